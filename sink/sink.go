@@ -1,0 +1,23 @@
+package sink
+
+import (
+	"context"
+
+	"github.com/marketprism/marketprism"
+)
+
+// A Sink takes records: a bus, a store, a file, a program of yours.
+type Sink interface {
+	// Write stores recs in order. Nil means that all are accepted. After an error none or some
+	// prefix of them may be, and writing the same records again is safe. Write returns soon after ctx
+	// ends. It neither changes recs nor keeps them, or any memory they point to, after it returns.
+	//
+	// A Sink says for itself whether Write may be called concurrently; none in this module forbids it.
+	Write(ctx context.Context, recs []marketprism.Record) error
+}
+
+// Func makes a function a Sink.
+type Func func(ctx context.Context, recs []marketprism.Record) error
+
+// Write calls f.
+func (f Func) Write(ctx context.Context, recs []marketprism.Record) error { return f(ctx, recs) }
