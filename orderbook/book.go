@@ -1,0 +1,117 @@
+package orderbook
+
+import (
+	"iter"
+	"slices"
+	"time"
+)
+
+// A Book holds the bids and asks of one instrument at one update id. The zero Book is empty and
+// ready to use. It is not safe for concurrent use; any number of goroutines may read one that
+// nobody changes.
+type Book struct {
+	lastID    int64
+	eventTime time.Time
+	bids      ladder
+	asks      ladder
+	sided     bool
+}
+
+// Reset makes the book what the snapshot says. Levels may come in any order, best first is
+// cheapest; levels of quantity 0 are left out. s is not kept.
+func (b *Book) Reset(s *Snapshot) {
+	b.setSides()
+	b.lastID, b.eventTime = s.LastID, s.EventTime
+	b.bids.reset(s.Bids)
+	b.asks.reset(s.Asks)
+}
+
+// Apply sets the levels of u and moves the book to its LastID. It does not judge ids: that is the
+// Syncer's work. It allocates nothing unless a side outgrows its room. u is not kept.
+func (b *Book) Apply(u *Update) {
+	b.setSides()
+	b.lastID, b.eventTime = u.LastID, u.EventTime
+	b.bids.apply(u.Bids)
+	b.asks.apply(u.Asks)
+}
+
+func (b *Book) setSides() {
+	if !b.sided {
+		b.sided = true
+		b.asks.order = -1
+	}
+}
+
+// LastID returns the update id the book stands at.
+func (b *Book) LastID() int64 { return b.lastID }
+
+// EventTime returns the exchange's time of the last update or snapshot; zero if it had none.
+func (b *Book) EventTime() time.Time { return b.eventTime }
+
+// BestBid returns the highest bid; false if there is none.
+func (b *Book) BestBid() (Level, bool) { return b.bids.best() }
+
+// BestAsk returns the lowest ask; false if there is none.
+func (b *Book) BestAsk() (Level, bool) { return b.asks.best() }
+
+// BidCount returns the number of bid levels.
+func (b *Book) BidCount() int { return len(b.bids.levels) }
+
+// AskCount returns the number of ask levels.
+func (b *Book) AskCount() int { return len(b.asks.levels) }
+
+// Bids iterates over the bids, best first. The book must not change meanwhile.
+func (b *Book) Bids() iter.Seq[Level] { return b.bids.all }
+
+// Asks iterates over the asks, best first. The book must not change meanwhile.
+func (b *Book) Asks() iter.Seq[Level] { return b.asks.all }
+
+// AppendBids appends the best n bids to dst, best first; all if n is negative. It allocates nothing
+// where dst has room.
+func (b *Book) AppendBids(dst []Level, n int) []Level { return b.bids.appendTop(dst, n) }
+
+// AppendAsks appends the best n asks to dst, best first; all if n is negative. It allocates nothing
+// where dst has room.
+func (b *Book) AppendAsks(dst []Level, n int) []Level { return b.asks.appendTop(dst, n) }
+
+// Crossed reports whether the best bid is at or above the best ask. An exchange shows that only
+// while it does not match orders: before an opening, or in a halt.
+func (b *Book) Crossed() bool {
+	bid, ok1 := b.BestBid()
+	ask, ok2 := b.BestAsk()
+	return ok1 && ok2 && bid.Price >= ask.Price
+}
+
+// Snapshot returns a copy of the whole book.
+func (b *Book) Snapshot() Snapshot {
+	return Snapshot{
+		LastID:    b.lastID,
+		EventTime: b.eventTime,
+		Bids:      b.AppendBids(nil, -1),
+		Asks:      b.AppendAsks(nil, -1),
+	}
+}
+
+// Clone returns a copy that shares no memory with b.
+func (b *Book) Clone() *Book {
+	c := *b
+	c.bids.levels = slices.Clone(b.bids.levels)
+	c.asks.levels = slices.Clone(b.asks.levels)
+	return &c
+}
+
+// AppendText appends the book in a form whose hash identifies its levels anywhere: a line
+// "price quantity" for each bid, best first, a line "-", the asks likewise, a line "-". Numbers are
+// plain decimals without trailing zeros. It never fails.
+func (b *Book) AppendText(dst []byte) ([]byte, error) {
+	for _, side := range [...]*ladder{&b.bids, &b.asks} {
+		for level := range side.all {
+			dst = level.Price.append(dst)
+			dst = append(dst, ' ')
+			dst = level.Quantity.append(dst)
+			dst = append(dst, '\n')
+		}
+		dst = append(dst, '-', '\n')
+	}
+	return dst, nil
+}

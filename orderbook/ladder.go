@@ -1,0 +1,112 @@
+package orderbook
+
+import "slices"
+
+// A ladder is one side of a book: its levels sorted with the best at the end, so that the changes
+// near the touch, which are most of them, move few bytes.
+//
+// order is 0 for bids and -1 for asks. A price xor order is the level's rank: x ^ -1 = -x-1 turns
+// the order of the integers around, so one search serves both sides without a branch.
+type ladder struct {
+	levels []Level
+	order  Fixed
+}
+
+// apply sets the absolute quantities of changes, in any order; quantity 0 removes. Removing a level
+// that is not there is normal (Binance, How to manage a local order book correctly: "Receiving an
+// event that removes a price level that is not in your local order book can happen and is normal").
+func (l *ladder) apply(changes []Level) {
+	at := len(l.levels)
+	for i := range changes {
+		c := &changes[i]
+		at = l.search(c.Price^l.order, at)
+		found := at < len(l.levels) && l.levels[at].Price == c.Price
+		switch {
+		case found && c.Quantity != 0:
+			l.levels[at].Quantity = c.Quantity
+		case found:
+			l.levels = append(l.levels[:at], l.levels[at+1:]...)
+		case c.Quantity != 0:
+			l.levels = slices.Insert(l.levels, at, *c)
+		}
+	}
+}
+
+// search returns the index of the first level whose rank is at least rank. It gallops from near,
+// where the previous change was: the venue sends a side sorted, so the next one is close by.
+func (l *ladder) search(rank Fixed, near int) int {
+	levels, order := l.levels, l.order
+	lo, hi := 0, len(levels) // the answer is in [lo, hi]
+	if near < len(levels) && levels[near].Price^order < rank {
+		lo = near + 1
+		for step := 1; lo+step < hi; step *= 2 {
+			if levels[lo+step].Price^order >= rank {
+				hi = lo + step
+				break
+			}
+			lo += step + 1
+		}
+	} else {
+		hi = min(near, hi)
+		for step := 1; hi-step > lo; step *= 2 {
+			if levels[hi-step].Price^order < rank {
+				lo = hi - step + 1
+				break
+			}
+			hi -= step
+		}
+	}
+	for lo < hi {
+		mid := int(uint(lo+hi) / 2)
+		if levels[mid].Price^order < rank {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo
+}
+
+// reset replaces the side by levels that come best first, as venues send them. Any other order is
+// sorted out: of several levels with one price the last counts, and empty ones are left out.
+func (l *ladder) reset(bestFirst []Level) {
+	l.levels = l.levels[:0]
+	for i := len(bestFirst) - 1; i >= 0; i-- {
+		l.levels = append(l.levels, bestFirst[i])
+	}
+	for i, level := range l.levels {
+		sorted := i == 0 || l.levels[i-1].Price^l.order < level.Price^l.order
+		if !sorted || level.Quantity == 0 {
+			l.levels = l.levels[:0]
+			l.apply(bestFirst)
+			return
+		}
+	}
+}
+
+func (l *ladder) best() (Level, bool) {
+	if len(l.levels) == 0 {
+		return Level{}, false
+	}
+	return l.levels[len(l.levels)-1], true
+}
+
+// appendTop appends the best n levels, best first; all of them if n is negative.
+func (l *ladder) appendTop(dst []Level, n int) []Level {
+	if n < 0 || n > len(l.levels) {
+		n = len(l.levels)
+	}
+	dst = slices.Grow(dst, n)
+	for i := len(l.levels) - 1; i >= len(l.levels)-n; i-- {
+		dst = append(dst, l.levels[i])
+	}
+	return dst
+}
+
+func (l *ladder) all(yield func(Level) bool) {
+	for i := len(l.levels) - 1; i >= 0; i-- {
+		if !yield(l.levels[i]) {
+			return
+		}
+	}
+}

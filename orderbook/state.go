@@ -1,0 +1,55 @@
+package orderbook
+
+// A State says how far a book can be trusted.
+type State uint8
+
+const (
+	// Offline: there is no feed. The book is not known.
+	Offline State = iota
+	// Buffering: updates come in and wait for a snapshot. The book is not known.
+	Buffering
+	// Synced: the book is the exchange's book at its update id.
+	Synced
+)
+
+// String returns the state's name.
+func (s State) String() string {
+	switch s {
+	case Offline:
+		return "offline"
+	case Buffering:
+		return "buffering"
+	case Synced:
+		return "synced"
+	}
+	return "unknown"
+}
+
+// An Event is one step in the life of a book. Exactly one field is set.
+type Event struct {
+	Snapshot *Snapshot // the book is known from here on
+	Update   *Update   // the book changed
+	Gap      *Gap      // the book is not known until the next Snapshot
+}
+
+// A FetchID numbers a request for a snapshot; 0 is none.
+type FetchID uint64
+
+// An Output tells the driver of a Syncer what to do. It is read-only and valid until the next call.
+type Output struct {
+	Events []Event // hand them on, in order
+	Fetch  FetchID // if not 0, request one snapshot and answer with this id; any earlier request is void
+}
+
+// SyncerStats counts what a Syncer did since it was made.
+type SyncerStats struct {
+	Received  uint64 // updates given to Update
+	Applied   uint64 // updates emitted
+	Dropped   uint64 // updates the book already held
+	Gaps      uint64 // Gap events emitted
+	Fetches   uint64 // snapshots asked for
+	Snapshots uint64 // snapshots installed
+	TooOld    uint64 // snapshots refused for being older than the first waiting update
+	Discarded uint64 // updates thrown away unseen: waiting ones at a disconnect, a full buffer or a Resync
+	Buffered  int    // updates waiting at present
+}

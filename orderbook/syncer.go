@@ -1,0 +1,139 @@
+package orderbook
+
+import "time"
+
+// A Syncer keeps one instrument's book in step with the exchange: it joins a stream of updates with
+// a snapshot and proves by their ids that nothing is missing. It does no IO, reads no clock and
+// starts no goroutine: the caller says what happened and when, and obeys the Output.
+//
+// Between a Snapshot event and the next Gap event, applying every Update event to a Book seeded by
+// that Snapshot gives exactly Book(); outside such a span no Update is emitted.
+//
+// A Syncer is not safe for concurrent use. Its time must not go backwards.
+type Syncer struct {
+	cfg   SyncerConfig
+	state State
+	book  Book
+	fresh bool // nothing has been applied since the snapshot
+	stale int  // updates in a row that lay before the book's id
+
+	waiting buffer
+	fetches fetchTimer
+	tooOld  int // snapshots in a row that were older than the first waiting update
+
+	events []Event
+	gap    Gap
+	stats  SyncerStats
+}
+
+// NewSyncer returns a Syncer in state Offline. It fails if cfg is contradictory.
+func NewSyncer(cfg SyncerConfig) (*Syncer, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Syncer{cfg: cfg, fetches: fetchTimer{cfg: cfg}}, nil
+}
+
+// State returns how far Book can be trusted.
+func (s *Syncer) State() State { return s.state }
+
+// Book returns the book, to be read until the next call. It is the exchange's only while State is
+// Synced; otherwise it is what was last known.
+func (s *Syncer) Book() *Book { return &s.book }
+
+// Stats returns the counters.
+func (s *Syncer) Stats() SyncerStats {
+	stats := s.stats
+	stats.Buffered = s.waiting.len()
+	return stats
+}
+
+// Deadline returns when to call Tick; zero if nothing is timed. Any call may change it.
+func (s *Syncer) Deadline() time.Time { return s.fetches.deadline() }
+
+// Connected says that updates will come from now on. The Output asks for a snapshot. In a state
+// other than Offline it does nothing.
+func (s *Syncer) Connected(now time.Time) Output {
+	s.begin()
+	if s.state == Offline {
+		s.state = Buffering
+		s.fetches.want(now)
+	}
+	return s.output(now)
+}
+
+// Disconnected says that no more updates will come. A known book ends with a Gap.
+func (s *Syncer) Disconnected(now time.Time, cause error) Output {
+	s.begin()
+	if s.state == Synced {
+		s.lose(GapDisconnect, cause)
+	}
+	s.discardWaiting()
+	s.state = Offline
+	s.fetches.stop()
+	return s.output(now)
+}
+
+// Update takes the next update of the feed. It is not kept; the Output may point to it.
+func (s *Syncer) Update(now time.Time, u *Update) Output {
+	s.begin()
+	s.stats.Received++
+	switch {
+	case s.state == Offline:
+		s.stats.Discarded++
+	case u.LastID < u.FirstID:
+		s.restart(now, GapInvalid, &SequenceError{Want: u.FirstID, Got: u.LastID})
+	case s.state == Synced:
+		s.follow(now, u)
+	default:
+		s.wait(now, u)
+	}
+	return s.output(now)
+}
+
+// Snapshot answers the Fetch with that id; an answer to any other is ignored. snap is not kept; the
+// Output may point to it.
+func (s *Syncer) Snapshot(now time.Time, id FetchID, snap *Snapshot) Output {
+	s.begin()
+	if s.fetches.answered(id) {
+		s.install(now, snap)
+	}
+	return s.output(now)
+}
+
+// SnapshotFailed says that the Fetch with that id gave no snapshot. It is repeated after a delay.
+func (s *Syncer) SnapshotFailed(now time.Time, id FetchID, _ error) Output {
+	s.begin()
+	if s.fetches.answered(id) {
+		s.fetches.retry(now)
+	}
+	return s.output(now)
+}
+
+// Resync says that the driver lost something of this instrument's feed: a full queue, an update
+// that could not be decoded. The book begins anew; g.After is filled in.
+func (s *Syncer) Resync(now time.Time, g Gap) Output {
+	s.begin()
+	if s.state != Offline {
+		s.restart(now, g.Reason, g.Err)
+	}
+	return s.output(now)
+}
+
+// Tick lets time pass. It is to be called at Deadline; calling it more often does no harm.
+func (s *Syncer) Tick(now time.Time) Output {
+	s.begin()
+	s.fetches.tick(now)
+	return s.output(now)
+}
+
+func (s *Syncer) begin() { s.events = s.events[:0] }
+
+func (s *Syncer) output(now time.Time) Output {
+	out := Output{Events: s.events, Fetch: s.fetches.take(now)}
+	if out.Fetch != 0 {
+		s.stats.Fetches++
+	}
+	return out
+}

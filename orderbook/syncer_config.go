@@ -1,0 +1,60 @@
+package orderbook
+
+import (
+	"fmt"
+	"time"
+)
+
+// A SyncerConfig sets a Syncer's rule and bounds. The zero value is a spot market with the defaults.
+type SyncerConfig struct {
+	Continuity Continuity
+
+	// MaxBuffered and MaxBufferedBytes bound the updates that wait for a snapshot. 0 means 4096
+	// updates and 16 MiB.
+	MaxBuffered      int
+	MaxBufferedBytes int
+
+	// SnapshotTimeout is how long an answer to a Fetch may take before it is asked for anew. 0 means
+	// 20 s, negative means no limit.
+	SnapshotTimeout time.Duration
+
+	// RetryMin and RetryMax bound the delay before the next Fetch after one that failed or was too
+	// old: it doubles from the first to the second. Two Fetches are never closer than RetryMin. 0
+	// means 250 ms and 30 s.
+	RetryMin, RetryMax time.Duration
+
+	// MaxStale is how many updates in a row may lie before the book's id until the venue's ids are
+	// taken to have gone back (a restored or wiped market). 0 means 512, negative means any number.
+	MaxStale int
+}
+
+// maxTooOld is how many snapshots in a row may be older than the first waiting update before that
+// update, not the snapshot, is taken to be wrong.
+const maxTooOld = 8
+
+// withDefaults validates cfg and fills in what is zero.
+func (cfg SyncerConfig) withDefaults() (SyncerConfig, error) {
+	if cfg.Continuity > Linked {
+		return cfg, errContinuity
+	}
+	if cfg.MaxBuffered < 0 || cfg.MaxBufferedBytes < 0 {
+		return cfg, fmt.Errorf("orderbook: MaxBuffered %d, MaxBufferedBytes %d: the buffer cannot be unbounded", cfg.MaxBuffered, cfg.MaxBufferedBytes)
+	}
+	setDefault(&cfg.MaxBuffered, 4096)
+	setDefault(&cfg.MaxBufferedBytes, 16<<20)
+	setDefault(&cfg.SnapshotTimeout, 20*time.Second)
+	setDefault(&cfg.RetryMin, 250*time.Millisecond)
+	setDefault(&cfg.RetryMax, max(30*time.Second, cfg.RetryMin))
+	setDefault(&cfg.MaxStale, 512)
+	if cfg.RetryMin < 0 || cfg.RetryMax < cfg.RetryMin {
+		return cfg, fmt.Errorf("orderbook: RetryMin %v, RetryMax %v: want 0 < RetryMin <= RetryMax", cfg.RetryMin, cfg.RetryMax)
+	}
+	return cfg, nil
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
