@@ -15,8 +15,11 @@ type ladder struct {
 // apply sets the absolute quantities of changes, in any order; quantity 0 removes. Removing a level
 // that is not there is normal (Binance, How to manage a local order book correctly: "Receiving an
 // event that removes a price level that is not in your local order book can happen and is normal").
+//
+// A removed level stays in its place as a hole until the next insertion or removal: an insertion
+// then moves the levels between the two only, not all up to the touch.
 func (l *ladder) apply(changes []Level) {
-	at := len(l.levels)
+	at, hole := len(l.levels), noHole
 	for i := range changes {
 		c := &changes[i]
 		at = l.search(c.Price^l.order, at)
@@ -24,12 +27,50 @@ func (l *ladder) apply(changes []Level) {
 		switch {
 		case found && c.Quantity != 0:
 			l.levels[at].Quantity = c.Quantity
-		case found:
-			l.levels = append(l.levels[:at], l.levels[at+1:]...)
-		case c.Quantity != 0:
-			l.levels = slices.Insert(l.levels, at, *c)
+			if at == hole {
+				hole = noHole
+			}
+		case found && at != hole:
+			if hole != noHole {
+				l.close(hole)
+				if hole < at {
+					at--
+				}
+			}
+			hole = at
+		case !found && c.Quantity != 0:
+			at = l.insert(at, hole, *c)
+			hole = noHole
 		}
 	}
+	if hole != noHole {
+		l.close(hole)
+	}
+}
+
+const noHole = -1
+
+// close removes the level at hole.
+func (l *ladder) close(hole int) {
+	copy(l.levels[hole:], l.levels[hole+1:])
+	l.levels = l.levels[:len(l.levels)-1]
+}
+
+// insert puts level before the one at index at, using up the hole if there is one, and returns where
+// the level came to be.
+func (l *ladder) insert(at, hole int, level Level) int {
+	switch {
+	case hole == noHole:
+		l.levels = append(l.levels, Level{})
+		copy(l.levels[at+1:], l.levels[at:])
+	case hole < at:
+		at--
+		copy(l.levels[hole:at], l.levels[hole+1:])
+	default:
+		copy(l.levels[at+1:hole+1], l.levels[at:])
+	}
+	l.levels[at] = level
+	return at
 }
 
 // search returns the index of the first level whose rank is at least rank. It gallops from near,
