@@ -61,10 +61,14 @@ func (b *Book) BidCount() int { return len(b.bids.levels) }
 func (b *Book) AskCount() int { return len(b.asks.levels) }
 
 // Bids iterates over the bids, best first. The book must not change meanwhile.
-func (b *Book) Bids() iter.Seq[Level] { return b.bids.all }
+func (b *Book) Bids() iter.Seq[Level] {
+	return func(yield func(Level) bool) { b.bids.all(yield) }
+}
 
 // Asks iterates over the asks, best first. The book must not change meanwhile.
-func (b *Book) Asks() iter.Seq[Level] { return b.asks.all }
+func (b *Book) Asks() iter.Seq[Level] {
+	return func(yield func(Level) bool) { b.asks.all(yield) }
+}
 
 // AppendBids appends the best n bids to dst, best first; all if n is negative. It allocates nothing
 // where dst has room.

@@ -12,6 +12,7 @@ type fetchTimer struct {
 	asked    time.Time // when it, or the one before, went out
 	due      time.Time // when the next one is to go out; zero if none is wanted
 	failures int       // requests in a row that gave no usable snapshot
+	doubtful bool      // the answer to the request that is out may be older than a loss
 }
 
 // want schedules a request at the earliest time allowed, unless one is out or scheduled.
@@ -37,6 +38,10 @@ func (f *fetchTimer) retry(now time.Time) {
 	f.failures++
 	f.due = now.Add(delay)
 }
+
+// doubt notes that updates were lost. A snapshot asked for before may not contain them, and no id
+// would show it: a quiet symbol would stay behind unnoticed.
+func (f *fetchTimer) doubt() { f.doubtful = f.out != 0 }
 
 // answered tells whether id is the request that is out, which then is no longer.
 func (f *fetchTimer) answered(id FetchID) bool {
@@ -65,7 +70,7 @@ func (f *fetchTimer) take(now time.Time) FetchID {
 		return 0
 	}
 	f.last++
-	f.out, f.asked, f.due = f.last, now, time.Time{}
+	f.out, f.asked, f.due, f.doubtful = f.last, now, time.Time{}, false
 	return f.out
 }
 

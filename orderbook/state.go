@@ -49,7 +49,7 @@ type SyncerStats struct {
 	Gaps      uint64 // Gap events emitted
 	Fetches   uint64 // snapshots asked for
 	Snapshots uint64 // snapshots installed
-	TooOld    uint64 // snapshots refused for being older than the first waiting update
-	Discarded uint64 // updates thrown away unseen: waiting ones at a disconnect, a full buffer or a Resync
+	TooOld    uint64 // snapshots refused for being older than the first waiting update, or perhaps than a loss
+	Discarded uint64 // updates thrown away: invalid or without a connection; waiting ones at a disconnect, a full buffer or a Resync
 	Buffered  int    // updates waiting at present
 }

@@ -83,7 +83,8 @@ func (s *Syncer) Update(now time.Time, u *Update) Output {
 	case s.state == Offline:
 		s.stats.Discarded++
 	case u.LastID < u.FirstID:
-		s.restart(now, GapInvalid, &SequenceError{Want: u.FirstID, Got: u.LastID})
+		s.stats.Discarded++
+		s.missed(now, GapInvalid, &SequenceError{Want: u.FirstID, Got: u.LastID})
 	case s.state == Synced:
 		s.follow(now, u)
 	default:
@@ -116,7 +117,7 @@ func (s *Syncer) SnapshotFailed(now time.Time, id FetchID, _ error) Output {
 func (s *Syncer) Resync(now time.Time, g Gap) Output {
 	s.begin()
 	if s.state != Offline {
-		s.restart(now, g.Reason, g.Err)
+		s.missed(now, g.Reason, g.Err)
 	}
 	return s.output(now)
 }
@@ -128,7 +129,11 @@ func (s *Syncer) Tick(now time.Time) Output {
 	return s.output(now)
 }
 
-func (s *Syncer) begin() { s.events = s.events[:0] }
+// begin forgets the last Output. The pointers go too, since they would keep a whole buffer alive.
+func (s *Syncer) begin() {
+	clear(s.events)
+	s.events = s.events[:0]
+}
 
 func (s *Syncer) output(now time.Time) Output {
 	out := Output{Events: s.events, Fetch: s.fetches.take(now)}

@@ -8,12 +8,13 @@ func (s *Syncer) follow(now time.Time, u *Update) {
 	case apply:
 		s.apply(u)
 	case drop:
-		s.stats.Dropped++
 		s.stale++
 		if s.cfg.MaxStale > 0 && s.stale >= s.cfg.MaxStale {
 			s.restart(now, GapRegressed, &SequenceError{Want: s.book.lastID + 1, Got: u.FirstID})
 			s.waiting.add(u)
+			return
 		}
+		s.stats.Dropped++
 	case gap:
 		// The connection is sound, only this symbol lost something: buffering goes on from the
 		// update that showed it, and a snapshot of this symbol alone mends it.
@@ -40,7 +41,7 @@ func (s *Syncer) wait(now time.Time, u *Update) {
 
 // install makes the snapshot the book and applies what has waited for it.
 func (s *Syncer) install(now time.Time, snap *Snapshot) {
-	if s.waiting.len() > 0 && s.tooOldFor(s.waiting.first(), snap) {
+	if s.mayBeTooOld(snap) {
 		s.refuse(now)
 		return
 	}
@@ -64,15 +65,20 @@ func (s *Syncer) install(now time.Time, snap *Snapshot) {
 		}
 		s.waiting.next()
 	}
+	s.waiting.clear() // what the events point to stays until the next call
 	s.fetches.succeeded()
 }
 
-// tooOldFor tells whether updates are missing between the snapshot and the first one that waits.
+// mayBeTooOld tells whether updates are, or may be, missing between the snapshot and the first one
+// that waits.
 //
 // Binance spot: "If the lastUpdateId from the snapshot is strictly less than the U from step 2, go
 // back to step 3." With lastUpdateId == U-1 nothing is missing, so it need not be asked for again.
-func (s *Syncer) tooOldFor(first *Update, snap *Snapshot) bool {
-	return s.cfg.Continuity.judge(snap.LastID, true, first) == gap
+func (s *Syncer) mayBeTooOld(snap *Snapshot) bool {
+	if s.fetches.doubtful {
+		return true
+	}
+	return s.waiting.len() > 0 && s.cfg.Continuity.judge(snap.LastID, true, s.waiting.first()) == gap
 }
 
 // refuse asks for a newer snapshot and keeps what waits. If none ever reaches the first waiting
@@ -94,6 +100,12 @@ func (s *Syncer) restart(now time.Time, reason GapReason, cause error) {
 	s.discardWaiting()
 	s.state, s.tooOld = Buffering, 0
 	s.fetches.want(now)
+}
+
+// missed is restart after the loss of updates whose ids are not known.
+func (s *Syncer) missed(now time.Time, reason GapReason, cause error) {
+	s.fetches.doubt()
+	s.restart(now, reason, cause)
 }
 
 // lose emits a Gap.

@@ -9,8 +9,12 @@ import (
 // A Sink takes records: a bus, a store, a file, a program of yours.
 type Sink interface {
 	// Write stores recs in order. Nil means that all are accepted. After an error none or some
-	// prefix of them may be, and writing the same records again is safe. Write returns soon after ctx
-	// ends. It neither changes recs nor keeps them, or any memory they point to, after it returns.
+	// prefix of them may be, and writing the same records again is safe: a reader sees each Key
+	// once. A record that is not valid (see marketprism.Record.Validate) is an error.
+	//
+	// Write returns soon after ctx ends, with an error unless all are accepted, and accepts nothing
+	// if ctx has ended before. It neither changes recs nor keeps them, or any memory they point to,
+	// after it returns.
 	//
 	// A Sink says for itself whether Write may be called concurrently; none in this module forbids it.
 	Write(ctx context.Context, recs []marketprism.Record) error

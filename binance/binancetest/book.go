@@ -1,0 +1,103 @@
+package binancetest
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A side is one half of a book.
+type side uint8
+
+const (
+	bid side = 0
+	ask side = 1
+)
+
+// A place is one price level of a book.
+type place struct {
+	side  side
+	price orderbook.Fixed
+}
+
+// A change sets the quantity at a place; 0 removes the level.
+type change struct {
+	place
+	quantity orderbook.Fixed
+}
+
+// A book is the true state of one symbol: per side its levels by rising price. It is deliberately
+// plain, and shares no code with orderbook.Book, since books of that type are checked against it.
+type book [2][]orderbook.Level
+
+func (b *book) find(p place) (i int, found bool) {
+	return slices.BinarySearchFunc(b[p.side], p.price, func(l orderbook.Level, price orderbook.Fixed) int {
+		return cmp.Compare(l.Price, price)
+	})
+}
+
+func (b *book) quantity(p place) orderbook.Fixed {
+	if i, found := b.find(p); found {
+		return b[p.side][i].Quantity
+	}
+	return 0
+}
+
+// set changes one level and returns the quantity it had.
+func (b *book) set(c change) (old orderbook.Fixed) {
+	i, found := b.find(c.place)
+	levels := &b[c.side]
+	switch {
+	case found && c.quantity == 0:
+		old = (*levels)[i].Quantity
+		*levels = slices.Delete(*levels, i, i+1)
+	case found:
+		old = (*levels)[i].Quantity
+		(*levels)[i].Quantity = c.quantity
+	case c.quantity != 0:
+		*levels = slices.Insert(*levels, i, orderbook.Level{Price: c.price, Quantity: c.quantity})
+	}
+	return old
+}
+
+// at returns the level n places behind the best, which is 0; the zero Level where there is none.
+func (b *book) at(s side, n int) orderbook.Level {
+	levels := b[s]
+	if n < 0 || n >= len(levels) {
+		return orderbook.Level{}
+	}
+	if s == bid {
+		n = len(levels) - 1 - n
+	}
+	return levels[n]
+}
+
+// A touch is the best level of each side, zero where a side is empty.
+type touch struct {
+	bid, ask orderbook.Level
+}
+
+func (b *book) touch() touch { return touch{bid: b.at(bid, 0), ask: b.at(ask, 0)} }
+
+func (b *book) clone() book {
+	return book{slices.Clone(b[bid]), slices.Clone(b[ask])}
+}
+
+// snapshot returns both sides best first, cut to limit levels; limit 0 means all.
+func (b *book) snapshot(limit int) (bids, asks []orderbook.Level) {
+	bids, asks = slices.Clone(b[bid]), slices.Clone(b[ask])
+	slices.Reverse(bids)
+	if limit > 0 {
+		bids, asks = bids[:min(limit, len(bids))], asks[:min(limit, len(asks))]
+	}
+	return bids, asks
+}
+
+// load makes the book hold exactly these levels, given in any order.
+func (b *book) load(bids, asks []orderbook.Level) {
+	*b = book{slices.Clone(bids), slices.Clone(asks)}
+	for _, levels := range b {
+		slices.SortFunc(levels, func(x, y orderbook.Level) int { return cmp.Compare(x.Price, y.Price) })
+	}
+}

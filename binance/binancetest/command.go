@@ -1,0 +1,154 @@
+package binancetest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strconv"
+)
+
+// stallSize is the message size in bytes from which the exchange falls silent: users report that a
+// SUBSCRIBE of more than about 4,096 bytes gets neither an answer nor an error, and that the server is
+// stalled until its next ping.
+const stallSize = 4096
+
+// A request is a control message: web-socket-streams.md, "Live Subscribing/Unsubscribing to streams".
+type request struct {
+	Method json.RawMessage `json:"method"`
+	Params json.RawMessage `json:"params"`
+	ID     json.RawMessage `json:"id"`
+}
+
+// A requestError is answered as {"error":{"code":…,"msg":…},"id":…}. The documents show it flat; on
+// the wire it is nested.
+type requestError struct {
+	Code int    `json:"code"`
+	Msg  string `json:"msg"`
+}
+
+func invalid(format string, args ...any) *requestError {
+	return &requestError{2, "Invalid request: " + fmt.Sprintf(format, args...)}
+}
+
+// command handles one text message of the client.
+func (c *conn) command(data []byte) {
+	if len(data) > stallSize {
+		c.deaf = true
+		c.server.stats.StalledMessages++
+	}
+	if c.deaf {
+		return
+	}
+	if !json.Valid(data) {
+		c.replyError(nil, &requestError{3, "Invalid JSON: expected value at line 1 column 1"})
+		if c.server.rules.closeOnBadJSON {
+			c.close(1008, "Invalid JSON") // the futures documents say that it closes, not how
+		}
+		return
+	}
+	var req request
+	if err := json.Unmarshal(data, &req); err != nil || req.Method == nil {
+		c.replyError(nil, invalid("missing field `method` at line 1 column %d", len(data)))
+		return
+	}
+	id, ok := replyID(req.ID)
+	if !ok {
+		c.replyError(nil, invalid("request ID must be an unsigned integer"))
+		return
+	}
+	result, err := c.execute(&req, data)
+	if err != nil {
+		c.replyError(id, err)
+		return
+	}
+	c.reply(`{"result":`, result, id)
+}
+
+// execute runs a request and returns the result of its acknowledgement.
+func (c *conn) execute(req *request, data []byte) (result json.RawMessage, err *requestError) {
+	var method string
+	_ = json.Unmarshal(req.Method, &method) // no string is no method either
+	switch method {
+	case "SUBSCRIBE", "UNSUBSCRIBE":
+		var streams []string
+		if json.Unmarshal(req.Params, &streams) != nil {
+			return nil, invalid("missing field `params` at line 1 column %d", len(data))
+		}
+		if method == "SUBSCRIBE" {
+			c.server.subscribe(c, streams)
+		} else {
+			c.server.unsubscribe(c, streams)
+		}
+		return nil, nil
+	case "LIST_SUBSCRIPTIONS":
+		list, _ := json.Marshal(append([]string{}, c.streams...)) // strings always marshal
+		return list, nil
+	case "SET_PROPERTY", "GET_PROPERTY":
+		return c.property(req, method == "SET_PROPERTY")
+	}
+	column := bytes.Index(data, req.Method) + len(req.Method)
+	return nil, invalid("unknown variant `%s`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, "+
+		"`SET_PROPERTY`, `GET_PROPERTY` at line 1 column %d", method, column)
+}
+
+// property reads or writes the one property there is, "combined".
+func (c *conn) property(req *request, set bool) (json.RawMessage, *requestError) {
+	var params []json.RawMessage
+	_ = json.Unmarshal(req.Params, &params) // anything but an array has no property name either
+	var name string
+	if len(params) == 0 || json.Unmarshal(params[0], &name) != nil {
+		return nil, invalid("property name must be a string")
+	}
+	if len(params) > 1+index(set) {
+		return nil, invalid("too many parameters")
+	}
+	if name != "combined" {
+		return nil, &requestError{0, "Unknown property"}
+	}
+	if !set {
+		return strconv.AppendBool(nil, c.combined), nil
+	}
+	if len(params) < 2 || json.Unmarshal(params[1], &c.combined) != nil || bytes.Equal(params[1], []byte("null")) {
+		return nil, &requestError{1, "Invalid value type: expected Boolean"}
+	}
+	return nil, nil
+}
+
+// replyID returns what a reply has as its id. The venue takes a signed 64-bit integer, an
+// alphanumeric string of up to 36 characters, or null, and echoes it as it came.
+func replyID(raw json.RawMessage) (id json.RawMessage, ok bool) {
+	if raw == nil || bytes.Equal(raw, []byte("null")) {
+		return nil, true
+	}
+	if raw[0] == '"' {
+		var s string
+		if json.Unmarshal(raw, &s) != nil || s == "" || len(s) > 36 {
+			return nil, false
+		}
+		for _, r := range s {
+			if (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z') {
+				return nil, false
+			}
+		}
+		return raw, true
+	}
+	_, err := strconv.ParseInt(string(raw), 10, 64)
+	return raw, err == nil
+}
+
+func (c *conn) replyError(id json.RawMessage, e *requestError) {
+	body, _ := json.Marshal(e) // a struct of plain fields always marshals
+	c.reply(`{"error":`, body, id)
+}
+
+// reply queues an answer. It is never wrapped, on combined connections either.
+func (c *conn) reply(head string, body, id json.RawMessage) {
+	c.push(frame{data: fmt.Appendf(nil, `%s%s,"id":%s}`, head, orNull(body), orNull(id))})
+}
+
+func orNull(raw json.RawMessage) json.RawMessage {
+	if raw == nil {
+		return json.RawMessage("null")
+	}
+	return raw
+}

@@ -1,0 +1,176 @@
+package binancetest
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// Config says what exchange New makes. Only Symbols, or Playback in its place, has to be set.
+type Config struct {
+	Market  marketprism.Market // "" means marketprism.Spot
+	Symbols []Symbol           // what is listed; with Playback the recording's symbols are added to it
+	Seed    uint64             // of the generated books and the random walk: equal seeds give equal exchanges
+	Network Network            // nil means Loopback()
+
+	// Tick is the interval of the fastest depth stream, <symbol>@depth@100ms; slower streams keep
+	// their proportion to it. 0 means 100 ms. Negative means that no clock runs and Server.Tick
+	// makes each interval end.
+	Tick time.Duration
+
+	WeightLimit  int           // request weight per clock minute; 0 means the market's (6000 or 2400), negative means none
+	BanAfter     int           // requests answered 429 before the 418 ban; 0 means 10, negative means never
+	MessageLimit int           // messages a second a connection may send; 0 means the market's (5 or 10), negative means none
+	ConnectLimit int           // websocket connections opened in any 5 minutes; 0 means 300, negative means no limit
+	Lifetime     time.Duration // of a websocket connection; 0 means 24 h, negative means no end
+	SendQueue    int           // frames waiting for a slow reader before it is cut off; 0 means 65,536
+	History      int           // interval borders BookAt and StaleSnapshots can go back; 0 means 256, negative means none
+
+	// MidBatchSnapshots makes snapshots show the book as it is, with the changes that no depth event
+	// has told yet, so that an event can straddle the snapshot. False means the last border.
+	MidBatchSnapshots bool
+
+	// Playback replays a recording of the real exchange; nil means none.
+	Playback *Playback
+}
+
+// A Symbol is one listed instrument.
+type Symbol struct {
+	Name        string // upper case, as in "BTCUSDT"; need not be ASCII
+	Base, Quote string // assets; "" means split from Name at a well-known quote asset
+	Status      string // "" means TRADING
+
+	Price    orderbook.Fixed // where the generated book begins; 0 means 100
+	TickSize orderbook.Fixed // price step; 0 means 0.01
+	StepSize orderbook.Fixed // quantity step; 0 means 0.001
+
+	// Levels is the number of levels generated on each side; 0 means 500, negative means none. Bids
+	// and Asks, in any order, take the place of the generated book where either is set.
+	Levels     int
+	Bids, Asks []orderbook.Level
+
+	LastID int64   // update id the book begins at; 0 means 1,000,000
+	Rate   float64 // changes a second the random walk makes; 0 means 50, negative means none
+}
+
+// Symbols lists names with all else at its default.
+func Symbols(names ...string) []Symbol {
+	symbols := make([]Symbol, len(names))
+	for i, name := range names {
+		symbols[i].Name = name
+	}
+	return symbols
+}
+
+// The errors of the package. They come wrapped with the value at fault.
+var (
+	ErrConfig        = errors.New("binancetest: invalid configuration")
+	ErrUnknownSymbol = errors.New("binancetest: symbol is not listed")
+	ErrNoBook        = errors.New("binancetest: the book at this update id is not known")
+	ErrClosed        = errors.New("binancetest: server is closed")
+	ErrPlayback      = errors.New("binancetest: books move by the recording alone")
+)
+
+const (
+	defaultTick      = 100 * time.Millisecond
+	defaultBanAfter  = 10
+	defaultConnects  = 300
+	defaultLifetime  = 24 * time.Hour
+	defaultSendQueue = 65_536
+	defaultHistory   = 256
+	defaultLevels    = 500
+	defaultLastID    = 1_000_000
+	defaultRate      = 50
+)
+
+// withDefaults returns cfg with every default in place, or ErrConfig.
+func (cfg Config) withDefaults() (Config, error) {
+	if cfg.Market == "" {
+		cfg.Market = marketprism.Spot
+	}
+	if _, ok := rulesOf(cfg.Market); !ok {
+		return cfg, fmt.Errorf("%w: unknown market %q", ErrConfig, cfg.Market)
+	}
+	if cfg.Network == nil {
+		cfg.Network = Loopback()
+	}
+	orDefault(&cfg.Tick, defaultTick)
+	orDefault(&cfg.BanAfter, defaultBanAfter)
+	orDefault(&cfg.ConnectLimit, defaultConnects)
+	orDefault(&cfg.Lifetime, defaultLifetime)
+	orDefault(&cfg.SendQueue, defaultSendQueue)
+	orDefault(&cfg.History, defaultHistory)
+	if cfg.SendQueue < 0 {
+		return cfg, fmt.Errorf("%w: SendQueue %d: a queue needs a bound", ErrConfig, cfg.SendQueue)
+	}
+	return cfg, nil
+}
+
+// withDefaults returns y with every default in place, or ErrConfig.
+func (y Symbol) withDefaults() (Symbol, error) {
+	if y.Name == "" || strings.ContainsAny(y.Name, "@/?&\"\\ ") || y.Name != upper(y.Name) {
+		return y, fmt.Errorf("%w: symbol %q: a name is upper case and has no @ / ? & quote or space", ErrConfig, y.Name)
+	}
+	if y.Base == "" && y.Quote == "" {
+		y.Base, y.Quote = splitAssets(y.Name)
+	}
+	if y.Status == "" {
+		y.Status = "TRADING"
+	}
+	orDefault(&y.Price, 100*orderbook.One)
+	orDefault(&y.TickSize, orderbook.One/100)
+	orDefault(&y.StepSize, orderbook.One/1000)
+	orDefault(&y.Levels, defaultLevels)
+	y.Levels = max(y.Levels, 0)
+	orDefault(&y.LastID, defaultLastID)
+	orDefault(&y.Rate, defaultRate)
+	switch {
+	case y.Price < 0 || y.TickSize < 0 || y.StepSize < 0:
+		return y, fmt.Errorf("%w: symbol %s: negative price or step", ErrConfig, y.Name)
+	case y.Price%y.TickSize != 0:
+		return y, fmt.Errorf("%w: symbol %s: price %s is not a multiple of the tick size %s", ErrConfig, y.Name, y.Price, y.TickSize)
+	}
+	for _, l := range append(append([]orderbook.Level(nil), y.Bids...), y.Asks...) {
+		if l.Price <= 0 || l.Quantity <= 0 {
+			return y, fmt.Errorf("%w: symbol %s: level %s x %s", ErrConfig, y.Name, l.Price, l.Quantity)
+		}
+	}
+	return y, nil
+}
+
+func orDefault[T comparable](v *T, def T) {
+	var zero T
+	if *v == zero {
+		*v = def
+	}
+}
+
+// splitAssets cuts a symbol's name before a well-known quote asset; a name without one is all base.
+func splitAssets(name string) (base, quote string) {
+	pair, _, _ := strings.Cut(name, "_")
+	for _, q := range [...]string{"USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "EUR", "TRY", "BTC", "ETH", "BNB"} {
+		if base, ok := strings.CutSuffix(pair, q); ok && base != "" {
+			return base, q
+		}
+	}
+	return pair, ""
+}
+
+// lower makes ASCII letters lower case and leaves all else: stream names of non-ASCII symbols keep
+// their spelling.
+func lower(s string) string { return mapASCII(s, 'A', 'Z', 'a'-'A') }
+
+func upper(s string) string { return mapASCII(s, 'a', 'z', -('a' - 'A')) }
+
+func mapASCII(s string, from, to rune, shift rune) string {
+	return strings.Map(func(r rune) rune {
+		if r >= from && r <= to {
+			return r + shift
+		}
+		return r
+	}, s)
+}

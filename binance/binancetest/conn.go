@@ -1,0 +1,303 @@
+package binancetest
+
+import (
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+const (
+	maxMessage = 1 << 20          // bytes a client may send in one message
+	closeWait  = 10 * time.Second // for the client's answer to a close frame
+	writeWait  = 10 * time.Second // for a close frame itself
+)
+
+// A conn is one websocket connection. A reader, a writer and a keeper of time each have a goroutine.
+type conn struct {
+	server *Server
+	ws     *websocket.Conn // set under the Server's mutex before any goroutine of the connection starts
+	id     int
+	path   string
+	route  route
+	micros bool // times in microseconds
+	opened time.Time
+	out    *outbox
+	ended  chan struct{} // closed when the reader ends
+
+	// Guarded by the Server's mutex.
+	gone     bool     // cut
+	streams  []string // in order of subscription
+	combined bool
+	closing  bool // nothing more is sent or answered
+	silent   bool // half-open: as closing, but the peer is not told
+	deaf     bool // an oversized message stalls the server until its next ping
+	pings    []sentPing
+
+	received []time.Time // when the last messages came, of the last second at most; the reader's own
+}
+
+type sentPing struct {
+	data string
+	at   time.Time
+}
+
+// serveStream upgrades a request and serves the connection until it ends.
+func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, path string) {
+	if !s.admitConn(time.Now()) {
+		// The documents give the limit and no answer; 429 is this package's choice.
+		http.Error(w, "Too many connections", http.StatusTooManyRequests)
+		return
+	}
+	query := r.URL.Query()
+	c := &conn{
+		server: s, route: rt, path: r.URL.Path, opened: time.Now(),
+		micros:   s.rules.contiguous && strings.EqualFold(query.Get("timeUnit"), "MICROSECOND"),
+		combined: path == "/stream",
+		out:      newOutbox(s.cfg.SendQueue), ended: make(chan struct{}),
+	}
+	names := strings.TrimPrefix(strings.TrimPrefix(path, "/ws"), "/")
+	if c.combined {
+		names = query.Get("streams")
+	}
+	// Entered before the handshake is answered, so that a client misses nothing from then on.
+	s.open(c, strings.FieldsFunc(names, func(r rune) bool { return r == '/' }))
+	defer s.forget(c)
+	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	ws, err := up.Upgrade(w, r, nil)
+	if err != nil {
+		return // Upgrade has answered
+	}
+	s.attach(c, ws)
+	s.running.Go(c.write)
+	s.running.Go(c.keep)
+	c.read()
+	close(c.ended)
+}
+
+// admitConn enforces web-socket-streams.md, "General WSS information": "There is a limit of 300
+// connections per attempt every 5 minutes per IP."
+func (s *Server) admitConn(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.connects = slices.DeleteFunc(s.connects, func(t time.Time) bool { return now.Sub(t) >= 5*time.Minute })
+	if limit := s.cfg.ConnectLimit; limit >= 0 && len(s.connects) >= limit {
+		s.stats.ConnectViolations++
+		return false
+	}
+	s.connects = append(s.connects, now)
+	return true
+}
+
+// open enters a connection into the books with the streams of its address.
+func (s *Server) open(c *conn, streams []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nextConn++
+	c.id = s.nextConn
+	s.conns = append(s.conns, c)
+	s.subscribe(c, streams)
+}
+
+// attach gives a connection its websocket, unless it was cut during the handshake.
+func (s *Server) attach(c *conn, ws *websocket.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.ws = ws
+	s.stats.Connections++
+	if c.gone || s.closed {
+		c.cut()
+	}
+}
+
+func (s *Server) forget(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c.closing = true
+	s.unsubscribe(c, slices.Clone(c.streams))
+	s.conns = slices.DeleteFunc(s.conns, func(o *conn) bool { return o == c })
+	c.out.close()
+	c.cut()
+}
+
+// read handles what the client sends until the connection ends.
+func (c *conn) read() {
+	c.ws.SetReadLimit(maxMessage)
+	c.ws.SetPingHandler(func(data string) error {
+		c.receive(func() { c.push(frame{kind: pongFrame, data: []byte(data)}) })
+		return nil
+	})
+	c.ws.SetPongHandler(func(data string) error {
+		c.receive(func() { c.pong(data) })
+		return nil
+	})
+	c.ws.SetCloseHandler(func(code int, _ string) error {
+		c.lockedClose(code, "")
+		return nil
+	})
+	for {
+		_, data, err := c.ws.ReadMessage()
+		if err != nil {
+			return
+		}
+		c.receive(func() { c.command(data) })
+	}
+}
+
+// receive counts one message of the client and handles it under the Server's mutex.
+//
+// web-socket-streams.md, "Websocket Limits": "WebSocket connections have a limit of 5 incoming messages
+// per second. A message is considered: a PING frame, a PONG frame, a JSON controlled message (e.g.
+// subscribe, unsubscribe). A connection that goes beyond the limit will be disconnected". The window
+// slides, and the close frame says 1008 "Too many requests".
+func (c *conn) receive(handle func()) {
+	s, now := c.server, time.Now()
+	c.received = slices.DeleteFunc(c.received, func(t time.Time) bool { return now.Sub(t) >= time.Second })
+	c.received = append(c.received, now)
+	limit := s.cfg.MessageLimit
+	orDefault(&limit, s.rules.messages)
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Messages++
+	switch {
+	case c.closing || c.silent:
+	case limit >= 0 && len(c.received) > limit:
+		s.stats.MessageViolations++
+		c.close(websocket.ClosePolicyViolation, "Too many requests")
+	default:
+		handle()
+	}
+}
+
+// pong settles the pings up to the one it answers. A pong that matches none was not asked for and
+// does not count as a sign of life.
+func (c *conn) pong(data string) {
+	if i := slices.IndexFunc(c.pings, func(p sentPing) bool { return p.data == data }); i >= 0 {
+		c.pings = slices.Delete(c.pings, 0, i+1)
+	}
+}
+
+// push queues a frame. A client that reads too slowly for the queue is cut off, as the exchange does
+// when its send buffer is full.
+func (c *conn) push(f frame) {
+	if c.closing || c.silent || c.out.push(f) {
+		return
+	}
+	c.closing = true
+	c.server.stats.SlowConsumers++
+	c.cut()
+}
+
+// close queues a close frame; the connection ends when the client has answered it, or after a while.
+func (c *conn) close(code int, reason string) {
+	c.push(frame{kind: closeFrame, code: code, reason: reason})
+	c.closing = true
+}
+
+func (c *conn) lockedClose(code int, reason string) {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	c.close(code, reason)
+}
+
+// cut ends the connection without a close frame.
+func (c *conn) cut() {
+	c.gone = true
+	if c.ws != nil {
+		_ = c.ws.NetConn().Close()
+	}
+}
+
+// write sends what is queued. It ends with the outbox.
+func (c *conn) write() {
+	var frames []frame
+	for {
+		if frames = c.out.take(frames); frames == nil {
+			return
+		}
+		for _, f := range frames {
+			if err := c.writeFrame(f); err != nil {
+				_ = c.ws.NetConn().Close() // ends the reader, which cleans up
+				return
+			}
+		}
+	}
+}
+
+func (c *conn) writeFrame(f frame) error {
+	switch f.kind {
+	case textFrame:
+		return c.ws.WriteMessage(websocket.TextMessage, f.data)
+	case pingFrame:
+		return c.ws.WriteControl(websocket.PingMessage, f.data, time.Time{})
+	case pongFrame:
+		return c.ws.WriteControl(websocket.PongMessage, f.data, time.Time{})
+	}
+	_ = c.ws.SetReadDeadline(time.Now().Add(closeWait))
+	return c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(f.code, f.reason), time.Now().Add(writeWait))
+}
+
+// keep sends the pings and ends the connection when its time is over.
+//
+// web-socket-streams.md, "General WSS information": "A single connection to stream.binance.com is only
+// valid for 24 hours; expect to be disconnected at the 24 hour mark. The WebSocket server will send a
+// ping frame every 20 seconds. If the WebSocket server does not receive a pong frame back from the
+// connection within a minute the connection will be disconnected."
+func (c *conn) keep() {
+	r := c.server.rules
+	ping := time.NewTicker(r.pingPeriod)
+	defer ping.Stop()
+	overdue := time.NewTimer(r.pongTimeout)
+	defer overdue.Stop()
+	var expired <-chan time.Time
+	if life := c.server.cfg.Lifetime; life >= 0 {
+		t := time.NewTimer(life)
+		defer t.Stop()
+		expired = t.C
+	}
+	for {
+		select {
+		case <-c.ended:
+			return
+		case <-ping.C:
+			c.ping(time.Now())
+		case <-overdue.C:
+			overdue.Reset(c.checkPongs(time.Now()))
+		case <-expired:
+			c.lockedClose(websocket.CloseGoingAway, "") // which code the exchange sends here is not documented
+		}
+	}
+}
+
+func (c *conn) ping(now time.Time) {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	c.deaf = false
+	if c.closing || c.silent {
+		return
+	}
+	data := strconv.FormatInt(now.UnixMilli(), 10)
+	c.pings = append(c.pings, sentPing{data: data, at: now})
+	c.push(frame{kind: pingFrame, data: []byte(data)})
+}
+
+// checkPongs closes a connection whose oldest ping is too old, and returns when to look again.
+func (c *conn) checkPongs(now time.Time) time.Duration {
+	c.server.mu.Lock()
+	defer c.server.mu.Unlock()
+	limit := c.server.rules.pongTimeout
+	if len(c.pings) == 0 || c.silent {
+		return c.server.rules.pingPeriod
+	}
+	left := limit - now.Sub(c.pings[0].at)
+	if left <= 0 {
+		c.server.stats.PongTimeouts++
+		c.close(websocket.ClosePolicyViolation, "Pong timeout")
+		return limit
+	}
+	return left
+}

@@ -1,0 +1,134 @@
+package binancetest
+
+import (
+	"encoding/json"
+	"net/url"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+type exchangeInfo struct {
+	Timezone        string            `json:"timezone"`
+	ServerTime      int64             `json:"serverTime"`
+	RateLimits      []rateLimit       `json:"rateLimits"`
+	ExchangeFilters []json.RawMessage `json:"exchangeFilters"`
+	Symbols         []symbolInfo      `json:"symbols"`
+}
+
+type rateLimit struct {
+	Type        string `json:"rateLimitType"`
+	Interval    string `json:"interval"`
+	IntervalNum int    `json:"intervalNum"`
+	Limit       int    `json:"limit"`
+}
+
+// A symbolInfo has the fields of the market it is used for and leaves the others out.
+type symbolInfo struct {
+	Symbol            string     `json:"symbol"`
+	Pair              string     `json:"pair,omitempty"`
+	ContractType      string     `json:"contractType,omitempty"`
+	Status            string     `json:"status,omitempty"`
+	ContractStatus    string     `json:"contractStatus,omitempty"` // COIN-M's name of status
+	ContractSize      int        `json:"contractSize,omitempty"`
+	BaseAsset         string     `json:"baseAsset"`
+	QuoteAsset        string     `json:"quoteAsset"`
+	MarginAsset       string     `json:"marginAsset,omitempty"`
+	PricePrecision    *int       `json:"pricePrecision,omitempty"`
+	QuantityPrecision *int       `json:"quantityPrecision,omitempty"`
+	BasePrecision     int        `json:"baseAssetPrecision"`
+	QuotePrecision    int        `json:"quotePrecision"`
+	OrderTypes        []string   `json:"orderTypes"`
+	SpotAllowed       *bool      `json:"isSpotTradingAllowed,omitempty"`
+	PermissionSets    [][]string `json:"permissionSets,omitempty"`
+	Filters           []any      `json:"filters"`
+}
+
+type priceFilter struct {
+	Type     string `json:"filterType"`
+	MinPrice string `json:"minPrice"`
+	MaxPrice string `json:"maxPrice"`
+	TickSize string `json:"tickSize"`
+}
+
+type lotSize struct {
+	Type     string `json:"filterType"`
+	MinQty   string `json:"minQty"`
+	MaxQty   string `json:"maxQty"`
+	StepSize string `json:"stepSize"`
+}
+
+// exchangeInfo serves the listed symbols, or those asked for.
+func (s *Server) exchangeInfo(query url.Values) *answer {
+	symbols, refusal := s.wanted(query)
+	if refusal != nil {
+		return refusal
+	}
+	info := exchangeInfo{
+		Timezone: "UTC", ServerTime: time.Now().UnixMilli(),
+		RateLimits:      []rateLimit{{Type: "REQUEST_WEIGHT", Interval: "MINUTE", IntervalNum: 1, Limit: s.weight.limit}},
+		ExchangeFilters: []json.RawMessage{},
+	}
+	for _, y := range symbols {
+		info.Symbols = append(info.Symbols, s.symbolInfo(y))
+	}
+	body, _ := json.Marshal(info) // plain fields always marshal
+	return ok(body)
+}
+
+// wanted are the symbols a request names, all without a name.
+func (s *Server) wanted(query url.Values) ([]*symbolState, *answer) {
+	var names []string
+	switch {
+	case query.Has("symbol") && query.Has("symbols"):
+		return nil, badRequest(-1128, "Combination of optional parameters invalid.")
+	case query.Has("symbol"):
+		names = []string{query.Get("symbol")}
+	case query.Has("symbols"):
+		if json.Unmarshal([]byte(query.Get("symbols")), &names) != nil {
+			return nil, badRequest(-1100, "Illegal characters found in parameter 'symbols'.")
+		}
+	default:
+		return s.symbols, nil
+	}
+	var found []*symbolState
+	seen := make(map[string]bool)
+	for _, name := range names {
+		y := s.byName[name]
+		switch {
+		case y == nil:
+			return nil, badRequest(-1121, "Invalid symbol.")
+		case seen[name]:
+			return nil, badRequest(-1151, "Symbol is present multiple times in the list.")
+		}
+		seen[name] = true
+		found = append(found, y)
+	}
+	return found, nil
+}
+
+func (s *Server) symbolInfo(y *symbolState) symbolInfo {
+	price := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, y.format.price)) }
+	quantity := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, y.format.quantity)) }
+	info := symbolInfo{
+		Symbol: y.Name, Status: y.Status, BaseAsset: y.Base, QuoteAsset: y.Quote,
+		BasePrecision: orderbook.FractionDigits, QuotePrecision: orderbook.FractionDigits,
+		OrderTypes: []string{"LIMIT", "MARKET"},
+		Filters: []any{
+			priceFilter{"PRICE_FILTER", price(y.TickSize), price(1_000_000 * orderbook.One), price(y.TickSize)},
+			lotSize{"LOT_SIZE", quantity(y.StepSize), quantity(9_000_000 * orderbook.One), quantity(y.StepSize)},
+		},
+	}
+	if s.cfg.Market == marketprism.Spot {
+		allowed := true
+		info.SpotAllowed, info.PermissionSets = &allowed, [][]string{{"SPOT"}}
+		return info
+	}
+	info.Pair, info.ContractType, info.MarginAsset = y.Base+y.Quote, "PERPETUAL", y.Quote
+	info.PricePrecision, info.QuantityPrecision = &y.format.price, &y.format.quantity
+	if s.cfg.Market == marketprism.COINM {
+		info.Status, info.ContractStatus, info.ContractSize, info.MarginAsset = "", y.Status, 10, y.Base
+	}
+	return info
+}

@@ -1,0 +1,120 @@
+package binancetest
+
+import (
+	"time"
+
+	"github.com/marketprism/marketprism"
+)
+
+// rules are what differs between the markets besides the shape of a payload.
+type rules struct {
+	restPrefix  string
+	weightLimit int // request weight a minute
+	infoWeight  int // of exchangeInfo
+
+	defaultLimit int                          // of depth, in levels
+	depthWeight  func(limit int) (weight int) // 0 means that the limit is refused
+	maxLimit     int                          // larger ones are cut to it; 0 means that depthWeight refuses them
+
+	messages    int           // a connection may send in one second
+	maxStreams  int           // of a connection
+	pingPeriod  time.Duration // between the server's pings
+	pongTimeout time.Duration
+
+	depthPeriods     []depthPeriod // fastest first
+	contiguous       bool          // ids count up by one within a symbol (spot), or jump and are shared (futures)
+	paddedDecimals   bool          // numbers carry eight decimals (spot), or the symbol's own (futures)
+	closeOnBadJSON   bool
+	routed           bool // streams are split over /public, /market and /private
+	instrumentTypeID int  // "st" of futures payloads
+}
+
+// A depthPeriod is one speed of the depth stream, under one or more names.
+type depthPeriod struct {
+	millis  int64
+	streams []string // after "<symbol>@"
+}
+
+// rulesOf returns the rules of a market; ok is false for an unknown one.
+func rulesOf(m marketprism.Market) (r *rules, ok bool) {
+	futures := rules{
+		weightLimit: 2400, infoWeight: 1,
+		defaultLimit: 500, depthWeight: futuresDepthWeight,
+		messages: 10, maxStreams: 1024,
+		pingPeriod: 3 * time.Minute, pongTimeout: 10 * time.Minute,
+		depthPeriods: []depthPeriod{
+			{100, []string{"depth@100ms"}}, {250, []string{"depth", "depth@250ms"}}, {500, []string{"depth@500ms"}},
+		},
+		closeOnBadJSON: true,
+	}
+	switch m {
+	case marketprism.Spot:
+		return &rules{
+			restPrefix: "/api/v3", weightLimit: 6000, infoWeight: 20,
+			defaultLimit: 100, depthWeight: spotDepthWeight, maxLimit: 5000,
+			messages: 5, maxStreams: 1024,
+			pingPeriod: 20 * time.Second, pongTimeout: time.Minute,
+			depthPeriods: []depthPeriod{{100, []string{"depth@100ms"}}, {1000, []string{"depth", "depth@1000ms"}}},
+			contiguous:   true, paddedDecimals: true,
+		}, true
+	case marketprism.USDM:
+		futures.restPrefix, futures.routed, futures.instrumentTypeID = "/fapi/v1", true, 1
+		return &futures, true
+	case marketprism.COINM:
+		futures.restPrefix, futures.maxStreams, futures.instrumentTypeID = "/dapi/v1", 200, 2
+		return &futures, true
+	}
+	return nil, false
+}
+
+// spotDepthWeight is the table of rest-api.md, "Order book": 1-100: 5, 101-500: 25, 501-1000: 50,
+// 1001-5000: 250.
+func spotDepthWeight(limit int) int {
+	switch {
+	case limit <= 0:
+		return 0
+	case limit <= 100:
+		return 5
+	case limit <= 500:
+		return 25
+	case limit <= 1000:
+		return 50
+	}
+	return 250
+}
+
+// futuresDepthWeight is the table of the futures "Order Book" page. Other limits than those listed
+// are refused.
+func futuresDepthWeight(limit int) int {
+	switch limit {
+	case 5, 10, 20, 50:
+		return 2
+	case 100:
+		return 5
+	case 500:
+		return 10
+	case 1000:
+		return 20
+	}
+	return 0
+}
+
+// A route is the part of the USDⓈ-M stream host a connection was opened on. Streams of another route
+// are acknowledged and stay silent there. Elsewhere there is one route for all.
+type route uint8
+
+const (
+	routeAll route = iota
+	routePublic
+	routeMarket
+	routePrivate
+)
+
+// routeOf returns the route that delivers a stream type.
+func routeOf(streamType string) route {
+	switch streamType {
+	case "depth", "bookTicker", "trade":
+		return routePublic
+	}
+	return routeMarket
+}

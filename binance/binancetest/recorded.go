@@ -1,0 +1,193 @@
+package binancetest
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/marketprism/marketprism/internal/recording"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// openReplay reads a recording through once, so that a broken one is known before anything starts,
+// and lists its symbols.
+func openReplay(s *Server, cfg Playback) (*replay, error) {
+	r, err := recording.Open(cfg.Path)
+	if err != nil {
+		return nil, fmt.Errorf("binancetest: playback: %w", err)
+	}
+	defer func() { _ = r.Close() }() // only read
+	if cfg.WaitFor == nil {
+		cfg.WaitFor = []string{"depth"}
+	}
+	p := &replay{server: s, cfg: cfg, waits: make(map[string]bool), books: make(map[string]*recordedBook)}
+	for l, err := range r.Lines() {
+		if err != nil {
+			return nil, fmt.Errorf("binancetest: playback: %w", err)
+		}
+		if err := p.survey(&l); err != nil {
+			return nil, fmt.Errorf("binancetest: playback: %w", &recording.LineError{Name: cfg.Path, Line: r.Line(), Err: err})
+		}
+	}
+	if len(p.waits) == 0 {
+		return nil, fmt.Errorf("%w: recording %s has no stream of the types %q", ErrConfig, cfg.Path, cfg.WaitFor)
+	}
+	return p, nil
+}
+
+// survey takes note of what a line needs.
+func (p *replay) survey(l *recording.Line) error {
+	if l.Kind == recording.REST {
+		return p.surveyREST(l)
+	}
+	stream, data, err := l.Stream()
+	if err != nil {
+		return err
+	}
+	_, kind, _ := strings.Cut(stream, "@")
+	kind, _, _ = strings.Cut(kind, "@")
+	if slices.Contains(p.cfg.WaitFor, kind) {
+		p.waits[stream] = true
+	}
+	if kind == "depth" {
+		_, err = decodeUpdate(data)
+	}
+	return err
+}
+
+func (p *replay) surveyREST(l *recording.Line) error {
+	name, isDepth := l.DepthSymbol()
+	if !isDepth {
+		return nil
+	}
+	if !strings.HasPrefix(l.Path, p.server.rules.restPrefix+"/") {
+		return fmt.Errorf("%w: recording of %s played on market %s", ErrConfig, l.Path, p.server.cfg.Market)
+	}
+	snap, err := decodeSnapshot(l.Body)
+	if err != nil {
+		return err
+	}
+	if b := p.books[name]; b != nil {
+		b.left++
+		return nil
+	}
+	tick, step := stepsOf(snap)
+	if err := p.server.list(Symbol{Name: name, TickSize: tick, StepSize: step, Levels: -1}); err != nil {
+		return err
+	}
+	p.server.byName[name].known = false
+	p.books[name] = &recordedBook{left: 1, reached: make(chan struct{})}
+	return nil
+}
+
+// stepsOf returns the finest units in which a snapshot's prices and quantities are written.
+func stepsOf(snap *recordedSnapshot) (tick, step orderbook.Fixed) {
+	return unit(snap.priceDecimals), unit(snap.quantityDecimals)
+}
+
+// unit is 10 to the power of -decimals.
+func unit(decimals int) orderbook.Fixed {
+	u := orderbook.One
+	for range decimals {
+		u /= 10
+	}
+	return u
+}
+
+// A recordedSnapshot is a recorded answer to a depth request, read.
+type recordedSnapshot struct {
+	orderbook.Snapshot
+	priceDecimals, quantityDecimals int // as written
+}
+
+func decodeSnapshot(body []byte) (*recordedSnapshot, error) {
+	var raw struct {
+		LastUpdateID *int64     `json:"lastUpdateId"`
+		Bids         [][]string `json:"bids"`
+		Asks         [][]string `json:"asks"`
+	}
+	if err := json.Unmarshal(body, &raw); err != nil {
+		return nil, fmt.Errorf("recorded snapshot: %w", err)
+	}
+	if raw.LastUpdateID == nil {
+		return nil, fmt.Errorf("%w: recorded snapshot without lastUpdateId", ErrConfig)
+	}
+	s := &recordedSnapshot{Snapshot: orderbook.Snapshot{LastID: *raw.LastUpdateID}}
+	for _, l := range slices.Concat(raw.Bids, raw.Asks) {
+		if len(l) >= 2 {
+			s.priceDecimals = max(s.priceDecimals, writtenDecimals(l[0]))
+			s.quantityDecimals = max(s.quantityDecimals, writtenDecimals(l[1]))
+		}
+	}
+	var err error
+	if s.Bids, err = decodeLevels(raw.Bids); err != nil {
+		return nil, err
+	}
+	s.Asks, err = decodeLevels(raw.Asks)
+	return s, err
+}
+
+func writtenDecimals(number string) int {
+	_, fraction, _ := strings.Cut(number, ".")
+	return min(len(fraction), orderbook.FractionDigits)
+}
+
+func decodeUpdate(data []byte) (*orderbook.Update, error) {
+	var raw struct {
+		First *int64     `json:"U"`
+		Last  *int64     `json:"u"`
+		Prev  int64      `json:"pu"`
+		Bids  [][]string `json:"b"`
+		Asks  [][]string `json:"a"`
+	}
+	if err := json.Unmarshal(data, &raw); err != nil {
+		return nil, fmt.Errorf("recorded depth event: %w", err)
+	}
+	if raw.First == nil || raw.Last == nil {
+		return nil, fmt.Errorf("%w: recorded depth event without update ids", ErrConfig)
+	}
+	u := &orderbook.Update{FirstID: *raw.First, LastID: *raw.Last, PrevLastID: raw.Prev}
+	var err error
+	if u.Bids, err = decodeLevels(raw.Bids); err != nil {
+		return nil, err
+	}
+	u.Asks, err = decodeLevels(raw.Asks)
+	return u, err
+}
+
+func decodeLevels(raw [][]string) ([]orderbook.Level, error) {
+	levels := make([]orderbook.Level, len(raw))
+	for i, l := range raw {
+		if len(l) < 2 {
+			return nil, fmt.Errorf("%w: recorded level %q", ErrConfig, l)
+		}
+		price, err := orderbook.ParseFixed(l[0])
+		if err != nil {
+			return nil, err
+		}
+		quantity, err := orderbook.ParseFixed(l[1])
+		if err != nil {
+			return nil, err
+		}
+		levels[i] = orderbook.Level{Price: price, Quantity: quantity}
+	}
+	return levels, nil
+}
+
+// cutSnapshot cuts a recorded answer to a number of levels. One that has no more is returned verbatim.
+func cutSnapshot(body []byte, limit int) []byte {
+	var raw map[string]json.RawMessage
+	var sides [2][]json.RawMessage
+	if json.Unmarshal(body, &raw) != nil || json.Unmarshal(raw["bids"], &sides[bid]) != nil || json.Unmarshal(raw["asks"], &sides[ask]) != nil {
+		return body // cannot be: survey has read it
+	}
+	if len(sides[bid]) <= limit && len(sides[ask]) <= limit {
+		return body
+	}
+	for key, side := range map[string][]json.RawMessage{"bids": sides[bid], "asks": sides[ask]} {
+		raw[key], _ = json.Marshal(side[:min(limit, len(side))]) // was JSON
+	}
+	cut, _ := json.Marshal(raw) // likewise
+	return cut
+}

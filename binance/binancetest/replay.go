@@ -1,0 +1,293 @@
+package binancetest
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/marketprism/marketprism/internal/recording"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A Playback replays a recording of the real exchange: a file of one JSON object a line, plain or
+// compressed with gzip or zstd,
+//
+//	{"ts":NANOS,"kind":"rest","path":"/api/v3/depth?symbol=X&limit=1000","body":{…}}
+//	{"ts":NANOS,"kind":"ws","frame":{"stream":…,"data":{…}}}
+//
+// in the order of capture. Frames go out verbatim and in that order, to the subscribers of their very
+// stream, with or without the wrapper as each connection wants it. A depth request waits until the
+// replay has come to a recorded snapshot of its symbol, and gets that; later ones get the next recorded
+// snapshot as soon as there is one, and else the true book, which the server keeps from the recorded
+// snapshots and events. The symbols that have a recorded snapshot are listed.
+//
+// The replay begins when every stream that WaitFor speaks of has a subscriber, and pauses whenever the
+// next frame is of such a stream and there is none, so that a client that reconnects misses what the
+// recording holds for that time and no more.
+type Playback struct {
+	Path string // of the file
+
+	// Speed is how many times faster than recorded: 1 is as it was. 0 means as fast as the clients read.
+	Speed float64
+
+	// WaitFor are the types of the streams to wait for: "depth" stands for every recorded
+	// <symbol>@depth and <symbol>@depth@100ms. Nil means depth alone.
+	WaitFor []string
+}
+
+const (
+	replayAhead = 64      // frames that may wait for a client before the replay waits for it
+	maxEarly    = 100_000 // depth events of a symbol kept until its first snapshot
+)
+
+// A replay is a Playback that runs.
+type replay struct {
+	server *Server
+	cfg    Playback
+	waits  map[string]bool // streams that must have a subscriber
+
+	// Guarded by the Server's mutex.
+	books map[string]*recordedBook
+	err   error // why it ended early
+}
+
+// A recordedBook is what a recording holds for one symbol.
+type recordedBook struct {
+	left    int             // snapshots not reached yet
+	newest  json.RawMessage // the last one reached, until it is given to a client
+	reached chan struct{}   // closed and replaced at each one
+	early   []orderbook.Update
+}
+
+// run plays the recording to its end, or until the server is closed.
+func (p *replay) run() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	streams := make([]string, 0, len(p.waits))
+	for name := range p.waits {
+		streams = append(streams, name)
+	}
+	err := p.server.Subscribed(ctx, streams...)
+	if err == nil {
+		err = p.play(ctx)
+	}
+	if errors.Is(err, ErrClosed) {
+		return
+	}
+	p.server.mu.Lock()
+	p.err = err
+	p.server.mu.Unlock()
+	close(p.server.played)
+}
+
+func (p *replay) play(ctx context.Context) error {
+	r, err := recording.Open(p.cfg.Path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = r.Close() }() // only read
+	pace := pacer{speed: p.cfg.Speed}
+	for {
+		l, err := r.Next()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := p.wait(pace.until(l.ReceivedAt)); err != nil {
+			return err
+		}
+		if l.Kind == recording.REST {
+			err = p.reach(&l)
+		} else {
+			err = p.send(ctx, &l, &pace)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+func (p *replay) wait(d time.Duration) error {
+	if d <= 0 {
+		return nil
+	}
+	select {
+	case <-time.After(d):
+		return nil
+	case <-p.server.done:
+		return ErrClosed
+	}
+}
+
+// A pacer maps recorded times to times of playing.
+type pacer struct {
+	speed         float64 // 0: no waiting
+	first, origin time.Time
+}
+
+// until returns how long to wait before what was recorded at t.
+func (p *pacer) until(t time.Time) time.Duration {
+	if p.speed <= 0 {
+		return 0
+	}
+	if p.first.IsZero() {
+		p.first, p.origin = t, time.Now()
+	}
+	return time.Until(p.origin.Add(time.Duration(float64(t.Sub(p.first)) / p.speed)))
+}
+
+// reach makes a recorded snapshot available, and seeds the true book where it is not known.
+func (p *replay) reach(l *recording.Line) error {
+	name, ok := l.DepthSymbol()
+	if !ok {
+		return nil
+	}
+	snap, err := decodeSnapshot(l.Body)
+	if err != nil {
+		return err
+	}
+	s := p.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	y, b := s.byName[name], p.books[name]
+	if !y.known {
+		y.book.load(snap.Bids, snap.Asks)
+		y.startAt(snap.LastID)
+		y.known = true
+		early := b.early
+		b.early = nil
+		for i := range early {
+			p.advance(y, b, &early[i])
+		}
+	}
+	b.left--
+	b.newest = l.Body
+	close(b.reached)
+	b.reached = make(chan struct{})
+	return nil
+}
+
+// send sends a recorded frame to the subscribers of its stream.
+func (p *replay) send(ctx context.Context, l *recording.Line, pace *pacer) error {
+	stream, data, err := l.Stream()
+	if err != nil {
+		return err
+	}
+	if p.waits[stream] {
+		before := time.Now()
+		if err := p.server.Subscribed(ctx, stream); err != nil {
+			return err
+		}
+		pace.origin = pace.origin.Add(time.Since(before))
+	}
+	var u *orderbook.Update
+	name, kind, _ := strings.Cut(stream, "@")
+	if kind, _, _ = strings.Cut(kind, "@"); kind == "depth" {
+		if u, err = decodeUpdate(data); err != nil {
+			return err
+		}
+	}
+	for _, c := range p.deliver(stream, l.Frame, data, p.server.byName[upper(name)], u) {
+		c.out.drained(replayAhead)
+	}
+	select {
+	case <-p.server.done:
+		return ErrClosed
+	default:
+		return nil
+	}
+}
+
+// deliver queues a frame and moves the true book of its symbol, which is nil for one that is not
+// listed, by its update, if it has one. It returns whom the frame was queued for.
+func (p *replay) deliver(stream string, whole, data []byte, y *symbolState, u *orderbook.Update) []*conn {
+	s := p.server
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	to := append([]*conn(nil), s.subscribers[stream]...)
+	copies := 1
+	if u != nil && y != nil && p.books[y.Name] != nil {
+		p.advance(y, p.books[y.Name], u)
+		if len(to) > 0 {
+			copies = y.faults.depthCopies()
+		}
+	}
+	for range copies {
+		for _, c := range to {
+			if c.combined {
+				c.push(frame{data: whole})
+			} else {
+				c.push(frame{data: data})
+			}
+		}
+	}
+	return to
+}
+
+// advance applies a recorded depth event to the true book. An event that does not follow makes the
+// book unknown until the recording's next snapshot.
+func (p *replay) advance(y *symbolState, b *recordedBook, u *orderbook.Update) {
+	follows := u.FirstID <= y.id+1
+	if !p.server.rules.contiguous {
+		follows = u.PrevLastID <= y.id
+	}
+	switch {
+	case y.known && u.LastID <= y.id:
+		return
+	case y.known && !follows:
+		y.known = false
+		fallthrough
+	case !y.known:
+		if len(b.early) == maxEarly {
+			b.early = b.early[1:]
+		}
+		b.early = append(b.early, *u)
+		return
+	}
+	changes := make([]change, 0, len(u.Bids)+len(u.Asks))
+	for _, l := range u.Bids {
+		changes = append(changes, change{place{bid, l.Price}, l.Quantity})
+	}
+	for _, l := range u.Asks {
+		changes = append(changes, change{place{ask, l.Price}, l.Quantity})
+	}
+	y.change(u.LastID, time.Now(), true, changes...)
+	for i := range y.batches {
+		y.cut(i, p.server.cfg.History)
+	}
+}
+
+// snapshot returns the recorded answer to a depth request. Without one, hold is closed when the next is
+// reached; where both are nil the true book is the answer.
+func (p *replay) snapshot(y *symbolState, limit int) (body []byte, hold <-chan struct{}) {
+	b := p.books[y.Name]
+	switch {
+	case b == nil:
+		return nil, nil
+	case b.newest != nil:
+		body, b.newest = b.newest, nil
+		return cutSnapshot(body, limit), nil
+	case !y.known && b.left > 0:
+		return nil, b.reached
+	}
+	return nil, nil
+}
+
+// Played is closed when the recording of Config.Playback has been sent to its end, or could not be:
+// PlaybackErr tells. Without a playback it is never closed.
+func (s *Server) Played() <-chan struct{} { return s.played }
+
+// PlaybackErr returns why the playback ended before the end of the recording; nil if it did not.
+func (s *Server) PlaybackErr() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.replay == nil {
+		return nil
+	}
+	return s.replay.err
+}

@@ -1,0 +1,171 @@
+package binancetest_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance/binancetest"
+)
+
+func TestRESTErrors(t *testing.T) {
+	s := newServer(t, manual(t))
+	for path, want := range map[string]string{
+		"/depth":                                      `{"code":-1102,"msg":"Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."}`,
+		"/depth?symbol=":                              `{"code":-1102,"msg":"Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."}`,
+		"/depth?symbol=NONE":                          `{"code":-1121,"msg":"Invalid symbol."}`,
+		"/depth?symbol=btcusdt":                       `{"code":-1121,"msg":"Invalid symbol."}`,
+		"/depth?symbol=BTCUSDT&limit=x":               `{"code":-1100,"msg":"Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'."}`,
+		"/depth?symbol=BTCUSDT&limit=0":               `{"code":-1130,"msg":"Data sent for parameter 'limit' is not valid."}`,
+		"/depth?symbol=BTCUSDT&levels=5":              `{"code":-1104,"msg":"Not all sent parameters were read; read '1' parameter(s) but was sent '2'."}`,
+		"/exchangeInfo?symbol=NONE":                   `{"code":-1121,"msg":"Invalid symbol."}`,
+		`/exchangeInfo?symbols=["BTCUSDT","NONE"]`:    `{"code":-1121,"msg":"Invalid symbol."}`,
+		`/exchangeInfo?symbols=["BTCUSDT","BTCUSDT"]`: `{"code":-1151,"msg":"Symbol is present multiple times in the list."}`,
+		`/exchangeInfo?symbols=BTCUSDT`:               `{"code":-1100,"msg":"Illegal characters found in parameter 'symbols'."}`,
+		`/exchangeInfo?symbol=BTCUSDT&symbols=["A"]`:  `{"code":-1128,"msg":"Combination of optional parameters invalid."}`,
+	} {
+		r := get(t, s, "/api/v3"+path)
+		equal(t, path+" status", r.status, http.StatusBadRequest)
+		equal(t, path, r.body, want)
+	}
+}
+
+func TestExchangeInfo(t *testing.T) {
+	type filter struct{ FilterType, TickSize, StepSize string }
+	type info struct {
+		RateLimits []struct {
+			RateLimitType string
+			Limit         int
+		}
+		Symbols []struct {
+			Symbol, Status, ContractStatus, BaseAsset, QuoteAsset string
+			Filters                                               []filter
+		}
+	}
+	ask := func(s *binancetest.Server, path string) (v info) {
+		if err := json.Unmarshal([]byte(get(t, s, path).body), &v); err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	symbols := []binancetest.Symbol{
+		{Name: "BTCUSDT"}, {Name: "ETHBTC", TickSize: fixed(t, "0.00001"), StepSize: fixed(t, "0.1"), Status: "BREAK"}, {Name: "ABC", Base: "A", Quote: "BC"},
+	}
+	s := newServer(t, binancetest.Config{Symbols: symbols})
+	v := ask(s, "/api/v3/exchangeInfo")
+	equal(t, "limit", fmt.Sprint(v.RateLimits), "[{REQUEST_WEIGHT 6000}]")
+	equal(t, "symbols", len(v.Symbols), 3)
+	equal(t, "BTCUSDT", v.Symbols[0].BaseAsset+"/"+v.Symbols[0].QuoteAsset+" "+v.Symbols[0].Status, "BTC/USDT TRADING")
+	equal(t, "ETHBTC", v.Symbols[1].BaseAsset+"/"+v.Symbols[1].QuoteAsset+" "+v.Symbols[1].Status, "ETH/BTC BREAK")
+	equal(t, "filters", fmt.Sprint(v.Symbols[1].Filters), "[{PRICE_FILTER 0.00001000 } {LOT_SIZE  0.10000000}]")
+	equal(t, "ABC", v.Symbols[2].BaseAsset+"/"+v.Symbols[2].QuoteAsset, "A/BC")
+	equal(t, "one", len(ask(s, "/api/v3/exchangeInfo?symbol=ABC").Symbols), 1)
+	equal(t, "two", len(ask(s, `/api/v3/exchangeInfo?symbols=["ABC","BTCUSDT"]`).Symbols), 2)
+	equal(t, "weight", s.Stats().WeightUsed, 60)
+
+	s = newServer(t, binancetest.Config{Market: marketprism.COINM, Symbols: binancetest.Symbols("BTCUSD_PERP")})
+	v = ask(s, "/dapi/v1/exchangeInfo")
+	equal(t, "COIN-M", v.Symbols[0].BaseAsset+"/"+v.Symbols[0].QuoteAsset+" "+v.Symbols[0].Status+v.Symbols[0].ContractStatus, "BTC/USD TRADING")
+	equal(t, "futures limit", v.RateLimits[0].Limit, 2400)
+}
+
+func TestWeights(t *testing.T) {
+	for _, tc := range []struct {
+		market marketprism.Market
+		prefix string
+		want   map[int]int
+	}{
+		{marketprism.Spot, "/api/v3", map[int]int{-1: 5, 1: 5, 100: 5, 101: 25, 500: 25, 501: 50, 1000: 50, 1001: 250, 5000: 250, 9999: 250}},
+		{marketprism.USDM, "/fapi/v1", map[int]int{-1: 10, 5: 2, 50: 2, 100: 5, 500: 10, 1000: 20}},
+	} {
+		s := newServer(t, binancetest.Config{Market: tc.market, Symbols: binancetest.Symbols("BTCUSDT"), WeightLimit: -1})
+		for limit, want := range tc.want {
+			path := tc.prefix + "/depth?symbol=BTCUSDT"
+			if limit > 0 {
+				path += "&limit=" + strconv.Itoa(limit)
+			}
+			before := s.Stats().WeightUsed
+			r := get(t, s, path)
+			used, err := strconv.Atoi(r.header.Get("X-Mbx-Used-Weight-1m"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if used < before { // the minute ended
+				before = 0
+			}
+			equal(t, path, used-before, want)
+			equal(t, "legacy header", r.header.Get("X-Mbx-Used-Weight") != "", tc.market == marketprism.Spot)
+		}
+	}
+}
+
+// TestRateLimit goes over the limit, on in spite of the 429s into a ban, and on into a longer one.
+func TestRateLimit(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := inMemory("BTCUSDT")
+		cfg.BanAfter = 2
+		s := newServer(t, cfg)
+		time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute + 20500*time.Millisecond))) // 20.5 s into a minute
+		depth := func() response { return get(t, s, "/api/v3/depth?symbol=BTCUSDT&limit=5000") }
+		for i := range 24 {
+			if r := depth(); r.status != http.StatusOK || r.header.Get("X-Mbx-Used-Weight-1m") != strconv.Itoa(250*(i+1)) {
+				t.Fatalf("request %d: %d %s", i, r.status, r.body)
+			}
+		}
+		for range 2 {
+			r := depth()
+			equal(t, "status", r.status, http.StatusTooManyRequests)
+			equal(t, "until the minute ends", r.header.Get("Retry-After"), "40")
+			equal(t, "body", r.body, `{"code":-1003,"msg":"Too much request weight used; current limit is 6000 request weight per 1 MINUTE. `+
+				`Please use WebSocket Streams for live updates to avoid polling the API."}`)
+		}
+		banned := func(d time.Duration) {
+			t.Helper()
+			r := depth()
+			equal(t, "status", r.status, http.StatusTeapot)
+			equal(t, "Retry-After", r.header.Get("Retry-After"), strconv.Itoa(int(d.Seconds())))
+			if want := fmt.Sprintf("IP banned until %d.", time.Now().Add(d).UnixMilli()); !strings.Contains(r.body, want) {
+				t.Errorf("%s does not say %s", r.body, want)
+			}
+		}
+		banned(2 * time.Minute)
+		time.Sleep(time.Minute)
+		banned(time.Minute)
+		time.Sleep(time.Minute)
+		for range 24 {
+			equal(t, "after the ban", depth().status, http.StatusOK)
+		}
+		for range 2 {
+			equal(t, "over again", depth().status, http.StatusTooManyRequests)
+		}
+		banned(4 * time.Minute)
+
+		st := s.Stats()
+		equal(t, "bans", st.Bans, 2)
+		equal(t, "violations", st.Violations(), 7)
+		equal(t, "requests", st.Requests["/api/v3/depth"], 24+2+2+24+2+1)
+	})
+}
+
+func TestWeightWindowEndsWithTheMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := inMemory("BTCUSDT")
+		cfg.WeightLimit = 5
+		s := newServer(t, cfg)
+		time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(time.Minute + 59*time.Second)))
+		path := "/api/v3/depth?symbol=BTCUSDT"
+		equal(t, "first", get(t, s, path).status, http.StatusOK)
+		r := get(t, s, path)
+		equal(t, "second", r.status, http.StatusTooManyRequests)
+		equal(t, "Retry-After", r.header.Get("Retry-After"), "1")
+		time.Sleep(time.Second)
+		equal(t, "next minute", get(t, s, path).status, http.StatusOK)
+		equal(t, "used", s.Stats().WeightUsed, 5)
+	})
+}

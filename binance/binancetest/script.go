@@ -1,0 +1,102 @@
+package binancetest
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// Apply makes one change of the book under one update id, and returns the id. A level's quantity is
+// its new absolute quantity, 0 removes it; no level at all is a change that nobody sees but in the id.
+// The depth streams tell it at the end of the interval, bookTicker at once. The errors are
+// ErrUnknownSymbol, ErrPlayback and ErrClosed.
+func (s *Server) Apply(symbol string, bids, asks []orderbook.Level) (id int64, err error) {
+	changes := make([]change, 0, len(bids)+len(asks))
+	for _, l := range bids {
+		changes = append(changes, change{place{bid, l.Price}, l.Quantity})
+	}
+	for _, l := range asks {
+		changes = append(changes, change{place{ask, l.Price}, l.Quantity})
+	}
+	err = s.script(symbol, func(y *symbolState) { id = s.apply(y, changes...) })
+	return id, err
+}
+
+// Trade tells of an execution on the trade and aggTrade streams and returns the trade's id. It leaves
+// the book alone: what the execution took from it is for Apply to say. buyerMaker means that the
+// buyer's order was resting. The errors are those of Apply.
+func (s *Server) Trade(symbol string, price, quantity orderbook.Fixed, buyerMaker bool) (id int64, err error) {
+	err = s.script(symbol, func(y *symbolState) { id = s.execute(y, price, quantity, buyerMaker) })
+	return id, err
+}
+
+// script runs a command on a symbol whose book may be moved by hand.
+func (s *Server) script(name string, f func(*symbolState)) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return ErrClosed
+	case s.replay != nil:
+		return ErrPlayback
+	}
+	return s.with(name, f)
+}
+
+// with runs f on a symbol, or returns ErrUnknownSymbol.
+func (s *Server) with(name string, f func(*symbolState)) error {
+	y := s.byName[name]
+	if y == nil {
+		return fmt.Errorf("%w: %q", ErrUnknownSymbol, name)
+	}
+	f(y)
+	return nil
+}
+
+// Book returns the true book of a symbol as it is, all levels, with every change up to LastID. The
+// errors are ErrUnknownSymbol, and ErrNoBook before a playback has come to the symbol's first snapshot.
+func (s *Server) Book(symbol string) (snap orderbook.Snapshot, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := false
+	err = s.with(symbol, func(y *symbolState) { snap, known = y.current().snapshot(0), y.known })
+	if err == nil && !known {
+		return orderbook.Snapshot{}, fmt.Errorf("%w: %s", ErrNoBook, symbol)
+	}
+	return snap, err
+}
+
+// BookAt returns the true book of a symbol as it was at an update id that ended an interval, which is
+// the last id of every event of every depth stream. It goes back Config.History intervals. The errors
+// are ErrUnknownSymbol, and ErrNoBook for an id inside an interval or too long ago.
+func (s *Server) BookAt(symbol string, id int64) (snap orderbook.Snapshot, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var st *state
+	err = s.with(symbol, func(y *symbolState) {
+		if y.known {
+			st = y.atID(id)
+		}
+	})
+	switch {
+	case err != nil:
+		return orderbook.Snapshot{}, err
+	case st == nil:
+		return orderbook.Snapshot{}, fmt.Errorf("%w: %s at %d", ErrNoBook, symbol, id)
+	}
+	return st.snapshot(0), nil
+}
+
+// Listed returns the names of the listed symbols, in order of listing.
+func (s *Server) Listed() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(func(yield func(string) bool) {
+		for _, y := range s.symbols {
+			if !yield(y.Name) {
+				return
+			}
+		}
+	})
+}

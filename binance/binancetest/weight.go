@@ -1,0 +1,82 @@
+package binancetest
+
+import (
+	"fmt"
+	"net/http"
+	"time"
+)
+
+// The first ban lasts two minutes; each further one twice as long, up to three days. (rest-api.md, "IP
+// Limits": "IP bans are tracked and scale in duration for repeat offenders, from 2 minutes to 3 days.")
+const (
+	minBan = 2 * time.Minute
+	maxBan = 72 * time.Hour
+)
+
+// A weightMeter keeps the request weight of the one address all clients share. Windows are aligned
+// to the clock's minutes.
+type weightMeter struct {
+	limit    int // negative: none
+	banAfter int // negative: never
+
+	window      time.Time // the minute that used and refused are of
+	used        int
+	refused     int // requests answered 429
+	bans        int
+	bannedUntil time.Time
+}
+
+func newWeightMeter(cfg Config, r *rules) weightMeter {
+	limit := cfg.WeightLimit
+	orDefault(&limit, r.weightLimit)
+	return weightMeter{limit: limit, banAfter: cfg.BanAfter}
+}
+
+func (m *weightMeter) roll(now time.Time) {
+	if window := now.Truncate(time.Minute); !window.Equal(m.window) {
+		m.window, m.used, m.refused = window, 0, 0
+	}
+}
+
+// charge counts a request. It returns nil, or the answer that refuses it. Refused requests weigh too.
+//
+// rest-api.md, "IP Limits": "When a 429 is received, it's your obligation as an API to back off and not
+// spam the API. Repeatedly violating rate limits and/or failing to back off after receiving 429s will
+// result in an automated IP ban (HTTP status 418). A Retry-After header is sent with a 418 or 429
+// responses and will give the number of seconds required to wait, in the case of a 429, to prevent a
+// ban, or, in the case of a 418, until the ban is over."
+func (m *weightMeter) charge(now time.Time, weight int) *answer {
+	m.roll(now)
+	if now.Before(m.bannedUntil) {
+		return m.banned(now)
+	}
+	m.used += weight
+	if m.limit < 0 || m.used <= m.limit {
+		return nil
+	}
+	m.refused++
+	if m.banAfter >= 0 && m.refused > m.banAfter {
+		m.bannedUntil = now.Add(min(minBan<<min(m.bans, 12), maxBan))
+		m.bans++
+		return m.banned(now)
+	}
+	return m.tooMany(now)
+}
+
+func (m *weightMeter) tooMany(now time.Time) *answer {
+	a := apiError(http.StatusTooManyRequests, -1003, fmt.Sprintf("Too much request weight used; current limit is %d request weight per 1 MINUTE. "+
+		"Please use WebSocket Streams for live updates to avoid polling the API.", m.limit))
+	a.retryAfter = m.window.Add(time.Minute).Sub(now)
+	return a
+}
+
+func (m *weightMeter) banned(now time.Time) *answer {
+	return bannedAnswer(now, m.bannedUntil)
+}
+
+func bannedAnswer(now, until time.Time) *answer {
+	a := apiError(http.StatusTeapot, -1003, fmt.Sprintf("Way too much request weight used; IP banned until %d. "+
+		"Please use WebSocket Streams for live updates to avoid bans.", until.UnixMilli()))
+	a.retryAfter = until.Sub(now)
+	return a
+}

@@ -1,0 +1,58 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/marketprism/marketprism"
+)
+
+// A Config says which exchange a Client talks to and how. The zero value is the spot market of the
+// real exchange.
+type Config struct {
+	Market    marketprism.Market // "" means Spot
+	Endpoints Endpoints          // zero fields mean the Market's production hosts
+
+	// HTTPClient makes the REST requests. Nil means one with a timeout of 15 s whose transport dials
+	// with DialContext.
+	HTTPClient *http.Client
+
+	// DialContext opens the connections: those of the websockets and, where HTTPClient is nil, those
+	// of REST. Nil means net.Dialer, through the proxy that the environment names.
+	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// WeightLimit bounds the request weight the Client uses in a clock minute, the weight that others
+	// on the same IP use included. 0 means the market's published limit; negative means no bound:
+	// only the exchange's refusals are obeyed.
+	WeightLimit int
+
+	Hooks *Hooks // nil means none
+}
+
+const requestTimeout = 15 * time.Second
+
+// httpClient returns the client for REST; owned says that nobody else has it.
+func (cfg *Config) httpClient() (client *http.Client, owned bool) {
+	if cfg.HTTPClient != nil {
+		return cfg.HTTPClient, false
+	}
+	transport := &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: requestTimeout}).DialContext,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   8,
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   requestTimeout,
+		ExpectContinueTimeout: time.Second,
+	}
+	if cfg.DialContext != nil {
+		transport.Proxy, transport.DialContext = nil, cfg.DialContext
+	}
+	return &http.Client{Transport: transport, Timeout: requestTimeout}, true
+}
+
+// errNilClient is what NewDepthSyncer says instead of failing later.
+var errNilClient = errors.New("binance: NewDepthSyncer needs a Client")

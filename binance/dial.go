@@ -1,0 +1,131 @@
+package binance
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
+
+// Bounds of opening a connection. Reports put the longest URL the exchange takes near 8,000 bytes.
+const (
+	handshakeTimeout = 15 * time.Second
+	maxStreamURL     = 8000
+	readBufferSize   = 32 << 10
+)
+
+// Dial opens a connection of combined streams ("btcusdt@depth@100ms") and subscribes those named, in
+// the URL, which needs no acknowledgement. More can be added with Stream.Subscribe. On USDⓈ-M the
+// connection is of the /market route if the first stream is one of its kinds, otherwise of /public;
+// a stream of the other route would be accepted and stay silent.
+//
+// Symbols in stream names are lower case in ASCII letters: see StreamName. Errors are an *APIError if
+// the exchange refused, ErrTooManyStreams, or what the network said.
+func (c *Client) Dial(ctx context.Context, streams ...string) (*Stream, error) {
+	r := c.market.bookRoute()
+	if len(streams) > 0 {
+		r = c.market.routeOf(streams[0])
+	}
+	return c.dialRoute(ctx, r, streams...)
+}
+
+// StreamName returns the name of a stream of a symbol, as in StreamName("BTCUSDT", "@trade"). Only
+// ASCII letters are made lower case: some symbols are not ASCII, and the exchange keeps those as they are.
+func StreamName(symbol, suffix string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, symbol) + suffix
+}
+
+// routeOf returns where a stream is served. The page "Important WebSocket Change Notice" lists depth
+// and bookTicker for /public; raw trades, which it does not list, have been seen there as well.
+func (m *market) routeOf(stream string) route {
+	if !m.routed {
+		return routeAll
+	}
+	_, kind, _ := strings.Cut(stream, "@")
+	for _, public := range [...]string{"depth", "rpiDepth", "bookTicker", "trade"} {
+		if strings.HasPrefix(kind, public) {
+			return routePublic
+		}
+	}
+	if strings.HasPrefix(stream, "!bookTicker") {
+		return routePublic
+	}
+	return routeMarket
+}
+
+func (c *Client) dialRoute(ctx context.Context, r route, streams ...string) (*Stream, error) {
+	target := c.endpoints.Stream + string(r) + "/stream"
+	if len(streams) > c.market.maxStreams {
+		return nil, fmt.Errorf("binance: %d streams, %s takes %d: %w", len(streams), c.market.name, c.market.maxStreams, ErrTooManyStreams)
+	}
+	if len(streams) > 0 {
+		target += "?streams=" + escapeStreams(streams)
+	}
+	if len(target) > maxStreamURL {
+		return nil, fmt.Errorf("binance: URL of %d bytes, use Subscribe: %w", len(target), ErrTooManyStreams)
+	}
+	conn, err := c.dialWebsocket(ctx, target)
+	if err != nil {
+		return nil, err
+	}
+	return newStream(conn, c.market, len(streams)), nil
+}
+
+// escapeStreams joins the names. "@" and "/" stay as they are; symbols that are not ASCII do not.
+func escapeStreams(streams []string) string {
+	escaped := make([]string, len(streams))
+	for i, s := range streams {
+		escaped[i] = strings.ReplaceAll(url.QueryEscape(s), "%40", "@")
+	}
+	return strings.Join(escaped, "/")
+}
+
+func (c *Client) dialWebsocket(ctx context.Context, target string) (*websocket.Conn, error) {
+	dial := c.dial
+	dialer := websocket.Dialer{HandshakeTimeout: handshakeTimeout, ReadBufferSize: readBufferSize}
+	if dial == nil {
+		dialer.Proxy = http.ProxyFromEnvironment
+		dial = (&net.Dialer{}).DialContext
+	}
+	// The handshake itself does not look at ctx, so the end of ctx ends the connection under it.
+	stop := func() bool { return true }
+	dialer.NetDialContext = func(dialCtx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(dialCtx, network, addr)
+		if err == nil {
+			stop = context.AfterFunc(ctx, func() { conn.Close() })
+		}
+		return conn, err
+	}
+	conn, resp, err := dialer.DialContext(ctx, target, nil)
+	stopped := stop()
+	switch {
+	case err != nil && ctx.Err() != nil:
+		return nil, ctx.Err()
+	case err != nil && resp != nil:
+		return nil, c.refusal(resp)
+	case err != nil:
+		return nil, fmt.Errorf("binance: dial %s: %w", hostOf(target), err)
+	case !stopped:
+		conn.Close()
+		return nil, ctx.Err()
+	}
+	return conn, nil
+}
+
+// hostOf shortens a URL, which may name a thousand streams, for an error.
+func hostOf(target string) string {
+	host, _, _ := strings.Cut(target, "?")
+	return host
+}

@@ -1,0 +1,352 @@
+package binance_test
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+const victim = "T0000USDT"
+
+func exchange(symbols int) binancetest.Config {
+	return binancetest.Config{Symbols: binancetest.Symbols(names(symbols)...), History: 8192}
+}
+
+// onlyGap checks that the symbol had one gap of that reason and no other symbol had any.
+func (h *harness) onlyGap(symbol string, reason orderbook.GapReason) {
+	h.t.Helper()
+	for _, s := range h.srv.Listed() {
+		gaps := h.at(s).gaps
+		want := 0
+		if s == symbol {
+			want = 1
+		}
+		if len(gaps) != want || want == 1 && gaps[0].Reason != reason {
+			h.t.Errorf("%s had the gaps %v", s, gaps)
+		}
+	}
+}
+
+func TestDroppedEventResyncsThatSymbolAlone(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+		t.Run(string(market), func(t *testing.T) {
+			server := exchange(5)
+			server.Market = market
+			bubble(t, setup{server: server}, func(t *testing.T, h *harness) {
+				h.ready()
+				before := requests(h.srv, "/depth")
+				h.srv.DropDepth(victim, 1)
+				h.live(h.srv.Listed()...)
+				h.onlyGap(victim, orderbook.GapSequence)
+				if n := requests(h.srv, "/depth") - before; n != 1 {
+					t.Errorf("%d snapshots for one gap", n)
+				}
+				if n := h.srv.Stats().Connections; n != 1 {
+					t.Errorf("%d connections", n)
+				}
+				gap := infos[binance.GapInfo](h)
+				var seq *orderbook.SequenceError
+				if len(gap) != 1 || gap[0].Instrument.Symbol != victim || !errors.As(gap[0].Gap.Err, &seq) {
+					t.Errorf("Gap hook: %+v", gap)
+				}
+				if status, _ := h.syncer.Status(victim); status.LastGap.Reason != orderbook.GapSequence {
+					t.Errorf("status: %+v", status)
+				}
+				h.wellBehaved()
+			})
+		})
+	}
+}
+
+func TestStaleSnapshotsAreRetriedAndTheBufferKept(t *testing.T) {
+	bubble(t, setup{server: exchange(3)}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.srv.StaleSnapshots(victim, 3, 20)
+		h.srv.DropDepth(victim, 1)
+		h.live(h.srv.Listed()...)
+		h.onlyGap(victim, orderbook.GapSequence)
+		status, _ := h.syncer.Status(victim)
+		if status.Sync.TooOld != 3 || status.Sync.Discarded != 0 {
+			t.Errorf("stats: %+v", status.Sync)
+		}
+		synced := infos[binance.SyncInfo](h)
+		if last := synced[len(synced)-1]; last.Instrument.Symbol != victim || last.Elapsed < 250*time.Millisecond {
+			t.Errorf("the resync: %+v", last)
+		}
+		h.wellBehaved()
+	})
+}
+
+// Updates that waited for a snapshot keep the time at which they were received.
+func TestBufferedUpdatesKeepTheirReceiveTime(t *testing.T) {
+	bubble(t, setup{server: exchange(1), before: func(h *harness) { h.srv.DelaySnapshots(1, 3*time.Second) }}, func(t *testing.T, h *harness) {
+		h.ready()
+		synced := infos[binance.SyncInfo](h)[0]
+		if synced.Applied < 20 {
+			t.Fatalf("only %d updates waited", synced.Applied)
+		}
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if lag := h.maxLag; lag > 100*time.Millisecond {
+			t.Errorf("an update was received %v after its event time", lag)
+		}
+	})
+}
+
+func TestDisconnectIsFollowedByReconnectAndResync(t *testing.T) {
+	for name, disconnect := range map[string]func(*harness) (want error){
+		"close frame": func(h *harness) error {
+			h.srv.Disconnect(binancetest.CloseGoingAway, "going")
+			return &websocket.CloseError{Code: websocket.CloseGoingAway, Text: "going"}
+		},
+		"cut":      func(h *harness) error { h.srv.Disconnect(0, ""); return nil },
+		"shutdown": func(h *harness) error { h.srv.SendServerShutdown(); return binance.ErrShutdown },
+		"silence":  func(h *harness) error { h.srv.Silence(); return binance.ErrSilent },
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, setup{server: exchange(5)}, func(t *testing.T, h *harness) {
+				h.ready()
+				want := disconnect(h)
+				time.Sleep(90 * time.Second)
+				h.ready()
+				h.live(h.srv.Listed()...)
+				for _, s := range h.srv.Listed() {
+					if b := h.at(s); len(b.gaps) != 1 || b.gaps[0].Reason != orderbook.GapDisconnect || b.gaps[0].Err == nil {
+						t.Errorf("%s had the gaps %v", s, b.gaps)
+					}
+				}
+				down := infos[binance.DisconnectInfo](h)
+				if len(down) != 1 || down[0].Symbols != 5 {
+					t.Fatalf("Disconnected hook: %+v", down)
+				}
+				var closed *websocket.CloseError
+				if errors.As(want, &closed) {
+					if got := new(websocket.CloseError); !errors.As(down[0].Err, &got) || *got != *closed {
+						t.Errorf("err = %v, want %v", down[0].Err, want)
+					}
+				} else if want != nil && !errors.Is(down[0].Err, want) {
+					t.Errorf("err = %v, want %v", down[0].Err, want)
+				}
+				if s := h.syncer.Stats(); s.Connects != 2 || s.Disconnects != 1 {
+					t.Errorf("stats: %+v", s)
+				}
+				h.wellBehaved()
+			})
+		})
+	}
+}
+
+func TestReconnectBacksOff(t *testing.T) {
+	depth := binance.DepthConfig{ReconnectMin: time.Second, ReconnectMax: 20 * time.Second}
+	bubble(t, setup{server: exchange(1), depth: depth}, func(t *testing.T, h *harness) {
+		h.ready()
+		for range 300 {
+			h.srv.Disconnect(0, "")
+			time.Sleep(time.Second)
+		}
+		// A delay is 10 s on average once it has grown.
+		if n := h.srv.Stats().Connections; n > 60 {
+			t.Errorf("%d connections in 300 s", n)
+		}
+		attempts := 0
+		for _, c := range infos[binance.ConnectInfo](h) {
+			attempts = max(attempts, c.Attempt)
+		}
+		time.Sleep(time.Minute) // a connection that lasts ends the counting
+		h.srv.Disconnect(0, "")
+		h.srv.Disconnect(0, "")
+		time.Sleep(time.Minute)
+		all := infos[binance.ConnectInfo](h)
+		if last := all[len(all)-1].Attempt; attempts < 10 || last != 1 {
+			t.Errorf("attempts were counted up to %d, then again from %d", attempts, last)
+		}
+		h.ready()
+		h.wellBehaved()
+	})
+}
+
+func TestRetryAfterIsObeyed(t *testing.T) {
+	for _, status := range []int{http.StatusTooManyRequests, http.StatusTeapot} {
+		t.Run(http.StatusText(status), func(t *testing.T) {
+			// With one request at a time none is on its way when the first is refused.
+			depth := binance.DepthConfig{SnapshotWorkers: 1}
+			bubble(t, setup{server: exchange(5), depth: depth}, func(t *testing.T, h *harness) {
+				h.ready()
+				const ban = 200 * time.Second
+				h.srv.RejectREST(1, status, ban)
+				for _, s := range h.srv.Listed() {
+					h.srv.DropDepth(s, 1)
+				}
+				start := time.Now()
+				before := requests(h.srv, "")
+				time.Sleep(2 * time.Second)
+				synctest.Wait()
+				if sent := requests(h.srv, "") - before; sent != 1 {
+					t.Fatalf("%d requests", sent)
+				}
+				refused := h.refusedAt(start)
+				time.Sleep(time.Until(refused.Add(ban - time.Millisecond)))
+				synctest.Wait()
+				if n := requests(h.srv, "") - before; n != 1 {
+					t.Errorf("%d requests during the ban", n-1)
+				}
+				time.Sleep(2 * time.Second)
+				h.ready()
+				h.live(h.srv.Listed()...)
+
+				var told []binance.ThrottleInfo
+				for _, i := range infos[binance.ThrottleInfo](h) {
+					if i.Status == status {
+						told = append(told, i)
+					}
+				}
+				if len(told) == 0 || !told[0].Until.Equal(refused.Add(ban)) {
+					t.Errorf("Throttled hook: %+v, refused at %v", told, refused)
+				}
+				h.wellBehaved()
+			})
+		})
+	}
+}
+
+// refusedAt returns when the first snapshot request after start was refused with a wait.
+func (h *harness) refusedAt(start time.Time) time.Time {
+	h.t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, e := range h.events {
+		var refused *binance.APIError
+		if i, ok := e.info.(binance.SnapshotInfo); ok && e.at.After(start) && errors.As(i.Err, &refused) && refused.RetryAfter > 0 {
+			return e.at
+		}
+	}
+	h.t.Fatal("no request was refused")
+	return time.Time{}
+}
+
+func TestRequestWeightIsNeverExceeded(t *testing.T) {
+	// 200 snapshots of weight 50 take two minutes' worth.
+	server := exchange(200)
+	for i := range server.Symbols {
+		server.Symbols[i].Levels, server.Symbols[i].Rate = 20, 5
+	}
+	bubble(t, setup{server: server}, func(t *testing.T, h *harness) {
+		start := time.Now()
+		h.ready()
+		if d := time.Since(start); d < time.Minute || d > 70*time.Second {
+			t.Errorf("synced after %v", d)
+		}
+		if usage := h.client.Usage(); usage.Used != h.srv.Stats().WeightUsed || usage.Limit != 6000 {
+			t.Errorf("usage %+v, the exchange counts %d", usage, h.srv.Stats().WeightUsed)
+		}
+		h.wellBehaved()
+	})
+}
+
+func TestHTMLErrorIsAnAPIErrorAndRetried(t *testing.T) {
+	bubble(t, setup{server: exchange(1)}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.srv.RejectREST(2, http.StatusForbidden, 0)
+		h.srv.DropDepth(victim, 1)
+		h.live(victim)
+		var refused []*binance.APIError
+		for _, i := range infos[binance.SnapshotInfo](h) {
+			var e *binance.APIError
+			if errors.As(i.Err, &e) {
+				refused = append(refused, e)
+			}
+		}
+		if len(refused) != 2 || refused[0].Status != 403 || refused[0].Code != 0 ||
+			!strings.HasPrefix(refused[0].Message, "<html> <head>") || len(refused[0].Message) > 300 {
+			t.Errorf("refused: %+v", refused)
+		}
+	})
+}
+
+func TestMalformedFrameResyncsItsBook(t *testing.T) {
+	bubble(t, setup{server: exchange(3)}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.srv.SendRaw(`no JSON at all`)
+		h.srv.SendRaw(`{"stream":"t0000usdt@depth@100ms","data":{"e":"depthUpdate","E":1,"s":"T0000USDT","U":1,"u":2,"b":[["1.123456789","1"]],"a":[]}}`)
+		h.srv.SendRaw(`{"stream":"t0001usdt@kline_1m","data":{"e":"kline","E":1}}`)
+		h.srv.SendRaw(`{"stream":"zzz@depth@100ms","data":{"e":"depthUpdate","E":1,"s":"ZZZ","U":1,"u":2,"b":[],"a":[]}}`)
+		h.live(h.srv.Listed()...)
+		h.onlyGap(victim, orderbook.GapInvalid)
+		failed := infos[binance.DecodeInfo](h)
+		var de *binance.DecodeError
+		if len(failed) != 2 || !errors.As(failed[1].Err, &de) || de.Stream != "t0000usdt@depth@100ms" || !errors.Is(de, orderbook.ErrPrecision) {
+			t.Errorf("DecodeFailed hook: %+v", failed)
+		}
+		if s := h.syncer.Stats(); s.Undecoded != 2 || s.Unknown != 2 || s.Connects != 1 {
+			t.Errorf("stats: %+v", s)
+		}
+	})
+}
+
+func TestSlowHandlerNeverStallsPings(t *testing.T) {
+	depth := binance.DepthConfig{QueueFrames: 16}
+	bubble(t, setup{server: exchange(3), depth: depth}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.mu.Lock()
+		h.block = make(chan struct{})
+		h.mu.Unlock()
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if s := h.srv.Stats(); s.Connections != 1 || s.PongTimeouts != 0 || s.SlowConsumers != 0 {
+			t.Errorf("the exchange lost us: %+v", s)
+		}
+		// A View is not held up by the handler.
+		if err := h.syncer.View(victim, func(*orderbook.Book, binance.Status) {}); err != nil {
+			t.Error(err)
+		}
+		h.mu.Lock()
+		close(h.block)
+		h.block = nil
+		h.mu.Unlock()
+
+		h.live(h.srv.Listed()...)
+		for _, s := range h.srv.Listed() {
+			if gaps := h.at(s).gaps; len(gaps) != 1 || gaps[0].Reason != orderbook.GapOverflow {
+				t.Errorf("%s had the gaps %v", s, gaps)
+			}
+		}
+		stats := h.syncer.Stats()
+		var told uint64
+		for _, i := range infos[binance.DropInfo](h) {
+			told += i.Frames
+		}
+		if stats.Dropped == 0 || told != stats.Dropped || stats.Connects != 1 {
+			t.Errorf("%d frames reported as dropped, stats: %+v", told, stats)
+		}
+		h.wellBehaved()
+	})
+}
+
+func TestManySymbolsAreSpreadOverConnections(t *testing.T) {
+	server := binancetest.Config{Symbols: binancetest.Symbols(names(1100)...)}
+	for i := range server.Symbols {
+		server.Symbols[i].Levels, server.Symbols[i].Rate = 5, 0.5
+	}
+	bubble(t, setup{server: server, depth: binance.DepthConfig{SnapshotLimit: 100}}, func(t *testing.T, h *harness) {
+		h.ready()
+		conns := h.srv.Connections()
+		if len(conns) != 2 || len(conns[0].Streams) != 550 || len(conns[1].Streams) != 550 {
+			t.Errorf("%d connections", len(conns))
+		}
+		time.Sleep(time.Minute)
+		if s := h.syncer.Stats(); s.Gaps != 0 || s.Snapshots != 1100 {
+			t.Errorf("stats: %+v", s)
+		}
+		h.wellBehaved()
+	})
+}

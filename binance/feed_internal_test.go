@@ -1,0 +1,314 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// syncedFeed returns a feed of one symbol whose book stands at id 100, without a connection.
+func syncedFeed(tb testing.TB, handler Handler) *feed {
+	tb.Helper()
+	c, err := NewClient(Config{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	d, err := NewDepthSyncer(c, DepthConfig{Symbols: []string{"BTCUSDT"}, Trades: true, Tickers: true, Handler: handler})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	f, y := d.feeds[0], d.symbols["BTCUSDT"]
+	f.timer = time.NewTimer(time.Hour)
+	now := time.Now()
+	out := y.syncer.Connected(now)
+	snap := &orderbook.Snapshot{LastID: 100}
+	for i := range orderbook.Fixed(1000) {
+		snap.Bids = append(snap.Bids, orderbook.Level{Price: (100_000 - i) * orderbook.One, Quantity: orderbook.One})
+		snap.Asks = append(snap.Asks, orderbook.Level{Price: (100_001 + i) * orderbook.One, Quantity: orderbook.One})
+	}
+	y.syncer.Snapshot(now, out.Fetch, snap)
+	return f
+}
+
+// depthFrames are n events that follow id 100, each with 20 levels a side.
+func depthFrames(n int) [][]byte {
+	frames := make([][]byte, n)
+	for i := range frames {
+		var bids, asks []string
+		for j := range 20 {
+			bids = append(bids, fmt.Sprintf(`["%d.00000000","%d.50000000"]`, 100_000-j*3, (i+j)%3))
+			asks = append(asks, fmt.Sprintf(`["%d.00000000","%d.50000000"]`, 100_001+j*3, (i+j)%3))
+		}
+		frames[i] = fmt.Appendf(nil, `{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1770000000182,"s":"BTCUSDT","U":%d,"u":%d,"b":[%s],"a":[%s]}}`,
+			101+i, 101+i, strings.Join(bids, ","), strings.Join(asks, ","))
+	}
+	return frames
+}
+
+func TestStepDoesNotAllocate(t *testing.T) {
+	records := 0
+	f := syncedFeed(t, func(_ context.Context, rec *marketprism.Record) error {
+		if rec.Update == nil {
+			t.Error("no Update")
+		}
+		records++
+		return nil
+	})
+	const runs = 500
+	frames := depthFrames(runs + 12)
+	ctx := t.Context()
+	at := time.Now().UTC()
+	next := 0
+	step := func() {
+		f.now = at
+		if err := f.step(ctx, frames[next], at); err != nil {
+			t.Fatal(err)
+		}
+		next++
+	}
+	for range 10 {
+		step()
+	}
+	if n := testing.AllocsPerRun(runs, step); n != 0 {
+		t.Errorf("%v allocations for a depth event", n)
+	}
+	if y := f.books["BTCUSDT"]; records != next || y.syncer.Book().LastID() != int64(100+next) {
+		t.Errorf("%d records of %d events, book at %d", records, next, y.syncer.Book().LastID())
+	}
+}
+
+func TestQueueDoesNotAllocate(t *testing.T) {
+	q := newFrameQueue(8, 1<<20)
+	buf := make([]byte, 100)
+	var fr frame
+	pass := func() {
+		buf, _ = q.push(buf[:cap(buf)], time.Time{})
+		if ok, err := q.pop(&fr); !ok || err != nil {
+			t.Fatal(ok, err)
+		}
+		if buf == nil {
+			buf = make([]byte, 100)
+		}
+	}
+	for range 3 {
+		pass()
+	}
+	if n := testing.AllocsPerRun(100, pass); n != 0 {
+		t.Errorf("%v allocations for a frame", n)
+	}
+}
+
+func BenchmarkStep(b *testing.B) {
+	f := syncedFeed(b, nil)
+	frames := depthFrames(10_000)
+	at := time.Now().UTC()
+	b.SetBytes(int64(len(frames[0])))
+	b.ReportAllocs()
+	i := 0
+	for b.Loop() {
+		if i == len(frames) {
+			b.StopTimer()
+			f, i = syncedFeed(b, nil), 0
+			b.StartTimer()
+		}
+		if err := f.step(b.Context(), frames[i], at); err != nil {
+			b.Fatal(err)
+		}
+		i++
+	}
+}
+
+func TestQueueTellsLossesInTheirPlace(t *testing.T) {
+	q := newFrameQueue(3, 10)
+	one, two := &stream{name: "1"}, &stream{name: "2"}
+	push := func(text string, want bool) {
+		t.Helper()
+		if _, ok := q.push([]byte(text), time.Time{}); ok != want {
+			t.Errorf("push %q = %v", text, ok)
+		}
+	}
+	var fr frame
+	pop := func(text string, lost losses) {
+		t.Helper()
+		ok, err := q.pop(&fr)
+		if !ok || err != nil || string(fr.data) != text || fmt.Sprint(fr.lost) != fmt.Sprint(lost) {
+			t.Errorf("pop = %q, lost %v, %v, %v", fr.data, fr.lost, ok, err)
+		}
+	}
+	push("12345", true)
+	push("123456", false) // more than 10 bytes
+	q.drop(one)
+	push("23456", true)
+	push("", true)
+	push("", false) // more than 3 frames
+	q.drop(two)
+	q.drop(two)
+	q.drop(nil)
+	pop("12345", nil)
+	push("a frame of many bytes", false)
+	pop("23456", losses{one: 1})
+	pop("", nil)
+	pop("", losses{two: 2, nil: 1}) // nothing follows the loss
+	if ok, err := q.pop(&fr); ok || err != nil {
+		t.Error(ok, err)
+	}
+	push("a frame of many bytes", true) // alone it may be as long as it likes
+	ended := errors.New("ended")
+	q.close(ended)
+	pop("a frame of many bytes", nil)
+	if ok, err := q.pop(&fr); ok || err != ended {
+		t.Error(ok, err)
+	}
+}
+
+func TestPacerHoldsInEveryWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPacer(4)
+		var sent []time.Time
+		for i := range 40 {
+			if i%7 == 0 {
+				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+			}
+			if err := p.wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			sent = append(sent, time.Now())
+		}
+		for i := 4; i < len(sent); i++ {
+			if d := sent[i].Sub(sent[i-4]); d <= time.Second {
+				t.Errorf("message %d came %v after the fourth before it", i, d)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		var err error
+		for range 5 {
+			err = p.wait(ctx)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("err = %v", err)
+		}
+	})
+}
+
+func TestRequestsStayBelowTheirBound(t *testing.T) {
+	var streams []string
+	for i := range 1024 {
+		streams = append(streams, fmt.Sprintf("币%dusdt@depth@100ms", i))
+	}
+	requests, err := planRequests("SUBSCRIBE", streams, 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for i, r := range requests {
+		if len(r.frame) > maxRequest || r.id != int64(41+i) {
+			t.Errorf("request %d: id %d, %d bytes", i, r.id, len(r.frame))
+		}
+		if i < len(requests)-1 && len(r.frame) < maxRequest-100 {
+			t.Errorf("request %d has only %d bytes", i, len(r.frame))
+		}
+		all = append(all, r.streams...)
+	}
+	if !slices.Equal(all, streams) {
+		t.Error("streams were lost")
+	}
+	if want := `{"method":"UNSUBSCRIBE","params":["a","b\"c"],"id":1}`; true {
+		r, err := planRequests("UNSUBSCRIBE", []string{"a", `b"c`}, 0)
+		if err != nil || len(r) != 1 || string(r[0].frame) != want {
+			t.Errorf("%s, %v", r[0].frame, err)
+		}
+	}
+}
+
+func TestArrivals(t *testing.T) {
+	var a arrivals
+	t0 := time.Unix(1000, 0)
+	for i := range int64(maxArrivals + 10) {
+		a.add(i, t0.Add(time.Duration(i)))
+	}
+	if len(a.list) > maxArrivals {
+		t.Errorf("%d arrivals are kept", len(a.list))
+	}
+	for _, c := range []struct {
+		id   int64
+		want time.Time
+	}{
+		{5, time.Time{}}, // forgotten
+		{maxArrivals, t0.Add(maxArrivals)},
+		{maxArrivals - 1, time.Time{}}, // before one that was taken
+		{maxArrivals + 9, t0.Add(maxArrivals + 9)},
+	} {
+		if got := a.take(c.id, time.Time{}); !got.Equal(c.want) {
+			t.Errorf("take(%d) = %v, want %v", c.id, got, c.want)
+		}
+	}
+	a.clear()
+	if got := a.take(maxArrivals+9, t0); got != t0 {
+		t.Errorf("after clear: %v", got)
+	}
+}
+
+func TestLostFrameOfAnUnknownStreamResyncsAllBooks(t *testing.T) {
+	f := syncedFeed(t, nil)
+	if st := f.streamOf([]byte(`{"stream":"btcusdt@trade","data":{}}`)); st == nil || st.book {
+		t.Errorf("stream: %+v", st)
+	}
+	for _, frame := range []string{`{"data":{},"stream":"btcusdt@trade"}`, `{"stream":"btc`, `{"stream":"x","data":1}`, ``} {
+		if st := f.streamOf([]byte(frame)); st != nil {
+			t.Errorf("%s: %+v", frame, st)
+		}
+	}
+	f.now = time.Now()
+	if err := f.overflowed(t.Context(), losses{f.streams["btcusdt@trade"]: 3}); err != nil {
+		t.Fatal(err)
+	}
+	y := f.books["BTCUSDT"]
+	if y.syncer.State() != orderbook.Synced {
+		t.Error("a lost trade resynced the book")
+	}
+	if err := f.overflowed(t.Context(), losses{nil: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if y.syncer.State() != orderbook.Buffering || y.lastGap.Reason != orderbook.GapOverflow {
+		t.Errorf("%v, %+v", y.syncer.State(), y.lastGap)
+	}
+}
+
+func TestAcks(t *testing.T) {
+	var a acks
+	now := time.Unix(1000, 0)
+	a.expect([]request{{id: 1, streams: []string{"a"}}, {id: 2, streams: []string{"b"}}}, now, time.Second)
+	if streams, _ := a.arrived(RequestID{Text: "1"}, now); streams != nil {
+		t.Error("a text id was taken for a number")
+	}
+	if streams, all := a.arrived(RequestID{Number: 2}, now.Add(900*time.Millisecond)); !slices.Equal(streams, []string{"b"}) || all {
+		t.Error(streams, all)
+	}
+	if err := a.overdue(now.Add(time.Second)); err != nil {
+		t.Error(err)
+	}
+	if err := a.overdue(now.Add(2 * time.Second)); !errors.Is(err, ErrNoAck) {
+		t.Error(err)
+	}
+	var refused *SubscribeError
+	var venue *StreamError
+	err := a.refused(RequestID{Number: 1}, &StreamError{Code: 2, Message: "invalid"})
+	if !errors.As(err, &refused) || !slices.Equal(refused.Streams, []string{"a"}) || !errors.As(err, &venue) || venue.Code != 2 {
+		t.Error(err)
+	}
+	if err := a.refused(RequestID{Null: true}, venue); !errors.As(err, &refused) || refused.Streams != nil {
+		t.Error(err)
+	}
+	if streams, all := a.arrived(RequestID{Number: 1}, now); !slices.Equal(streams, []string{"a"}) || !all || a.overdue(now.Add(time.Hour)) != nil {
+		t.Error(streams, all)
+	}
+}

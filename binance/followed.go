@@ -1,0 +1,83 @@
+package binance
+
+import (
+	"sync"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A followed is one symbol that a DepthSyncer follows. Its connection's owner alone changes it.
+type followed struct {
+	instrument marketprism.Instrument
+
+	mu        sync.RWMutex // held for writing by the owner while it changes the next three
+	syncer    *orderbook.Syncer
+	updatedAt time.Time     // local clock
+	lastGap   orderbook.Gap // Reason 0 if there was none
+
+	// The owner's alone.
+	arrivals arrivals
+	lostAt   time.Time // when the book was last known, or its connection was opened
+	wasKnown bool      // the book has been known at some time
+
+	request *fetch // the snapshot that is asked for; guarded by the fetcher
+}
+
+// change lets f act on the Syncer, out of readers' sight, and notes what came of it.
+func (y *followed) change(at time.Time, f func(*orderbook.Syncer) orderbook.Output) orderbook.Output {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	out := f(y.syncer)
+	y.note(at, out)
+	return out
+}
+
+// update is change for Syncer.Update, without a closure since it runs for every event.
+func (y *followed) update(now, at time.Time, u *orderbook.Update) orderbook.Output {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	out := y.syncer.Update(now, u)
+	y.note(at, out)
+	return out
+}
+
+func (y *followed) note(at time.Time, out orderbook.Output) {
+	for i := range out.Events {
+		if gap := out.Events[i].Gap; gap != nil {
+			y.lastGap = *gap
+		} else {
+			y.updatedAt = at
+		}
+	}
+}
+
+// status is called with mu held for reading.
+func (y *followed) status() Status {
+	book := y.syncer.Book()
+	return Status{
+		State:     y.syncer.State(),
+		LastID:    book.LastID(),
+		EventTime: book.EventTime(),
+		UpdatedAt: y.updatedAt,
+		LastGap:   y.lastGap,
+		Sync:      y.syncer.Stats(),
+	}
+}
+
+// A Status is how one symbol's book stands.
+type Status struct {
+	State orderbook.State // the book can be trusted only if Synced
+
+	LastID    int64         // update id of the book; the last one known if it is not Synced
+	EventTime time.Time     // exchange clock of the book's last change; zero if it had none with a time
+	UpdatedAt time.Time     // local clock of the same, UTC; zero if the book was never known
+	LastGap   orderbook.Gap // the latest; Reason is 0 if there was none
+
+	Sync orderbook.SyncerStats
+}
+
+// Age returns how long ago the book was changed last, by the local clock. A quiet symbol's book may
+// be old and right: on a sound connection every change arrives.
+func (s Status) Age() time.Duration { return time.Since(s.UpdatedAt) }

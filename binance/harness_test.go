@@ -1,0 +1,285 @@
+package binance_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A harness is a fake exchange, a DepthSyncer on it, and an audit of every record: whenever a book is
+// said to be known, it must be the exchange's true book at that update id.
+type harness struct {
+	t      *testing.T
+	srv    *binancetest.Server
+	client *binance.Client
+	syncer *binance.DepthSyncer
+	stop   context.CancelFunc
+	ended  chan error // what Run returned
+
+	mu     sync.Mutex
+	books  map[string]*auditedBook
+	trades int
+	ticks  int
+	events []noted       // all hook calls, in order
+	maxLag time.Duration // between an update's event time and its ReceivedAt
+	seen   chan struct{} // if not nil, gets a token with every record
+	block  chan struct{} // while not nil, the handler waits for it
+}
+
+type noted struct {
+	at   time.Time
+	info any
+}
+
+type auditedBook struct {
+	book      orderbook.Book
+	known     bool
+	updates   int
+	snapshots int
+	gaps      []orderbook.Gap
+}
+
+type setup struct {
+	server binancetest.Config
+	client binance.Config
+	depth  binance.DepthConfig
+	before func(*harness) // with everything made and nothing running
+}
+
+// bubble runs test inside testing/synctest on an exchange in memory, whose books move at random.
+func bubble(t *testing.T, s setup, test func(t *testing.T, h *harness)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		s.server.Network = binancetest.InMemory()
+		h := newHarness(t, s)
+		defer h.close()
+		test(t, h)
+	})
+}
+
+func newHarness(t *testing.T, s setup) *harness {
+	t.Helper()
+	srv, err := binancetest.New(s.server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := &harness{t: t, srv: srv, books: make(map[string]*auditedBook), ended: make(chan error, 1)}
+	s.client.Market = s.server.Market
+	s.client.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL()}
+	s.client.DialContext = srv.DialContext
+	s.client.Hooks = binance.TeeHooks(h.hooks(), s.client.Hooks)
+	if h.client, err = binance.NewClient(s.client); err != nil {
+		t.Fatal(err)
+	}
+	if s.depth.Symbols == nil {
+		s.depth.Symbols = srv.Listed()
+	}
+	for _, symbol := range s.depth.Symbols {
+		h.books[symbol] = &auditedBook{}
+	}
+	s.depth.Handler = h.audit
+	if h.syncer, err = binance.NewDepthSyncer(h.client, s.depth); err != nil {
+		t.Fatal(err)
+	}
+	if s.before != nil {
+		s.before(h)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	h.stop = cancel
+	go srv.Run(ctx) //nolint:errcheck // ends with the server
+	go func() { h.ended <- h.syncer.Run(ctx) }()
+	return h
+}
+
+func (h *harness) close() {
+	h.stop()
+	if err := <-h.ended; err != nil && !errors.Is(err, context.Canceled) {
+		h.t.Errorf("Run: %v", err)
+	}
+	h.client.CloseIdleConnections()
+	h.srv.Close()
+	for symbol, b := range h.books {
+		if b.known {
+			h.t.Errorf("%s: the last known book did not end with a Gap", symbol)
+		}
+	}
+}
+
+// audit is the Handler.
+func (h *harness) audit(_ context.Context, rec *marketprism.Record) error {
+	h.mu.Lock()
+	block := h.block
+	h.mu.Unlock()
+	if block != nil {
+		<-block
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	select {
+	case h.seen <- struct{}{}:
+	default:
+	}
+	if err := rec.Validate(); err != nil {
+		h.t.Error(err)
+	}
+	if rec.ReceivedAt.IsZero() || rec.ReceivedAt.Location() != time.UTC || rec.ReceivedAt.After(time.Now()) {
+		h.t.Errorf("ReceivedAt is %v", rec.ReceivedAt)
+	}
+	b := h.books[rec.Instrument.Symbol]
+	switch {
+	case rec.Snapshot != nil:
+		b.book.Reset(rec.Snapshot)
+		b.known = true
+		b.snapshots++
+		h.compare(rec.Instrument.Symbol, b)
+	case rec.Update != nil:
+		if !b.known {
+			h.t.Errorf("%v: an Update outside a synced span", rec.Instrument)
+		}
+		b.book.Apply(rec.Update)
+		b.updates++
+		h.maxLag = max(h.maxLag, rec.ReceivedAt.Sub(rec.EventTime))
+		h.compare(rec.Instrument.Symbol, b)
+	case rec.Gap != nil:
+		if b.known && rec.Gap.After != b.book.LastID() {
+			h.t.Errorf("%v: Gap after %d, the book stands at %d", rec.Instrument, rec.Gap.After, b.book.LastID())
+		}
+		b.known = false
+		b.gaps = append(b.gaps, *rec.Gap)
+	case rec.Trade != nil:
+		h.trades++
+	case rec.Ticker != nil:
+		h.ticks++
+	}
+	return nil
+}
+
+// compare is called with mu held.
+func (h *harness) compare(symbol string, b *auditedBook) {
+	truth, err := h.srv.BookAt(symbol, b.book.LastID())
+	if err != nil {
+		h.t.Errorf("%s: no truth at %d: %v", symbol, b.book.LastID(), err)
+		return
+	}
+	have := b.book.Snapshot()
+	if !slices.Equal(have.Bids, truth.Bids) || !slices.Equal(have.Asks, truth.Asks) {
+		h.t.Errorf("%s: the book at %d is not the exchange's", symbol, b.book.LastID())
+	}
+}
+
+func (h *harness) note(info any) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.events = append(h.events, noted{time.Now(), info})
+}
+
+func (h *harness) hooks() *binance.Hooks {
+	return &binance.Hooks{
+		ConnectDone:  func(i binance.ConnectInfo) { h.note(i) },
+		Subscribed:   func(i binance.SubscribeInfo) { h.note(i) },
+		Disconnected: func(i binance.DisconnectInfo) { h.note(i) },
+		SnapshotDone: func(i binance.SnapshotInfo) { h.note(i) },
+		Synced:       func(i binance.SyncInfo) { h.note(i) },
+		Gap:          func(i binance.GapInfo) { h.note(i) },
+		Dropped:      func(i binance.DropInfo) { h.note(i) },
+		Throttled:    func(i binance.ThrottleInfo) { h.note(i) },
+		DecodeFailed: func(i binance.DecodeInfo) { h.note(i) },
+	}
+}
+
+// infos returns the hook calls of one kind so far.
+func infos[T any](h *harness) []T {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	var all []T
+	for _, e := range h.events {
+		if info, ok := e.info.(T); ok {
+			all = append(all, info)
+		}
+	}
+	return all
+}
+
+// ready waits until every book is synced.
+func (h *harness) ready() {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(h.t.Context(), time.Hour)
+	defer cancel()
+	if err := h.syncer.Ready(ctx); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// at returns a copy of what the audit knows of a symbol.
+func (h *harness) at(symbol string) auditedBook {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	b := *h.books[symbol]
+	b.gaps = slices.Clone(b.gaps)
+	return b
+}
+
+// live checks that each symbol is synced and goes on receiving updates.
+func (h *harness) live(symbols ...string) {
+	h.t.Helper()
+	before := make(map[string]int)
+	for _, s := range symbols {
+		before[s] = h.at(s).updates
+	}
+	time.Sleep(5 * time.Second)
+	synctest.Wait()
+	for _, s := range symbols {
+		if status, _ := h.syncer.Status(s); status.State != orderbook.Synced || h.at(s).updates == before[s] {
+			h.t.Errorf("%s is %v with %d updates before and %d after 5 s", s, status.State, before[s], h.at(s).updates)
+		}
+	}
+}
+
+func names(n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = fmt.Sprintf("T%04dUSDT", i)
+	}
+	return all
+}
+
+func (h *harness) wellBehaved() {
+	h.t.Helper()
+	if s := h.srv.Stats(); s.Violations() != 0 {
+		h.t.Errorf("limits were broken: %+v", s)
+	}
+}
+
+func requests(s *binancetest.Server, suffix string) int {
+	n := 0
+	for path, count := range s.Stats().Requests {
+		if strings.HasSuffix(path, suffix) {
+			n += count
+		}
+	}
+	return n
+}
+
+// dial returns a Client of the fake exchange that leaves nothing behind.
+func dial(t *testing.T, srv *binancetest.Server, cfg binance.Config) *binance.Client {
+	t.Helper()
+	cfg.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL()}
+	cfg.DialContext = srv.DialContext
+	client, err := binance.NewClient(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	return client
+}

@@ -1,0 +1,34 @@
+package binance
+
+// TeeHooks returns Hooks that call those of every argument, in order. Nil arguments are left out.
+func TeeHooks(hooks ...*Hooks) *Hooks {
+	return &Hooks{
+		ConnectDone:  tee(hooks, func(h *Hooks) func(ConnectInfo) { return h.ConnectDone }),
+		Subscribed:   tee(hooks, func(h *Hooks) func(SubscribeInfo) { return h.Subscribed }),
+		Disconnected: tee(hooks, func(h *Hooks) func(DisconnectInfo) { return h.Disconnected }),
+		SnapshotDone: tee(hooks, func(h *Hooks) func(SnapshotInfo) { return h.SnapshotDone }),
+		Synced:       tee(hooks, func(h *Hooks) func(SyncInfo) { return h.Synced }),
+		Gap:          tee(hooks, func(h *Hooks) func(GapInfo) { return h.Gap }),
+		Dropped:      tee(hooks, func(h *Hooks) func(DropInfo) { return h.Dropped }),
+		Throttled:    tee(hooks, func(h *Hooks) func(ThrottleInfo) { return h.Throttled }),
+		DecodeFailed: tee(hooks, func(h *Hooks) func(DecodeInfo) { return h.DecodeFailed }),
+	}
+}
+
+// tee joins one field of all hooks; nil if none has it.
+func tee[T any](hooks []*Hooks, field func(*Hooks) func(T)) func(T) {
+	var all []func(T)
+	for _, h := range hooks {
+		if h != nil && field(h) != nil {
+			all = append(all, field(h))
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return func(info T) {
+		for _, f := range all {
+			f(info)
+		}
+	}
+}

@@ -1,0 +1,165 @@
+package binance
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A market holds the rules in which Binance's markets differ.
+type market struct {
+	name       marketprism.Market
+	restPrefix string // of every REST path
+	continuity orderbook.Continuity
+
+	weightLimit  int // request weight an IP may use in a clock minute
+	infoWeight   int // of exchangeInfo
+	depthWeights []depthWeight
+	maxDepth     int
+	depthLimits  []int // the only limits accepted; nil means any up to maxDepth
+	namedDepth   bool  // depth answers carry the symbol
+
+	intervals []depthInterval // speeds of the diff stream; the first is the default
+	routed    bool            // streams are split over the paths /public and /market
+
+	requestsPerSecond int           // control requests this package sends on one connection
+	maxStreams        int           // of one connection
+	silence           time.Duration // without any frame or ping, after which a connection is dead
+}
+
+// A depthWeight is the request weight of a depth snapshot of at most limit levels.
+type depthWeight struct{ limit, weight int }
+
+// A depthInterval is a speed of the diff stream and the ending of its name.
+type depthInterval struct {
+	every  time.Duration
+	suffix string
+}
+
+// marketOf returns the rules of a market; "" means Spot.
+func marketOf(name marketprism.Market) (*market, error) {
+	switch name {
+	case "", marketprism.Spot:
+		return spotMarket(), nil
+	case marketprism.USDM:
+		m := futuresMarket(marketprism.USDM, "/fapi/v1")
+		m.routed, m.maxStreams = true, 1024
+		return m, nil
+	case marketprism.COINM:
+		m := futuresMarket(marketprism.COINM, "/dapi/v1")
+		m.namedDepth, m.maxStreams = true, 200
+		return m, nil
+	}
+	return nil, fmt.Errorf("binance: unknown market %q", name)
+}
+
+func spotMarket() *market {
+	return &market{
+		name:       marketprism.Spot,
+		restPrefix: "/api/v3",
+		continuity: orderbook.Contiguous,
+
+		// rest-api.md, Order book: "1-100: 5, 101-500: 25, 501-1000: 50, 1001-5000: 250".
+		weightLimit:  6000,
+		infoWeight:   20,
+		depthWeights: []depthWeight{{100, 5}, {500, 25}, {1000, 50}, {5000, 250}},
+		maxDepth:     5000,
+
+		intervals: []depthInterval{{100 * time.Millisecond, "@depth@100ms"}, {time.Second, "@depth"}},
+
+		// web-socket-streams.md, Websocket Limits: "WebSocket connections have a limit of 5 incoming
+		// messages per second. A message is considered: a PING frame, a PONG frame, a JSON controlled
+		// message". One of the five is left for the answer to a ping.
+		requestsPerSecond: 4,
+		// "A single connection can listen to a maximum of 1024 streams."
+		maxStreams: 1024,
+		// "The websocket server will send a ping frame every 20 seconds." Three missed ones are enough.
+		silence: time.Minute,
+	}
+}
+
+func futuresMarket(name marketprism.Market, prefix string) *market {
+	return &market{
+		name:       name,
+		restPrefix: prefix,
+		continuity: orderbook.Linked,
+
+		// Futures, Order Book: limits 5, 10, 20, 50 weigh 2; 100: 5; 500: 10; 1000: 20. Others are refused.
+		weightLimit:  2400,
+		infoWeight:   1,
+		depthWeights: []depthWeight{{50, 2}, {100, 5}, {500, 10}, {1000, 20}},
+		maxDepth:     1000,
+		depthLimits:  []int{5, 10, 20, 50, 100, 500, 1000},
+
+		intervals: []depthInterval{
+			{100 * time.Millisecond, "@depth@100ms"}, {250 * time.Millisecond, "@depth"}, {500 * time.Millisecond, "@depth@500ms"},
+		},
+
+		// Futures, Websocket Market Streams: "WebSocket connections have a limit of 10 incoming messages
+		// per second." "The websocket server will send a ping frame every 3 minutes. If the websocket
+		// server does not receive a pong frame back from the connection within a 10 minute period, the
+		// connection will be disconnected."
+		requestsPerSecond: 8,
+		silence:           10 * time.Minute,
+	}
+}
+
+// checkDepth returns an error for a number of levels the venue does not serve.
+func (m *market) checkDepth(limit int) error {
+	if limit < 1 || limit > m.maxDepth {
+		return fmt.Errorf("binance: depth limit %d: %s serves 1 to %d levels", limit, m.name, m.maxDepth)
+	}
+	if m.depthLimits != nil && !slices.Contains(m.depthLimits, limit) {
+		return fmt.Errorf("binance: depth limit %d: %s serves %v levels only", limit, m.name, m.depthLimits)
+	}
+	return nil
+}
+
+func (m *market) depthWeight(limit int) int {
+	for _, w := range m.depthWeights {
+		if limit <= w.limit {
+			return w.weight
+		}
+	}
+	return m.depthWeights[len(m.depthWeights)-1].weight
+}
+
+// depthSuffix returns the ending of the diff stream's name; every 0 means the fastest.
+func (m *market) depthSuffix(every time.Duration) (string, error) {
+	var have []time.Duration
+	for _, i := range m.intervals {
+		if every == 0 || every == i.every {
+			return i.suffix, nil
+		}
+		have = append(have, i.every)
+	}
+	return "", fmt.Errorf("binance: depth interval %v: %s has %v", every, m.name, have)
+}
+
+// A route is the path under which a stream is served. A stream asked for on another route is
+// acknowledged and stays silent.
+type route string
+
+const (
+	routeAll    route = ""
+	routePublic route = "/public"
+	routeMarket route = "/market"
+)
+
+// bookRoute serves depth, bookTicker and trade streams; aggRoute serves aggTrade.
+func (m *market) bookRoute() route {
+	if m.routed {
+		return routePublic
+	}
+	return routeAll
+}
+
+func (m *market) aggRoute() route {
+	if m.routed {
+		return routeMarket
+	}
+	return routeAll
+}

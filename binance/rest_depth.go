@@ -1,0 +1,51 @@
+package binance
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// maxDepthBody bounds a depth answer: 5,000 levels a side take about 0.4 MB.
+const maxDepthBody = 8 << 20
+
+// Depth fetches a snapshot of a symbol's book with up to limit levels a side; limit 0 means 1000.
+// Spot serves any number up to 5000, the futures markets 5, 10, 20, 50, 100, 500 and 1000. The request
+// weighs between 2 and 250. A refusal is an *APIError, an answer that makes no sense a *DecodeError or
+// ErrWrongSymbol.
+func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook.Snapshot, error) {
+	if limit == 0 {
+		limit = defaultSnapshotLimit
+	}
+	if err := c.market.checkDepth(limit); err != nil {
+		return orderbook.Snapshot{}, err
+	}
+	if err := c.budget.wait(ctx, c.market.depthWeight(limit)); err != nil {
+		return orderbook.Snapshot{}, err
+	}
+	snap, _, err := c.depth(ctx, symbol, limit)
+	return snap, err
+}
+
+// depth is Depth behind the gate. receivedAt is the local clock when the whole answer was there.
+func (c *Client) depth(ctx context.Context, symbol string, limit int) (snap orderbook.Snapshot, receivedAt time.Time, err error) {
+	query := url.Values{"symbol": {symbol}, "limit": {strconv.Itoa(limit)}}
+	body, err := c.send(ctx, "/depth", query, maxDepthBody)
+	if err != nil {
+		return snap, receivedAt, err
+	}
+	receivedAt = time.Now()
+	var d Decoder
+	named, err := d.DecodeSnapshot(body, &snap)
+	if err != nil {
+		return orderbook.Snapshot{}, receivedAt, err
+	}
+	if named != "" && named != symbol {
+		return orderbook.Snapshot{}, receivedAt, fmt.Errorf("binance: depth of %s: answer is for %s: %w", symbol, named, ErrWrongSymbol)
+	}
+	return snap, receivedAt, nil
+}

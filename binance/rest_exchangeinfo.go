@@ -1,0 +1,162 @@
+package binance
+
+import (
+	"context"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// maxInfoBody bounds exchangeInfo, which is a few MB for all symbols of a market.
+const maxInfoBody = 64 << 20
+
+// An ExchangeInfo is what the exchange says about itself.
+type ExchangeInfo struct {
+	ServerTime time.Time // exchange clock; zero where the venue sends none
+	RateLimits []RateLimit
+	Symbols    []SymbolInfo
+}
+
+// A RateLimit is one of the exchange's limits.
+type RateLimit struct {
+	Type     string        // "REQUEST_WEIGHT", "RAW_REQUESTS", "ORDERS", or another in the future
+	Interval time.Duration // 0 if its unit is unknown
+	Limit    int
+}
+
+// A SymbolInfo describes one instrument.
+type SymbolInfo struct {
+	Symbol       string
+	Pair         string // futures: the pair a contract belongs to
+	ContractType string // futures: "PERPETUAL", "CURRENT_QUARTER", …
+	Status       string // "TRADING", "BREAK", "HALT", …, or another in the future
+
+	BaseAsset, QuoteAsset string
+
+	// TickSize and StepSize are the steps of price and quantity for new orders; 0 means none, or one
+	// that is no Fixed. Levels of a book may lie off these steps, since they change over time.
+	TickSize, StepSize orderbook.Fixed
+}
+
+// Trading reports whether orders are matched.
+func (s *SymbolInfo) Trading() bool { return s.Status == "TRADING" }
+
+// Lookup returns the symbol's description; false if the exchange does not list it.
+func (i *ExchangeInfo) Lookup(symbol string) (*SymbolInfo, bool) {
+	at := slices.IndexFunc(i.Symbols, func(s SymbolInfo) bool { return s.Symbol == symbol })
+	if at < 0 {
+		return nil, false
+	}
+	return &i.Symbols[at], true
+}
+
+// ExchangeInfo fetches the description of the symbols, or of all if none is named. The request weighs
+// 20 on spot and 1 on the futures markets. Spot refuses an unknown symbol with an *APIError of code
+// -1121; the futures markets leave it out. Other errors are those of Depth.
+func (c *Client) ExchangeInfo(ctx context.Context, symbols ...string) (*ExchangeInfo, error) {
+	query := url.Values{}
+	if len(symbols) > 0 {
+		list, err := json.Marshal(symbols)
+		if err != nil {
+			return nil, err
+		}
+		query.Set("symbols", string(list)) // the futures markets ignore it
+	}
+	body, err := c.get(ctx, "/exchangeInfo", query, c.market.infoWeight, maxInfoBody)
+	if err != nil {
+		return nil, err
+	}
+	var answer exchangeInfoJSON
+	if err := json.Unmarshal(body, &answer); err != nil {
+		return nil, newBodyError(body, err)
+	}
+	info := answer.info()
+	if len(symbols) > 0 {
+		info.Symbols = slices.DeleteFunc(info.Symbols, func(s SymbolInfo) bool { return !slices.Contains(symbols, s.Symbol) })
+	}
+	c.learnLimit(info)
+	return info, nil
+}
+
+// learnLimit takes the weight limit from the exchange unless Config says another.
+func (c *Client) learnLimit(info *ExchangeInfo) {
+	for _, l := range info.RateLimits {
+		if !c.ownLimit && l.Type == "REQUEST_WEIGHT" && l.Interval == time.Minute {
+			c.budget.setLimit(l.Limit)
+		}
+	}
+}
+
+type exchangeInfoJSON struct {
+	ServerTime int64 `json:"serverTime"`
+	RateLimits []struct {
+		Type        string `json:"rateLimitType"`
+		Interval    string `json:"interval"`
+		IntervalNum int    `json:"intervalNum"`
+		Limit       int    `json:"limit"`
+	} `json:"rateLimits"`
+	Symbols []symbolJSON `json:"symbols"`
+}
+
+type symbolJSON struct {
+	Symbol         string `json:"symbol"`
+	Pair           string `json:"pair"`
+	ContractType   string `json:"contractType"`
+	Status         string `json:"status"`
+	ContractStatus string `json:"contractStatus"` // COIN-M says this in place of status
+	BaseAsset      string `json:"baseAsset"`
+	QuoteAsset     string `json:"quoteAsset"`
+	Filters        []struct {
+		Type     string `json:"filterType"`
+		TickSize string `json:"tickSize"`
+		StepSize string `json:"stepSize"`
+	} `json:"filters"`
+}
+
+func (a *exchangeInfoJSON) info() *ExchangeInfo {
+	info := &ExchangeInfo{Symbols: make([]SymbolInfo, len(a.Symbols))}
+	if a.ServerTime != 0 {
+		info.ServerTime = time.UnixMilli(a.ServerTime).UTC()
+	}
+	for _, l := range a.RateLimits {
+		unit := map[string]time.Duration{
+			"SECOND": time.Second, "MINUTE": time.Minute, "HOUR": time.Hour, "DAY": 24 * time.Hour,
+		}[l.Interval]
+		info.RateLimits = append(info.RateLimits, RateLimit{Type: l.Type, Interval: unit * time.Duration(l.IntervalNum), Limit: l.Limit})
+	}
+	for i := range a.Symbols {
+		info.Symbols[i] = a.Symbols[i].info()
+	}
+	return info
+}
+
+func (s *symbolJSON) info() SymbolInfo {
+	info := SymbolInfo{
+		Symbol: s.Symbol, Pair: s.Pair, ContractType: s.ContractType, Status: s.Status,
+		BaseAsset: s.BaseAsset, QuoteAsset: s.QuoteAsset,
+	}
+	if info.Status == "" {
+		info.Status = s.ContractStatus
+	}
+	for _, f := range s.Filters {
+		switch f.Type {
+		case "PRICE_FILTER":
+			info.TickSize = fixedOrZero(f.TickSize)
+		case "LOT_SIZE":
+			info.StepSize = fixedOrZero(f.StepSize)
+		}
+	}
+	return info
+}
+
+// fixedOrZero leaves out a step that is no Fixed: one odd symbol must not hide all others.
+func fixedOrZero(text string) orderbook.Fixed {
+	v, err := orderbook.ParseFixed(text)
+	if err != nil {
+		return 0
+	}
+	return v
+}

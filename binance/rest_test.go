@@ -1,0 +1,286 @@
+package binance_test
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// answering returns a Client of a server that answers everything by f.
+func answering(t *testing.T, market marketprism.Market, f http.HandlerFunc) *binance.Client {
+	t.Helper()
+	srv := httptest.NewServer(f)
+	t.Cleanup(srv.Close)
+	client, err := binance.NewClient(binance.Config{
+		Market: market, Endpoints: binance.Endpoints{REST: srv.URL}, HTTPClient: srv.Client(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return client
+}
+
+func text(status int, header http.Header, body string) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) {
+		for k, v := range header {
+			w.Header()[k] = v
+		}
+		w.WriteHeader(status)
+		io.WriteString(w, body) //nolint:errcheck // the client will notice
+	}
+}
+
+func TestRESTOfTheFakeExchange(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
+		t.Run(string(market), func(t *testing.T) {
+			srv, err := binancetest.New(binancetest.Config{Market: market, Tick: -1, Symbols: []binancetest.Symbol{
+				{Name: "ABCUSDT", TickSize: orderbook.One / 100, StepSize: orderbook.One / 10}, {Name: "币安USDT"},
+			}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer srv.Close()
+			client := dial(t, srv, binance.Config{Market: market})
+			if client.Market() != market || client.Instrument("X").String() != "binance:"+string(market)+":X" {
+				t.Errorf("market %q", client.Market())
+			}
+
+			now, err := client.Time(t.Context())
+			if d := time.Since(now); err != nil || d < 0 || d > time.Minute || now.Location() != time.UTC {
+				t.Errorf("Time = %v, %v", now, err)
+			}
+			snap, err := client.Depth(t.Context(), "币安USDT", 100)
+			truth, _ := srv.Book("币安USDT")
+			if err != nil || len(snap.Bids) != 100 || len(snap.Asks) != 100 || snap.LastID != truth.LastID || snap.Bids[99] != truth.Bids[99] {
+				t.Errorf("Depth: %d bids, %v", len(snap.Bids), err)
+			}
+			all, err := client.ExchangeInfo(t.Context())
+			if err != nil || len(all.Symbols) != 2 || len(all.RateLimits) == 0 {
+				t.Fatalf("ExchangeInfo: %+v, %v", all, err)
+			}
+			one, err := client.ExchangeInfo(t.Context(), "ABCUSDT")
+			if err != nil || len(one.Symbols) != 1 {
+				t.Fatalf("ExchangeInfo: %+v, %v", one, err)
+			}
+			s, ok := one.Lookup("ABCUSDT")
+			if !ok || !s.Trading() || s.BaseAsset != "ABC" || s.QuoteAsset != "USDT" || s.TickSize != orderbook.One/100 || s.StepSize != orderbook.One/10 {
+				t.Errorf("symbol: %+v", s)
+			}
+			if _, ok := one.Lookup("NOPE"); ok {
+				t.Error("Lookup of a stranger")
+			}
+		})
+	}
+}
+
+func TestDepthLimits(t *testing.T) {
+	spot := answering(t, marketprism.Spot, text(200, nil, `{"lastUpdateId":-1,"bids":[],"asks":[]}`))
+	for limit, ok := range map[int]bool{-1: false, 0: true, 1: true, 777: true, 5000: true, 5001: false} {
+		if snap, err := spot.Depth(t.Context(), "A", limit); (err == nil) != ok || ok && snap.LastID != -1 {
+			t.Errorf("spot %d: %+v, %v", limit, snap, err)
+		}
+	}
+	usdm := answering(t, marketprism.USDM, text(200, nil, `{"lastUpdateId":7,"E":1,"T":2,"bids":[],"asks":[]}`))
+	for limit, ok := range map[int]bool{0: true, 5: true, 100: true, 101: false, 1000: true, 5000: false} {
+		if _, err := usdm.Depth(t.Context(), "A", limit); (err == nil) != ok {
+			t.Errorf("usdm %d: %v", limit, err)
+		}
+	}
+}
+
+func TestAPIErrors(t *testing.T) {
+	long := strings.Repeat("ä ", 4000)
+	for name, c := range map[string]struct {
+		answer http.HandlerFunc
+		want   binance.APIError
+	}{
+		"own": {
+			text(400, nil, `{"code":-1121,"msg":"Invalid symbol."}`),
+			binance.APIError{Status: 400, Code: -1121, Message: "Invalid symbol."},
+		},
+		"busy": {
+			text(503, nil, `{"code":-1008,"msg":"Server is currently overloaded."}`),
+			binance.APIError{Status: 503, Code: -1008, Message: "Server is currently overloaded."},
+		},
+		"firewall": {
+			text(403, nil, "<html>\r\n<head><title>403 Forbidden</title></head>\r\n</html>"),
+			binance.APIError{Status: 403, Message: "<html> <head><title>403 Forbidden</title></head> </html>"},
+		},
+		"other JSON": {text(502, nil, `{"error":"x"}`), binance.APIError{Status: 502, Message: `{"error":"x"}`}},
+		"empty":      {text(451, nil, ""), binance.APIError{Status: 451}},
+		"long":       {text(500, nil, long), binance.APIError{Status: 500, Message: long[:255] + "…"}},
+		"not text":   {text(500, nil, "\xff\xfe!"), binance.APIError{Status: 500, Message: "?!"}},
+		"redirected": {text(304, nil, ""), binance.APIError{Status: 304}},
+		"limit": {
+			text(429, http.Header{"Retry-After": {"7"}}, `{"code":-1003,"msg":"Too much request weight used."}`),
+			binance.APIError{Status: 429, Code: -1003, Message: "Too much request weight used.", RetryAfter: 7 * time.Second},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, err := answering(t, marketprism.Spot, c.answer).Depth(t.Context(), "A", 5)
+			var got *binance.APIError
+			if !errors.As(err, &got) {
+				t.Fatal(err)
+			}
+			if *got != c.want {
+				t.Errorf("got %+v, want %+v", *got, c.want)
+			}
+			if want := c.want.Status >= 500 || c.want.Status == 429; got.Temporary() != want {
+				t.Errorf("Temporary = %v", got.Temporary())
+			}
+			if !strings.Contains(got.Error(), fmt.Sprintf("HTTP %d", c.want.Status)) {
+				t.Error(got)
+			}
+		})
+	}
+}
+
+func TestAnswersThatMakeNoSense(t *testing.T) {
+	ctx := t.Context()
+	var undecoded *binance.DecodeError
+
+	spot := answering(t, marketprism.Spot, text(200, nil, `{"serverTime":"soon"`))
+	if _, err := spot.Time(ctx); !errors.As(err, &undecoded) {
+		t.Errorf("Time: %v", err)
+	}
+	if _, err := spot.ExchangeInfo(ctx); !errors.As(err, &undecoded) {
+		t.Errorf("ExchangeInfo: %v", err)
+	}
+	if _, err := spot.Depth(ctx, "A", 5); !errors.As(err, &undecoded) {
+		t.Errorf("Depth: %v", err)
+	}
+	if _, err := answering(t, marketprism.Spot, text(200, nil, `{}`)).Time(ctx); !errors.As(err, &undecoded) {
+		t.Errorf("Time without a time: %v", err)
+	}
+
+	other := answering(t, marketprism.COINM, text(200, nil,
+		`{"lastUpdateId":7,"symbol":"ETHUSD_PERP","pair":"ETHUSD","E":1,"T":2,"bids":[],"asks":[]}`))
+	if _, err := other.Depth(ctx, "BTCUSD_PERP", 5); !errors.Is(err, binance.ErrWrongSymbol) {
+		t.Errorf("another symbol's snapshot: %v", err)
+	}
+
+	endless := answering(t, marketprism.Spot, text(200, nil, strings.Repeat(" ", 9<<20)))
+	if _, err := endless.Depth(ctx, "A", 5); !errors.Is(err, binance.ErrBodyTooLarge) {
+		t.Errorf("a huge answer: %v", err)
+	}
+
+	torn := answering(t, marketprism.Spot, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		io.WriteString(w, `{"lastUpdateId":7,`) //nolint:errcheck // the client will notice
+	})
+	if _, err := torn.Depth(ctx, "A", 5); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("a torn answer: %v", err)
+	}
+}
+
+// What the exchange adds in later years does no harm: unknown fields, statuses, limits and filters.
+func TestExchangeInfoToleratesWhatItDoesNotKnow(t *testing.T) {
+	var body bytes.Buffer
+	z := gzip.NewWriter(&body)
+	io.WriteString(z, `{"timezone":"UTC","serverTime":1770000000123,"futureField":{"a":[1]},
+		"rateLimits":[{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,"limit":1234},
+		              {"rateLimitType":"NEW","interval":"FORTNIGHT","intervalNum":2,"limit":5}],
+		"symbols":[{"symbol":"AUSD_PERP","pair":"AUSD","contractType":"PERPETUAL","contractStatus":"SLEEPING","filters":[
+			{"filterType":"NEW","x":1},
+			{"stepSize":"1","filterType":"LOT_SIZE"},
+			{"filterType":"PRICE_FILTER","tickSize":"0.000000001"}]}]}`) //nolint:errcheck // memory
+	z.Close()
+	client := answering(t, marketprism.COINM, text(200, http.Header{"Content-Encoding": {"gzip"}}, body.String()))
+	info, err := client.ExchangeInfo(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := binance.SymbolInfo{Symbol: "AUSD_PERP", Pair: "AUSD", ContractType: "PERPETUAL", Status: "SLEEPING", StepSize: orderbook.One}
+	if info.Symbols[0] != want || info.Symbols[0].Trading() {
+		t.Errorf("symbol: %+v", info.Symbols[0])
+	}
+	limits := []binance.RateLimit{{Type: "REQUEST_WEIGHT", Interval: time.Minute, Limit: 1234}, {Type: "NEW", Limit: 5}}
+	if len(info.RateLimits) != 2 || info.RateLimits[0] != limits[0] || info.RateLimits[1] != limits[1] {
+		t.Errorf("limits: %+v", info.RateLimits)
+	}
+	if u := client.Usage(); u.Limit != 1234 {
+		t.Errorf("usage: %+v", u)
+	}
+}
+
+// The exchange counts the weight of all programs on this IP, and says so in each answer.
+func TestWeightOfOthersIsHeeded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		srv, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("A"), Network: binancetest.InMemory()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		var waits []binance.ThrottleInfo
+		ours := dial(t, srv, binance.Config{Hooks: &binance.Hooks{Throttled: func(i binance.ThrottleInfo) { waits = append(waits, i) }}})
+		other := dial(t, srv, binance.Config{WeightLimit: -1})
+		for range 23 {
+			if _, err := other.Depth(t.Context(), "A", 5000); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(20 * time.Second)
+		start := time.Now()
+		if _, err := ours.Depth(t.Context(), "A", 5); err != nil { // learns of the other's 5750
+			t.Fatal(err)
+		}
+		if u := ours.Usage(); u.Used != 5755 {
+			t.Errorf("usage: %+v", u)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := ours.Depth(ctx, "A", 5000); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("err = %v", err)
+		}
+		if _, err := ours.Depth(t.Context(), "A", 5000); err != nil {
+			t.Error(err)
+		}
+		if d := time.Since(start); d != 40*time.Second {
+			t.Errorf("waited %v for the next minute", d)
+		}
+		if len(waits) != 2 || waits[0].Status != 0 || waits[0].Weight != 250 || !waits[0].Until.Equal(start.Add(40*time.Second)) {
+			t.Errorf("Throttled hook: %+v", waits)
+		}
+		if v := srv.Stats().Violations(); v != 0 {
+			t.Errorf("%d limits broken", v)
+		}
+	})
+}
+
+func TestClientConfigIsChecked(t *testing.T) {
+	for want, cfg := range map[string]binance.Config{
+		`unknown market "options"`:    {Market: "options"},
+		`Endpoints.REST "api."`:       {Endpoints: binance.Endpoints{REST: "api."}},
+		`Endpoints.REST "wss://a"`:    {Endpoints: binance.Endpoints{REST: "wss://a"}},
+		`Endpoints.Stream "wss://a/"`: {Endpoints: binance.Endpoints{Stream: "wss://a/"}},
+		`Endpoints.REST: parse`:       {Endpoints: binance.Endpoints{REST: "http://[::1"}},
+	} {
+		if _, err := binance.NewClient(cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", cfg, err, want)
+		}
+	}
+	for _, m := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
+		for _, e := range []binance.Endpoints{binance.Production(m), binance.Testnet(m), binance.Demo(m), binance.MarketDataOnly()} {
+			if _, err := binance.NewClient(binance.Config{Market: m, Endpoints: e}); err != nil || e.REST == "" || e.Stream == "" {
+				t.Errorf("%s: %+v: %v", m, e, err)
+			}
+		}
+	}
+	if (binance.Production("x") != binance.Endpoints{} || binance.Testnet("x") != binance.Endpoints{} || binance.Demo("x") != binance.Endpoints{}) {
+		t.Error("endpoints of an unknown market")
+	}
+}

@@ -1,0 +1,267 @@
+package binance_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+func TestRunNamesSymbolsThatAreNotListed(t *testing.T) {
+	s := setup{server: exchange(2), depth: binance.DepthConfig{Symbols: []string{"T0000USDT", "NOPE", "t0001usdt"}}}
+	bubble(t, s, func(t *testing.T, h *harness) {
+		err := <-h.ended
+		var unknown *binance.UnknownSymbolsError
+		if !errors.As(err, &unknown) || !slices.Equal(unknown.Symbols, []string{"NOPE", "t0001usdt"}) {
+			t.Errorf("Run: %v", err)
+		}
+		if err := h.syncer.Ready(t.Context()); !errors.Is(err, binance.ErrStopped) || !errors.As(err, &unknown) {
+			t.Errorf("Ready: %v", err)
+		}
+		h.ended <- nil
+	})
+}
+
+func TestRunWaitsForAnExchangeThatIsBusy(t *testing.T) {
+	s := setup{server: exchange(1), before: func(h *harness) { h.srv.RejectREST(3, http.StatusServiceUnavailable, 0) }}
+	bubble(t, s, func(t *testing.T, h *harness) {
+		h.ready()
+		if n := requests(h.srv, "/exchangeInfo"); n != 4 {
+			t.Errorf("%d requests for exchangeInfo", n)
+		}
+	})
+}
+
+func TestRunFailsWhereTheExchangeRefuses(t *testing.T) {
+	s := setup{server: exchange(1), before: func(h *harness) { h.srv.RejectREST(1, http.StatusForbidden, 0) }}
+	bubble(t, s, func(t *testing.T, h *harness) {
+		var refused *binance.APIError
+		if err := <-h.ended; !errors.As(err, &refused) || refused.Status != http.StatusForbidden {
+			t.Errorf("Run: %v", err)
+		}
+		h.ended <- nil
+	})
+}
+
+func TestHandlerErrorStopsRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := exchange(3)
+		server.Network = binancetest.InMemory()
+		srv, err := binancetest.New(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		client := dial(t, srv, binance.Config{})
+		broken := errors.New("no room")
+		calls := 0
+		d, err := binance.NewDepthSyncer(client, binance.DepthConfig{
+			Symbols:        srv.Listed(),
+			StreamsPerConn: 1,
+			Handler: func(context.Context, *marketprism.Record) error {
+				if calls++; calls == 2 {
+					return broken
+				}
+				return nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := d.Run(t.Context()); err != broken {
+			t.Errorf("Run = %v", err)
+		}
+		if calls != 2 {
+			t.Errorf("the handler was called %d times", calls)
+		}
+		if err := d.Ready(t.Context()); !errors.Is(err, broken) {
+			t.Errorf("Ready = %v", err)
+		}
+	})
+}
+
+func TestRunCanBeRepeated(t *testing.T) {
+	bubble(t, setup{server: exchange(2)}, func(t *testing.T, h *harness) {
+		h.ready()
+		if err := h.syncer.Run(t.Context()); err != binance.ErrRunning {
+			t.Errorf("a second Run = %v", err)
+		}
+		h.stop()
+		if err := <-h.ended; err != context.Canceled {
+			t.Errorf("Run = %v", err)
+		}
+		if status, _ := h.syncer.Status(victim); status.State != orderbook.Offline || status.LastGap.Reason != orderbook.GapDisconnect {
+			t.Errorf("after Run: %+v", status)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		h.stop = cancel
+		go func() { h.ended <- h.syncer.Run(ctx) }()
+		synctest.Wait()
+		h.ready()
+	})
+}
+
+// Whatever the handler was given before the end, the Gap of each book still reaches it.
+func TestHandlerOutlivesRunsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := exchange(2)
+		server.Network = binancetest.InMemory()
+		srv, err := binancetest.New(server)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer srv.Close()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		gaps, ended := 0, 0
+		d, err := binance.NewDepthSyncer(dial(t, srv, binance.Config{}), binance.DepthConfig{
+			Symbols: srv.Listed(),
+			Handler: func(handling context.Context, rec *marketprism.Record) error {
+				if rec.Gap != nil {
+					gaps++
+					if gaps == 1 && handling.Err() != nil {
+						t.Error("the handler's context ended with Run's")
+					}
+					<-handling.Done()
+					ended++
+				}
+				return nil
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error)
+		go func() { done <- d.Run(ctx) }()
+		if err := d.Ready(ctx); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+		start := time.Now()
+		if err := <-done; err != context.Canceled {
+			t.Errorf("Run = %v", err)
+		}
+		if took := time.Since(start); gaps != 2 || ended != 2 || took > 10*time.Second {
+			t.Errorf("%d gaps, %d seen to the end, Run took %v", gaps, ended, took)
+		}
+	})
+}
+
+func TestReadsOfABookThatIsNotSynced(t *testing.T) {
+	s := setup{server: exchange(1), before: func(h *harness) { h.srv.DelaySnapshots(1, 10*time.Second) }}
+	bubble(t, s, func(t *testing.T, h *harness) {
+		time.Sleep(5 * time.Second)
+		err := h.syncer.View(victim, func(*orderbook.Book, binance.Status) { t.Error("View showed a book") })
+		var not *binance.NotSyncedError
+		if !errors.Is(err, binance.ErrNotSynced) || !errors.As(err, &not) || not.State != orderbook.Buffering {
+			t.Errorf("View = %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := h.syncer.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, binance.ErrNotSynced) {
+			t.Errorf("Ready = %v", err)
+		}
+		if err := h.syncer.View("NOPE", nil); !errors.Is(err, binance.ErrUnknownSymbol) {
+			t.Errorf("View of a stranger = %v", err)
+		}
+		if err := h.syncer.Ready(ctx, victim, "NOPE"); !errors.Is(err, binance.ErrUnknownSymbol) {
+			t.Errorf("Ready of a stranger = %v", err)
+		}
+		if _, ok := h.syncer.Status("NOPE"); ok {
+			t.Error("Status of a stranger")
+		}
+		h.ready()
+	})
+}
+
+// A slow snapshot is given up and asked for again; its late answer is not used.
+func TestSnapshotTimeout(t *testing.T) {
+	s := setup{
+		server: exchange(1),
+		depth:  binance.DepthConfig{Sync: orderbook.SyncerConfig{SnapshotTimeout: 2 * time.Second}},
+		before: func(h *harness) { h.srv.DelaySnapshots(1, 5*time.Second) },
+	}
+	bubble(t, s, func(t *testing.T, h *harness) {
+		h.ready()
+		done := infos[binance.SnapshotInfo](h)
+		if len(done) != 2 || !errors.Is(done[0].Err, context.DeadlineExceeded) || done[0].Elapsed != 2*time.Second || done[1].Err != nil {
+			t.Errorf("SnapshotDone hook: %+v", done)
+		}
+		h.live(victim)
+	})
+}
+
+func TestSymbolsThatAreNotASCII(t *testing.T) {
+	server := binancetest.Config{Symbols: binancetest.Symbols("这是测试币456", "币安人生USDT")}
+	bubble(t, setup{server: server}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.live(h.srv.Listed()...)
+		h.wellBehaved()
+	})
+}
+
+func TestOverRealSockets(t *testing.T) {
+	server := exchange(20)
+	h := newHarness(t, setup{server: server, depth: binance.DepthConfig{Trades: true, Tickers: true}})
+	defer h.close()
+	h.ready()
+	updated := func(at int) bool {
+		for _, s := range h.srv.Listed() {
+			if h.at(s).updates < at {
+				return false
+			}
+		}
+		return true
+	}
+	seen := make(chan struct{}, 1)
+	h.mu.Lock()
+	h.seen = seen
+	h.mu.Unlock()
+	for !updated(5) {
+		<-seen
+	}
+	h.srv.DropDepth(victim, 1)
+	h.srv.Disconnect(binancetest.CloseGoingAway, "")
+	for h.syncer.Stats().Disconnects == 0 {
+		<-seen
+	}
+	h.ready()
+	h.wellBehaved()
+}
+
+func TestDepthConfigIsChecked(t *testing.T) {
+	client, err := binance.NewClient(binance.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one := []string{"BTCUSDT"}
+	for want, cfg := range map[string]binance.DepthConfig{
+		"Symbols is empty":    {},
+		"named twice":         {Symbols: []string{"A", "B", "A"}},
+		"depth interval 3s":   {Symbols: one, Interval: 3 * time.Second},
+		"depth limit 5001":    {Symbols: one, SnapshotLimit: 5001},
+		"QueueFrames -1":      {Symbols: one, QueueFrames: -1},
+		"SnapshotWorkers -1":  {Symbols: one, SnapshotWorkers: -1},
+		"StreamsPerConn 1025": {Symbols: one, StreamsPerConn: 1025},
+		"StreamsPerConn 1:":   {Symbols: one, StreamsPerConn: 1, Trades: true},
+		"ReconnectMin 5s":     {Symbols: one, ReconnectMin: 5 * time.Second, ReconnectMax: time.Second},
+		"AckTimeout -1":       {Symbols: one, AckTimeout: -1},
+		"RetryMin":            {Symbols: one, Sync: orderbook.SyncerConfig{RetryMin: time.Hour, RetryMax: time.Second}},
+	} {
+		if _, err := binance.NewDepthSyncer(client, cfg); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%+v: %v, want %q", cfg, err, want)
+		}
+	}
+	if _, err := binance.NewDepthSyncer(nil, binance.DepthConfig{Symbols: one}); err == nil {
+		t.Error("a nil Client was taken")
+	}
+}

@@ -1,0 +1,45 @@
+package binance
+
+import "sync/atomic"
+
+// Stats are what a DepthSyncer has counted since it was made.
+type Stats struct {
+	Connects    uint64 // connections opened, the first ones included
+	Disconnects uint64 // of these ended
+
+	Frames     uint64 // read from the connections
+	Dropped    uint64 // of these dropped since the queue to the books was full
+	Undecoded  uint64 // of these that made no sense
+	Unknown    uint64 // of these of a kind, or of a symbol, that is not followed
+	OtherTrade uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
+
+	// Records made.
+	Updates, Snapshots, Gaps, Trades, Tickers uint64
+
+	SnapshotRequests, SnapshotFailures uint64 // depth requests that ended, and those without a snapshot
+}
+
+// counters are the Stats of one connection's goroutines.
+type counters struct {
+	connects, disconnects                        atomic.Uint64
+	frames, dropped, undecoded, unknown, foreign atomic.Uint64
+	updates, snapshots, gaps, trades, tickers    atomic.Uint64
+	requests, failures                           atomic.Uint64
+}
+
+func (c *counters) addTo(s *Stats) {
+	s.Connects += c.connects.Load()
+	s.Disconnects += c.disconnects.Load()
+	s.Frames += c.frames.Load()
+	s.Dropped += c.dropped.Load()
+	s.Undecoded += c.undecoded.Load()
+	s.Unknown += c.unknown.Load()
+	s.OtherTrade += c.foreign.Load()
+	s.Updates += c.updates.Load()
+	s.Snapshots += c.snapshots.Load()
+	s.Gaps += c.gaps.Load()
+	s.Trades += c.trades.Load()
+	s.Tickers += c.tickers.Load()
+	s.SnapshotRequests += c.requests.Load()
+	s.SnapshotFailures += c.failures.Load()
+}

@@ -1,0 +1,172 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/gorilla/websocket"
+)
+
+// Bounds of one connection. A mass cancellation can make a frame of several hundred kilobytes.
+const (
+	maxFrame     = 16 << 20
+	writeTimeout = 10 * time.Second
+	closeTimeout = time.Second
+	firstBuffer  = 4 << 10
+)
+
+// A Stream is one websocket connection. One goroutine at a time may read; the other methods are safe
+// for concurrent use with it and with each other.
+//
+// Pings are answered within reads, so whoever uses a Stream must keep reading. A connection on which
+// neither a frame nor a ping has come for a minute (ten on the futures markets, which ping more
+// seldom) is dead, and reading ends with ErrSilent.
+type Stream struct {
+	conn    *websocket.Conn
+	market  *market
+	frame   []byte // of Next
+	decoder Decoder
+	alive   time.Time // when the read deadline was last put off; the reader's
+
+	writing  chan struct{} // holds one token while somebody writes
+	requests pacer
+	nextID   int64
+	streams  int // subscribed
+
+	mu     sync.Mutex
+	closed error // why the connection was ended by this side
+}
+
+func newStream(conn *websocket.Conn, m *market, streams int) *Stream {
+	s := &Stream{conn: conn, market: m, streams: streams, writing: make(chan struct{}, 1), requests: newPacer(m.requestsPerSecond)}
+	conn.SetReadLimit(maxFrame)
+	conn.SetPingHandler(s.pong)
+	s.putOff(time.Now())
+	return s
+}
+
+// pong answers a ping with its payload. web-socket-streams.md: "When you receive a ping, you must send
+// a pong with a copy of ping's payload as soon as possible."
+func (s *Stream) pong(payload string) error {
+	now := time.Now()
+	s.putOff(now)
+	err := s.conn.WriteControl(websocket.PongMessage, []byte(payload), now.Add(writeTimeout))
+	var timeout net.Error
+	if errors.Is(err, websocket.ErrCloseSent) || errors.As(err, &timeout) && timeout.Timeout() {
+		return nil // the connection may still deliver; without pongs the exchange will end it
+	}
+	return err
+}
+
+// putOff moves the read deadline, at most once a second since it costs a little.
+func (s *Stream) putOff(now time.Time) {
+	if now.Sub(s.alive) >= time.Second {
+		s.alive = now
+		s.conn.SetReadDeadline(now.Add(s.market.silence)) //nolint:errcheck // a read on a dead connection fails by itself
+	}
+}
+
+// Read reads the next frame into buf, which it grows as needed, and returns it with the local clock
+// right after. The frame may be an event, an acknowledgement or an error of the exchange: Decoder
+// tells. An error is final: ErrSilent, ErrClosed, or what the network said; a close frame is a
+// *websocket.CloseError.
+func (s *Stream) Read(buf []byte) (frame []byte, receivedAt time.Time, err error) {
+	_, r, err := s.conn.NextReader()
+	if err != nil {
+		return buf[:0], time.Time{}, s.readError(err)
+	}
+	frame, err = readInto(buf[:0], r)
+	if err != nil {
+		return frame, time.Time{}, s.readError(err)
+	}
+	receivedAt = time.Now()
+	s.putOff(receivedAt)
+	return frame, receivedAt, nil
+}
+
+// Next reads and decodes the next frame into m, which is valid until the next call. A frame that
+// cannot be decoded is a *DecodeError, after which Next may be called again; other errors are those
+// of Read.
+func (s *Stream) Next(m *Message) error {
+	var err error
+	if s.frame, _, err = s.Read(s.frame); err != nil {
+		return err
+	}
+	return s.decoder.Decode(s.frame, m)
+}
+
+// readInto is io.ReadAll into a buffer of the caller's.
+func readInto(buf []byte, r io.Reader) ([]byte, error) {
+	if cap(buf) == 0 {
+		buf = make([]byte, 0, firstBuffer)
+	}
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if err == io.EOF {
+			return buf, nil
+		}
+		if err != nil {
+			return buf, err
+		}
+	}
+}
+
+func (s *Stream) readError(err error) error {
+	s.mu.Lock()
+	closed := s.closed
+	s.mu.Unlock()
+	var timeout net.Error
+	switch {
+	case closed != nil:
+		return closed
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("%w: nothing came for %v", ErrSilent, s.market.silence)
+	}
+	return fmt.Errorf("binance: read: %w", err)
+}
+
+// write sends one text frame, alone among writers.
+func (s *Stream) write(ctx context.Context, frame []byte) error {
+	select {
+	case s.writing <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	defer func() { <-s.writing }()
+	if err := s.requests.wait(ctx); err != nil {
+		return err
+	}
+	s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // always nil
+	if err := s.conn.WriteMessage(websocket.TextMessage, frame); err != nil {
+		return fmt.Errorf("binance: write: %w", err)
+	}
+	return nil
+}
+
+// Close ends the connection. A read that is under way returns ErrClosed.
+func (s *Stream) Close() error { return s.closeWith(ErrClosed) }
+
+// closeWith ends the connection; reads return cause from then on. Only the first cause counts.
+func (s *Stream) closeWith(cause error) error {
+	s.mu.Lock()
+	first := s.closed == nil
+	if first {
+		s.closed = cause
+	}
+	s.mu.Unlock()
+	if !first {
+		return nil
+	}
+	goodbye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
+	s.conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(closeTimeout)) //nolint:errcheck // a courtesy
+	return s.conn.Close()
+}

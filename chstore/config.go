@@ -1,0 +1,100 @@
+package chstore
+
+import (
+	"fmt"
+	"time"
+)
+
+// A Config says where a Store keeps its tables and how. The zero value is ready to use.
+type Config struct {
+	// Database holds the tables; Migrate creates it. "" means marketprism. Like TablePrefix it is
+	// made of letters, digits and underscores.
+	Database string
+	// TablePrefix begins the name of every table; "" means none. Several archives fit in a database
+	// that way.
+	TablePrefix string
+
+	// Partition is the span of time one partition of a table holds, the unit in which rows are
+	// dropped. The zero value means a day for depth updates and tickers, a month for the rest. It is
+	// fixed when a table is created: a table that has another is a *SchemaError.
+	Partition Partition
+
+	// TTL is how long rows are kept, by table.
+	TTL TTL
+
+	// BlockBytes bounds the rows of one INSERT, by an estimate of their size in memory: a larger
+	// Write becomes several INSERTs. 0 means 32 MiB.
+	BlockBytes int
+
+	// InsertTimeout bounds one INSERT. 0 means a minute, negative means no bound but the context.
+	InsertTimeout time.Duration
+
+	// Attempts is how often an INSERT is tried while its error is Retryable, before Write returns the
+	// error. 0 means 5, 1 or less means once.
+	Attempts int
+	// RetryMin and RetryMax bound the delay between attempts, which doubles from the first to the
+	// second. 0 means 100 ms and 5 s.
+	RetryMin, RetryMax time.Duration
+
+	Hooks *Hooks // nil means none
+}
+
+// A TTL is how long rows are kept, counted from the time of the record, for each table. 0 means for
+// ever; the smallest value is a second. ClickHouse drops expired rows when it next merges their part,
+// so they can be seen for some hours more.
+//
+// It is fixed when a table is created. Keep it longer than the source keeps its messages: a message
+// that comes again after its row has expired is stored again.
+type TTL struct {
+	Depth, Snapshots, Trades, Tickers, Gaps time.Duration
+}
+
+// withDefaults validates cfg and fills in what is zero.
+func (cfg Config) withDefaults() (Config, error) {
+	setDefault(&cfg.Database, "marketprism")
+	setDefault(&cfg.BlockBytes, 32<<20)
+	setDefault(&cfg.InsertTimeout, time.Minute)
+	setDefault(&cfg.Attempts, 5)
+	setDefault(&cfg.RetryMin, 100*time.Millisecond)
+	setDefault(&cfg.RetryMax, max(5*time.Second, cfg.RetryMin))
+	switch {
+	case !isName(cfg.Database):
+		return cfg, fmt.Errorf("chstore: Database %q: want letters, digits and underscores", cfg.Database)
+	case cfg.TablePrefix != "" && !isName(cfg.TablePrefix):
+		return cfg, fmt.Errorf("chstore: TablePrefix %q: want letters, digits and underscores", cfg.TablePrefix)
+	case cfg.Partition > Month:
+		return cfg, fmt.Errorf("chstore: unknown Partition %d", cfg.Partition)
+	case cfg.BlockBytes < 0:
+		return cfg, fmt.Errorf("chstore: BlockBytes %d: an INSERT cannot be unbounded", cfg.BlockBytes)
+	case cfg.RetryMin < 0 || cfg.RetryMax < cfg.RetryMin:
+		return cfg, fmt.Errorf("chstore: RetryMin %v, RetryMax %v: want 0 < RetryMin <= RetryMax", cfg.RetryMin, cfg.RetryMax)
+	}
+	for t := range tableCount {
+		if ttl := t.ttl(cfg.TTL); ttl != 0 && ttl < time.Second {
+			return cfg, fmt.Errorf("chstore: TTL of %s is %v: want at least a second, or 0 for ever", t.name(), ttl)
+		}
+	}
+	return cfg, nil
+}
+
+// isName reports whether s is what this package accepts as the name of a database or the beginning of
+// a table's. It is narrower than what ClickHouse takes between back quotes, so that a name can stand
+// in any statement and in any tool.
+func isName(s string) bool {
+	for i, c := range []byte(s) {
+		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxName
+}
+
+const maxName = 64
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}

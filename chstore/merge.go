@@ -1,0 +1,134 @@
+package chstore
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/marketprism/marketprism"
+)
+
+// A merge joins the rows of several tables, each in time order, into one sequence.
+type merge struct {
+	cursors []*cursor
+}
+
+// openMerge starts the queries. What it returns is to be closed, even after an error.
+func (s *Store) openMerge(ctx context.Context, q Query) (*merge, error) {
+	m := &merge{}
+	byTable, err := kindsByTable(q.Kinds)
+	if err != nil {
+		return m, err
+	}
+	for t, kinds := range byTable {
+		if len(kinds) == 0 {
+			continue
+		}
+		c, err := s.openCursor(ctx, table(t), kinds, q)
+		if err != nil {
+			return m, err
+		}
+		m.cursors = append(m.cursors, c)
+	}
+	for _, c := range m.cursors {
+		if err := c.advance(ctx); err != nil {
+			return m, err
+		}
+	}
+	return m, nil
+}
+
+// next returns the earliest record that is left; false if there is none.
+func (m *merge) next(ctx context.Context) (marketprism.Record, bool, error) {
+	var first *cursor
+	for _, c := range m.cursors {
+		if !c.done && (first == nil || c.before(first)) {
+			first = c
+		}
+	}
+	if first == nil {
+		return marketprism.Record{}, false, nil
+	}
+	rec := first.rec
+	return rec, true, first.advance(ctx)
+}
+
+func (m *merge) close() {
+	for _, c := range m.cursors {
+		c.rows.Close()
+	}
+}
+
+// A cursor reads the rows of one table.
+type cursor struct {
+	table      table
+	instrument marketprism.Instrument
+	rows       driver.Rows
+	base       base
+	row        row
+	dest       []any
+	seen       [marketprism.KindTicker + 1]*seen
+
+	rec  marketprism.Record // the next one
+	rank rank               // of rec
+	done bool               // there is no next one
+}
+
+func (s *Store) openCursor(ctx context.Context, t table, kinds []marketprism.Kind, q Query) (*cursor, error) {
+	c := &cursor{table: t, instrument: q.Instrument, row: newRow(t)}
+	sc := newScope(q.Instrument, q.From, q.To)
+	if t == tradeTable && !(slices.Contains(kinds, marketprism.KindTrade) && slices.Contains(kinds, marketprism.KindAggTrade)) {
+		sc.add("aggregate = {aggregate:Bool}", "aggregate", kinds[0] == marketprism.KindAggTrade)
+	}
+	for _, k := range kinds {
+		c.seen[k] = newSeen(s, t, k, sc)
+	}
+	expressions, dest := selection(c.base.scanned(), c.row.scanned())
+	c.dest = dest
+	var err error
+	c.rows, err = s.query(ctx, t, expressions, sc, "ORDER BY ts, "+t.order()+", received_at")
+	return c, err
+}
+
+// advance moves to the next row that is no duplicate.
+func (c *cursor) advance(ctx context.Context) error {
+	for c.rows.Next() {
+		if err := c.rows.Scan(c.dest...); err != nil {
+			return fmt.Errorf("chstore: read %s: %w", c.table.name(), err)
+		}
+		c.rec = c.base.record(c.instrument)
+		var err error
+		if c.rank, err = c.row.payload(&c.rec); err != nil {
+			return fmt.Errorf("chstore: read %s: %w", c.table.name(), err)
+		}
+		duplicate, err := c.seen[c.rank.kind].check(ctx, c.rank, c.base.ts)
+		if err != nil {
+			return err
+		}
+		if !duplicate {
+			return nil
+		}
+	}
+	c.done = true
+	if err := c.rows.Err(); err != nil {
+		return fmt.Errorf("chstore: read %s: %w", c.table.name(), err)
+	}
+	return nil
+}
+
+// before reports whether c's record comes before d's, which is of another table.
+func (c *cursor) before(d *cursor) bool {
+	if order := cmp.Compare(c.base.ts, d.base.ts); order != 0 {
+		return order < 0
+	}
+	if c.table == tradeTable || d.table == tradeTable {
+		return d.table == tradeTable
+	}
+	if order := cmp.Compare(c.rank.id, d.rank.id); order != 0 {
+		return order < 0
+	}
+	return c.table.turn() < d.table.turn()
+}

@@ -1,0 +1,99 @@
+package chstore_test
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+func TestMigrateTwice(t *testing.T) {
+	s, db := openStore(t, chstore.Config{})
+	recs := sinktest.Records(1, 20)
+	require.NoError(t, s.Write(t.Context(), recs))
+	require.NoError(t, s.Migrate(t.Context()))
+	requireSame(t, recs, readAll(t, s, recs))
+	var count, versions uint64
+	require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count(), max(version) FROM schema_migrations FINAL").Scan(&count, new(uint32)))
+	require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count() FROM schema_migrations").Scan(&versions))
+	require.EqualValues(t, 5, count)
+	require.Equal(t, count, versions, "the second run applied nothing")
+}
+
+func TestMigrateAtOnce(t *testing.T) {
+	db := chtest.Open(t)
+	var group errgroup.Group
+	for range 4 {
+		s, err := chstore.New(db.Conn, chstore.Config{Database: db.Name})
+		require.NoError(t, err)
+		group.Go(func() error { return s.Migrate(t.Context()) })
+	}
+	require.NoError(t, group.Wait())
+	s, err := chstore.New(db.Conn, chstore.Config{Database: db.Name})
+	require.NoError(t, err)
+	recs := sinktest.Records(1, 20)
+	require.NoError(t, s.Write(t.Context(), recs))
+	requireSame(t, recs, readAll(t, s, recs))
+}
+
+// A database is made where there is none, and two archives share one by their prefixes.
+func TestMigrateNames(t *testing.T) {
+	db := chtest.Open(t)
+	name := db.Name + "_made"
+	t.Cleanup(func() { require.NoError(t, db.Conn.Exec(t.Context(), "DROP DATABASE IF EXISTS "+name)) })
+	recs := sinktest.Records(1, 20)
+	for i, prefix := range []string{"", "a_", "b_"} {
+		s, err := chstore.New(db.Conn, chstore.Config{Database: name, TablePrefix: prefix})
+		require.NoError(t, err)
+		require.NoError(t, s.Migrate(t.Context()))
+		require.NoError(t, s.Write(t.Context(), recs[i:]))
+		requireSame(t, recs[i:], readAll(t, s, recs))
+	}
+	for _, cfg := range []chstore.Config{{Database: "a`b"}, {Database: "1"}, {TablePrefix: "a.b"}, {TablePrefix: "é"}} {
+		_, err := chstore.New(db.Conn, cfg)
+		require.ErrorContains(t, err, "want letters, digits and underscores")
+	}
+}
+
+func TestMigrateRefuses(t *testing.T) {
+	s, db := openStore(t, chstore.Config{})
+	require.NoError(t, db.Conn.Exec(t.Context(),
+		"INSERT INTO schema_migrations SELECT 3, 'trades', 'another', now64(3) + INTERVAL 1 SECOND, 0"))
+	var bad *chstore.MigrationError
+	err := s.Migrate(t.Context())
+	require.ErrorAs(t, err, &bad)
+	require.ErrorIs(t, err, chstore.ErrChangedMigration)
+	require.Equal(t, 3, bad.Version)
+
+	require.NoError(t, db.Conn.Exec(t.Context(), "INSERT INTO schema_migrations SELECT 99, 'future', '', now64(3), 0"))
+	err = s.Migrate(t.Context())
+	require.ErrorAs(t, err, &bad)
+	require.ErrorIs(t, err, chstore.ErrNewerSchema)
+	require.Equal(t, 99, bad.Version)
+}
+
+// A Store does not write into tables that are partitioned in another way, or not there.
+func TestWriteChecksTables(t *testing.T) {
+	_, db := openStore(t, chstore.Config{Partition: chstore.Day})
+	recs := sinktest.Records(1, 20)
+	for _, test := range []struct {
+		cfg  chstore.Config
+		want string
+	}{
+		{chstore.Config{Partition: chstore.Week}, "has the partition key toYYYYMMDD(ts), want (toISOYear(ts) * 100) + toISOWeek(ts)"},
+		{chstore.Config{TablePrefix: "no_"}, "run Migrate"},
+	} {
+		test.cfg.Database = db.Name
+		s, err := chstore.New(db.Conn, test.cfg)
+		require.NoError(t, err)
+		err = s.Write(t.Context(), recs)
+		var bad *chstore.SchemaError
+		require.ErrorAs(t, err, &bad)
+		require.ErrorContains(t, err, test.want)
+		require.Zero(t, rows(t, db))
+	}
+}

@@ -1,0 +1,97 @@
+package chstore
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/marketprism/marketprism/sink"
+)
+
+// A Store writes records to ClickHouse and reads them back. It is safe for concurrent use.
+type Store struct {
+	conn  driver.Conn
+	cfg   Config
+	hooks Hooks
+
+	id       string // tells the INSERTs of this Store from those of any other
+	queries  atomic.Uint64
+	counters counters
+
+	tables  [tableCount]*writer
+	plans   sync.Pool // of *plan
+	buffers sync.Pool // of *buffers
+}
+
+var _ sink.Sink = (*Store)(nil)
+
+// New returns a Store on an open connection pool, which stays the caller's to close. Nothing is sent
+// until the first call; use Dial for a connection known to work.
+//
+// A Write takes up to five connections at once and Records as many, so leave MaxOpenConns above that.
+func New(conn driver.Conn, cfg Config) (*Store, error) {
+	if conn == nil {
+		return nil, errors.New("chstore: no connection")
+	}
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	var id [8]byte
+	rand.Read(id[:])
+	s := &Store{conn: conn, cfg: cfg, id: hex.EncodeToString(id[:])}
+	if cfg.Hooks != nil {
+		s.hooks = *cfg.Hooks
+	}
+	for t := range tableCount {
+		s.tables[t] = newWriter(s, t)
+	}
+	s.plans.New = func() any { return new(plan) }
+	s.buffers.New = func() any { return new(buffers) }
+	return s, nil
+}
+
+// Stats counts what a Store did since it was made.
+type Stats struct {
+	Rows    uint64 // inserted and confirmed
+	Skipped uint64 // records left out of a Write because they were stored already
+	Inserts uint64 // INSERTs confirmed
+	Retries uint64 // INSERTs that failed and were tried again
+	Fences  uint64 // times that running INSERTs were killed and waited for
+}
+
+type counters struct {
+	rows, skipped, inserts, retries, fences atomic.Uint64
+}
+
+// Stats returns the counts.
+func (s *Store) Stats() Stats {
+	return Stats{
+		Rows:    s.counters.rows.Load(),
+		Skipped: s.counters.skipped.Load(),
+		Inserts: s.counters.inserts.Load(),
+		Retries: s.counters.retries.Load(),
+		Fences:  s.counters.fences.Load(),
+	}
+}
+
+// Ping asks the server whether it is there.
+func (s *Store) Ping(ctx context.Context) error { return s.conn.Ping(ctx) }
+
+// tableName returns the qualified, quoted name of a table of this Store.
+func (s *Store) tableName(name string) string {
+	return "`" + s.cfg.Database + "`.`" + s.cfg.TablePrefix + name + "`"
+}
+
+// partition returns the span of a table's partitions.
+func (s *Store) partition(t table) Partition {
+	if s.cfg.Partition != 0 {
+		return s.cfg.Partition
+	}
+	return t.partition()
+}

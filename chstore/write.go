@@ -1,0 +1,188 @@
+package chstore
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/marketprism/marketprism"
+)
+
+// Write stores records and returns once the server has them on disk. It is a sink.Sink; give it
+// batches of ten thousand records and more, by a sink.Buffer, since each call makes an INSERT for
+// every table, partition and source that occurs in recs.
+//
+// Writing the same records again is safe. Those with an Origin are stored once whatever happens:
+// before an INSERT the store knows, from the table itself, which sequences of the source the
+// partition holds, and after an INSERT whose outcome is unknown it makes sure that it is over and
+// asks anew. Only one process at a time may write records of one source. Those without are stored
+// once where the same batch is written again within the table's deduplication window; another batch
+// with them in it stores them twice, which reads do not show.
+//
+// An error is a *RecordError, before anything is sent; a *SchemaError; or one or more *InsertError,
+// joined, after which any of the INSERTs may have been done. Errors that are Retryable have been
+// retried, as Config says.
+func (s *Store) Write(ctx context.Context, recs []marketprism.Record) error {
+	if len(recs) == 0 {
+		return nil
+	}
+	p, err := s.newPlan(recs)
+	if err != nil {
+		return err
+	}
+	defer s.release(p)
+	var (
+		errs [tableCount]error
+		wg   sync.WaitGroup
+	)
+	for t := range tableCount {
+		if len(p.tables[t].groups) > 0 {
+			wg.Go(func() { errs[t] = s.tables[t].write(ctx, p.tables[t].groups) })
+		}
+	}
+	wg.Wait()
+	return errors.Join(errs[:]...)
+}
+
+// A writer inserts into one table, one INSERT at a time.
+type writer struct {
+	s      *Store
+	table  table
+	name   string // with prefix
+	quoted string
+	insert string // the statement
+	fills  []column
+
+	turn    chan struct{} // holds one token while a Write is at work; guards what follows
+	checked bool          // the table is as expected
+	sources map[string]*source
+}
+
+func newWriter(s *Store, t table) *writer {
+	w := &writer{
+		s: s, table: t,
+		name: s.cfg.TablePrefix + t.name(), quoted: s.tableName(t.name()),
+		fills:   t.columns(),
+		turn:    make(chan struct{}, 1),
+		sources: make(map[string]*source),
+	}
+	w.insert = insertStatement(w.quoted, w.fills)
+	return w
+}
+
+// write inserts groups in order and stops at the first that cannot be.
+func (w *writer) write(ctx context.Context, groups []group) error {
+	select {
+	case w.turn <- struct{}{}:
+		defer func() { <-w.turn }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := w.checkTable(ctx); err != nil {
+		return err
+	}
+	for i := range groups {
+		if err := w.writeGroup(ctx, &groups[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeGroup tries until the group is stored, the error is not Retryable, or attempts run out.
+func (w *writer) writeGroup(ctx context.Context, g *group) error {
+	cfg := &w.s.cfg
+	delay := cfg.RetryMin
+	for attempt := 1; ; attempt++ {
+		err := w.try(ctx, g)
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil || attempt >= cfg.Attempts || !Retryable(err) {
+			return &InsertError{Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempts: attempt, Err: err}
+		}
+		// Full jitter keeps writers that failed together from coming back together.
+		wait := rand.N(delay) + 1
+		delay = min(2*delay, cfg.RetryMax)
+		w.s.counters.retries.Add(1)
+		call(w.s.hooks.Retrying, RetryInfo{
+			Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempt: attempt, Delay: wait, Err: err,
+		})
+		if err := sleep(ctx, wait); err != nil {
+			return &InsertError{Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempts: attempt, Err: err}
+		}
+	}
+}
+
+// try inserts what the table does not hold of a group. After an error it is not known which part of
+// the group is stored; the next try finds out.
+func (w *writer) try(ctx context.Context, g *group) error {
+	src := w.source(g.source)
+	if err := w.settle(ctx, g.source, src); err != nil {
+		return err
+	}
+	recs := g.recs[g.done:]
+	if g.source != "" {
+		var err error
+		if recs, err = w.missing(ctx, g, src); err != nil {
+			return err
+		}
+	}
+	for len(recs) > 0 {
+		n := takeBlock(recs, w.s.cfg.BlockBytes)
+		if err := w.send(ctx, g, recs[:n]); err != nil {
+			src.settled = false
+			return err
+		}
+		if g.source != "" {
+			src.raise(g.partition, recs[:n])
+		} else {
+			g.done += n
+		}
+		recs = recs[n:]
+	}
+	return nil
+}
+
+// missing returns the records of a group that the table does not hold, each sequence once.
+func (w *writer) missing(ctx context.Context, g *group, src *source) ([]*marketprism.Record, error) {
+	above := src.marks[g.partition]
+	ascending := true
+	for _, r := range g.recs {
+		ascending = ascending && r.Origin.Sequence > above
+		above = max(above, r.Origin.Sequence)
+	}
+	if ascending {
+		return g.recs, nil
+	}
+	held, err := w.held(ctx, g, src.marks[g.partition])
+	if err != nil {
+		return nil, err
+	}
+	recs := slices.DeleteFunc(slices.Clone(g.recs), func(r *marketprism.Record) bool {
+		if held[r.Origin.Sequence] {
+			return true
+		}
+		held[r.Origin.Sequence] = true // a second record of the same sequence is the same message
+		return false
+	})
+	if skipped := len(g.recs) - len(recs); skipped > 0 {
+		w.s.counters.skipped.Add(uint64(skipped))
+		call(w.s.hooks.Skipped, SkipInfo{Table: w.name, Partition: g.partition, Source: g.source, Rows: skipped})
+	}
+	return recs, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

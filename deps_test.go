@@ -1,0 +1,215 @@
+package marketprism_test
+
+import (
+	"os"
+	"os/exec"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/marketprism/marketprism"
+
+// A policy says what a package may import, itself or through packages of this module.
+type policy struct {
+	module []string // packages of this module, by path below it; "." is the root, a trailing "/" a folder
+	others []string // packages of other modules, by prefix
+}
+
+var (
+	allowDecimal   = []string{"github.com/shopspring/decimal"}
+	allowWebsocket = append(allowDecimal, "github.com/gorilla/websocket")
+	allowNATS      = append(allowDecimal, "github.com/nats-io/nats.go")
+	allowStore     = append(allowDecimal, "github.com/ClickHouse/clickhouse-go/v2", "github.com/ClickHouse/ch-go")
+)
+
+// Imports point down only. A package without a line here may not exist, except below examples and
+// internal, which nobody outside this module can import.
+var policies = map[string]policy{
+	"orderbook":           {nil, allowDecimal},
+	".":                   {[]string{"orderbook"}, allowDecimal},
+	"binance":             {[]string{".", "orderbook", "internal/"}, allowWebsocket},
+	"binance/binancetest": {[]string{".", "orderbook", "internal/"}, append(allowWebsocket, "github.com/klauspost/compress")},
+	"sink":                {[]string{".", "orderbook", "internal/"}, allowDecimal},
+	"sink/sinktest":       {[]string{".", "orderbook", "sink", "internal/"}, allowDecimal},
+	"natsbus":             {[]string{".", "orderbook", "sink", "internal/"}, allowNATS},
+	"chstore":             {[]string{".", "orderbook", "sink", "internal/"}, allowStore},
+}
+
+// A listed package is one as go list knows it.
+type listed struct {
+	imports, testImports []string
+}
+
+// listPackages returns the packages of this module by their path below it.
+func listPackages(t *testing.T) map[string]listed {
+	t.Helper()
+	out := goTool(t, "list", "-f", `{{.ImportPath}}|{{join .Imports " "}}|{{join .TestImports " "}} {{join .XTestImports " "}}`, "./...")
+	packages := make(map[string]listed)
+	for line := range strings.Lines(out) {
+		fields := strings.Split(strings.TrimSpace(line), "|")
+		if len(fields) == 3 {
+			packages[below(fields[0])] = listed{strings.Fields(fields[1]), strings.Fields(fields[2])}
+		}
+	}
+	if len(packages) < len(policies) {
+		t.Fatalf("go list names only %d packages:\n%s", len(packages), out)
+	}
+	return packages
+}
+
+func goTool(t *testing.T, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", args...)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return string(out)
+}
+
+// below returns the path below the module: "." for the root, and other modules' paths as they are.
+func below(importPath string) string {
+	if importPath == module {
+		return "."
+	}
+	return strings.TrimPrefix(importPath, module+"/")
+}
+
+func isOurs(importPath string) bool {
+	return importPath == module || strings.HasPrefix(importPath, module+"/")
+}
+
+// isStandard reports whether an import path is one of the standard library: no dot in its first
+// element.
+func isStandard(importPath string) bool {
+	first, _, _ := strings.Cut(importPath, "/")
+	return !strings.Contains(first, ".")
+}
+
+func TestImportPolicy(t *testing.T) {
+	packages := listPackages(t)
+	for name := range packages {
+		if _, ok := policies[name]; !ok && !strings.HasPrefix(name, "examples/") && !strings.HasPrefix(name, "internal/") {
+			t.Errorf("package %s has no import policy", name)
+		}
+	}
+	for name, allowed := range policies {
+		checkImports(t, packages, name, name, allowed, make(map[string]bool))
+	}
+}
+
+// checkImports checks what via imports on behalf of name, and so on down.
+func checkImports(t *testing.T, packages map[string]listed, name, via string, allowed policy, seen map[string]bool) {
+	t.Helper()
+	for _, imported := range packages[via].imports {
+		switch {
+		case seen[imported] || isStandard(imported):
+		case !isOurs(imported):
+			if !hasPrefix(imported, allowed.others) {
+				t.Errorf("%s imports %s (in %s), which its policy does not allow", name, imported, via)
+			}
+		case !inModule(below(imported), allowed.module):
+			t.Errorf("%s imports %s (in %s), which points sideways or up", name, below(imported), via)
+		default:
+			seen[imported] = true
+			checkImports(t, packages, name, below(imported), allowed, seen)
+		}
+	}
+}
+
+func hasPrefix(importPath string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool {
+		return importPath == p || strings.HasPrefix(importPath, p+"/")
+	})
+}
+
+func inModule(name string, allowed []string) bool {
+	return slices.ContainsFunc(allowed, func(a string) bool {
+		return name == a || strings.HasSuffix(a, "/") && strings.HasPrefix(name, a)
+	})
+}
+
+// The order book does no IO: what could do any is not even imported.
+func TestOrderbookDoesNoIO(t *testing.T) {
+	forbidden := []string{"net", "os", "io", "log", "sync", "context", "runtime"}
+	for _, imported := range listPackages(t)["orderbook"].imports {
+		if first, _, _ := strings.Cut(imported, "/"); slices.Contains(forbidden, first) {
+			t.Errorf("orderbook imports %s", imported)
+		}
+	}
+	for dep := range strings.Lines(goTool(t, "list", "-deps", "./orderbook")) {
+		if dep = strings.TrimSpace(dep); dep == "net" || strings.HasPrefix(dep, "net/") {
+			t.Errorf("orderbook depends on %s", dep)
+		}
+	}
+}
+
+// What a package's tests import ends up in the go.sum of everyone who imports the package.
+func TestTestsImportLittle(t *testing.T) {
+	packages := listPackages(t)
+	for _, name := range []string{"orderbook", ".", "binance", "binance/binancetest", "sink", "sink/sinktest"} {
+		for _, imported := range packages[name].testImports {
+			if !isStandard(imported) && !isOurs(imported) && !hasPrefix(imported, policies[name].others) {
+				t.Errorf("the tests of %s import %s", name, imported)
+			}
+		}
+	}
+}
+
+// TestBotLinksLittle builds a program outside this repository that imports orderbook and binance, and
+// looks at the modules that were linked into it.
+func TestBotLinksLittle(t *testing.T) {
+	repo, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum, err := os.ReadFile("go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod": "module example.com/bot\n\ngo 1.26.0\n\nrequire " + module + " v0.0.0\n\nreplace " + module + " => " + filepath.ToSlash(repo) + "\n",
+		"go.sum": string(sum),
+		"bot.go": "package main\n\nimport (\n\t\"fmt\"\n\n\t\"" + module + "/binance\"\n\t\"" + module + "/orderbook\"\n)\n\n" +
+			"func main() { fmt.Println(orderbook.One, binance.NewClient) }\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", "bot", ".")
+	build.Dir = dir
+	build.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOPROXY=off", "GOWORK=off")
+	if out, err := build.CombinedOutput(); err != nil {
+		if strings.Contains(string(out), "GOPROXY=off") && os.Getenv("CI") != "true" {
+			t.Skipf("the module cache does not hold all that is needed offline:\n%s", out)
+		}
+		t.Fatalf("building the bot: %v\n%s", err, out)
+	}
+
+	linked := linkedModules(goTool(t, "version", "-m", filepath.Join(dir, "bot")))
+	if !slices.Contains(linked, module) || !slices.Contains(linked, "github.com/gorilla/websocket") {
+		t.Fatalf("the bot links only %v", linked)
+	}
+	for _, m := range linked {
+		if m != module && !hasPrefix(m, allowWebsocket) {
+			t.Errorf("a bot that imports orderbook and binance links %s", m)
+		}
+	}
+}
+
+// linkedModules picks the dependencies out of what go version -m prints: tab, "dep", tab, path.
+func linkedModules(out string) (modules []string) {
+	for line := range strings.Lines(out) {
+		if fields := strings.Fields(line); len(fields) > 1 && fields[0] == "dep" {
+			modules = append(modules, path.Clean(fields[1]))
+		}
+	}
+	return modules
+}

@@ -1,0 +1,45 @@
+// Package backoff spaces out attempts at something that keeps failing.
+package backoff
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+)
+
+// A Backoff gives the delay before each new attempt: uniformly random between 0 and a bound that
+// doubles from Min to Max ("full jitter"), so that many clients cut off at one moment do not come back
+// at one moment. It is not safe for concurrent use.
+type Backoff struct {
+	Min, Max time.Duration // 0 < Min <= Max
+
+	failures int
+}
+
+// Next returns the delay before the next attempt.
+func (b *Backoff) Next() time.Duration {
+	bound := b.Min
+	for range b.failures {
+		bound = min(2*bound, b.Max)
+		if bound == b.Max {
+			break
+		}
+	}
+	b.failures++
+	return time.Duration(rand.Int64N(int64(bound) + 1))
+}
+
+// Reset says that an attempt has succeeded: the next delay is a short one again.
+func (b *Backoff) Reset() { b.failures = 0 }
+
+// Sleep waits for d, or until ctx ends, whose error it then returns.
+func Sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

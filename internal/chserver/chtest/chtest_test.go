@@ -1,0 +1,118 @@
+package chtest
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/internal/chserver"
+)
+
+func TestMain(m *testing.M) { Main(m) }
+
+func TestOpenGivesADatabaseOfItsOwn(t *testing.T) {
+	var names []string
+	for range 2 {
+		t.Run("same/name", func(t *testing.T) {
+			db := Open(t)
+			var current string
+			require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT currentDatabase()").Scan(&current))
+			require.Equal(t, db.Name, current)
+			require.NotContains(t, names, db.Name)
+			names = append(names, db.Name)
+			require.NoError(t, db.Conn.Exec(t.Context(), "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n"))
+		})
+	}
+	db := Open(t)
+	var left uint64
+	require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count() FROM system.databases WHERE name IN (?)", names).Scan(&left))
+	require.Zero(t, left, "dropped at the end of their tests")
+}
+
+func TestOptionsAreACopy(t *testing.T) {
+	db := Open(t)
+	options := db.Options()
+	require.Equal(t, db.Name, options.Auth.Database)
+	require.Equal(t, []string{db.Addr}, options.Addr)
+	options.Addr[0] = "nowhere:1"
+	require.Equal(t, []string{db.Addr}, db.Options().Addr)
+}
+
+func TestOpenUsesTheDSN(t *testing.T) {
+	server := Start(t, Config())
+	t.Setenv(DSNEnv, "clickhouse://default:@"+server.Addr()+"/default?max_execution_time=77")
+	db := Open(t)
+	require.Equal(t, server.Addr(), db.Addr)
+	var value string
+	require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT getSetting('max_execution_time')::String").Scan(&value))
+	require.Equal(t, "77", value)
+}
+
+func TestPrivateServerSurvivesAKill(t *testing.T) {
+	server := Start(t, Config())
+	db := OpenAt(t, server.Addr())
+	require.NoError(t, db.Conn.Exec(t.Context(), "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS fsync_after_insert = 1"))
+	require.NoError(t, db.Conn.Exec(t.Context(), "INSERT INTO t VALUES (1)"))
+
+	server.Kill()
+	require.Error(t, db.Conn.Exec(t.Context(), "INSERT INTO t VALUES (2)"))
+	Start(t, server.Config())
+
+	var count uint64
+	require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count() FROM t").Scan(&count), "the same connection pool goes on")
+	require.EqualValues(t, 1, count)
+}
+
+// Two tables, so that no state is one that passes by.
+func TestTTLActsWithinSeconds(t *testing.T) {
+	db := OpenAt(t, Start(t, Config()).Addr())
+	for table, test := range map[string]struct{ ttl, want string }{
+		"moved":   {"TO VOLUME 'cold'", "cold 1"},
+		"deleted": {"DELETE", " 0"},
+	} {
+		require.NoError(t, db.Conn.Exec(t.Context(), "CREATE TABLE "+table+` (at DateTime) ENGINE = MergeTree ORDER BY at
+			TTL at + INTERVAL 2 SECOND `+test.ttl+" SETTINGS storage_policy = '"+chserver.TieredPolicy+"'"))
+		require.NoError(t, db.Conn.Exec(t.Context(), "INSERT INTO "+table+" VALUES (now())"))
+		begin := time.Now()
+		require.Eventually(t, func() bool {
+			var disk string
+			var rows uint64
+			err := db.Conn.QueryRow(t.Context(), `SELECT any(disk_name), sum(rows) FROM system.parts
+				WHERE database = ? AND table = ? AND active AND rows > 0`, db.Name, table).Scan(&disk, &rows)
+			return err == nil && fmt.Sprint(disk, " ", rows) == test.want
+		}, time.Minute, 50*time.Millisecond, "%s", table)
+		t.Logf("%s after %v", table, time.Since(begin).Round(time.Millisecond))
+	}
+}
+
+func TestDatabaseName(t *testing.T) {
+	require.Regexp(t, `^testa_b_c_[a-z2-7]{10}$`, databaseName("TestA/b c"))
+	require.NotEqual(t, databaseName("x"), databaseName("x"))
+}
+
+// The test below, run in a folder without an engine, by a process of its own.
+func TestWithoutEngine(t *testing.T) {
+	for ci, want := range map[string]struct {
+		message string
+		fails   bool
+	}{
+		"":     {"--- SKIP: TestNeedsClickHouse", false},
+		"true": {"--- FAIL: TestNeedsClickHouse", true},
+	} {
+		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNeedsClickHouse$", "-test.v")
+		cmd.Dir = t.TempDir()
+		cmd.Env = append(os.Environ(), "CI="+ci, chserver.LibraryEnv+"=", DSNEnv+"=")
+		out, err := cmd.CombinedOutput()
+		require.Contains(t, string(out), want.message)
+		require.Contains(t, string(out), "make engine")
+		require.Equal(t, want.fails, err != nil, "%v", err)
+	}
+}
+
+func TestNeedsClickHouse(t *testing.T) {
+	require.NoError(t, Open(t).Conn.Ping(t.Context()))
+}

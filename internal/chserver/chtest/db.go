@@ -1,0 +1,115 @@
+package chtest
+
+import (
+	"context"
+	"crypto/rand"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+)
+
+// DSNEnv is the environment variable that names a server for Open to use instead of one of its own, in the form
+// clickhouse.ParseDSN takes: clickhouse://user:password@host:9000/database. The user must be allowed to create
+// databases. A test that needs the storage policy chserver.TieredPolicy there finds it only if that server has it.
+const DSNEnv = "CLICKHOUSE_DSN"
+
+// DB is a database made for one test.
+type DB struct {
+	Conn driver.Conn // its current database is Name; closed at the end of the test
+	Addr string      // host:port of the native protocol
+	Name string
+
+	options clickhouse.Options
+}
+
+// Options returns what Conn was opened with, for further connections. The caller may change it.
+func (db *DB) Options() *clickhouse.Options { return cloneOptions(&db.options) }
+
+// Open makes a new database on the shared server, or on the one DSNEnv names, connects to it, and drops it at the
+// end of the test.
+func Open(t testing.TB) *DB {
+	t.Helper()
+	var options *clickhouse.Options
+	if dsn := os.Getenv(DSNEnv); dsn != "" {
+		var err error
+		if options, err = clickhouse.ParseDSN(dsn); err != nil {
+			t.Fatalf("chtest: %s: %v", DSNEnv, err)
+		}
+	} else {
+		options = optionsFor(sharedServer(t).Addr())
+	}
+	db := open(t, options)
+	t.Cleanup(func() {
+		if err := execOnce(options, "DROP DATABASE IF EXISTS "+db.Name+" SYNC"); err != nil {
+			t.Errorf("chtest: dropping the test's database: %v", err)
+		}
+	})
+	return db
+}
+
+// OpenAt makes a new database on the server at addr, host:port of its native protocol, and connects to it. The
+// database is left to end with the server, which the test may have killed by then.
+func OpenAt(t testing.TB, addr string) *DB {
+	t.Helper()
+	return open(t, optionsFor(addr))
+}
+
+func open(t testing.TB, server *clickhouse.Options) *DB {
+	t.Helper()
+	name := databaseName(t.Name())
+	if err := execOnce(server, "CREATE DATABASE "+name); err != nil {
+		t.Fatalf("chtest: creating the test's database: %v", err)
+	}
+	options := cloneOptions(server)
+	options.Auth.Database = name
+	conn, err := clickhouse.Open(cloneOptions(options))
+	if err != nil {
+		t.Fatalf("chtest: %v", err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &DB{Conn: conn, Addr: options.Addr[0], Name: name, options: *options}
+}
+
+func optionsFor(addr string) *clickhouse.Options {
+	return &clickhouse.Options{Addr: []string{addr}, DialTimeout: 5 * time.Second}
+}
+
+func cloneOptions(o *clickhouse.Options) *clickhouse.Options {
+	c := *o
+	c.Addr = slices.Clone(o.Addr)
+	c.Settings = maps.Clone(o.Settings)
+	return &c
+}
+
+// execOnce runs one statement on a connection of its own: the test may have done anything to others.
+func execOnce(options *clickhouse.Options, statement string) error {
+	conn, err := clickhouse.Open(cloneOptions(options))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	return conn.Exec(ctx, statement)
+}
+
+// databaseName makes a name that says which test it belongs to and that no other has.
+func databaseName(test string) string {
+	const maxTestName = 60
+	readable := strings.Map(func(r rune) rune {
+		switch {
+		case 'a' <= r && r <= 'z', '0' <= r && r <= '9':
+			return r
+		case 'A' <= r && r <= 'Z':
+			return r - 'A' + 'a'
+		}
+		return '_'
+	}, test)
+	return readable[:min(len(readable), maxTestName)] + "_" + strings.ToLower(rand.Text()[:10])
+}

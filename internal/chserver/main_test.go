@@ -1,0 +1,72 @@
+//go:build linux && amd64
+
+package chserver
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// roleEnv makes the test binary a program that starts a server, for the tests in which that program dies.
+const roleEnv = "CHSERVER_TEST_ROLE"
+
+func TestMain(m *testing.M) {
+	Main()
+	if role := os.Getenv(roleEnv); role != "" {
+		playParent(role)
+	}
+	os.Exit(m.Run())
+}
+
+// requireEngine skips the test when ClickHouse is not installed, and fails it in CI.
+func requireEngine(t *testing.T) {
+	t.Helper()
+	if _, err := Find(); err != nil {
+		if os.Getenv("CI") == "true" {
+			t.Fatal(err)
+		}
+		t.Skipf("SKIPPED, this test needs ClickHouse: %v", err)
+	}
+}
+
+// startServer starts a server that ends with the test, and cleanly unless it was killed.
+func startServer(t *testing.T, config Config) *Server {
+	t.Helper()
+	requireEngine(t)
+	if config.Dir == "" {
+		config.Dir = t.TempDir()
+	}
+	s, err := Start(t.Context(), config)
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, s.Stop(within(t, 30*time.Second))) })
+	return s
+}
+
+// within returns a context that also serves in a cleanup, where the test's own has ended.
+func within(t *testing.T, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// query runs one statement over HTTP and returns its result as tab separated text.
+func query(t *testing.T, s *Server, statement string) string {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.HTTPAddr(), strings.NewReader(statement))
+	require.NoError(t, err)
+	request.Close = true // an idle connection would delay the server's shutdown
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.Equal(t, http.StatusOK, response.StatusCode, "%s", body)
+	return strings.TrimSpace(string(body))
+}

@@ -1,0 +1,210 @@
+package chserver
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+)
+
+// startTimeout bounds how long Start waits for the server to listen; it takes a fifth of a second where
+// there is little data and the machine is not busy.
+const startTimeout = time.Minute
+
+// The descriptors the server process inherits beside its standard three.
+const (
+	readyFD = 3 // the write end of a pipe, for the line that tells the ports
+	lockFD  = 4 // the open lock file; nobody reads or writes it
+)
+
+// Start starts a ClickHouse server and returns when it listens. Main must have been called first in this program.
+//
+// When ctx ends while the server starts, it is killed, and no process is left when Start returns. Later
+// ctx has no effect; the caller must call Stop.
+//
+// Errors: those of Find; ErrDirInUse when another server holds Config.Dir and does not leave it within ten
+// seconds; an *ExitError with the end of the log when the server does not come up; ctx's; ErrIsHost
+// where the call of Main is missing.
+func Start(ctx context.Context, config Config) (*Server, error) {
+	if _, isHost := os.LookupEnv(hostEnv); isHost {
+		return nil, ErrIsHost
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	config, err := config.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if config.Engine == (Engine{}) {
+		if config.Engine, err = Find(); err != nil {
+			return nil, err
+		}
+	}
+	tempDir := config.Dir == ""
+	if config.Dir, err = makeDir(config.Dir); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	s, err := start(ctx, config, dirLockWait)
+	if err != nil {
+		if tempDir {
+			os.RemoveAll(config.Dir)
+		}
+		return nil, err
+	}
+	s.tempDir = tempDir
+	return s, nil
+}
+
+// start launches the server in its folder, for which it waits at most so long, and waits until it listens.
+func start(ctx context.Context, config Config, lockWait time.Duration) (*Server, error) {
+	lock, err := lockDir(ctx, config.Dir, lockWait)
+	if err != nil {
+		return nil, err
+	}
+	defer lock.Close()
+	if err := checkFree(ctx, config.TCPPort, config.HTTPPort); err != nil {
+		return nil, err
+	}
+	if err := prepareDir(config); err != nil {
+		return nil, err
+	}
+	s, ready, err := launch(config, lock)
+	if err != nil {
+		return nil, err
+	}
+	defer ready.Close()
+
+	// Reading ends with the ports, or because the process is gone: by itself, or killed for ctx.
+	stopWatching := context.AfterFunc(ctx, s.Kill)
+	line, _ := bufio.NewReader(ready).ReadString('\n')
+	_, err = fmt.Sscan(line, &s.config.TCPPort, &s.config.HTTPPort)
+	if stopWatching() && err == nil {
+		return s, nil
+	}
+	if ctx.Err() != nil {
+		s.Kill()
+		return nil, fmt.Errorf("chserver: ClickHouse in %s does not listen yet: %w; the end of its log:\n%s", config.Dir, ctx.Err(), s.Log())
+	}
+	return nil, s.startFailure()
+}
+
+// startFailure describes a server that has not told its ports.
+func (s *Server) startFailure() error {
+	// It has closed its end of the pipe, so it is about to be gone.
+	<-s.exited
+	s.terminal.Close()
+	return &ExitError{Dir: s.config.Dir, Err: s.exitErr, Log: s.Log()}
+}
+
+// launch starts the server process. The second result is the pipe on which it tells its ports.
+func launch(config Config, lock *os.File) (*Server, *os.File, error) {
+	log, err := os.Create(logPath(config.Dir))
+	if err != nil {
+		return nil, nil, fmt.Errorf("chserver: %w", err)
+	}
+	defer log.Close()
+	ready, readyFar, err := os.Pipe()
+	if err != nil {
+		return nil, nil, fmt.Errorf("chserver: %w", err)
+	}
+	defer readyFar.Close()
+	terminal, terminalFar, err := openTerminal()
+	if err != nil {
+		ready.Close()
+		return nil, nil, err
+	}
+	defer terminalFar.Close()
+
+	// This very program, also when its file has been replaced or removed meanwhile.
+	cmd := exec.Command("/proc/self/exe", arguments(config)...)
+	cmd.Args[0] = "clickhouse"
+	cmd.Dir = config.Dir
+	// No more of this program's environment: ClickHouse reads variables and files of the home folder.
+	cmd.Env = []string{hostEnv + "=" + config.Engine.Library, "HOME=" + config.Dir, "TZ=" + config.Timezone, "TERM=dumb"}
+	cmd.Stdin = terminalFar
+	cmd.Stdout, cmd.Stderr = log, log // a file: unlike a pipe it takes the last words of a server whose parent is gone
+	cmd.ExtraFiles = []*os.File{readyFD - 3: readyFar, lockFD - 3: lock}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C meant for this program must not hit the server
+	if err := cmd.Start(); err != nil {
+		ready.Close()
+		terminal.Close()
+		return nil, nil, fmt.Errorf("chserver: starting the server process: %w", err)
+	}
+	s := &Server{config: config, cmd: cmd, terminal: terminal, exited: make(chan struct{})}
+	go s.reap()
+	return s, ready, nil
+}
+
+// arguments is the command line of clickhouse-local that makes it a server. It is interactive, with a
+// terminal as its input, for two reasons: it then runs until the terminal is hung up; and in the other mode a
+// client that resets its connection brings the whole process down (ClickHouse issue 115666).
+func arguments(config Config) []string {
+	return []string{
+		"--config-file=" + filepath.Join(config.Dir, "config.xml"),
+		"--path=" + filepath.Join(config.Dir, "data"),
+		"--listen_host=127.0.0.1",
+		fmt.Sprintf("--tcp_port=%d", config.TCPPort),
+		fmt.Sprintf("--http_port=%d", config.HTTPPort),
+		"--log-level=" + config.LogLevel, // the level in the configuration file has no effect
+		"--interactive",
+		"--disable_suggestion",
+		"--history_file=" + filepath.Join(config.Dir, "history"),
+		fmt.Sprintf("--query=SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; "+
+			"INSERT INTO FUNCTION file('/dev/fd/%d', 'TSV', 'tcp UInt16, http UInt16') "+
+			"SELECT getServerPort('tcp_port'), getServerPort('http_port')", readyFD),
+	}
+}
+
+// checkFree returns an error when one of the ports, where one is asked for, is taken. The server would log that and go on without
+// listening, so it must not come so far.
+func checkFree(ctx context.Context, ports ...int) error {
+	for _, port := range ports {
+		if port == 0 {
+			continue
+		}
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", loopback(port))
+		if err != nil {
+			return fmt.Errorf("chserver: the server's port: %w", err)
+		}
+		listener.Close()
+	}
+	return nil
+}
+
+// makeDir creates the server's folder and returns its absolute path.
+func makeDir(dir string) (string, error) {
+	var err error
+	if dir == "" {
+		dir, err = os.MkdirTemp("", "clickhouse-")
+	} else if dir, err = filepath.Abs(dir); err == nil {
+		err = os.MkdirAll(dir, 0o755)
+	}
+	if err != nil {
+		return "", fmt.Errorf("chserver: the server's folder: %w", err)
+	}
+	return dir, nil
+}
+
+// prepareDir writes the configuration. It also removes what an earlier server has left of its database
+// "system": that lives in memory, so its logs' tables are unknown after a restart, and their remains on
+// disk make creating them again fail.
+func prepareDir(config Config) error {
+	xml, err := config.xml()
+	if err != nil {
+		return err
+	}
+	return errors.Join(
+		os.RemoveAll(filepath.Join(config.Dir, "data", "data", "system")),
+		os.MkdirAll(filepath.Join(config.Dir, "cold"), 0o755),
+		os.WriteFile(filepath.Join(config.Dir, "config.xml"), xml, 0o644),
+	)
+}

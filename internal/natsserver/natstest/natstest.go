@@ -1,0 +1,44 @@
+// Package natstest gives tests a NATS server of their own.
+package natstest
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism/internal/natsserver"
+)
+
+// Start runs a server on a folder of the test's own until the test ends.
+func Start(t testing.TB) *natsserver.Server {
+	t.Helper()
+	return StartConfig(t, natsserver.Config{StoreDir: t.TempDir()})
+}
+
+// StartConfig runs a server with cfg until the test ends. A server that was shut down starts again,
+// at the same address and with the same streams, by StartConfig(t, s.Config()).
+func StartConfig(t testing.TB, cfg natsserver.Config) *natsserver.Server {
+	t.Helper()
+	s, err := natsserver.Start(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Shutdown)
+	return s
+}
+
+// JetStream connects to s until the test ends.
+func JetStream(t testing.TB, s *natsserver.Server, opts ...nats.Option) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(s.URL(), opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}

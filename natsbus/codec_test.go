@@ -1,0 +1,210 @@
+package natsbus
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+func encode(t testing.TB, r *marketprism.Record) []byte {
+	t.Helper()
+	data, err := AppendRecord(nil, r)
+	require.NoError(t, err)
+	return data
+}
+
+func TestCodecRoundTrip(t *testing.T) {
+	recs := append(sinktest.Extremes(), sinktest.Records(1, 2000)...)
+	var decoder Decoder
+	got := make([]marketprism.Record, len(recs))
+	for i := range recs {
+		data := encode(t, &recs[i])
+		require.True(t, json.Valid(data), "%s", data)
+		require.NoError(t, decoder.Decode(data, &got[i]), "%s", data)
+
+		var alone marketprism.Record
+		require.NoError(t, DecodeRecord(data, &alone))
+		require.Empty(t, sinktest.Diff(&recs[i], &alone))
+	}
+	for i := range recs { // after all are decoded: none may have disturbed another
+		require.Empty(t, sinktest.Diff(&recs[i], &got[i]), "%s", recs[i].Key())
+		require.Equal(t, recs[i].Key(), got[i].Key())
+	}
+}
+
+// The golden bodies are what CODEC.md shows, and what readers in other languages rely on.
+func TestCodecGolden(t *testing.T) {
+	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
+	at := time.Unix(0, 1700000000123000000)
+	fixed := func(s string) orderbook.Fixed {
+		f, err := orderbook.ParseFixed(s)
+		require.NoError(t, err)
+		return f
+	}
+	tests := []struct {
+		rec  marketprism.Record
+		want string
+	}{
+		{marketprism.Record{Instrument: btc, EventTime: at, ReceivedAt: at.Add(987654), Update: &orderbook.Update{
+			FirstID: 157, LastID: 160, EventTime: at,
+			Bids: []orderbook.Level{{Price: fixed("65000.1"), Quantity: fixed("0.5")}, {Price: fixed("64999")}},
+		}}, `{"v":1,"kind":"depth","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000123000000","received_at":"1700000000123987654","first_id":157,"last_id":160,"bids":[["65000.1","0.5"],["64999","0"]],"asks":[]}`},
+		{marketprism.Record{Instrument: btc, EventTime: at, Update: &orderbook.Update{
+			FirstID: 1, LastID: 2, PrevLastID: -1, EventTime: at.Add(1), TransactTime: at,
+		}}, `{"v":1,"kind":"depth","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000123000000","first_id":1,"last_id":2,"prev_last_id":-1,"book_event_time":"1700000000123000001","transact_time":"1700000000123000000","bids":[],"asks":[]}`},
+		{marketprism.Record{Instrument: btc, EventTime: at, Snapshot: &orderbook.Snapshot{
+			LastID: 160, Asks: []orderbook.Level{{Price: fixed("65000.2"), Quantity: fixed("0.00000001")}},
+		}}, `{"v":1,"kind":"snap","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000123000000","last_id":160,"book_event_time":"","bids":[],"asks":[["65000.2","0.00000001"]]}`},
+		{marketprism.Record{Instrument: btc, Gap: &orderbook.Gap{After: 160, Reason: orderbook.GapSequence, Err: errors.New("a \"b\"\n")}},
+			`{"v":1,"kind":"gap","exchange":"binance","market":"spot","symbol":"BTCUSDT","after":160,"reason":"sequence","err":"a \"b\"\u000a"}`},
+		{marketprism.Record{Instrument: btc, Trade: &marketprism.Trade{ID: 7, Price: fixed("1"), Quantity: fixed("2.5"), BuyerMaker: true}},
+			`{"v":1,"kind":"trade","exchange":"binance","market":"spot","symbol":"BTCUSDT","id":7,"price":"1","quantity":"2.5","buyer_maker":true,"best_match":false}`},
+		{marketprism.Record{Instrument: btc, Trade: &marketprism.Trade{ID: 7, Aggregate: true, FirstID: 3, LastID: 4, TradeTime: at}},
+			`{"v":1,"kind":"aggtrade","exchange":"binance","market":"spot","symbol":"BTCUSDT","id":7,"first_id":3,"last_id":4,"price":"0","quantity":"0","buyer_maker":false,"best_match":false,"trade_time":"1700000000123000000"}`},
+		{marketprism.Record{Instrument: btc, Ticker: &marketprism.Ticker{UpdateID: 9, Bid: orderbook.Level{Price: fixed("1"), Quantity: fixed("2")}}},
+			`{"v":1,"kind":"bbo","exchange":"binance","market":"spot","symbol":"BTCUSDT","update_id":9,"bid":["1","2"],"ask":["0","0"]}`},
+	}
+	for _, test := range tests {
+		require.Equal(t, test.want, string(encode(t, &test.rec)))
+		var got marketprism.Record
+		require.NoError(t, DecodeRecord([]byte(test.want), &got))
+		require.Empty(t, sinktest.Diff(&test.rec, &got))
+	}
+}
+
+func TestEncodeRefuses(t *testing.T) {
+	gap := func(r orderbook.GapReason) *orderbook.Gap { return &orderbook.Gap{Reason: r} }
+	tests := []struct {
+		rec marketprism.Record
+		key string
+		err error
+	}{
+		{marketprism.Record{}, keyKind, marketprism.ErrKind},
+		{marketprism.Record{Gap: gap(1), Trade: &marketprism.Trade{}}, keyKind, marketprism.ErrKind},
+		{marketprism.Record{Gap: gap(0)}, keyReason, orderbook.ErrGapReason},
+		{marketprism.Record{Gap: gap(99)}, keyReason, orderbook.ErrGapReason},
+		{marketprism.Record{Gap: gap(1), ReceivedAt: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, keyReceivedAt, ErrTime},
+		{marketprism.Record{Gap: gap(1), EventTime: time.Unix(math.MinInt64, 0)}, keyEventTime, ErrTime},
+		{marketprism.Record{Gap: gap(1), Instrument: marketprism.Instrument{Symbol: "\xff"}}, keySymbol, ErrUTF8},
+	}
+	for _, test := range tests {
+		before := []byte("kept")
+		after, err := AppendRecord(before, &test.rec)
+		var codec *CodecError
+		require.ErrorAs(t, err, &codec)
+		require.ErrorIs(t, err, test.err)
+		require.Equal(t, test.key, codec.Key)
+		require.Equal(t, "kept", string(after))
+	}
+}
+
+func TestGapErrTextIsMendedAndCut(t *testing.T) {
+	for _, test := range []struct{ in, want string }{
+		{"bad \xff\xfe end", "bad \uFFFD end"},
+		{strings.Repeat("x", MaxErrText), strings.Repeat("x", MaxErrText)},
+		{strings.Repeat("x", MaxErrText+1), strings.Repeat("x", MaxErrText-3) + "…"},
+		{strings.Repeat("é", MaxErrText), strings.Repeat("é", (MaxErrText-3)/2) + "…"},
+		{"", ""},
+	} {
+		r := marketprism.Record{Gap: &orderbook.Gap{Reason: orderbook.GapStale, Err: errors.New(test.in)}}
+		var got marketprism.Record
+		require.NoError(t, DecodeRecord(encode(t, &r), &got))
+		require.Equal(t, orderbook.Cause(test.want), got.Gap.Err)
+	}
+}
+
+func TestDecodeToleratesForeignForm(t *testing.T) {
+	var r marketprism.Record
+	require.NoError(t, DecodeRecord([]byte(` { "asks" : [ [ "2" , "1.50" , "extra" ] ], "unknown": {"a":[1,null,"x"]}, "bids":[],
+		"symbol":"\u0042TCUSDT","market":"spot","exchange":"binance","kind":"snap","last_id":5,"last_id":6,"v":1 } `), &r))
+	require.Equal(t, "binance:spot:snap:BTCUSDT:6:0x1", r.Key())
+	require.Equal(t, []orderbook.Level{{Price: 2 * orderbook.One, Quantity: 3 * orderbook.One / 2}}, r.Snapshot.Asks)
+	require.Nil(t, r.Snapshot.Bids)
+}
+
+func TestDecodeRefuses(t *testing.T) {
+	const head = `{"v":1,"exchange":"e","market":"m","symbol":"s",`
+	tests := []struct {
+		name, body, key string
+		err             error
+	}{
+		{"nothing", ``, "", nil},
+		{"not an object", `[]`, "", nil},
+		{"html", `<html>`, "", nil},
+		{"truncated", head + `"kind":"gap","after":1,"reason":"seq`, keyReason, nil},
+		{"trailing", head + `"kind":"gap","after":1,"reason":"sequence"}{}`, "", nil},
+		{"newer version", `{"v": 2,"kind":"depth"}`, keyVersion, ErrVersion},
+		{"version as text", `{"v":"1"}`, keyVersion, nil},
+		{"no version", `{"kind":"gap","exchange":"e","market":"m","symbol":"s","after":1,"reason":"sequence"}`, keyVersion, ErrMissing},
+		{"no kind", head + `"after":1}`, keyKind, ErrMissing},
+		{"unknown kind", head + `"kind":"candle"}`, keyKind, marketprism.ErrKind},
+		{"no symbol", `{"v":1,"kind":"gap","exchange":"e","market":"m","after":1,"reason":"sequence"}`, keySymbol, ErrMissing},
+		{"no asks", head + `"kind":"depth","first_id":1,"last_id":1,"bids":[]}`, keyAsks, ErrMissing},
+		{"no trade id", head + `"kind":"trade","price":"1","quantity":"1"}`, keyID, ErrMissing},
+		{"no ask", head + `"kind":"bbo","update_id":1,"bid":["1","1"]}`, keyAsk, ErrMissing},
+		{"unknown reason", head + `"kind":"gap","after":1,"reason":"bored"}`, keyReason, orderbook.ErrGapReason},
+		{"id too large", head + `"first_id":9223372036854775808}`, keyFirstID, orderbook.ErrRange},
+		{"id as text", head + `"first_id":"1"}`, keyFirstID, nil},
+		{"price as number", head + `"price":1.5}`, keyPrice, nil},
+		{"nine decimals", head + `"price":"0.123456789"}`, keyPrice, orderbook.ErrPrecision},
+		{"price too large", head + `"price":"92233720368.54775808"}`, keyPrice, orderbook.ErrRange},
+		{"price with exponent", head + `"price":"1e5"}`, keyPrice, orderbook.ErrSyntax},
+		{"half a level", head + `"bids":[["1"]]}`, keyBids, ErrValue},
+		{"time as number", head + `"event_time":1700000000}`, keyEventTime, nil},
+		{"time with point", head + `"event_time":"1700000000.5"}`, keyEventTime, ErrTime},
+		{"time too large", head + `"event_time":"9223372036854775808"}`, keyEventTime, ErrTime},
+		{"empty time", head + `"event_time":""}`, keyEventTime, ErrTime},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			r := marketprism.Record{Instrument: marketprism.Instrument{Symbol: "kept"}}
+			err := DecodeRecord([]byte(test.body), &r)
+			var codec *CodecError
+			require.ErrorAs(t, err, &codec)
+			require.Equal(t, test.key, codec.Key)
+			require.LessOrEqual(t, codec.Offset, len(test.body))
+			if test.err != nil {
+				require.ErrorIs(t, err, test.err)
+			}
+			require.Equal(t, "kept", r.Instrument.Symbol)
+		})
+	}
+}
+
+func TestCodecDoesNotAllocate(t *testing.T) {
+	recs := sinktest.Records(2, 200)
+	bodies := make([][]byte, len(recs))
+	for i := range recs {
+		if recs[i].Gap != nil { // the text of an error is a string of its own
+			recs[i].Gap.Err = nil
+		}
+		bodies[i] = encode(t, &recs[i])
+	}
+	buf := make([]byte, 0, 1<<20)
+	require.Zero(t, testing.AllocsPerRun(10, func() {
+		for i := range recs {
+			buf, _ = AppendRecord(buf[:0], &recs[i])
+		}
+	}))
+	var (
+		decoder Decoder
+		r       marketprism.Record
+	)
+	require.Zero(t, testing.AllocsPerRun(10, func() {
+		decoder.Reset()
+		for _, body := range bodies {
+			if err := decoder.Decode(body, &r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}))
+}

@@ -1,0 +1,166 @@
+package natsbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism/sink"
+)
+
+// A Consumer reads a stream through a durable and writes its records to a sink, in the order of the
+// stream. A message is acknowledged after the sink has accepted it, and for no other reason.
+type Consumer struct {
+	cfg ConsumerConfig
+	js  jetstream.JetStream
+
+	mu      sync.Mutex
+	running bool
+	stats   ConsumerStats
+}
+
+// ConsumerStats counts what a Consumer did since it was made.
+type ConsumerStats struct {
+	Batches       uint64 // written and acknowledged
+	Records       uint64 // in those
+	Redelivered   uint64 // of those, delivered more than once by the server
+	SinkFailures  uint64 // Writes of the sink that returned an error
+	FetchFailures uint64 // requests for messages, and acknowledgements, that failed
+	Realigned     uint64 // times that the server was asked to deliver anew from the first unacknowledged message
+	Undecodable   uint64 // messages that are no record
+	DeadLettered  uint64 // of those, moved to the dead-letter stream
+	Released      uint64 // records handed back at the end of Run
+
+	InHand   int    // records fetched and not acknowledged at present
+	Sequence uint64 // stream sequence of the last acknowledged record
+	Behind   uint64 // messages that were waiting behind the last one fetched
+}
+
+// NewConsumer returns a Consumer on the connection of js, which the caller opens and closes. It fails
+// if cfg is contradictory; whether the stream is there shows in Run.
+func NewConsumer(js jetstream.JetStream, cfg ConsumerConfig) (*Consumer, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Consumer{cfg: cfg, js: js}, nil
+}
+
+// Stats returns the counters. It may be called from any goroutine.
+func (c *Consumer) Stats() ConsumerStats {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stats
+}
+
+func (c *Consumer) count(change func(*ConsumerStats)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(&c.stats)
+}
+
+// Why Run returned, for errors.Is; the end of ctx and a *DecodeError are the other reasons.
+var (
+	// ErrRunning: Run is running already.
+	ErrRunning = errors.New("natsbus: Consumer is running already")
+	// ErrOldServer: the server cannot reset a durable.
+	ErrOldServer = errors.New("nats-server 2.14 or newer is needed")
+)
+
+// A ConsumerError tells which durable could not be made or read, and why waiting would not help.
+type ConsumerError struct {
+	Stream, Durable string
+	Err             error
+}
+
+func (e *ConsumerError) Error() string {
+	text := fmt.Sprintf("natsbus: consumer %s of stream %s: %v", e.Durable, e.Stream, e.Err)
+	if errors.Is(e.Err, jetstream.ErrStreamNotFound) {
+		text += "; EnsureStreams makes it"
+	}
+	return text
+}
+
+func (e *ConsumerError) Unwrap() error { return e.Err }
+
+// A DecodeError tells which message stopped Run because it is no record. It has not been
+// acknowledged: Run will meet it again. Err is a *CodecError.
+type DecodeError struct {
+	Stream   string
+	Sequence uint64
+	Subject  string
+	Err      error
+}
+
+func (e *DecodeError) Error() string {
+	return fmt.Sprintf("natsbus: message %d of stream %s on %s: %v", e.Sequence, e.Stream, e.Subject, e.Err)
+}
+
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+// Run reads the stream from the first message that the durable has not acknowledged, and writes to
+// dst until ctx ends. Every record has its Origin set. dst gets one Write at a time, with records in
+// the order of the stream; a record may come again, with the same Origin, after a failure.
+//
+// While dst fails, the batch is held and written again after a growing delay, without end: nothing
+// is acknowledged, nothing skipped, and nothing more fetched. While the server cannot be reached, Run
+// waits for it.
+//
+// When ctx ends, the batch in hand may still be written within DrainTimeout; then it is handed back
+// to the server. Run returns the cause of ctx's end, a *ConsumerError, a *DecodeError, or ErrRunning.
+// One durable is for one Run at a time, in all processes: a second one makes the server deliver to
+// both what neither has acknowledged.
+func (c *Consumer) Run(ctx context.Context, dst sink.Sink) error {
+	c.mu.Lock()
+	if c.running {
+		c.mu.Unlock()
+		return ErrRunning
+	}
+	c.running = true
+	c.mu.Unlock()
+	defer func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.running = false
+	}()
+
+	work, stop := outlive(ctx, c.cfg.DrainTimeout)
+	defer stop()
+	r := &reader{Consumer: c, conn: c.js.Conn(), ctx: ctx, work: work, dst: dst}
+	r.backoff.Min, r.backoff.Max = c.cfg.RetryMin, c.cfg.RetryMax
+	return r.run()
+}
+
+// outlive returns a context that ends some time after ctx, or at the call of stop.
+func outlive(ctx context.Context, after time.Duration) (work context.Context, stop func()) {
+	work, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	unwatch := context.AfterFunc(ctx, func() {
+		if after > 0 {
+			timer := time.NewTimer(after)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-work.Done():
+			}
+		}
+		cancel(context.Cause(ctx))
+	})
+	return work, func() { unwatch(); cancel(nil) }
+}
+
+// hopeless tells whether asking the server again would not help.
+func hopeless(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining), errors.Is(err, ErrOldServer),
+		errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled),
+		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return true
+	}
+	return errors.As(err, &api) && api.Code == 400
+}

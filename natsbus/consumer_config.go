@@ -1,0 +1,90 @@
+package natsbus
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// A ConsumerConfig names a stream and a place in it, and sets the bounds of a Consumer. Stream and
+// Durable are required.
+type ConsumerConfig struct {
+	Stream  string
+	Durable string // the name under which the server keeps how far the Consumer has come
+
+	// Filter limits the Consumer to subjects that match it, one wildcard pattern. "" means all. The
+	// server looks at every message all the same, so several Consumers with a filter each cost more
+	// than one without.
+	Filter string
+
+	// Batch and BatchBytes bound what one Write of the sink gets, and with it what is in flight. 0
+	// means 1000 records and 16 MiB. A single larger message is a batch of its own.
+	Batch      int
+	BatchBytes int
+
+	// FlushEvery is how long a batch that is not full waits for more. 0 means 250 ms.
+	FlushEvery time.Duration
+
+	// AckWait is after how long the server takes a Consumer that says nothing to be dead. A slow or
+	// failing sink does not matter: the Consumer says every third of it that it is at work. 0 means
+	// 60 s.
+	AckWait time.Duration
+
+	// MaxAckPending is how many messages the server lets be unacknowledged. 0 means twice Batch.
+	MaxAckPending int
+
+	// RetryMin and RetryMax bound the random delay before a batch that the sink refused is written
+	// again, and before the server is asked again after a failure: its bound doubles from the first to
+	// the second. 0 means 200 ms and 30 s.
+	RetryMin, RetryMax time.Duration
+
+	// DrainTimeout is how long Run goes on after its ctx ended, to get the batch in hand written and
+	// acknowledged. 0 means 10 s, negative means not at all.
+	DrainTimeout time.Duration
+
+	// DeadLetters says what becomes of a message that cannot be decoded. False: Run returns a
+	// *DecodeError and the message stays where it is. True: the message is moved to the dead-letter
+	// stream with the cause in its headers (see DeadLettersStream), and Run goes on.
+	DeadLetters bool
+
+	Hooks *Hooks
+}
+
+func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
+	if cfg.Stream == "" || cfg.Durable == "" {
+		return cfg, errors.New("natsbus: Stream and Durable are required")
+	}
+	if cfg.Batch < 0 || cfg.BatchBytes < 0 || cfg.MaxAckPending < 0 {
+		return cfg, fmt.Errorf("natsbus: Batch %d, BatchBytes %d, MaxAckPending %d: what is in flight cannot be unbounded", cfg.Batch, cfg.BatchBytes, cfg.MaxAckPending)
+	}
+	if cfg.FlushEvery < 0 || cfg.AckWait < 0 {
+		return cfg, fmt.Errorf("natsbus: FlushEvery %v, AckWait %v: want a positive time", cfg.FlushEvery, cfg.AckWait)
+	}
+	setDefault(&cfg.Batch, 1000)
+	setDefault(&cfg.BatchBytes, 16<<20)
+	setDefault(&cfg.FlushEvery, 250*time.Millisecond)
+	setDefault(&cfg.AckWait, time.Minute)
+	setDefault(&cfg.MaxAckPending, 2*cfg.Batch)
+	setDefault(&cfg.DrainTimeout, 10*time.Second)
+	if cfg.MaxAckPending < cfg.Batch {
+		return cfg, fmt.Errorf("natsbus: MaxAckPending %d is less than Batch %d", cfg.MaxAckPending, cfg.Batch)
+	}
+	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second)
+}
+
+// server returns the durable in the server's terms. MaxDeliver is unlimited, because the server
+// passes over a message that has reached it and tells nobody. BackOff is not set, because it would
+// take the place of AckWait.
+func (cfg ConsumerConfig) server() jetstream.ConsumerConfig {
+	return jetstream.ConsumerConfig{
+		Durable:       cfg.Durable,
+		FilterSubject: cfg.Filter,
+		DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy:     jetstream.AckExplicitPolicy,
+		AckWait:       cfg.AckWait,
+		MaxDeliver:    -1,
+		MaxAckPending: cfg.MaxAckPending,
+	}
+}

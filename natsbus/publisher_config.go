@@ -1,0 +1,66 @@
+package natsbus
+
+import (
+	"fmt"
+	"time"
+)
+
+// A PublisherConfig sets the bounds of a Publisher. The zero value is ready to use.
+type PublisherConfig struct {
+	Prefix string // first tokens of every subject; "" means DefaultPrefix
+
+	// MaxPending and MaxPendingBytes bound what is sent and not confirmed yet, over all Writes
+	// together. 0 means 2048 messages and 64 MiB. Fewer than 256 messages cost throughput, more than
+	// 4096 gain none.
+	MaxPending      int
+	MaxPendingBytes int
+
+	// AckTimeout is how long a message may stay unconfirmed before it is sent again. 0 means 5 s.
+	AckTimeout time.Duration
+
+	// RetryMin and RetryMax bound the random delay before a failed Write goes on: its bound doubles
+	// from the first to the second, and begins anew after a success. 0 means 100 ms and 2 s.
+	RetryMin, RetryMax time.Duration
+
+	// MaxAttempts is how often a Write tries before it returns the error. 0 means until ctx ends.
+	MaxAttempts int
+
+	Hooks *Hooks
+}
+
+func (cfg PublisherConfig) withDefaults() (PublisherConfig, error) {
+	setDefault(&cfg.Prefix, DefaultPrefix)
+	if err := validPrefix(cfg.Prefix); err != nil {
+		return cfg, err
+	}
+	setDefault(&cfg.MaxPending, 2048)
+	setDefault(&cfg.MaxPendingBytes, 64<<20)
+	if cfg.MaxPending < 0 || cfg.MaxPendingBytes < 0 {
+		return cfg, fmt.Errorf("natsbus: MaxPending %d, MaxPendingBytes %d: what is in flight cannot be unbounded", cfg.MaxPending, cfg.MaxPendingBytes)
+	}
+	setDefault(&cfg.AckTimeout, 5*time.Second)
+	if cfg.AckTimeout < 0 {
+		return cfg, fmt.Errorf("natsbus: AckTimeout %v: a lost acknowledgement would be waited for without end", cfg.AckTimeout)
+	}
+	if cfg.MaxAttempts < 0 {
+		return cfg, fmt.Errorf("natsbus: MaxAttempts %d is negative", cfg.MaxAttempts)
+	}
+	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 100*time.Millisecond, 2*time.Second)
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// setRetry fills in and checks the bounds of a back-off.
+func setRetry(low, high *time.Duration, lowDefault, highDefault time.Duration) error {
+	setDefault(low, lowDefault)
+	setDefault(high, max(highDefault, *low))
+	if *low < 0 || *high < *low {
+		return fmt.Errorf("natsbus: RetryMin %v, RetryMax %v: want 0 < RetryMin <= RetryMax", *low, *high)
+	}
+	return nil
+}

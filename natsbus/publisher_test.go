@@ -1,0 +1,299 @@
+package natsbus_test
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/natsserver"
+	"github.com/marketprism/marketprism/internal/natsserver/natstest"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/orderbook"
+	"github.com/marketprism/marketprism/sink"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+func TestPublisherAndConsumerAreASink(t *testing.T) {
+	sinktest.TestSink(t, func(t *testing.T) (sink.Sink, func(*testing.T) []marketprism.Record) {
+		b := newBus(t, natsbus.StreamsConfig{})
+		streams := []string{natsbus.BooksStream(""), natsbus.TradesStream("")}
+		got := make([]sinktest.Recorder, len(streams))
+		for i, stream := range streams {
+			run(t, b.consumer(t, natsbus.ConsumerConfig{Stream: stream}), &got[i])
+		}
+		return b.publisher(t, natsbus.PublisherConfig{}), func(t *testing.T) (all []marketprism.Record) {
+			for i, stream := range streams {
+				all = append(all, await(t, &got[i], b.messages(t, stream))...)
+			}
+			return all
+		}
+	})
+}
+
+func TestTwoPublishersStoreEachRecordOnce(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	recs := sinktest.Records(1, 4000)
+	var wg sync.WaitGroup
+	publishers := []*natsbus.Publisher{b.publisher(t, natsbus.PublisherConfig{}), b.publisher(t, natsbus.PublisherConfig{})}
+	for i, p := range publishers {
+		wg.Go(func() {
+			for batch := range slices.Chunk(recs, 100+i*57) {
+				if err := p.Write(t.Context(), batch); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	books, trades := split(recs)
+	require.Equal(t, len(books), b.messages(t, natsbus.BooksStream("")))
+	require.Equal(t, len(trades), b.messages(t, natsbus.TradesStream("")))
+	one, two := publishers[0].Stats(), publishers[1].Stats()
+	require.EqualValues(t, len(recs), one.Duplicates+two.Duplicates)
+	require.EqualValues(t, 2*len(recs), one.Acked+two.Acked)
+
+	var got sinktest.Recorder
+	run(t, b.consumer(t, natsbus.ConsumerConfig{}), &got)
+	requirePerInstrument(t, books, await(t, &got, len(books)))
+}
+
+// requirePerInstrument compares the records of each instrument, in order.
+func requirePerInstrument(t testing.TB, want, got []marketprism.Record) {
+	t.Helper()
+	wanted, found := byInstrument(want), byInstrument(got)
+	for inst, recs := range wanted {
+		requireEqual(t, recs, found[inst])
+	}
+	require.Len(t, found, len(wanted))
+}
+
+func byInstrument(recs []marketprism.Record) map[marketprism.Instrument][]marketprism.Record {
+	m := make(map[marketprism.Instrument][]marketprism.Record)
+	for _, r := range recs {
+		m[r.Instrument] = append(m[r.Instrument], r)
+	}
+	return m
+}
+
+// The server is stopped and started while records are published and consumed. Each is stored once,
+// and arrives, in order.
+func TestServerRestartsUnderLoad(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	recs, _ := split(sinktest.Records(2, 12_000))
+	const restarts = 4
+	due := make(chan struct{}, restarts)
+	published := 0
+	p := b.publisher(t, natsbus.PublisherConfig{MaxPending: 256, Hooks: &natsbus.Hooks{
+		Published: func(i natsbus.PublishInfo) {
+			before := published
+			published += i.Records
+			for at := range restarts {
+				if mark := (at + 1) * len(recs) / (restarts + 1); before < mark && mark <= published {
+					due <- struct{}{}
+				}
+			}
+		},
+		Overtaken: func(i natsbus.OvertakenInfo) { t.Errorf("overtaken: %+v", i) },
+	}})
+	var got sinktest.Recorder
+	c := b.consumer(t, natsbus.ConsumerConfig{Batch: 300})
+	run(t, c, &got)
+
+	written := make(chan error, 1)
+	go func() {
+		for batch := range slices.Chunk(recs, 150) {
+			if err := p.Write(t.Context(), batch); err != nil {
+				written <- err
+				return
+			}
+		}
+		written <- nil
+	}()
+	for range restarts {
+		<-due
+		b.restart(t)
+	}
+	require.NoError(t, <-written)
+	require.Equal(t, len(recs), b.messages(t, natsbus.BooksStream("")), "stored once each")
+	require.Eventually(t, func() bool { return len(got.Unique()) == len(recs) }, patience, interval)
+	requireEqual(t, recs, got.Unique())
+	t.Logf("publisher %+v", p.Stats())
+	t.Logf("consumer %+v", c.Stats())
+}
+
+// update is a small record of the instrument that all of these tests share.
+func update(id int64) marketprism.Record {
+	return marketprism.Record{Instrument: btc, Update: &orderbook.Update{FirstID: id, LastID: id}}
+}
+
+var btc = marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
+
+// large is a record of about that many bytes.
+func large(id int64, bytes int) marketprism.Record {
+	return marketprism.Record{Instrument: btc, Snapshot: &orderbook.Snapshot{
+		LastID: id, Bids: make([]orderbook.Level, bytes/len(`["0","0"],`)),
+	}}
+}
+
+func TestFullStreamIsWaitedForUntilCtxEnds(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 20_000}})
+	ctx, cancel := context.WithCancel(t.Context())
+	retries := 0
+	p := b.publisher(t, natsbus.PublisherConfig{RetryMin: 1, Hooks: &natsbus.Hooks{Retrying: func(i natsbus.RetryInfo) {
+		require.ErrorIs(t, i.Err, natsbus.ErrStreamFull)
+		if retries++; retries == 3 {
+			cancel()
+		}
+	}}})
+	var recs []marketprism.Record
+	for id := range int64(200) {
+		recs = append(recs, update(id+1))
+	}
+	err := p.Write(ctx, recs)
+	var failed *natsbus.PublishError
+	require.ErrorAs(t, err, &failed)
+	require.ErrorIs(t, err, natsbus.ErrStreamFull)
+	require.ErrorIs(t, err, context.Canceled)
+	require.Equal(t, "md.binance.spot.depth.BTCUSDT", failed.Subject)
+	stored := b.messages(t, natsbus.BooksStream(""))
+	require.Equal(t, recs[stored].Key(), failed.Key, "the first that is not stored")
+	require.NotZero(t, stored)
+	require.EqualValues(t, 1, p.Stats().Failed)
+
+	// Once there is room the same Write succeeds, and what was stored is not stored again.
+	stream, err := b.js.Stream(t.Context(), natsbus.BooksStream(""))
+	require.NoError(t, err)
+	cfg := stream.CachedInfo().Config
+	cfg.MaxBytes = 1 << 20
+	_, err = b.js.UpdateStream(t.Context(), cfg)
+	require.NoError(t, err)
+	require.NoError(t, p.Write(t.Context(), recs))
+	require.Equal(t, len(recs), b.messages(t, natsbus.BooksStream("")))
+}
+
+// A server may refuse a large record and take the small one behind it, when both were on their way.
+// Nothing is lost, and the disorder is reported.
+func TestOvertakingIsReported(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 20_000, Uncompressed: true}})
+	stream, err := b.js.Stream(t.Context(), natsbus.BooksStream(""))
+	require.NoError(t, err)
+	var reported []natsbus.OvertakenInfo
+	p := b.publisher(t, natsbus.PublisherConfig{RetryMin: 1, Hooks: &natsbus.Hooks{
+		Retrying:  func(natsbus.RetryInfo) { require.NoError(t, stream.Purge(t.Context())) },
+		Overtaken: func(i natsbus.OvertakenInfo) { reported = append(reported, i) },
+	}})
+	require.NoError(t, p.Write(t.Context(), []marketprism.Record{large(1, 15_000)}))
+	recs := []marketprism.Record{update(2), large(3, 15_000), update(4)}
+	require.NoError(t, p.Write(t.Context(), recs))
+	require.Len(t, reported, 1)
+	require.Equal(t, recs[1].Key(), reported[0].Key)
+	require.EqualValues(t, 1, p.Stats().Overtaken)
+}
+
+func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	tests := []struct {
+		name string
+		cfg  natsbus.PublisherConfig
+		rec  marketprism.Record
+		err  error
+	}{
+		{"no stream", natsbus.PublisherConfig{Prefix: "elsewhere"}, update(1), natsbus.ErrNoStream},
+		{"too large", natsbus.PublisherConfig{}, large(1, 2<<20), natsbus.ErrTooLarge},
+		{"no record", natsbus.PublisherConfig{}, marketprism.Record{Instrument: btc}, marketprism.ErrKind},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			p := b.publisher(t, test.cfg)
+			err := p.Write(t.Context(), []marketprism.Record{update(100), test.rec, update(101)})
+			if test.name == "no stream" {
+				err = p.Write(t.Context(), []marketprism.Record{test.rec})
+			}
+			var failed *natsbus.PublishError
+			require.ErrorAs(t, err, &failed)
+			require.ErrorIs(t, err, test.err)
+			require.Nil(t, failed.Ended)
+			require.Equal(t, test.rec.Key(), failed.Key)
+			require.Equal(t, 1, failed.Attempts)
+		})
+	}
+	require.Equal(t, 1, b.messages(t, natsbus.BooksStream("")), "what stands before the bad record is stored")
+}
+
+func TestWriteGivesUpAfterMaxAttempts(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	p := b.publisher(t, natsbus.PublisherConfig{MaxAttempts: 3, RetryMin: 1, RetryMax: 1})
+	b.Shutdown()
+	err := p.Write(t.Context(), []marketprism.Record{update(1)})
+	var failed *natsbus.PublishError
+	require.ErrorAs(t, err, &failed)
+	require.ErrorIs(t, err, natsbus.ErrUnavailable)
+	require.Equal(t, 3, failed.Attempts)
+	require.EqualValues(t, 2, p.Stats().Retries)
+}
+
+func TestClosedPublisherFails(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	p := b.publisher(t, natsbus.PublisherConfig{})
+	b.publish(t, []marketprism.Record{update(1)})
+	p.Close()
+	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{update(2)}), natsbus.ErrClosed)
+
+	p = b.publisher(t, natsbus.PublisherConfig{})
+	b.js.Conn().Close()
+	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{update(2)}), natsbus.ErrClosed)
+}
+
+// A record above MaxPendingBytes is sent alone, and the bounds hold in between.
+func TestPendingIsBounded(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	p := b.publisher(t, natsbus.PublisherConfig{MaxPending: 8, MaxPendingBytes: 10_000})
+	var recs []marketprism.Record
+	for id := range int64(300) {
+		recs = append(recs, large(id+1, int(id%50)*400))
+	}
+	require.NoError(t, p.Write(t.Context(), recs))
+	stats := p.Stats()
+	require.EqualValues(t, len(recs), stats.Acked)
+	require.Zero(t, stats.Pending)
+	require.Zero(t, stats.PendingBytes)
+}
+
+func TestPublisherConfigIsChecked(t *testing.T) {
+	js := natstest.JetStream(t, natstest.Start(t))
+	for _, cfg := range []natsbus.PublisherConfig{
+		{Prefix: "a b"}, {Prefix: "a..b"}, {Prefix: ">"}, {Prefix: "."}, {MaxPending: -1}, {MaxPendingBytes: -1},
+		{AckTimeout: -1}, {RetryMin: -1}, {RetryMin: 2, RetryMax: 1}, {MaxAttempts: -1},
+	} {
+		_, err := natsbus.NewPublisher(js, cfg)
+		require.Error(t, err, "%+v", cfg)
+	}
+}
+
+func TestConnectNamesTheAddress(t *testing.T) {
+	s := natstest.StartConfig(t, natsserver.Config{StoreDir: t.TempDir()})
+	url := s.URL()
+	nc, err := natsbus.Connect(t.Context(), url)
+	require.NoError(t, err)
+	nc.Close()
+	s.Shutdown()
+
+	_, err = natsbus.Connect(t.Context(), strings.Replace(url, "nats://", "nats://me:secret@", 1))
+	var failed *natsbus.ConnectError
+	require.ErrorAs(t, err, &failed)
+	require.Equal(t, url, failed.URL)
+	require.ErrorContains(t, err, url)
+	require.ErrorContains(t, err, "server running")
+	require.NotContains(t, err.Error(), "secret")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = natsbus.Connect(ctx, "nats://192.0.2.1:4222") // an address that nobody has
+	require.ErrorIs(t, err, context.Canceled)
+}

@@ -1,0 +1,266 @@
+package orderbook_test
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A contract watches one Syncer and holds every Output against what is promised:
+//
+//   - Folding the events into an oracle gives exactly Book(), and no Update comes outside a span that
+//     a Snapshot began and no Gap ended.
+//   - No emitted Update skips an id or lies wholly in the past.
+//   - At most one request for a snapshot is out, requests keep their distance, failures back off.
+//   - A book that is not synced has a request out or a deadline, and a deadline is never in the past,
+//     so that a caller who ticks at deadlines alone neither hangs nor spins.
+//   - The counters add up.
+type contract struct {
+	cfg    orderbook.SyncerConfig // without zeros
+	syncer *orderbook.Syncer
+
+	book   *oracleBook
+	known  func(*oracleBook) error // if not nil, judges every book that the events make
+	synced bool
+	fresh  bool // nothing was applied since the snapshot
+
+	out       orderbook.FetchID // the request that is out
+	asked     time.Time         // when the last one went out
+	last      orderbook.FetchID // its number
+	notBefore time.Time         // when the next may go out, after a failure
+	failures  int
+
+	stats orderbook.SyncerStats // as counted from outside
+}
+
+func newContract(cfg orderbook.SyncerConfig) (*contract, error) {
+	syncer, err := orderbook.NewSyncer(cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &contract{cfg: cfg, syncer: syncer, book: newOracleBook()}, nil
+}
+
+// The calls of the Syncer, each with its Output checked.
+
+func (c *contract) connected(now time.Time) (orderbook.Output, error) {
+	out := c.syncer.Connected(now)
+	return out, c.check(now, out)
+}
+
+func (c *contract) disconnected(now time.Time, cause error) (orderbook.Output, error) {
+	out := c.syncer.Disconnected(now, cause)
+	c.out, c.failures, c.notBefore = 0, 0, time.Time{}
+	if state := c.syncer.State(); state != orderbook.Offline {
+		return out, fmt.Errorf("%v after a disconnect", state)
+	}
+	return out, c.check(now, out)
+}
+
+func (c *contract) update(now time.Time, u *orderbook.Update) (orderbook.Output, error) {
+	c.stats.Received++
+	out := c.syncer.Update(now, u)
+	return out, c.check(now, out)
+}
+
+func (c *contract) snapshot(now time.Time, id orderbook.FetchID, s *orderbook.Snapshot) (orderbook.Output, error) {
+	awaited := id != 0 && id == c.out
+	before := c.syncer.Stats()
+	out := c.syncer.Snapshot(now, id, s)
+	after := c.syncer.Stats()
+	switch {
+	case !awaited && (len(out.Events) > 0 || before.Snapshots+before.TooOld != after.Snapshots+after.TooOld):
+		return out, fmt.Errorf("the answer to fetch %d was used, awaited was %d", id, c.out)
+	case awaited && before.Snapshots+before.TooOld+1 != after.Snapshots+after.TooOld:
+		return out, fmt.Errorf("the answer to fetch %d was ignored", id)
+	case awaited && c.syncer.State() == orderbook.Synced:
+		c.out, c.failures, c.notBefore = 0, 0, time.Time{}
+	case awaited && regressed(out):
+		c.out, c.notBefore = 0, time.Time{} // a new beginning, not a repetition
+		c.failures++
+	case awaited:
+		c.failed(now)
+	}
+	return out, c.check(now, out)
+}
+
+func (c *contract) snapshotFailed(now time.Time, id orderbook.FetchID, err error) (orderbook.Output, error) {
+	if id != 0 && id == c.out {
+		c.failed(now)
+	}
+	out := c.syncer.SnapshotFailed(now, id, err)
+	return out, c.check(now, out)
+}
+
+func (c *contract) resync(now time.Time, g orderbook.Gap) (orderbook.Output, error) {
+	out := c.syncer.Resync(now, g)
+	return out, c.check(now, out)
+}
+
+func (c *contract) tick(now time.Time) (orderbook.Output, error) {
+	if c.out != 0 && c.cfg.SnapshotTimeout > 0 && !now.Before(c.asked.Add(c.cfg.SnapshotTimeout)) {
+		c.failed(now)
+	}
+	out := c.syncer.Tick(now)
+	return out, c.check(now, out)
+}
+
+// failed notes that the request that was out gave nothing of use: the next one has to wait, twice as
+// long each time.
+func (c *contract) failed(now time.Time) {
+	delay := c.cfg.RetryMin
+	for range min(c.failures, 30) {
+		delay = min(2*delay, c.cfg.RetryMax)
+	}
+	c.out, c.notBefore = 0, now.Add(delay)
+	c.failures++
+}
+
+func regressed(out orderbook.Output) bool {
+	for _, e := range out.Events {
+		if e.Gap != nil && e.Gap.Reason == orderbook.GapRegressed {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *contract) check(now time.Time, out orderbook.Output) error {
+	for i := range out.Events {
+		if err := c.fold(&out.Events[i]); err != nil {
+			return fmt.Errorf("event %d of %d: %w", i+1, len(out.Events), err)
+		}
+	}
+	if state := c.syncer.State(); (state == orderbook.Synced) != c.synced {
+		return fmt.Errorf("the state is %v; by the events synced is %t", state, c.synced)
+	}
+	if c.synced {
+		if err := c.book.differs(c.syncer.Book()); err != nil {
+			return fmt.Errorf("Book() is not what the events say: %w", err)
+		}
+	}
+	if err := c.checkFetch(now, out.Fetch); err != nil {
+		return fmt.Errorf("fetch: %w", err)
+	}
+	if err := c.checkDeadline(now); err != nil {
+		return fmt.Errorf("deadline %v: %w", c.syncer.Deadline(), err)
+	}
+	return c.checkStats()
+}
+
+// fold applies an event as a reader would, who knows nothing but the events.
+func (c *contract) fold(e *orderbook.Event) error {
+	switch {
+	case e.Snapshot != nil && e.Update == nil && e.Gap == nil:
+		if c.synced {
+			return errors.New("a Snapshot without a Gap before it")
+		}
+		c.stats.Snapshots++
+		c.synced, c.fresh = true, true
+		c.book.reset(e.Snapshot)
+		return c.judge()
+	case e.Update != nil && e.Snapshot == nil && e.Gap == nil:
+		if !c.synced {
+			return errors.New("an Update outside a span")
+		}
+		if err := c.continues(e.Update); err != nil {
+			return err
+		}
+		c.stats.Applied++
+		c.fresh = false
+		c.book.apply(e.Update)
+		return c.judge()
+	case e.Gap != nil && e.Snapshot == nil && e.Update == nil:
+		if e.Gap.After != c.book.lastID {
+			return fmt.Errorf("a Gap after %d, but the last id was %d", e.Gap.After, c.book.lastID)
+		}
+		c.stats.Gaps++
+		c.synced = false
+	default:
+		return errors.New("not exactly one field is set")
+	}
+	return nil
+}
+
+func (c *contract) judge() error {
+	if c.known == nil {
+		return nil
+	}
+	return c.known(c.book)
+}
+
+// continues tells why an update does not follow the folded book.
+func (c *contract) continues(u *orderbook.Update) error {
+	id := c.book.lastID
+	if c.fresh && id == -1 { // the first update of a new instrument has any id
+		return nil
+	}
+	skips, old := u.FirstID > id+1, u.LastID <= id
+	if c.cfg.Continuity == orderbook.Linked {
+		// The event that ends at the snapshot may be applied again: it is the snapshot's own past.
+		skips, old = u.PrevLastID > id, u.LastID < id || u.LastID == id && !c.fresh
+	}
+	if skips || old {
+		return fmt.Errorf("update %d-%d (pu %d) after id %d: skips %t, old %t", u.FirstID, u.LastID, u.PrevLastID, id, skips, old)
+	}
+	return nil
+}
+
+func (c *contract) checkFetch(now time.Time, id orderbook.FetchID) error {
+	if id == 0 {
+		return nil
+	}
+	c.stats.Fetches++
+	switch {
+	case c.out != 0:
+		return fmt.Errorf("%d is wanted while %d is out", id, c.out)
+	case c.syncer.State() != orderbook.Buffering:
+		return fmt.Errorf("%d is wanted, state %v", id, c.syncer.State())
+	case id <= c.last:
+		return fmt.Errorf("%d follows %d", id, c.last)
+	case !c.asked.IsZero() && now.Sub(c.asked) < c.cfg.RetryMin:
+		return fmt.Errorf("%d follows the one before by %v", id, now.Sub(c.asked))
+	case now.Before(c.notBefore):
+		return fmt.Errorf("%d comes %v too early, failures %d", id, c.notBefore.Sub(now), c.failures)
+	}
+	c.out, c.last, c.asked = id, id, now
+	return nil
+}
+
+func (c *contract) checkDeadline(now time.Time) error {
+	deadline := c.syncer.Deadline()
+	switch {
+	case c.syncer.State() != orderbook.Buffering && !deadline.IsZero():
+		return fmt.Errorf("in state %v", c.syncer.State())
+	case c.syncer.State() != orderbook.Buffering:
+		return nil
+	case c.out != 0 && c.cfg.SnapshotTimeout > 0 && !deadline.Equal(c.asked.Add(c.cfg.SnapshotTimeout)):
+		return fmt.Errorf("a request went out at %v", c.asked)
+	case c.out != 0:
+		return nil
+	case !deadline.After(now):
+		return fmt.Errorf("no request is out, and it is %v", now)
+	case deadline.After(now.Add(c.cfg.RetryMax)):
+		return fmt.Errorf("that is more than RetryMax after %v", now)
+	}
+	return nil
+}
+
+func (c *contract) checkStats() error {
+	got := c.syncer.Stats()
+	want := c.stats
+	want.Dropped, want.Discarded, want.TooOld, want.Buffered = got.Dropped, got.Discarded, got.TooOld, got.Buffered
+	switch {
+	case got != want:
+		return fmt.Errorf("stats %+v, by the events %+v", got, want)
+	case got.Received != got.Applied+got.Dropped+got.Discarded+uint64(got.Buffered):
+		return fmt.Errorf("updates do not add up: %+v", got)
+	case got.Buffered > c.cfg.MaxBuffered:
+		return fmt.Errorf("%d updates wait, MaxBuffered is %d", got.Buffered, c.cfg.MaxBuffered)
+	case c.synced && got.Buffered != 0:
+		return fmt.Errorf("%d updates wait beside a synced book", got.Buffered)
+	}
+	return nil
+}

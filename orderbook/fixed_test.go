@@ -1,0 +1,235 @@
+package orderbook_test
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"strings"
+	"testing"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+func TestParseFixed(t *testing.T) {
+	tests := []struct {
+		text string
+		want orderbook.Fixed
+		form string // of String; text itself if empty
+	}{
+		{"0", 0, ""},
+		{"1", orderbook.One, ""},
+		{"-1", -orderbook.One, ""},
+		{"1.5", 150_000_000, ""},
+		{"0.00000001", 1, ""},
+		{"-0.00000001", -1, ""},
+		{"12345.67891", 1_234_567_891_000, ""},
+		{"92233720368.54775807", orderbook.MaxFixed, ""},
+		{"-92233720368.54775808", orderbook.MinFixed, ""},
+		{"92233720368", 9_223_372_036_800_000_000, ""},
+
+		// All the ways in which venues write zero, and one price in several precisions.
+		{"-0", 0, "0"},
+		{"0.0", 0, "0"},
+		{"0.000", 0, "0"},
+		{"0.00000000", 0, "0"},
+		{"00", 0, "0"},
+		{"0.10", 10_000_000, "0.1"},
+		{"0.1000", 10_000_000, "0.1"},
+		{"0.10000000", 10_000_000, "0.1"},
+		{"100", 100 * orderbook.One, ""},
+
+		// Zeros say nothing, however many there are.
+		{"1.00000000000000000000000000000", orderbook.One, "1"},
+		{"92233720368.5477580700000", orderbook.MaxFixed, "92233720368.54775807"},
+		{"00000000000000000000000000000000001", orderbook.One, "1"},
+	}
+	for _, test := range tests {
+		got, err := orderbook.ParseFixed(test.text)
+		if err != nil || got != test.want {
+			t.Errorf("ParseFixed(%q) = %d, %v; want %d", test.text, got, err, test.want)
+			continue
+		}
+		if bytes, err := orderbook.ParseFixed([]byte(test.text)); err != nil || bytes != got {
+			t.Errorf("ParseFixed([]byte(%q)) = %d, %v; of the string %d", test.text, bytes, err, got)
+		}
+		form := test.form
+		if form == "" {
+			form = test.text
+		}
+		if s := got.String(); s != form {
+			t.Errorf("ParseFixed(%q).String() = %q, want %q", test.text, s, form)
+		}
+	}
+}
+
+func TestParseFixedRefuses(t *testing.T) {
+	tests := []struct {
+		text string
+		want error
+	}{
+		{"", orderbook.ErrSyntax},
+		{"-", orderbook.ErrSyntax},
+		{".", orderbook.ErrSyntax},
+		{"-.", orderbook.ErrSyntax},
+		{".5", orderbook.ErrSyntax},
+		{"5.", orderbook.ErrSyntax},
+		{"+1", orderbook.ErrSyntax},
+		{"--1", orderbook.ErrSyntax},
+		{"1.2.3", orderbook.ErrSyntax},
+		{"1..2", orderbook.ErrSyntax},
+		{"1e5", orderbook.ErrSyntax},
+		{"1E-5", orderbook.ErrSyntax},
+		{"0x10", orderbook.ErrSyntax},
+		{"1_000", orderbook.ErrSyntax},
+		{"1,5", orderbook.ErrSyntax},
+		{" 1", orderbook.ErrSyntax},
+		{"1 ", orderbook.ErrSyntax},
+		{"1\n", orderbook.ErrSyntax},
+		{"NaN", orderbook.ErrSyntax},
+		{"Inf", orderbook.ErrSyntax},
+		{"１", orderbook.ErrSyntax}, // a fullwidth digit
+		{"99999999999999999999999999x", orderbook.ErrSyntax},
+		{"0.000000001x", orderbook.ErrSyntax},
+
+		{"92233720368.54775808", orderbook.ErrRange},
+		{"-92233720368.54775809", orderbook.ErrRange},
+		{"92233720369", orderbook.ErrRange},
+		{"184467440737.09551616", orderbook.ErrRange}, // 2^64 units: must not wrap to 0
+		{"184467440737.09551617", orderbook.ErrRange},
+		{"922337203685.4775807", orderbook.ErrRange},
+		{"99999999999999999999999999", orderbook.ErrRange},
+		{"-99999999999999999999999999.5", orderbook.ErrRange},
+
+		{"0.000000001", orderbook.ErrPrecision},
+		{"-0.000000001", orderbook.ErrPrecision},
+		{"1.123456789", orderbook.ErrPrecision},
+		{"0.00000000000000000000000000001", orderbook.ErrPrecision},
+		{"92233720368.547758071", orderbook.ErrPrecision},
+	}
+	for _, test := range tests {
+		got, err := orderbook.ParseFixed(test.text)
+		var number *orderbook.NumberError
+		switch {
+		case !errors.Is(err, test.want), !errors.As(err, &number):
+			t.Errorf("ParseFixed(%q): %v, want %v in a *NumberError", test.text, err, test.want)
+		case number.Input != test.text:
+			t.Errorf("ParseFixed(%q): the error's Input is %q", test.text, number.Input)
+		case got != 0:
+			t.Errorf("ParseFixed(%q) = %d beside its error", test.text, got)
+		}
+	}
+}
+
+func TestNumberErrorIsShort(t *testing.T) {
+	_, err := orderbook.ParseFixed(strings.Repeat("9", 1_000_000))
+	var number *orderbook.NumberError
+	if !errors.As(err, &number) || len(number.Input) != 64 {
+		t.Errorf("err = %.200v", err)
+	}
+}
+
+func TestFixedText(t *testing.T) {
+	type quote struct{ Price, Quantity orderbook.Fixed }
+	in := quote{Price: 6_500_012_000_000, Quantity: orderbook.MaxFixed}
+	data, err := json.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := `{"Price":"65000.12","Quantity":"92233720368.54775807"}`; string(data) != want {
+		t.Errorf("JSON is %s, want %s", data, want)
+	}
+	var out quote
+	if err := json.Unmarshal(data, &out); err != nil || out != in {
+		t.Errorf("read back: %+v, %v", out, err)
+	}
+	if err := out.Price.UnmarshalText([]byte("1e3")); !errors.Is(err, orderbook.ErrSyntax) || out != in {
+		t.Errorf("after a bad text: %+v, %v", out, err)
+	}
+	if got, err := orderbook.Fixed(-1).AppendText([]byte("x")); err != nil || string(got) != "x-0.00000001" {
+		t.Errorf("AppendText = %q, %v", got, err)
+	}
+}
+
+func TestFixedFromDecimal(t *testing.T) {
+	for _, f := range []orderbook.Fixed{0, 1, -1, orderbook.One, orderbook.MaxFixed, orderbook.MinFixed} {
+		if got, err := orderbook.FixedFromDecimal(f.Decimal()); err != nil || got != f {
+			t.Errorf("FixedFromDecimal(%v.Decimal()) = %v, %v", f, got, err)
+		}
+	}
+	tests := []struct {
+		mantissa int64
+		exponent int32
+		want     orderbook.Fixed
+		err      error
+	}{
+		{15, -1, 150_000_000, nil},
+		{3, 2, 300 * orderbook.One, nil},
+		{1_000_000, -14, 1, nil}, // its last six digits are zeros
+		{0, math.MaxInt32, 0, nil},
+		{0, math.MinInt32, 0, nil},
+		{1, -9, 0, orderbook.ErrPrecision},
+		{1, 11, 0, orderbook.ErrRange},
+		{1, 19, 0, orderbook.ErrRange},
+		{-1, 18, 0, orderbook.ErrRange},
+		{math.MaxInt64, 0, 0, orderbook.ErrRange},
+		{1, math.MaxInt32, 0, orderbook.ErrRange},     // must answer at once
+		{1, math.MinInt32, 0, orderbook.ErrPrecision}, // likewise
+	}
+	for _, test := range tests {
+		got, err := orderbook.FixedFromDecimal(decimal.New(test.mantissa, test.exponent))
+		if got != test.want || !errors.Is(err, test.err) {
+			t.Errorf("FixedFromDecimal(%de%d) = %v, %v; want %v, %v",
+				test.mantissa, test.exponent, got, err, test.want, test.err)
+		}
+	}
+}
+
+func TestFixedFloat64(t *testing.T) {
+	for _, test := range []struct {
+		f    orderbook.Fixed
+		want float64
+	}{{0, 0}, {150_000_000, 1.5}, {-1, -1e-8}, {orderbook.MaxFixed, 92233720368.54775807}} {
+		if got := test.f.Float64(); got != test.want {
+			t.Errorf("%v.Float64() = %v, want %v", test.f, got, test.want)
+		}
+	}
+}
+
+func TestFixedAllocatesNothing(t *testing.T) {
+	text, buf := []byte("65000.12345678"), make([]byte, 0, 32)
+	var f orderbook.Fixed
+	if n := testing.AllocsPerRun(100, func() { f, _ = orderbook.ParseFixed(text) }); n != 0 {
+		t.Errorf("ParseFixed allocates %v times", n)
+	}
+	if n := testing.AllocsPerRun(100, func() { buf, _ = f.AppendText(buf[:0]) }); n != 0 {
+		t.Errorf("AppendText allocates %v times", n)
+	}
+	if string(buf) != string(text) {
+		t.Errorf("the text became %s", buf)
+	}
+}
+
+func BenchmarkParseFixed(b *testing.B) {
+	for _, text := range []string{"0.00000000", "65000.12000000", "12345.67891"} {
+		b.Run(text, func(b *testing.B) {
+			data := []byte(text)
+			b.ReportAllocs()
+			b.SetBytes(int64(len(data)))
+			for b.Loop() {
+				if _, err := orderbook.ParseFixed(data); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkFixedAppendText(b *testing.B) {
+	f, buf := orderbook.Fixed(6_500_012_345_678), make([]byte, 0, 32)
+	b.ReportAllocs()
+	for b.Loop() {
+		buf, _ = f.AppendText(buf[:0])
+	}
+}

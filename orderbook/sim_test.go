@@ -1,0 +1,279 @@
+package orderbook_test
+
+import (
+	"container/heap"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+var (
+	firstSeed = flag.Uint64("seed", 1, "the first seed of TestSimulation; if given, only that one is run, step by step with -v")
+	seedCount = flag.Uint64("seeds", 1000, "how many seeds TestSimulation runs for each rule of ids")
+)
+
+// TestSimulation runs a Syncer against a simulated venue, in virtual time, over connections and a
+// REST service that fail in every way known, and asserts after every step what sim asserts. The same
+// seed gives the same run.
+func TestSimulation(t *testing.T) {
+	count := *seedCount
+	if testing.Short() {
+		count = min(count, 100)
+	}
+	replay := false
+	flag.Visit(func(f *flag.Flag) { replay = replay || f.Name == "seed" })
+	if replay {
+		count = 1
+	}
+	for _, continuity := range []orderbook.Continuity{orderbook.Contiguous, orderbook.Linked} {
+		t.Run(continuity.String(), func(t *testing.T) {
+			t.Parallel()
+			var total simTotals
+			for seed := *firstSeed; seed < *firstSeed+count; seed++ {
+				s, err := simulate(continuity, seed, replay)
+				if replay {
+					t.Logf("%s", strings.Join(s.trace, "\n"))
+				}
+				if err != nil {
+					t.Fatalf("%v\n%s\nreplay: go test ./orderbook -run TestSimulation/%v -seed %d -v",
+						err, lastSteps(continuity, seed), continuity, seed)
+				}
+				total.add(s.syncer.Stats())
+			}
+			t.Logf("%d seeds: %+v", count, total.SyncerStats)
+			if count >= 100 {
+				total.check(t)
+			}
+		})
+	}
+}
+
+func simulate(continuity orderbook.Continuity, seed uint64, log bool) (*sim, error) {
+	random := rand.New(rand.NewPCG(seed, uint64(continuity)))
+	s, err := newSim(continuity, random.IntN)
+	if err != nil {
+		return s, err
+	}
+	s.log = log
+	return s, s.run(25 * time.Second)
+}
+
+// lastSteps runs a seed again to show how it ended.
+func lastSteps(continuity orderbook.Continuity, seed uint64) string {
+	s, _ := simulate(continuity, seed, true)
+	return strings.Join(s.trace[max(0, len(s.trace)-30):], "\n")
+}
+
+// simTotals shows that the runs went everywhere.
+type simTotals struct {
+	orderbook.SyncerStats
+}
+
+func (t *simTotals) add(s orderbook.SyncerStats) {
+	t.Received += s.Received
+	t.Applied += s.Applied
+	t.Dropped += s.Dropped
+	t.Gaps += s.Gaps
+	t.Fetches += s.Fetches
+	t.Snapshots += s.Snapshots
+	t.TooOld += s.TooOld
+	t.Discarded += s.Discarded
+}
+
+func (t *simTotals) check(tb testing.TB) {
+	tb.Helper()
+	for name, n := range map[string]uint64{
+		"Applied": t.Applied, "Dropped": t.Dropped, "Gaps": t.Gaps, "Fetches": t.Fetches,
+		"Snapshots": t.Snapshots, "TooOld": t.TooOld, "Discarded": t.Discarded,
+	} {
+		if n < 100 {
+			tb.Errorf("the runs show next to nothing: %s is %d", name, n)
+		}
+	}
+}
+
+// A sim is one run. A contract watches every Output, and every book that the events make is held
+// against the venue's truth at its id. The Syncer is ticked at its deadlines and, if nobody is being
+// silly, at no other time.
+type sim struct {
+	*contract
+	roll   dice
+	faults simFaults
+	honest bool // every loss is reported to the Syncer: a synced book is then also up to date
+	venue  *simVenue
+	window simWindow // of the snapshot that the book began with
+
+	now   time.Time
+	queue simQueue
+	steps int
+
+	online     bool
+	generation int               // of the connection; what an earlier one still carries is lost
+	overlap    bool              // a second connection brings its own batches too
+	arrival    time.Time         // of the last frame, since a connection keeps its order
+	inFlight   int               // frames on their way
+	held       *orderbook.Update // a frame that the next one overtakes
+
+	err   error
+	log   bool
+	trace []string
+}
+
+// newSim decides all that is fixed from the start of a run.
+func newSim(continuity orderbook.Continuity, roll dice) (*sim, error) {
+	cfg := orderbook.SyncerConfig{
+		Continuity: continuity, MaxBuffered: 4096, MaxBufferedBytes: 1 << 20, MaxStale: 20,
+		SnapshotTimeout: 3 * time.Second, RetryMin: 250 * time.Millisecond, RetryMax: 4 * time.Second,
+	}
+	if roll(4) == 3 {
+		cfg.MaxBuffered = 3 + roll(8)
+	}
+	if roll(4) == 3 {
+		cfg.MaxBufferedBytes = 600 + roll(3000)
+	}
+	c, err := newContract(cfg)
+	if err != nil {
+		return nil, err
+	}
+	isNew := roll(8) == 7
+	s := &sim{contract: c, roll: roll, venue: newSimVenue(roll, continuity, isNew), now: time.Unix(1_700_000_000, 0)}
+	c.known = func(book *oracleBook) error { return s.venue.verify(book, s.window) }
+	faults := rollFaults(roll)
+	s.honest = faults.honest()
+	if isNew {
+		s.whenKnown(faults)
+	} else {
+		s.faults = faults
+	}
+	return s, nil
+}
+
+// whenKnown lets the faults begin once a new instrument has its first update: the ids cannot tell
+// whether what follows the snapshot -1 is the first there ever was.
+func (s *sim) whenKnown(faults simFaults) {
+	if s.synced && s.book.lastID > 0 {
+		s.faults = faults
+		return
+	}
+	s.after(100*time.Millisecond, func() { s.whenKnown(faults) })
+}
+
+// run lets the venue trade with faults for a while, then without until the book has caught up and for
+// a while after.
+func (s *sim) run(faulty time.Duration) error {
+	s.connect()
+	s.after(0, s.trade)
+	s.after(50*time.Millisecond, func() { s.send(0, 100*time.Millisecond) })
+	s.after(70*time.Millisecond, func() { s.send(1, 130*time.Millisecond) })
+	s.after(time.Second, s.eachSecond)
+	s.runUntil(s.now.Add(faulty))
+
+	s.logf("the faults are over")
+	s.faults = simFaults{}
+	if !s.online {
+		s.connect()
+	}
+	s.runUntil(s.now.Add(10 * time.Second)) // what the faults delayed comes through
+	const patience = 60 * time.Second
+	for end := s.now.Add(patience); s.err == nil && !s.current(); {
+		s.runUntil(s.now.Add(500 * time.Millisecond))
+		if s.now.After(end) {
+			s.fail("not in sync %v after the last fault", patience)
+		}
+	}
+	before := s.stats
+	s.runUntil(s.now.Add(2 * time.Second))
+	if s.stats.Gaps != before.Gaps || s.stats.Applied == before.Applied {
+		s.fail("the book does not stay in sync: %+v, then %+v", before, s.stats)
+	}
+	return s.err
+}
+
+// current tells whether the book has everything that was sent.
+func (s *sim) current() bool {
+	id, sent := s.book.lastID, s.venue.sent()
+	return s.synced && id >= sent && id < sent+simEpochIDs/2
+}
+
+// runUntil carries out what is due, in order, and ticks the Syncer at its deadlines.
+func (s *sim) runUntil(end time.Time) {
+	for s.err == nil {
+		next := end
+		if len(s.queue) > 0 && s.queue[0].at.Before(end) {
+			next = s.queue[0].at
+		}
+		switch deadline := s.syncer.Deadline(); {
+		case !deadline.IsZero() && !deadline.After(next):
+			s.now = deadline
+			s.obey("tick")(s.tick(s.now))
+		case next.Equal(end):
+			s.now = end
+			return
+		default:
+			s.now = next
+			heap.Pop(&s.queue).(simStep).do()
+		}
+	}
+}
+
+// obey returns a function that checks a call of the Syncer and does what its Output says.
+func (s *sim) obey(format string, args ...any) func(orderbook.Output, error) {
+	return func(out orderbook.Output, err error) {
+		if s.log {
+			s.logf(format, args...)
+			s.trace = append(s.trace, formatOutput(out)+fmt.Sprintf("  %v at %d", s.syncer.State(), s.syncer.Book().LastID()))
+		}
+		if err != nil {
+			s.fail("%s: %w", fmt.Sprintf(format, args...), err)
+		}
+		if out.Fetch != 0 {
+			s.request(out.Fetch)
+		}
+	}
+}
+
+func (s *sim) fail(format string, args ...any) {
+	if s.err == nil {
+		s.err = fmt.Errorf(format, args...)
+	}
+}
+
+func (s *sim) logf(format string, args ...any) {
+	if s.log {
+		s.trace = append(s.trace, fmt.Sprintf("%s  ", s.now.UTC().Format("04:05.000"))+fmt.Sprintf(format, args...))
+	}
+}
+
+// after schedules a step.
+func (s *sim) after(d time.Duration, do func()) {
+	s.steps++
+	heap.Push(&s.queue, simStep{at: s.now.Add(d), order: s.steps, do: do})
+}
+
+type simStep struct {
+	at    time.Time
+	order int // steps of one moment come in the order in which they were scheduled
+	do    func()
+}
+
+type simQueue []simStep
+
+func (q simQueue) Len() int      { return len(q) }
+func (q simQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+func (q simQueue) Less(i, j int) bool {
+	if !q[i].at.Equal(q[j].at) {
+		return q[i].at.Before(q[j].at)
+	}
+	return q[i].order < q[j].order
+}
+func (q *simQueue) Push(x any) { *q = append(*q, x.(simStep)) }
+func (q *simQueue) Pop() any {
+	last := (*q)[len(*q)-1]
+	*q = (*q)[:len(*q)-1]
+	return last
+}

@@ -1,0 +1,164 @@
+package marketprism_test
+
+import (
+	"errors"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// fullRecords returns a record of each kind, in the order of Kinds, with every field set.
+func fullRecords() []marketprism.Record {
+	at := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+	level := orderbook.Level{Price: 1, Quantity: 2}
+	side := []orderbook.Level{level}
+	recs := []marketprism.Record{
+		{Update: &orderbook.Update{
+			FirstID: 1, LastID: 2, PrevLastID: 3, EventTime: at, TransactTime: at, Bids: side, Asks: side,
+		}},
+		{Snapshot: &orderbook.Snapshot{LastID: 1, EventTime: at, TransactTime: at, Bids: side, Asks: side}},
+		{Gap: &orderbook.Gap{After: 1, Reason: orderbook.GapStale, Err: orderbook.Cause("silent")}},
+		{Trade: &marketprism.Trade{ID: 1, Price: 2, Quantity: 3, BuyerMaker: true, BestMatch: true, TradeTime: at}},
+		{Trade: &marketprism.Trade{
+			ID: 1, Aggregate: true, FirstID: 2, LastID: 3, Price: 4, Quantity: 5, BuyerMaker: true, BestMatch: true, TradeTime: at,
+		}},
+		{Ticker: &marketprism.Ticker{UpdateID: 1, TransactTime: at, Bid: level, Ask: level}},
+	}
+	for i := range recs {
+		recs[i].Instrument = marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
+		recs[i].EventTime, recs[i].ReceivedAt = at, at.Add(time.Millisecond)
+		recs[i].Origin = marketprism.Origin{Source: "MD_DEPTH@1", Sequence: 7}
+	}
+	return recs
+}
+
+func TestKind(t *testing.T) {
+	// Numbers and names are stored: they never change.
+	stored := map[marketprism.Kind]string{1: "depth", 2: "snap", 3: "gap", 4: "trade", 5: "aggtrade", 6: "bbo"}
+	recs := fullRecords()
+	if len(stored) != len(marketprism.Kinds) || len(stored) != len(recs) {
+		t.Fatalf("%d kinds, %d stored names, %d records", len(marketprism.Kinds), len(stored), len(recs))
+	}
+	for i, k := range marketprism.Kinds {
+		if k.String() != stored[k] {
+			t.Errorf("kind %d is %q, want %q", k, k, stored[k])
+		}
+		if parsed, err := marketprism.ParseKind(stored[k]); parsed != k || err != nil {
+			t.Errorf("ParseKind(%q) is %v, %v", stored[k], parsed, err)
+		}
+		if recs[i].Kind() != k {
+			t.Errorf("record %d has kind %v, want %v", i, recs[i].Kind(), k)
+		}
+	}
+	for _, name := range []string{"", "unknown", "Depth", "depth "} {
+		if k, err := marketprism.ParseKind(name); !errors.Is(err, marketprism.ErrKind) {
+			t.Errorf("ParseKind(%q) is %v, %v", name, k, err)
+		}
+	}
+	for _, k := range []marketprism.Kind{0, 7, 255} {
+		if k.String() != "unknown" {
+			t.Errorf("kind %d is %q", uint8(k), k)
+		}
+	}
+}
+
+func TestValidate(t *testing.T) {
+	recs := fullRecords()
+	for i := range recs {
+		if err := recs[i].Validate(); err != nil {
+			t.Errorf("%s: %v", recs[i].Key(), err)
+		}
+		both := recs[i]
+		if both.Gap == nil {
+			both.Gap = &orderbook.Gap{}
+		} else {
+			both.Ticker = &marketprism.Ticker{}
+		}
+		if err := both.Validate(); !errors.Is(err, marketprism.ErrKind) {
+			t.Errorf("%s with a second payload: %v", recs[i].Key(), err)
+		}
+	}
+	if none := (marketprism.Record{}); !errors.Is(none.Validate(), marketprism.ErrKind) || none.Kind() != 0 {
+		t.Errorf("a record without payload: %v, kind %v", none.Validate(), none.Kind())
+	}
+}
+
+func TestTime(t *testing.T) {
+	r := fullRecords()[0]
+	if !r.Time().Equal(r.EventTime) {
+		t.Errorf("Time %v, EventTime %v", r.Time(), r.EventTime)
+	}
+	r.EventTime = time.Time{}
+	if !r.Time().Equal(r.ReceivedAt) {
+		t.Errorf("Time %v without EventTime, ReceivedAt %v", r.Time(), r.ReceivedAt)
+	}
+}
+
+// A clone is equal, and shares no memory: nothing that can be reached and written from both.
+func TestClone(t *testing.T) {
+	for _, r := range fullRecords() {
+		c := r.Clone()
+		if !reflect.DeepEqual(r, c) {
+			t.Errorf("the clone of %s differs", r.Key())
+		}
+		mine := make(map[uintptr]string)
+		reach(reflect.ValueOf(&r).Elem(), "Record", func(p uintptr, path string) { mine[p] = path })
+		if len(mine) == 0 {
+			t.Fatalf("%s: nothing was looked at", r.Key())
+		}
+		reach(reflect.ValueOf(&c).Elem(), "Record", func(p uintptr, path string) {
+			if other, shared := mine[p]; shared {
+				t.Errorf("%s: the clone's %s is the original's %s", r.Key(), path, other)
+			}
+		})
+	}
+}
+
+// A side of a clone has room for nothing: appending to one cannot write into the other.
+func TestCloneSidesAreApart(t *testing.T) {
+	r := fullRecords()[0]
+	c := r.Clone()
+	_ = append(c.Update.Bids, orderbook.Level{Price: 99})
+	if !reflect.DeepEqual(c.Update.Asks, r.Update.Asks) {
+		t.Errorf("asks became %v", c.Update.Asks)
+	}
+}
+
+// reach calls found with the address of everything v points to. Times (whose location is never
+// written) and errors (which nobody changes) are left out.
+func reach(v reflect.Value, path string, found func(p uintptr, path string)) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			found(v.Pointer(), path)
+			reach(v.Elem(), path, found)
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			found(v.Index(i).Addr().Pointer(), path)
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			return
+		}
+		for i := range v.NumField() {
+			reach(v.Field(i), path+"."+v.Type().Field(i).Name, found)
+		}
+	}
+}
+
+func TestNames(t *testing.T) {
+	i := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.COINM, Symbol: "BTCUSD_PERP"}
+	if i.String() != "binance:coinm:BTCUSD_PERP" {
+		t.Errorf("instrument %q", i)
+	}
+	if s := (&marketprism.Trade{}).Side(); s != "buy" {
+		t.Errorf("the taker bought, Side is %q", s)
+	}
+	if s := (&marketprism.Trade{BuyerMaker: true}).Side(); s != "sell" {
+		t.Errorf("the taker sold, Side is %q", s)
+	}
+}

@@ -1,0 +1,107 @@
+package sink
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Overflow is what a Buffer does with a record for which there is no room.
+type Overflow uint8
+
+const (
+	// Block makes Write wait until there is room. Nothing is lost, and the producer is held up.
+	Block Overflow = iota
+	// Fail makes Write return ErrFull with nothing accepted, as it always does for more records than
+	// the queue can hold at all.
+	Fail
+	// DropOldest makes room by dropping what has waited longest and is not being written at the
+	// moment; see Buffer for what becomes of the books.
+	DropOldest
+)
+
+// String returns the policy's name.
+func (o Overflow) String() string {
+	switch o {
+	case Block:
+		return "block"
+	case Fail:
+		return "fail"
+	case DropOldest:
+		return "drop oldest"
+	}
+	return "unknown"
+}
+
+// A BufferConfig sets the bounds of a Buffer. The zero BufferConfig is ready to use.
+type BufferConfig struct {
+	// MaxRecords and MaxBytes bound what is queued, the batch being written included; 0 means
+	// 65,536 records and 64 MiB. A record counts as 256 bytes and 16 for each of its levels,
+	// about what it occupies.
+	MaxRecords int
+	MaxBytes   int
+
+	// MaxBatch bounds the records of one Write to the destination; 0 means 8192.
+	MaxBatch int
+
+	// MaxDelay is how long a record waits for others to fill its batch while the destination is
+	// free; 0 means 100 ms, negative not at all.
+	MaxDelay time.Duration
+
+	// RetryMin and RetryMax bound the delay before a failed batch is written again. It is random,
+	// below a bound that doubles from RetryMin to RetryMax; 0 means 100 ms and 30 s.
+	RetryMin, RetryMax time.Duration
+
+	// DrainTimeout is how long Run goes on after its ctx has ended, to deliver what is queued; 0
+	// means 10 s, negative not at all.
+	DrainTimeout time.Duration
+
+	Overflow Overflow
+	Hooks    *Hooks // nil means none
+}
+
+// withDefaults replaces zeros and checks the rest.
+func (c BufferConfig) withDefaults() (BufferConfig, error) {
+	for _, n := range []struct {
+		name  string
+		value *int
+		zero  int
+	}{
+		{"MaxRecords", &c.MaxRecords, 65_536},
+		{"MaxBytes", &c.MaxBytes, 64 << 20},
+		{"MaxBatch", &c.MaxBatch, 8192},
+	} {
+		if *n.value < 0 {
+			return c, fmt.Errorf("sink: BufferConfig.%s is %d, want 0 or more", n.name, *n.value)
+		}
+		if *n.value == 0 {
+			*n.value = n.zero
+		}
+	}
+	for _, d := range []struct {
+		value *time.Duration
+		zero  time.Duration
+	}{
+		{&c.MaxDelay, 100 * time.Millisecond},
+		{&c.RetryMin, 100 * time.Millisecond},
+		{&c.RetryMax, max(30*time.Second, c.RetryMin)},
+		{&c.DrainTimeout, 10 * time.Second},
+	} {
+		if *d.value == 0 {
+			*d.value = d.zero
+		}
+	}
+	switch {
+	case c.RetryMin < 0 || c.RetryMax < c.RetryMin:
+		return c, fmt.Errorf("sink: BufferConfig has RetryMin %v and RetryMax %v, want 0 < RetryMin <= RetryMax", c.RetryMin, c.RetryMax)
+	case c.Overflow > DropOldest:
+		return c, fmt.Errorf("sink: BufferConfig.Overflow is %d, want Block, Fail or DropOldest", c.Overflow)
+	}
+	c.MaxDelay, c.DrainTimeout = max(c.MaxDelay, 0), max(c.DrainTimeout, 0)
+	if c.Hooks == nil {
+		c.Hooks = &Hooks{}
+	}
+	return c, nil
+}
+
+var errNoSink = errors.New("sink: NewBuffer needs a destination")

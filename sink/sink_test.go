@@ -1,0 +1,131 @@
+package sink_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/sink"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+func TestTeeIsASink(t *testing.T) {
+	sinktest.TestSink(t, func(t *testing.T) (sink.Sink, func(*testing.T) []marketprism.Record) {
+		var a, b sinktest.Recorder
+		return sink.Tee(&a, &b), func(t *testing.T) []marketprism.Record {
+			if n, m := len(a.Unique()), len(b.Unique()); n != m {
+				t.Errorf("%d records in one sink, %d in the other", n, m)
+			}
+			return b.Unique()
+		}
+	})
+}
+
+func TestTeeTriesAll(t *testing.T) {
+	var order []string
+	sinkOf := func(name string, err error) sink.Sink {
+		return sink.Func(func(context.Context, []marketprism.Record) error {
+			order = append(order, name)
+			return err
+		})
+	}
+	errA, errC := errors.New("a"), errors.New("c")
+	sinks := []sink.Sink{sinkOf("a", errA), sinkOf("b", nil), sinkOf("c", errC)}
+	tee := sink.Tee(sinks...)
+	sinks[1] = nil // the Tee has its own list
+	err := tee.Write(t.Context(), sinktest.Records(1, 1))
+	if !errors.Is(err, errA) || !errors.Is(err, errC) {
+		t.Errorf("error %v", err)
+	}
+	if got := strings.Join(order, ""); got != "abc" {
+		t.Errorf("sinks tried: %s", got)
+	}
+	if err := sink.Tee().Write(t.Context(), sinktest.Records(1, 1)); err != nil {
+		t.Errorf("a Tee of nothing: %v", err)
+	}
+}
+
+func TestFilterIsASink(t *testing.T) {
+	sinktest.TestSink(t, func(t *testing.T) (sink.Sink, func(*testing.T) []marketprism.Record) {
+		var r sinktest.Recorder
+		all := sink.Filter(&r, func(*marketprism.Record) bool { return true })
+		return all, func(*testing.T) []marketprism.Record { return r.Unique() }
+	})
+}
+
+func TestFilter(t *testing.T) {
+	var r sinktest.Recorder
+	trades := sink.Filter(&r, func(r *marketprism.Record) bool { return r.Trade != nil })
+	var want []marketprism.Record
+	recs := sinktest.Records(1, 200)
+	for i := range recs {
+		if recs[i].Trade != nil {
+			want = append(want, recs[i])
+		}
+		if err := trades.Write(t.Context(), recs[i:i+1]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantSame(t, r.Records(), want)
+	if len(r.Writes()) != len(want) {
+		t.Errorf("%d Writes for %d records", len(r.Writes()), len(want))
+	}
+}
+
+// TeeHooks must call every hook of every side, also those added after this test was written.
+func TestTeeHooksForgetsNothing(t *testing.T) {
+	calls := make(map[string]int)
+	tee := reflect.ValueOf(sink.TeeHooks(countingHooks(calls), nil, &sink.Hooks{}, countingHooks(calls))).Elem()
+	for i := range tee.NumField() {
+		name, hook := tee.Type().Field(i).Name, tee.Field(i)
+		if hook.IsNil() {
+			t.Errorf("%s is forgotten", name)
+			continue
+		}
+		hook.Call([]reflect.Value{reflect.Zero(hook.Type().In(0))})
+		if calls[name] != 2 {
+			t.Errorf("%s called %d sides, want 2", name, calls[name])
+		}
+	}
+}
+
+func countingHooks(calls map[string]int) *sink.Hooks {
+	var h sink.Hooks
+	v := reflect.ValueOf(&h).Elem()
+	for i := range v.NumField() {
+		name := v.Type().Field(i).Name
+		v.Field(i).Set(reflect.MakeFunc(v.Field(i).Type(), func([]reflect.Value) []reflect.Value {
+			calls[name]++
+			return nil
+		}))
+	}
+	return &h
+}
+
+func TestLogHooksForgetsNothing(t *testing.T) {
+	var out bytes.Buffer
+	level := &slog.HandlerOptions{Level: slog.LevelDebug}
+	hooks := reflect.ValueOf(sink.LogHooks(slog.New(slog.NewTextHandler(&out, level)))).Elem()
+	rec := sinktest.Records(1, 1)[0]
+	for i := range hooks.NumField() {
+		name, hook := hooks.Type().Field(i).Name, hooks.Field(i)
+		if hook.IsNil() {
+			t.Errorf("%s is forgotten", name)
+			continue
+		}
+		info := reflect.New(hook.Type().In(0)).Elem()
+		if record := info.FieldByName("Record"); record.IsValid() {
+			record.Set(reflect.ValueOf(&rec))
+		}
+		out.Reset()
+		hook.Call([]reflect.Value{info})
+		if out.Len() == 0 {
+			t.Errorf("%s logs nothing", name)
+		}
+	}
+}
