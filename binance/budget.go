@@ -34,10 +34,13 @@ type budget struct {
 func (b *budget) wait(ctx context.Context, weight int) error {
 	told := time.Time{}
 	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		now := time.Now()
 		until, status := b.take(now, weight)
 		if until.IsZero() {
-			return ctx.Err()
+			return nil
 		}
 		if until.After(told) {
 			told = until
@@ -58,7 +61,7 @@ func (b *budget) take(now time.Time, weight int) (until time.Time, status int) {
 		return b.blocked, b.status
 	}
 	b.turn(now)
-	if b.limit > 0 && b.used > 0 && b.used+weight > b.limit {
+	if weight > 0 && b.limit > 0 && b.used > 0 && b.used+weight > b.limit {
 		return b.minute.Add(time.Minute), 0
 	}
 	b.used += weight

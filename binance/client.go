@@ -16,7 +16,8 @@ import (
 //
 // All its requests pass one gate: while the exchange has said to stay away (HTTP 429 or 418 with
 // Retry-After), or while the request weight of the minute is used up, they wait, or end with the
-// error of their context.
+// error of their context. Connecting to a stream has no weight, but waits as well while the exchange
+// has said to stay away.
 type Client struct {
 	market    *market
 	endpoints Endpoints

@@ -15,8 +15,9 @@ import (
 // occurs twice, a quantity below zero, text that is not UTF-8, and everything encoding/json would
 // refuse.
 type Decoder struct {
-	scan  scan.Scanner
-	names struct{ streams, symbols, tradeTypes scan.Intern }
+	scan   scan.Scanner
+	names  struct{ streams, symbols, tradeTypes scan.Intern }
+	object survey // of the object whose first key does not tell what it is
 }
 
 // Decode decodes one frame into m. What m holds is valid until m is decoded into again; nothing in it
@@ -65,8 +66,9 @@ func (d *Decoder) frame(m *Message) {
 // surveyed reads a frame whose first key does not tell what it is.
 func (d *Decoder) surveyed(m *Message) {
 	s := &d.scan
-	switch v := d.survey(); {
-	case s.Err() != nil:
+	v := &d.object
+	switch {
+	case !d.survey(v):
 	case v.has(fieldStream), v.has(fieldData):
 		var seen fieldSet
 		s.Seek(v.start)
@@ -75,13 +77,14 @@ func (d *Decoder) surveyed(m *Message) {
 			d.combined(m, f, seen)
 		}
 	case v.has(fieldResult), v.has(fieldError), v.hasAll(flatErrorFields):
-		d.answer(m, &v)
+		d.answer(m, v)
 	case v.has(fieldWrapped):
+		end := v.end
 		s.Seek(v.at[fieldWrapped])
 		d.eventObject(m)
-		s.Seek(v.end)
+		s.Seek(end)
 	default:
-		d.surveyedEvent(m, &v)
+		d.surveyedEvent(m, v)
 	}
 }
 
@@ -117,8 +120,8 @@ func (d *Decoder) eventObject(m *Message) {
 		d.event(m, s.String(), seen)
 	default:
 		s.Seek(start)
-		if v := d.survey(); s.Err() == nil {
-			d.surveyedEvent(m, &v)
+		if d.survey(&d.object) {
+			d.surveyedEvent(m, &d.object)
 		}
 	}
 }

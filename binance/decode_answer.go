@@ -1,6 +1,9 @@
 package binance
 
-import "github.com/marketprism/marketprism/internal/scan"
+import (
+	"github.com/marketprism/marketprism/internal/scan"
+	"github.com/marketprism/marketprism/orderbook"
+)
 
 const flatErrorFields fieldSet = 1<<fieldCode | 1<<fieldMessage
 
@@ -17,9 +20,10 @@ func (d *Decoder) answer(m *Message, v *survey) {
 	switch {
 	case v.has(fieldError):
 		s.Seek(v.at[fieldError])
-		inner := d.survey()
-		d.require(inner.fieldSet, flatErrorFields)
-		d.refusal(m, &inner)
+		var inner survey
+		if d.survey(&inner) && d.require(inner.fieldSet, flatErrorFields) {
+			d.refusal(m, &inner)
+		}
 	case v.hasAll(flatErrorFields):
 		d.refusal(m, v)
 	default:
@@ -35,13 +39,13 @@ func (d *Decoder) answer(m *Message, v *survey) {
 
 func (d *Decoder) refusal(m *Message, v *survey) {
 	s := &d.scan
-	e := new(StreamError)
-	at := v.at[fieldCode]
-	s.Seek(at)
-	e.Code = int(s.Int())
+	s.Seek(v.at[fieldCode])
+	code := s.Int()
+	if code != int64(int32(code)) {
+		s.Fail(v.at[fieldCode], orderbook.ErrRange)
+	}
 	s.Seek(v.at[fieldMessage])
-	e.Message = string(s.String())
-	m.Type, m.Err = MessageError, e
+	m.Type, m.Err = MessageError, &StreamError{Code: int(code), Message: string(s.String())}
 }
 
 // result reads a list of strings; other results, such as null or a property's value, say nothing that

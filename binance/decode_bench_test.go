@@ -2,11 +2,14 @@ package binance
 
 import (
 	"encoding/json"
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/shopspring/decimal"
 
 	"github.com/marketprism/marketprism/internal/eventgen"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 // BenchmarkDecode decodes depth events of 20 to 60 levels, 1.4 kB.
@@ -34,6 +37,52 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
+// BenchmarkStep decodes the same events and takes each through a Syncer, which checks that it follows and
+// applies it to a book of so many levels a side.
+func BenchmarkStep(b *testing.B) {
+	for _, levels := range []int{1000, 5000} {
+		b.Run(fmt.Sprintf("levels=%d", levels), func(b *testing.B) {
+			feed := eventgen.New(eventgen.Config{Levels: levels})
+			frames := feed.CombinedFrames()
+			syncer := syncedAt(b, &feed.Snapshot)
+			now := time.UnixMilli(0)
+			var d Decoder
+			var m Message
+			i := 0
+			b.SetBytes(meanSize(frames))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := d.Decode(frames[i], &m); err != nil {
+					b.Fatal(err)
+				}
+				if out := syncer.Update(now, &m.Update); len(out.Events) != 1 || out.Events[0].Update == nil {
+					b.Fatalf("update %d was not applied", i)
+				}
+				if i++; i == len(frames) {
+					b.StopTimer()
+					i = 0
+					syncer = syncedAt(b, &feed.Snapshot)
+					b.StartTimer()
+				}
+			}
+		})
+	}
+}
+
+// syncedAt returns a Syncer whose book is the snapshot.
+func syncedAt(tb testing.TB, snap *orderbook.Snapshot) *orderbook.Syncer {
+	s, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: orderbook.Contiguous})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	now := time.UnixMilli(0)
+	s.Snapshot(now, s.Connected(now).Fetch, snap)
+	if s.State() != orderbook.Synced {
+		tb.Fatalf("the syncer is %v", s.State())
+	}
+	return s
+}
+
 func meanSize(frames [][]byte) int64 {
 	n := 0
 	for _, f := range frames {
@@ -42,8 +91,9 @@ func meanSize(frames [][]byte) int64 {
 	return int64(n / len(frames))
 }
 
-// BenchmarkEncodingJSON decodes the frames of BenchmarkDecode as most programs do.
-func BenchmarkEncodingJSON(b *testing.B) {
+// BenchmarkDecodeEncodingJSON decodes the frames of BenchmarkDecode with encoding/json and
+// shopspring/decimal, for scale.
+func BenchmarkDecodeEncodingJSON(b *testing.B) {
 	frames := eventgen.New(eventgen.Config{}).CombinedFrames()
 	i := 0
 	b.SetBytes(meanSize(frames))

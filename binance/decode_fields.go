@@ -133,20 +133,20 @@ func (d *Decoder) require(seen, wanted fieldSet) bool {
 // A survey is what an object has, without what it says.
 type survey struct {
 	fieldSet
-	at    [fieldCount]int // offset of each field's value
+	at    [fieldCount]int // offset of the value of each field that it has
 	start int             // offset of the object
 	end   int             // offset behind it
 }
 
-// survey reads over an object.
-func (d *Decoder) survey() (v survey) {
+// survey reads over an object; false if it fails.
+func (d *Decoder) survey(v *survey) bool {
 	s := &d.scan
-	v.start = s.Offset()
+	v.fieldSet, v.start = 0, s.Offset()
 	s.Object()
 	for f, ok := d.next(&v.fieldSet); ok; f, ok = d.next(&v.fieldSet) {
 		v.at[f] = s.Offset()
 		s.Skip()
 	}
 	v.end = s.Offset()
-	return v
+	return s.Err() == nil
 }

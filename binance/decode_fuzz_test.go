@@ -67,6 +67,12 @@ func intOf(raw json.RawMessage) int64 {
 	return n
 }
 
+func codeOf(raw json.RawMessage) int {
+	n := intOf(raw)
+	refuseUnless(n == int64(int32(n)), "range")
+	return int(n)
+}
+
 func boolOf(raw json.RawMessage) bool {
 	var b *bool
 	refuseUnless(json.Unmarshal(raw, &b) == nil && b != nil, "not a bool")
@@ -140,9 +146,9 @@ func answerOf(o object) (m Message) {
 	case o.has("error"):
 		e, _ := objectOf(o["error"])
 		refuseUnless(e.has("code", "msg"), "missing")
-		m.Type, m.Err = MessageError, &StreamError{Code: int(intOf(e["code"])), Message: textOf(e["msg"])}
+		m.Type, m.Err = MessageError, &StreamError{Code: codeOf(e["code"]), Message: textOf(e["msg"])}
 	case o.has("code", "msg"):
-		m.Type, m.Err = MessageError, &StreamError{Code: int(intOf(o["code"])), Message: textOf(o["msg"])}
+		m.Type, m.Err = MessageError, &StreamError{Code: codeOf(o["code"]), Message: textOf(o["msg"])}
 	case isArray(o["result"]):
 		m.Result = []string{}
 		var list []json.RawMessage

@@ -245,6 +245,7 @@ func TestDecodeErrors(t *testing.T) {
 		{"ticker quantity below zero", `{"u":1,"s":"X","b":"1","B":"-1","a":"1","A":"1"}`, orderbook.ErrRange},
 		{"bad unknown event", `{"e":"kline","k":{"t":01}}`, ErrMalformed},
 		{"error without code", `{"error":{"msg":"x"},"id":1}`, ErrMissingField},
+		{"error code too large", `{"error":{"code":4294967298,"msg":"x"},"id":1}`, orderbook.ErrRange},
 		{"error is text", `{"error":"x","id":1}`, ErrType},
 		{"request id is a fraction", `{"result":null,"id":1.5}`, ErrType},
 		{"list of numbers", `{"result":[1],"id":1}`, ErrType},
@@ -342,6 +343,31 @@ func TestDecodeDoesNotAllocate(t *testing.T) {
 			}
 		}
 	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// Nor does the whole step, decoding an event and applying it, once the book has room.
+func TestStepDoesNotAllocate(t *testing.T) {
+	feed := eventgen.New(eventgen.Config{Events: 600})
+	frames := feed.CombinedFrames()
+	syncer := syncedAt(t, &feed.Snapshot)
+	now := time.UnixMilli(0)
+	var d Decoder
+	var m Message
+	step := func() {
+		if err := d.Decode(frames[0], &m); err != nil {
+			t.Fatal(err)
+		}
+		if out := syncer.Update(now, &m.Update); len(out.Events) != 1 || out.Events[0].Update == nil {
+			t.Fatal("an update was not applied")
+		}
+		frames = frames[1:]
+	}
+	for range 400 {
+		step()
+	}
+	if n := testing.AllocsPerRun(190, step); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

@@ -46,10 +46,17 @@ type DepthConfig struct {
 
 	SnapshotWorkers int // snapshots requested at a time; 0 means 4
 	StreamsPerConn  int // streams on one connection; 0 means the market's limit
+
+	// ReconnectMin and ReconnectMax bound the random delay before a reconnect: its upper bound doubles
+	// from the first to the second with each connection that lasted less than the second. 0 means
+	// 500 ms and 30 s.
+	ReconnectMin, ReconnectMax time.Duration
+
+	AckTimeout time.Duration // for the exchange to acknowledge a subscription; 0 means 10 s
+
+	// SkipSymbolCheck leaves out the question, of weight 20 on spot, whether the exchange lists the
+	// symbols. One that it does not list is then never synced, and nothing else tells.
 	SkipSymbolCheck bool
-	ReconnectMin    time.Duration // bound of the first random delay before a reconnect; 0 means 500 ms
-	ReconnectMax    time.Duration // the bound doubles up to this one; 0 means 30 s
-	AckTimeout      time.Duration // without progress in acknowledging subscriptions; 0 means 10 s
 }
 
 const defaultSnapshotLimit = 1000

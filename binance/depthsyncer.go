@@ -161,7 +161,8 @@ func withGrace(ctx context.Context, d time.Duration) (context.Context, context.C
 // A handlerError is an error of the handler on its way to Run's caller.
 type handlerError struct{ err error }
 
-func (e *handlerError) Error() string { return e.err.Error() }
+func (e *handlerError) Error() string { return "binance: handler: " + e.err.Error() }
+func (e *handlerError) Unwrap() error { return e.err }
 
 // handle gives a record to the handler, alone among all connections.
 func (d *DepthSyncer) handle(ctx context.Context, rec *marketprism.Record) error {

@@ -13,7 +13,7 @@ import (
 func TestBooksEqualTheExchanges(t *testing.T) {
 	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
 		t.Run(string(market), func(t *testing.T) {
-			server := binancetest.Config{Market: market, Symbols: binancetest.Symbols(names(20)...), MidBatchSnapshots: false}
+			server := binancetest.Config{Market: market, Symbols: binancetest.Symbols(names(20)...)}
 			depth := binance.DepthConfig{Trades: true, AggTrades: true, Tickers: true}
 			bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
 				h.ready()
@@ -37,6 +37,26 @@ func TestBooksEqualTheExchanges(t *testing.T) {
 				}
 				h.mu.Unlock()
 				if s := h.syncer.Stats(); s.Gaps != 0 || s.Snapshots != 20 || s.Undecoded != 0 || s.Dropped != 0 || s.Unknown != 0 {
+					t.Errorf("stats: %+v", s)
+				}
+				h.wellBehaved()
+			})
+		})
+	}
+}
+
+func TestEventsThatStraddleTheSnapshot(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+		t.Run(string(market), func(t *testing.T) {
+			server := exchange(50)
+			server.Market, server.MidBatchSnapshots = market, true
+			bubble(t, setup{server: server, depth: binance.DepthConfig{StreamsPerConn: 10}}, func(t *testing.T, h *harness) {
+				h.ready()
+				for _, s := range h.srv.Listed() {
+					h.srv.DuplicateDepth(s, 2)
+				}
+				h.live(h.srv.Listed()...)
+				if s := h.syncer.Stats(); s.Gaps != 0 || s.Connects != 5 {
 					t.Errorf("stats: %+v", s)
 				}
 				h.wellBehaved()

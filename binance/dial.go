@@ -65,6 +65,8 @@ func (m *market) routeOf(stream string) route {
 	return routeMarket
 }
 
+// dialRoute waits for the gate like any other request: whoever is told to stay away must not connect
+// either.
 func (c *Client) dialRoute(ctx context.Context, r route, streams ...string) (*Stream, error) {
 	target := c.endpoints.Stream + string(r) + "/stream"
 	if len(streams) > c.market.maxStreams {
@@ -75,6 +77,9 @@ func (c *Client) dialRoute(ctx context.Context, r route, streams ...string) (*St
 	}
 	if len(target) > maxStreamURL {
 		return nil, fmt.Errorf("binance: URL of %d bytes, use Subscribe: %w", len(target), ErrTooManyStreams)
+	}
+	if err := c.budget.wait(ctx, 0); err != nil {
+		return nil, err
 	}
 	conn, err := c.dialWebsocket(ctx, target)
 	if err != nil {

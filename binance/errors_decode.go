@@ -3,7 +3,6 @@ package binance
 import (
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/marketprism/marketprism/internal/scan"
 )
@@ -32,7 +31,7 @@ func (e *DecodeError) Error() string {
 	if e.Stream != "" {
 		of = " of " + e.Stream
 	}
-	return fmt.Sprintf("binance: decode%s: at byte %d: %v: near %s", of, e.Offset, e.Err, strconv.Quote(string(e.Data)))
+	return fmt.Sprintf("binance: decode%s: at byte %d: %v: near %q", of, e.Offset, e.Err, e.Data)
 }
 
 func (e *DecodeError) Unwrap() error { return e.Err }

@@ -19,7 +19,11 @@ import (
 const victim = "T0000USDT"
 
 func exchange(symbols int) binancetest.Config {
-	return binancetest.Config{Symbols: binancetest.Symbols(names(symbols)...), History: 8192}
+	cfg := binancetest.Config{Symbols: binancetest.Symbols(names(symbols)...), History: 8192}
+	for i := range cfg.Symbols {
+		cfg.Symbols[i].Levels = 100
+	}
+	return cfg
 }
 
 // onlyGap checks that the symbol had one gap of that reason and no other symbol had any.
@@ -117,7 +121,10 @@ func TestDisconnectIsFollowedByReconnectAndResync(t *testing.T) {
 			bubble(t, setup{server: exchange(5)}, func(t *testing.T, h *harness) {
 				h.ready()
 				want := disconnect(h)
-				time.Sleep(90 * time.Second)
+				if errors.Is(want, binance.ErrSilent) {
+					time.Sleep(time.Minute)
+				}
+				time.Sleep(2 * time.Second)
 				h.ready()
 				h.live(h.srv.Listed()...)
 				for _, s := range h.srv.Listed() {
@@ -195,8 +202,12 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 					t.Fatalf("%d requests", sent)
 				}
 				refused := h.refusedAt(start)
+				h.srv.Disconnect(0, "")
 				time.Sleep(time.Until(refused.Add(ban - time.Millisecond)))
 				synctest.Wait()
+				if n := h.srv.Stats().Connections; n != 1 {
+					t.Errorf("connected %d times during the ban", n-1)
+				}
 				if n := requests(h.srv, "") - before; n != 1 {
 					t.Errorf("%d requests during the ban", n-1)
 				}
@@ -289,6 +300,36 @@ func TestMalformedFrameResyncsItsBook(t *testing.T) {
 		}
 		if s := h.syncer.Stats(); s.Undecoded != 2 || s.Unknown != 2 || s.Connects != 1 {
 			t.Errorf("stats: %+v", s)
+		}
+	})
+}
+
+func TestSubscriptionThatIsNotAcknowledged(t *testing.T) {
+	var h *harness
+	client := binance.Config{Hooks: &binance.Hooks{ConnectDone: func(i binance.ConnectInfo) {
+		if i.Attempt == 1 {
+			h.srv.Silence()
+		}
+	}}}
+	s := setup{server: exchange(1), client: client, before: func(made *harness) { h = made }}
+	bubble(t, s, func(t *testing.T, h *harness) {
+		h.ready()
+		down := infos[binance.DisconnectInfo](h)
+		if len(down) != 1 || !errors.Is(down[0].Err, binance.ErrNoAck) || down[0].Uptime != 10*time.Second {
+			t.Errorf("Disconnected hook: %+v", down)
+		}
+	})
+}
+
+func TestSubscriptionThatIsRefused(t *testing.T) {
+	bubble(t, setup{server: exchange(1)}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.srv.SendRaw(`{"error":{"code":2,"msg":"Invalid request: too many parameters"},"id":1}`)
+		h.live(victim)
+		down := infos[binance.DisconnectInfo](h)
+		var refused *binance.SubscribeError
+		if len(down) != 1 || !errors.As(down[0].Err, &refused) || !strings.Contains(refused.Error(), "too many parameters") {
+			t.Errorf("Disconnected hook: %+v", down)
 		}
 	})
 }

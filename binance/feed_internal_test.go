@@ -53,7 +53,7 @@ func depthFrames(n int) [][]byte {
 	return frames
 }
 
-func TestStepDoesNotAllocate(t *testing.T) {
+func TestFeedStepDoesNotAllocate(t *testing.T) {
 	records := 0
 	f := syncedFeed(t, func(_ context.Context, rec *marketprism.Record) error {
 		if rec.Update == nil {
@@ -106,7 +106,7 @@ func TestQueueDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func BenchmarkStep(b *testing.B) {
+func BenchmarkFeedStep(b *testing.B) {
 	f := syncedFeed(b, nil)
 	frames := depthFrames(10_000)
 	at := time.Now().UTC()

@@ -11,6 +11,7 @@ import (
 // goroutine that caused the event, after the state has changed, several at a time on different
 // goroutines; it must return soon, for what called it waits.
 type Hooks struct {
+	ListingDone  func(ListingInfo)    // an attempt to learn which symbols exist ended; the goroutine of Run
 	ConnectDone  func(ConnectInfo)    // an attempt to open a connection ended; the connection's goroutine
 	Subscribed   func(SubscribeInfo)  // every stream of a connection is acknowledged; the connection's goroutine
 	Disconnected func(DisconnectInfo) // an open connection ended; the connection's goroutine
@@ -20,6 +21,13 @@ type Hooks struct {
 	Dropped      func(DropInfo)       // frames were dropped since the queue to the books was full; the connection's goroutine
 	Throttled    func(ThrottleInfo)   // requests have to wait; the goroutine of a request
 	DecodeFailed func(DecodeInfo)     // a frame made no sense; the connection's goroutine
+}
+
+// A ListingInfo tells of an attempt to learn which symbols the exchange lists, which Run does first.
+type ListingInfo struct {
+	Symbols int // listed
+	Elapsed time.Duration
+	Err     error // if it is one that may pass, the next attempt follows after a delay
 }
 
 // A ConnectInfo tells of an attempt to open a connection.
@@ -44,7 +52,7 @@ type DisconnectInfo struct {
 	Host    string
 	Symbols int // how many are cut off
 	Uptime  time.Duration
-	Err     error // why: ErrSilent, ErrShutdown, ErrNoAck, a *SubscribeError, what the network said, or the error of Run's context
+	Err     error // why: ErrSilent, ErrShutdown, ErrNoAck, a *SubscribeError, what the network or the handler said, or the error of Run's context
 }
 
 // A SnapshotInfo tells of a depth request that a DepthSyncer made.

@@ -16,6 +16,9 @@ func LogHooks(l *slog.Logger) *Hooks {
 		l.LogAttrs(context.Background(), level, "binance: "+msg, attrs...)
 	}
 	return &Hooks{
+		ListingDone: func(i ListingInfo) {
+			log(slog.LevelInfo, i.Err, "listing", slog.Int("symbols", i.Symbols), slog.Duration("elapsed", i.Elapsed))
+		},
 		ConnectDone: func(i ConnectInfo) {
 			log(slog.LevelInfo, i.Err, "connect", slog.Int("conn", i.Conn), slog.String("host", i.Host),
 				slog.Int("attempt", i.Attempt), slog.Duration("elapsed", i.Elapsed))

@@ -3,6 +3,7 @@ package binance
 // TeeHooks returns Hooks that call those of every argument, in order. Nil arguments are left out.
 func TeeHooks(hooks ...*Hooks) *Hooks {
 	return &Hooks{
+		ListingDone:  tee(hooks, func(h *Hooks) func(ListingInfo) { return h.ListingDone }),
 		ConnectDone:  tee(hooks, func(h *Hooks) func(ConnectInfo) { return h.ConnectDone }),
 		Subscribed:   tee(hooks, func(h *Hooks) func(SubscribeInfo) { return h.Subscribed }),
 		Disconnected: tee(hooks, func(h *Hooks) func(DisconnectInfo) { return h.Disconnected }),

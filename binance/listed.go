@@ -3,6 +3,7 @@ package binance
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/marketprism/marketprism/internal/backoff"
 )
@@ -16,7 +17,13 @@ func (d *DepthSyncer) checkListed(ctx context.Context) error {
 	}
 	delays := backoff.Backoff{Min: d.cfg.ReconnectMin, Max: d.cfg.ReconnectMax}
 	for {
+		start := time.Now()
 		info, err := d.client.ExchangeInfo(ctx)
+		told := ListingInfo{Elapsed: time.Since(start), Err: err}
+		if err == nil {
+			told.Symbols = len(info.Symbols)
+		}
+		call(d.client.hooks.ListingDone, told)
 		if err == nil {
 			return d.compare(info)
 		}

@@ -12,7 +12,7 @@ type MessageType uint8
 
 // The message types.
 const (
-	MessageUnknown  MessageType = iota // valid JSON of a kind that is not decoded: another stream's event, a partial book
+	MessageUnknown  MessageType = iota // not decoded: another stream's event, a partial book
 	MessageDepth                       // a diff of a book: Update
 	MessageTrade                       // a trade or an aggregate trade: Trade, TradeType
 	MessageTicker                      // a bookTicker: Ticker

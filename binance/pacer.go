@@ -24,10 +24,8 @@ func newPacer(perWindow int) pacer { return pacer{sent: make([]time.Time, perWin
 // wait returns when a message may be sent, and counts it as sent; before that only if ctx ends, with
 // its error.
 func (p *pacer) wait(ctx context.Context) error {
-	if oldest := p.sent[p.next]; !oldest.IsZero() {
-		if err := backoff.Sleep(ctx, time.Until(oldest.Add(paceWindow))); err != nil {
-			return err
-		}
+	if err := backoff.Sleep(ctx, time.Until(p.sent[p.next].Add(paceWindow))); err != nil {
+		return err
 	}
 	p.sent[p.next] = time.Now()
 	p.next = (p.next + 1) % len(p.sent)

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -35,8 +36,9 @@ func TestRunWaitsForAnExchangeThatIsBusy(t *testing.T) {
 	s := setup{server: exchange(1), before: func(h *harness) { h.srv.RejectREST(3, http.StatusServiceUnavailable, 0) }}
 	bubble(t, s, func(t *testing.T, h *harness) {
 		h.ready()
-		if n := requests(h.srv, "/exchangeInfo"); n != 4 {
-			t.Errorf("%d requests for exchangeInfo", n)
+		told := infos[binance.ListingInfo](h)
+		if n := requests(h.srv, "/exchangeInfo"); n != 4 || len(told) != 4 || told[2].Err == nil || told[3].Symbols != 1 {
+			t.Errorf("%d requests for exchangeInfo, hook: %+v", n, told)
 		}
 	})
 }
@@ -229,6 +231,23 @@ func TestOverRealSockets(t *testing.T) {
 	for !updated(5) {
 		<-seen
 	}
+	reading, stop := context.WithCancel(t.Context())
+	var readers sync.WaitGroup
+	for range 4 {
+		readers.Go(func() {
+			for reading.Err() == nil {
+				h.syncer.View(victim, func(b *orderbook.Book, s binance.Status) { //nolint:errcheck // it is not synced all the time
+					if b.LastID() != s.LastID || b.Crossed() {
+						t.Error("the book changed in a View")
+					}
+				})
+				h.syncer.Status(victim)
+				h.syncer.Stats()
+			}
+		})
+	}
+	defer readers.Wait()
+	defer stop()
 	h.srv.DropDepth(victim, 1)
 	h.srv.Disconnect(binancetest.CloseGoingAway, "")
 	for h.syncer.Stats().Disconnects == 0 {

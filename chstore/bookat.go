@@ -113,7 +113,7 @@ func (s *Store) foldUpdates(ctx context.Context, f *fold, snapshot *marketprism.
 	var order reorder
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
-			return fmt.Errorf("chstore: read %s: %w", depthTable.name(), err)
+			return depthTable.readError(ctx, err)
 		}
 		if err := order.add(&b, r); err != nil {
 			return err
@@ -123,7 +123,7 @@ func (s *Store) foldUpdates(ctx context.Context, f *fold, snapshot *marketprism.
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("chstore: read %s: %w", depthTable.name(), err)
+		return depthTable.readError(ctx, err)
 	}
 	f.applyAll(&order, math.MaxInt64)
 	return nil

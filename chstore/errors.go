@@ -87,6 +87,14 @@ func (e *HoleError) Error() string {
 		e.Instrument, e.At.Format(time.RFC3339Nano), e.After, e.From.Format(time.RFC3339Nano), until)
 }
 
+// withCause adds the error of an ended context, which the driver often tells as a network timeout.
+func withCause(ctx context.Context, err error) error {
+	if ended := context.Cause(ctx); ended != nil && !errors.Is(err, ended) {
+		return fmt.Errorf("%w: %w", ended, err)
+	}
+	return err
+}
+
 // Retryable reports whether the same call may succeed later without anything being changed: the
 // server was busy, restarting or out of reach. It is false for errors of the context, of the schema,
 // of access rights and of the records themselves.

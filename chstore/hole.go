@@ -2,7 +2,6 @@ package chstore
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -94,7 +93,7 @@ func (s *Store) readOne(ctx context.Context, t table, i marketprism.Instrument, 
 		err = rows.Err()
 	}
 	if err != nil {
-		err = fmt.Errorf("chstore: read %s: %w", t.name(), err)
+		err = t.readError(ctx, err)
 	}
 	return rec, ok, err
 }

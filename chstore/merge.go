@@ -3,7 +3,6 @@ package chstore
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
@@ -97,12 +96,12 @@ func (s *Store) openCursor(ctx context.Context, t table, kinds []marketprism.Kin
 func (c *cursor) advance(ctx context.Context) error {
 	for c.rows.Next() {
 		if err := c.rows.Scan(c.dest...); err != nil {
-			return fmt.Errorf("chstore: read %s: %w", c.table.name(), err)
+			return c.table.readError(ctx, err)
 		}
 		c.rec = c.base.record(c.instrument)
 		var err error
 		if c.rank, err = c.row.payload(&c.rec); err != nil {
-			return fmt.Errorf("chstore: read %s: %w", c.table.name(), err)
+			return c.table.readError(ctx, err)
 		}
 		duplicate, err := c.seen[c.rank.kind].check(ctx, c.rank, c.base.ts)
 		if err != nil {
@@ -114,7 +113,7 @@ func (c *cursor) advance(ctx context.Context) error {
 	}
 	c.done = true
 	if err := c.rows.Err(); err != nil {
-		return fmt.Errorf("chstore: read %s: %w", c.table.name(), err)
+		return c.table.readError(ctx, err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package chstore_test
 
 import (
+	"context"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -44,7 +45,7 @@ func TestMigrateAtOnce(t *testing.T) {
 func TestMigrateNames(t *testing.T) {
 	db := chtest.Open(t)
 	name := db.Name + "_made"
-	t.Cleanup(func() { require.NoError(t, db.Conn.Exec(t.Context(), "DROP DATABASE IF EXISTS "+name)) })
+	t.Cleanup(func() { require.NoError(t, db.Conn.Exec(context.Background(), "DROP DATABASE IF EXISTS "+name)) })
 	recs := sinktest.Records(1, 20)
 	for i, prefix := range []string{"", "a_", "b_"} {
 		s, err := chstore.New(db.Conn, chstore.Config{Database: name, TablePrefix: prefix})

@@ -115,7 +115,12 @@ func (s *Store) query(ctx context.Context, t table, expressions []string, sc sco
 	rows, err := s.conn.Query(ctx, "SELECT "+strings.Join(expressions, ", ")+" FROM "+s.tableName(t.name())+
 		" WHERE "+sc.where+" "+tail, sc.args...)
 	if err != nil {
-		return nil, fmt.Errorf("chstore: read %s: %w", t.name(), err)
+		return nil, t.readError(ctx, err)
 	}
 	return rows, nil
+}
+
+// readError describes what went wrong with reading a table.
+func (t table) readError(ctx context.Context, err error) error {
+	return fmt.Errorf("chstore: read %s: %w", t.name(), withCause(ctx, err))
 }

@@ -102,7 +102,7 @@ func (s *seen) ask(ctx context.Context, id, ts int64) error {
 	for rows.Next() {
 		var key identity
 		if err := rows.Scan(&key.id, &key.minor); err != nil {
-			return fmt.Errorf("chstore: read %s: %w", s.t.name(), err)
+			return s.t.readError(ctx, err)
 		}
 		s.earlier[key] = struct{}{}
 		last = key.id
@@ -111,7 +111,7 @@ func (s *seen) ask(ctx context.Context, id, ts int64) error {
 		s.to = last
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("chstore: read %s: %w", s.t.name(), err)
+		return s.t.readError(ctx, err)
 	}
 	return nil
 }

@@ -22,8 +22,8 @@ import (
 // once where the same batch is written again within the table's deduplication window; another batch
 // with them in it stores them twice, which reads do not show.
 //
-// An error is a *RecordError, before anything is sent; a *SchemaError; or one or more *InsertError,
-// joined, after which any of the INSERTs may have been done. Errors that are Retryable have been
+// The error is a *RecordError, before anything is sent, or one or more *InsertError, joined, after
+// which any of the INSERTs may have been done, not only the first ones. What is Retryable has been
 // retried, as Config says.
 func (s *Store) Write(ctx context.Context, recs []marketprism.Record) error {
 	if len(recs) == 0 {
@@ -81,9 +81,6 @@ func (w *writer) write(ctx context.Context, groups []group) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	if err := w.checkTable(ctx); err != nil {
-		return err
-	}
 	for i := range groups {
 		if err := w.writeGroup(ctx, &groups[i]); err != nil {
 			return err
@@ -101,8 +98,9 @@ func (w *writer) writeGroup(ctx context.Context, g *group) error {
 		if err == nil {
 			return nil
 		}
+		failed := &InsertError{Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempts: attempt, Err: withCause(ctx, err)}
 		if ctx.Err() != nil || attempt >= cfg.Attempts || !Retryable(err) {
-			return &InsertError{Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempts: attempt, Err: err}
+			return failed
 		}
 		// Full jitter keeps writers that failed together from coming back together.
 		wait := rand.N(delay) + 1
@@ -111,8 +109,9 @@ func (w *writer) writeGroup(ctx context.Context, g *group) error {
 		call(w.s.hooks.Retrying, RetryInfo{
 			Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempt: attempt, Delay: wait, Err: err,
 		})
-		if err := sleep(ctx, wait); err != nil {
-			return &InsertError{Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempts: attempt, Err: err}
+		if sleep(ctx, wait) != nil {
+			failed.Err = withCause(ctx, err)
+			return failed
 		}
 	}
 }
@@ -120,6 +119,9 @@ func (w *writer) writeGroup(ctx context.Context, g *group) error {
 // try inserts what the table does not hold of a group. After an error it is not known which part of
 // the group is stored; the next try finds out.
 func (w *writer) try(ctx context.Context, g *group) error {
+	if err := w.checkTable(ctx); err != nil {
+		return err
+	}
 	src := w.source(g.source)
 	if err := w.settle(ctx, g.source, src); err != nil {
 		return err

@@ -83,28 +83,45 @@ func TestWriteSources(t *testing.T) {
 	requireSame(t, recs, readAll(t, s, recs))
 }
 
-// A batch over many partitions and several blocks of each.
+// More partitions than one INSERT may have.
 func TestWritePartitions(t *testing.T) {
-	var inserts int
-	s, db := openStore(t, chstore.Config{Partition: chstore.Hour, BlockBytes: 1024, Hooks: &chstore.Hooks{
-		Inserted: func(chstore.InsertInfo) { inserts++ },
-	}})
-	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
-	var recs []marketprism.Record
-	for i := range 120 { // more partitions than one INSERT may have
-		for range 10 {
-			at := at.Add(time.Duration(i) * time.Hour)
-			recs = append(recs, marketprism.Record{
-				Instrument: spot("BTCUSDT"), EventTime: at, ReceivedAt: at,
-				Trade: &marketprism.Trade{ID: int64(len(recs)), Price: 1, Quantity: 1, TradeTime: at},
-			})
-		}
-	}
-	recs = withOrigins(recs, "S", 1)
+	s, db := openStore(t, chstore.Config{Partition: chstore.Hour})
+	recs := withOrigins(trades(101, time.Hour), "S", 1)
 	require.NoError(t, s.Write(t.Context(), recs))
 	require.EqualValues(t, len(recs), rows(t, db))
-	require.Equal(t, 240, inserts)
+	require.EqualValues(t, 101, s.Stats().Inserts)
 	requireSame(t, recs, readAll(t, s, recs))
+}
+
+// A batch larger than a block becomes several INSERTs, in order.
+func TestWriteBlocks(t *testing.T) {
+	var infos []chstore.InsertInfo
+	s, db := openStore(t, chstore.Config{BlockBytes: 1024, Hooks: &chstore.Hooks{
+		Inserted: func(i chstore.InsertInfo) { i.Took = 0; infos = append(infos, i) },
+	}})
+	recs := withOrigins(trades(20, time.Second), "S", 1)
+	require.NoError(t, s.Write(t.Context(), recs))
+	require.EqualValues(t, len(recs), rows(t, db))
+	info := chstore.InsertInfo{Table: "trades", Partition: 202601, Source: "S"}
+	first, second, third := info, info, info
+	first.First, first.Last, first.Rows = 1, 8, 8
+	second.First, second.Last, second.Rows = 9, 16, 8
+	third.First, third.Last, third.Rows = 17, 20, 4
+	require.Equal(t, []chstore.InsertInfo{first, second, third}, infos)
+	requireSame(t, recs, readAll(t, s, recs))
+}
+
+func trades(n int, step time.Duration) []marketprism.Record {
+	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	recs := make([]marketprism.Record, n)
+	for i := range recs {
+		recs[i] = marketprism.Record{
+			Instrument: spot("BTCUSDT"), EventTime: at, ReceivedAt: at,
+			Trade: &marketprism.Trade{ID: int64(i), Price: 1, Quantity: 1, TradeTime: at},
+		}
+		at = at.Add(step)
+	}
+	return recs
 }
 
 func TestWriteBadRecords(t *testing.T) {
@@ -140,15 +157,26 @@ func TestWriteBadRecords(t *testing.T) {
 	}
 }
 
+// impatient returns random times that grow with every call, so that a machine of any speed is cut
+// short at every stage of a Write, and gets through in the end.
+func impatient() func(*rand.Rand) time.Duration {
+	limit := 4 * time.Millisecond
+	return func(rng *rand.Rand) time.Duration {
+		limit *= 2
+		return time.Duration(rng.Int64N(int64(limit)))
+	}
+}
+
 // Writes that are cut short at any moment, and repeated with other borders, lose and double nothing.
 func TestWriteCutShort(t *testing.T) {
 	s, db := openStore(t, chstore.Config{RetryMin: time.Millisecond})
 	recs := withOrigins(sinktest.Records(5, 3_000), "S", 1)
 	rng := rand.New(rand.NewPCG(3, 4))
 	cut := 0
+	patience := impatient()
 	for from := 0; from < len(recs); {
-		batch := recs[from:min(from+50+rng.IntN(300), len(recs))]
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(60_000))*time.Microsecond)
+		batch := recs[from:min(from+200+rng.IntN(300), len(recs))]
+		ctx, cancel := context.WithTimeout(t.Context(), patience(rng))
 		err := s.Write(ctx, batch)
 		cancel()
 		if err != nil {
@@ -156,6 +184,7 @@ func TestWriteCutShort(t *testing.T) {
 			cut++
 			continue
 		}
+		patience = impatient()
 		from += len(batch)
 	}
 	t.Logf("%d Writes were cut short, %+v", cut, s.Stats())
@@ -168,11 +197,13 @@ func TestWriteCutShortWithoutOrigin(t *testing.T) {
 	s, _ := openStore(t, chstore.Config{RetryMin: time.Millisecond})
 	recs := sinktest.Records(6, 1_500)
 	rng := rand.New(rand.NewPCG(5, 6))
+	patience := impatient()
 	for from := 0; from < len(recs); {
-		batch := recs[from:min(from+50+rng.IntN(300), len(recs))]
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(60_000))*time.Microsecond)
+		batch := recs[from:min(from+200+rng.IntN(300), len(recs))]
+		ctx, cancel := context.WithTimeout(t.Context(), patience(rng))
 		if s.Write(ctx, batch) == nil {
 			from += len(batch)
+			patience = impatient()
 		}
 		cancel()
 	}

@@ -30,11 +30,13 @@ func newBus(t testing.TB, cfg natsbus.StreamsConfig) *bus {
 	return b
 }
 
-// restart stops the server and starts it again at the same address on the same streams.
+// restart stops the server and starts it again at the same address on the same streams, and waits
+// for the connection.
 func (b *bus) restart(t testing.TB) {
 	t.Helper()
 	b.Shutdown()
 	b.Server = natstest.StartConfig(t, b.Config())
+	require.Eventually(t, b.js.Conn().IsConnected, patience, interval)
 }
 
 func (b *bus) publisher(t testing.TB, cfg natsbus.PublisherConfig) *natsbus.Publisher {

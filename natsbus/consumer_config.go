@@ -56,6 +56,9 @@ func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 	if cfg.Stream == "" || cfg.Durable == "" {
 		return cfg, errors.New("natsbus: Stream and Durable are required")
 	}
+	if !plainASCII(cfg.Stream) || !plainASCII(cfg.Durable) {
+		return cfg, fmt.Errorf("natsbus: Stream %q, Durable %q: want letters, digits, '-' and '_'", cfg.Stream, cfg.Durable)
+	}
 	if cfg.Batch < 0 || cfg.BatchBytes < 0 || cfg.MaxAckPending < 0 {
 		return cfg, fmt.Errorf("natsbus: Batch %d, BatchBytes %d, MaxAckPending %d: what is in flight cannot be unbounded", cfg.Batch, cfg.BatchBytes, cfg.MaxAckPending)
 	}

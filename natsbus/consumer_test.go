@@ -1,12 +1,20 @@
 package natsbus_test
 
 import (
+	"context"
+	"errors"
+	"sync"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
@@ -34,5 +42,227 @@ func TestEveryKindArrivesExactlyAndInOrder(t *testing.T) {
 		require.EqualValues(t, len(want), stats.Sequence)
 		require.EqualValues(t, 1, stats.Realigned)
 		require.Zero(t, stats.Redelivered+stats.SinkFailures+stats.FetchFailures+stats.Behind)
+	}
+}
+
+// hold returns a sink that hands on to dst, but waits in its first Write until release is called or
+// the Write's ctx ends; entered is closed when it does.
+func hold(dst sink.Sink) (s sink.Sink, entered chan struct{}, release func()) {
+	entered, released := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	return sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+		once.Do(func() { close(entered) })
+		select {
+		case <-released:
+			return dst.Write(ctx, recs)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}), entered, sync.OnceFunc(func() { close(released) })
+}
+
+// A Run that ends in the middle of a batch acknowledges nothing of it, and the next one begins with
+// that batch, at once and in order, although AckWait is an hour.
+func TestKilledConsumerIsResumed(t *testing.T) {
+	for _, test := range []struct {
+		name  string
+		drain time.Duration
+	}{{"killed", -1}, {"drain too short", time.Millisecond}} {
+		t.Run(test.name, func(t *testing.T) {
+			b := newBus(t, natsbus.StreamsConfig{})
+			recs, _ := split(sinktest.Records(1, 1000))
+			b.publish(t, recs)
+			cfg := natsbus.ConsumerConfig{Batch: 100, AckWait: time.Hour, DrainTimeout: test.drain}
+
+			var before sinktest.Recorder
+			writes := 0
+			stuck, entered, _ := hold(&before)
+			stop := run(t, b.consumer(t, cfg), sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+				if writes++; writes <= 3 {
+					return before.Write(ctx, recs)
+				}
+				return stuck.Write(ctx, recs)
+			}))
+			<-entered
+			require.ErrorIs(t, stop(), context.Canceled)
+			require.Equal(t, len(recs)-300, b.unacked(t, natsbus.BooksStream(""), "test"))
+
+			var after sinktest.Recorder
+			c := b.consumer(t, cfg)
+			run(t, c, &after)
+			got := append(before.Records(), await(t, &after, len(recs)-300)...)
+			requireEqual(t, recs, got)
+			for i, r := range got {
+				require.EqualValues(t, i+1, r.Origin.Sequence)
+				require.Equal(t, got[0].Origin.Source, r.Origin.Source)
+			}
+		})
+	}
+}
+
+// A batch that is in the sink's hands when ctx ends is finished and acknowledged.
+func TestRunDrains(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	recs, _ := split(sinktest.Records(1, 100))
+	b.publish(t, recs)
+	var got sinktest.Recorder
+	held, entered, release := hold(&got)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	c := b.consumer(t, natsbus.ConsumerConfig{})
+	go func() { done <- c.Run(ctx, held) }()
+	<-entered
+	require.ErrorIs(t, c.Run(t.Context(), held), natsbus.ErrRunning)
+	cancel()
+	release()
+	require.ErrorIs(t, <-done, context.Canceled)
+	requireEqual(t, recs, got.Records())
+	require.Zero(t, b.unacked(t, natsbus.BooksStream(""), "test"))
+}
+
+func TestFailingSinkIsWaitedFor(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	recs, _ := split(sinktest.Records(1, 1000))
+	b.publish(t, recs)
+	var (
+		got    sinktest.Recorder
+		faults sinktest.Faults
+	)
+	broken := errors.New("broken")
+	faults.FailNext(3, broken)
+	faults.FailAfter(20, broken)
+	faults.FailAfter(100, broken) // the sink has it all, and says that it has not
+	failures := 0
+	c := b.consumer(t, natsbus.ConsumerConfig{Batch: 100, Hooks: &natsbus.Hooks{SinkFailed: func(i natsbus.SinkFailedInfo) {
+		failures++
+		require.ErrorIs(t, i.Err, broken)
+		require.Equal(t, failures, i.Attempt)
+		require.EqualValues(t, 1, i.First)
+		require.Equal(t, len(recs), b.unacked(t, natsbus.BooksStream(""), "test"), "nothing is acknowledged")
+	}}})
+	run(t, c, faults.Wrap(&got))
+	require.Eventually(t, func() bool { return len(got.Unique()) == len(recs) }, patience, interval)
+	require.Equal(t, 5, failures)
+	requireEqual(t, recs, got.Unique())
+	require.Equal(t, []int{20, 100, 100}, got.Writes()[:3])
+}
+
+// While the sink is slow the server is told so: nothing is delivered again, although the sink takes
+// longer than AckWait.
+func TestSlowSinkKeepsItsBatch(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	recs, _ := split(sinktest.Records(1, 50))
+	b.publish(t, recs)
+	progress := make(chan *nats.Msg, 1000)
+	sub, err := b.js.Conn().ChanSubscribe("$JS.ACK."+natsbus.BooksStream("")+".>", progress)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, sub.Unsubscribe()) }()
+
+	var got sinktest.Recorder
+	held, entered, release := hold(&got)
+	c := b.consumer(t, natsbus.ConsumerConfig{AckWait: 300 * time.Millisecond})
+	run(t, c, held)
+	<-entered
+	for range 6 * len(recs) { // six times a third of AckWait
+		require.Equal(t, "+WPI", string((<-progress).Data))
+	}
+	release()
+	await(t, &got, len(recs))
+	require.Eventually(t, func() bool { return c.Stats().Records == uint64(len(recs)) }, patience, interval)
+	requireEqual(t, recs, got.Records())
+	require.Zero(t, c.Stats().Redelivered)
+}
+
+// Messages that the server has delivered to somebody else are asked for again before any later one
+// goes to the sink.
+func TestHoleInDeliveryIsClosedInOrder(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	recs, _ := split(sinktest.Records(1, 1000))
+	b.publish(t, recs)
+	var got sinktest.Recorder
+	var realigned []natsbus.RealignInfo
+	c := b.consumer(t, natsbus.ConsumerConfig{Batch: 100, AckWait: time.Hour, MaxAckPending: 1000, Hooks: &natsbus.Hooks{
+		Realigned: func(i natsbus.RealignInfo) { realigned = append(realigned, i) },
+	}})
+	writes := 0
+	run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+		if writes++; writes == 3 {
+			thief, err := b.js.Consumer(ctx, natsbus.BooksStream(""), "test")
+			if err != nil {
+				return err
+			}
+			stolen, err := thief.Fetch(30)
+			if err != nil {
+				return err
+			}
+			n := 0
+			for range stolen.Messages() {
+				n++
+			}
+			if n != 30 {
+				t.Errorf("%d messages stolen", n)
+			}
+		}
+		return got.Write(ctx, recs)
+	}))
+	requireEqual(t, recs, await(t, &got, len(recs)))
+	require.Len(t, realigned, 2)
+	require.EqualValues(t, 301, realigned[1].From)
+	require.ErrorContains(t, realigned[1].Err, "missing")
+}
+
+// A stream that was deleted and made anew counts from 1 again and has another Source.
+func TestStreamMadeAnewHasAnotherSource(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	recs := []marketprism.Record{update(1)}
+	origin := func() marketprism.Origin {
+		b.publish(t, recs)
+		var got sinktest.Recorder
+		stop := run(t, b.consumer(t, natsbus.ConsumerConfig{}), &got)
+		defer func() { _ = stop() }()
+		return await(t, &got, 1)[0].Origin
+	}
+	one := origin()
+	b.restart(t)
+	source, err := natsbus.StreamSource(t.Context(), b.js, natsbus.BooksStream(""))
+	require.NoError(t, err)
+	require.Equal(t, one.Source, source, "a restart does not change it")
+
+	require.NoError(t, b.js.DeleteStream(t.Context(), natsbus.BooksStream("")))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
+	two := origin()
+	require.Equal(t, one.Sequence, two.Sequence)
+	require.NotEqual(t, one.Source, two.Source)
+}
+
+func TestRunWithoutStream(t *testing.T) {
+	js := natstest.JetStream(t, natstest.Start(t))
+	c, err := natsbus.NewConsumer(js, natsbus.ConsumerConfig{Stream: "NONE", Durable: "d"})
+	require.NoError(t, err)
+	err = c.Run(t.Context(), &sinktest.Recorder{})
+	var failed *natsbus.ConsumerError
+	require.ErrorAs(t, err, &failed)
+	require.Equal(t, "NONE", failed.Stream)
+	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
+}
+
+func TestConsumerConfigIsChecked(t *testing.T) {
+	good := natsbus.ConsumerConfig{Stream: "S", Durable: "d"}
+	for _, change := range []func(*natsbus.ConsumerConfig){
+		func(c *natsbus.ConsumerConfig) { c.Stream = "" },
+		func(c *natsbus.ConsumerConfig) { c.Durable = "" },
+		func(c *natsbus.ConsumerConfig) { c.Durable = "a.b" },
+		func(c *natsbus.ConsumerConfig) { c.Batch = -1 },
+		func(c *natsbus.ConsumerConfig) { c.BatchBytes = -1 },
+		func(c *natsbus.ConsumerConfig) { c.Batch = 10; c.MaxAckPending = 9 },
+		func(c *natsbus.ConsumerConfig) { c.MaxAckPending = -1 },
+		func(c *natsbus.ConsumerConfig) { c.FlushEvery = -1 },
+		func(c *natsbus.ConsumerConfig) { c.AckWait = -1 },
+		func(c *natsbus.ConsumerConfig) { c.RetryMin = -1 },
+	} {
+		cfg := good
+		change(&cfg)
+		_, err := natsbus.NewConsumer(nil, cfg)
+		require.Error(t, err, "%+v", cfg)
 	}
 }

@@ -2,9 +2,7 @@ package natsbus
 
 import (
 	"fmt"
-	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -69,7 +67,7 @@ func (c StreamConfig) or(defaults StreamConfig) StreamConfig {
 }
 
 func (c StreamConfig) validate() error {
-	if strings.ContainsFunc(c.Name, func(r rune) bool { return r >= utf8.RuneSelf || !plain(r, 1) }) {
+	if !plainASCII(c.Name) {
 		return fmt.Errorf("natsbus: stream name %q: want letters, digits, '-' and '_'", c.Name)
 	}
 	if c.DedupeWindow < 100*time.Millisecond {

@@ -100,17 +100,27 @@ func (w *write) send(i int, reconnects uint64) bool {
 	if !w.takeOff(msg, i) {
 		return false
 	}
-	// What was in flight when a connection broke is lost or not: nobody knows yet. Sending on over the
-	// next connection would put this record before those.
-	if !p.conn.IsConnected() || p.conn.Stats().Reconnects != reconnects {
-		err = nats.ErrDisconnected
-	} else {
+	if err = w.sameConnection(reconnects); err == nil {
 		_, err = p.async.PublishMsgAsync(msg, p.opts...)
 	}
 	if err != nil {
 		w.failSending(i, msg, err)
 	}
 	return err == nil
+}
+
+// sameConnection returns an error unless the connection is the one that the pass began with. What was
+// in flight when a connection broke is stored or not: nobody knows yet. Sending on over the next one
+// would put a record before those.
+func (w *write) sameConnection(reconnects uint64) error {
+	conn := w.p.conn
+	switch {
+	case conn.IsClosed():
+		return nats.ErrConnectionClosed
+	case !conn.IsConnected(), conn.Stats().Reconnects != reconnects:
+		return nats.ErrDisconnected
+	}
+	return nil
 }
 
 // takeOff waits for room and counts the message in; false if the pass is over before there is any.

@@ -3,6 +3,7 @@ package orderbook_test
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/marketprism/marketprism/orderbook"
@@ -16,7 +17,7 @@ import (
 //   - At most one request for a snapshot is out, requests keep their distance, failures back off.
 //   - A book that is not synced has a request out or a deadline, and a deadline is never in the past,
 //     so that a caller who ticks at deadlines alone neither hangs nor spins.
-//   - The counters add up.
+//   - The counters add up, and nothing that waits is thrown away without a Gap that says so.
 type contract struct {
 	cfg    orderbook.SyncerConfig // without zeros
 	syncer *orderbook.Syncer
@@ -32,7 +33,8 @@ type contract struct {
 	notBefore time.Time         // when the next may go out, after a failure
 	failures  int
 
-	stats orderbook.SyncerStats // as counted from outside
+	stats     orderbook.SyncerStats // as counted from outside
+	discarded uint64                // of the Syncer's stats, before the call
 }
 
 func newContract(cfg orderbook.SyncerConfig) (*contract, error) {
@@ -119,12 +121,17 @@ func (c *contract) failed(now time.Time) {
 }
 
 func regressed(out orderbook.Output) bool {
-	for _, e := range out.Events {
-		if e.Gap != nil && e.Gap.Reason == orderbook.GapRegressed {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(out.Events, func(e orderbook.Event) bool {
+		return e.Gap != nil && e.Gap.Reason == orderbook.GapRegressed
+	})
+}
+
+// told tells whether a Gap says that updates were thrown away. A skipped id is no reason for that:
+// what waits stays.
+func told(out orderbook.Output) bool {
+	return slices.ContainsFunc(out.Events, func(e orderbook.Event) bool {
+		return e.Gap != nil && e.Gap.Reason != orderbook.GapSequence
+	})
 }
 
 func (c *contract) check(now time.Time, out orderbook.Output) error {
@@ -147,7 +154,7 @@ func (c *contract) check(now time.Time, out orderbook.Output) error {
 	if err := c.checkDeadline(now); err != nil {
 		return fmt.Errorf("deadline %v: %w", c.syncer.Deadline(), err)
 	}
-	return c.checkStats()
+	return c.checkStats(out)
 }
 
 // fold applies an event as a reader would, who knows nothing but the events.
@@ -242,13 +249,18 @@ func (c *contract) checkDeadline(now time.Time) error {
 		return nil
 	case !deadline.After(now):
 		return fmt.Errorf("no request is out, and it is %v", now)
-	case deadline.After(now.Add(c.cfg.RetryMax)):
-		return fmt.Errorf("that is more than RetryMax after %v", now)
+	}
+	earliest := c.asked.Add(c.cfg.RetryMin)
+	if earliest.Before(c.notBefore) {
+		earliest = c.notBefore
+	}
+	if !deadline.Equal(earliest) {
+		return fmt.Errorf("the next request may go out at %v", earliest)
 	}
 	return nil
 }
 
-func (c *contract) checkStats() error {
+func (c *contract) checkStats(out orderbook.Output) error {
 	got := c.syncer.Stats()
 	want := c.stats
 	want.Dropped, want.Discarded, want.TooOld, want.Buffered = got.Dropped, got.Discarded, got.TooOld, got.Buffered
@@ -259,8 +271,11 @@ func (c *contract) checkStats() error {
 		return fmt.Errorf("updates do not add up: %+v", got)
 	case got.Buffered > c.cfg.MaxBuffered:
 		return fmt.Errorf("%d updates wait, MaxBuffered is %d", got.Buffered, c.cfg.MaxBuffered)
-	case c.synced && got.Buffered != 0:
-		return fmt.Errorf("%d updates wait beside a synced book", got.Buffered)
+	case c.syncer.State() != orderbook.Buffering && got.Buffered != 0:
+		return fmt.Errorf("%d updates wait in state %v", got.Buffered, c.syncer.State())
+	case got.Discarded > c.discarded && c.syncer.State() == orderbook.Buffering && !told(out):
+		return fmt.Errorf("%d updates were thrown away, and nobody was told", got.Discarded-c.discarded)
 	}
+	c.discarded = got.Discarded
 	return nil
 }

@@ -54,7 +54,7 @@ func (b *Book) FillQuantity(s Side, quantity Fixed) Fill {
 func (b *Book) FillNotional(s Side, notional Fixed) Fill {
 	var f Fill
 	var cost, limit product
-	limit.add(notional, One)
+	limit.add(max(notional, 0), One)
 	for level := range b.side(s).all {
 		taken := level.Quantity
 		if level.Price > 0 {

@@ -13,7 +13,7 @@ import (
 )
 
 var (
-	firstSeed = flag.Uint64("seed", 1, "the first seed of TestSimulation; if given, only that one is run, step by step with -v")
+	firstSeed = flag.Uint64("seed", 1, "the first seed of TestSimulation; without -seeds only that one is run, and -v shows its steps")
 	seedCount = flag.Uint64("seeds", 1000, "how many seeds TestSimulation runs for each rule of ids")
 )
 
@@ -25,8 +25,9 @@ func TestSimulation(t *testing.T) {
 	if testing.Short() {
 		count = min(count, 100)
 	}
-	replay := false
-	flag.Visit(func(f *flag.Flag) { replay = replay || f.Name == "seed" })
+	given := map[string]bool{}
+	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
+	replay := given["seed"] && !given["seeds"]
 	if replay {
 		count = 1
 	}
@@ -35,13 +36,14 @@ func TestSimulation(t *testing.T) {
 			t.Parallel()
 			var total simTotals
 			for seed := *firstSeed; seed < *firstSeed+count; seed++ {
-				s, err := simulate(continuity, seed, replay)
+				s := simulate(t, continuity, seed, replay)
 				if replay {
-					t.Logf("%s", strings.Join(s.trace, "\n"))
+					t.Log(strings.Join(s.trace, "\n"))
 				}
-				if err != nil {
+				if s.err != nil {
+					again := simulate(t, continuity, seed, true)
 					t.Fatalf("%v\n%s\nreplay: go test ./orderbook -run TestSimulation/%v -seed %d -v",
-						err, lastSteps(continuity, seed), continuity, seed)
+						s.err, strings.Join(again.trace[max(0, len(again.trace)-30):], "\n"), continuity, seed)
 				}
 				total.add(s.syncer.Stats())
 			}
@@ -53,20 +55,15 @@ func TestSimulation(t *testing.T) {
 	}
 }
 
-func simulate(continuity orderbook.Continuity, seed uint64, log bool) (*sim, error) {
+func simulate(t *testing.T, continuity orderbook.Continuity, seed uint64, log bool) *sim {
 	random := rand.New(rand.NewPCG(seed, uint64(continuity)))
 	s, err := newSim(continuity, random.IntN)
 	if err != nil {
-		return s, err
+		t.Fatal(err)
 	}
 	s.log = log
-	return s, s.run(25 * time.Second)
-}
-
-// lastSteps runs a seed again to show how it ended.
-func lastSteps(continuity orderbook.Continuity, seed uint64) string {
-	s, _ := simulate(continuity, seed, true)
-	return strings.Join(s.trace[max(0, len(s.trace)-30):], "\n")
+	s.run(25 * time.Second)
+	return s
 }
 
 // simTotals shows that the runs went everywhere.
@@ -119,7 +116,7 @@ type sim struct {
 	inFlight   int               // frames on their way
 	held       *orderbook.Update // a frame that the next one overtakes
 
-	err   error
+	err   error // the first promise that was broken; it ends the run
 	log   bool
 	trace []string
 }
@@ -165,7 +162,7 @@ func (s *sim) whenKnown(faults simFaults) {
 
 // run lets the venue trade with faults for a while, then without until the book has caught up and for
 // a while after.
-func (s *sim) run(faulty time.Duration) error {
+func (s *sim) run(faulty time.Duration) {
 	s.connect()
 	s.after(0, s.trade)
 	s.after(50*time.Millisecond, func() { s.send(0, 100*time.Millisecond) })
@@ -191,7 +188,6 @@ func (s *sim) run(faulty time.Duration) error {
 	if s.stats.Gaps != before.Gaps || s.stats.Applied == before.Applied {
 		s.fail("the book does not stay in sync: %+v, then %+v", before, s.stats)
 	}
-	return s.err
 }
 
 // current tells whether the book has everything that was sent.

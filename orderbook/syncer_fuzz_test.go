@@ -138,8 +138,8 @@ func FuzzSimulation(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := s.run(5 * time.Second); err != nil {
-			t.Fatal(err)
+		if s.run(5 * time.Second); s.err != nil {
+			t.Fatal(s.err)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -49,7 +50,8 @@ type BufferConfig struct {
 	MaxDelay time.Duration
 
 	// RetryMin and RetryMax bound the delay before a failed batch is written again. It is random,
-	// below a bound that doubles from RetryMin to RetryMax; 0 means 100 ms and 30 s.
+	// below a bound that doubles from RetryMin to RetryMax; 0 means 100 ms and 30 s, or the other one
+	// where that is beyond it.
 	RetryMin, RetryMax time.Duration
 
 	// DrainTimeout is how long Run goes on after its ctx has ended, to deliver what is queued; 0
@@ -62,44 +64,25 @@ type BufferConfig struct {
 
 // withDefaults replaces zeros and checks the rest.
 func (c BufferConfig) withDefaults() (BufferConfig, error) {
-	for _, n := range []struct {
-		name  string
-		value *int
-		zero  int
-	}{
-		{"MaxRecords", &c.MaxRecords, 65_536},
-		{"MaxBytes", &c.MaxBytes, 64 << 20},
-		{"MaxBatch", &c.MaxBatch, 8192},
-	} {
-		if *n.value < 0 {
-			return c, fmt.Errorf("sink: BufferConfig.%s is %d, want 0 or more", n.name, *n.value)
-		}
-		if *n.value == 0 {
-			*n.value = n.zero
-		}
-	}
-	for _, d := range []struct {
-		value *time.Duration
-		zero  time.Duration
-	}{
-		{&c.MaxDelay, 100 * time.Millisecond},
-		{&c.RetryMin, 100 * time.Millisecond},
-		{&c.RetryMax, max(30*time.Second, c.RetryMin)},
-		{&c.DrainTimeout, 10 * time.Second},
-	} {
-		if *d.value == 0 {
-			*d.value = d.zero
-		}
-	}
+	c.MaxRecords = cmp.Or(c.MaxRecords, 65_536)
+	c.MaxBytes = cmp.Or(c.MaxBytes, 64<<20)
+	c.MaxBatch = cmp.Or(c.MaxBatch, 8192)
+	c.MaxDelay = max(cmp.Or(c.MaxDelay, 100*time.Millisecond), 0)
+	c.DrainTimeout = max(cmp.Or(c.DrainTimeout, 10*time.Second), 0)
+	c.RetryMin = cmp.Or(c.RetryMin, min(100*time.Millisecond, cmp.Or(c.RetryMax, time.Hour)))
+	c.RetryMax = cmp.Or(c.RetryMax, max(30*time.Second, c.RetryMin))
+	c.Hooks = cmp.Or(c.Hooks, &Hooks{})
 	switch {
+	case c.MaxRecords < 0:
+		return c, fmt.Errorf("sink: BufferConfig.MaxRecords is %d, want 0 or more", c.MaxRecords)
+	case c.MaxBytes < 0:
+		return c, fmt.Errorf("sink: BufferConfig.MaxBytes is %d, want 0 or more", c.MaxBytes)
+	case c.MaxBatch < 0:
+		return c, fmt.Errorf("sink: BufferConfig.MaxBatch is %d, want 0 or more", c.MaxBatch)
 	case c.RetryMin < 0 || c.RetryMax < c.RetryMin:
 		return c, fmt.Errorf("sink: BufferConfig has RetryMin %v and RetryMax %v, want 0 < RetryMin <= RetryMax", c.RetryMin, c.RetryMax)
 	case c.Overflow > DropOldest:
 		return c, fmt.Errorf("sink: BufferConfig.Overflow is %d, want Block, Fail or DropOldest", c.Overflow)
-	}
-	c.MaxDelay, c.DrainTimeout = max(c.MaxDelay, 0), max(c.DrainTimeout, 0)
-	if c.Hooks == nil {
-		c.Hooks = &Hooks{}
 	}
 	return c, nil
 }

@@ -56,15 +56,21 @@ func linger(ctx context.Context, d time.Duration) (context.Context, context.Canc
 	}
 }
 
+// setEnding closes the Buffer to Write.
 func (b *Buffer) setEnding() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.ending = true
-	close(b.end)
-	b.broadcast()
+	if !b.ending {
+		b.ending = true
+		close(b.end)
+		b.broadcast()
+	}
 }
 
+// setEnded tells those who wait in Flush that no more will be written. It closes the Buffer too, as
+// Run may return, or panic with its destination, before setEnding had its turn.
 func (b *Buffer) setEnded() {
+	b.setEnding()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.ended = true

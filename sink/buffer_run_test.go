@@ -120,6 +120,9 @@ func TestBufferDrainEnds(t *testing.T) {
 				if err := b.Flush(t.Context()); !errors.Is(err, sink.ErrClosed) {
 					t.Errorf("Flush returned %v", err)
 				}
+				if err := b.Write(t.Context(), recs); !errors.Is(err, sink.ErrClosed) {
+					t.Errorf("Write returned %v", err)
+				}
 				if s := b.Stats(); s.Queued != 30 {
 					t.Errorf("Stats %+v", s)
 				}

@@ -276,7 +276,9 @@ func TestNewBufferChecks(t *testing.T) {
 			t.Errorf("%+v was accepted", cfg)
 		}
 	}
-	if _, err := sink.NewBuffer(&sinktest.Recorder{}, sink.BufferConfig{RetryMin: time.Hour}); err != nil {
-		t.Errorf("RetryMin above the default RetryMax: %v", err)
+	for _, cfg := range []sink.BufferConfig{{RetryMin: time.Hour}, {RetryMax: time.Millisecond}} {
+		if _, err := sink.NewBuffer(&sinktest.Recorder{}, cfg); err != nil {
+			t.Errorf("one bound beyond the default of the other: %v", err)
+		}
 	}
 }

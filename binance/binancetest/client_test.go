@@ -227,3 +227,12 @@ func inMemory(symbols ...string) binancetest.Config {
 }
 
 const tick = 100 * time.Millisecond
+
+// decodeLoosely unmarshals and ignores keys that T does not have.
+func decodeLoosely[T any](t *testing.T, text string) (v T) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(text), &v); err != nil {
+		t.Fatalf("%v in %s", err, text)
+	}
+	return v
+}

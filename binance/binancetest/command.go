@@ -5,12 +5,14 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
+
+	"github.com/gorilla/websocket"
 )
 
-// stallSize is the message size in bytes from which the exchange falls silent: users report that a
-// SUBSCRIBE of more than about 4,096 bytes gets neither an answer nor an error, and that the server is
-// stalled until its next ping.
-const stallSize = 4096
+// stallSize is the longest message, in bytes, that the exchange answers. Users report that one that
+// takes more than 4,096 bytes with the 8 of its frame header gets neither an answer nor an error, and
+// that the server is stalled until its next ping.
+const stallSize = 4096 - 8
 
 // A request is a control message: web-socket-streams.md, "Live Subscribing/Unsubscribing to streams".
 type request struct {
@@ -42,7 +44,7 @@ func (c *conn) command(data []byte) {
 	if !json.Valid(data) {
 		c.replyError(nil, &requestError{3, "Invalid JSON: expected value at line 1 column 1"})
 		if c.server.rules.closeOnBadJSON {
-			c.close(1008, "Invalid JSON") // the futures documents say that it closes, not how
+			c.close(websocket.ClosePolicyViolation, "Invalid JSON") // the futures documents say that it closes, not how
 		}
 		return
 	}

@@ -72,6 +72,7 @@ var (
 	ErrUnknownSymbol = errors.New("binancetest: symbol is not listed")
 	ErrNoBook        = errors.New("binancetest: the book at this update id is not known")
 	ErrClosed        = errors.New("binancetest: server is closed")
+	ErrRecording     = errors.New("binancetest: recording cannot be played")
 	ErrPlayback      = errors.New("binancetest: books move by the recording alone")
 )
 
@@ -106,6 +107,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	orDefault(&cfg.History, defaultHistory)
 	if cfg.SendQueue < 0 {
 		return cfg, fmt.Errorf("%w: SendQueue %d: a queue needs a bound", ErrConfig, cfg.SendQueue)
+	}
+	if cfg.Playback != nil && cfg.Playback.Speed < 0 {
+		return cfg, fmt.Errorf("%w: playback speed %v", ErrConfig, cfg.Playback.Speed)
 	}
 	return cfg, nil
 }

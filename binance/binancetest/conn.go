@@ -135,7 +135,7 @@ func (c *conn) read() {
 		return nil
 	})
 	c.ws.SetCloseHandler(func(code int, _ string) error {
-		c.lockedClose(code, "")
+		c.answerClose(code)
 		return nil
 	})
 	for {
@@ -196,6 +196,17 @@ func (c *conn) push(f frame) {
 func (c *conn) close(code int, reason string) {
 	c.push(frame{kind: closeFrame, code: code, reason: reason})
 	c.closing = true
+}
+
+// answerClose sends a client's close frame back, past the queue, unless it was an answer itself.
+func (c *conn) answerClose(code int) {
+	c.server.mu.Lock()
+	answer := !c.closing && !c.silent
+	c.closing = true
+	c.server.mu.Unlock()
+	if answer {
+		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(writeWait))
+	}
 }
 
 func (c *conn) lockedClose(code int, reason string) {

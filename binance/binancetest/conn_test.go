@@ -120,8 +120,11 @@ func TestOversizedMessageStallsUntilThePing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
 		c := dial(t, s, "/ws")
+		longest := `{"method":"LIST_SUBSCRIPTIONS","id":0}`
+		longest += strings.Repeat(" ", 4088-len(longest))
+		equal(t, "the longest message", c.ask(longest), `{"result":[],"id":0}`)
 		start := time.Now()
-		c.send(`{"method":"SUBSCRIBE","params":["` + strings.Repeat("x", 4096) + `"],"id":1}`)
+		c.send(`{"method":"SUBSCRIBE","params":["` + strings.Repeat("x", 4088) + `"],"id":1}`)
 		c.send(`{"method":"LIST_SUBSCRIPTIONS","id":2}`)
 		go func() {
 			time.Sleep(21 * time.Second)

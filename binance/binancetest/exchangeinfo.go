@@ -67,7 +67,7 @@ func (s *Server) exchangeInfo(query url.Values) *answer {
 	}
 	info := exchangeInfo{
 		Timezone: "UTC", ServerTime: time.Now().UnixMilli(),
-		RateLimits:      []rateLimit{{Type: "REQUEST_WEIGHT", Interval: "MINUTE", IntervalNum: 1, Limit: s.weight.limit}},
+		RateLimits:      []rateLimit{{Type: "REQUEST_WEIGHT", Interval: "MINUTE", IntervalNum: 1, Limit: s.weight.stated}},
 		ExchangeFilters: []json.RawMessage{},
 	}
 	for _, y := range symbols {

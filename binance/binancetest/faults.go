@@ -29,7 +29,7 @@ func (f *symbolFaults) depthCopies() int {
 
 // staleBy is how many borders back the next snapshot is taken.
 func (f *symbolFaults) staleBy() int {
-	if f.stale == 0 {
+	if f.stale <= 0 {
 		return 0
 	}
 	f.stale--
@@ -74,8 +74,11 @@ type restFaults struct {
 // RejectREST answers the next n REST requests with an error status and the body the exchange has for
 // it: 429 and 418 with Retry-After, rounded up to seconds (429 names the weight limit, 418 the end of
 // the ban); 403, 502 and 504 with HTML, as a firewall or a proxy sends it; others with the JSON of an
-// overloaded server. A retryAfter of 0 sends no such header.
+// overloaded server. A retryAfter of 0 sends no such header; a status outside 400 to 599 stands for 500.
 func (s *Server) RejectREST(n, status int, retryAfter time.Duration) {
+	if status < 400 || status > 599 {
+		status = http.StatusInternalServerError
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults.reject, s.faults.status, s.faults.retryAfter = n, status, retryAfter
@@ -90,7 +93,7 @@ func (s *Server) DelaySnapshots(n int, delay time.Duration) {
 }
 
 func (f *restFaults) snapshotDelay() time.Duration {
-	if f.slow == 0 {
+	if f.slow <= 0 {
 		return 0
 	}
 	f.slow--
@@ -99,7 +102,7 @@ func (f *restFaults) snapshotDelay() time.Duration {
 
 // rejection is the answer that a fault has for the next request, or nil.
 func (f *restFaults) rejection(now time.Time, m *weightMeter) *answer {
-	if f.reject == 0 {
+	if f.reject <= 0 {
 		return nil
 	}
 	f.reject--

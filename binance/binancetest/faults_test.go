@@ -74,6 +74,8 @@ func TestRejectREST(t *testing.T) {
 		}
 		equal(t, "afterwards", get(t, s, path).status, http.StatusOK)
 	}
+	s.RejectREST(1, 0, 0)
+	equal(t, "no error status", get(t, s, path).status, http.StatusInternalServerError)
 	s.RejectREST(1, http.StatusTooManyRequests, 0)
 	equal(t, "no header", get(t, s, path).header.Get("Retry-After"), "")
 	equal(t, "violations of the client", s.Stats().Violations(), 0)
@@ -100,8 +102,8 @@ func TestDisconnect(t *testing.T) {
 	a, b, c := dial(t, s, "/ws/x@trade"), dial(t, s, "/stream"), dial(t, s, "/ws")
 	list := s.Connections()
 	equal(t, "connections", len(list), 3)
-	equal(t, "streams", fmt.Sprint(list[0].Streams, list[0].Path, list[0].Combined), "[x@trade] /ws/x@trade false")
-	equal(t, "combined", list[1].Combined, true)
+	equal(t, "streams", fmt.Sprintf("%v %v", list[0].Streams, list[0].Path), "[x@trade] /ws/x@trade")
+	equal(t, "combined", fmt.Sprint(list[0].Combined, list[1].Combined), "false true")
 
 	s.SendRaw("last words")
 	if !s.DisconnectOne(list[1].ID, binancetest.CloseGoingAway, "moving") {

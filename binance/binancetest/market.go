@@ -110,6 +110,11 @@ const (
 	routePrivate
 )
 
+// prefix is how addresses of the route begin.
+func (r route) prefix() string {
+	return [...]string{routeAll: "", routePublic: "/public", routeMarket: "/market", routePrivate: "/private"}[r]
+}
+
 // routeOf returns the route that delivers a stream type.
 func routeOf(streamType string) route {
 	switch streamType {

@@ -2,6 +2,7 @@ package binancetest
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -15,7 +16,7 @@ import (
 func openReplay(s *Server, cfg Playback) (*replay, error) {
 	r, err := recording.Open(cfg.Path)
 	if err != nil {
-		return nil, fmt.Errorf("binancetest: playback: %w", err)
+		return nil, fmt.Errorf("%w: %w", ErrRecording, err)
 	}
 	defer func() { _ = r.Close() }() // only read
 	if cfg.WaitFor == nil {
@@ -24,14 +25,14 @@ func openReplay(s *Server, cfg Playback) (*replay, error) {
 	p := &replay{server: s, cfg: cfg, waits: make(map[string]bool), books: make(map[string]*recordedBook)}
 	for l, err := range r.Lines() {
 		if err != nil {
-			return nil, fmt.Errorf("binancetest: playback: %w", err)
+			return nil, fmt.Errorf("%w: %w", ErrRecording, err)
 		}
 		if err := p.survey(&l); err != nil {
-			return nil, fmt.Errorf("binancetest: playback: %w", &recording.LineError{Name: cfg.Path, Line: r.Line(), Err: err})
+			return nil, fmt.Errorf("%w: %w", ErrRecording, &recording.LineError{Name: cfg.Path, Line: r.Line(), Err: err})
 		}
 	}
 	if len(p.waits) == 0 {
-		return nil, fmt.Errorf("%w: recording %s has no stream of the types %q", ErrConfig, cfg.Path, cfg.WaitFor)
+		return nil, fmt.Errorf("%w: %s has no stream of the types %q", ErrRecording, cfg.Path, cfg.WaitFor)
 	}
 	return p, nil
 }
@@ -45,8 +46,7 @@ func (p *replay) survey(l *recording.Line) error {
 	if err != nil {
 		return err
 	}
-	_, kind, _ := strings.Cut(stream, "@")
-	kind, _, _ = strings.Cut(kind, "@")
+	_, kind := splitStream(stream)
 	if slices.Contains(p.cfg.WaitFor, kind) {
 		p.waits[stream] = true
 	}
@@ -62,7 +62,7 @@ func (p *replay) surveyREST(l *recording.Line) error {
 		return nil
 	}
 	if !strings.HasPrefix(l.Path, p.server.rules.restPrefix+"/") {
-		return fmt.Errorf("%w: recording of %s played on market %s", ErrConfig, l.Path, p.server.cfg.Market)
+		return fmt.Errorf("%s is not of the market %s", l.Path, p.server.cfg.Market)
 	}
 	snap, err := decodeSnapshot(l.Body)
 	if err != nil {
@@ -108,10 +108,10 @@ func decodeSnapshot(body []byte) (*recordedSnapshot, error) {
 		Asks         [][]string `json:"asks"`
 	}
 	if err := json.Unmarshal(body, &raw); err != nil {
-		return nil, fmt.Errorf("recorded snapshot: %w", err)
+		return nil, fmt.Errorf("snapshot: %w", err)
 	}
 	if raw.LastUpdateID == nil {
-		return nil, fmt.Errorf("%w: recorded snapshot without lastUpdateId", ErrConfig)
+		return nil, errors.New("snapshot without lastUpdateId")
 	}
 	s := &recordedSnapshot{Snapshot: orderbook.Snapshot{LastID: *raw.LastUpdateID}}
 	for _, l := range slices.Concat(raw.Bids, raw.Asks) {
@@ -142,10 +142,10 @@ func decodeUpdate(data []byte) (*orderbook.Update, error) {
 		Asks  [][]string `json:"a"`
 	}
 	if err := json.Unmarshal(data, &raw); err != nil {
-		return nil, fmt.Errorf("recorded depth event: %w", err)
+		return nil, fmt.Errorf("depth event: %w", err)
 	}
 	if raw.First == nil || raw.Last == nil {
-		return nil, fmt.Errorf("%w: recorded depth event without update ids", ErrConfig)
+		return nil, errors.New("depth event without update ids")
 	}
 	u := &orderbook.Update{FirstID: *raw.First, LastID: *raw.Last, PrevLastID: raw.Prev}
 	var err error
@@ -160,7 +160,7 @@ func decodeLevels(raw [][]string) ([]orderbook.Level, error) {
 	levels := make([]orderbook.Level, len(raw))
 	for i, l := range raw {
 		if len(l) < 2 {
-			return nil, fmt.Errorf("%w: recorded level %q", ErrConfig, l)
+			return nil, fmt.Errorf("level %q has no price and quantity", l)
 		}
 		price, err := orderbook.ParseFixed(l[0])
 		if err != nil {

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/marketprism/marketprism/internal/recording"
@@ -25,8 +24,8 @@ import (
 // snapshots and events. The symbols that have a recorded snapshot are listed.
 //
 // The replay begins when every stream that WaitFor speaks of has a subscriber, and pauses whenever the
-// next frame is of such a stream and there is none, so that a client that reconnects misses what the
-// recording holds for that time and no more.
+// next frame is of such a stream and there is none, so that a client that reconnects misses no more than
+// what was on its way to it.
 type Playback struct {
 	Path string // of the file
 
@@ -39,7 +38,7 @@ type Playback struct {
 }
 
 const (
-	replayAhead = 64      // frames that may wait for a client before the replay waits for it
+	replayAhead = 64      // frames that may wait for a client before the replay waits for it; at most half its queue
 	maxEarly    = 100_000 // depth events of a symbol kept until its first snapshot
 )
 
@@ -186,14 +185,15 @@ func (p *replay) send(ctx context.Context, l *recording.Line, pace *pacer) error
 		pace.origin = pace.origin.Add(time.Since(before))
 	}
 	var u *orderbook.Update
-	name, kind, _ := strings.Cut(stream, "@")
-	if kind, _, _ = strings.Cut(kind, "@"); kind == "depth" {
+	name, kind := splitStream(stream)
+	if kind == "depth" {
 		if u, err = decodeUpdate(data); err != nil {
 			return err
 		}
 	}
+	ahead := min(replayAhead, max(p.server.cfg.SendQueue/2, 1))
 	for _, c := range p.deliver(stream, l.Frame, data, p.server.byName[upper(name)], u) {
-		c.out.drained(replayAhead)
+		c.out.drained(ahead)
 	}
 	select {
 	case <-p.server.done:

@@ -2,7 +2,6 @@ package binancetest
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -92,11 +91,9 @@ func (s *Server) BookAt(symbol string, id int64) (snap orderbook.Snapshot, err e
 func (s *Server) Listed() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return slices.Collect(func(yield func(string) bool) {
-		for _, y := range s.symbols {
-			if !yield(y.Name) {
-				return
-			}
-		}
-	})
+	names := make([]string, len(s.symbols))
+	for i, y := range s.symbols {
+		names[i] = y.Name
+	}
+	return names
 }

@@ -45,8 +45,8 @@ type Server struct {
 	stats       Stats
 }
 
-// New starts an exchange. Its errors are ErrConfig, those of the network, and, with a playback, those
-// of reading the recording. The caller closes it.
+// New starts an exchange. The caller closes it. The errors are ErrConfig, those of the network, and
+// with a playback ErrRecording, which wraps the cause and names the line.
 func New(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -71,7 +71,7 @@ func New(cfg Config) (*Server, error) {
 			return nil, err
 		}
 	}
-	if len(s.symbols) == 0 {
+	if len(s.symbols) == 0 && s.replay == nil {
 		return nil, fmt.Errorf("%w: no symbols", ErrConfig)
 	}
 	if err := s.start(); err != nil {
@@ -188,9 +188,10 @@ func (s *Server) handler() http.Handler {
 func (s *Server) streamPath(path string) (rt route, rest string, ok bool) {
 	if s.rules.routed {
 		rt = routePublic
-		for prefix, r := range map[string]route{"/public": routePublic, "/market": routeMarket, "/private": routePrivate} {
-			if after, found := strings.CutPrefix(path, prefix); found {
+		for _, r := range [...]route{routePublic, routeMarket, routePrivate} {
+			if after, found := strings.CutPrefix(path, r.prefix()); found {
 				rt, path = r, after
+				break
 			}
 		}
 	}

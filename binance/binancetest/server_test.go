@@ -97,6 +97,7 @@ func TestConfigErrors(t *testing.T) {
 		"negative price":   {Symbols: []binancetest.Symbol{{Name: "A", Price: -1}}},
 		"price off tick":   {Symbols: []binancetest.Symbol{{Name: "A", Price: 3, TickSize: 2}}},
 		"zero quantity":    {Symbols: []binancetest.Symbol{{Name: "A", Bids: levels(t, "1 0")}}},
+		"backwards":        {Playback: &binancetest.Playback{Speed: -1}},
 		"no queue":         {Symbols: binancetest.Symbols("A"), SendQueue: -1},
 	} {
 		t.Run(name, func(t *testing.T) {

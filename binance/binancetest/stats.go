@@ -20,7 +20,7 @@ type Stats struct {
 	MessageViolations int // connections closed for more messages in a second than allowed
 	StreamViolations  int // connections closed for more streams than allowed
 	ConnectViolations int // connections refused for more in five minutes than allowed
-	StalledMessages   int // messages of more than 4,096 bytes, which stalled their connection
+	StalledMessages   int // messages of more than 4,088 bytes, which stalled their connection
 	PongTimeouts      int // connections closed because a ping was not answered in time
 	SlowConsumers     int // connections cut because their queue was full
 }

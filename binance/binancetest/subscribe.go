@@ -20,8 +20,7 @@ func (s *Server) subscribe(c *conn, streams []string) {
 			continue
 		}
 		c.streams = append(c.streams, name)
-		_, kind, _ := strings.Cut(name, "@")
-		kind, _, _ = strings.Cut(kind, "@")
+		_, kind := splitStream(name)
 		if c.route == routeAll || c.route == routeOf(kind) {
 			s.subscribers[name] = append(s.subscribers[name], c)
 		}
@@ -32,6 +31,14 @@ func (s *Server) subscribe(c *conn, streams []string) {
 	}
 	close(s.subscribed)
 	s.subscribed = make(chan struct{})
+}
+
+// splitStream cuts a stream's name, such as "btcusdt@depth@100ms", into the symbol in lower case and the
+// type without its speed.
+func splitStream(name string) (symbol, kind string) {
+	symbol, kind, _ = strings.Cut(name, "@")
+	kind, _, _ = strings.Cut(kind, "@")
+	return symbol, kind
 }
 
 func (s *Server) unsubscribe(c *conn, streams []string) {

@@ -84,7 +84,7 @@ func (s *Server) step(y *symbolState) {
 	switch roll := y.rng.Float64(); {
 	case roll < 0.08:
 		s.stepTrade(y, side)
-	case roll < 0.40:
+	case roll < 0.44:
 		// The removals balance the insertions when the side has as many levels as it began with.
 		if y.rng.Float64() < float64(len(y.book[side]))/float64(2*y.reach())+0.25 {
 			near := y.book.at(side, y.depth(len(y.book[side])))
@@ -92,7 +92,7 @@ func (s *Server) step(y *symbolState) {
 			return
 		}
 		s.stepInsert(y, side, 1+y.depth(y.reach()))
-	case roll < 0.65:
+	case roll < 0.68:
 		near := y.book.at(side, y.depth(len(y.book[side])))
 		s.apply(y, change{place{side, near.Price}, y.randomQuantity()})
 	case roll < 0.98:

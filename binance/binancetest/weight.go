@@ -17,6 +17,7 @@ const (
 // to the clock's minutes.
 type weightMeter struct {
 	limit    int // negative: none
+	stated   int // what messages name as the limit: the market's where there is none
 	banAfter int // negative: never
 
 	window      time.Time // the minute that used and refused are of
@@ -29,7 +30,11 @@ type weightMeter struct {
 func newWeightMeter(cfg Config, r *rules) weightMeter {
 	limit := cfg.WeightLimit
 	orDefault(&limit, r.weightLimit)
-	return weightMeter{limit: limit, banAfter: cfg.BanAfter}
+	stated := limit
+	if limit < 0 {
+		stated = r.weightLimit
+	}
+	return weightMeter{limit: limit, stated: stated, banAfter: cfg.BanAfter}
 }
 
 func (m *weightMeter) roll(now time.Time) {
@@ -65,7 +70,7 @@ func (m *weightMeter) charge(now time.Time, weight int) *answer {
 
 func (m *weightMeter) tooMany(now time.Time) *answer {
 	a := apiError(http.StatusTooManyRequests, -1003, fmt.Sprintf("Too much request weight used; current limit is %d request weight per 1 MINUTE. "+
-		"Please use WebSocket Streams for live updates to avoid polling the API.", m.limit))
+		"Please use WebSocket Streams for live updates to avoid polling the API.", m.stated))
 	a.retryAfter = m.window.Add(time.Minute).Sub(now)
 	return a
 }

@@ -34,6 +34,9 @@ func (b *Backoff) Reset() { b.failures = 0 }
 
 // Sleep waits for d, or until ctx ends, whose error it then returns.
 func Sleep(ctx context.Context, d time.Duration) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

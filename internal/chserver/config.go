@@ -63,6 +63,9 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("chserver: Config: port %d is not within 0 … 65535", port)
 		}
 	}
+	if c.TCPPort == c.HTTPPort && c.TCPPort != 0 {
+		return c, fmt.Errorf("chserver: Config: TCPPort and HTTPPort are both %d", c.TCPPort)
+	}
 	if c.MemoryBytes == 0 {
 		c.MemoryBytes = defaultMemoryBytes
 	}

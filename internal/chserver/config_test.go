@@ -18,6 +18,7 @@ func TestConfigErrors(t *testing.T) {
 		`"a b" is not`:       {MergeTree: map[string]string{"a b": "1"}},
 		`"<x>" is not`:       {Settings: map[string]string{"<x>": "1"}},
 		`LogLevel "loud" is`: {LogLevel: "loud"},
+		"are both 9000":      {TCPPort: 9000, HTTPPort: 9000},
 	} {
 		_, err := config.withDefaults()
 		require.ErrorContains(t, err, want)

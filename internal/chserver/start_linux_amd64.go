@@ -3,7 +3,6 @@ package chserver
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -64,7 +63,7 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 	return s, nil
 }
 
-// start launches the server in its folder, for which it waits at most so long, and waits until it listens.
+// start launches the server and waits until it listens. For its folder it waits at most lockWait.
 func start(ctx context.Context, config Config, lockWait time.Duration) (*Server, error) {
 	lock, err := lockDir(ctx, config.Dir, lockWait)
 	if err != nil {
@@ -87,22 +86,16 @@ func start(ctx context.Context, config Config, lockWait time.Duration) (*Server,
 	stopWatching := context.AfterFunc(ctx, s.Kill)
 	line, _ := bufio.NewReader(ready).ReadString('\n')
 	_, err = fmt.Sscan(line, &s.config.TCPPort, &s.config.HTTPPort)
-	if stopWatching() && err == nil {
+	if err == nil && stopWatching() {
 		return s, nil
 	}
+	s.terminal.Close()
+	<-s.exited // ctx is still watched, so this ends
+	stopWatching()
 	if ctx.Err() != nil {
-		s.Kill()
 		return nil, fmt.Errorf("chserver: ClickHouse in %s does not listen yet: %w; the end of its log:\n%s", config.Dir, ctx.Err(), s.Log())
 	}
-	return nil, s.startFailure()
-}
-
-// startFailure describes a server that has not told its ports.
-func (s *Server) startFailure() error {
-	// It has closed its end of the pipe, so it is about to be gone.
-	<-s.exited
-	s.terminal.Close()
-	return &ExitError{Dir: s.config.Dir, Err: s.exitErr, Log: s.Log()}
+	return nil, &ExitError{Dir: config.Dir, Err: s.exitErr, Log: s.Log()}
 }
 
 // launch starts the server process. The second result is the pipe on which it tells its ports.
@@ -129,7 +122,7 @@ func launch(config Config, lock *os.File) (*Server, *os.File, error) {
 	cmd.Args[0] = "clickhouse"
 	cmd.Dir = config.Dir
 	// No more of this program's environment: ClickHouse reads variables and files of the home folder.
-	cmd.Env = []string{hostEnv + "=" + config.Engine.Library, "HOME=" + config.Dir, "TZ=" + config.Timezone, "TERM=dumb"}
+	cmd.Env = []string{hostEnv + "=" + config.Engine.Library, "HOME=" + config.Dir, "TZ=" + config.Timezone}
 	cmd.Stdin = terminalFar
 	cmd.Stdout, cmd.Stderr = log, log // a file: unlike a pipe it takes the last words of a server whose parent is gone
 	cmd.ExtraFiles = []*os.File{readyFD - 3: readyFar, lockFD - 3: lock}
@@ -164,8 +157,8 @@ func arguments(config Config) []string {
 	}
 }
 
-// checkFree returns an error when one of the ports, where one is asked for, is taken. The server would log that and go on without
-// listening, so it must not come so far.
+// checkFree returns an error when one of the ports that are asked for is taken. The server would log that
+// and go on without listening, so it must not come so far.
 func checkFree(ctx context.Context, ports ...int) error {
 	for _, port := range ports {
 		if port == 0 {
@@ -178,33 +171,4 @@ func checkFree(ctx context.Context, ports ...int) error {
 		listener.Close()
 	}
 	return nil
-}
-
-// makeDir creates the server's folder and returns its absolute path.
-func makeDir(dir string) (string, error) {
-	var err error
-	if dir == "" {
-		dir, err = os.MkdirTemp("", "clickhouse-")
-	} else if dir, err = filepath.Abs(dir); err == nil {
-		err = os.MkdirAll(dir, 0o755)
-	}
-	if err != nil {
-		return "", fmt.Errorf("chserver: the server's folder: %w", err)
-	}
-	return dir, nil
-}
-
-// prepareDir writes the configuration. It also removes what an earlier server has left of its database
-// "system": that lives in memory, so its logs' tables are unknown after a restart, and their remains on
-// disk make creating them again fail.
-func prepareDir(config Config) error {
-	xml, err := config.xml()
-	if err != nil {
-		return err
-	}
-	return errors.Join(
-		os.RemoveAll(filepath.Join(config.Dir, "data", "data", "system")),
-		os.MkdirAll(filepath.Join(config.Dir, "cold"), 0o755),
-		os.WriteFile(filepath.Join(config.Dir, "config.xml"), xml, 0o644),
-	)
 }

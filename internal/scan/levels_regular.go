@@ -77,14 +77,16 @@ func appendLevels(dst []orderbook.Level, buf []byte, price, quantity form) ([]or
 	quantityStop := uint64(quantity.stop) * ones
 	done := 0
 	for p := 2; len(buf)-p >= window; {
-		w := (*[window]byte)(buf[p:])
+		w := (*[window]byte)(buf[p:]) // the one bounds check of a level
 
+		// The price: its form says where everything stands.
 		whole := (load8(w[:]) - zeros) << (wholeShift & 63)
 		fraction := (load8(w[price.whole+1:]) - zeros) & price.decimals
-		bad := (whole + 0x76*ones) | whole | (fraction + 0x76*ones) | fraction
+		bad := notDigitsRaw(whole) | notDigitsRaw(fraction)
 		l := orderbook.Level{Price: orderbook.Fixed(number8(whole)*1e8 + number8(fraction))}
 		wrong := uint64(w[price.whole]^price.stop) | (load8(w[quantityAt-3:])&0xffffff ^ betweenNumbers)
 
+		// The quantity: how many digits it has before the point differs from level to level.
 		word := load8(w[quantityAt:])
 		stop := find(word, quantityStop)
 		if stop == 0 {
@@ -93,7 +95,7 @@ func appendLevels(dst []orderbook.Level, buf []byte, price, quantity form) ([]or
 		n, shift := leading(stop)
 		whole = (word - zeros) << (shift & 63)
 		fraction = (load8(w[quantityAt+n+1:]) - zeros) & quantity.decimals
-		bad |= (whole + 0x76*ones) | whole | (fraction + 0x76*ones) | fraction
+		bad |= notDigitsRaw(whole) | notDigitsRaw(fraction)
 		l.Quantity = orderbook.Fixed(number8(whole)*1e8 + number8(fraction))
 
 		end := quantityAt + n + quantity.skip

@@ -8,6 +8,9 @@ func (s *Scanner) Fixed() orderbook.Fixed {
 		s.wrongType()
 		return 0
 	}
+	if f, ok := s.regularFixed(); ok {
+		return f
+	}
 	at := s.pos
 	text := s.String()
 	if s.err != nil {
@@ -18,6 +21,39 @@ func (s *Scanner) Fixed() orderbook.Fixed {
 		s.Fail(at, err)
 	}
 	return f
+}
+
+// regularFixed reads a number in quotes of one to seven digits, a point and one to eight decimals. Where
+// one stands in any other form it reads nothing.
+func (s *Scanner) regularFixed() (f orderbook.Fixed, ok bool) {
+	const window = 1 + maxWhole + 1 + 8 + 8
+	if len(s.data)-s.pos < window {
+		return 0, false
+	}
+	w := (*[window]byte)(s.data[s.pos:])
+	word := load8(w[1:])
+	point := find(word, '.'*ones)
+	if point == 0 {
+		return 0, false
+	}
+	n, shift := leading(point)
+	whole := (word - zeros) << (shift & 63)
+
+	word = load8(w[1+n+1:])
+	decimals, mask := 8, ^uint64(0)
+	if quote := find(word, '"'*ones); quote != 0 {
+		decimals, shift = leading(quote)
+		if decimals == 0 {
+			return 0, false
+		}
+		mask >>= shift & 63
+	}
+	fraction := (word - zeros) & mask
+	if notDigits(whole)|notDigits(fraction) != 0 || w[1+n+1+decimals] != '"' {
+		return 0, false
+	}
+	s.pos += 1 + n + 1 + decimals + 1
+	return orderbook.Fixed(number8(whole)*1e8 + number8(fraction)), true
 }
 
 // Int reads a number that is an integer: without fraction and exponent, as an id is written. One that

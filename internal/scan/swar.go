@@ -16,8 +16,6 @@ const (
 
 func load8(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
 
-func load4(b []byte) uint32 { return binary.LittleEndian.Uint32(b) }
-
 // find marks the bytes of x that equal the byte pattern is made of. The lowest mark is exact; a mark
 // above it may be false.
 func find(x, pattern uint64) uint64 {
@@ -26,7 +24,10 @@ func find(x, pattern uint64) uint64 {
 }
 
 // notDigits is 0 if every byte of x is below ten. Otherwise its lowest mark is exact.
-func notDigits(x uint64) uint64 { return (x + 0x76*ones | x) & highs }
+func notDigits(x uint64) uint64 { return notDigitsRaw(x) & highs }
+
+// notDigitsRaw is notDigits with more in it than marks, for several words to be joined before & highs.
+func notDigitsRaw(x uint64) uint64 { return x + 0x76*ones | x }
 
 // number8 returns the number whose eight decimal digits are the bytes of x, the first one lowest,
 // each below ten. It joins neighbours to pairs, pairs to fours and fours to eight.

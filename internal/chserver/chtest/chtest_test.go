@@ -94,7 +94,7 @@ func TestDatabaseName(t *testing.T) {
 	require.NotEqual(t, databaseName("x"), databaseName("x"))
 }
 
-// The test below, run in a folder without an engine, by a process of its own.
+// TestNeedsClickHouse, run in a folder without an engine by a process of its own.
 func TestWithoutEngine(t *testing.T) {
 	for ci, want := range map[string]struct {
 		message string

@@ -47,6 +47,9 @@ func Start(t testing.TB, config chserver.Config) *chserver.Server {
 		if err := server.Stop(ctx); err != nil {
 			t.Error(err)
 		}
+		if t.Failed() {
+			t.Logf("the end of ClickHouse's log:\n%s", server.Log())
+		}
 	})
 	return server
 }

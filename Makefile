@@ -1,0 +1,63 @@
+# Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
+.DEFAULT_GOAL := help
+.PHONY: help run test engine lint bench fuzz sim
+
+# Arguments of the example: make run ARGS='-source live'
+ARGS ?=
+# Packages to test: make test PKG=./orderbook
+PKG ?= ./...
+FUZZTIME ?= 10s
+SEEDS ?= 10000
+BENCH ?= .
+COUNT ?= 1
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+BANNER := ************************************************************************
+
+help: ## Show this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @ 2>/dev/null || \
+	 sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+
+run: ## Run the whole pipeline: exchange, NATS and ClickHouse in one process (ARGS='-help' for its options)
+	@$(engine-or-dsn)
+	go build -buildvcs=false -o bin/marketprism ./examples/marketprism
+	./bin/marketprism $(ARGS)
+
+# With CLICKHOUSE_DSN the programs use that server.
+engine-or-dsn = if [ -z "$$CLICKHOUSE_DSN" ]; then ./internal/chserver/engine/install.sh; fi
+
+# What has to be left out is told at the end, where it is seen. With CI=true it is a failure.
+test: ## Run all tests with the race detector (PKG=./orderbook for one package)
+	@race=-race; left=; \
+	./internal/chserver/engine/install.sh || \
+	  left='  every test that needs ClickHouse: chstore, its engine, and the whole pipeline'; \
+	if [ "$$(go env CGO_ENABLED)" != 1 ]; then \
+	  race=; left="$$left\n  the race detector, since there is no C compiler"; fi; \
+	if [ -n "$$left" ] && [ "$$CI" = true ]; then printf "CI may not leave out:\n$$left\n" >&2; exit 1; fi; \
+	echo "go test $$race -shuffle=on -timeout 20m $(PKG)"; \
+	go test $$race -shuffle=on -timeout 20m $(PKG); status=$$?; \
+	if [ -n "$$left" ]; then printf "$(BANNER)\nLEFT OUT:\n$$left\n$(BANNER)\n" >&2; fi; \
+	exit $$status
+
+engine: ## Install the ClickHouse engine that tests and the example start (npm, pinned; about 180 MB)
+	@./internal/chserver/engine/install.sh
+
+lint: ## Check formatting, go vet, staticcheck and that go.mod is tidy
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then gofmt -d $$unformatted; exit 1; fi
+	go vet ./...
+	go run $(STATICCHECK) ./...
+	go mod tidy -diff
+
+bench: ## Run the benchmarks of the README (BENCH=regexp, COUNT=n)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./orderbook ./binance
+
+fuzz: ## Run each fuzz test for FUZZTIME (10s)
+	@set -e; for pkg in $$(go list $(PKG)); do \
+	  for target in $$(go test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+	    echo "== $$pkg $$target"; \
+	    go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) $$pkg; \
+	  done; \
+	done
+
+sim: ## Run SEEDS (10000) seeds of the order book simulation
+	go test -run '^TestSimulation$$' -timeout 0 ./orderbook -seeds=$(SEEDS)

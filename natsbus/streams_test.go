@@ -1,0 +1,127 @@
+package natsbus_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/natsserver"
+	"github.com/marketprism/marketprism/internal/natsserver/natstest"
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+func config(t testing.TB, js jetstream.JetStream, stream string) jetstream.StreamConfig {
+	t.Helper()
+	s, err := js.Stream(t.Context(), stream)
+	require.NoError(t, err)
+	return s.CachedInfo().Config
+}
+
+func TestEnsureStreamsMakesAndChanges(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	books := config(t, b.js, "MD_DEPTH")
+	require.Equal(t, []string{"md.*.*.depth.*", "md.*.*.snap.*", "md.*.*.gap.*", "md.*.*.bbo.*"}, books.Subjects)
+	require.Equal(t, jetstream.FileStorage, books.Storage)
+	require.Equal(t, jetstream.LimitsPolicy, books.Retention)
+	require.Equal(t, jetstream.DiscardNew, books.Discard)
+	require.Equal(t, jetstream.S2Compression, books.Compression)
+	require.Equal(t, 24*time.Hour, books.MaxAge)
+	require.EqualValues(t, 1<<30, books.MaxBytes)
+	require.Equal(t, 2*time.Minute, books.Duplicates)
+	require.True(t, books.AllowDirect)
+	require.Equal(t, []string{"md.*.*.trade.*", "md.*.*.aggtrade.*"}, config(t, b.js, "MD_TRADE").Subjects)
+	require.Equal(t, []string{"dlq.MD_DEPTH.*.>", "dlq.MD_TRADE.*.>"}, config(t, b.js, "MD_DLQ").Subjects)
+
+	// Again: nothing changes, what others have set least of all.
+	books.Subjects = append(books.Subjects, "extra")
+	books.MaxMsgSize = 12345
+	_, err := b.js.UpdateStream(t.Context(), books)
+	require.NoError(t, err)
+	b.publish(t, []marketprism.Record{update(1)})
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
+	require.Equal(t, config(t, b.js, "MD_DEPTH").Subjects, books.Subjects)
+	require.EqualValues(t, 12345, config(t, b.js, "MD_DEPTH").MaxMsgSize)
+
+	// Another configuration: it is applied, and the message stays.
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{
+		Books: natsbus.StreamConfig{MaxAge: -1, MaxBytes: -1, DedupeWindow: time.Minute, Uncompressed: true},
+	}))
+	books = config(t, b.js, "MD_DEPTH")
+	require.Zero(t, books.MaxAge)
+	require.EqualValues(t, -1, books.MaxBytes)
+	require.Equal(t, time.Minute, books.Duplicates)
+	require.Equal(t, jetstream.NoCompression, books.Compression)
+	require.Equal(t, 1, b.messages(t, "MD_DEPTH"))
+}
+
+func TestEnsureStreamsDeletesNothing(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	b.publish(t, []marketprism.Record{large(1, 5000), update(2)})
+	stored := time.Now()
+	require.Eventually(t, func() bool { return time.Since(stored) > 200*time.Millisecond }, patience, interval)
+	for _, limit := range []natsbus.StreamConfig{
+		{MaxBytes: 1000},
+		{MaxAge: 100 * time.Millisecond, DedupeWindow: 100 * time.Millisecond},
+	} {
+		err := natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{Books: limit})
+		var failed *natsbus.StreamError
+		require.ErrorAs(t, err, &failed)
+		require.ErrorIs(t, err, natsbus.ErrWouldDelete)
+		require.Equal(t, "MD_DEPTH", failed.Stream)
+		require.Equal(t, 2, b.messages(t, "MD_DEPTH"))
+	}
+}
+
+func TestEnsureStreamsSaysWhatTheServerRefuses(t *testing.T) {
+	tests := []struct {
+		name, stream, text string
+		server             natsserver.Config
+		before             *jetstream.StreamConfig
+		cfg                natsbus.StreamsConfig
+	}{
+		{name: "too little storage", stream: "MD_DEPTH", text: "max_file_store", server: natsserver.Config{MaxStore: 1 << 20}},
+		{name: "no cluster", stream: "MD_DEPTH", text: "cluster", cfg: natsbus.StreamsConfig{Replicas: 3}},
+		{name: "subjects taken", stream: "MD_TRADE", text: "another stream",
+			before: &jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"md.*.*.trade.>"}}},
+		{name: "other storage", stream: "MD_DEPTH", text: "update stream",
+			before: &jetstream.StreamConfig{Name: "MD_DEPTH", Subjects: []string{"x"}, Storage: jetstream.MemoryStorage}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			test.server.StoreDir = t.TempDir()
+			js := natstest.JetStream(t, natstest.StartConfig(t, test.server))
+			if test.before != nil {
+				_, err := js.CreateStream(t.Context(), *test.before)
+				require.NoError(t, err)
+			}
+			err := natsbus.EnsureStreams(t.Context(), js, test.cfg)
+			var failed *natsbus.StreamError
+			require.ErrorAs(t, err, &failed)
+			require.Equal(t, test.stream, failed.Stream)
+			require.ErrorContains(t, err, test.text)
+		})
+	}
+}
+
+func TestStreamsConfigIsChecked(t *testing.T) {
+	for _, cfg := range []natsbus.StreamsConfig{
+		{Prefix: "*"}, {Replicas: -1}, {Replicas: 6}, {Books: natsbus.StreamConfig{Name: "a.b"}},
+		{Books: natsbus.StreamConfig{Name: "A"}, Trades: natsbus.StreamConfig{Name: "A"}},
+		{Trades: natsbus.StreamConfig{DedupeWindow: time.Millisecond}},
+		{DeadLetters: natsbus.StreamConfig{MaxAge: time.Minute}},
+	} {
+		require.Error(t, natsbus.EnsureStreams(t.Context(), nil, cfg), "%+v", cfg)
+	}
+}
+
+func TestTwoPrefixesShareAServer(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{Prefix: "eu.prod"}))
+	p := b.publisher(t, natsbus.PublisherConfig{Prefix: "eu.prod"})
+	require.NoError(t, p.Write(t.Context(), []marketprism.Record{update(1)}))
+	require.Equal(t, 1, b.messages(t, "EU_PROD_DEPTH"))
+	require.Zero(t, b.messages(t, "MD_DEPTH"))
+}

@@ -1,0 +1,217 @@
+package orderbook_test
+
+import (
+	"math"
+	"math/big"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/shopspring/decimal"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// exampleBook has bids 10x1 9x2 8x3 and asks 11x4 13x5.
+func exampleBook() *orderbook.Book {
+	var b orderbook.Book
+	b.Reset(&orderbook.Snapshot{Bids: levels(10, 1, 9, 2, 8, 3), Asks: levels(11, 4, 13, 5)})
+	return &b
+}
+
+func TestMeasures(t *testing.T) {
+	b := exampleBook()
+	if spread, ok := b.Spread(); !ok || spread != orderbook.One {
+		t.Errorf("Spread = %v, %t", spread, ok)
+	}
+	if mid, ok := b.Mid(); !ok || mid != 10.5 {
+		t.Errorf("Mid = %v, %t", mid, ok)
+	}
+	if micro, ok := b.Microprice(); !ok || micro != (10*4+11*1)/5. {
+		t.Errorf("Microprice = %v, %t", micro, ok)
+	}
+	for n, want := range map[int]float64{1: (1 - 4) / 5., 2: (3 - 9) / 12., 3: (6 - 9) / 15., 9: (6 - 9) / 15., -1: (6 - 9) / 15.} {
+		if got, ok := b.Imbalance(n); !ok || math.Abs(got-want) > 1e-15 {
+			t.Errorf("Imbalance(%d) = %v, %t; want %v", n, got, ok, want)
+		}
+	}
+	if got, ok := b.Imbalance(0); ok {
+		t.Errorf("Imbalance of no levels = %v", got)
+	}
+}
+
+func TestMeasuresOfAnEmptySide(t *testing.T) {
+	var empty, bidsOnly, asksOnly orderbook.Book
+	bidsOnly.Apply(&orderbook.Update{Bids: levels(10, 1)})
+	asksOnly.Apply(&orderbook.Update{Asks: levels(10, 1)})
+	for name, b := range map[string]*orderbook.Book{"empty": &empty, "bids only": &bidsOnly, "asks only": &asksOnly} {
+		_, spread := b.Spread()
+		_, mid := b.Mid()
+		_, micro := b.Microprice()
+		if spread || mid || micro {
+			t.Errorf("%s: Spread %t, Mid %t, Microprice %t", name, spread, mid, micro)
+		}
+	}
+	if _, ok := empty.Imbalance(-1); ok {
+		t.Error("an empty book has an imbalance")
+	}
+	if got, ok := bidsOnly.Imbalance(-1); !ok || got != 1 {
+		t.Errorf("bids only: Imbalance = %v, %t", got, ok)
+	}
+	if got, ok := asksOnly.Imbalance(-1); !ok || got != -1 {
+		t.Errorf("asks only: Imbalance = %v, %t", got, ok)
+	}
+}
+
+func TestDepthTo(t *testing.T) {
+	b := exampleBook()
+	for _, test := range []struct {
+		side  orderbook.Side
+		limit orderbook.Fixed
+		want  orderbook.Fixed
+	}{
+		{orderbook.Bid, 11, 0}, {orderbook.Bid, 10, 1}, {orderbook.Bid, 9, 3}, {orderbook.Bid, 1, 6},
+		{orderbook.Ask, 10, 0}, {orderbook.Ask, 11, 4}, {orderbook.Ask, 12, 4}, {orderbook.Ask, 13, 9},
+	} {
+		if got, ok := b.DepthTo(test.side, test.limit*orderbook.One); !ok || got != test.want*orderbook.One {
+			t.Errorf("DepthTo(%v, %d) = %v, %t; want %d", test.side, test.limit, got, ok, test.want)
+		}
+	}
+	b.Apply(&orderbook.Update{Bids: []orderbook.Level{{Price: 7 * orderbook.One, Quantity: orderbook.MaxFixed}}})
+	if got, ok := b.DepthTo(orderbook.Bid, 0); ok || got != orderbook.MaxFixed {
+		t.Errorf("a sum beyond MaxFixed: %v, %t", got, ok)
+	}
+	var empty orderbook.Book
+	if got, ok := empty.DepthTo(orderbook.Ask, orderbook.MaxFixed); !ok || got != 0 {
+		t.Errorf("an empty book: %v, %t", got, ok)
+	}
+}
+
+func TestFill(t *testing.T) {
+	b := exampleBook()
+	one := orderbook.One
+	tests := map[string]struct {
+		got, want orderbook.Fill
+		notional  string
+		average   string
+	}{
+		"part of the best": {
+			b.FillQuantity(orderbook.Ask, 2*one),
+			orderbook.Fill{Quantity: 2 * one, Worst: 11 * one, Levels: 1, Complete: true}, "22", "11"},
+		"two levels": {
+			b.FillQuantity(orderbook.Ask, 5*one),
+			orderbook.Fill{Quantity: 5 * one, Worst: 13 * one, Levels: 2, Complete: true}, "57", "11.4"},
+		"exactly the side": {
+			b.FillQuantity(orderbook.Bid, 6*one),
+			orderbook.Fill{Quantity: 6 * one, Worst: 8 * one, Levels: 3, Complete: true}, "52", "8.6666666666666667"},
+		"more than there is": {
+			b.FillQuantity(orderbook.Bid, 7*one),
+			orderbook.Fill{Quantity: 6 * one, Worst: 8 * one, Levels: 3}, "52", "8.6666666666666667"},
+		"nothing": {
+			b.FillQuantity(orderbook.Bid, 0),
+			orderbook.Fill{Complete: true}, "0", "0"},
+		"an empty book": {
+			new(orderbook.Book).FillQuantity(orderbook.Ask, one),
+			orderbook.Fill{}, "0", "0"},
+		"money for part of the best": {
+			b.FillNotional(orderbook.Ask, 22*one),
+			orderbook.Fill{Quantity: 2 * one, Worst: 11 * one, Levels: 1, Complete: true}, "22", "11"},
+		"money for two levels": {
+			b.FillNotional(orderbook.Ask, 57*one),
+			orderbook.Fill{Quantity: 5 * one, Worst: 13 * one, Levels: 2, Complete: true}, "57", "11.4"},
+		"money for exactly one level": {
+			b.FillNotional(orderbook.Ask, 44*one),
+			orderbook.Fill{Quantity: 4 * one, Worst: 11 * one, Levels: 1, Complete: true}, "44", "11"},
+		"money that does not divide": {
+			b.FillNotional(orderbook.Ask, one),
+			orderbook.Fill{Quantity: 9_090_909, Worst: 11 * one, Levels: 1, Complete: true}, "0.99999999", "11"},
+		"more money than the side takes": {
+			b.FillNotional(orderbook.Bid, 53*one),
+			orderbook.Fill{Quantity: 6 * one, Worst: 8 * one, Levels: 3}, "52", "8.6666666666666667"},
+		"no money": {
+			b.FillNotional(orderbook.Ask, 0),
+			orderbook.Fill{Complete: true}, "0", "0"},
+		"less than no money": {
+			b.FillNotional(orderbook.Ask, -one),
+			orderbook.Fill{Complete: true}, "0", "0"},
+	}
+	for name, test := range tests {
+		got := test.got
+		got.Notional = decimal.Decimal{}
+		if got != test.want || test.got.Notional.String() != test.notional || test.got.AveragePrice().String() != test.average {
+			t.Errorf("%s: %+v notional %v average %v; want %+v %s %s",
+				name, got, test.got.Notional, test.got.AveragePrice(), test.want, test.notional, test.average)
+		}
+	}
+}
+
+// TestFillAgainstBigNumbers goes through random books, of everyday and of extreme numbers, with
+// arithmetic that cannot overflow.
+func TestFillAgainstBigNumbers(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	random := func() orderbook.Fixed { return 1 + orderbook.Fixed(r.Int64N(1<<(1+r.IntN(62)))) }
+	for range 5000 {
+		var b orderbook.Book
+		u := &orderbook.Update{}
+		for range r.IntN(6) {
+			u.Asks = append(u.Asks, orderbook.Level{Price: random(), Quantity: random()})
+		}
+		b.Apply(u)
+		size := random()
+		checkFillQuantity(t, &b, size)
+		checkFillNotional(t, &b, size)
+	}
+}
+
+func bigOf(f orderbook.Fixed) *big.Int { return big.NewInt(int64(f)) }
+
+func checkFillQuantity(t *testing.T, b *orderbook.Book, size orderbook.Fixed) {
+	t.Helper()
+	left, cost, count := size, new(big.Int), 0
+	for level := range b.Asks() {
+		if left == 0 {
+			break
+		}
+		taken := min(left, level.Quantity)
+		left -= taken
+		cost.Add(cost, new(big.Int).Mul(bigOf(taken), bigOf(level.Price)))
+		count++
+	}
+	got := b.FillQuantity(orderbook.Ask, size)
+	if got.Quantity != size-left || got.Levels != count || got.Complete != (left == 0) ||
+		!got.Notional.Equal(decimal.NewFromBigInt(cost, -2*orderbook.FractionDigits)) {
+		t.Fatalf("FillQuantity(%v) of %v = %+v, want %v at cost %v", size, b.AppendAsks(nil, -1), got, size-left, cost)
+	}
+}
+
+func checkFillNotional(t *testing.T, b *orderbook.Book, money orderbook.Fixed) {
+	t.Helper()
+	left := new(big.Int).Mul(bigOf(money), bigOf(orderbook.One))
+	quantity, cost, complete := new(big.Int), new(big.Int), false
+	for level := range b.Asks() {
+		taken := new(big.Int).Quo(left, bigOf(level.Price))
+		if taken.Cmp(bigOf(level.Quantity)) < 0 {
+			complete = true
+		} else {
+			taken = bigOf(level.Quantity)
+		}
+		paid := new(big.Int).Mul(taken, bigOf(level.Price))
+		left.Sub(left, paid)
+		cost.Add(cost, paid)
+		quantity.Add(quantity, taken)
+		if complete {
+			break
+		}
+	}
+	complete = complete || left.Sign() == 0
+	got := b.FillNotional(orderbook.Ask, money)
+	if !quantity.IsInt64() {
+		if got.Quantity != orderbook.MaxFixed {
+			t.Fatalf("FillNotional(%v) of %v = %+v, want a quantity of MaxFixed", money, b.AppendAsks(nil, -1), got)
+		}
+		return
+	}
+	if got.Quantity != orderbook.Fixed(quantity.Int64()) || got.Complete != complete ||
+		!got.Notional.Equal(decimal.NewFromBigInt(cost, -2*orderbook.FractionDigits)) {
+		t.Fatalf("FillNotional(%v) of %v = %+v, want %v at cost %v, complete %t", money, b.AppendAsks(nil, -1), got, quantity, cost, complete)
+	}
+}

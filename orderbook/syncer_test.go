@@ -1,0 +1,168 @@
+package orderbook_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+func TestSyncerConfig(t *testing.T) {
+	for name, cfg := range map[string]orderbook.SyncerConfig{
+		"an unknown rule":       {Continuity: orderbook.Linked + 1},
+		"an unbounded buffer":   {MaxBuffered: -1},
+		"unbounded bytes":       {MaxBufferedBytes: -1},
+		"a negative delay":      {RetryMin: -1},
+		"bounds the wrong way":  {RetryMin: time.Second, RetryMax: time.Millisecond},
+		"a negative RetryMax":   {RetryMax: -1},
+		"RetryMax below 250 ms": {RetryMax: time.Millisecond},
+	} {
+		if s, err := orderbook.NewSyncer(cfg); err == nil || s != nil {
+			t.Errorf("%s was accepted: %v", name, cfg)
+		}
+	}
+	for name, cfg := range map[string]orderbook.SyncerConfig{
+		"zero":              {},
+		"everything off":    {SnapshotTimeout: -1, MaxStale: -1},
+		"a long RetryMin":   {RetryMin: time.Hour},
+		"a constant delay":  {RetryMin: time.Second, RetryMax: time.Second},
+		"the least buffers": {MaxBuffered: 1, MaxBufferedBytes: 1},
+	} {
+		if s, err := orderbook.NewSyncer(cfg); err != nil || s.State() != orderbook.Offline {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// The defaults are documented, so they are a promise: 20 s for an answer, 250 ms and 30 s for the
+// delays, 4096 updates, 512 stale ones.
+func TestSyncerDefaults(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := s.Connected(now)
+	if wait := s.Deadline().Sub(now); wait != 20*time.Second {
+		t.Errorf("an answer is awaited for %v", wait)
+	}
+	var wait time.Duration
+	for i := range 10 {
+		s.SnapshotFailed(now, out.Fetch, errSim)
+		wait = s.Deadline().Sub(now)
+		if i == 0 && wait != 250*time.Millisecond {
+			t.Errorf("the first delay is %v", wait)
+		}
+		now = s.Deadline()
+		out = s.Tick(now)
+	}
+	if wait != 30*time.Second {
+		t.Errorf("the longest delay is %v", wait)
+	}
+	for id := range int64(4096) {
+		if out := s.Update(now, &orderbook.Update{FirstID: id, LastID: id}); len(out.Events) != 0 {
+			t.Fatalf("update %d: %+v", id, out.Events)
+		}
+	}
+	if out := s.Update(now, &orderbook.Update{FirstID: 4096, LastID: 4096}); len(out.Events) != 1 || out.Events[0].Gap == nil {
+		t.Errorf("4097 updates wait, with %+v", out.Events)
+	}
+	if out := s.Snapshot(now, out.Fetch, &orderbook.Snapshot{LastID: 5000}); len(out.Events) != 1 || s.State() != orderbook.Synced {
+		t.Fatalf("%v with %+v", s.State(), out.Events)
+	}
+	for i := range 512 {
+		out = s.Update(now, &orderbook.Update{FirstID: 1, LastID: 1})
+		if gap := len(out.Events) == 1; gap != (i == 511) {
+			t.Fatalf("stale update %d: %+v", i+1, out.Events)
+		}
+	}
+	if gap := out.Events[0].Gap; gap.Reason != orderbook.GapRegressed || gap.After != 5000 {
+		t.Errorf("%+v", gap)
+	}
+}
+
+func TestGapNamesItsCause(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: orderbook.Linked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Snapshot(now, s.Connected(now).Fetch, &orderbook.Snapshot{LastID: 10})
+	gap := s.Update(now, &orderbook.Update{FirstID: 20, LastID: 21, PrevLastID: 15}).Events[0].Gap
+	var sequence *orderbook.SequenceError
+	if !errors.As(gap.Err, &sequence) || *sequence != (orderbook.SequenceError{Want: 10, Got: 15}) {
+		t.Errorf("%+v", gap)
+	}
+	now = s.Deadline()
+	s.Snapshot(now, s.Tick(now).Fetch, &orderbook.Snapshot{LastID: 15})
+	if gap := s.Disconnected(now, errSim).Events[0].Gap; gap.Err != errSim || gap.Reason != orderbook.GapDisconnect {
+		t.Errorf("%+v", gap)
+	}
+}
+
+// What an Output shows is as it was until the next call, also of updates that waited.
+func TestOutputKeepsUntilTheNextCall(t *testing.T) {
+	now := time.Unix(1000, 0)
+	s, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch := s.Connected(now).Fetch
+	r := rand.New(rand.NewPCG(1, 1))
+	var given []*orderbook.Update
+	for id := int64(1); id <= 300; id++ {
+		u := randomUpdate(r, id, 50)
+		given = append(given, u.Clone())
+		s.Update(now, u)
+		spoil(u.Bids, u.Asks)
+	}
+	out := s.Snapshot(now, fetch, &orderbook.Snapshot{})
+	if len(out.Events) != 301 {
+		t.Fatalf("%d events", len(out.Events))
+	}
+	for i, e := range out.Events[1:] {
+		want := formatOutput(orderbook.Output{Events: []orderbook.Event{{Update: given[i]}}})
+		if got := formatOutput(orderbook.Output{Events: []orderbook.Event{e}}); got != want {
+			t.Fatalf("event %d is\n%swant\n%s", i+1, got, want)
+		}
+	}
+}
+
+func TestSyncerAllocatesNothing(t *testing.T) {
+	now := time.Unix(1000, 0)
+	for _, continuity := range []orderbook.Continuity{orderbook.Contiguous, orderbook.Linked} {
+		s, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: continuity})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fetch := s.Connected(now).Fetch
+		r := rand.New(rand.NewPCG(1, 1))
+		var updates []*orderbook.Update
+		for id := range int64(2000) {
+			updates = append(updates, randomUpdate(r, id, 500))
+		}
+		next := int64(0)
+		feed := func() {
+			u := updates[next%int64(len(updates))]
+			u.FirstID, u.LastID, u.PrevLastID = next+1, next+1, next
+			s.Update(now, u)
+			next++
+		}
+		s.Snapshot(now, fetch, &orderbook.Snapshot{})
+		for range updates {
+			feed()
+		}
+		if n := testing.AllocsPerRun(len(updates), feed); n != 0 {
+			t.Errorf("%v: an update of a synced book allocates %v times", continuity, n)
+		}
+		old := &orderbook.Update{FirstID: 1, LastID: 1}
+		if n := testing.AllocsPerRun(100, func() { s.Update(now, old) }); n != 0 {
+			t.Errorf("%v: a duplicate allocates %v times", continuity, n)
+		}
+		if s.State() != orderbook.Synced {
+			t.Errorf("%v: %v", continuity, s.State())
+		}
+	}
+}
