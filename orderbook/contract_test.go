@@ -98,6 +98,7 @@ func (c *contract) snapshotFailed(now time.Time, id orderbook.FetchID, err error
 
 func (c *contract) resync(now time.Time, g orderbook.Gap) (orderbook.Output, error) {
 	out := c.syncer.Resync(now, g)
+	c.discarded = c.syncer.Stats().Discarded // its Gap says so, whatever its reason
 	return out, c.check(now, out)
 }
 
