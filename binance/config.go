@@ -2,7 +2,6 @@ package binance
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/http"
 	"time"
@@ -53,6 +52,3 @@ func (cfg *Config) httpClient() (client *http.Client, owned bool) {
 	}
 	return &http.Client{Transport: transport, Timeout: requestTimeout}, true
 }
-
-// errNilClient is what NewDepthSyncer says instead of failing later.
-var errNilClient = errors.New("binance: NewDepthSyncer needs a Client")

@@ -12,8 +12,9 @@ import (
 )
 
 // A Handler receives every record of every symbol, one call at a time. The record and what it points
-// to are valid until it returns. While it runs, frames wait in the queues of the connections. An
-// error it returns stops Run.
+// to are valid until it returns. While it runs, frames wait in the queues of the connections. It
+// may call View and Status, which show the book with all that came together: after a snapshot, with the
+// updates that waited for it. An error it returns stops Run.
 //
 // ctx is Run's, except for the Gap records that end every known book when Run stops: they come with a
 // context that ends a few seconds later.

@@ -49,7 +49,7 @@ func (d *DepthSyncer) Stats() Stats {
 
 // Ready waits until the books of the symbols, of all if none is named, are synced all at once. The
 // error is ErrUnknownSymbol, ErrStopped with the error of Run if that has returned, or that of ctx with
-// a symbol that is missing.
+// a symbol that is missing. It may be called before Run.
 func (d *DepthSyncer) Ready(ctx context.Context, symbols ...string) error {
 	if len(symbols) == 0 {
 		symbols = d.cfg.Symbols

@@ -33,6 +33,8 @@ type DepthSyncer struct {
 	news    chan struct{} // closed when a book became known, or Run has returned
 }
 
+var errNilClient = errors.New("binance: NewDepthSyncer needs a Client")
+
 // NewDepthSyncer returns a DepthSyncer for the symbols of cfg. It fails if cfg is contradictory. It
 // does not connect: Run does.
 func NewDepthSyncer(c *Client, cfg DepthConfig) (*DepthSyncer, error) {

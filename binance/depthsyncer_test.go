@@ -1,6 +1,7 @@
 package binance_test
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -38,6 +39,17 @@ func TestBooksEqualTheExchanges(t *testing.T) {
 				h.mu.Unlock()
 				if s := h.syncer.Stats(); s.Gaps != 0 || s.Snapshots != 20 || s.Undecoded != 0 || s.Dropped != 0 || s.Unknown != 0 {
 					t.Errorf("stats: %+v", s)
+				}
+				var paths []string
+				for _, c := range h.srv.Connections() {
+					paths = append(paths, c.Path)
+				}
+				want := []string{"/stream"}
+				if market == marketprism.USDM {
+					want = []string{"/market/stream", "/public/stream"}
+				}
+				if slices.Sort(paths); !slices.Equal(paths, want) {
+					t.Errorf("connections of %v", paths)
 				}
 				h.wellBehaved()
 			})

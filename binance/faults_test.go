@@ -213,6 +213,13 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 				}
 				time.Sleep(2 * time.Second)
 				h.ready()
+				// What was asked for before the disconnect is forgotten, and its weight not counted.
+				if n := requests(h.srv, "") - before; n != 1+5 {
+					t.Errorf("%d requests for 5 books", n-1)
+				}
+				if usage := h.client.Usage(); usage.Used != h.srv.Stats().WeightUsed {
+					t.Errorf("usage %+v, the exchange counts %d", usage, h.srv.Stats().WeightUsed)
+				}
 				h.live(h.srv.Listed()...)
 
 				var told []binance.ThrottleInfo
@@ -293,6 +300,9 @@ func TestMalformedFrameResyncsItsBook(t *testing.T) {
 		h.srv.SendRaw(`{"stream":"zzz@depth@100ms","data":{"e":"depthUpdate","E":1,"s":"ZZZ","U":1,"u":2,"b":[],"a":[]}}`)
 		h.live(h.srv.Listed()...)
 		h.onlyGap(victim, orderbook.GapInvalid)
+		if gap := h.at(victim).gaps[0]; !errors.Is(gap.Err, orderbook.ErrPrecision) {
+			t.Errorf("Gap: %+v", gap)
+		}
 		failed := infos[binance.DecodeInfo](h)
 		var de *binance.DecodeError
 		if len(failed) != 2 || !errors.As(failed[1].Err, &de) || de.Stream != "t0000usdt@depth@100ms" || !errors.Is(de, orderbook.ErrPrecision) {

@@ -112,10 +112,11 @@ func (f *feed) session(ctx, handling context.Context, attempt int) (lasted bool,
 	uptime := time.Since(opened)
 	f.count.disconnects.Add(1)
 	call(client.hooks.Disconnected, DisconnectInfo{Conn: f.number, Host: host, Symbols: len(f.symbols), Uptime: uptime, Err: err})
-	return uptime > f.syncer.cfg.ReconnectMax, errors.Join(f.cutOff(handling, err), err)
+	return uptime > f.syncer.cfg.ReconnectMax, err
 }
 
-// serve works through the connection until it ends, and returns why.
+// serve works through the connection until it ends, and returns why. The books know of the end before
+// the goroutines of the connection are waited for.
 func (f *feed) serve(ctx, handling context.Context, conn *Stream) error {
 	requests, err := conn.plan("SUBSCRIBE", f.names)
 	if err != nil {
@@ -134,6 +135,9 @@ func (f *feed) serve(ctx, handling context.Context, conn *Stream) error {
 		}
 	})
 	err = f.own(ctx, handling, queue)
+	if failed := f.cutOff(handling, err); failed != nil {
+		err = errors.Join(err, failed)
+	}
 	cancel()
 	conn.closeWith(err)
 	wg.Wait()

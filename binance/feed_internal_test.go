@@ -160,6 +160,13 @@ func TestQueueTellsLossesInTheirPlace(t *testing.T) {
 	if ok, err := q.pop(&fr); ok || err != nil {
 		t.Error(ok, err)
 	}
+	push("12345", true)
+	push("12345", true)
+	push("1", false)
+	q.drop(one)
+	pop("12345", nil)
+	pop("12345", nil)
+	pop("", losses{one: 1})
 	push("a frame of many bytes", true) // alone it may be as long as it likes
 	ended := errors.New("ended")
 	q.close(ended)
@@ -310,5 +317,90 @@ func TestAcks(t *testing.T) {
 	}
 	if streams, all := a.arrived(RequestID{Number: 1}, now); !slices.Equal(streams, []string{"a"}) || !all || a.overdue(now.Add(time.Hour)) != nil {
 		t.Error(streams, all)
+	}
+}
+
+func TestArrivalsAreForgottenOnceSynced(t *testing.T) {
+	f := syncedFeed(t, nil)
+	y := f.books["BTCUSDT"]
+	f.now = time.Now()
+	if err := f.overflowed(t.Context(), losses{nil: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for _, data := range depthFrames(3) {
+		if err := f.step(t.Context(), data, f.now); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := len(y.arrivals.list); n != 3 {
+		t.Fatalf("%d updates wait", n)
+	}
+	f.now = y.syncer.Deadline()
+	out := y.syncer.Tick(f.now)
+	out = y.syncer.Snapshot(f.now, out.Fetch, &orderbook.Snapshot{LastID: 101})
+	if err := f.obey(t.Context(), y, out, f.now); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(y.arrivals.list); y.syncer.State() != orderbook.Synced || n != 0 {
+		t.Errorf("%v, %d arrivals are kept", y.syncer.State(), n)
+	}
+}
+
+func TestTickKeepsTheDeadlines(t *testing.T) {
+	f := syncedFeed(t, nil)
+	f.now = time.Now()
+	f.acks.expect([]request{{id: 1}}, f.now, time.Hour)
+	if err := f.tick(t.Context()); err != nil || !f.due.Equal(f.acks.due) {
+		t.Errorf("due at %v, acks at %v, %v", f.due, f.acks.due, err)
+	}
+	if err := f.overflowed(t.Context(), losses{nil: 1}); err != nil {
+		t.Fatal(err)
+	}
+	if due := f.books["BTCUSDT"].syncer.Deadline(); due.IsZero() || !f.due.Equal(due) {
+		t.Errorf("due at %v, the book at %v", f.due, due)
+	}
+}
+
+func TestBudget(t *testing.T) {
+	minute := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	var told []ThrottleInfo
+	b := &budget{limit: 100, throttled: func(i ThrottleInfo) { told = append(told, i) }}
+	take := func(now time.Time, weight int, want time.Time, wantStatus int) {
+		t.Helper()
+		if until, status := b.take(now, weight); !until.Equal(want) || status != wantStatus {
+			t.Errorf("take(%v, %d) = %v, %d", now, weight, until, status)
+		}
+	}
+	at := func(seconds int) time.Time { return minute.Add(time.Duration(seconds) * time.Second) }
+
+	take(at(0), 500, time.Time{}, 0) // alone in its minute a request passes, however heavy
+	take(at(59), 1, at(60), 0)
+	take(at(59), 0, time.Time{}, 0) // connecting has no weight
+	b.setUsed(at(59), at(61), 99)   // the old minute's count
+	take(at(61), 100, time.Time{}, 0)
+	b.giveBack(100)
+	b.setUsed(at(61), at(62), 60)
+	take(at(62), 41, at(120), 0)
+	take(at(62), 40, time.Time{}, 0)
+
+	b.refused(at(130), 429, 0)
+	take(at(131), 0, at(180), 429)
+	b.refused(at(140), 418, 0)
+	take(at(200), 1, at(260), 418)
+	b.refused(at(141), 429, time.Second) // ends before the ban
+	if u := b.usage(at(200)); u.BlockedUntil != at(260) || u.Used != 0 || u.Limit != 100 {
+		t.Errorf("usage: %+v", u)
+	}
+	if len(told) != 2 || told[0].Status != 429 || told[1].Status != 418 || !told[1].Until.Equal(at(260)) {
+		t.Errorf("told: %+v", told)
+	}
+	b.setLimit(0)
+	b.setLimit(200)
+	if u := b.usage(at(300)); u.Limit != 200 || !u.BlockedUntil.IsZero() {
+		t.Errorf("usage: %+v", u)
+	}
+	unbound := &budget{}
+	if unbound.setLimit(5); unbound.limit != 0 {
+		t.Error("a limit was set where none is wanted")
 	}
 }

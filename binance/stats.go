@@ -7,11 +7,11 @@ type Stats struct {
 	Connects    uint64 // connections opened, the first ones included
 	Disconnects uint64 // of these ended
 
-	Frames     uint64 // read from the connections
-	Dropped    uint64 // of these dropped since the queue to the books was full
-	Undecoded  uint64 // of these that made no sense
-	Unknown    uint64 // of these of a kind, or of a symbol, that is not followed
-	OtherTrade uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
+	Frames      uint64 // read from the connections
+	Dropped     uint64 // of these dropped since the queue to the books was full
+	Undecoded   uint64 // of these that made no sense
+	Unknown     uint64 // of these of a kind, or of a symbol, that is not followed
+	OtherTrades uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
 
 	// Records made.
 	Updates, Snapshots, Gaps, Trades, Tickers uint64
@@ -34,7 +34,7 @@ func (c *counters) addTo(s *Stats) {
 	s.Dropped += c.dropped.Load()
 	s.Undecoded += c.undecoded.Load()
 	s.Unknown += c.unknown.Load()
-	s.OtherTrade += c.foreign.Load()
+	s.OtherTrades += c.foreign.Load()
 	s.Updates += c.updates.Load()
 	s.Snapshots += c.snapshots.Load()
 	s.Gaps += c.gaps.Load()

@@ -10,43 +10,74 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// clockSkew bounds how far the clocks of exchange and collector, and those of an exchange's own
-// servers, are taken to be apart. Updates are looked for from that long before the snapshot on, and
-// put in order by id within that span.
+// clockSkew bounds how far the clocks of an exchange's own servers, and of two collectors, are taken
+// to be apart: updates are put in order by id within that span.
 const clockSkew = 5 * time.Second
 
-// BookAt returns the book of an instrument as it stood at a moment: the newest snapshot stored with a
-// time at or before t, and on it the updates up to t, by the rule of orderbook.Syncer. Times are those
-// of Record.Time: the exchange's, but a spot snapshot's is when it was received. The book is the
-// caller's.
+// lookBack is how long before a snapshot's time the updates after it are looked for at first. It
+// covers the time a snapshot took to come, and a collector whose clock is wrong. Where it is not enough, as
+// with a recording that was played back years later, all earlier ones are searched.
+const lookBack = 10 * time.Minute
+
+// BookAt returns the book of an instrument as it stood at a moment: a snapshot, and on it the updates
+// up to t, by the rule of orderbook.Syncer. Times are those of Record.Time: the exchange's, but a spot
+// snapshot's is when it was received. What belongs together is told by update ids, so it does not
+// matter if that clock was wrong. The book is the caller's.
 //
 // It returns a *HoleError where updates between the snapshot and t are missing, by their ids. A Gap
 // record alone is no hole: if the ids before and after it follow each other, nothing was missed. The
 // error wraps ErrNoSnapshot where there is none to begin with.
 func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Time) (*orderbook.Book, error) {
-	snapshot, ok, err := s.lastSnapshot(ctx, i, t)
+	snapshot, from, err := s.base(ctx, i, t)
 	if err != nil {
 		return nil, err
 	}
-	if !ok {
-		return nil, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, i, t.Format(time.RFC3339Nano))
+	f, err := s.foldUpdates(ctx, &snapshot, from, t)
+	if err == nil && f.lost != nil {
+		f, err = s.foldUpdates(ctx, &snapshot, time.Time{}, t)
 	}
-	f, err := newFold(i.Market, snapshot.Snapshot, snapshot.Time())
+	if err == nil && f.lost == nil {
+		err = s.findLoss(ctx, f, &snapshot, t)
+	}
+	switch {
+	case err != nil:
+		return nil, err
+	case f.lost != nil:
+		return nil, s.hole(ctx, i, t, f.lost)
+	}
+	return f.sync.Book(), nil
+}
+
+// base returns the newest snapshot that the book at t can be made from, and from when on the updates
+// after it are to be looked for. That is the last one before t, by time, or the last one before t's
+// last update, by id: of a book that moves, ids tell better what was when than two different clocks.
+func (s *Store) base(ctx context.Context, i marketprism.Instrument, t time.Time) (snapshot marketprism.Record, from time.Time, err error) {
+	snapshot, known, err := s.lastSnapshot(ctx, i, t)
 	if err != nil {
-		return nil, err
+		return snapshot, from, err
 	}
-	if err := s.foldUpdates(ctx, f, &snapshot, t); err != nil {
-		return nil, err
+	sc := newScope(i, time.Time{}, t.Add(1))
+	last, moved, err := s.readOne(ctx, depthTable, i, sc, "ORDER BY ts DESC, last_id DESC LIMIT 1")
+	if err != nil {
+		return snapshot, from, err
 	}
-	if f.lost == nil {
-		if err := s.findLoss(ctx, f, &snapshot, t); err != nil {
-			return nil, err
+	if moved {
+		byID, ok, err := s.lastSnapshotBefore(ctx, &last)
+		if err != nil {
+			return snapshot, from, err
+		}
+		if ok && (!known || byID.ReceivedAt.After(snapshot.ReceivedAt)) {
+			snapshot, known = byID, true
 		}
 	}
-	if f.lost == nil {
-		return f.sync.Book(), nil
+	if !known {
+		return snapshot, from, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, i, t.Format(time.RFC3339Nano))
 	}
-	return nil, s.hole(ctx, i, t, f.lost)
+	from = snapshot.Time()
+	if moved && last.Time().Before(from) {
+		from = last.Time()
+	}
+	return snapshot, from.Add(-lookBack), nil
 }
 
 // A fold applies stored updates to a stored snapshot, by the state machine that keeps live books.
@@ -89,10 +120,15 @@ func (f *fold) apply(u *orderbook.Update, at time.Time) bool {
 	return true
 }
 
-// foldUpdates applies the updates after the snapshot up to t.
-func (s *Store) foldUpdates(ctx context.Context, f *fold, snapshot *marketprism.Record, t time.Time) error {
+// foldUpdates applies to the snapshot the updates after it, up to t. Those from before from are not
+// looked for.
+func (s *Store) foldUpdates(ctx context.Context, snapshot *marketprism.Record, from, t time.Time) (*fold, error) {
+	f, err := newFold(snapshot.Instrument.Market, snapshot.Snapshot, snapshot.Time())
+	if err != nil {
+		return nil, err
+	}
 	ctx, cancel := context.WithCancel(ctx)
-	sc := newScope(snapshot.Instrument, snapshot.Time().Add(-clockSkew), t.Add(1))
+	sc := newScope(snapshot.Instrument, from, t.Add(1))
 	sc.add("last_id > {id:Int64}", "id", snapshot.Snapshot.LastID)
 	// If the venue's ids went back before the snapshot, updates with the old, higher ids can lie within
 	// the skew. They were received before that was noticed.
@@ -106,27 +142,27 @@ func (s *Store) foldUpdates(ctx context.Context, f *fold, snapshot *marketprism.
 	rows, err := s.query(ctx, depthTable, expressions, sc, "ORDER BY ts, last_id")
 	if err != nil {
 		cancel()
-		return err
+		return nil, err
 	}
 	defer rows.Close()
 	defer cancel()
 	var order reorder
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
-			return depthTable.readError(ctx, err)
+			return nil, depthTable.readError(ctx, err)
 		}
 		if err := order.add(&b, r); err != nil {
-			return err
+			return nil, err
 		}
 		if !f.applyAll(&order, b.ts-int64(clockSkew)) {
-			return nil
+			return f, nil
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return depthTable.readError(ctx, err)
+		return nil, depthTable.readError(ctx, err)
 	}
 	f.applyAll(&order, math.MaxInt64)
-	return nil
+	return f, nil
 }
 
 // applyAll applies the updates that need not be held any longer. It returns false once there is a hole.

@@ -1,6 +1,7 @@
 package chstore_test
 
 import (
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -26,7 +27,7 @@ func textAt(t *testing.T, s *chstore.Store, i marketprism.Instrument, at time.Ti
 func TestBookAt(t *testing.T) {
 	for _, m := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
 		for _, collectors := range []int{1, 2} {
-			t.Run(string(m)+"/"+string('0'+rune(collectors)), func(t *testing.T) {
+			t.Run(fmt.Sprintf("%s/%d", m, collectors), func(t *testing.T) {
 				s, _ := openStore(t, chstore.Config{})
 				mk := newMarket(uint64(collectors), m)
 				start := mk.now
@@ -48,7 +49,7 @@ func TestBookAt(t *testing.T) {
 
 				_, err := s.BookAt(t.Context(), mk.instrument, start)
 				require.ErrorIs(t, err, chstore.ErrNoSnapshot)
-				for range 60 {
+				for range 25 {
 					at := start.Add(time.Duration(rng.Int64N(int64(end.Sub(start)) + int64(time.Second))))
 					want, ok := stateAt(recs, at)
 					if !ok {

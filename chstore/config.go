@@ -30,7 +30,7 @@ type Config struct {
 	InsertTimeout time.Duration
 
 	// Attempts is how often an INSERT is tried while its error is Retryable, before Write returns the
-	// error. 0 means 5, 1 or less means once.
+	// error. 0 means 5, negative means once.
 	Attempts int
 	// RetryMin and RetryMax bound the delay between attempts, which doubles from the first to the
 	// second. 0 means 100 ms and 5 s.

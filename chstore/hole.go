@@ -67,6 +67,15 @@ func (s *Store) lastSnapshot(ctx context.Context, i marketprism.Instrument, t ti
 	return s.readOne(ctx, snapshotTable, i, sc, "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC LIMIT 1")
 }
 
+// lastSnapshotBefore returns the newest snapshot that an update can be applied after, by its id. The
+// ids of a market that was wiped begin anew, so one received much later does not count.
+func (s *Store) lastSnapshotBefore(ctx context.Context, update *marketprism.Record) (marketprism.Record, bool, error) {
+	sc := newScope(update.Instrument, time.Time{}, time.Time{})
+	sc.add("last_id <= {id:Int64}", "id", update.Update.LastID)
+	sc.add("received_at <= fromUnixTimestamp64Nano({received:Int64}, 'UTC')", "received", clamp(update.ReceivedAt.Add(lookBack)))
+	return s.readOne(ctx, snapshotTable, update.Instrument, sc, "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC LIMIT 1")
+}
+
 // nextSnapshot returns the oldest snapshot after t.
 func (s *Store) nextSnapshot(ctx context.Context, i marketprism.Instrument, t time.Time) (marketprism.Record, bool, error) {
 	sc := newScope(i, t.Add(1), time.Time{})

@@ -6,9 +6,9 @@ import (
 	"time"
 )
 
-// Hooks are called as a Store works. Every field may be nil. They run on the goroutine of the Write
-// that causes them, several at once where Writes are concurrent, after the Store's own state has
-// changed; they must not block and must not call the Store.
+// Hooks are called as a Store works. Every field may be nil. They run while a Write does, on a
+// goroutine for each of its tables and so several at once, after the Store's own state has changed.
+// They must not block and must not call the Store.
 type Hooks struct {
 	Inserted func(InsertInfo) // an INSERT was confirmed
 	Retrying func(RetryInfo)  // an INSERT failed and is tried again after a delay

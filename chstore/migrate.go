@@ -162,7 +162,7 @@ func (s *Store) execute(ctx context.Context, text string) error {
 }
 
 func (s *Store) render(text string) (string, error) {
-	t, err := template.New("").Option("missingkey=error").Parse(text)
+	t, err := template.New("").Parse(text)
 	if err != nil {
 		return "", err
 	}

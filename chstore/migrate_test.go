@@ -2,7 +2,9 @@ package chstore_test
 
 import (
 	"context"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
@@ -97,4 +99,18 @@ func TestWriteChecksTables(t *testing.T) {
 		require.ErrorContains(t, err, test.want)
 		require.Zero(t, rows(t, db))
 	}
+}
+
+// Rows expire by the time of the record.
+func TestTTL(t *testing.T) {
+	s, db := openStore(t, chstore.Config{TTL: chstore.TTL{Trades: 24 * time.Hour}})
+	old := trades(3, time.Second)
+	fresh := trades(5, time.Second)
+	for i := range fresh {
+		fresh[i].EventTime = time.Now()
+		fresh[i].Trade.ID += 100
+	}
+	require.NoError(t, s.Write(t.Context(), slices.Concat(old, fresh)))
+	require.NoError(t, db.Conn.Exec(t.Context(), "OPTIMIZE TABLE trades FINAL"))
+	require.Len(t, readAll(t, s, fresh), len(fresh))
 }

@@ -26,15 +26,15 @@ type Consumer struct {
 
 // ConsumerStats counts what a Consumer did since it was made.
 type ConsumerStats struct {
-	Batches       uint64 // written and acknowledged
-	Records       uint64 // in those
-	Redelivered   uint64 // of those, delivered more than once by the server
-	SinkFailures  uint64 // Writes of the sink that returned an error
-	FetchFailures uint64 // requests for messages, and acknowledgements, that failed
-	Realigned     uint64 // times that the server was asked to deliver anew from the first unacknowledged message
-	Undecodable   uint64 // messages that are no record
-	DeadLettered  uint64 // of those, moved to the dead-letter stream
-	Released      uint64 // records handed back at the end of Run
+	Batches        uint64 // written and acknowledged
+	Records        uint64 // in those
+	Redelivered    uint64 // of those, delivered more than once by the server
+	SinkFailures   uint64 // Writes of the sink that returned an error
+	ServerFailures uint64 // requests for messages, and acknowledgements, that failed
+	Realigned      uint64 // times that the server was asked to deliver anew from the first unacknowledged message
+	Undecodable    uint64 // messages that are no record
+	DeadLettered   uint64 // of those, moved to the dead-letter stream
+	Released       uint64 // records handed back at the end of Run
 
 	InHand   int    // records fetched and not acknowledged at present
 	Sequence uint64 // stream sequence of the last acknowledged record

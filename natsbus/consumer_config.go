@@ -49,7 +49,7 @@ type ConsumerConfig struct {
 	// stream with the cause in its headers (see DeadLettersStream), and Run goes on.
 	DeadLetters bool
 
-	Hooks *Hooks
+	Hooks *Hooks // nil means none
 }
 
 func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
@@ -73,6 +73,9 @@ func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 	setDefault(&cfg.DrainTimeout, 10*time.Second)
 	if cfg.MaxAckPending < cfg.Batch {
 		return cfg, fmt.Errorf("natsbus: MaxAckPending %d is less than Batch %d", cfg.MaxAckPending, cfg.Batch)
+	}
+	if cfg.Hooks == nil {
+		cfg.Hooks = &Hooks{}
 	}
 	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second)
 }

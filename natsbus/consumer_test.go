@@ -41,7 +41,7 @@ func TestEveryKindArrivesExactlyAndInOrder(t *testing.T) {
 		require.EqualValues(t, len(want), stats.Records)
 		require.EqualValues(t, len(want), stats.Sequence)
 		require.EqualValues(t, 1, stats.Realigned)
-		require.Zero(t, stats.Redelivered+stats.SinkFailures+stats.FetchFailures+stats.Behind)
+		require.Zero(t, stats.Redelivered+stats.SinkFailures+stats.ServerFailures+stats.Behind)
 	}
 }
 

@@ -49,7 +49,7 @@ func deadSubject(stream, durable, subject string) string {
 func (r *reader) undecodable(msg delivery, cause error) error {
 	info := UndecodableInfo{Stream: r.cfg.Stream, Sequence: msg.meta.Sequence.Stream, Subject: msg.Subject(), Err: cause}
 	r.count(func(s *ConsumerStats) { s.Undecodable++ })
-	r.cfg.Hooks.undecodable(info)
+	call(r.cfg.Hooks.Undecodable, info)
 	if !r.cfg.DeadLetters {
 		return &stopError{&DecodeError{Stream: info.Stream, Sequence: info.Sequence, Subject: info.Subject, Err: cause}}
 	}
@@ -65,14 +65,14 @@ func (r *reader) undecodable(msg delivery, cause error) error {
 		}
 		wait := retry.Next()
 		r.count(func(s *ConsumerStats) { s.SinkFailures++ })
-		r.cfg.Hooks.sinkFailed(SinkFailedInfo{
+		call(r.cfg.Hooks.SinkFailed, SinkFailedInfo{
 			Records: 1, First: info.Sequence, Last: info.Sequence, Attempt: attempt, Wait: wait,
 			Err: fmt.Errorf("natsbus: dead letter to %s: %w", letter.Subject, err),
 		})
 		_ = backoff.Sleep(r.work, wait) // work is looked at after the next attempt
 	}
 	r.count(func(s *ConsumerStats) { s.DeadLettered++; s.InHand-- })
-	r.cfg.Hooks.deadLettered(info)
+	call(r.cfg.Hooks.DeadLettered, info)
 	return nil
 }
 

@@ -2,21 +2,30 @@ package natsbus
 
 import "time"
 
-// Hooks observe Publishers and Consumers. Any field may be nil, and so may a *Hooks. They are called
-// on the goroutine that runs Write or Run, after the counters have changed, and must not block: what
-// they hold up is the flow of records.
+// Hooks observe Publishers and Consumers. Any field may be nil. They are called with no lock held,
+// after Stats have changed, and must not block: what they hold up is the flow of records.
+//
+// The first three are called on the goroutine of a Write, so by several at once where Writes run
+// concurrently; the others on the goroutine of Run.
 type Hooks struct {
 	Published func(PublishInfo)   // a Write has succeeded
 	Retrying  func(RetryInfo)     // a Write has failed and will be continued after a delay
-	Overtaken func(OvertakenInfo) // a Write succeeded, but not in order
+	Overtaken func(OvertakenInfo) // a Write has succeeded, but not in order
 
-	Consumed     func(ConsumeInfo)     // a batch is written and acknowledged
-	SinkFailed   func(SinkFailedInfo)  // the sink refused a batch, which is held and will be tried again
-	FetchFailed  func(FetchFailedInfo) // the server could not be asked for messages; it will be again
-	Realigned    func(RealignInfo)     // the server will deliver anew from the first unacknowledged message
-	Undecodable  func(UndecodableInfo) // a message cannot be decoded
-	DeadLettered func(UndecodableInfo) // a message has been moved to the dead-letter stream
-	Released     func(ReleaseInfo)     // a batch was handed back unacknowledged at the end of Run
+	Consumed     func(ConsumeInfo)      // a batch is written and acknowledged
+	SinkFailed   func(SinkFailedInfo)   // the sink refused a batch, which is held and will be tried again
+	ServerFailed func(ServerFailedInfo) // the server did not give messages, or take acknowledgements; it will be asked again
+	Realigned    func(RealignInfo)      // the server will deliver anew from the first unacknowledged message
+	Undecodable  func(UndecodableInfo)  // a message is no record
+	DeadLettered func(UndecodableInfo)  // such a message has been moved to the dead-letter stream
+	Released     func(ReleaseInfo)      // a batch was handed back unacknowledged at the end of Run
+}
+
+// call calls a hook that is set.
+func call[Info any](hook func(Info), info Info) {
+	if hook != nil {
+		hook(info)
+	}
 }
 
 // PublishInfo describes a Write that succeeded.
@@ -63,8 +72,8 @@ type SinkFailedInfo struct {
 	Err         error         // as the sink returned it
 }
 
-// FetchFailedInfo describes a request that the server did not answer.
-type FetchFailedInfo struct {
+// ServerFailedInfo describes a request that the server did not answer.
+type ServerFailedInfo struct {
 	Attempt int           // failures in a row
 	Wait    time.Duration // until the next
 	Err     error
@@ -89,64 +98,4 @@ type UndecodableInfo struct {
 type ReleaseInfo struct {
 	Records     int
 	First, Last uint64 // stream sequences
-}
-
-func (h *Hooks) published(i PublishInfo) {
-	if h != nil && h.Published != nil {
-		h.Published(i)
-	}
-}
-
-func (h *Hooks) retrying(i RetryInfo) {
-	if h != nil && h.Retrying != nil {
-		h.Retrying(i)
-	}
-}
-
-func (h *Hooks) overtaken(i OvertakenInfo) {
-	if h != nil && h.Overtaken != nil {
-		h.Overtaken(i)
-	}
-}
-
-func (h *Hooks) consumed(i ConsumeInfo) {
-	if h != nil && h.Consumed != nil {
-		h.Consumed(i)
-	}
-}
-
-func (h *Hooks) sinkFailed(i SinkFailedInfo) {
-	if h != nil && h.SinkFailed != nil {
-		h.SinkFailed(i)
-	}
-}
-
-func (h *Hooks) fetchFailed(i FetchFailedInfo) {
-	if h != nil && h.FetchFailed != nil {
-		h.FetchFailed(i)
-	}
-}
-
-func (h *Hooks) realigned(i RealignInfo) {
-	if h != nil && h.Realigned != nil {
-		h.Realigned(i)
-	}
-}
-
-func (h *Hooks) undecodable(i UndecodableInfo) {
-	if h != nil && h.Undecodable != nil {
-		h.Undecodable(i)
-	}
-}
-
-func (h *Hooks) deadLettered(i UndecodableInfo) {
-	if h != nil && h.DeadLettered != nil {
-		h.DeadLettered(i)
-	}
-}
-
-func (h *Hooks) released(i ReleaseInfo) {
-	if h != nil && h.Released != nil {
-		h.Released(i)
-	}
 }

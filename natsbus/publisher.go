@@ -155,7 +155,7 @@ func (p *Publisher) retrying(r *marketprism.Record, err error, attempt int, wait
 	p.mu.Lock()
 	p.stats.Retries++
 	p.mu.Unlock()
-	p.cfg.Hooks.retrying(RetryInfo{Subject: p.subject(r), Key: r.Key(), Attempt: attempt, Wait: wait, Err: err})
+	call(p.cfg.Hooks.Retrying, RetryInfo{Subject: p.subject(r), Key: r.Key(), Attempt: attempt, Wait: wait, Err: err})
 }
 
 func (p *Publisher) subject(r *marketprism.Record) string {
@@ -177,9 +177,9 @@ func (p *Publisher) finish(w *write) {
 		p.stats.Overtaken += uint64(n)
 		p.mu.Unlock()
 		r := &w.recs[first]
-		p.cfg.Hooks.overtaken(OvertakenInfo{Subject: p.subject(r), Key: r.Key(), Sequence: w.sequences[first], Records: n})
+		call(p.cfg.Hooks.Overtaken, OvertakenInfo{Subject: p.subject(r), Key: r.Key(), Sequence: w.sequences[first], Records: n})
 	}
-	p.cfg.Hooks.published(PublishInfo{Records: len(w.recs), Duplicates: w.duplicates, Elapsed: w.elapsed()})
+	call(p.cfg.Hooks.Published, PublishInfo{Records: len(w.recs), Duplicates: w.duplicates, Elapsed: w.elapsed()})
 }
 
 // acked is called on the goroutine that receives acknowledgements.

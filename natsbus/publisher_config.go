@@ -25,7 +25,7 @@ type PublisherConfig struct {
 	// MaxAttempts is how often a Write tries before it returns the error. 0 means until ctx ends.
 	MaxAttempts int
 
-	Hooks *Hooks
+	Hooks *Hooks // nil means none
 }
 
 func (cfg PublisherConfig) withDefaults() (PublisherConfig, error) {
@@ -44,6 +44,9 @@ func (cfg PublisherConfig) withDefaults() (PublisherConfig, error) {
 	}
 	if cfg.MaxAttempts < 0 {
 		return cfg, fmt.Errorf("natsbus: MaxAttempts %d is negative", cfg.MaxAttempts)
+	}
+	if cfg.Hooks == nil {
+		cfg.Hooks = &Hooks{}
 	}
 	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 100*time.Millisecond, 2*time.Second)
 }

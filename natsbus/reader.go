@@ -84,8 +84,8 @@ func (r *reader) step() error {
 func (r *reader) pause(ctx context.Context, err error) {
 	wait := r.backoff.Next()
 	r.failures++
-	r.count(func(s *ConsumerStats) { s.FetchFailures++ })
-	r.cfg.Hooks.fetchFailed(FetchFailedInfo{Attempt: r.failures, Wait: wait, Err: err})
+	r.count(func(s *ConsumerStats) { s.ServerFailures++ })
+	call(r.cfg.Hooks.ServerFailed, ServerFailedInfo{Attempt: r.failures, Wait: wait, Err: err})
 	_ = backoff.Sleep(ctx, wait) // the caller looks at ctx
 }
 
@@ -112,7 +112,7 @@ func (r *reader) align() error {
 	}
 	r.durable, r.source, r.next = durable, source(stream.CachedInfo()), 1
 	r.count(func(s *ConsumerStats) { s.Realigned++ })
-	r.cfg.Hooks.realigned(RealignInfo{From: reset.ResetSeq, Source: r.source, Err: r.why})
+	call(r.cfg.Hooks.Realigned, RealignInfo{From: reset.ResetSeq, Source: r.source, Err: r.why})
 	return nil
 }
 
@@ -227,7 +227,7 @@ func (r *reader) write(batch []delivery) error {
 		}
 		wait := retry.Next()
 		r.count(func(s *ConsumerStats) { s.SinkFailures++ })
-		r.cfg.Hooks.sinkFailed(SinkFailedInfo{
+		call(r.cfg.Hooks.SinkFailed, SinkFailedInfo{
 			Records: len(r.recs), First: first(batch), Last: last(batch), Attempt: attempt, Wait: wait, Err: err,
 		})
 		_ = backoff.Sleep(r.work, wait) // dst.Write notices the end of work

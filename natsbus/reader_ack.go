@@ -69,7 +69,7 @@ func (r *reader) consumed(batch []delivery, elapsed time.Duration) {
 		s.InHand -= len(batch)
 		s.Sequence = last(batch)
 	})
-	r.cfg.Hooks.consumed(ConsumeInfo{
+	call(r.cfg.Hooks.Consumed, ConsumeInfo{
 		Records: len(batch), First: first(batch), Last: last(batch), Redelivered: redelivered,
 		Behind: batch[len(batch)-1].meta.NumPending, Elapsed: elapsed,
 	})
@@ -87,7 +87,7 @@ func (r *reader) release(batch []delivery) {
 	defer cancel()
 	_ = r.conn.FlushWithContext(ctx)
 	r.count(func(s *ConsumerStats) { s.Released += uint64(len(batch)) })
-	r.cfg.Hooks.released(ReleaseInfo{Records: len(batch), First: first(batch), Last: last(batch)})
+	call(r.cfg.Hooks.Released, ReleaseInfo{Records: len(batch), First: first(batch), Last: last(batch)})
 }
 
 // keepAlive tells the server every third of AckWait that the batch is being worked on, until the

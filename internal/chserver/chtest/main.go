@@ -36,7 +36,7 @@ func Main(m *testing.M) {
 // sharedServer returns the shared server and starts it when it is the first to ask.
 func sharedServer(t testing.TB) *chserver.Server {
 	t.Helper()
-	requireEngine(t)
+	Require(t)
 	shared.Lock()
 	defer shared.Unlock()
 	if shared.server == nil {

@@ -33,7 +33,7 @@ func Config() chserver.Config {
 // Start(t, server.Config()).
 func Start(t testing.TB, config chserver.Config) *chserver.Server {
 	t.Helper()
-	requireEngine(t)
+	Require(t)
 	if config.Dir == "" {
 		config.Dir = t.TempDir()
 	}
@@ -54,9 +54,9 @@ func Start(t testing.TB, config chserver.Config) *chserver.Server {
 	return server
 }
 
-// requireEngine skips the test, or fails it in CI, when ClickHouse is not installed. On a platform that has no
-// engine it is always skipped.
-func requireEngine(t testing.TB) {
+// Require skips the test, or fails it in CI, when ClickHouse is not installed. On a platform that has no engine
+// it is always skipped. Open and Start call it; so does a test of a program that starts its own server.
+func Require(t testing.TB) {
 	t.Helper()
 	_, err := chserver.Find()
 	switch {

@@ -1,0 +1,50 @@
+// Package chstore keeps records of market data in ClickHouse, exactly and once, and reads them back:
+// a range of them in time order, or the order book as it stood at any moment.
+//
+// # Usage
+//
+//	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")
+//	store, err := chstore.New(conn, chstore.Config{})
+//	err = store.Migrate(ctx)       // database and tables; at every start
+//	err = store.Write(ctx, recs)   // a sink.Sink; in batches of 10,000 and more
+//
+//	book, err := store.BookAt(ctx, instrument, moment)
+//	for rec, err := range store.Records(ctx, chstore.Query{Instrument: instrument, From: from, To: to}) {
+//
+// # Tables
+//
+// There are depth_events, book_snapshots, trades (single and aggregated), tickers and gaps, made for
+// reading by hand too: the columns bids, asks, price and the like show what the stored integers mean.
+// SELECT * leaves such columns out; name them, or set asterisk_include_alias_columns.
+//
+// Prices and quantities are the integers of orderbook.Fixed, hundred-millionths, in columns that end
+// in _e8: nothing is rounded, and the codec takes the zeros off. Times are nanoseconds. The column ts
+// is Record.Time, by which rows are sorted, partitioned and expire; timed says whether the exchange
+// told it. 1970 stands for any other time that is not known. An update is one row, with its levels in
+// arrays.
+//
+// # Stored once
+//
+// The columns src and seq hold Record.Origin, the stream a record came through and its position
+// there, and make the tables their own account of what has been stored. An INSERT is one part of one
+// partition, so ClickHouse stores it whole or not at all; the highest position in each partition tells
+// what is new, a lookup decides the rest, and after a failure the store first makes sure that nothing
+// is still running. This holds across crashes of either side, other batch borders and messages out of
+// order, without any state outside the tables. Watermark shows the positions.
+//
+// # Concurrency
+//
+// A Store is safe for concurrent use. Writes to one table take turns, those to different tables run
+// side by side. One process at a time may write the records of a source.
+//
+// # Limitations
+//
+//   - After an error of Write any of its INSERTs may have been done: what is stored is a part of the
+//     batch, but by table and partition, not a prefix. Write the batch again.
+//   - Records without an Origin rely on ClickHouse's deduplication of equal batches. A second batch that
+//     overlaps stores rows twice; reads do not show them. If the server crashes between the note that
+//     it has a batch and the batch itself, the batch is lost although a retry is confirmed.
+//   - A time that is exactly 1970-01-01T00:00:00Z reads back as unknown, but for Record.EventTime.
+//   - Partition and TTL are fixed when a table is created.
+//   - The server has to be ClickHouse 26.2 or later, and one server: no clusters.
+package chstore

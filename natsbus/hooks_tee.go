@@ -1,0 +1,75 @@
+package natsbus
+
+import "log/slog"
+
+// TeeHooks returns Hooks that call each of hooks, in order. Nil ones are left out.
+func TeeHooks(hooks ...*Hooks) *Hooks {
+	var all Hooks
+	for _, h := range hooks {
+		if h == nil {
+			continue
+		}
+		all.Published = both(all.Published, h.Published)
+		all.Retrying = both(all.Retrying, h.Retrying)
+		all.Overtaken = both(all.Overtaken, h.Overtaken)
+		all.Consumed = both(all.Consumed, h.Consumed)
+		all.SinkFailed = both(all.SinkFailed, h.SinkFailed)
+		all.ServerFailed = both(all.ServerFailed, h.ServerFailed)
+		all.Realigned = both(all.Realigned, h.Realigned)
+		all.Undecodable = both(all.Undecodable, h.Undecodable)
+		all.DeadLettered = both(all.DeadLettered, h.DeadLettered)
+		all.Released = both(all.Released, h.Released)
+	}
+	return &all
+}
+
+func both[Info any](a, b func(Info)) func(Info) {
+	switch {
+	case a == nil:
+		return b
+	case b == nil:
+		return a
+	}
+	return func(info Info) {
+		a(info)
+		b(info)
+	}
+}
+
+// LogHooks returns Hooks that log: batches at debug level, what is waited out at info or warn, and a
+// message that is no record at error. The log handler must not block.
+func LogHooks(l *slog.Logger) *Hooks {
+	return &Hooks{
+		Published: func(i PublishInfo) {
+			l.Debug("published", "records", i.Records, "duplicates", i.Duplicates, "elapsed", i.Elapsed)
+		},
+		Retrying: func(i RetryInfo) {
+			l.Warn("publishing is held up", "subject", i.Subject, "key", i.Key, "attempt", i.Attempt, "wait", i.Wait, "err", i.Err)
+		},
+		Overtaken: func(i OvertakenInfo) {
+			l.Warn("stored out of order", "subject", i.Subject, "key", i.Key, "sequence", i.Sequence, "records", i.Records)
+		},
+		Consumed: func(i ConsumeInfo) {
+			l.Debug("consumed", "records", i.Records, "first", i.First, "last", i.Last,
+				"redelivered", i.Redelivered, "behind", i.Behind, "elapsed", i.Elapsed)
+		},
+		SinkFailed: func(i SinkFailedInfo) {
+			l.Warn("sink refuses", "records", i.Records, "first", i.First, "last", i.Last, "attempt", i.Attempt, "wait", i.Wait, "err", i.Err)
+		},
+		ServerFailed: func(i ServerFailedInfo) {
+			l.Warn("server does not answer", "attempt", i.Attempt, "wait", i.Wait, "err", i.Err)
+		},
+		Realigned: func(i RealignInfo) {
+			l.Info("reading from", "sequence", i.From, "source", i.Source, "err", i.Err)
+		},
+		Undecodable: func(i UndecodableInfo) {
+			l.Error("message is no record", "stream", i.Stream, "sequence", i.Sequence, "subject", i.Subject, "err", i.Err)
+		},
+		DeadLettered: func(i UndecodableInfo) {
+			l.Warn("moved to the dead letters", "stream", i.Stream, "sequence", i.Sequence, "subject", i.Subject, "err", i.Err)
+		},
+		Released: func(i ReleaseInfo) {
+			l.Warn("handed back", "records", i.Records, "first", i.First, "last", i.Last)
+		},
+	}
+}

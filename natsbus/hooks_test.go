@@ -1,0 +1,40 @@
+package natsbus
+
+import (
+	"log/slog"
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// Every hook is passed on by TeeHooks, to both, and logged by LogHooks.
+func TestHooksAreComplete(t *testing.T) {
+	count := func() (*Hooks, map[string]int) {
+		var h Hooks
+		calls := make(map[string]int)
+		v := reflect.ValueOf(&h).Elem()
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			v.Field(i).Set(reflect.MakeFunc(v.Field(i).Type(), func([]reflect.Value) []reflect.Value {
+				calls[name]++
+				return nil
+			}))
+		}
+		return &h, calls
+	}
+	one, oneCalls := count()
+	two, twoCalls := count()
+	var log strings.Builder
+	handler := slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug})
+	all := reflect.ValueOf(TeeHooks(one, nil, LogHooks(slog.New(handler)), two)).Elem()
+	for i := range all.NumField() {
+		name := all.Type().Field(i).Name
+		log.Reset()
+		all.Field(i).Call([]reflect.Value{reflect.Zero(all.Field(i).Type().In(0))})
+		require.Equal(t, 1, oneCalls[name], name)
+		require.Equal(t, 1, twoCalls[name], name)
+		require.Contains(t, log.String(), "msg=", name)
+	}
+}
