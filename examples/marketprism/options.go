@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 )
@@ -47,7 +48,7 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 	fs.Float64Var(&opt.speed, "speed", 1, "speed of a recording: 2 is twice as fast, 0 as fast as it can be read")
 	fs.StringVar(&opt.dataDir, "data", "", "folder of the embedded engines, kept; empty means a temporary one")
 	fs.StringVar(&opt.natsURL, "nats", "", "URL of a NATS server with JetStream, such as nats://127.0.0.1:4222; empty means embedded")
-	fs.StringVar(&opt.clickhouseAddr, "clickhouse", "", "host:port of ClickHouse's native protocol; empty means embedded")
+	fs.StringVar(&opt.clickhouseAddr, "clickhouse", "", "host:port or DSN of ClickHouse's native protocol; empty means that of CLICKHOUSE_DSN, else embedded")
 	fs.DurationVar(&opt.drain, "drain", 30*time.Second, "how long the records under way may take to be stored at the end")
 	if err := fs.Parse(args); err != nil {
 		return options{}, err
@@ -56,6 +57,9 @@ func parseOptions(args []string, out io.Writer) (options, error) {
 		if symbol = strings.TrimSpace(symbol); symbol != "" {
 			opt.symbols = append(opt.symbols, symbol)
 		}
+	}
+	if opt.clickhouseAddr == "" {
+		opt.clickhouseAddr = os.Getenv("CLICKHOUSE_DSN") // not the flag's default, which -help would show with its password
 	}
 	opt.recording = fs.Arg(0)
 	return opt, opt.validate(fs.NArg())
