@@ -139,10 +139,9 @@ func BenchmarkConsume(b *testing.B) {
 	bus := benchBus(b)
 	bus.publish(b, benchRecords(stored))
 	b.Run("natsbus", func(b *testing.B) {
-		batches := make(chan int)
-		round := 0
+		counts := make(chan int, 2*stored) // the sink never waits
 		var stop func() error
-		left := 0
+		round, left, have := 0, 0, 0
 		b.ReportAllocs()
 		for b.Loop() {
 			if left == 0 {
@@ -151,21 +150,17 @@ func BenchmarkConsume(b *testing.B) {
 				}
 				round++
 				c := bus.consumer(b, natsbus.ConsumerConfig{Durable: fmt.Sprintf("bench%d", round), Batch: benchBatch})
-				stop = run(b, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
-					select {
-					case batches <- len(recs):
-						return nil
-					case <-ctx.Done():
-						return ctx.Err()
-					}
+				stop = run(b, c, sink.Func(func(_ context.Context, recs []marketprism.Record) error {
+					counts <- len(recs)
+					return nil
 				}))
 				left = stored
 			}
-			for n := benchBatch; n > 0; {
-				got := <-batches
-				n -= got
-				left -= got
+			for have < benchBatch {
+				have += <-counts
 			}
+			have -= benchBatch
+			left -= benchBatch
 		}
 		perRecord(b)
 		_ = stop()

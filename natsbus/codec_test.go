@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -41,7 +42,7 @@ func TestCodecRoundTrip(t *testing.T) {
 	}
 }
 
-// The golden bodies are what CODEC.md shows, and what readers in other languages rely on.
+// The bodies that readers in other languages rely on.
 func TestCodecGolden(t *testing.T) {
 	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	at := time.Unix(0, 1700000000123000000)
@@ -78,6 +79,20 @@ func TestCodecGolden(t *testing.T) {
 		var got marketprism.Record
 		require.NoError(t, DecodeRecord([]byte(test.want), &got))
 		require.Empty(t, sinktest.Diff(&test.rec, &got))
+	}
+}
+
+// What CODEC.md shows is what is written.
+func TestCodecDocument(t *testing.T) {
+	document, err := os.ReadFile("CODEC.md")
+	require.NoError(t, err)
+	blocks := strings.Split(string(document), "```json\n")[1:]
+	require.Len(t, blocks, 5)
+	for _, block := range blocks {
+		body, _, _ := strings.Cut(block, "\n```")
+		var r marketprism.Record
+		require.NoError(t, DecodeRecord([]byte(body), &r))
+		require.Equal(t, body, string(encode(t, &r)))
 	}
 }
 

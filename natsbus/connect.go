@@ -31,23 +31,23 @@ func (e *ConnectError) Error() string {
 
 func (e *ConnectError) Unwrap() error { return e.Err }
 
-// Connect opens a connection with the options of Options, and with more of the caller's, which come
+// Connect opens a connection to a server, or to one of several with commas between, with the options of Options, and with more of the caller's, which come
 // later and win: TLS, credentials, handlers. The server has to be there: the error is a
 // *ConnectError. Once it is open, a connection that breaks is made again without end.
-func Connect(ctx context.Context, url string, more ...nats.Option) (*nats.Conn, error) {
+func Connect(ctx context.Context, address string, more ...nats.Option) (*nats.Conn, error) {
 	type result struct {
 		nc  *nats.Conn
 		err error
 	}
 	done := make(chan result, 1)
 	go func() {
-		nc, err := nats.Connect(url, append(Options(), more...)...)
+		nc, err := nats.Connect(address, append(Options(), more...)...)
 		done <- result{nc, err}
 	}()
 	select {
 	case r := <-done:
 		if r.err != nil {
-			return nil, &ConnectError{URL: redact(url), Err: r.err}
+			return nil, &ConnectError{URL: redact(address), Err: withoutAddress(r.err)}
 		}
 		return r.nc, nil
 	case <-ctx.Done():
@@ -56,7 +56,7 @@ func Connect(ctx context.Context, url string, more ...nats.Option) (*nats.Conn, 
 				r.nc.Close()
 			}
 		}()
-		return nil, &ConnectError{URL: redact(url), Err: context.Cause(ctx)}
+		return nil, &ConnectError{URL: redact(address), Err: context.Cause(ctx)}
 	}
 }
 
@@ -81,6 +81,16 @@ func Options() []nats.Option {
 func reconnectDelay(attempts int) time.Duration {
 	d := min(100*time.Millisecond<<min(attempts, 10), 5*time.Second)
 	return d/2 + rand.N(d/2)
+}
+
+// withoutAddress returns the reason of an error that quotes an address that cannot be parsed, password
+// and all.
+func withoutAddress(err error) error {
+	var parse *url.Error
+	if errors.As(err, &parse) {
+		return parse.Err
+	}
+	return err
 }
 
 // redact takes user and password out of a list of addresses.

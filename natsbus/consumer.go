@@ -108,11 +108,11 @@ func (e *DecodeError) Unwrap() error { return e.Err }
 // the order of the stream; a record may come again, with the same Origin, after a failure.
 //
 // While dst fails, the batch is held and written again after a growing delay, without end: nothing
-// is acknowledged, nothing skipped, and nothing more fetched. While the server cannot be reached, Run
+// is acknowledged, nothing skipped, and no more than the next batch fetched. While the server cannot be reached, Run
 // waits for it.
 //
-// When ctx ends, the batch in hand may still be written within DrainTimeout; then it is handed back
-// to the server. Run returns the cause of ctx's end, a *ConsumerError, a *DecodeError, or ErrRunning.
+// When ctx ends, what is in hand may still be written within DrainTimeout; then it is handed back to
+// the server. Run returns the cause of ctx's end, a *ConsumerError, a *DecodeError, or ErrRunning.
 // One durable is for one Run at a time, in all processes: a second one makes the server deliver to
 // both what neither has acknowledged.
 func (c *Consumer) Run(ctx context.Context, dst sink.Sink) error {

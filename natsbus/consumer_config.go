@@ -19,8 +19,8 @@ type ConsumerConfig struct {
 	// than one without.
 	Filter string
 
-	// Batch and BatchBytes bound what one Write of the sink gets, and with it what is in flight. 0
-	// means 1000 records and 16 MiB. A single larger message is a batch of its own.
+	// Batch and BatchBytes bound what one Write of the sink gets. Two batches are in hand at most: one
+	// with the sink, one being fetched meanwhile. 0 means 1000 records and 16 MiB.
 	Batch      int
 	BatchBytes int
 

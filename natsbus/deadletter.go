@@ -71,7 +71,7 @@ func (r *reader) undecodable(msg delivery, cause error) error {
 		})
 		_ = backoff.Sleep(r.work, wait) // work is looked at after the next attempt
 	}
-	r.count(func(s *ConsumerStats) { s.DeadLettered++; s.InHand-- })
+	r.count(func(s *ConsumerStats) { s.DeadLettered++ })
 	call(r.cfg.Hooks.DeadLettered, info)
 	return nil
 }

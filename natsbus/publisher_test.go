@@ -198,6 +198,8 @@ func TestOvertakingIsReported(t *testing.T) {
 
 func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 	b := newBus(t, natsbus.StreamsConfig{})
+	lineBreak := update(1)
+	lineBreak.Instrument.Symbol = "A\nB"
 	tests := []struct {
 		name string
 		cfg  natsbus.PublisherConfig
@@ -206,6 +208,7 @@ func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 	}{
 		{"no stream", natsbus.PublisherConfig{Prefix: "elsewhere"}, update(1), natsbus.ErrNoStream},
 		{"too large", natsbus.PublisherConfig{}, large(1, 2<<20), natsbus.ErrTooLarge},
+		{"line break in the symbol", natsbus.PublisherConfig{}, lineBreak, natsbus.ErrValue},
 		{"no record", natsbus.PublisherConfig{}, marketprism.Record{Instrument: btc}, marketprism.ErrKind},
 	}
 	for _, test := range tests {
@@ -290,6 +293,10 @@ func TestConnectNamesTheAddress(t *testing.T) {
 	require.Equal(t, url, failed.URL)
 	require.ErrorContains(t, err, url)
 	require.ErrorContains(t, err, "server running")
+	require.NotContains(t, err.Error(), "secret")
+
+	_, err = natsbus.Connect(t.Context(), "nats://me:secret@host:port")
+	require.ErrorAs(t, err, &failed)
 	require.NotContains(t, err.Error(), "secret")
 
 	ctx, cancel := context.WithCancel(t.Context())

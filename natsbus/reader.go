@@ -14,7 +14,8 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
-// A reader is one Run of a Consumer. One goroutine owns it.
+// A reader is one Run of a Consumer. While one batch is with the sink, the next is being fetched, on
+// a goroutine of its own; the fields that it uses are changed only while there is none.
 type reader struct {
 	*Consumer
 	conn *nats.Conn
@@ -23,39 +24,14 @@ type reader struct {
 	ctx  context.Context // nothing new is fetched after its end
 	work context.Context // nothing is written or acknowledged after its end
 
-	durable  jetstream.Consumer
-	source   string
-	next     uint64 // consumer sequence of the next delivery
+	durable jetstream.Consumer
+	source  string
+	next    uint64 // consumer sequence of the next delivery
+	batches [2]batch
+	held    holder
+
 	backoff  backoff.Backoff
 	failures int // of the server, in a row
-
-	misaligned bool  // the server has to deliver anew before the next fetch
-	why        error // nil at the start
-
-	decoder Decoder
-	recs    []marketprism.Record
-}
-
-func (r *reader) run() error {
-	r.misaligned = true
-	for r.ctx.Err() == nil {
-		err := r.step()
-		var stop *stopError
-		switch {
-		case err == nil:
-			r.backoff.Reset()
-			r.failures = 0
-		case errors.As(err, &stop):
-			return stop.err
-		case r.ctx.Err() != nil:
-		case hopeless(err):
-			return &ConsumerError{Stream: r.cfg.Stream, Durable: r.cfg.Durable, Err: err}
-		default:
-			r.misaligned, r.why = true, err
-			r.pause(r.ctx, err)
-		}
-	}
-	return context.Cause(r.ctx)
 }
 
 // A stopError ends Run with err; any other is a failure of the server, which may pass.
@@ -63,21 +39,27 @@ type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
 
-// step fetches one batch and brings it to the sink.
-func (r *reader) step() error {
-	if r.misaligned {
-		if err := r.align(); err != nil {
-			return err
+func (r *reader) run() error {
+	defer r.held.keepAlive(r.cfg.AckWait / 3)()
+	var why error
+	for r.ctx.Err() == nil {
+		err := r.align(why)
+		if err == nil {
+			err = r.stream()
 		}
-		r.misaligned, r.why = false, nil
-	}
-	batch, err := r.fetch()
-	if len(batch) > 0 {
-		if failed := r.deliver(batch); failed != nil {
-			return failed
+		var stop *stopError
+		switch {
+		case errors.As(err, &stop):
+			return stop.err
+		case r.ctx.Err() != nil:
+		case hopeless(err):
+			return &ConsumerError{Stream: r.cfg.Stream, Durable: r.cfg.Durable, Err: err}
+		default:
+			why = err
+			r.pause(r.ctx, err)
 		}
 	}
-	return err
+	return context.Cause(r.ctx)
 }
 
 // pause waits after a failure of the server, at most until ctx ends.
@@ -93,7 +75,7 @@ func (r *reader) pause(ctx context.Context, err error) {
 //
 // Messages that were delivered to a Run that died, or over a connection that broke, would otherwise
 // come again only after AckWait, behind all that was delivered since.
-func (r *reader) align() error {
+func (r *reader) align(why error) error {
 	if old(r.conn.ConnectedServerVersion()) {
 		return fmt.Errorf("%w: this one is %s", ErrOldServer, r.conn.ConnectedServerVersion())
 	}
@@ -112,7 +94,7 @@ func (r *reader) align() error {
 	}
 	r.durable, r.source, r.next = durable, source(stream.CachedInfo()), 1
 	r.count(func(s *ConsumerStats) { s.Realigned++ })
-	call(r.cfg.Hooks.Realigned, RealignInfo{From: reset.ResetSeq, Source: r.source, Err: r.why})
+	call(r.cfg.Hooks.Realigned, RealignInfo{From: reset.ResetSeq, Source: r.source, Err: why})
 	return nil
 }
 
@@ -123,112 +105,130 @@ func old(version string) bool {
 	return n == 2 && (major < 2 || major == 2 && minor < 14)
 }
 
-// A delivery is a message in hand.
-type delivery struct {
-	jetstream.Msg
-	meta *jetstream.MsgMetadata
+// stream brings batch after batch to the sink, until something fails or ctx ends.
+func (r *reader) stream() error {
+	fetching := r.startFetch(&r.batches[0])
+	for turn := 1; ; turn++ {
+		b := <-fetching
+		more := b.err == nil && r.ctx.Err() == nil
+		if more {
+			r.backoff.Reset()
+			r.failures = 0
+			fetching = r.startFetch(&r.batches[turn%2])
+		}
+		err := r.deliver(b)
+		if err != nil && more {
+			r.drop(<-fetching, err)
+		}
+		if err != nil || !more {
+			return errors.Join(err, b.err)
+		}
+	}
+}
+
+func (r *reader) startFetch(b *batch) <-chan *batch {
+	done := make(chan *batch, 1)
+	go func() {
+		r.fetch(b)
+		r.hold(b)
+		done <- b
+	}()
+	return done
+}
+
+// drop lets go of a batch that was fetched while the one before it failed.
+func (r *reader) drop(b *batch, err error) {
+	var stop *stopError
+	if errors.As(err, &stop) {
+		r.release(b.msgs)
+	}
+	r.letGo(b)
 }
 
 // errHole is why messages are asked for anew when the server has delivered one that did not come.
 var errHole = errors.New("natsbus: a delivery is missing")
 
-// fetch returns the next batch, which is empty if there was nothing for FlushEvery. With an error it
-// returns what came before it, which is in order.
-func (r *reader) fetch() ([]delivery, error) {
+// fetch fills b, which stays empty if there was nothing for FlushEvery. If it ends with an error, b
+// has what came before, which is in order.
+func (r *reader) fetch(b *batch) {
+	b.reset()
 	// A message above the bound would never come.
 	maxBytes := max(r.cfg.BatchBytes, int(r.conn.MaxPayload())+1<<16)
 	fetched, err := r.durable.Fetch(r.cfg.Batch, jetstream.FetchMaxWait(r.cfg.FlushEvery), jetstream.FetchMaxBytes(maxBytes))
 	if err != nil {
-		return nil, err
+		b.err = err
+		return
 	}
-	var batch []delivery
-	for msg := range fetched.Messages() { // to its end: what it takes after it is dropped is lost until AckWait
-		if err != nil {
+	for msg := range fetched.Messages() { // to its end: what comes after it is left would be lost until AckWait
+		if b.err != nil {
 			continue
 		}
-		var meta *jetstream.MsgMetadata
-		if meta, err = msg.Metadata(); err != nil {
-			continue
+		meta, err := msg.Metadata()
+		switch {
+		case err != nil:
+			b.err = err
+		case meta.Sequence.Consumer != r.next:
+			b.err = fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, meta.Sequence.Consumer)
+		default:
+			r.next++
+			b.add(delivery{msg, meta}, r.source)
 		}
-		if meta.Sequence.Consumer != r.next {
-			err = fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, meta.Sequence.Consumer)
-			continue
-		}
-		r.next++
-		batch = append(batch, delivery{msg, meta})
 	}
-	if err == nil {
-		err = fetched.Error()
+	if b.err == nil {
+		b.err = fetched.Error()
 	}
-	if len(batch) > 0 {
-		r.count(func(s *ConsumerStats) { s.Behind = batch[len(batch)-1].meta.NumPending })
-	}
-	return batch, err
 }
 
-// deliver brings a batch to the sink and acknowledges it.
-func (r *reader) deliver(batch []delivery) error {
-	r.inHand(len(batch))
-	defer r.inHand(0)
-	defer r.keepAlive(batch)()
-	for len(batch) > 0 {
-		started := time.Now()
-		n, bad := r.decode(batch)
-		if n > 0 {
-			if err := r.write(batch[:n]); err != nil {
-				r.release(batch)
-				return &stopError{err}
-			}
-			if err := r.acknowledge(batch[:n]); err != nil {
-				return err
-			}
-			r.consumed(batch[:n], time.Since(started))
-			batch = batch[n:]
+// deliver brings a batch to the sink and acknowledges it, in parts where there is a message in
+// between that is no record.
+func (r *reader) deliver(b *batch) error {
+	defer r.letGo(b)
+	at := 0
+	for _, bad := range b.bad {
+		if err := r.deliverPart(b, at, bad.index); err != nil {
+			return err
 		}
-		if bad != nil {
-			if err := r.undecodable(batch[0], bad); err != nil {
-				r.release(batch)
-				return err
-			}
-			batch = batch[1:]
+		if err := r.undecodable(b.msgs[bad.index], bad.err); err != nil {
+			r.release(b.msgs[bad.index:])
+			return err
 		}
+		at = bad.index + 1
 	}
+	return r.deliverPart(b, at, len(b.msgs))
+}
+
+func (r *reader) deliverPart(b *batch, from, to int) error {
+	if from == to {
+		return nil
+	}
+	started := time.Now()
+	msgs := b.msgs[from:to]
+	if err := r.write(msgs, b.recs[from:to]); err != nil {
+		r.release(b.msgs[from:])
+		return &stopError{err}
+	}
+	if err := r.acknowledge(msgs); err != nil {
+		return err
+	}
+	r.consumed(msgs, time.Since(started))
 	return nil
 }
 
-func (r *reader) inHand(n int) { r.count(func(s *ConsumerStats) { s.InHand = n }) }
-
-// decode fills r.recs from the batch, up to the first message that is no record, whose error it
-// returns.
-func (r *reader) decode(batch []delivery) (n int, bad error) {
-	r.decoder.Reset()
-	r.recs = r.recs[:0]
-	for _, msg := range batch {
-		var rec marketprism.Record
-		if err := r.decoder.Decode(msg.Data(), &rec); err != nil {
-			return len(r.recs), err
-		}
-		rec.Origin = marketprism.Origin{Source: r.source, Sequence: msg.meta.Sequence.Stream}
-		r.recs = append(r.recs, rec)
-	}
-	return len(r.recs), nil
-}
-
-// write hands r.recs to the sink until it accepts them. Its error is the end of the drain.
-func (r *reader) write(batch []delivery) error {
+// write hands records to the sink until it accepts them. Its error is the end of the drain.
+func (r *reader) write(msgs []delivery, recs []marketprism.Record) error {
 	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
 	for attempt := 1; ; attempt++ {
-		err := r.dst.Write(r.work, r.recs)
+		err := r.dst.Write(r.work, recs)
 		if err == nil {
 			return nil
 		}
 		if r.work.Err() != nil {
-			return fmt.Errorf("natsbus: %d records were not written before the end: %w", len(r.recs), errors.Join(context.Cause(r.work), err))
+			return fmt.Errorf("natsbus: %d records were not written before the end: %w", len(recs), errors.Join(context.Cause(r.work), err))
 		}
 		wait := retry.Next()
 		r.count(func(s *ConsumerStats) { s.SinkFailures++ })
 		call(r.cfg.Hooks.SinkFailed, SinkFailedInfo{
-			Records: len(r.recs), First: first(batch), Last: last(batch), Attempt: attempt, Wait: wait, Err: err,
+			Records: len(recs), First: first(msgs), Last: last(msgs), Attempt: attempt, Wait: wait, Err: err,
 		})
 		_ = backoff.Sleep(r.work, wait) // dst.Write notices the end of work
 	}

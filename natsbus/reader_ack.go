@@ -14,9 +14,9 @@ const ackText = "+ACK"
 
 // acknowledge tells the server that the batch is done, and returns when the server has confirmed the
 // last message: it handles those of one connection in order, so it has handled the others before.
-func (r *reader) acknowledge(batch []delivery) error {
+func (r *reader) acknowledge(msgs []delivery) error {
 	for attempt := 1; ; attempt++ {
-		err := r.sendAcks(batch)
+		err := r.sendAcks(msgs)
 		switch {
 		case err == nil:
 			return nil
@@ -24,7 +24,7 @@ func (r *reader) acknowledge(batch []delivery) error {
 			return err
 		case attempt >= maxAckAttempts && r.conn.IsConnected():
 			// The durable may have been made anew and not know the deliveries.
-			return fmt.Errorf("%w: %d acknowledgements: %w", ErrUnavailable, len(batch), err)
+			return fmt.Errorf("%w: %d acknowledgements: %w", ErrUnavailable, len(msgs), err)
 		}
 		r.pause(r.work, err)
 	}
@@ -36,17 +36,17 @@ const (
 	releaseDelay   = time.Second
 )
 
-func (r *reader) sendAcks(batch []delivery) error {
+func (r *reader) sendAcks(msgs []delivery) error {
 	reconnects := r.conn.Stats().Reconnects
-	end := len(batch) - 1
-	for _, msg := range batch[:end] {
+	end := len(msgs) - 1
+	for _, msg := range msgs[:end] {
 		if err := r.conn.Publish(msg.Reply(), []byte(ackText)); err != nil {
 			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(r.work, ackTimeout)
 	defer cancel()
-	if _, err := r.conn.RequestWithContext(ctx, batch[end].Reply(), []byte(ackText)); err != nil {
+	if _, err := r.conn.RequestWithContext(ctx, msgs[end].Reply(), []byte(ackText)); err != nil {
 		return err
 	}
 	if r.conn.Stats().Reconnects != reconnects {
@@ -55,30 +55,32 @@ func (r *reader) sendAcks(batch []delivery) error {
 	return nil
 }
 
-func (r *reader) consumed(batch []delivery, elapsed time.Duration) {
+func (r *reader) consumed(msgs []delivery, elapsed time.Duration) {
 	redelivered := 0
-	for _, msg := range batch {
+	for _, msg := range msgs {
 		if msg.meta.NumDelivered > 1 {
 			redelivered++
 		}
 	}
 	r.count(func(s *ConsumerStats) {
 		s.Batches++
-		s.Records += uint64(len(batch))
+		s.Records += uint64(len(msgs))
 		s.Redelivered += uint64(redelivered)
-		s.InHand -= len(batch)
-		s.Sequence = last(batch)
+		s.Sequence = last(msgs)
 	})
 	call(r.cfg.Hooks.Consumed, ConsumeInfo{
-		Records: len(batch), First: first(batch), Last: last(batch), Redelivered: redelivered,
-		Behind: batch[len(batch)-1].meta.NumPending, Elapsed: elapsed,
+		Records: len(msgs), First: first(msgs), Last: last(msgs), Redelivered: redelivered,
+		Behind: msgs[len(msgs)-1].meta.NumPending, Elapsed: elapsed,
 	})
 }
 
 // release hands a batch back, so that another Run has it sooner than after AckWait. It is a courtesy:
 // what is not handed back comes again all the same.
-func (r *reader) release(batch []delivery) {
-	for _, msg := range batch {
+func (r *reader) release(msgs []delivery) {
+	if len(msgs) == 0 {
+		return
+	}
+	for _, msg := range msgs {
 		if msg.NakWithDelay(releaseDelay) != nil {
 			break
 		}
@@ -86,31 +88,6 @@ func (r *reader) release(batch []delivery) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), releaseDelay)
 	defer cancel()
 	_ = r.conn.FlushWithContext(ctx)
-	r.count(func(s *ConsumerStats) { s.Released += uint64(len(batch)) })
-	call(r.cfg.Hooks.Released, ReleaseInfo{Records: len(batch), First: first(batch), Last: last(batch)})
+	r.count(func(s *ConsumerStats) { s.Released += uint64(len(msgs)) })
+	call(r.cfg.Hooks.Released, ReleaseInfo{Records: len(msgs), First: first(msgs), Last: last(msgs)})
 }
-
-// keepAlive tells the server every third of AckWait that the batch is being worked on, until the
-// function that it returns is called.
-func (r *reader) keepAlive(batch []delivery) (stop func()) {
-	done, stopped := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(stopped)
-		ticker := time.NewTicker(r.cfg.AckWait / 3)
-		defer ticker.Stop()
-		for {
-			select {
-			case <-ticker.C:
-				for _, msg := range batch {
-					_ = msg.InProgress() // without a connection the batch may come again: at least once
-				}
-			case <-done:
-				return
-			}
-		}
-	}()
-	return func() { close(done); <-stopped }
-}
-
-func first(batch []delivery) uint64 { return batch[0].meta.Sequence.Stream }
-func last(batch []delivery) uint64  { return batch[len(batch)-1].meta.Sequence.Stream }

@@ -3,6 +3,7 @@ package natsbus
 import (
 	"context"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -87,15 +88,10 @@ func (w *write) begin() (left int, failed bool) {
 // send encodes one record and sends it as soon as there is room; false if the pass is over.
 func (w *write) send(i int, reconnects uint64) bool {
 	p, r := w.p, &w.recs[i]
-	var err error
-	if w.buf, err = AppendRecord(w.buf[:0], r); err != nil {
+	msg, err := w.message(r)
+	if err != nil {
 		w.failSending(i, nil, err)
 		return false
-	}
-	msg := &nats.Msg{
-		Subject: p.subject(r),
-		Header:  nats.Header{jetstream.MsgIDHeader: []string{r.Key()}},
-		Data:    w.buf, // copied by the time PublishMsgAsync returns
 	}
 	if !w.takeOff(msg, i) {
 		return false
@@ -107,6 +103,18 @@ func (w *write) send(i int, reconnects uint64) bool {
 		w.failSending(i, msg, err)
 	}
 	return err == nil
+}
+
+// message encodes a record. The message is valid until the next one is made: PublishMsgAsync copies it.
+func (w *write) message(r *marketprism.Record) (msg *nats.Msg, err error) {
+	if w.buf, err = AppendRecord(w.buf[:0], r); err != nil {
+		return nil, err
+	}
+	id := r.Key()
+	if strings.ContainsAny(id, "\r\n") { // the client would make blanks of them, and of two ids one
+		return nil, &CodecError{Op: opEncode, Key: jetstream.MsgIDHeader, Err: ErrValue}
+	}
+	return &nats.Msg{Subject: w.p.subject(r), Header: nats.Header{jetstream.MsgIDHeader: {id}}, Data: w.buf}, nil
 }
 
 // sameConnection returns an error unless the connection is the one that the pass began with. What was

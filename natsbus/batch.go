@@ -1,0 +1,108 @@
+package natsbus
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism"
+)
+
+// A batch is what one fetch has brought. It is used again, so its records live as long as the batch
+// is held.
+type batch struct {
+	msgs    []delivery
+	recs    []marketprism.Record // of each message; empty for one that is no record
+	bad     []badMessage         // those messages
+	err     error                // why the fetch ended early
+	decoder Decoder
+}
+
+// A delivery is a message in hand.
+type delivery struct {
+	jetstream.Msg
+	meta *jetstream.MsgMetadata
+}
+
+type badMessage struct {
+	index int
+	err   error
+}
+
+func (b *batch) reset() {
+	clear(b.msgs) // the messages are garbage from here on
+	b.msgs, b.recs, b.bad, b.err = b.msgs[:0], b.recs[:0], b.bad[:0], nil
+	b.decoder.Reset()
+}
+
+// add decodes a message, while others are still on their way.
+func (b *batch) add(msg delivery, source string) {
+	var rec marketprism.Record
+	if err := b.decoder.Decode(msg.Data(), &rec); err != nil {
+		b.bad = append(b.bad, badMessage{len(b.msgs), err})
+	}
+	rec.Origin = marketprism.Origin{Source: source, Sequence: msg.meta.Sequence.Stream}
+	b.msgs = append(b.msgs, msg)
+	b.recs = append(b.recs, rec)
+}
+
+func first(msgs []delivery) uint64 { return msgs[0].meta.Sequence.Stream }
+func last(msgs []delivery) uint64  { return msgs[len(msgs)-1].meta.Sequence.Stream }
+
+// A holder knows the batches that wait for the sink, or are with it.
+type holder struct {
+	mu      sync.Mutex
+	batches []*batch
+}
+
+// keepAlive tells the server at an interval that the messages are being worked on, until the function
+// that it returns is called.
+func (h *holder) keepAlive(interval time.Duration) (stop func()) {
+	done, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				h.inProgress()
+			case <-done:
+				return
+			}
+		}
+	}()
+	return func() { close(done); <-stopped }
+}
+
+func (h *holder) inProgress() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, b := range h.batches {
+		for _, msg := range b.msgs {
+			_ = msg.InProgress() // without a connection the message may come again: at least once
+		}
+	}
+}
+
+func (r *reader) hold(b *batch) {
+	r.held.mu.Lock()
+	defer r.held.mu.Unlock()
+	r.held.batches = append(r.held.batches, b)
+	r.count(func(s *ConsumerStats) {
+		s.InHand += len(b.msgs)
+		if n := len(b.msgs); n > 0 {
+			s.Behind = b.msgs[n-1].meta.NumPending
+		}
+	})
+}
+
+// letGo forgets a batch, after which it may be used again.
+func (r *reader) letGo(b *batch) {
+	r.held.mu.Lock()
+	defer r.held.mu.Unlock()
+	r.held.batches = slices.DeleteFunc(r.held.batches, func(held *batch) bool { return held == b })
+	r.count(func(s *ConsumerStats) { s.InHand -= len(b.msgs) })
+}

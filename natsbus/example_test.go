@@ -1,0 +1,110 @@
+package natsbus_test
+
+import (
+	"context"
+	"fmt"
+	"log"
+	"os"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/natsserver"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/orderbook"
+	"github.com/marketprism/marketprism/sink"
+)
+
+// A collector publishes a snapshot and an update, twice; a reader gets each once.
+func Example() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+
+	dir, err := os.MkdirTemp("", "natsbus")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	server, err := natsserver.Start(natsserver.Config{StoreDir: dir}) // elsewhere: nats-server -js
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer server.Shutdown()
+
+	nc, err := natsbus.Connect(ctx, server.URL())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := natsbus.EnsureStreams(ctx, js, natsbus.StreamsConfig{}); err != nil {
+		log.Fatal(err)
+	}
+
+	publisher, err := natsbus.NewPublisher(js, natsbus.PublisherConfig{})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer publisher.Close()
+	inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
+	recs := []marketprism.Record{
+		{Instrument: inst, Snapshot: &orderbook.Snapshot{LastID: 160}},
+		{Instrument: inst, Update: &orderbook.Update{FirstID: 161, LastID: 163}},
+	}
+	for range 2 {
+		if err := publisher.Write(ctx, recs); err != nil {
+			log.Fatal(err)
+		}
+	}
+
+	consumer, err := natsbus.NewConsumer(js, natsbus.ConsumerConfig{Stream: natsbus.BooksStream(""), Durable: "printer"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	seen := 0
+	err = consumer.Run(ctx, sink.Func(func(_ context.Context, recs []marketprism.Record) error {
+		for i := range recs {
+			fmt.Println(recs[i].Origin.Sequence, recs[i].Key())
+		}
+		if seen += len(recs); seen == 2 {
+			cancel()
+		}
+		return nil
+	}))
+	fmt.Println(err)
+	fmt.Println(publisher.Stats().Duplicates, "duplicates")
+
+	// Output:
+	// 1 binance:spot:snap:BTCUSDT:160:0x0
+	// 2 binance:spot:depth:BTCUSDT:161-163
+	// context canceled
+	// 2 duplicates
+}
+
+func ExampleSubject() {
+	inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
+	fmt.Println(natsbus.Subject("", inst, marketprism.KindUpdate))
+	inst.Symbol = "BTC/USDT"
+	fmt.Println(natsbus.Subject("", inst, marketprism.KindTrade))
+	// Output:
+	// md.binance.spot.depth.BTCUSDT
+	// md.binance.spot.trade.BTC=2FUSDT
+}
+
+func ExampleAppendRecord() {
+	price, _ := orderbook.ParseFixed("65000.10")
+	r := marketprism.Record{
+		Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"},
+		Trade:      &marketprism.Trade{ID: 7, Price: price, Quantity: 2 * orderbook.One, BuyerMaker: true},
+	}
+	body, err := natsbus.AppendRecord(nil, &r)
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(body))
+	// Output:
+	// {"v":1,"kind":"trade","exchange":"binance","market":"spot","symbol":"BTCUSDT","id":7,"price":"65000.1","quantity":"2","buyer_maker":true,"best_match":false}
+}
