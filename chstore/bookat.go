@@ -33,8 +33,8 @@ func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Tim
 		return nil, err
 	}
 	f, err := s.foldUpdates(ctx, &snapshot, from, t)
-	if err == nil && f.lost != nil {
-		f, err = s.foldUpdates(ctx, &snapshot, time.Time{}, t)
+	if err == nil && f.lost != nil && f.lost.after == snapshot.Snapshot.LastID {
+		f, err = s.foldUpdates(ctx, &snapshot, time.Time{}, t) // what follows the snapshot may lie before from
 	}
 	if err == nil && f.lost == nil {
 		err = s.findLoss(ctx, f, &snapshot, t)
@@ -130,8 +130,8 @@ func (s *Store) foldUpdates(ctx context.Context, snapshot *marketprism.Record, f
 	ctx, cancel := context.WithCancel(ctx)
 	sc := newScope(snapshot.Instrument, from, t.Add(1))
 	sc.add("last_id > {id:Int64}", "id", snapshot.Snapshot.LastID)
-	// If the venue's ids went back before the snapshot, updates with the old, higher ids can lie within
-	// the skew. They were received before that was noticed.
+	// If the venue's ids went back before the snapshot, updates with the old, higher ids can lie after
+	// from. They were received before that was noticed.
 	sc.add("received_at >= (SELECT max(received_at) FROM "+s.tableName(gapTable.name())+
 		" WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}"+
 		" AND reason = 'regressed' AND received_at <= fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC'))",

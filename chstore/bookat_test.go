@@ -211,3 +211,35 @@ func TestBookAtFirstUpdate(t *testing.T) {
 	require.EqualValues(t, 701, id)
 	require.Equal(t, "0.00000001 0.00000002\n-\n-\n", text)
 }
+
+// A spot snapshot has only the collector's clock. However wrong that is, the ids tell which updates
+// come after it.
+func TestBookAtWrongClock(t *testing.T) {
+	for name, wrong := range map[string]time.Duration{
+		"an hour behind": -time.Hour, "an hour ahead": time.Hour, "played back years later": 5 * 365 * 24 * time.Hour,
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, _ := openStore(t, chstore.Config{})
+			mk := newMarket(5, marketprism.Spot)
+			mk.run(10, time.Second)
+			recs := []marketprism.Record{mk.snapshotRecord(0)}
+			mk.run(30, time.Second)
+			recs = append(recs, mk.updates(mk.rng, mk.changes, 3, 0)...)
+			for i := range recs {
+				recs[i].ReceivedAt = recs[i].ReceivedAt.Add(wrong)
+			}
+			require.NoError(t, s.Write(t.Context(), recs))
+			for _, at := range []time.Time{mk.now.Add(-10 * time.Second), mk.now} {
+				text, id := textAt(t, s, mk.instrument, at)
+				var want int64
+				for _, r := range recs {
+					if r.Update != nil && !r.EventTime.After(at) {
+						want = max(want, r.Update.LastID)
+					}
+				}
+				require.Equal(t, want, id)
+				require.Equal(t, mk.history[id], text)
+			}
+		})
+	}
+}

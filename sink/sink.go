@@ -8,9 +8,9 @@ import (
 
 // A Sink takes records: a bus, a store, a file, a program of yours.
 type Sink interface {
-	// Write stores recs in order. Nil means that all are accepted. After an error none or some
-	// prefix of them may be, and writing the same records again is safe: a reader sees each Key
-	// once. A record that is not valid (see marketprism.Record.Validate) is an error.
+	// Write stores recs in order. Nil means that all are accepted. After an error any of them may
+	// be, and writing the same records again is safe: a reader sees each Key once. A record that is
+	// not valid (see marketprism.Record.Validate) is an error.
 	//
 	// Write returns soon after ctx ends, with an error unless all are accepted, and accepts nothing
 	// if ctx has ended before. It neither changes recs nor keeps them, or any memory they point to,
