@@ -46,9 +46,8 @@ func (pr *progress) show() {
 	fmt.Fprintln(pr.p.out, line)
 }
 
-// end shows the last state and leaves the line.
+// end leaves the line as it is.
 func (pr *progress) end() {
-	pr.show()
 	if pr.inPlace {
 		fmt.Fprintln(pr.p.out)
 	}
