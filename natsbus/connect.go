@@ -64,6 +64,9 @@ func Connect(ctx context.Context, address string, more ...nats.Option) (*nats.Co
 // differ from the library's defaults in these points: a connection is made again for ever, not sixty
 // times; a dead one is noticed within half a minute, not after four; and what is published while
 // there is none fails at once, so that the Publisher knows and keeps the order.
+//
+// Errors that answer no call, such as a permission denied, go to the library's handler, which prints
+// them; set nats.ErrorHandler to have them elsewhere.
 func Options() []nats.Option {
 	return []nats.Option{
 		nats.Name("marketprism/natsbus"),

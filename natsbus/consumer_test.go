@@ -72,7 +72,7 @@ func TestKilledConsumerIsResumed(t *testing.T) {
 			b := newBus(t, natsbus.StreamsConfig{})
 			recs, _ := split(sinktest.Records(1, 1000))
 			b.publish(t, recs)
-			cfg := natsbus.ConsumerConfig{Batch: 100, AckWait: time.Hour, DrainTimeout: test.drain}
+			cfg := natsbus.ConsumerConfig{Batch: 100, AckWait: time.Hour, FlushEvery: 5 * time.Second, DrainTimeout: test.drain}
 
 			var before sinktest.Recorder
 			writes := 0
@@ -88,8 +88,8 @@ func TestKilledConsumerIsResumed(t *testing.T) {
 			require.Equal(t, len(recs)-300, b.unacked(t, natsbus.BooksStream(""), "test"))
 
 			var after sinktest.Recorder
-			c := b.consumer(t, cfg)
-			run(t, c, &after)
+			cfg.FlushEvery = 0
+			run(t, b.consumer(t, cfg), &after)
 			got := append(before.Records(), await(t, &after, len(recs)-300)...)
 			requireEqual(t, recs, got)
 			for i, r := range got {
@@ -144,7 +144,9 @@ func TestFailingSinkIsWaitedFor(t *testing.T) {
 	require.Eventually(t, func() bool { return len(got.Unique()) == len(recs) }, patience, interval)
 	require.Equal(t, 5, failures)
 	requireEqual(t, recs, got.Unique())
-	require.Equal(t, []int{20, 100, 100}, got.Writes()[:3])
+	sizes := got.Writes() // of the first batch: a part, all of it, and all of it again
+	require.LessOrEqual(t, sizes[0], 20)
+	require.Equal(t, sizes[1], sizes[2])
 }
 
 // While the sink is slow the server is told so: nothing is delivered again, although the sink takes

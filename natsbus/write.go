@@ -207,6 +207,12 @@ func (w *write) cause() failure {
 
 func (w *write) firstUnconfirmed() int { return max(slices.Index(w.sequences, 0), 0) }
 
+// A lane is the records of an instrument that are in one stream, and so have an order.
+type lane struct {
+	marketprism.Instrument
+	trades bool
+}
+
 // overtaken counts the records that stand in their stream behind a later one of their instrument,
 // and returns the first of them. Without a repetition there are none: a server stores what one
 // connection sends in order.
@@ -214,14 +220,14 @@ func (w *write) overtaken() (n, first int) {
 	if !w.repeated {
 		return 0, 0
 	}
-	lowest := make(map[marketprism.Instrument]uint64) // sequence of the later records
+	lowest := make(map[lane]uint64) // sequence of the later records
 	for i := len(w.recs) - 1; i >= 0; i-- {
-		inst := w.recs[i].Instrument
-		if later, ok := lowest[inst]; ok && later < w.sequences[i] {
+		l := lane{w.recs[i].Instrument, w.recs[i].Trade != nil}
+		if later, ok := lowest[l]; ok && later < w.sequences[i] {
 			n, first = n+1, i
 			continue
 		}
-		lowest[inst] = w.sequences[i]
+		lowest[l] = w.sequences[i]
 	}
 	return n, first
 }

@@ -65,10 +65,16 @@ func (f Fixed) append(b []byte) []byte {
 	if frac == 0 {
 		return b
 	}
-	b = append(b, '.')
-	for unit := uint64(One) / 10; frac != 0; unit /= 10 {
-		b = append(b, byte('0'+frac/unit))
-		frac %= unit
+	// The divisors are constants, which compile to multiplications.
+	var digits [FractionDigits]byte
+	for i := FractionDigits - 2; i >= 0; i -= 2 {
+		pair := frac % 100
+		digits[i], digits[i+1] = byte('0'+pair/10), byte('0'+pair%10)
+		frac /= 100
 	}
-	return b
+	n := FractionDigits
+	for digits[n-1] == '0' {
+		n--
+	}
+	return append(append(b, '.'), digits[:n]...)
 }

@@ -80,7 +80,7 @@ func Start(cfg Config) (*Server, error) {
 	}
 	complaints := newComplaints()
 	srv.SetLoggerV2(complaints, false, false, false)
-	go srv.Start() // it can hang after a fatal error, which ends the process of a stand-alone server
+	go srv.Start() // it reads back the streams, for which ready waits
 	if !ready(srv, complaints, cfg.StartTimeout) {
 		srv.Shutdown()
 		return nil, fmt.Errorf("natsserver: not ready on %s:%d with %s: %w", cfg.Host, max(cfg.Port, 0), cfg.StoreDir, complaints.err())
