@@ -24,6 +24,7 @@ func (b *Book) Reset(s *Snapshot) {
 	b.lastID, b.eventTime = s.LastID, s.EventTime
 	b.bids.reset(s.Bids)
 	b.asks.reset(s.Asks)
+	b.bids.bound, b.asks.bound = s.BidBound, s.AskBound
 }
 
 // Apply sets the levels of u and moves the book to its LastID. It does not judge ids: that is the
@@ -48,10 +49,10 @@ func (b *Book) LastID() int64 { return b.lastID }
 // EventTime returns the exchange's time of the last update or snapshot; zero if it had none.
 func (b *Book) EventTime() time.Time { return b.eventTime }
 
-// BestBid returns the highest bid; false if there is none.
+// BestBid returns the highest bid; false if there is none. See KnowsTop.
 func (b *Book) BestBid() (Level, bool) { return b.bids.best() }
 
-// BestAsk returns the lowest ask; false if there is none.
+// BestAsk returns the lowest ask; false if there is none. See KnowsTop.
 func (b *Book) BestAsk() (Level, bool) { return b.asks.best() }
 
 // BidCount returns the number of bid levels.
@@ -93,6 +94,8 @@ func (b *Book) Snapshot() Snapshot {
 		EventTime: b.eventTime,
 		Bids:      b.AppendBids(nil, -1),
 		Asks:      b.AppendAsks(nil, -1),
+		BidBound:  b.bids.bound,
+		AskBound:  b.asks.bound,
 	}
 }
 

@@ -11,18 +11,22 @@ import (
 
 // A contract watches one Syncer and holds every Output against what is promised:
 //
-//   - Folding the events into an oracle gives exactly Book(), and no Update comes outside a span that
-//     a Snapshot began and no Gap ended.
+//   - Folding the events into an oracle, pruned by the same rule, gives exactly Book(), bounds
+//     included. Folding them without pruning gives a book that Book() nowhere contradicts.
+//   - No Update comes outside a span that a Snapshot began and no Gap ended.
 //   - No emitted Update skips an id or lies wholly in the past.
 //   - At most one request for a snapshot is out, requests keep their distance, failures back off.
 //   - A book that is not synced has a request out or a deadline, and a deadline is never in the past,
 //     so that a caller who ticks at deadlines alone neither hangs nor spins.
+//   - A refresh never makes a Gap. It begins when it is due and ends with an Audit; a Snapshot that it
+//     brings stands at the id of the book, whose known range it extends or whose errors it mends.
 //   - The counters add up, and nothing that waits is thrown away without a Gap that says so.
 type contract struct {
 	cfg    orderbook.SyncerConfig // without zeros
 	syncer *orderbook.Syncer
 
 	book   *oracleBook
+	whole  *oracleBook             // never pruned; nil if there is no MaxDepth
 	known  func(*oracleBook) error // if not nil, judges every book that the events make
 	synced bool
 	fresh  bool // nothing was applied since the snapshot
@@ -32,9 +36,11 @@ type contract struct {
 	last      orderbook.FetchID // its number
 	notBefore time.Time         // when the next may go out, after a failure
 	failures  int
+	refresh   refreshModel
 
 	stats     orderbook.SyncerStats // as counted from outside
 	discarded uint64                // of the Syncer's stats, before the call
+	tooOld    uint64                // likewise
 }
 
 func newContract(cfg orderbook.SyncerConfig) (*contract, error) {
@@ -42,7 +48,11 @@ func newContract(cfg orderbook.SyncerConfig) (*contract, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &contract{cfg: cfg, syncer: syncer, book: newOracleBook()}, nil
+	c := &contract{cfg: cfg, syncer: syncer, book: newOracleBook()}
+	if cfg.MaxDepth > 0 {
+		c.whole = newOracleBook()
+	}
+	return c, nil
 }
 
 // The calls of the Syncer, each with its Output checked.
@@ -73,8 +83,12 @@ func (c *contract) snapshot(now time.Time, id orderbook.FetchID, s *orderbook.Sn
 	out := c.syncer.Snapshot(now, id, s)
 	after := c.syncer.Stats()
 	switch {
-	case !awaited && (len(out.Events) > 0 || before.Snapshots+before.TooOld != after.Snapshots+after.TooOld):
+	case !awaited && (len(out.Events) > 0 || out.Audit != nil || before.Snapshots+before.TooOld != after.Snapshots+after.TooOld):
 		return out, fmt.Errorf("the answer to fetch %d was used, awaited was %d", id, c.out)
+	case awaited && c.refresh.active:
+		if err := c.joined(now, s, out); err != nil {
+			return out, err
+		}
 	case awaited && before.Snapshots+before.TooOld+1 != after.Snapshots+after.TooOld:
 		return out, fmt.Errorf("the answer to fetch %d was ignored", id)
 	case awaited && c.syncer.State() == orderbook.Synced:
@@ -106,6 +120,7 @@ func (c *contract) tick(now time.Time) (orderbook.Output, error) {
 	if c.out != 0 && c.cfg.SnapshotTimeout > 0 && !now.Before(c.asked.Add(c.cfg.SnapshotTimeout)) {
 		c.failed(now)
 	}
+	c.refreshTimeout(now)
 	out := c.syncer.Tick(now)
 	return out, c.check(now, out)
 }
@@ -137,9 +152,12 @@ func told(out orderbook.Output) bool {
 
 func (c *contract) check(now time.Time, out orderbook.Output) error {
 	for i := range out.Events {
-		if err := c.fold(&out.Events[i]); err != nil {
+		if err := c.fold(now, &out.Events[i], out.Audit); err != nil {
 			return fmt.Errorf("event %d of %d: %w", i+1, len(out.Events), err)
 		}
+	}
+	if err := c.checkRefresh(now, out); err != nil {
+		return fmt.Errorf("refresh: %w", err)
 	}
 	if state := c.syncer.State(); (state == orderbook.Synced) != c.synced {
 		return fmt.Errorf("the state is %v; by the events synced is %t", state, c.synced)
@@ -147,6 +165,11 @@ func (c *contract) check(now time.Time, out orderbook.Output) error {
 	if c.synced {
 		if err := c.book.differs(c.syncer.Book()); err != nil {
 			return fmt.Errorf("Book() is not what the events say: %w", err)
+		}
+		if c.whole != nil {
+			if err := c.whole.contradicts(c.syncer.Book()); err != nil {
+				return fmt.Errorf("Book() is not what the events say without pruning: %w", err)
+			}
 		}
 	}
 	if err := c.checkFetch(now, out.Fetch); err != nil {
@@ -159,15 +182,16 @@ func (c *contract) check(now time.Time, out orderbook.Output) error {
 }
 
 // fold applies an event as a reader would, who knows nothing but the events.
-func (c *contract) fold(e *orderbook.Event) error {
+func (c *contract) fold(now time.Time, e *orderbook.Event, audit *orderbook.Audit) error {
 	switch {
 	case e.Snapshot != nil && e.Update == nil && e.Gap == nil:
-		if c.synced {
-			return errors.New("a Snapshot without a Gap before it")
-		}
 		c.stats.Snapshots++
+		if c.synced {
+			return c.swap(e.Snapshot, audit)
+		}
 		c.synced, c.fresh = true, true
-		c.book.reset(e.Snapshot)
+		c.refresh.schedule(now, now, c.cfg)
+		c.change(func(book *oracleBook) { book.reset(e.Snapshot) })
 		return c.judge()
 	case e.Update != nil && e.Snapshot == nil && e.Gap == nil:
 		if !c.synced {
@@ -178,7 +202,7 @@ func (c *contract) fold(e *orderbook.Event) error {
 		}
 		c.stats.Applied++
 		c.fresh = false
-		c.book.apply(e.Update)
+		c.change(func(book *oracleBook) { book.apply(e.Update) })
 		return c.judge()
 	case e.Gap != nil && e.Snapshot == nil && e.Update == nil:
 		if e.Gap.After != c.book.lastID {
@@ -190,6 +214,15 @@ func (c *contract) fold(e *orderbook.Event) error {
 		return errors.New("not exactly one field is set")
 	}
 	return nil
+}
+
+// change changes the folded book, and its double that is not pruned.
+func (c *contract) change(f func(*oracleBook)) {
+	if c.whole != nil {
+		f(c.whole)
+	}
+	f(c.book)
+	c.book.prune(c.cfg.MaxDepth)
 }
 
 func (c *contract) judge() error {
@@ -224,7 +257,7 @@ func (c *contract) checkFetch(now time.Time, id orderbook.FetchID) error {
 	switch {
 	case c.out != 0:
 		return fmt.Errorf("%d is wanted while %d is out", id, c.out)
-	case c.syncer.State() != orderbook.Buffering:
+	case c.syncer.State() != orderbook.Buffering && !c.refresh.asking():
 		return fmt.Errorf("%d is wanted, state %v", id, c.syncer.State())
 	case id <= c.last:
 		return fmt.Errorf("%d follows %d", id, c.last)
@@ -240,9 +273,11 @@ func (c *contract) checkFetch(now time.Time, id orderbook.FetchID) error {
 func (c *contract) checkDeadline(now time.Time) error {
 	deadline := c.syncer.Deadline()
 	switch {
-	case c.syncer.State() != orderbook.Buffering && !deadline.IsZero():
-		return fmt.Errorf("in state %v", c.syncer.State())
-	case c.syncer.State() != orderbook.Buffering:
+	case c.syncer.State() != orderbook.Buffering && !c.refresh.asking():
+		if want := c.refresh.deadline(c.shallow()); c.syncer.State() == orderbook.Offline && !deadline.IsZero() ||
+			c.synced && !deadline.Equal(want) {
+			return fmt.Errorf("in state %v, want %v", c.syncer.State(), want)
+		}
 		return nil
 	case c.out != 0 && c.cfg.SnapshotTimeout > 0 && !deadline.Equal(c.asked.Add(c.cfg.SnapshotTimeout)):
 		return fmt.Errorf("a request went out at %v", c.asked)
@@ -264,12 +299,15 @@ func (c *contract) checkDeadline(now time.Time) error {
 func (c *contract) checkStats(out orderbook.Output) error {
 	got := c.syncer.Stats()
 	want := c.stats
-	want.Dropped, want.Discarded, want.TooOld, want.Buffered = got.Dropped, got.Discarded, got.TooOld, got.Buffered
+	want.Dropped, want.Discarded, want.TooOld = got.Dropped, got.Discarded, got.TooOld
+	want.Buffered, want.Kept = got.Buffered, got.Kept
 	switch {
 	case got != want:
 		return fmt.Errorf("stats %+v, by the events %+v", got, want)
 	case got.Received != got.Applied+got.Dropped+got.Discarded+uint64(got.Buffered):
 		return fmt.Errorf("updates do not add up: %+v", got)
+	case got.Kept > c.cfg.MaxBuffered || got.Kept > 0 && !c.refresh.asking():
+		return fmt.Errorf("%d updates are kept, MaxBuffered is %d, refresh %+v", got.Kept, c.cfg.MaxBuffered, c.refresh)
 	case got.Buffered > c.cfg.MaxBuffered:
 		return fmt.Errorf("%d updates wait, MaxBuffered is %d", got.Buffered, c.cfg.MaxBuffered)
 	case c.syncer.State() != orderbook.Buffering && got.Buffered != 0:

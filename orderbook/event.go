@@ -29,7 +29,8 @@ func (u *Update) Clone() *Update {
 	return &c
 }
 
-// A Snapshot is the state of a book at one update id.
+// A Snapshot is the state of a book at one update id. Levels beyond a side's bound are right too, but
+// there can be others.
 type Snapshot struct {
 	LastID int64 // the update id up to which it is complete; -1 for an instrument that never had one
 
@@ -37,6 +38,8 @@ type Snapshot struct {
 	TransactTime time.Time // exchange clock of the matching engine; zero where the venue sends none
 
 	Bids, Asks []Level // best first, quantities not 0
+
+	BidBound, AskBound Bound // how far the sides are known; zero: to their end. SetLimit sets them
 }
 
 // Clone returns a copy of s that shares no memory with it.

@@ -56,12 +56,13 @@ func (f *fetchTimer) succeeded() { f.failures, f.due = 0, time.Time{} }
 
 func (f *fetchTimer) stop() { f.out, f.due, f.failures = 0, time.Time{}, 0 }
 
-// tick gives up the request that is out if its time is over.
-func (f *fetchTimer) tick(now time.Time) {
-	if f.out != 0 && f.cfg.SnapshotTimeout > 0 && !now.Before(f.asked.Add(f.cfg.SnapshotTimeout)) {
-		f.out = 0
-		f.retry(now)
+// expired gives up the request that is out if its time is over, and tells whether it was.
+func (f *fetchTimer) expired(now time.Time) bool {
+	if f.out == 0 || f.cfg.SnapshotTimeout <= 0 || now.Before(f.asked.Add(f.cfg.SnapshotTimeout)) {
+		return false
 	}
+	f.out = 0
+	return true
 }
 
 // take returns the request to send now, 0 if none.
@@ -74,7 +75,7 @@ func (f *fetchTimer) take(now time.Time) FetchID {
 	return f.out
 }
 
-// deadline returns when take or tick will have something to do.
+// deadline returns when take or expired will have something to do.
 func (f *fetchTimer) deadline() time.Time {
 	if f.out != 0 && f.cfg.SnapshotTimeout > 0 {
 		return f.asked.Add(f.cfg.SnapshotTimeout)

@@ -14,6 +14,7 @@ type Fill struct {
 	Worst    Fixed           // the last price it touches
 	Levels   int             // how many levels it touches
 	Complete bool            // the book held the whole size
+	Known    bool            // it lies within the known range: the exchange's book gives the same
 }
 
 // AveragePrice returns Notional / Quantity, rounded to 16 decimals; 0 if nothing was filled.
@@ -31,8 +32,9 @@ func (b *Book) FillQuantity(s Side, quantity Fixed) Fill {
 		f    Fill
 		cost product
 		left = quantity
+		side = b.side(s)
 	)
-	for level := range b.side(s).all {
+	for level := range side.all {
 		if left <= 0 {
 			break
 		}
@@ -45,6 +47,7 @@ func (b *Book) FillQuantity(s Side, quantity Fixed) Fill {
 	}
 	f.Notional = cost.decimal()
 	f.Complete = left <= 0
+	f.Known = !side.bound.Limited || f.Complete && (f.Levels == 0 || side.knows(f.Worst))
 	return f
 }
 
@@ -52,10 +55,18 @@ func (b *Book) FillQuantity(s Side, quantity Fixed) Fill {
 // level is taken in part: as many hundred-millionths as the rest pays for, rounded down, so Notional
 // is at most notional and short of it by less than one of them.
 func (b *Book) FillNotional(s Side, notional Fixed) Fill {
-	var f Fill
-	var cost, limit product
+	var (
+		f           Fill
+		cost, limit product
+		side        = b.side(s)
+		known       = true // of the levels looked at
+	)
 	limit.add(max(notional, 0), One)
-	for level := range b.side(s).all {
+	for level := range side.all {
+		if cost == limit {
+			break
+		}
+		known = side.knows(level.Price)
 		taken := level.Quantity
 		if level.Price > 0 {
 			taken = min(taken, limit.sub(cost).quotient(level.Price))
@@ -73,6 +84,7 @@ func (b *Book) FillNotional(s Side, notional Fixed) Fill {
 		}
 	}
 	f.Complete = f.Complete || cost == limit
+	f.Known = !side.bound.Limited || f.Complete && known
 	f.Notional = cost.decimal()
 	return f
 }

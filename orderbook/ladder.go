@@ -7,9 +7,12 @@ import "slices"
 //
 // order is 0 for bids and -1 for asks. A price xor order is the level's rank: x ^ -1 = -x-1 turns
 // the order of the integers around, so one search serves both sides without a branch.
+//
+// bound is how far the side is known. Changes do not move it.
 type ladder struct {
 	levels []Level
 	order  Fixed
+	bound  Bound
 }
 
 // apply sets the absolute quantities of changes, in any order; quantity 0 removes. Removing a level

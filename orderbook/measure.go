@@ -78,9 +78,8 @@ func (b *Book) side(s Side) *ladder {
 }
 
 // DepthTo returns the quantity resting on a side at prices as good as limit or better, and whether
-// it fits a Fixed; if not it is MaxFixed.
+// it fits a Fixed; if not it is MaxFixed. It is the exchange's if Knows(s, limit).
 func (b *Book) DepthTo(s Side, limit Fixed) (Fixed, bool) {
-	b.setSides()
 	l := b.side(s)
 	var sum Fixed
 	for i := len(l.levels) - 1; i >= 0 && l.levels[i].Price^l.order >= limit^l.order; i-- {

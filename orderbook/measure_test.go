@@ -96,43 +96,43 @@ func TestFill(t *testing.T) {
 	}{
 		"part of the best": {
 			b.FillQuantity(orderbook.Ask, 2*one),
-			orderbook.Fill{Quantity: 2 * one, Worst: 11 * one, Levels: 1, Complete: true}, "22", "11"},
+			orderbook.Fill{Quantity: 2 * one, Worst: 11 * one, Levels: 1, Complete: true, Known: true}, "22", "11"},
 		"two levels": {
 			b.FillQuantity(orderbook.Ask, 5*one),
-			orderbook.Fill{Quantity: 5 * one, Worst: 13 * one, Levels: 2, Complete: true}, "57", "11.4"},
+			orderbook.Fill{Quantity: 5 * one, Worst: 13 * one, Levels: 2, Complete: true, Known: true}, "57", "11.4"},
 		"exactly the side": {
 			b.FillQuantity(orderbook.Bid, 6*one),
-			orderbook.Fill{Quantity: 6 * one, Worst: 8 * one, Levels: 3, Complete: true}, "52", "8.6666666666666667"},
+			orderbook.Fill{Quantity: 6 * one, Worst: 8 * one, Levels: 3, Complete: true, Known: true}, "52", "8.6666666666666667"},
 		"more than there is": {
 			b.FillQuantity(orderbook.Bid, 7*one),
-			orderbook.Fill{Quantity: 6 * one, Worst: 8 * one, Levels: 3}, "52", "8.6666666666666667"},
+			orderbook.Fill{Quantity: 6 * one, Worst: 8 * one, Levels: 3, Known: true}, "52", "8.6666666666666667"},
 		"nothing": {
 			b.FillQuantity(orderbook.Bid, 0),
-			orderbook.Fill{Complete: true}, "0", "0"},
+			orderbook.Fill{Complete: true, Known: true}, "0", "0"},
 		"an empty book": {
 			new(orderbook.Book).FillQuantity(orderbook.Ask, one),
-			orderbook.Fill{}, "0", "0"},
+			orderbook.Fill{Known: true}, "0", "0"},
 		"money for part of the best": {
 			b.FillNotional(orderbook.Ask, 22*one),
-			orderbook.Fill{Quantity: 2 * one, Worst: 11 * one, Levels: 1, Complete: true}, "22", "11"},
+			orderbook.Fill{Quantity: 2 * one, Worst: 11 * one, Levels: 1, Complete: true, Known: true}, "22", "11"},
 		"money for two levels": {
 			b.FillNotional(orderbook.Ask, 57*one),
-			orderbook.Fill{Quantity: 5 * one, Worst: 13 * one, Levels: 2, Complete: true}, "57", "11.4"},
+			orderbook.Fill{Quantity: 5 * one, Worst: 13 * one, Levels: 2, Complete: true, Known: true}, "57", "11.4"},
 		"money for exactly one level": {
 			b.FillNotional(orderbook.Ask, 44*one),
-			orderbook.Fill{Quantity: 4 * one, Worst: 11 * one, Levels: 1, Complete: true}, "44", "11"},
+			orderbook.Fill{Quantity: 4 * one, Worst: 11 * one, Levels: 1, Complete: true, Known: true}, "44", "11"},
 		"money that does not divide": {
 			b.FillNotional(orderbook.Ask, one),
-			orderbook.Fill{Quantity: 9_090_909, Worst: 11 * one, Levels: 1, Complete: true}, "0.99999999", "11"},
+			orderbook.Fill{Quantity: 9_090_909, Worst: 11 * one, Levels: 1, Complete: true, Known: true}, "0.99999999", "11"},
 		"more money than the side takes": {
 			b.FillNotional(orderbook.Bid, 53*one),
-			orderbook.Fill{Quantity: 6 * one, Worst: 8 * one, Levels: 3}, "52", "8.6666666666666667"},
+			orderbook.Fill{Quantity: 6 * one, Worst: 8 * one, Levels: 3, Known: true}, "52", "8.6666666666666667"},
 		"no money": {
 			b.FillNotional(orderbook.Ask, 0),
-			orderbook.Fill{Complete: true}, "0", "0"},
+			orderbook.Fill{Complete: true, Known: true}, "0", "0"},
 		"less than no money": {
 			b.FillNotional(orderbook.Ask, -one),
-			orderbook.Fill{Complete: true}, "0", "0"},
+			orderbook.Fill{Complete: true, Known: true}, "0", "0"},
 	}
 	for name, test := range tests {
 		got := test.got

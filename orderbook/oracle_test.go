@@ -12,8 +12,9 @@ import (
 // An oracleBook is a book so plain that it can be seen to be right: one map a side. Tests hold the
 // real Book against it.
 type oracleBook struct {
-	lastID     int64
-	bids, asks oracleSide
+	lastID             int64
+	bids, asks         oracleSide
+	bidBound, askBound orderbook.Bound
 }
 
 // An oracleSide maps prices to quantities, none of them 0.
@@ -26,6 +27,7 @@ func newOracleBook() *oracleBook {
 func (o *oracleBook) reset(s *orderbook.Snapshot) {
 	clear(o.bids)
 	clear(o.asks)
+	o.bidBound, o.askBound = s.BidBound, s.AskBound
 	o.apply(&orderbook.Update{LastID: s.LastID, Bids: s.Bids, Asks: s.Asks})
 }
 
@@ -36,30 +38,121 @@ func (o *oracleBook) apply(u *orderbook.Update) {
 }
 
 func (o *oracleBook) clone() *oracleBook {
-	return &oracleBook{lastID: o.lastID, bids: maps.Clone(o.bids), asks: maps.Clone(o.asks)}
+	c := *o
+	c.bids, c.asks = maps.Clone(o.bids), maps.Clone(o.asks)
+	return &c
 }
 
-// snapshot returns the best depth levels of each side; all if depth is 0.
+// prune does what a Syncer does to a book that it keeps bounded; a bound of 0 does nothing.
+func (o *oracleBook) prune(maxDepth int) {
+	if maxDepth > 0 {
+		o.bidBound = o.bids.prune(maxDepth, true, o.bidBound)
+		o.askBound = o.asks.prune(maxDepth, false, o.askBound)
+	}
+}
+
+func (s oracleSide) prune(n int, descending bool, bound orderbook.Bound) orderbook.Bound {
+	if len(s) <= n+n/8 {
+		return bound
+	}
+	bestFirst := s.sorted(descending)
+	for _, level := range bestFirst[n:] {
+		delete(s, level.Price)
+	}
+	last := bestFirst[n-1].Price
+	if bound.Limited && (descending && last < bound.Price || !descending && last > bound.Price) {
+		return bound
+	}
+	return orderbook.Bound{Price: last, Limited: true}
+}
+
+// knownDepth counts the levels of each side within its bound; -1 if it has none.
+func (o *oracleBook) knownDepth() (bids, asks int) {
+	count := func(s oracleSide, bound orderbook.Bound, sign orderbook.Fixed) int {
+		if !bound.Limited {
+			return -1
+		}
+		n := 0
+		for price := range s {
+			if price*sign >= bound.Price*sign {
+				n++
+			}
+		}
+		return n
+	}
+	return count(o.bids, o.bidBound, 1), count(o.asks, o.askBound, -1)
+}
+
+// snapshot returns the best depth levels of each side, as a venue does; all if depth is 0.
 func (o *oracleBook) snapshot(depth int) *orderbook.Snapshot {
 	s := &orderbook.Snapshot{LastID: o.lastID, Bids: o.bids.sorted(true), Asks: o.asks.sorted(false)}
 	if depth > 0 {
 		s.Bids = s.Bids[:min(depth, len(s.Bids))]
 		s.Asks = s.Asks[:min(depth, len(s.Asks))]
+		s.SetLimit(depth)
 	}
 	return s
 }
 
-// differs tells how b is not this book: its id, its levels, or their order. It returns nil if they
-// are the same.
+// differs tells how b is not this book: its id, its bounds, its levels, or their order. It returns
+// nil if they are the same.
 func (o *oracleBook) differs(b *orderbook.Book) error {
 	if b.LastID() != o.lastID {
 		return fmt.Errorf("the book stands at id %d, want %d", b.LastID(), o.lastID)
+	}
+	for side, want := range map[orderbook.Side]orderbook.Bound{orderbook.Bid: o.bidBound, orderbook.Ask: o.askBound} {
+		if price, limited := b.Known(side); limited != want.Limited || limited && price != want.Price {
+			return fmt.Errorf("the %ss are known to %v, limited %t; want %+v", side, price, limited, want)
+		}
 	}
 	if err := o.bids.differs(b.Bids(), b.BidCount(), -1); err != nil {
 		return fmt.Errorf("bids: %w", err)
 	}
 	if err := o.asks.differs(b.Asks(), b.AskCount(), 1); err != nil {
 		return fmt.Errorf("asks: %w", err)
+	}
+	return nil
+}
+
+// contradicts tells how b claims what is not true, if this book is the truth: its id, a level that is
+// not there, or one that is missing where b says to be exact. It returns nil if nothing is wrong.
+func (o *oracleBook) contradicts(b *orderbook.Book) error {
+	if b.LastID() != o.lastID {
+		return fmt.Errorf("the book stands at id %d, want %d", b.LastID(), o.lastID)
+	}
+	if err := o.bids.contradicts(b, orderbook.Bid, b.Bids()); err != nil {
+		return fmt.Errorf("bids: %w", err)
+	}
+	if err := o.asks.contradicts(b, orderbook.Ask, b.Asks()); err != nil {
+		return fmt.Errorf("asks: %w", err)
+	}
+	return nil
+}
+
+func (s oracleSide) contradicts(b *orderbook.Book, side orderbook.Side, levels iter.Seq[orderbook.Level]) error {
+	bound, limited := b.Known(side)
+	within := func(price orderbook.Fixed) bool {
+		return !limited || side == orderbook.Bid && price >= bound || side == orderbook.Ask && price <= bound
+	}
+	known := 0
+	for level := range levels {
+		if s[level.Price] != level.Quantity {
+			return fmt.Errorf("quantity %v at price %v, in truth %v", level.Quantity, level.Price, s[level.Price])
+		}
+		if within(level.Price) {
+			known++
+		}
+	}
+	if got := b.KnownDepth(side); got != known {
+		return fmt.Errorf("KnownDepth %d, there are %d levels to %v", got, known, bound)
+	}
+	for price := range s {
+		if within(price) {
+			known--
+		}
+	}
+	if known != 0 {
+		return fmt.Errorf("%d levels are missing within %v", -known, bound)
 	}
 	return nil
 }

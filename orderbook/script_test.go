@@ -123,6 +123,12 @@ func (w *scriptWorld) create(name string, args []string) error {
 			cfg.MaxBufferedBytes = number
 		case key == "stale":
 			cfg.MaxStale = number
+		case key == "depth":
+			cfg.MaxDepth = number
+		case key == "refresh-depth":
+			cfg.RefreshDepth = number
+		case key == "refresh-every":
+			cfg.RefreshEvery, _ = time.ParseDuration(value)
 		case arg == "timeout=none":
 			cfg.SnapshotTimeout = -1
 		default:
@@ -168,13 +174,27 @@ func (w *scriptWorld) step(c *contract, verb string, args []string) (string, err
 			return "", parseErr
 		}
 		out, err = c.resync(w.now, orderbook.Gap{Reason: reason, Err: errors.New(strings.Join(args[1:], " "))})
+	case "refresh":
+		out, err = c.refreshNow(w.now)
+	case "corrupt":
+		var u orderbook.Update
+		if err := parseLevels(args, &u.Bids, &u.Asks); err != nil {
+			return "", err
+		}
+		c.corrupt(&u)
 	case "tick":
 		out, err = c.tick(w.now)
 	case "book":
 		text, err := c.syncer.Book().AppendText(nil)
 		return string(text), err
+	case "known":
+		return formatKnown(c.syncer.Book()), nil
 	case "stats":
-		return strings.ReplaceAll(fmt.Sprintf("%+v\n", c.syncer.Stats()), ":", " "), nil
+		stats, _ := formatStats(c)
+		return stats, nil
+	case "refreshes":
+		_, refreshes := formatStats(c)
+		return refreshes, nil
 	default:
 		return "", errors.New("unknown command")
 	}
@@ -234,6 +254,9 @@ func (w *scriptWorld) status(c *contract) string {
 		if s.Book().Crossed() {
 			line += ", crossed"
 		}
+		if c.refreshing() {
+			line += fmt.Sprintf(", refreshing with %d kept", s.Stats().Kept)
+		}
 	case orderbook.Buffering:
 		line += fmt.Sprintf(", %d waiting", s.Stats().Buffered)
 	}
@@ -255,7 +278,7 @@ func formatOutput(out orderbook.Output) string {
 	for _, e := range out.Events {
 		switch {
 		case e.Snapshot != nil:
-			fmt.Fprintf(&b, "  snapshot %d: %s\n", e.Snapshot.LastID, formatLevels(e.Snapshot.Bids, e.Snapshot.Asks))
+			fmt.Fprintf(&b, "  snapshot %d: %s%s\n", e.Snapshot.LastID, formatLevels(e.Snapshot.Bids, e.Snapshot.Asks), formatBounds(e.Snapshot))
 		case e.Update != nil:
 			fmt.Fprintf(&b, "  update %d-%d: %s\n", e.Update.FirstID, e.Update.LastID, formatLevels(e.Update.Bids, e.Update.Asks))
 		case e.Gap != nil && e.Gap.Err != nil:
@@ -264,10 +287,59 @@ func formatOutput(out orderbook.Output) string {
 			fmt.Fprintf(&b, "  gap after %d: %v\n", e.Gap.After, e.Gap.Reason)
 		}
 	}
+	if out.Audit != nil {
+		b.WriteString(formatAudit(out.Audit))
+	}
 	if out.Fetch != 0 {
 		fmt.Fprintf(&b, "  fetch #%d\n", out.Fetch)
 	}
 	return b.String()
+}
+
+func formatAudit(a *orderbook.Audit) string {
+	if a.Err != nil {
+		return fmt.Sprintf("  no audit at %d: %v\n", a.LastID, a.Err)
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "  audit at %d: %d levels compared, %d different", a.LastID, a.Compared, a.Different)
+	if a.Swapped {
+		b.WriteString(", swapped")
+	}
+	b.WriteString("\n")
+	for _, d := range a.Differences {
+		fmt.Fprintf(&b, "    %v %v: had %v, fresh %v\n", d.Side, d.Price, d.Had, d.Fresh)
+	}
+	return b.String()
+}
+
+func formatBounds(s *orderbook.Snapshot) string {
+	var out string
+	for i, bound := range []orderbook.Bound{s.BidBound, s.AskBound} {
+		if bound.Limited {
+			out += fmt.Sprintf(", %vs to %v", orderbook.Side(i), bound.Price)
+		}
+	}
+	return out
+}
+
+// formatStats returns the counters, and apart from them those of refreshes.
+func formatStats(c *contract) (stats, refreshes string) {
+	text := strings.ReplaceAll(fmt.Sprintf("%+v", c.syncer.Stats()), ":", " ")
+	stats, refreshes, _ = strings.Cut(text, " Refreshes ")
+	return stats + "}\n", "{Refreshes " + refreshes + "\n"
+}
+
+// formatKnown tells of each side how far it is known, and how many levels that is.
+func formatKnown(b *orderbook.Book) string {
+	var out strings.Builder
+	for _, side := range []orderbook.Side{orderbook.Bid, orderbook.Ask} {
+		reach := "to the end"
+		if bound, limited := b.Known(side); limited {
+			reach = "to " + bound.String()
+		}
+		fmt.Fprintf(&out, "%v known %s: %d levels\n", side, reach, b.KnownDepth(side))
+	}
+	return out.String()
 }
 
 func formatLevels(bids, asks []orderbook.Level) string {
@@ -316,7 +388,7 @@ func parseUpdate(args []string) (*orderbook.Update, error) {
 	return u, parseLevels(args, &u.Bids, &u.Asks)
 }
 
-// parseSnapshot reads "#FETCH LAST [bid PRICE=QUANTITY...] [ask PRICE=QUANTITY...]".
+// parseSnapshot reads "#FETCH LAST [limit N] [bid PRICE=QUANTITY...] [ask PRICE=QUANTITY...]".
 func parseSnapshot(args []string) (orderbook.FetchID, *orderbook.Snapshot, error) {
 	id, err := parseFetch(args)
 	if err != nil || len(args) < 2 {
@@ -326,7 +398,16 @@ func parseSnapshot(args []string) (orderbook.FetchID, *orderbook.Snapshot, error
 	if _, err := fmt.Sscan(args[1], &s.LastID); err != nil {
 		return 0, nil, err
 	}
-	return id, s, parseLevels(args[2:], &s.Bids, &s.Asks)
+	limit := 0
+	if args = args[2:]; len(args) >= 2 && args[0] == "limit" {
+		if _, err := fmt.Sscan(args[1], &limit); err != nil {
+			return 0, nil, err
+		}
+		args = args[2:]
+	}
+	err = parseLevels(args, &s.Bids, &s.Asks)
+	s.SetLimit(limit)
+	return id, s, err
 }
 
 func parseFetch(args []string) (id orderbook.FetchID, err error) {

@@ -14,6 +14,7 @@ type simFaults struct {
 	fail, hang, late, stale, cut, twice      int // per snapshot
 	disconnect, overlap, reset, silly        int // per second
 	quiet, burst                             int // per change: a pause of seconds, many changes at once
+	refresh                                  int // per second; no fault, but it may come at any moment
 }
 
 // honest tells whether nothing is lost behind the driver's back.
@@ -28,6 +29,7 @@ func rollFaults(roll dice) simFaults {
 	for _, chance := range []*int{
 		&f.loss, &f.reported, &f.duplicate, &f.swap, &f.invalid, &f.fail, &f.hang, &f.late, &f.stale, &f.cut,
 		&f.twice, &f.disconnect, &f.overlap, &f.reset, &f.silly, &f.quiet, &f.burst,
+		&f.refresh,
 	} {
 		if roll(3) == 2 {
 			*chance = []int{10, 40, 150, 400}[roll(4)]
@@ -75,6 +77,9 @@ func (s *sim) eachSecond() {
 		s.logf("the ids go back to %d", s.venue.counter)
 	case s.roll.chance(s.faults.silly):
 		s.beSilly()
+	}
+	if s.roll.chance(s.faults.refresh) {
+		s.after(time.Duration(s.roll(1000))*time.Millisecond, func() { s.obey("refresh")(s.refreshNow(s.now)) })
 	}
 	if s.honest && s.synced && s.inFlight == 0 && !s.current() {
 		s.fail("a synced book at %d; all up to %d was sent, and no loss went unreported", s.book.lastID, s.venue.sent())
@@ -195,9 +200,6 @@ func (s *sim) request(id orderbook.FetchID) {
 
 func (s *sim) answer(id orderbook.FetchID, book *oracleBook, depth int) {
 	snap := book.snapshot(depth)
-	if id == s.out {
-		s.window = windowOf(snap, depth)
-	}
 	s.obey("fetch %d: snapshot %d %s", id, snap.LastID, sideCounts(snap.Bids, snap.Asks))(s.snapshot(s.now, id, snap))
 	spoil(snap.Bids, snap.Asks)
 }

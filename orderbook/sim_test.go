@@ -49,7 +49,7 @@ func TestSimulation(t *testing.T) {
 			}
 			t.Logf("%d seeds: %+v", count, total.SyncerStats)
 			if count >= 100 {
-				total.check(t)
+				total.check(t, count)
 			}
 		})
 	}
@@ -80,22 +80,27 @@ func (t *simTotals) add(s orderbook.SyncerStats) {
 	t.Snapshots += s.Snapshots
 	t.TooOld += s.TooOld
 	t.Discarded += s.Discarded
+	t.Refreshes += s.Refreshes
+	t.Audits += s.Audits
+	t.Abandoned += s.Abandoned
+	t.Swaps += s.Swaps
 }
 
-func (t *simTotals) check(tb testing.TB) {
+func (t *simTotals) check(tb testing.TB, seeds uint64) {
 	tb.Helper()
 	for name, n := range map[string]uint64{
 		"Applied": t.Applied, "Dropped": t.Dropped, "Gaps": t.Gaps, "Fetches": t.Fetches,
 		"Snapshots": t.Snapshots, "TooOld": t.TooOld, "Discarded": t.Discarded,
+		"Audits": t.Audits, "Abandoned": t.Abandoned, "Swaps": t.Swaps,
 	} {
-		if n < 100 {
+		if n < seeds/10 {
 			tb.Errorf("the runs show next to nothing: %s is %d", name, n)
 		}
 	}
 }
 
 // A sim is one run. A contract watches every Output, and every book that the events make is held
-// against the venue's truth at its id. The Syncer is ticked at its deadlines and, if nobody is being
+// against the venue's truth at its id, within its known range. No audit may find a difference. The Syncer is ticked at its deadlines and, if nobody is being
 // silly, at no other time.
 type sim struct {
 	*contract
@@ -103,7 +108,6 @@ type sim struct {
 	faults simFaults
 	honest bool // every loss is reported to the Syncer: a synced book is then also up to date
 	venue  *simVenue
-	window simWindow // of the snapshot that the book began with
 
 	now   time.Time
 	queue simQueue
@@ -133,13 +137,22 @@ func newSim(continuity orderbook.Continuity, roll dice) (*sim, error) {
 	if roll(4) == 3 {
 		cfg.MaxBufferedBytes = 600 + roll(3000)
 	}
+	if roll(4) == 3 {
+		cfg.MaxDepth = 1 + roll(20)
+		cfg.RefreshDepth = roll(cfg.MaxDepth)
+	} else if roll(4) == 3 {
+		cfg.RefreshDepth = 1 + roll(20)
+	}
+	if roll(4) == 3 {
+		cfg.RefreshEvery = time.Duration(1+roll(8000)) * time.Millisecond
+	}
 	c, err := newContract(cfg)
 	if err != nil {
 		return nil, err
 	}
 	isNew := roll(8) == 7
 	s := &sim{contract: c, roll: roll, venue: newSimVenue(roll, continuity, isNew), now: time.Unix(1_700_000_000, 0)}
-	c.known = func(book *oracleBook) error { return s.venue.verify(book, s.window) }
+	c.known = s.venue.verify
 	faults := rollFaults(roll)
 	s.honest = faults.honest()
 	if isNew {
@@ -188,6 +201,13 @@ func (s *sim) run(faulty time.Duration) {
 	if s.stats.Gaps != before.Gaps || s.stats.Applied == before.Applied {
 		s.fail("the book does not stay in sync: %+v, then %+v", before, s.stats)
 	}
+	for end := s.now.Add(patience); s.err == nil && s.stats.Audits == before.Audits; {
+		s.obey("refresh")(s.refreshNow(s.now))
+		s.runUntil(s.now.Add(time.Second))
+		if s.now.After(end) || s.stats.Gaps != before.Gaps {
+			s.fail("no refresh succeeds: %+v, then %+v", before, s.stats)
+		}
+	}
 }
 
 // current tells whether the book has everything that was sent.
@@ -226,6 +246,9 @@ func (s *sim) obey(format string, args ...any) func(orderbook.Output, error) {
 		}
 		if err != nil {
 			s.fail("%s: %w", fmt.Sprintf(format, args...), err)
+		}
+		if out.Audit != nil && out.Audit.Different > 0 {
+			s.fail("%s: two true books differ: %+v", fmt.Sprintf(format, args...), out.Audit)
 		}
 		if out.Fetch != 0 {
 			s.request(out.Fetch)

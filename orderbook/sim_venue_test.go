@@ -229,33 +229,24 @@ func (v *simVenue) at(id int64) *oracleBook {
 	return nil
 }
 
-// A simWindow is what a snapshot that was cut could see: bids from floor up, asks up to ceiling.
-type simWindow struct {
-	floor, ceiling orderbook.Fixed
-}
-
-func windowOf(s *orderbook.Snapshot, depth int) simWindow {
-	w := simWindow{floor: orderbook.MinFixed, ceiling: orderbook.MaxFixed}
-	if depth > 0 && len(s.Bids) >= depth {
-		w.floor = s.Bids[depth-1].Price
-	}
-	if depth > 0 && len(s.Asks) >= depth {
-		w.ceiling = s.Asks[depth-1].Price
-	}
-	return w
-}
-
 // verify holds a book against the truth at its id: every level it has is right, and it lacks none
-// within the window.
-func (v *simVenue) verify(book *oracleBook, w simWindow) error {
+// within its bounds.
+func (v *simVenue) verify(book *oracleBook) error {
 	truth := v.at(book.lastID)
 	if truth == nil {
 		return fmt.Errorf("id %d never was", book.lastID)
 	}
-	if err := book.bids.verify(truth.bids, w.floor, orderbook.MaxFixed); err != nil {
+	floor, ceiling := orderbook.MinFixed, orderbook.MaxFixed
+	if book.bidBound.Limited {
+		floor = book.bidBound.Price
+	}
+	if book.askBound.Limited {
+		ceiling = book.askBound.Price
+	}
+	if err := book.bids.verify(truth.bids, floor, orderbook.MaxFixed); err != nil {
 		return fmt.Errorf("bids at id %d: %w", book.lastID, err)
 	}
-	if err := book.asks.verify(truth.asks, orderbook.MinFixed, w.ceiling); err != nil {
+	if err := book.asks.verify(truth.asks, orderbook.MinFixed, ceiling); err != nil {
 		return fmt.Errorf("asks at id %d: %w", book.lastID, err)
 	}
 	return nil

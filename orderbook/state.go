@@ -27,7 +27,7 @@ func (s State) String() string {
 
 // An Event is one step in the life of a book. Exactly one field is set.
 type Event struct {
-	Snapshot *Snapshot // the book is known from here on
+	Snapshot *Snapshot // the book is known from here on; if it was known already, this is the same book from a refresh
 	Update   *Update   // the book changed
 	Gap      *Gap      // the book is not known until the next Snapshot
 }
@@ -38,7 +38,8 @@ type FetchID uint64
 // An Output tells the driver of a Syncer what to do. It is read-only and valid until the next call.
 type Output struct {
 	Events []Event // hand them on, in order
-	Fetch  FetchID // if not 0, request one snapshot and answer with this id; any earlier request is void
+	Fetch  FetchID // if not 0, request one snapshot and answer with this id; any earlier request is void. In state Synced it is for a refresh
+	Audit  *Audit  // if not nil, a refresh ended
 }
 
 // SyncerStats counts what a Syncer did since it was made.
@@ -48,8 +49,15 @@ type SyncerStats struct {
 	Dropped   uint64 // updates the book already held
 	Gaps      uint64 // Gap events emitted
 	Fetches   uint64 // snapshots asked for
-	Snapshots uint64 // snapshots installed
-	TooOld    uint64 // snapshots refused for being older than the first waiting update, or perhaps than a loss
+	Snapshots uint64 // snapshots installed, and Swaps
+	TooOld    uint64 // snapshots refused for being older than the first waiting update, or perhaps than a loss, or than the first update kept for a refresh
 	Discarded uint64 // updates thrown away: invalid or without a connection; waiting ones at a disconnect, a full buffer or a Resync
 	Buffered  int    // updates waiting at present
+
+	Refreshes   uint64 // begun; each one that is not under way any more is in Audits or in Abandoned
+	Audits      uint64 // refreshes that compared the book with a fresh one
+	Abandoned   uint64 // refreshes that did not
+	Differences uint64 // levels found different
+	Swaps       uint64 // Snapshot events from a refresh
+	Kept        int    // updates kept at present for a refresh
 }

@@ -7,7 +7,9 @@ import "time"
 // starts no goroutine: the caller says what happened and when, and obeys the Output.
 //
 // Between a Snapshot event and the next Gap event, applying every Update event to a Book seeded by
-// that Snapshot gives exactly Book(); outside such a span no Update is emitted.
+// that Snapshot gives exactly Book(); outside such a span no Update is emitted. With MaxDepth, Book()
+// is that book pruned, and the same as far as it is known. A Snapshot event that follows another
+// without a Gap stands at the id of the Update before it: it comes of a refresh.
 //
 // A Syncer is not safe for concurrent use. Its time must not go backwards.
 type Syncer struct {
@@ -21,9 +23,13 @@ type Syncer struct {
 	fetches fetchTimer
 	tooOld  int // snapshots in a row that were older than the first waiting update
 
-	events []Event
-	gap    Gap
-	stats  SyncerStats
+	refresh refresh
+
+	events  []Event
+	gap     Gap
+	audit   Audit
+	audited bool // audit belongs to the Output
+	stats   SyncerStats
 }
 
 // NewSyncer returns a Syncer in state Offline. It fails if cfg is contradictory.
@@ -46,11 +52,14 @@ func (s *Syncer) Book() *Book { return &s.book }
 func (s *Syncer) Stats() SyncerStats {
 	stats := s.stats
 	stats.Buffered = s.waiting.len()
+	stats.Kept = s.refresh.kept.len()
 	return stats
 }
 
 // Deadline returns when to call Tick; zero if nothing is timed. Any call may change it.
-func (s *Syncer) Deadline() time.Time { return s.fetches.deadline() }
+func (s *Syncer) Deadline() time.Time {
+	return earliest(s.fetches.deadline(), s.refreshDeadline())
+}
 
 // Connected says that updates will come from now on. The Output asks for a snapshot. In a state
 // other than Offline it does nothing.
@@ -69,6 +78,7 @@ func (s *Syncer) Disconnected(now time.Time, cause error) Output {
 	if s.state == Synced {
 		s.lose(GapDisconnect, cause)
 	}
+	s.abandonRefresh(now, ErrRefreshLost)
 	s.discardWaiting()
 	s.state = Offline
 	s.fetches.stop()
@@ -97,17 +107,21 @@ func (s *Syncer) Update(now time.Time, u *Update) Output {
 // Output may point to it.
 func (s *Syncer) Snapshot(now time.Time, id FetchID, snap *Snapshot) Output {
 	s.begin()
-	if s.fetches.answered(id) {
+	switch {
+	case !s.fetches.answered(id):
+	case s.state == Synced:
+		s.join(now, snap)
+	default:
 		s.install(now, snap)
 	}
 	return s.output(now)
 }
 
 // SnapshotFailed says that the Fetch with that id gave no snapshot. It is repeated after a delay.
-func (s *Syncer) SnapshotFailed(now time.Time, id FetchID, _ error) Output {
+func (s *Syncer) SnapshotFailed(now time.Time, id FetchID, cause error) Output {
 	s.begin()
 	if s.fetches.answered(id) {
-		s.fetches.retry(now)
+		s.fetchFailed(now, cause)
 	}
 	return s.output(now)
 }
@@ -122,10 +136,14 @@ func (s *Syncer) Resync(now time.Time, g Gap) Output {
 	return s.output(now)
 }
 
-// Tick lets time pass. It is to be called at Deadline; calling it more often does no harm.
+// Tick lets time pass: requests time out or become due, and refreshes begin. It is to be called at
+// Deadline; calling it more often does no harm.
 func (s *Syncer) Tick(now time.Time) Output {
 	s.begin()
-	s.fetches.tick(now)
+	if s.fetches.expired(now) {
+		s.fetchFailed(now, errNoAnswer)
+	}
+	s.refreshTimeout(now)
 	return s.output(now)
 }
 
@@ -133,10 +151,17 @@ func (s *Syncer) Tick(now time.Time) Output {
 func (s *Syncer) begin() {
 	clear(s.events)
 	s.events = s.events[:0]
+	s.audited = false
 }
 
 func (s *Syncer) output(now time.Time) Output {
+	if s.cfg.refreshes() {
+		s.refreshIfDue(now)
+	}
 	out := Output{Events: s.events, Fetch: s.fetches.take(now)}
+	if s.audited {
+		out.Audit = &s.audit
+	}
 	if out.Fetch != 0 {
 		s.stats.Fetches++
 	}

@@ -9,13 +9,26 @@ import (
 type SyncerConfig struct {
 	Continuity Continuity
 
-	// MaxBuffered and MaxBufferedBytes bound the updates that wait for a snapshot. 0 means 4096
-	// updates and 16 MiB.
+	// MaxBuffered and MaxBufferedBytes bound the updates that wait for a snapshot, and those that are
+	// kept for one during a refresh. 0 means 4096 updates and 16 MiB.
 	MaxBuffered      int
 	MaxBufferedBytes int
 
-	// SnapshotTimeout is how long an answer to a Fetch may take before it is asked for anew. 0 means
-	// 20 s, negative means no limit.
+	// MaxDepth bounds the levels of a side of the book. A side that exceeds it by an eighth is pruned
+	// to it (Book.Prune). 0 or negative means no bound.
+	MaxDepth int
+
+	// RefreshEvery is the time from a sync or the end of a refresh to the next refresh. 0 or negative
+	// means never.
+	RefreshEvery time.Duration
+	// RefreshDepth begins a refresh when the best so many levels of a side are no longer known
+	// (Book.KnowsTop): at once after a sync, at the earliest RetryMax after another refresh. 0 or
+	// negative means never. It must be less than MaxDepth.
+	RefreshDepth int
+
+	// SnapshotTimeout is how long an answer to a Fetch may take before it is asked for anew, and how
+	// long the book of a refresh waits for updates to reach the snapshot. 0 means 20 s, negative
+	// means no limit, and RetryMax for the latter.
 	SnapshotTimeout time.Duration
 
 	// RetryMin and RetryMax bound the delay before the next Fetch after one that failed or was too
@@ -48,6 +61,9 @@ func (cfg SyncerConfig) withDefaults() (SyncerConfig, error) {
 	setDefault(&cfg.MaxStale, 512)
 	if cfg.RetryMin < 0 || cfg.RetryMax < cfg.RetryMin {
 		return cfg, fmt.Errorf("orderbook: RetryMin %v, RetryMax %v: want 0 < RetryMin <= RetryMax", cfg.RetryMin, cfg.RetryMax)
+	}
+	if cfg.MaxDepth > 0 && cfg.RefreshDepth >= cfg.MaxDepth {
+		return cfg, fmt.Errorf("orderbook: RefreshDepth %d, MaxDepth %d: a book would never be deep enough", cfg.RefreshDepth, cfg.MaxDepth)
 	}
 	return cfg, nil
 }

@@ -29,7 +29,10 @@ func FuzzSyncer(f *testing.F) {
 		d := &byteDice{data: data[:min(len(data), 4000)]}
 		cfg := orderbook.SyncerConfig{
 			MaxBuffered: 1 + d.roll(8), MaxBufferedBytes: 200 + 100*d.roll(16), MaxStale: d.roll(6) - 1,
-			SnapshotTimeout: time.Second, RetryMin: 100 * time.Millisecond, RetryMax: 800 * time.Millisecond,
+			MaxDepth: d.roll(4) - 1, RefreshEvery: time.Duration(d.roll(4)) * 300 * time.Millisecond, SnapshotTimeout: time.Second, RetryMin: 100 * time.Millisecond, RetryMax: 800 * time.Millisecond,
+		}
+		if cfg.RefreshDepth = d.roll(4) - 1; cfg.MaxDepth > 0 {
+			cfg.RefreshDepth = min(cfg.RefreshDepth, cfg.MaxDepth-1)
 		}
 		if linked {
 			cfg.Continuity = orderbook.Linked
@@ -57,7 +60,7 @@ type arbitrary struct {
 
 func (s *arbitrary) step() error {
 	var err error
-	switch s.roll(10) {
+	switch s.roll(11) {
 	case 0:
 		_, err = s.connected(s.now)
 	case 1:
@@ -68,6 +71,7 @@ func (s *arbitrary) step() error {
 		spoil(u.Bids, u.Asks)
 	case 6:
 		snap := &orderbook.Snapshot{LastID: s.near(), Bids: s.levels(), Asks: s.levels()}
+		snap.SetLimit(s.roll(4))
 		_, err = s.snapshot(s.now, s.answered(), snap)
 		spoil(snap.Bids, snap.Asks)
 	case 7:
@@ -77,6 +81,8 @@ func (s *arbitrary) step() error {
 	case 9:
 		s.now = s.now.Add(time.Duration(s.roll(200)) * 10 * time.Millisecond)
 		_, err = s.tick(s.now)
+	case 10:
+		_, err = s.refreshNow(s.now)
 	}
 	for err == nil && s.roll(3) == 1 && !s.syncer.Deadline().IsZero() && s.syncer.Deadline().After(s.now) {
 		s.now = s.syncer.Deadline()

@@ -7,6 +7,9 @@ func (s *Syncer) follow(now time.Time, u *Update) {
 	switch s.cfg.Continuity.judge(s.book.lastID, s.fresh, u) {
 	case apply:
 		s.apply(u)
+		if s.refresh.phase != idle {
+			s.keep(now, u)
+		}
 	case drop:
 		s.stale++
 		if s.cfg.MaxStale > 0 && s.stale >= s.cfg.MaxStale {
@@ -25,18 +28,37 @@ func (s *Syncer) follow(now time.Time, u *Update) {
 
 func (s *Syncer) apply(u *Update) {
 	s.book.Apply(u)
+	s.prune(&s.book)
 	s.fresh = false
 	s.stale = 0
 	s.stats.Applied++
 	s.events = append(s.events, Event{Update: u})
 }
 
+// prune keeps a book bounded. It lets a side grow a little first, since it moves all that it keeps.
+func (s *Syncer) prune(b *Book) {
+	n := s.cfg.MaxDepth
+	if n <= 0 {
+		return
+	}
+	for _, l := range [...]*ladder{&b.bids, &b.asks} {
+		if len(l.levels) > n+n/8 {
+			l.prune(n)
+		}
+	}
+}
+
 // wait keeps an update until the snapshot is there.
 func (s *Syncer) wait(now time.Time, u *Update) {
-	if s.waiting.len() >= s.cfg.MaxBuffered || s.waiting.bytes(u) > s.cfg.MaxBufferedBytes {
+	if s.full(&s.waiting, u) {
 		s.restart(now, GapOverflow, nil)
 	}
 	s.waiting.add(u)
+}
+
+// full tells whether u is more than a buffer may hold.
+func (s *Syncer) full(b *buffer, u *Update) bool {
+	return b.len() >= s.cfg.MaxBuffered || b.bytes(u) > s.cfg.MaxBufferedBytes
 }
 
 // install makes the snapshot the book and applies what has waited for it.
@@ -46,6 +68,7 @@ func (s *Syncer) install(now time.Time, snap *Snapshot) {
 		return
 	}
 	s.book.Reset(snap)
+	s.prune(&s.book)
 	s.state, s.fresh, s.stale, s.tooOld = Synced, true, 0, 0
 	s.stats.Snapshots++
 	s.events = append(s.events, Event{Snapshot: snap})
@@ -67,6 +90,7 @@ func (s *Syncer) install(now time.Time, snap *Snapshot) {
 	}
 	s.waiting.clear() // what the events point to stays until the next call
 	s.fetches.succeeded()
+	s.schedule(now)
 }
 
 // mayBeTooOld tells whether updates are, or may be, missing between the snapshot and the first one
@@ -79,6 +103,15 @@ func (s *Syncer) mayBeTooOld(snap *Snapshot) bool {
 		return true
 	}
 	return s.waiting.len() > 0 && s.cfg.Continuity.judge(snap.LastID, true, s.waiting.first()) == gap
+}
+
+// fetchFailed asks again after a while for a snapshot that did not come.
+func (s *Syncer) fetchFailed(now time.Time, cause error) {
+	if s.state == Synced {
+		s.refreshFailed(now, cause)
+		return
+	}
+	s.fetches.retry(now)
 }
 
 // refuse asks for a newer snapshot and keeps what waits. If none ever reaches the first waiting
@@ -97,6 +130,7 @@ func (s *Syncer) refuse(now time.Time) {
 // missing.
 func (s *Syncer) restart(now time.Time, reason GapReason, cause error) {
 	s.lose(reason, cause)
+	s.abandonRefresh(now, ErrRefreshLost)
 	s.discardWaiting()
 	s.state, s.tooOld = Buffering, 0
 	s.fetches.want(now)

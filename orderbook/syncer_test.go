@@ -18,6 +18,7 @@ func TestSyncerConfig(t *testing.T) {
 		"bounds the wrong way":  {RetryMin: time.Second, RetryMax: time.Millisecond},
 		"a negative RetryMax":   {RetryMax: -1},
 		"RetryMax below 250 ms": {RetryMax: time.Millisecond},
+		"a promise too deep":    {RefreshDepth: 10, MaxDepth: 10},
 	} {
 		if s, err := orderbook.NewSyncer(cfg); err == nil || s != nil {
 			t.Errorf("%s was accepted: %v", name, cfg)
@@ -25,7 +26,8 @@ func TestSyncerConfig(t *testing.T) {
 	}
 	for name, cfg := range map[string]orderbook.SyncerConfig{
 		"zero":              {},
-		"everything off":    {SnapshotTimeout: -1, MaxStale: -1},
+		"everything off":    {SnapshotTimeout: -1, MaxStale: -1, MaxDepth: -1, RefreshDepth: -1, RefreshEvery: -1},
+		"any depth kept":    {RefreshDepth: 1000},
 		"a long RetryMin":   {RetryMin: time.Hour},
 		"a constant delay":  {RetryMin: time.Second, RetryMax: time.Second},
 		"the least buffers": {MaxBuffered: 1, MaxBufferedBytes: 1},
@@ -132,8 +134,12 @@ func TestOutputKeepsUntilTheNextCall(t *testing.T) {
 
 func TestSyncerAllocatesNothing(t *testing.T) {
 	now := time.Unix(1000, 0)
-	for _, continuity := range []orderbook.Continuity{orderbook.Contiguous, orderbook.Linked} {
-		s, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: continuity})
+	for name, cfg := range map[string]orderbook.SyncerConfig{
+		"contiguous": {},
+		"linked":     {Continuity: orderbook.Linked},
+		"bounded":    {MaxDepth: 100, RefreshDepth: 20, RefreshEvery: time.Hour},
+	} {
+		s, err := orderbook.NewSyncer(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -155,14 +161,14 @@ func TestSyncerAllocatesNothing(t *testing.T) {
 			feed()
 		}
 		if n := testing.AllocsPerRun(len(updates), feed); n != 0 {
-			t.Errorf("%v: an update of a synced book allocates %v times", continuity, n)
+			t.Errorf("%s: an update of a synced book allocates %v times", name, n)
 		}
 		old := &orderbook.Update{FirstID: 1, LastID: 1}
 		if n := testing.AllocsPerRun(100, func() { s.Update(now, old) }); n != 0 {
-			t.Errorf("%v: a duplicate allocates %v times", continuity, n)
+			t.Errorf("%s: a duplicate allocates %v times", name, n)
 		}
 		if s.State() != orderbook.Synced {
-			t.Errorf("%v: %v", continuity, s.State())
+			t.Errorf("%s: %v", name, s.State())
 		}
 	}
 }

@@ -1,0 +1,188 @@
+package orderbook
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// The reasons why a refresh ends without an audit. The book is none the worse for it.
+var (
+	// ErrRefreshLost: the book itself ended with a Gap meanwhile.
+	ErrRefreshLost = errors.New("orderbook: the book was lost during its refresh")
+	// ErrRefreshOverflow: more updates came than MaxBuffered and MaxBufferedBytes allow to be kept.
+	ErrRefreshOverflow = errors.New("orderbook: too many updates during a refresh")
+	// ErrRefreshFailed: no snapshot came that could be joined; the error wraps what befell the last one.
+	ErrRefreshFailed = errors.New("orderbook: no usable snapshot for a refresh")
+)
+
+var (
+	errNoAnswer = errors.New("no answer in time")
+	errTooOld   = errors.New("it is older than the request")
+	errAhead    = errors.New("the updates did not reach its id in time")
+)
+
+// maxRefreshTries is how many snapshots in a row may be of no use until a refresh is given up.
+const maxRefreshTries = 8
+
+// A refresh makes a second book beside the one that runs. From the moment it begins, every update
+// that the book takes is kept; a snapshot at or after the id at which the keeping began can so be
+// brought to the book's id, where the two are compared and one takes the place of the other.
+type refresh struct {
+	phase refreshPhase
+	from  int64  // the book's id when keeping began
+	kept  buffer // the updates applied since
+	fresh Book   // in phase catchingUp: the snapshot, with the updates that followed it
+
+	until     time.Time // in phase catchingUp: when fresh is given up
+	due       time.Time // in phase idle: when RefreshEvery begins the next; zero if never
+	notBefore time.Time // in phase idle: when RefreshDepth may begin the next
+}
+
+type refreshPhase uint8
+
+const (
+	idle       refreshPhase = iota
+	asking                  // for a snapshot
+	catchingUp              // the snapshot is newer than the book, which has to reach its id
+)
+
+// Refresh asks for a snapshot beside the running book, to audit the book and to learn more of its
+// depth. It does nothing in a state other than Synced or while a refresh is under way.
+//
+// The Output that ends the refresh has an Audit. No Gap comes of a refresh, and no Update is missed
+// or repeated by it.
+func (s *Syncer) Refresh(now time.Time) Output {
+	s.begin()
+	if s.state == Synced && s.refresh.phase == idle {
+		s.startRefresh(now)
+	}
+	return s.output(now)
+}
+
+func (s *Syncer) startRefresh(now time.Time) {
+	s.stats.Refreshes++
+	s.ask()
+	s.fetches.want(now)
+}
+
+// ask begins to keep updates.
+func (s *Syncer) ask() {
+	r := &s.refresh
+	r.phase, r.from = asking, s.book.lastID
+	r.kept.clear()
+}
+
+// keep lets a refresh have its part of an update that the book took.
+func (s *Syncer) keep(now time.Time, u *Update) {
+	r := &s.refresh
+	switch {
+	case r.phase == catchingUp:
+		s.followFresh(u)
+		s.meet(now)
+	case s.full(&r.kept, u):
+		s.abandonRefresh(now, ErrRefreshOverflow)
+	default:
+		r.kept.add(u)
+	}
+}
+
+// join takes the snapshot of a refresh.
+func (s *Syncer) join(now time.Time, snap *Snapshot) {
+	r := &s.refresh
+	if snap.LastID < r.from { // updates between it and the first one kept may be missing
+		s.stats.TooOld++
+		s.refreshFailed(now, errTooOld)
+		return
+	}
+	r.fresh.Reset(snap)
+	s.prune(&r.fresh)
+	for ; r.kept.len() > 0; r.kept.next() {
+		s.followFresh(r.kept.first())
+	}
+	r.kept.clear()
+	r.phase = catchingUp
+	r.until = now.Add(s.cfg.SnapshotTimeout)
+	if s.cfg.SnapshotTimeout < 0 {
+		r.until = now.Add(s.cfg.RetryMax)
+	}
+	s.meet(now)
+}
+
+// followFresh applies an update to the fresh book. It is one of an unbroken chain that begins at or
+// before the snapshot's id, so it need not be judged: what the snapshot holds is left out, and what
+// overlaps it is applied whole.
+func (s *Syncer) followFresh(u *Update) {
+	fresh := &s.refresh.fresh
+	if u.LastID > fresh.lastID {
+		fresh.Apply(u)
+		s.prune(fresh)
+	}
+}
+
+// meet ends the refresh if both books stand at one id.
+func (s *Syncer) meet(now time.Time) {
+	r := &s.refresh
+	if r.fresh.lastID != s.book.lastID {
+		return
+	}
+	a := s.newAudit()
+	a.compare(Bid, &s.book.bids, &r.fresh.bids)
+	a.compare(Ask, &s.book.asks, &r.fresh.asks)
+	s.stats.Audits++
+	s.stats.Differences += uint64(a.Different)
+	s.swap(a)
+	s.fetches.succeeded()
+	s.endRefresh(now)
+}
+
+// swap puts the fresh sides in the place of those that run: both if the book was found wrong, as its
+// other levels may be as well; otherwise those that are known further.
+func (s *Syncer) swap(a *Audit) {
+	fresh := &s.refresh.fresh
+	for _, side := range [...]Side{Bid, Ask} {
+		if a.Different > 0 || fresh.side(side).deeper(s.book.side(side)) {
+			*s.book.side(side) = *fresh.side(side)
+			a.Swapped = true
+		}
+	}
+	if a.Swapped {
+		snap := s.book.Snapshot()
+		s.stats.Snapshots++
+		s.stats.Swaps++
+		s.events = append(s.events, Event{Snapshot: &snap})
+	}
+}
+
+// refreshFailed asks again after a while for a snapshot that is of use, or gives up. What is kept
+// stays: where the venue's snapshots lag behind its updates, a later one reaches the first update kept.
+func (s *Syncer) refreshFailed(now time.Time, cause error) {
+	s.fetches.retry(now)
+	if s.fetches.failures < maxRefreshTries {
+		return
+	}
+	err := ErrRefreshFailed
+	if cause != nil {
+		err = fmt.Errorf("%w: %w", ErrRefreshFailed, cause)
+	}
+	s.abandonRefresh(now, err)
+}
+
+// abandonRefresh ends the refresh, if there is one, without an audit.
+func (s *Syncer) abandonRefresh(now time.Time, cause error) {
+	if s.refresh.phase == idle {
+		return
+	}
+	s.newAudit().Err = cause
+	s.stats.Abandoned++
+	s.fetches.stop()
+	s.endRefresh(now)
+}
+
+func (s *Syncer) endRefresh(now time.Time) {
+	r := &s.refresh
+	r.phase, r.fresh = idle, Book{}
+	r.kept.clear()
+	s.schedule(now)
+	r.notBefore = now.Add(s.cfg.RetryMax)
+}
