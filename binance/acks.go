@@ -9,15 +9,26 @@ import (
 type acks struct {
 	pending map[int64]request
 	since   time.Time     // when the connection began
+	last    time.Time     // when the last word came
 	timeout time.Duration // without progress
 	due     time.Time     // when it is reached; zero if nothing is pending
 }
 
 // expect begins anew with these requests.
 func (a *acks) expect(requests []request, now time.Time, timeout time.Duration) {
-	*a = acks{pending: make(map[int64]request, len(requests)), since: now, timeout: timeout, due: now.Add(timeout)}
+	*a = acks{pending: make(map[int64]request, len(requests)), since: now, timeout: timeout}
+	a.add(requests, now)
+}
+
+// add expects the word on more requests.
+func (a *acks) add(requests []request, now time.Time) {
 	for _, r := range requests {
-		a.pending[r.id] = r
+		if r.subscribes {
+			a.pending[r.id] = r
+		}
+	}
+	if len(a.pending) > 0 {
+		a.due = now.Add(a.timeout)
 	}
 }
 
@@ -29,6 +40,7 @@ func (a *acks) arrived(id RequestID, now time.Time) (streams []string, all bool)
 		return nil, false
 	}
 	delete(a.pending, id.Number)
+	a.last = now
 	if len(a.pending) == 0 {
 		a.due = time.Time{}
 		return r.streams, true

@@ -23,10 +23,12 @@ type Config struct {
 	// of REST. Nil means net.Dialer, through the proxy that the environment names.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// WeightLimit bounds the request weight the Client uses in a clock minute, the weight that others
-	// on the same IP use included. 0 means the market's published limit; negative means no bound:
-	// only the exchange's refusals are obeyed.
-	WeightLimit int
+	// Budget is what the Client may ask of the exchange, to be shared by all Clients of spot, or of the
+	// futures markets, in the process. Nil means one of the Client's own, from a zero BudgetConfig.
+	Budget *Budget
+
+	// Recorder writes what the Client receives to files. Nil means none, and costs nothing.
+	Recorder *Recorder
 
 	Hooks *Hooks // nil means none
 }

@@ -20,33 +20,69 @@ import (
 // context that ends a few seconds later.
 type Handler func(ctx context.Context, rec *marketprism.Record) error
 
-// A DepthConfig says what a DepthSyncer follows. Only Symbols has to be set.
+// A DepthConfig says what a DepthSyncer follows. Only Symbols or AllTrading has to be set.
 type DepthConfig struct {
 	Symbols []string // as the exchange spells them: "BTCUSDT"
+
+	// AllTrading follows all symbols that the filter chooses besides Symbols, and keeps to that while
+	// symbols are listed, halted and delisted. Nil means none.
+	AllTrading *SymbolFilter
+
+	// PollEvery is how often the exchange is asked for the status of its symbols, a request of weight 20
+	// on spot. 0 means 5 minutes, or one with AllTrading; negative means never after the beginning.
+	PollEvery time.Duration
 
 	// Interval is the speed of the depth stream; 0 means 100 ms. Spot also has 1 s, the futures
 	// markets 250 and 500 ms.
 	Interval time.Duration
 
-	SnapshotLimit int // levels a side in a snapshot; 0 means 1000
+	SnapshotLimit int // levels a side that each book is known to, if the exchange has them; 0 means 1000
+
+	// FirstLimit is the levels a side in the snapshot that makes a book known, which is then deepened to
+	// SnapshotLimit without an interruption. 0 means 100 where the deep snapshots of all symbols take
+	// more than half of a minute's request weight, and SnapshotLimit otherwise.
+	FirstLimit int
 
 	// Trades, AggTrades and Tickers add these streams of every symbol. They come out as records.
 	Trades, AggTrades, Tickers bool
 
 	// Sync sets the bounds of each book's Syncer. Its Continuity is the Market's, whatever it says;
 	// its SnapshotTimeout bounds a request from when it is sent, so that time spent waiting for
-	// request weight does not count.
+	// request weight does not count. Refreshes wait for request weight as well, before they begin.
+	// Its RefreshDepth of 0 means half of SnapshotLimit, and at least one more than a shallow first
+	// snapshot has; negative means never. Its MaxDepth of 0 means ten times SnapshotLimit.
 	Sync orderbook.SyncerConfig
 
 	Handler Handler // nil means none
+
+	// TopLevels is how many of the best levels a side of each book are published for Top and Watch.
+	// 0 means none, which saves a copy with each change.
+	TopLevels int
 
 	// QueueFrames and QueueBytes bound what waits between one connection and its books. 0 means 4096
 	// frames and 64 MiB. Beyond, frames are dropped: the symbols concerned get a Gap with the reason
 	// GapOverflow and are resynced, and pings are answered all the same.
 	QueueFrames, QueueBytes int
 
-	SnapshotWorkers int // snapshots requested at a time; 0 means 4
-	StreamsPerConn  int // streams on one connection; 0 means the market's limit
+	StreamsPerConn int // streams on one connection; 0 means the market's limit
+
+	// Redundancy is how many connections carry each stream; 0 means 1, the most is 2. With 2 either may
+	// end at any moment without a gap: the first to bring an event wins.
+	Redundancy int
+
+	// MaxConnAge is the age at which a connection is replaced, up to an eighth less so that not all are
+	// replaced at once. 0 means 23 h, an hour before the exchange ends it; negative means that it is
+	// kept until the exchange ends it, or announces that it will.
+	MaxConnAge time.Duration
+
+	// StreamTimeout is how long a stream may be silent on a connection where others are not, and how long
+	// a connection may bring no event at all, until that stream is subscribed again and its book
+	// refreshed, or that connection replaced. 0 means 15 minutes; negative means for ever.
+	StreamTimeout time.Duration
+
+	// MaxTradeFill is how many trades are fetched for one hole in their ids at most; a longer hole is
+	// reported as missed. 0 means 5000, negative means that none are fetched.
+	MaxTradeFill int
 
 	// ReconnectMin and ReconnectMax bound the random delay before a reconnect: its upper bound doubles
 	// from the first to the second with each connection that lasted less than the second. 0 means
@@ -64,13 +100,23 @@ const defaultSnapshotLimit = 1000
 
 // withDefaults validates cfg and fills in what is zero.
 func (cfg DepthConfig) withDefaults(m *market) (DepthConfig, error) {
-	setDefault(&cfg.SnapshotLimit, defaultSnapshotLimit)
 	setDefault(&cfg.QueueFrames, 4096)
 	setDefault(&cfg.QueueBytes, 64<<20)
-	setDefault(&cfg.SnapshotWorkers, 4)
 	setDefault(&cfg.StreamsPerConn, m.maxStreams)
+	setDefault(&cfg.Redundancy, 1)
+	setDefault(&cfg.StreamTimeout, 15*time.Minute)
+	setDefault(&cfg.MaxTradeFill, 5000)
+	setDefault(&cfg.MaxConnAge, 23*time.Hour)
 	setDefault(&cfg.ReconnectMin, 500*time.Millisecond)
 	setDefault(&cfg.ReconnectMax, max(30*time.Second, cfg.ReconnectMin))
+	switch {
+	case cfg.AllTrading != nil:
+		setDefault(&cfg.PollEvery, time.Minute)
+	case cfg.SkipSymbolCheck:
+		setDefault(&cfg.PollEvery, -1)
+	default:
+		setDefault(&cfg.PollEvery, 5*time.Minute)
+	}
 	setDefault(&cfg.AckTimeout, 10*time.Second)
 	setDefault(&cfg.Sync.SnapshotTimeout, 20*time.Second)
 	if cfg.Sync.SnapshotTimeout < 0 {
@@ -87,27 +133,29 @@ func (cfg DepthConfig) withDefaults(m *market) (DepthConfig, error) {
 	switch {
 	case cfg.QueueFrames < 1 || cfg.QueueBytes < 1:
 		return cfg, fmt.Errorf("binance: QueueFrames %d, QueueBytes %d: want positive bounds", cfg.QueueFrames, cfg.QueueBytes)
-	case cfg.SnapshotWorkers < 1:
-		return cfg, fmt.Errorf("binance: SnapshotWorkers %d: want at least 1", cfg.SnapshotWorkers)
+	case cfg.TopLevels < 0:
+		return cfg, fmt.Errorf("binance: TopLevels %d: want 0 or more", cfg.TopLevels)
 	case cfg.StreamsPerConn < perSymbol || cfg.StreamsPerConn > m.maxStreams:
 		return cfg, fmt.Errorf("binance: StreamsPerConn %d: want %d to %d", cfg.StreamsPerConn, perSymbol, m.maxStreams)
+	case cfg.Redundancy < 1 || cfg.Redundancy > 2:
+		return cfg, fmt.Errorf("binance: Redundancy %d: want 1 or 2", cfg.Redundancy)
 	case cfg.ReconnectMin < 0 || cfg.ReconnectMax < cfg.ReconnectMin:
 		return cfg, fmt.Errorf("binance: ReconnectMin %v, ReconnectMax %v: want 0 < ReconnectMin <= ReconnectMax", cfg.ReconnectMin, cfg.ReconnectMax)
 	case cfg.AckTimeout < 0:
 		return cfg, fmt.Errorf("binance: AckTimeout %v: want a positive time", cfg.AckTimeout)
 	}
-	if err := m.checkDepth(cfg.SnapshotLimit); err != nil {
+	if err := cfg.checkDepths(m); err != nil {
 		return cfg, err
 	}
-	return cfg, checkSymbols(cfg.Symbols)
+	return cfg, checkSymbols(&cfg)
 }
 
-func checkSymbols(symbols []string) error {
-	if len(symbols) == 0 {
-		return errors.New("binance: DepthConfig.Symbols is empty")
+func checkSymbols(cfg *DepthConfig) error {
+	if len(cfg.Symbols) == 0 && cfg.AllTrading == nil {
+		return errors.New("binance: DepthConfig.Symbols is empty, and AllTrading is not set")
 	}
-	seen := make(map[string]bool, len(symbols))
-	for _, s := range symbols {
+	seen := make(map[string]bool, len(cfg.Symbols))
+	for _, s := range cfg.Symbols {
 		if s == "" || seen[s] {
 			return fmt.Errorf("binance: DepthConfig.Symbols: %q is empty or named twice", s)
 		}

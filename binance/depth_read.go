@@ -3,6 +3,7 @@ package binance
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -11,9 +12,9 @@ import (
 // returned, and f must not call View or Status, nor keep the feed waiting. The error is ErrUnknownSymbol,
 // or a *NotSyncedError while the book is not known, when f is not called.
 func (d *DepthSyncer) View(symbol string, f func(b *orderbook.Book, s Status)) error {
-	y, ok := d.symbols[symbol]
-	if !ok {
-		return fmt.Errorf("%w: %q", ErrUnknownSymbol, symbol)
+	y, err := d.symbols.find(symbol)
+	if err != nil {
+		return err
 	}
 	y.mu.RLock()
 	defer y.mu.RUnlock()
@@ -26,8 +27,8 @@ func (d *DepthSyncer) View(symbol string, f func(b *orderbook.Book, s Status)) e
 
 // Status returns how the symbol's book stands; false if the symbol is not followed.
 func (d *DepthSyncer) Status(symbol string) (Status, bool) {
-	y, ok := d.symbols[symbol]
-	if !ok {
+	y := d.symbols.get(symbol)
+	if y == nil {
 		return Status{}, false
 	}
 	y.mu.RLock()
@@ -35,37 +36,29 @@ func (d *DepthSyncer) Status(symbol string) (Status, bool) {
 	return y.status(), true
 }
 
-// Symbols returns the symbols followed, in the order of DepthConfig.
-func (d *DepthSyncer) Symbols() []string { return append([]string(nil), d.cfg.Symbols...) }
+// Symbols returns the symbols followed, in the order they were added.
+func (d *DepthSyncer) Symbols() []string { return slices.Clone(d.symbols.names()) }
 
 // Stats returns the counters.
 func (d *DepthSyncer) Stats() Stats {
 	var s Stats
-	for _, f := range d.feeds {
+	for _, f := range d.allFeeds() {
 		f.count.addTo(&s)
 	}
 	return s
 }
 
 // Ready waits until the books of the symbols, of all if none is named, are synced all at once. The
-// error is ErrUnknownSymbol, ErrStopped with the error of Run if that has returned, or that of ctx with
-// a symbol that is missing. It may be called before Run.
+// error is ErrUnknownSymbol, also for a symbol that is removed meanwhile, ErrStopped with the error of
+// Run if that has returned, or that of ctx with a symbol that is missing. It may be called before Run.
 func (d *DepthSyncer) Ready(ctx context.Context, symbols ...string) error {
-	if len(symbols) == 0 {
-		symbols = d.cfg.Symbols
-	}
-	for _, symbol := range symbols {
-		if d.symbols[symbol] == nil {
-			return fmt.Errorf("%w: %q", ErrUnknownSymbol, symbol)
-		}
-	}
 	for {
 		d.mu.Lock()
 		news, ended := d.news, d.ended
 		d.mu.Unlock()
-		missing, state := d.firstUnsynced(symbols)
-		if missing == "" {
-			return nil
+		missing, err := d.firstUnsynced(symbols)
+		if missing == nil || err != nil {
+			return err
 		}
 		if ended != nil {
 			return ended
@@ -73,20 +66,30 @@ func (d *DepthSyncer) Ready(ctx context.Context, symbols ...string) error {
 		select {
 		case <-news:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: %w", &NotSyncedError{Symbol: missing, State: state}, ctx.Err())
+			return fmt.Errorf("%w: %w", missing, ctx.Err())
 		}
 	}
 }
 
-func (d *DepthSyncer) firstUnsynced(symbols []string) (string, orderbook.State) {
+// firstUnsynced returns nil if all are synced, and an error if one is not followed.
+func (d *DepthSyncer) firstUnsynced(symbols []string) (missing *NotSyncedError, err error) {
+	if len(symbols) == 0 {
+		symbols = d.symbols.names()
+		if d.cfg.AllTrading != nil && !d.listing.Load() {
+			return &NotSyncedError{Symbol: "AllTrading"}, nil
+		}
+	}
 	for _, symbol := range symbols {
-		y := d.symbols[symbol]
+		y, err := d.symbols.find(symbol)
+		if err != nil {
+			return nil, err
+		}
 		y.mu.RLock()
 		state := y.syncer.State()
 		y.mu.RUnlock()
-		if state != orderbook.Synced {
-			return symbol, state
+		if state != orderbook.Synced && missing == nil {
+			missing = &NotSyncedError{Symbol: symbol, State: state}
 		}
 	}
-	return "", orderbook.Synced
+	return missing, nil
 }

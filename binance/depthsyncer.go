@@ -6,10 +6,10 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/orderbook"
 )
 
 // stopGrace is how long the handler may go on after Run's context has ended.
@@ -20,14 +20,21 @@ const stopGrace = 5 * time.Second
 type DepthSyncer struct {
 	client  *Client
 	cfg     DepthConfig
-	symbols map[string]*followed
-	feeds   []*feed
+	symbols *symbolTable
 	fetcher *fetcher
+
+	depthSuffix string         // ending of the depth streams' names
+	routes      []routeStreams // what each symbol has on which route
+
+	changing sync.Mutex  // held while the symbols change, and their places on the feeds
+	launch   func(*feed) // runs a new feed; nil while Run does not
+	listing  atomic.Bool // AllTrading has been answered
 
 	handling      chan struct{} // holds a token while the handler runs
 	handlerFailed bool          // guarded by handling
 
 	mu      sync.Mutex
+	feeds   []*feed // a new slice with each change
 	running bool
 	ended   error         // why Run has returned; nil before and while it runs
 	news    chan struct{} // closed when a book became known, or Run has returned
@@ -51,56 +58,13 @@ func NewDepthSyncer(c *Client, cfg DepthConfig) (*DepthSyncer, error) {
 	}
 	d := &DepthSyncer{
 		client: c, cfg: cfg,
-		symbols:  make(map[string]*followed, len(cfg.Symbols)),
+		symbols: newSymbolTable(),
+		routes:  cfg.routesOf(c.market, depth), depthSuffix: depth,
 		handling: make(chan struct{}, 1),
 		news:     make(chan struct{}),
 		fetcher:  newFetcher(c, &cfg),
 	}
-	syncing := cfg.Sync
-	syncing.SnapshotTimeout = -1 // the fetcher bounds each request from when it is sent
-	for _, symbol := range cfg.Symbols {
-		s, err := orderbook.NewSyncer(syncing)
-		if err != nil {
-			return nil, err
-		}
-		d.symbols[symbol] = &followed{instrument: c.Instrument(symbol), syncer: s}
-	}
-	d.layOut(depth)
-	return d, nil
-}
-
-// layOut spreads the streams evenly over as few connections as will do. All streams of a symbol that
-// share a route share a connection.
-func (d *DepthSyncer) layOut(depth string) {
-	m := d.client.market
-	routes := map[route][]string{m.bookRoute(): {depth}}
-	if d.cfg.Tickers {
-		routes[m.bookRoute()] = append(routes[m.bookRoute()], "@bookTicker")
-	}
-	if d.cfg.Trades {
-		routes[m.bookRoute()] = append(routes[m.bookRoute()], "@trade")
-	}
-	if d.cfg.AggTrades {
-		routes[m.aggRoute()] = append(routes[m.aggRoute()], "@aggTrade")
-	}
-	for _, r := range [...]route{routeAll, routePublic, routeMarket} {
-		suffixes := routes[r]
-		if len(suffixes) == 0 {
-			continue
-		}
-		symbols := d.cfg.Symbols
-		perConn := d.cfg.StreamsPerConn / len(suffixes)
-		conns := (len(symbols) + perConn - 1) / perConn
-		for i := range conns {
-			f := newFeed(len(d.feeds), d, r)
-			for _, symbol := range symbols[i*len(symbols)/conns : (i+1)*len(symbols)/conns] {
-				for _, suffix := range suffixes {
-					f.add(d.symbols[symbol], suffix, suffix == depth)
-				}
-			}
-			d.feeds = append(d.feeds, f)
-		}
-	}
+	return d, d.add(cfg.Symbols, true)
 }
 
 // Run connects and keeps every book in step until ctx ends, whose error it then returns. It reconnects
@@ -112,7 +76,7 @@ func (d *DepthSyncer) Run(ctx context.Context) error {
 	if err := d.start(); err != nil {
 		return err
 	}
-	err := d.checkListed(ctx)
+	err := d.begin(ctx)
 	if err == nil {
 		err = d.runFeeds(ctx)
 	}
@@ -129,23 +93,43 @@ func (d *DepthSyncer) runFeeds(ctx context.Context) error {
 	handling, endHandling := withGrace(ctx, stopGrace)
 	defer endHandling()
 
+	fetches, endFetches := context.WithCancel(context.WithoutCancel(ctx))
+	defer endFetches()
 	var fetching, feeding sync.WaitGroup
-	fetching.Go(func() { d.fetcher.run(running) })
-	errs := make([]error, len(d.feeds))
-	for i, f := range d.feeds {
+	d.fetcher.begin()
+	fetching.Go(func() { d.fetcher.run(fetches) })
+	errs := make(chan error, 1) // the handler's
+	launch := func(f *feed) {
 		feeding.Go(func() {
-			errs[i] = f.run(running, handling)
+			var failed *handlerError
+			if errors.As(f.run(running, handling), &failed) {
+				errs <- failed.err // the handler is not called again, so it is alone
+			}
 			cancel()
 		})
 	}
-	feeding.Wait()
-	fetching.Wait()
-
-	var failed *handlerError
-	if errors.As(errors.Join(errs...), &failed) {
-		return failed.err
+	d.changing.Lock()
+	d.launch = launch
+	for _, f := range d.allFeeds() {
+		launch(f)
 	}
-	return ctx.Err()
+	d.changing.Unlock()
+	feeding.Go(func() { d.poll(running) })
+
+	<-running.Done()
+	d.changing.Lock()
+	d.launch = nil
+	d.changing.Unlock()
+	feeding.Wait()
+	d.fetcher.end(d.symbols.all())
+	endFetches()
+	fetching.Wait()
+	select {
+	case err := <-errs:
+		return err
+	default:
+		return ctx.Err()
+	}
 }
 
 // withGrace returns a context that ends d after ctx does.

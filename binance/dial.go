@@ -78,14 +78,16 @@ func (c *Client) dialRoute(ctx context.Context, r route, streams ...string) (*St
 	if len(target) > maxStreamURL {
 		return nil, fmt.Errorf("binance: URL of %d bytes, use Subscribe: %w", len(target), ErrTooManyStreams)
 	}
-	if err := c.budget.wait(ctx, 0); err != nil {
+	if err := c.budget.waitConnect(ctx, c.spender); err != nil {
 		return nil, err
 	}
 	conn, err := c.dialWebsocket(ctx, target)
 	if err != nil {
 		return nil, err
 	}
-	return newStream(conn, c.market, len(streams)), nil
+	s := newStream(conn, c.market, len(streams))
+	s.record = c.recorder
+	return s, nil
 }
 
 // escapeStreams joins the names. "@" and "/" stay as they are; symbols that are not ASCII do not.

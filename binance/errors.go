@@ -29,6 +29,10 @@ var (
 	ErrShutdown = errors.New("binance: server shuts down")
 	// ErrNoAck says that a subscription was not acknowledged in time.
 	ErrNoAck = errors.New("binance: subscription was not acknowledged")
+	// ErrReplaced says that a connection was closed since another one carries all its streams.
+	ErrReplaced = errors.New("binance: connection was replaced")
+	// ErrHandover says that a connection that was to replace another one did not carry all its streams.
+	ErrHandover = errors.New("binance: replacement does not carry every stream")
 	// ErrClosed says that a Stream was closed by its user.
 	ErrClosed = errors.New("binance: stream is closed")
 	// ErrTooManyStreams says that a connection cannot take the streams asked for.

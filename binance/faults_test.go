@@ -113,9 +113,8 @@ func TestDisconnectIsFollowedByReconnectAndResync(t *testing.T) {
 			h.srv.Disconnect(binancetest.CloseGoingAway, "going")
 			return &websocket.CloseError{Code: websocket.CloseGoingAway, Text: "going"}
 		},
-		"cut":      func(h *harness) error { h.srv.Disconnect(0, ""); return nil },
-		"shutdown": func(h *harness) error { h.srv.SendServerShutdown(); return binance.ErrShutdown },
-		"silence":  func(h *harness) error { h.srv.Silence(); return binance.ErrSilent },
+		"cut":     func(h *harness) error { h.srv.Disconnect(0, ""); return nil },
+		"silence": func(h *harness) error { h.srv.Silence(); return binance.ErrSilent },
 	} {
 		t.Run(name, func(t *testing.T) {
 			bubble(t, setup{server: exchange(5)}, func(t *testing.T, h *harness) {
@@ -186,8 +185,8 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusTeapot} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
 			// With one request at a time none is on its way when the first is refused.
-			depth := binance.DepthConfig{SnapshotWorkers: 1}
-			bubble(t, setup{server: exchange(5), depth: depth}, func(t *testing.T, h *harness) {
+			client := binance.Config{Budget: newBudget(t, binance.BudgetConfig{Concurrent: 1})}
+			bubble(t, setup{server: exchange(5), client: client}, func(t *testing.T, h *harness) {
 				h.ready()
 				const ban = 200 * time.Second
 				h.srv.RejectREST(1, status, ban)
@@ -258,7 +257,7 @@ func TestRequestWeightIsNeverExceeded(t *testing.T) {
 	for i := range server.Symbols {
 		server.Symbols[i].Levels, server.Symbols[i].Rate = 20, 5
 	}
-	bubble(t, setup{server: server}, func(t *testing.T, h *harness) {
+	bubble(t, setup{server: server, depth: binance.DepthConfig{FirstLimit: 1000}}, func(t *testing.T, h *harness) {
 		start := time.Now()
 		h.ready()
 		if d := time.Since(start); d < time.Minute || d > 70*time.Second {

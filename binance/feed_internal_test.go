@@ -25,9 +25,15 @@ func syncedFeed(tb testing.TB, handler Handler) *feed {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	f, y := d.feeds[0], d.symbols["BTCUSDT"]
-	f.timer = time.NewTimer(time.Hour)
+	f, y := d.allFeeds()[0], d.symbols.get("BTCUSDT")
+	f.begin()
 	now := time.Now()
+	l := &link{seat: f.seats[0], stream: &Stream{}, cancel: func() {}}
+	f.seats[0].current, f.links[0] = l, l
+	for _, st := range f.streams {
+		st.merge.join(0, now)
+		st.merge.restart()
+	}
 	out := y.syncer.Connected(now)
 	snap := &orderbook.Snapshot{LastID: 100}
 	for i := range orderbook.Fixed(1000) {
@@ -69,7 +75,7 @@ func TestFeedStepDoesNotAllocate(t *testing.T) {
 	next := 0
 	step := func() {
 		f.now = at
-		if err := f.step(ctx, frames[next], at); err != nil {
+		if err := f.step(ctx, f.links[0], frames[next], at); err != nil {
 			t.Fatal(err)
 		}
 		next++
@@ -80,13 +86,13 @@ func TestFeedStepDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(runs, step); n != 0 {
 		t.Errorf("%v allocations for a depth event", n)
 	}
-	if y := f.books["BTCUSDT"]; records != next || y.syncer.Book().LastID() != int64(100+next) {
+	if y := f.books["BTCUSDT"].symbol; records != next || y.syncer.Book().LastID() != int64(100+next) {
 		t.Errorf("%d records of %d events, book at %d", records, next, y.syncer.Book().LastID())
 	}
 }
 
 func TestQueueDoesNotAllocate(t *testing.T) {
-	q := newFrameQueue(8, 1<<20)
+	q := newFrameQueue(8, 1<<20, make(chan struct{}, 1))
 	buf := make([]byte, 100)
 	var fr frame
 	pass := func() {
@@ -119,7 +125,7 @@ func BenchmarkFeedStep(b *testing.B) {
 			f, i = syncedFeed(b, nil), 0
 			b.StartTimer()
 		}
-		if err := f.step(b.Context(), frames[i], at); err != nil {
+		if err := f.step(b.Context(), f.links[0], frames[i], at); err != nil {
 			b.Fatal(err)
 		}
 		i++
@@ -127,7 +133,7 @@ func BenchmarkFeedStep(b *testing.B) {
 }
 
 func TestQueueTellsLossesInTheirPlace(t *testing.T) {
-	q := newFrameQueue(3, 10)
+	q := newFrameQueue(3, 10, make(chan struct{}, 1))
 	one, two := &stream{name: "1"}, &stream{name: "2"}
 	push := func(text string, want bool) {
 		t.Helper()
@@ -275,14 +281,14 @@ func TestLostFrameOfAnUnknownStreamResyncsAllBooks(t *testing.T) {
 		}
 	}
 	f.now = time.Now()
-	if err := f.overflowed(t.Context(), losses{f.streams["btcusdt@trade"]: 3}); err != nil {
+	if err := f.overflowed(t.Context(), f.links[0], losses{f.streams["btcusdt@trade"]: 3}); err != nil {
 		t.Fatal(err)
 	}
-	y := f.books["BTCUSDT"]
+	y := f.books["BTCUSDT"].symbol
 	if y.syncer.State() != orderbook.Synced {
 		t.Error("a lost trade resynced the book")
 	}
-	if err := f.overflowed(t.Context(), losses{nil: 1}); err != nil {
+	if err := f.overflowed(t.Context(), f.links[0], losses{nil: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if y.syncer.State() != orderbook.Buffering || y.lastGap.Reason != orderbook.GapOverflow {
@@ -293,7 +299,7 @@ func TestLostFrameOfAnUnknownStreamResyncsAllBooks(t *testing.T) {
 func TestAcks(t *testing.T) {
 	var a acks
 	now := time.Unix(1000, 0)
-	a.expect([]request{{id: 1, streams: []string{"a"}}, {id: 2, streams: []string{"b"}}}, now, time.Second)
+	a.expect([]request{{id: 1, subscribes: true, streams: []string{"a"}}, {id: 2, subscribes: true, streams: []string{"b"}}}, now, time.Second)
 	if streams, _ := a.arrived(RequestID{Text: "1"}, now); streams != nil {
 		t.Error("a text id was taken for a number")
 	}
@@ -322,13 +328,13 @@ func TestAcks(t *testing.T) {
 
 func TestArrivalsAreForgottenOnceSynced(t *testing.T) {
 	f := syncedFeed(t, nil)
-	y := f.books["BTCUSDT"]
+	y := f.books["BTCUSDT"].symbol
 	f.now = time.Now()
-	if err := f.overflowed(t.Context(), losses{nil: 1}); err != nil {
+	if err := f.overflowed(t.Context(), f.links[0], losses{nil: 1}); err != nil {
 		t.Fatal(err)
 	}
 	for _, data := range depthFrames(3) {
-		if err := f.step(t.Context(), data, f.now); err != nil {
+		if err := f.step(t.Context(), f.links[0], data, f.now); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -349,58 +355,16 @@ func TestArrivalsAreForgottenOnceSynced(t *testing.T) {
 func TestTickKeepsTheDeadlines(t *testing.T) {
 	f := syncedFeed(t, nil)
 	f.now = time.Now()
-	f.acks.expect([]request{{id: 1}}, f.now, time.Hour)
-	if err := f.tick(t.Context()); err != nil || !f.due.Equal(f.acks.due) {
-		t.Errorf("due at %v, acks at %v, %v", f.due, f.acks.due, err)
+	acks := &f.links[0].acks
+	f.watchAt = f.now.Add(2 * time.Hour)
+	acks.expect([]request{{id: 1, subscribes: true}}, f.now, time.Hour)
+	if err := f.tick(t.Context(), t.Context()); err != nil || !f.due.Equal(acks.due) {
+		t.Errorf("due at %v, acks at %v, %v", f.due, acks.due, err)
 	}
-	if err := f.overflowed(t.Context(), losses{nil: 1}); err != nil {
+	if err := f.overflowed(t.Context(), f.links[0], losses{nil: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if due := f.books["BTCUSDT"].syncer.Deadline(); due.IsZero() || !f.due.Equal(due) {
+	if due := f.books["BTCUSDT"].symbol.syncer.Deadline(); due.IsZero() || !f.due.Equal(due) {
 		t.Errorf("due at %v, the book at %v", f.due, due)
-	}
-}
-
-func TestBudget(t *testing.T) {
-	minute := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
-	var told []ThrottleInfo
-	b := &budget{limit: 100, throttled: func(i ThrottleInfo) { told = append(told, i) }}
-	take := func(now time.Time, weight int, want time.Time, wantStatus int) {
-		t.Helper()
-		if until, status := b.take(now, weight); !until.Equal(want) || status != wantStatus {
-			t.Errorf("take(%v, %d) = %v, %d", now, weight, until, status)
-		}
-	}
-	at := func(seconds int) time.Time { return minute.Add(time.Duration(seconds) * time.Second) }
-
-	take(at(0), 500, time.Time{}, 0) // alone in its minute a request passes, however heavy
-	take(at(59), 1, at(60), 0)
-	take(at(59), 0, time.Time{}, 0) // connecting has no weight
-	b.setUsed(at(59), at(61), 99)   // the old minute's count
-	take(at(61), 100, time.Time{}, 0)
-	b.giveBack(100)
-	b.setUsed(at(61), at(62), 60)
-	take(at(62), 41, at(120), 0)
-	take(at(62), 40, time.Time{}, 0)
-
-	b.refused(at(130), 429, 0)
-	take(at(131), 0, at(180), 429)
-	b.refused(at(140), 418, 0)
-	take(at(200), 1, at(260), 418)
-	b.refused(at(141), 429, time.Second) // ends before the ban
-	if u := b.usage(at(200)); u.BlockedUntil != at(260) || u.Used != 0 || u.Limit != 100 {
-		t.Errorf("usage: %+v", u)
-	}
-	if len(told) != 2 || told[0].Status != 429 || told[1].Status != 418 || !told[1].Until.Equal(at(260)) {
-		t.Errorf("told: %+v", told)
-	}
-	b.setLimit(0)
-	b.setLimit(200)
-	if u := b.usage(at(300)); u.Limit != 200 || !u.BlockedUntil.IsZero() {
-		t.Errorf("usage: %+v", u)
-	}
-	unbound := &budget{}
-	if unbound.setLimit(5); unbound.limit != 0 {
-		t.Error("a limit was set where none is wanted")
 	}
 }

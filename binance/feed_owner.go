@@ -8,20 +8,23 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// maxBatch is how many frames the owner works through before it looks at its other duties.
+// maxBatch is how many frames of a connection the owner works through before it looks at its other
+// duties.
 const maxBatch = 64
 
-// own works through what comes until the connection or ctx ends, or the handler fails.
-func (f *feed) own(ctx, handling context.Context, queue *frameQueue) error {
+// own works through what comes until ctx ends, or the handler fails.
+func (f *feed) own(ctx, handling context.Context) error {
 	for {
 		var err error
 		select {
-		case <-queue.ready:
-			err = f.drain(handling, queue)
+		case <-f.ready:
+			err = f.drain(handling)
 		case <-f.answered:
 			err = f.takeAnswers(handling)
+		case <-f.tasks.ready:
+			err = f.doTasks(handling)
 		case <-f.timer.C:
-			err = f.tick(handling)
+			err = f.tick(ctx, handling)
 		case <-ctx.Done():
 			err = ctx.Err()
 		}
@@ -31,54 +34,94 @@ func (f *feed) own(ctx, handling context.Context, queue *frameQueue) error {
 	}
 }
 
-// drain works through queued frames. After the last one it returns why the connection ended, if it has.
-func (f *feed) drain(ctx context.Context, queue *frameQueue) error {
+func (f *feed) doTasks(ctx context.Context) error {
 	f.now = time.Now()
-	for range maxBatch {
-		ok, err := queue.pop(&f.frame)
-		if !ok {
+	for _, do := range f.tasks.take() {
+		if err := do(ctx); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// drain works through the queued frames of all connections, a batch of each in turn.
+func (f *feed) drain(ctx context.Context) error {
+	f.now = time.Now()
+	for _, l := range f.links {
+		if l == nil || l.stream == nil {
+			continue
+		}
+		if err := f.drainLink(ctx, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// drainLink works through a batch of a connection's frames. After its last frame, an ended connection
+// is dropped.
+func (f *feed) drainLink(ctx context.Context, l *link) error {
+	for range maxBatch {
+		ok, ended := l.queue.pop(&f.frame)
+		switch {
+		case !ok && ended != nil:
+			return f.drop(ctx, l, ended)
+		case !ok:
+			return nil
+		}
 		if f.frame.lost != nil {
-			if err := f.overflowed(ctx, f.frame.lost); err != nil {
+			if err := f.overflowed(ctx, l, f.frame.lost); err != nil {
 				return err
 			}
 		}
 		if f.frame.data != nil {
-			if err := f.step(ctx, f.frame.data, f.frame.at.UTC()); err != nil {
+			if err := f.step(ctx, l, f.frame.data, f.frame.at.UTC()); err != nil {
 				return err
 			}
 		}
+		if f.links[l.slot] != l {
+			return nil
+		}
 	}
-	wake(queue.ready)
+	wake(f.ready)
 	return nil
 }
 
-// overflowed resyncs the books that lost frames.
-func (f *feed) overflowed(ctx context.Context, lost losses) error {
+// overflowed takes note that a connection's frames were dropped.
+func (f *feed) overflowed(ctx context.Context, l *link, lost losses) error {
 	hooks := f.syncer.client.hooks
 	for st, n := range lost {
 		if st == nil {
-			call(hooks.Dropped, DropInfo{Conn: f.number, Frames: n})
-			for _, y := range f.books {
-				if err := f.resync(ctx, y, orderbook.Gap{Reason: orderbook.GapOverflow}); err != nil {
+			call(hooks.Dropped, DropInfo{Conn: l.seat.number, Frames: n})
+			for _, st := range f.streams {
+				if err := f.missed(ctx, l, st, orderbook.Gap{Reason: orderbook.GapOverflow}); err != nil {
 					return err
 				}
 			}
 			continue
 		}
-		call(hooks.Dropped, DropInfo{Conn: f.number, Stream: st.name, Frames: n})
-		if !st.book {
-			continue
+		call(hooks.Dropped, DropInfo{Conn: l.seat.number, Stream: st.name, Frames: n})
+		if f.streams[st.name] != st {
+			continue // it is no longer followed
 		}
-		if err := f.resync(ctx, st.symbol, orderbook.Gap{Reason: orderbook.GapOverflow}); err != nil {
+		if err := f.missed(ctx, l, st, orderbook.Gap{Reason: orderbook.GapOverflow}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (f *feed) resync(ctx context.Context, y *followed, gap orderbook.Gap) error {
+// missed says that a connection has lost something of a stream.
+func (f *feed) missed(ctx context.Context, l *link, st *stream, gap orderbook.Gap) error {
+	f.locate(st)
+	st.merge.skip(l.slot, f.now)
+	return f.left(ctx, st, gap)
+}
+
+func (f *feed) resync(ctx context.Context, st *stream, gap orderbook.Gap) error {
+	y := st.symbol
+	st.merge.restart()
+	delete(f.holding, st)
 	out := y.change(f.now.UTC(), func(s *orderbook.Syncer) orderbook.Output { return s.Resync(f.now, gap) })
 	f.arm(y.syncer.Deadline())
 	return f.obey(ctx, y, out, f.now.UTC())
@@ -89,6 +132,7 @@ func (f *feed) takeAnswers(ctx context.Context) error {
 	f.now = time.Now()
 	for _, r := range f.syncer.fetcher.collect(f) {
 		at := r.at.UTC()
+		r.symbol.answered = r.limit
 		out := r.symbol.change(at, func(s *orderbook.Syncer) orderbook.Output {
 			if r.err != nil {
 				return s.SnapshotFailed(f.now, r.id, r.err)
@@ -99,18 +143,50 @@ func (f *feed) takeAnswers(ctx context.Context) error {
 		if err := f.obey(ctx, r.symbol, out, at); err != nil {
 			return err
 		}
+		if st := f.books[r.symbol.instrument.Symbol]; st != nil && len(st.merge.held) > 0 {
+			if err := f.release(ctx, st, false); err != nil {
+				return err
+			}
+		}
 	}
 	return nil
 }
 
 // tick does what is due.
-func (f *feed) tick(ctx context.Context) error {
+func (f *feed) tick(ctx, handling context.Context) error {
 	f.now, f.due = time.Now(), time.Time{}
-	if err := f.acks.overdue(f.now); err != nil {
+	for _, l := range f.links {
+		if l == nil || l.stream == nil {
+			continue
+		}
+		if err := l.acks.overdue(f.now); err != nil {
+			if err := f.drop(handling, l, err); err != nil {
+				return err
+			}
+			continue
+		}
+		f.arm(l.acks.due)
+	}
+	if err := f.tickBooks(handling); err != nil {
 		return err
 	}
-	f.arm(f.acks.due)
-	for _, y := range f.books {
+	if err := f.tickHeld(handling); err != nil {
+		return err
+	}
+	if err := f.watch(handling); err != nil {
+		return err
+	}
+	if err := f.handOver(handling); err != nil {
+		return err
+	}
+	f.staff(ctx)
+	return nil
+}
+
+func (f *feed) tickBooks(ctx context.Context) error {
+	for _, st := range f.books {
+		y := st.symbol
+		f.refreshIfDue(y)
 		if due := y.syncer.Deadline(); due.IsZero() || f.now.Before(due) {
 			f.arm(due)
 			continue
@@ -118,6 +194,22 @@ func (f *feed) tick(ctx context.Context) error {
 		out := y.change(f.now.UTC(), func(s *orderbook.Syncer) orderbook.Output { return s.Tick(f.now) })
 		f.arm(y.syncer.Deadline())
 		if err := f.obey(ctx, y, out, f.now.UTC()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tickHeld lets events go that have been held for too long.
+func (f *feed) tickHeld(ctx context.Context) error {
+	for st := range f.holding {
+		patience := holdTime
+		if st.merge.filling != nil {
+			patience = fillTime
+		}
+		if due := st.merge.since.Add(patience); f.now.Before(due) {
+			f.arm(due)
+		} else if err := f.release(ctx, st, true); err != nil {
 			return err
 		}
 	}

@@ -9,98 +9,235 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// step works through one frame, received at that time. It allocates nothing for a depth event of a
-// synced book.
-func (f *feed) step(ctx context.Context, data []byte, at time.Time) error {
+// step works through one frame of a connection, received at that time. It allocates nothing for a
+// depth event of a synced book. An error ends the feed; what ends the connection alone is seen to here.
+func (f *feed) step(ctx context.Context, l *link, data []byte, at time.Time) error {
 	if err := f.decoder.Decode(data, &f.msg); err != nil {
-		return f.undecoded(ctx, data, err)
+		return f.undecoded(ctx, l, data, err)
 	}
 	switch f.msg.Type {
-	case MessageDepth:
-		return f.depth(ctx, at)
-	case MessageTrade:
-		return f.trade(ctx, at)
-	case MessageTicker:
-		return f.ticker(ctx, at)
+	case MessageDepth, MessageTrade, MessageTicker:
+		return f.event(ctx, l, at)
 	case MessageAck:
-		return f.acknowledged(ctx)
+		return f.acknowledged(ctx, l)
 	case MessageError:
-		return f.acks.refused(f.msg.RequestID, f.msg.Err)
+		return f.drop(ctx, l, l.acks.refused(f.msg.RequestID, f.msg.Err))
 	case MessageShutdown:
-		return ErrShutdown
+		return f.shutDown(ctx, l)
 	}
 	f.count.unknown.Add(1)
 	return nil
 }
 
-func (f *feed) depth(ctx context.Context, at time.Time) error {
-	y := f.books[f.msg.Symbol]
-	if y == nil {
+// shutDown replaces a connection whose end the exchange has announced. web-socket-streams.md gives no
+// time between the announcement and the end.
+func (f *feed) shutDown(ctx context.Context, l *link) error {
+	if l != l.seat.current {
+		return f.drop(ctx, l, ErrShutdown)
+	}
+	l.seat.want(RotateShutdown, f.now)
+	f.arm(f.now)
+	return nil
+}
+
+// event gives one event to the stream it belongs to.
+func (f *feed) event(ctx context.Context, l *link, at time.Time) error {
+	st := f.streams[f.msg.Stream]
+	if st == nil || st.symbol.instrument.Symbol != f.msg.Symbol || st.book != (f.msg.Type == MessageDepth) {
 		f.count.unknown.Add(1)
 		return nil
 	}
-	out := y.update(f.now, at, &f.msg.Update)
-	if y.syncer.State() == orderbook.Buffering {
-		y.arrivals.add(f.msg.Update.LastID, at)
+	l.heardAt = at
+	switch f.msg.Type {
+	case MessageDepth:
+		return f.depth(ctx, l, st, at)
+	case MessageTrade:
+		return f.trade(ctx, l, st, at)
+	}
+	return f.ticker(ctx, l, st, at)
+}
+
+func (f *feed) depth(ctx context.Context, l *link, st *stream, at time.Time) error {
+	u := &f.msg.Update
+	s := f.extentOf(u)
+	f.locate(st)
+	switch st.merge.judge(l.slot, s, at) {
+	case wait:
+		return f.hold(ctx, st, held{extent: s, receivedAt: at, update: u.Clone()})
+	case duplicate:
+		f.count.duplicates.Add(1)
+		return nil
+	}
+	if err := f.apply(ctx, st, u, at); err != nil {
+		return err
+	}
+	return f.release(ctx, st, false)
+}
+
+// extentOf tells where an update lies among the others of its symbol.
+func (f *feed) extentOf(u *orderbook.Update) extent {
+	if f.syncer.client.market.continuity == orderbook.Linked {
+		return extent{u.PrevLastID, u.LastID}
+	}
+	return extent{u.FirstID - 1, u.LastID}
+}
+
+// locate takes over where the book stands: a snapshot moves it past the last event.
+func (f *feed) locate(st *stream) {
+	if st.book && st.symbol.syncer.State() == orderbook.Synced {
+		id := st.symbol.syncer.Book().LastID()
+		st.merge.at, st.merge.begun = id, id >= 0
+	}
+}
+
+// apply gives an update to its book.
+func (f *feed) apply(ctx context.Context, st *stream, u *orderbook.Update, at time.Time) error {
+	y := st.symbol
+	out := y.update(f.now, at, u)
+	switch y.syncer.State() {
+	case orderbook.Synced:
+		st.merge.reach(y.syncer.Book().LastID())
+	case orderbook.Buffering:
+		y.arrivals.add(u.LastID, at)
+		if !st.merge.begun || len(out.Events) > 0 || u.LastID > st.merge.at {
+			st.merge.reach(u.LastID)
+		}
 	}
 	f.arm(y.syncer.Deadline())
 	return f.obey(ctx, y, out, at)
 }
 
-func (f *feed) trade(ctx context.Context, at time.Time) error {
-	y := f.symbols[f.msg.Symbol]
-	if y == nil {
-		f.count.unknown.Add(1)
-		return nil
-	}
+func (f *feed) trade(ctx context.Context, l *link, st *stream, at time.Time) error {
 	// Futures trades of the insurance fund and of auto-deleveraging are no trades of the market, and
 	// their prices may lie far off it.
 	if f.msg.TradeType != "" && f.msg.TradeType != "MARKET" {
 		f.count.foreign.Add(1)
 		return nil
 	}
+	t := &f.msg.Trade
+	// Trade ids and times rise together, so a trade with an old id is a repetition, unless the venue's
+	// ids have gone back meanwhile.
+	if m := &st.merge; m.begun && t.ID <= m.at && !t.TradeTime.After(m.newest) {
+		m.judge(l.slot, extent{t.ID - 1, t.ID}, at)
+		f.count.duplicates.Add(1)
+		return nil
+	}
+	switch st.merge.judge(l.slot, extent{t.ID - 1, t.ID}, at) {
+	case wait:
+		trade := *t
+		return f.hold(ctx, st, held{extent: extent{t.ID - 1, t.ID}, receivedAt: at, trade: &trade, eventTime: f.msg.EventTime})
+	case duplicate:
+		f.count.duplicates.Add(1)
+		return nil
+	}
+	if f.fill(st, t.ID) {
+		trade := *t
+		return f.hold(ctx, st, held{extent: extent{t.ID - 1, t.ID}, receivedAt: at, trade: &trade, eventTime: f.msg.EventTime})
+	}
+	if err := f.tell(ctx, st, t, f.msg.EventTime, at); err != nil {
+		return err
+	}
+	return f.release(ctx, st, false)
+}
+
+// tell makes a record of a trade.
+func (f *feed) tell(ctx context.Context, st *stream, t *marketprism.Trade, eventTime, at time.Time) error {
+	if m := &st.merge; !m.begun || t.ID > m.at || t.TradeTime.After(m.newest) {
+		m.reach(t.ID)
+		m.newest = t.TradeTime
+	}
 	f.count.trades.Add(1)
-	f.rec = marketprism.Record{Instrument: y.instrument, EventTime: f.msg.EventTime, ReceivedAt: at, Trade: &f.msg.Trade}
+	f.rec = marketprism.Record{Instrument: st.symbol.instrument, EventTime: eventTime, ReceivedAt: at, Trade: t}
 	return f.syncer.handle(ctx, &f.rec)
 }
 
-func (f *feed) ticker(ctx context.Context, at time.Time) error {
-	y := f.symbols[f.msg.Symbol]
-	if y == nil {
-		f.count.unknown.Add(1)
+// ticker makes a record of a ticker. Each stands alone: one that another connection has overtaken says
+// nothing that is still of interest.
+func (f *feed) ticker(ctx context.Context, l *link, st *stream, at time.Time) error {
+	t := &f.msg.Ticker
+	if st.merge.judge(l.slot, extent{noPredecessor, t.UpdateID}, at) == duplicate {
+		f.count.duplicates.Add(1)
 		return nil
 	}
+	st.merge.reach(t.UpdateID)
+	f.checkTicker(st.symbol, t)
 	f.count.tickers.Add(1)
-	f.rec = marketprism.Record{Instrument: y.instrument, EventTime: f.msg.EventTime, ReceivedAt: at, Ticker: &f.msg.Ticker}
+	f.rec = marketprism.Record{Instrument: st.symbol.instrument, EventTime: f.msg.EventTime, ReceivedAt: at, Ticker: t}
 	return f.syncer.handle(ctx, &f.rec)
+}
+
+// hold keeps an event that is ahead of what the other connections have brought.
+func (f *feed) hold(ctx context.Context, st *stream, h held) error {
+	room := st.merge.hold(h)
+	f.holding[st] = struct{}{}
+	f.arm(st.merge.since.Add(holdTime))
+	return f.release(ctx, st, !room)
+}
+
+// release lets held events go whose turn has come; with force all of them, so that what is missing
+// before them shows.
+func (f *feed) release(ctx context.Context, st *stream, force bool) error {
+	if len(st.merge.held) == 0 {
+		return nil
+	}
+	for {
+		f.locate(st)
+		h, ok := st.merge.next(force)
+		if !ok {
+			break
+		}
+		if h.trade != nil && f.fill(st, h.trade.ID) {
+			st.merge.hold(h)
+			break
+		}
+		var err error
+		if h.update != nil {
+			err = f.apply(ctx, st, h.update, h.receivedAt)
+		} else {
+			err = f.tell(ctx, st, h.trade, h.eventTime, h.receivedAt)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(st.merge.held) == 0 {
+		delete(f.holding, st)
+	}
+	return nil
 }
 
 // acknowledged lets the books of an acknowledged request begin: from here on every change of theirs
 // arrives, so that a snapshot asked for now can be joined to them.
-func (f *feed) acknowledged(ctx context.Context) error {
-	names, all := f.acks.arrived(f.msg.RequestID, f.now)
+func (f *feed) acknowledged(ctx context.Context, l *link) error {
+	names, all := l.acks.arrived(f.msg.RequestID, f.now)
 	for _, name := range names {
 		st := f.streams[name]
-		if !st.book {
+		if st == nil {
+			continue // it is no longer followed
+		}
+		st.merge.join(l.slot, f.now)
+		if !st.book || st.symbol.syncer.State() != orderbook.Offline {
 			continue
 		}
+		st.merge.restart()
 		out := st.symbol.change(f.now.UTC(), func(s *orderbook.Syncer) orderbook.Output { return s.Connected(f.now) })
 		f.arm(st.symbol.syncer.Deadline())
 		if err := f.obey(ctx, st.symbol, out, f.now.UTC()); err != nil {
 			return err
 		}
 	}
-	if all {
-		call(f.syncer.client.hooks.Subscribed, SubscribeInfo{Conn: f.number, Streams: len(f.names), Elapsed: f.now.Sub(f.acks.since)})
+	if all && !l.subscribed {
+		l.subscribed = true
+		call(f.syncer.client.hooks.Subscribed, SubscribeInfo{Conn: l.seat.number, Streams: len(f.names), Elapsed: f.now.Sub(l.acks.since)})
+		f.arm(f.now) // a replacement may take over
 	}
 	return nil
 }
 
-// undecoded reports a frame that made no sense and, if it was of a book, resyncs that book: what it
-// said is lost.
-func (f *feed) undecoded(ctx context.Context, data []byte, err error) error {
+// undecoded reports a frame that made no sense. What it said is lost to that connection.
+func (f *feed) undecoded(ctx context.Context, l *link, data []byte, err error) error {
 	f.count.undecoded.Add(1)
-	call(f.syncer.client.hooks.DecodeFailed, DecodeInfo{Conn: f.number, Err: err})
+	call(f.syncer.client.hooks.DecodeFailed, DecodeInfo{Conn: l.seat.number, Err: err})
 	st := f.streamOf(data)
 	var de *DecodeError
 	if st == nil && errors.As(err, &de) {
@@ -109,53 +246,5 @@ func (f *feed) undecoded(ctx context.Context, data []byte, err error) error {
 	if st == nil || !st.book {
 		return nil
 	}
-	return f.resync(ctx, st.symbol, orderbook.Gap{Reason: orderbook.GapInvalid, Err: err})
-}
-
-// obey does what a Syncer asks for. at is when the data that caused it was received.
-func (f *feed) obey(ctx context.Context, y *followed, out orderbook.Output, at time.Time) error {
-	if out.Fetch != 0 {
-		f.syncer.fetcher.ask(y, f, out.Fetch)
-	}
-	for i := range out.Events {
-		ev := &out.Events[i]
-		f.rec = marketprism.Record{Instrument: y.instrument, ReceivedAt: at, Update: ev.Update, Snapshot: ev.Snapshot, Gap: ev.Gap}
-		switch {
-		case ev.Update != nil:
-			f.count.updates.Add(1)
-			f.rec.EventTime = ev.Update.EventTime
-			f.rec.ReceivedAt = y.arrivals.take(ev.Update.LastID, at)
-		case ev.Snapshot != nil:
-			f.rec.EventTime = ev.Snapshot.EventTime
-			f.known(y, ev.Snapshot, out.Events[i+1:])
-		case ev.Gap != nil:
-			f.lost(y, *ev.Gap)
-		}
-		if err := f.syncer.handle(ctx, &f.rec); err != nil {
-			return err
-		}
-	}
-	if len(out.Events) > 0 && y.syncer.State() == orderbook.Synced {
-		y.arrivals.clear()
-	}
-	return nil
-}
-
-// known reports that a book is known; then are the events after its snapshot.
-func (f *feed) known(y *followed, snap *orderbook.Snapshot, then []orderbook.Event) {
-	applied := 0
-	for applied < len(then) && then[applied].Update != nil {
-		applied++
-	}
-	y.wasKnown = true
-	f.count.snapshots.Add(1)
-	f.syncer.changed()
-	call(f.syncer.client.hooks.Synced, SyncInfo{Instrument: y.instrument, LastID: snap.LastID, Applied: applied, Elapsed: f.now.Sub(y.lostAt)})
-}
-
-// lost reports that a book is no longer known, or that what waited for its snapshot is gone.
-func (f *feed) lost(y *followed, gap orderbook.Gap) {
-	f.count.gaps.Add(1)
-	y.lostAt = f.now
-	call(f.syncer.client.hooks.Gap, GapInfo{Instrument: y.instrument, Gap: gap})
+	return f.missed(ctx, l, st, orderbook.Gap{Reason: orderbook.GapInvalid, Err: err})
 }

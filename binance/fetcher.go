@@ -2,7 +2,6 @@ package binance
 
 import (
 	"context"
-	"slices"
 	"sync"
 	"time"
 
@@ -11,49 +10,89 @@ import (
 
 // A fetch is one snapshot that a book waits for.
 type fetch struct {
-	symbol *followed
-	feed   *feed
-	id     orderbook.FetchID
+	symbol   *followed
+	feed     *feed
+	id       orderbook.FetchID // 0 of a refresh that the book's Syncer has not begun
+	limit    int               // levels a side
+	weight   int
+	priority Priority
 
-	cancel context.CancelFunc // set while the request is on its way
-	void   bool               // nobody waits for it any more
+	ticket  *ticket
+	offered bool               // it is with the owner of the book, who is to begin the refresh
+	cancel  context.CancelFunc // set while the request is on its way
+	void    bool               // nobody waits for it any more
 
 	snap orderbook.Snapshot
 	at   time.Time // local clock of the answer
 	err  error
 }
 
-// A fetcher requests the snapshots of all connections of a DepthSyncer, a bounded number at a time
-// and no faster than the request weight allows. What waits here costs nothing: the weight is taken
-// before it is decided which book gets it, so a book that was known comes before one that never was.
+// A fetcher requests the snapshots of all connections of a DepthSyncer. They wait in the Budget's
+// queue, where one that has become void gives its place away.
 type fetcher struct {
 	client  *Client
-	limit   int // levels a side
 	timeout time.Duration
-	slots   chan struct{} // holds a token for each request on its way
-	ready   chan struct{} // holds a token while something may be queued
+	granted chan *fetch // may be sent; has room for as many as the Budget ever grants at a time
 
-	mu     sync.Mutex
-	queues [2][]*fetch // of books that were known, and of others; oldest first
+	mu   sync.Mutex // guards what a followed knows of its request, and the feeds' inboxes
+	open bool       // requests are taken
 }
 
 func newFetcher(c *Client, cfg *DepthConfig) *fetcher {
-	return &fetcher{
-		client: c, limit: cfg.SnapshotLimit, timeout: cfg.Sync.SnapshotTimeout,
-		slots: make(chan struct{}, cfg.SnapshotWorkers),
-		ready: make(chan struct{}, 1),
-	}
+	return &fetcher{client: c, timeout: cfg.Sync.SnapshotTimeout, granted: make(chan *fetch, c.budget.cfg.Concurrent)}
 }
 
 // ask queues a request for the symbol. An earlier one is void. The answer comes to the feed's inbox.
-func (f *fetcher) ask(y *followed, from *feed, id orderbook.FetchID) {
+func (f *fetcher) ask(y *followed, from *feed, id orderbook.FetchID, limit int, p Priority) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.revoke(y)
-	y.request = &fetch{symbol: y, feed: from, id: id}
-	q := &f.queues[rank(y)]
-	*q = append(*q, y.request)
-	f.mu.Unlock()
-	wake(f.ready)
+	f.enqueue(&fetch{symbol: y, feed: from, id: id, limit: limit, priority: p})
+}
+
+// askRefresh queues a refresh of the symbol, unless something is queued or on its way already. The
+// feed is asked to begin it when it may be sent.
+func (f *fetcher) askRefresh(y *followed, of *feed, limit int, p Priority) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if y.request == nil {
+		f.enqueue(&fetch{symbol: y, feed: of, limit: limit, priority: p})
+	}
+}
+
+// enqueue is called with mu held.
+func (f *fetcher) enqueue(r *fetch) {
+	if !f.open {
+		return
+	}
+	r.symbol.request = r
+	r.weight = f.client.market.depthWeight(r.limit)
+	r.ticket = f.client.budget.enqueue(f.client.spender, r.priority, r.weight, func() { f.granted <- r })
+}
+
+// claim takes over a refresh that was offered; false if it has become void.
+func (f *fetcher) claim(r *fetch) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	claimed := r.offered && !r.void
+	r.offered = false
+	return claimed
+}
+
+// resume sends a refresh that was claimed. With the id 0 the Syncer did not ask for a snapshot, and
+// it is over.
+func (f *fetcher) resume(r *fetch, id orderbook.FetchID) {
+	if id == 0 {
+		f.mu.Lock()
+		if r.symbol.request == r {
+			r.symbol.request = nil
+		}
+		f.mu.Unlock()
+		r.ticket.giveUp()
+		return
+	}
+	r.id = id
+	f.granted <- r
 }
 
 // forget makes the symbol's request void, if there is one.
@@ -63,7 +102,7 @@ func (f *fetcher) forget(y *followed) {
 	f.mu.Unlock()
 }
 
-// revoke is called with mu held.
+// revoke is called with mu held. A request that was granted and not yet sent is given back by run.
 func (f *fetcher) revoke(y *followed) {
 	r := y.request
 	if r == nil {
@@ -71,88 +110,77 @@ func (f *fetcher) revoke(y *followed) {
 	}
 	y.request = nil
 	r.void = true
-	if r.cancel != nil {
+	switch {
+	case r.cancel != nil:
 		r.cancel()
-		return
-	}
-	for i := range f.queues {
-		if at := slices.Index(f.queues[i], r); at >= 0 {
-			f.queues[i] = slices.Delete(f.queues[i], at, at+1)
-		}
+	case r.offered:
+		r.ticket.giveUp()
+	default:
+		r.ticket.leave()
 	}
 }
 
-func rank(y *followed) int {
-	if y.wasKnown {
-		return 0
-	}
-	return 1
+// begin lets requests be asked for.
+func (f *fetcher) begin() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open = true
 }
 
-// run makes requests until ctx ends, and returns when none is on its way.
+// end makes the requests for all symbols void, and takes no more.
+func (f *fetcher) end(symbols []*followed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.open = false
+	for _, y := range symbols {
+		f.revoke(y)
+	}
+}
+
+// run makes requests until ctx ends, and returns when none is on its way. It is to end after end.
 func (f *fetcher) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
 		select {
-		case <-f.ready:
+		case r := <-f.granted:
+			f.start(ctx, r, &wg)
 		case <-ctx.Done():
-			return
-		}
-		for f.queued() {
-			select {
-			case f.slots <- struct{}{}:
-			case <-ctx.Done():
-				return
+			for {
+				select {
+				case r := <-f.granted:
+					r.ticket.giveUp()
+				default:
+					return
+				}
 			}
-			weight := f.client.market.depthWeight(f.limit)
-			if f.client.budget.wait(ctx, weight) != nil {
-				<-f.slots
-				return
-			}
-			r, reqCtx := f.next(ctx)
-			if r == nil {
-				f.client.budget.giveBack(weight)
-				<-f.slots
-				continue
-			}
-			wg.Go(func() {
-				f.do(reqCtx, r, weight)
-				<-f.slots
-			})
 		}
 	}
 }
 
-func (f *fetcher) queued() bool {
+func (f *fetcher) start(ctx context.Context, r *fetch, wg *sync.WaitGroup) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return len(f.queues[0])+len(f.queues[1]) > 0
-}
-
-// next takes the request whose turn it is; nil if all have become void.
-func (f *fetcher) next(ctx context.Context) (*fetch, context.Context) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for i := range f.queues {
-		if len(f.queues[i]) > 0 {
-			r := f.queues[i][0]
-			f.queues[i] = slices.Delete(f.queues[i], 0, 1)
-			ctx, r.cancel = context.WithTimeout(ctx, f.timeout)
-			return r, ctx
-		}
+	switch {
+	case r.void:
+		r.ticket.giveUp()
+	case r.id == 0:
+		r.offered = true
+		r.feed.tasks.post(func(ctx context.Context) error { return r.feed.granted(ctx, r) })
+	default:
+		ctx, r.cancel = context.WithTimeout(ctx, f.timeout)
+		wg.Go(func() { f.do(ctx, r) })
 	}
-	return nil, nil
 }
 
 // do makes one request and hands over its outcome.
-func (f *fetcher) do(ctx context.Context, r *fetch, weight int) {
+func (f *fetcher) do(ctx context.Context, r *fetch) {
 	defer r.cancel()
-	symbol := r.symbol.instrument.Symbol
 	start := time.Now()
-	r.snap, r.at, r.err = f.client.depth(ctx, symbol, f.limit)
+	r.snap, r.at, r.err = f.client.depth(ctx, r.symbol.instrument.Symbol, r.limit)
+	r.ticket.close()
 	info := SnapshotInfo{
-		Instrument: r.symbol.instrument, Limit: f.limit, Weight: weight, LastID: r.snap.LastID,
+		Instrument: r.symbol.instrument, Priority: r.priority, Limit: r.limit, Weight: r.weight, LastID: r.snap.LastID,
 		Bids: len(r.snap.Bids), Asks: len(r.snap.Asks), Elapsed: time.Since(start), Err: r.err,
 	}
 

@@ -1,7 +1,9 @@
 package binance
 
 import (
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -12,25 +14,62 @@ import (
 type followed struct {
 	instrument marketprism.Instrument
 
-	mu        sync.RWMutex // held for writing by the owner while it changes the next three
+	mu        sync.RWMutex // held for writing by the owner while it changes the next four
 	syncer    *orderbook.Syncer
 	updatedAt time.Time     // local clock
 	lastGap   orderbook.Gap // Reason 0 if there was none
+	tops      tops
 
 	// The owner's alone.
 	arrivals arrivals
 	lostAt   time.Time // when the book was last known, or its connection was opened
 	wasKnown bool      // the book has been known at some time
+	answered int       // levels a side that the latest snapshot was asked for with
+	refresh  refreshPlan
+	check    tickerCheck
+
+	// Set by whoever changes the symbols followed.
+	named bool    // by the program, not chosen by the filter
+	feeds []*feed // those that have its streams
+	home  *feed   // the one that has its depth stream
+
+	listing atomic.Pointer[string] // status by the last listing, "" if not listed; nil before the first
 
 	request *fetch // the snapshot that is asked for; guarded by the fetcher
+}
+
+func newFollowed(instrument marketprism.Instrument, s *orderbook.Syncer, topLevels int) *followed {
+	y := &followed{instrument: instrument, syncer: s, tops: tops{levels: topLevels}}
+	y.tops.latest.Store(&Top{})
+	return y
+}
+
+// end closes what watches the symbol, which is no longer followed.
+func (y *followed) end() {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	y.tops.end()
+}
+
+func (y *followed) isOn(f *feed) bool { return slices.Contains(y.feeds, f) }
+
+// trading tells whether orders are matched, as far as known. Where they are not, a book may be crossed,
+// one-sided or empty, and that is right.
+func (y *followed) trading() bool {
+	status := y.listing.Load()
+	return status == nil || *status == statusTrading
 }
 
 // change lets f act on the Syncer, out of readers' sight, and notes what came of it.
 func (y *followed) change(at time.Time, f func(*orderbook.Syncer) orderbook.Output) orderbook.Output {
 	y.mu.Lock()
 	defer y.mu.Unlock()
+	state := y.syncer.State()
 	out := f(y.syncer)
 	y.note(at, out)
+	if len(out.Events) == 0 && y.syncer.State() != state {
+		y.publish()
+	}
 	return out
 }
 
@@ -51,12 +90,20 @@ func (y *followed) note(at time.Time, out orderbook.Output) {
 			y.updatedAt = at
 		}
 	}
+	if len(out.Events) > 0 {
+		y.publish()
+	}
 }
 
 // status is called with mu held for reading.
 func (y *followed) status() Status {
 	book := y.syncer.Book()
+	listing := ""
+	if last := y.listing.Load(); last != nil {
+		listing = *last
+	}
 	return Status{
+		Listing:   listing,
 		State:     y.syncer.State(),
 		LastID:    book.LastID(),
 		EventTime: book.EventTime(),
@@ -74,6 +121,8 @@ type Status struct {
 	EventTime time.Time     // exchange clock of the book's last change; zero if it had none with a time
 	UpdatedAt time.Time     // local clock of the same, UTC; zero if the book was never known
 	LastGap   orderbook.Gap // the latest; Reason is 0 if there was none
+
+	Listing string // the exchange's word of the last poll: "TRADING", "BREAK", …; "" if it lists the symbol no longer, or was not asked
 
 	Sync orderbook.SyncerStats
 }

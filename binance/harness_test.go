@@ -29,7 +29,8 @@ type harness struct {
 	busy   atomic.Bool // the handler runs
 	ended  chan error  // what Run returned
 
-	midBatch bool // snapshots lie between the borders of events
+	midBatch bool   // snapshots lie between the borders of events
+	forged   string // the symbol whose book a test makes wrong
 
 	mu     sync.Mutex
 	books  map[string]*auditedBook
@@ -52,6 +53,9 @@ type auditedBook struct {
 	updates   int
 	snapshots int
 	gaps      []orderbook.Gap
+
+	lastTrade      [2]int64 // id, of trades and of aggregates
+	twice, skipped int      // trades
 }
 
 type setup struct {
@@ -81,7 +85,9 @@ func newHarness(t *testing.T, s setup) *harness {
 	h := &harness{t: t, srv: srv, books: make(map[string]*auditedBook), ended: make(chan error, 1), midBatch: s.server.MidBatchSnapshots}
 	s.client.Market = s.server.Market
 	s.client.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL()}
-	s.client.DialContext = srv.DialContext
+	if s.client.DialContext == nil {
+		s.client.DialContext = srv.DialContext
+	}
 	s.client.Hooks = binance.TeeHooks(h.hooks(), s.client.Hooks)
 	if h.client, err = binance.NewClient(s.client); err != nil {
 		t.Fatal(err)
@@ -167,14 +173,34 @@ func (h *harness) audit(_ context.Context, rec *marketprism.Record) error {
 		b.gaps = append(b.gaps, *rec.Gap)
 	case rec.Trade != nil:
 		h.trades++
+		b.trade(rec.Trade)
 	case rec.Ticker != nil:
 		h.ticks++
 	}
 	return nil
 }
 
+// trade counts what is wrong with the order of trade ids.
+func (b *auditedBook) trade(t *marketprism.Trade) {
+	last := &b.lastTrade[0]
+	if t.Aggregate {
+		last = &b.lastTrade[1]
+	}
+	switch {
+	case *last == 0:
+	case t.ID <= *last:
+		b.twice++
+	default:
+		b.skipped += int(t.ID - *last - 1)
+	}
+	*last = max(*last, t.ID)
+}
+
 // compare is called with mu held.
 func (h *harness) compare(symbol string, b *auditedBook) {
+	if symbol == h.forged {
+		return
+	}
 	truth, err := h.srv.BookAt(symbol, b.book.LastID())
 	if h.midBatch && errors.Is(err, binancetest.ErrNoBook) {
 		return // a snapshot between two borders
@@ -184,9 +210,19 @@ func (h *harness) compare(symbol string, b *auditedBook) {
 		return
 	}
 	have := b.book.Snapshot()
-	if !slices.Equal(have.Bids, truth.Bids) || !slices.Equal(have.Asks, truth.Asks) {
+	if !slices.Equal(known(&b.book, orderbook.Bid, have.Bids), known(&b.book, orderbook.Bid, truth.Bids)) ||
+		!slices.Equal(known(&b.book, orderbook.Ask, have.Asks), known(&b.book, orderbook.Ask, truth.Asks)) {
 		h.t.Errorf("%s: the book at %d is not the exchange's", symbol, b.book.LastID())
 	}
+}
+
+// known cuts levels, best first, where the book is known no further.
+func known(b *orderbook.Book, s orderbook.Side, levels []orderbook.Level) []orderbook.Level {
+	end := slices.IndexFunc(levels, func(l orderbook.Level) bool { return !b.Knows(s, l.Price) })
+	if end < 0 {
+		return levels
+	}
+	return levels[:end]
 }
 
 func (h *harness) note(info any) {
@@ -197,16 +233,23 @@ func (h *harness) note(info any) {
 
 func (h *harness) hooks() *binance.Hooks {
 	return &binance.Hooks{
-		ListingDone:  func(i binance.ListingInfo) { h.note(i) },
-		ConnectDone:  func(i binance.ConnectInfo) { h.note(i) },
-		Subscribed:   func(i binance.SubscribeInfo) { h.note(i) },
-		Disconnected: func(i binance.DisconnectInfo) { h.note(i) },
-		SnapshotDone: func(i binance.SnapshotInfo) { h.note(i) },
-		Synced:       func(i binance.SyncInfo) { h.note(i) },
-		Gap:          func(i binance.GapInfo) { h.note(i) },
-		Dropped:      func(i binance.DropInfo) { h.note(i) },
-		Throttled:    func(i binance.ThrottleInfo) { h.note(i) },
-		DecodeFailed: func(i binance.DecodeInfo) { h.note(i) },
+		ListingDone:    func(i binance.ListingInfo) { h.note(i) },
+		StatusChanged:  func(i binance.StatusInfo) { h.note(i) },
+		SymbolsChanged: func(i binance.SymbolsInfo) { h.note(i) },
+		ConnectDone:    func(i binance.ConnectInfo) { h.note(i) },
+		Subscribed:     func(i binance.SubscribeInfo) { h.note(i) },
+		Rotated:        func(i binance.RotateInfo) { h.note(i) },
+		Watchdog:       func(i binance.WatchInfo) { h.note(i) },
+		TradeGap:       func(i binance.TradeGapInfo) { h.note(i) },
+		Disconnected:   func(i binance.DisconnectInfo) { h.note(i) },
+		SnapshotDone:   func(i binance.SnapshotInfo) { h.note(i) },
+		Synced:         func(i binance.SyncInfo) { h.note(i) },
+		Audited:        func(i binance.AuditInfo) { h.note(i) },
+		Mismatch:       func(i binance.MismatchInfo) { h.note(i) },
+		Gap:            func(i binance.GapInfo) { h.note(i) },
+		Dropped:        func(i binance.DropInfo) { h.note(i) },
+		Throttled:      func(i binance.ThrottleInfo) { h.note(i) },
+		DecodeFailed:   func(i binance.DecodeInfo) { h.note(i) },
 	}
 }
 
@@ -281,6 +324,15 @@ func requests(s *binancetest.Server, suffix string) int {
 		}
 	}
 	return n
+}
+
+func newBudget(t *testing.T, cfg binance.BudgetConfig) *binance.Budget {
+	t.Helper()
+	b, err := binance.NewBudget(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // dial returns a Client of the fake exchange that leaves nothing behind.

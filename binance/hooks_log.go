@@ -2,6 +2,7 @@ package binance
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 )
 
@@ -9,8 +10,12 @@ import (
 // what is frequent as debugging.
 func LogHooks(l *slog.Logger) *Hooks {
 	log := func(level slog.Level, err error, msg string, attrs ...slog.Attr) {
-		if err != nil {
+		if errors.Is(err, ErrReplaced) {
+			level = slog.LevelInfo // another connection carries on
+		} else if err != nil {
 			level = slog.LevelWarn
+		}
+		if err != nil {
 			attrs = append(attrs, slog.Any("err", err))
 		}
 		l.LogAttrs(context.Background(), level, "binance: "+msg, attrs...)
@@ -18,6 +23,12 @@ func LogHooks(l *slog.Logger) *Hooks {
 	return &Hooks{
 		ListingDone: func(i ListingInfo) {
 			log(slog.LevelInfo, i.Err, "listing", slog.Int("symbols", i.Symbols), slog.Duration("elapsed", i.Elapsed))
+		},
+		StatusChanged: func(i StatusInfo) {
+			log(slog.LevelWarn, nil, "status changed", slog.String("instrument", i.Instrument.String()), slog.String("from", i.From), slog.String("to", i.To))
+		},
+		SymbolsChanged: func(i SymbolsInfo) {
+			log(slog.LevelInfo, nil, "symbols changed", slog.Any("added", i.Added), slog.Any("removed", i.Removed), slog.Int("symbols", i.Symbols))
 		},
 		ConnectDone: func(i ConnectInfo) {
 			log(slog.LevelInfo, i.Err, "connect", slog.Int("conn", i.Conn), slog.String("host", i.Host),
@@ -27,18 +38,44 @@ func LogHooks(l *slog.Logger) *Hooks {
 			log(slog.LevelInfo, nil, "subscribed", slog.Int("conn", i.Conn), slog.Int("streams", i.Streams),
 				slog.Duration("elapsed", i.Elapsed))
 		},
+		Rotated: func(i RotateInfo) {
+			log(slog.LevelInfo, nil, "rotated", slog.Int("conn", i.Conn), slog.Int("streams", i.Streams),
+				slog.Duration("age", i.Age), slog.Duration("overlap", i.Overlap), slog.String("reason", i.Reason.String()))
+		},
+		Watchdog: func(i WatchInfo) {
+			log(slog.LevelWarn, nil, "watchdog", slog.Int("conn", i.Conn), slog.String("stream", i.Stream),
+				slog.String("reason", i.Reason.String()), slog.Duration("silent", i.Silent))
+		},
+		TradeGap: func(i TradeGapInfo) {
+			log(slog.LevelInfo, i.Err, "trade gap", slog.String("instrument", i.Instrument.String()), slog.Bool("aggregate", i.Aggregate),
+				slog.Int64("first_id", i.FirstID), slog.Int64("last_id", i.LastID), slog.Int("filled", i.Filled), slog.Duration("elapsed", i.Elapsed))
+		},
 		Disconnected: func(i DisconnectInfo) {
-			log(slog.LevelWarn, i.Err, "disconnected", slog.Int("conn", i.Conn), slog.String("host", i.Host),
+			log(slog.LevelInfo, i.Err, "disconnected", slog.Int("conn", i.Conn), slog.String("host", i.Host),
 				slog.Int("symbols", i.Symbols), slog.Duration("uptime", i.Uptime))
 		},
 		SnapshotDone: func(i SnapshotInfo) {
-			log(slog.LevelDebug, i.Err, "snapshot", slog.String("instrument", i.Instrument.String()), slog.Int("limit", i.Limit),
+			log(slog.LevelDebug, i.Err, "snapshot", slog.String("instrument", i.Instrument.String()), slog.String("priority", i.Priority.String()),
+				slog.Int("limit", i.Limit),
 				slog.Int("weight", i.Weight), slog.Int64("last_id", i.LastID), slog.Int("bids", i.Bids), slog.Int("asks", i.Asks),
 				slog.Duration("elapsed", i.Elapsed))
 		},
 		Synced: func(i SyncInfo) {
 			log(slog.LevelInfo, nil, "synced", slog.String("instrument", i.Instrument.String()), slog.Int64("last_id", i.LastID),
 				slog.Int("applied", i.Applied), slog.Duration("elapsed", i.Elapsed))
+		},
+		Audited: func(i AuditInfo) {
+			level := slog.LevelDebug
+			if i.Different > 0 {
+				level = slog.LevelWarn
+			}
+			log(level, i.Err, "audited", slog.String("instrument", i.Instrument.String()), slog.Int64("last_id", i.LastID),
+				slog.Int("compared", i.Compared), slog.Int("different", i.Different), slog.Any("differences", i.Differences),
+				slog.Bool("swapped", i.Swapped), slog.Duration("elapsed", i.Elapsed))
+		},
+		Mismatch: func(i MismatchInfo) {
+			log(slog.LevelWarn, nil, "mismatch", slog.String("instrument", i.Instrument.String()), slog.Int64("last_id", i.LastID),
+				slog.Any("bid", i.Bid), slog.Any("ask", i.Ask), slog.Any("ticker", i.Ticker))
 		},
 		Gap: func(i GapInfo) {
 			log(slog.LevelWarn, i.Gap.Err, "gap", slog.String("instrument", i.Instrument.String()),

@@ -47,6 +47,8 @@ func callAll(t *testing.T, h *binance.Hooks) []string {
 			last.Set(reflect.ValueOf(errors.New("broken")))
 		case reflect.Struct:
 			last.FieldByName("After").SetInt(7)
+		case reflect.String:
+			last.SetString("BREAK")
 		case reflect.Uint64:
 			last.SetUint(7)
 		default:

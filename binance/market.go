@@ -107,6 +107,17 @@ func futuresMarket(name marketprism.Market, prefix string) *market {
 	}
 }
 
+// A family is the markets whose request weight the exchange counts together. USDⓈ-M and COIN-M share
+// one limit since 2026-06-30.
+type family string
+
+func (m *market) family() family {
+	if m.name == marketprism.Spot {
+		return "spot"
+	}
+	return "futures"
+}
+
 // checkDepth returns an error for a number of levels the venue does not serve.
 func (m *market) checkDepth(limit int) error {
 	if limit < 1 || limit > m.maxDepth {

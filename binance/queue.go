@@ -23,7 +23,7 @@ type losses map[*stream]uint64
 // frames, and the owner learns which streams lost some at that very place in the order.
 type frameQueue struct {
 	maxBytes int
-	ready    chan struct{} // holds a token while there may be something to pop
+	ready    chan struct{} // gets a token when there is something to pop; the queues of a feed share it
 
 	mu     sync.Mutex
 	ring   []frame
@@ -35,8 +35,8 @@ type frameQueue struct {
 	closed error
 }
 
-func newFrameQueue(maxFrames, maxBytes int) *frameQueue {
-	return &frameQueue{maxBytes: maxBytes, ready: make(chan struct{}, 1), ring: make([]frame, maxFrames)}
+func newFrameQueue(maxFrames, maxBytes int, ready chan struct{}) *frameQueue {
+	return &frameQueue{maxBytes: maxBytes, ready: ready, ring: make([]frame, maxFrames)}
 }
 
 // push takes over data and returns a buffer in its place. If the queue is full it returns false, and

@@ -14,8 +14,8 @@ import (
 const maxDepthBody = 8 << 20
 
 // Depth fetches a snapshot of a symbol's book with up to limit levels a side; limit 0 means 1000.
-// Spot serves any number up to 5000, the futures markets 5, 10, 20, 50, 100, 500 and 1000. The request
-// weighs between 2 and 250. A refusal is an *APIError, an answer that makes no sense a *DecodeError or
+// Spot serves any number up to 5000, the futures markets 5, 10, 20, 50, 100, 500 and 1000. How far
+// each side is known is noted in the snapshot. The request weighs between 2 and 250. A refusal is an *APIError, an answer that makes no sense a *DecodeError or
 // ErrWrongSymbol.
 func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook.Snapshot, error) {
 	if limit == 0 {
@@ -24,17 +24,19 @@ func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook
 	if err := c.market.checkDepth(limit); err != nil {
 		return orderbook.Snapshot{}, err
 	}
-	if err := c.budget.wait(ctx, c.market.depthWeight(limit)); err != nil {
+	t, err := c.budget.wait(ctx, c.spender, PriorityCall, c.market.depthWeight(limit))
+	if err != nil {
 		return orderbook.Snapshot{}, err
 	}
+	defer t.close()
 	snap, _, err := c.depth(ctx, symbol, limit)
 	return snap, err
 }
 
-// depth is Depth behind the gate. receivedAt is the local clock when the whole answer was there.
+// depth is Depth with the Budget's leave. receivedAt is the local clock when the whole answer was there.
 func (c *Client) depth(ctx context.Context, symbol string, limit int) (snap orderbook.Snapshot, receivedAt time.Time, err error) {
 	query := url.Values{"symbol": {symbol}, "limit": {strconv.Itoa(limit)}}
-	body, err := c.send(ctx, "/depth", query, maxDepthBody)
+	body, _, err := c.send(ctx, "/depth", query, maxDepthBody)
 	if err != nil {
 		return snap, receivedAt, err
 	}
@@ -47,5 +49,6 @@ func (c *Client) depth(ctx context.Context, symbol string, limit int) (snap orde
 	if named != "" && named != symbol {
 		return orderbook.Snapshot{}, receivedAt, fmt.Errorf("binance: depth of %s: answer is for %s: %w", symbol, named, ErrWrongSymbol)
 	}
+	snap.SetLimit(limit)
 	return snap, receivedAt, nil
 }

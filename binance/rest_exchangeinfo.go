@@ -41,8 +41,10 @@ type SymbolInfo struct {
 	TickSize, StepSize orderbook.Fixed
 }
 
+const statusTrading = "TRADING"
+
 // Trading reports whether orders are matched.
-func (s *SymbolInfo) Trading() bool { return s.Status == "TRADING" }
+func (s *SymbolInfo) Trading() bool { return s.Status == statusTrading }
 
 // Lookup returns the symbol's description; false if the exchange does not list it.
 func (i *ExchangeInfo) Lookup(symbol string) (*SymbolInfo, bool) {
@@ -57,15 +59,19 @@ func (i *ExchangeInfo) Lookup(symbol string) (*SymbolInfo, bool) {
 // 20 on spot and 1 on the futures markets. Spot refuses an unknown symbol with an *APIError of code
 // -1121; the futures markets leave it out. Other errors are those of Depth.
 func (c *Client) ExchangeInfo(ctx context.Context, symbols ...string) (*ExchangeInfo, error) {
-	query := url.Values{}
+	return c.exchangeInfo(ctx, PriorityCall, symbols)
+}
+
+func (c *Client) exchangeInfo(ctx context.Context, p Priority, symbols []string) (*ExchangeInfo, error) {
+	params := url.Values{}
 	if len(symbols) > 0 {
 		list, err := json.Marshal(symbols)
 		if err != nil {
 			return nil, err
 		}
-		query.Set("symbols", string(list)) // the futures markets ignore it
+		params.Set("symbols", string(list)) // the futures markets ignore it
 	}
-	body, err := c.get(ctx, "/exchangeInfo", query, c.market.infoWeight, maxInfoBody)
+	body, took, err := c.get(ctx, query{"/exchangeInfo", params, p, c.market.infoWeight, maxInfoBody})
 	if err != nil {
 		return nil, err
 	}
@@ -77,16 +83,19 @@ func (c *Client) ExchangeInfo(ctx context.Context, symbols ...string) (*Exchange
 	if len(symbols) > 0 {
 		info.Symbols = slices.DeleteFunc(info.Symbols, func(s SymbolInfo) bool { return !slices.Contains(symbols, s.Symbol) })
 	}
-	c.learnLimit(info)
+	c.learn(info, took)
 	return info, nil
 }
 
-// learnLimit takes the weight limit from the exchange unless Config says another.
-func (c *Client) learnLimit(info *ExchangeInfo) {
+// learn tells the Budget of the exchange's weight limit and clock.
+func (c *Client) learn(info *ExchangeInfo, took span) {
 	for _, l := range info.RateLimits {
-		if !c.ownLimit && l.Type == "REQUEST_WEIGHT" && l.Interval == time.Minute {
-			c.budget.setLimit(l.Limit)
+		if l.Type == "REQUEST_WEIGHT" && l.Interval == time.Minute {
+			c.budget.learnLimit(l.Limit)
 		}
+	}
+	if !info.ServerTime.IsZero() {
+		c.budget.learnClock(took.sent, took.answered, info.ServerTime)
 	}
 }
 

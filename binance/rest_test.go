@@ -227,7 +227,7 @@ func TestWeightOfOthersIsHeeded(t *testing.T) {
 		defer srv.Close()
 		var waits []binance.ThrottleInfo
 		ours := dial(t, srv, binance.Config{Hooks: &binance.Hooks{Throttled: func(i binance.ThrottleInfo) { waits = append(waits, i) }}})
-		other := dial(t, srv, binance.Config{WeightLimit: -1})
+		other := dial(t, srv, binance.Config{Budget: newBudget(t, binance.BudgetConfig{Limit: -1})})
 		for range 23 {
 			if _, err := other.Depth(t.Context(), "A", 5000); err != nil {
 				t.Fatal(err)
@@ -252,7 +252,7 @@ func TestWeightOfOthersIsHeeded(t *testing.T) {
 		if d := time.Since(start); d != 40*time.Second {
 			t.Errorf("waited %v for the next minute", d)
 		}
-		if len(waits) != 2 || waits[0].Status != 0 || waits[0].Weight != 250 || !waits[0].Until.Equal(start.Add(40*time.Second)) {
+		if len(waits) != 1 || waits[0].Status != 0 || waits[0].Weight != 250 || !waits[0].Until.Equal(start.Add(40*time.Second)) {
 			t.Errorf("Throttled hook: %+v", waits)
 		}
 		if v := srv.Stats().Violations(); v != 0 {

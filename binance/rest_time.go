@@ -11,7 +11,7 @@ const maxSmallBody = 64 << 10
 
 // Time fetches the exchange's clock. The request weighs 1. Its errors are those of Depth.
 func (c *Client) Time(ctx context.Context) (time.Time, error) {
-	body, err := c.get(ctx, "/time", nil, 1, maxSmallBody)
+	body, took, err := c.get(ctx, query{path: "/time", weight: 1, maxBody: maxSmallBody})
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -25,5 +25,7 @@ func (c *Client) Time(ctx context.Context) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, newBodyError(body, err)
 	}
-	return time.UnixMilli(*answer.ServerTime).UTC(), nil
+	now := time.UnixMilli(*answer.ServerTime).UTC()
+	c.budget.learnClock(took.sent, took.answered, now)
+	return now, nil
 }

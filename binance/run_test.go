@@ -269,7 +269,6 @@ func TestDepthConfigIsChecked(t *testing.T) {
 		"depth interval 3s":   {Symbols: one, Interval: 3 * time.Second},
 		"depth limit 5001":    {Symbols: one, SnapshotLimit: 5001},
 		"QueueFrames -1":      {Symbols: one, QueueFrames: -1},
-		"SnapshotWorkers -1":  {Symbols: one, SnapshotWorkers: -1},
 		"StreamsPerConn 1025": {Symbols: one, StreamsPerConn: 1025},
 		"StreamsPerConn 1:":   {Symbols: one, StreamsPerConn: 1, Trades: true},
 		"ReconnectMin 5s":     {Symbols: one, ReconnectMin: 5 * time.Second, ReconnectMax: time.Second},

@@ -7,29 +7,50 @@ type Stats struct {
 	Connects    uint64 // connections opened, the first ones included
 	Disconnects uint64 // of these ended
 
-	Frames      uint64 // read from the connections
-	Dropped     uint64 // of these dropped since the queue to the books was full
-	Undecoded   uint64 // of these that made no sense
-	Unknown     uint64 // of these of a kind, or of a symbol, that is not followed
-	OtherTrades uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
+	Rotations uint64 // of these replaced by another one without a gap
+
+	Frames       uint64 // read from the connections
+	Dropped      uint64 // of these dropped since the queue to the books was full
+	Undecoded    uint64 // of these that made no sense
+	Unknown      uint64 // of these of a kind, or of a symbol, that is not followed
+	TradeGaps    uint64 // holes in trade ids that no connection filled
+	TradesFilled uint64 // trades fetched for them
+	Watchdogs    uint64 // what watchdogs found
+	Duplicates   uint64 // events that another connection had brought before
+	OtherTrades  uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
 
 	// Records made.
 	Updates, Snapshots, Gaps, Trades, Tickers uint64
+
+	Audits      uint64 // refreshes that ended
+	Unaudited   uint64 // of these without a comparison
+	Differences uint64 // levels found to differ from a fresh snapshot
+
+	Checks     uint64 // comparisons of a book with a bookTicker
+	Mismatches uint64 // of these that found a difference
 
 	SnapshotRequests, SnapshotFailures uint64 // depth requests that ended, and those without a snapshot
 }
 
 // counters are the Stats of one connection's goroutines.
 type counters struct {
-	connects, disconnects                        atomic.Uint64
-	frames, dropped, undecoded, unknown, foreign atomic.Uint64
-	updates, snapshots, gaps, trades, tickers    atomic.Uint64
-	requests, failures                           atomic.Uint64
+	tradeGaps, tradesFilled                                 atomic.Uint64
+	connects, disconnects, rotations, duplicates, watchdogs atomic.Uint64
+	frames, dropped, undecoded, unknown, foreign            atomic.Uint64
+	updates, snapshots, gaps, trades, tickers               atomic.Uint64
+	requests, failures                                      atomic.Uint64
+	audits, unaudited, differences                          atomic.Uint64
+	checks, mismatches                                      atomic.Uint64
 }
 
 func (c *counters) addTo(s *Stats) {
 	s.Connects += c.connects.Load()
 	s.Disconnects += c.disconnects.Load()
+	s.Rotations += c.rotations.Load()
+	s.TradeGaps += c.tradeGaps.Load()
+	s.TradesFilled += c.tradesFilled.Load()
+	s.Watchdogs += c.watchdogs.Load()
+	s.Duplicates += c.duplicates.Load()
 	s.Frames += c.frames.Load()
 	s.Dropped += c.dropped.Load()
 	s.Undecoded += c.undecoded.Load()
@@ -40,6 +61,11 @@ func (c *counters) addTo(s *Stats) {
 	s.Gaps += c.gaps.Load()
 	s.Trades += c.trades.Load()
 	s.Tickers += c.tickers.Load()
+	s.Audits += c.audits.Load()
+	s.Unaudited += c.unaudited.Load()
+	s.Differences += c.differences.Load()
+	s.Checks += c.checks.Load()
+	s.Mismatches += c.mismatches.Load()
 	s.SnapshotRequests += c.requests.Load()
 	s.SnapshotFailures += c.failures.Load()
 }

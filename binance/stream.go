@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -31,7 +32,11 @@ type Stream struct {
 	market  *market
 	frame   []byte // of Next
 	decoder Decoder
+	record  *Recorder // nil if there is none
 	alive   time.Time // when the read deadline was last put off; the reader's
+
+	opened time.Time
+	pinged atomic.Int64 // when the last ping came: nanoseconds after opened
 
 	writing  chan struct{} // holds one token while somebody writes
 	requests pacer
@@ -44,6 +49,7 @@ type Stream struct {
 
 func newStream(conn *websocket.Conn, m *market, streams int) *Stream {
 	s := &Stream{conn: conn, market: m, streams: streams, writing: make(chan struct{}, 1), requests: newPacer(m.requestsPerSecond)}
+	s.opened = time.Now()
 	conn.SetReadLimit(maxFrame)
 	conn.SetPingHandler(s.pong)
 	s.putOff(time.Now())
@@ -54,6 +60,7 @@ func newStream(conn *websocket.Conn, m *market, streams int) *Stream {
 // a pong with a copy of ping's payload as soon as possible."
 func (s *Stream) pong(payload string) error {
 	now := time.Now()
+	s.pinged.Store(int64(now.Sub(s.opened)))
 	s.putOff(now)
 	err := s.conn.WriteControl(websocket.PongMessage, []byte(payload), now.Add(writeTimeout))
 	var timeout net.Error
@@ -62,6 +69,9 @@ func (s *Stream) pong(payload string) error {
 	}
 	return err
 }
+
+// pingedAt returns when the last ping came, or when the connection was opened.
+func (s *Stream) pingedAt() time.Time { return s.opened.Add(time.Duration(s.pinged.Load())) }
 
 // putOff moves the read deadline, at most once a second since it costs a little.
 func (s *Stream) putOff(now time.Time) {
@@ -86,6 +96,7 @@ func (s *Stream) Read(buf []byte) (frame []byte, receivedAt time.Time, err error
 	}
 	receivedAt = time.Now()
 	s.putOff(receivedAt)
+	s.record.frame(frame, receivedAt)
 	return frame, receivedAt, nil
 }
 

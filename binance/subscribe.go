@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 )
 
 // maxRequest bounds a control frame. Reports agree that a frame beyond 4,096 bytes makes the exchange
@@ -12,9 +13,46 @@ const maxRequest = 4000
 
 // A request is one control frame.
 type request struct {
-	id      int64
-	streams []string
-	frame   []byte
+	id         int64
+	subscribes bool
+	streams    []string
+	frame      []byte
+}
+
+// An outbox holds the requests of a connection that wait for their turn. It is safe for concurrent use.
+type outbox struct {
+	ready chan struct{} // holds a token while there may be some
+
+	mu       sync.Mutex
+	requests []request
+}
+
+func newOutbox() *outbox { return &outbox{ready: make(chan struct{}, 1)} }
+
+func (o *outbox) put(requests []request) {
+	o.mu.Lock()
+	o.requests = append(o.requests, requests...)
+	o.mu.Unlock()
+	wake(o.ready)
+}
+
+// run sends what is put in until ctx ends or the connection fails, which it then closes.
+func (o *outbox) run(ctx context.Context, s *Stream) {
+	for {
+		select {
+		case <-o.ready:
+		case <-ctx.Done():
+			return
+		}
+		o.mu.Lock()
+		requests := o.requests
+		o.requests = nil
+		o.mu.Unlock()
+		if _, err := s.send(ctx, requests); err != nil {
+			s.closeWith(err)
+			return
+		}
+	}
 }
 
 // Subscribe adds streams, in as many requests as their names need and no faster than the exchange
@@ -59,12 +97,21 @@ func (s *Stream) plan(method string, streams []string) ([]request, error) {
 	return requests, nil
 }
 
+// replan is plan for streams that are subscribed already.
+func (s *Stream) replan(streams []string) ([]request, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	requests, err := planRequests("SUBSCRIBE", streams, s.nextID)
+	s.nextID += int64(len(requests))
+	return requests, err
+}
+
 // planRequests cuts streams, in order, into requests of at most maxRequest bytes numbered from
 // firstID+1.
 func planRequests(method string, streams []string, firstID int64) ([]request, error) {
 	var requests []request
 	for len(streams) > 0 {
-		r := request{id: firstID + int64(len(requests)) + 1}
+		r := request{id: firstID + int64(len(requests)) + 1, subscribes: method == "SUBSCRIBE"}
 		frame := fmt.Appendf(nil, `{"method":%q,"params":[`, method)
 		tail := fmt.Appendf(nil, `],"id":%d}`, r.id)
 		n := 0

@@ -58,12 +58,17 @@ func (c *conn) command(data []byte) {
 		c.replyError(nil, invalid("request ID must be an unsigned integer"))
 		return
 	}
-	result, err := c.execute(&req, data)
+	err := c.server.commands.rejection()
+	var result json.RawMessage
+	if err == nil {
+		result, err = c.execute(&req, data)
+	}
 	if err != nil {
 		c.replyError(id, err)
 		return
 	}
-	c.reply(`{"result":`, result, id)
+	// Never wrapped, on combined connections either.
+	c.server.commands.send(c, frame{data: fmt.Appendf(nil, `{"result":%s,"id":%s}`, orNull(result), orNull(id))})
 }
 
 // execute runs a request and returns the result of its acknowledgement.
@@ -79,7 +84,7 @@ func (c *conn) execute(req *request, data []byte) (result json.RawMessage, err *
 		if method == "SUBSCRIBE" {
 			c.server.subscribe(c, streams)
 		} else {
-			c.server.unsubscribe(c, streams)
+			c.server.commands.unsubscribe(c, streams)
 		}
 		return nil, nil
 	case "LIST_SUBSCRIPTIONS":
@@ -139,13 +144,7 @@ func replyID(raw json.RawMessage) (id json.RawMessage, ok bool) {
 }
 
 func (c *conn) replyError(id json.RawMessage, e *requestError) {
-	body, _ := json.Marshal(e) // a struct of plain fields always marshals
-	c.reply(`{"error":`, body, id)
-}
-
-// reply queues an answer. It is never wrapped, on combined connections either.
-func (c *conn) reply(head string, body, id json.RawMessage) {
-	c.push(frame{data: fmt.Appendf(nil, `%s%s,"id":%s}`, head, orNull(body), orNull(id))})
+	c.server.commands.send(c, c.server.commands.errorReply(id, e))
 }
 
 func orNull(raw json.RawMessage) json.RawMessage {

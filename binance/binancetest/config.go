@@ -28,11 +28,17 @@ type Config struct {
 	ConnectLimit int           // websocket connections opened in any 5 minutes; 0 means 300, negative means no limit
 	Lifetime     time.Duration // of a websocket connection; 0 means 24 h, negative means no end
 	SendQueue    int           // frames waiting for a slow reader before it is cut off; 0 means 65,536
+	TradeHistory int           // trades of a symbol that REST can give; 0 means 1000, negative means none
 	History      int           // interval borders BookAt and StaleSnapshots can go back; 0 means 256, negative means none
 
 	// MidBatchSnapshots makes snapshots show the book as it is, with the changes that no depth event
 	// has told yet, so that an event can straddle the snapshot. False means the last border.
 	MidBatchSnapshots bool
+
+	// AlternateBatches cuts the depth events of every second connection (those with an even ID) at every
+	// second border, so that two connections show the same changes in different events. It has no effect
+	// on a playback.
+	AlternateBatches bool
 
 	// Playback replays a recording of the real exchange; nil means none.
 	Playback *Playback
@@ -53,7 +59,9 @@ type Symbol struct {
 	Levels     int
 	Bids, Asks []orderbook.Level
 
-	LastID int64   // update id the book begins at; 0 means 1,000,000
+	// LastID is the update id the book begins at; 0 means 1,000,000. -1 is a newborn, as the exchange
+	// shows a listing without orders: its book is empty and snapshots say -1 until the first change, id 1.
+	LastID int64
 	Rate   float64 // changes a second the random walk makes; 0 means 50, negative means none
 }
 
@@ -83,7 +91,9 @@ const (
 	defaultLifetime  = 24 * time.Hour
 	defaultSendQueue = 65_536
 	defaultHistory   = 256
+	defaultTrades    = 1000
 	defaultLevels    = 500
+	defaultStatus    = "TRADING"
 	defaultLastID    = 1_000_000
 	defaultRate      = 50
 )
@@ -105,6 +115,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	orDefault(&cfg.Lifetime, defaultLifetime)
 	orDefault(&cfg.SendQueue, defaultSendQueue)
 	orDefault(&cfg.History, defaultHistory)
+	orDefault(&cfg.TradeHistory, defaultTrades)
 	if cfg.SendQueue < 0 {
 		return cfg, fmt.Errorf("%w: SendQueue %d: a queue needs a bound", ErrConfig, cfg.SendQueue)
 	}
@@ -123,7 +134,7 @@ func (y Symbol) withDefaults() (Symbol, error) {
 		y.Base, y.Quote = splitAssets(y.Name)
 	}
 	if y.Status == "" {
-		y.Status = "TRADING"
+		y.Status = defaultStatus
 	}
 	orDefault(&y.Price, 100*orderbook.One)
 	orDefault(&y.TickSize, orderbook.One/100)
@@ -133,6 +144,8 @@ func (y Symbol) withDefaults() (Symbol, error) {
 	orDefault(&y.LastID, defaultLastID)
 	orDefault(&y.Rate, defaultRate)
 	switch {
+	case y.LastID < newborn:
+		return y, fmt.Errorf("%w: symbol %s: update id %d", ErrConfig, y.Name, y.LastID)
 	case y.Price < 0 || y.TickSize < 0 || y.StepSize < 0:
 		return y, fmt.Errorf("%w: symbol %s: negative price or step", ErrConfig, y.Name)
 	case y.Price%y.TickSize != 0:

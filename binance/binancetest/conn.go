@@ -21,6 +21,7 @@ type conn struct {
 	server *Server
 	ws     *websocket.Conn // set under the Server's mutex before any goroutine of the connection starts
 	id     int
+	class  int // which batches of depth it gets
 	path   string
 	route  route
 	micros bool // times in microseconds
@@ -29,13 +30,14 @@ type conn struct {
 	ended  chan struct{} // closed when the reader ends
 
 	// Guarded by the Server's mutex.
-	gone     bool     // cut
-	streams  []string // in order of subscription
-	combined bool
-	closing  bool // nothing more is sent or answered
-	silent   bool // half-open: as closing, but the peer is not told
-	deaf     bool // an oversized message stalls the server until its next ping
-	pings    []sentPing
+	gone      bool     // cut
+	streams   []string // in order of subscription
+	combined  bool
+	closing   bool // nothing more is sent or answered
+	silent    bool // half-open: as closing, but the peer is not told
+	skipPings int  // that many are not sent
+	deaf      bool // an oversized message stalls the server until its next ping
+	pings     []sentPing
 
 	received []time.Time // when the last messages came, of the last second at most; the reader's own
 }
@@ -47,9 +49,8 @@ type sentPing struct {
 
 // serveStream upgrades a request and serves the connection until it ends.
 func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, path string) {
-	if !s.admitConn(time.Now()) {
-		// The documents give the limit and no answer; 429 is this package's choice.
-		http.Error(w, "Too many connections", http.StatusTooManyRequests)
+	if status := s.admitConn(time.Now()); status != http.StatusOK {
+		http.Error(w, http.StatusText(status), status)
 		return
 	}
 	query := r.URL.Query()
@@ -79,17 +80,22 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, p
 }
 
 // admitConn enforces web-socket-streams.md, "General WSS information": "There is a limit of 300
-// connections per attempt every 5 minutes per IP."
-func (s *Server) admitConn(now time.Time) bool {
+// connections per attempt every 5 minutes per IP." The documents give no answer to one more; 429 is this
+// package's choice.
+func (s *Server) admitConn(now time.Time) (status int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.connects = slices.DeleteFunc(s.connects, func(t time.Time) bool { return now.Sub(t) >= 5*time.Minute })
 	if limit := s.cfg.ConnectLimit; limit >= 0 && len(s.connects) >= limit {
 		s.stats.ConnectViolations++
-		return false
+		return http.StatusTooManyRequests
 	}
 	s.connects = append(s.connects, now)
-	return true
+	if s.faults.rejectStreams > 0 {
+		s.faults.rejectStreams--
+		return s.faults.streamStatus
+	}
+	return http.StatusOK
 }
 
 // open enters a connection into the books with the streams of its address.
@@ -98,6 +104,9 @@ func (s *Server) open(c *conn, streams []string) {
 	defer s.mu.Unlock()
 	s.nextConn++
 	c.id = s.nextConn
+	if s.cfg.AlternateBatches {
+		c.class = 1 - c.id%2
+	}
 	s.conns = append(s.conns, c)
 	s.subscribe(c, streams)
 }
@@ -288,6 +297,10 @@ func (c *conn) ping(now time.Time) {
 	c.server.mu.Lock()
 	defer c.server.mu.Unlock()
 	c.deaf = false
+	if c.skipPings > 0 {
+		c.skipPings--
+		return
+	}
 	if c.closing || c.silent {
 		return
 	}

@@ -48,7 +48,7 @@ func TestCommands(t *testing.T) {
 	equal(t, "messages", s.Stats().Messages, 21)
 }
 
-// TestUpperCaseStreamIsSilent: it is acknowledged, listed, and never says anything.
+// TestUpperCaseStreamIsSilent is F25: it is acknowledged, listed, and never says anything.
 func TestUpperCaseStreamIsSilent(t *testing.T) {
 	s := newServer(t, manual(t))
 	c := dial(t, s, "/ws/BTCUSDT@depth@100ms")
@@ -72,7 +72,7 @@ func TestUnsubscribe(t *testing.T) {
 	equal(t, "after the pause", c.next().First, 103)
 }
 
-// TestFuturesCloseOnBadJSON: spot answers and goes on, futures answer and close.
+// TestFuturesCloseOnBadJSON is F23 with an id of null: spot answers and goes on, futures answer and close.
 func TestFuturesCloseOnBadJSON(t *testing.T) {
 	s := newServer(t, binancetest.Config{Market: marketprism.COINM, Symbols: binancetest.Symbols("BTCUSD_PERP")})
 	c := dial(t, s, "/ws")
@@ -173,7 +173,7 @@ func TestConnectLimit(t *testing.T) {
 	})
 }
 
-// TestPings: the client is pinged every 20 seconds, may live as long as it answers, and is closed a
+// TestPings is F17: the client is pinged every 20 seconds, may live as long as it answers, and is closed a
 // minute after the first ping that it does not.
 func TestPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -200,6 +200,7 @@ func TestPings(t *testing.T) {
 	})
 }
 
+// TestConnectionLivesADay is F21.
 func TestConnectionLivesADay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
@@ -227,7 +228,7 @@ func TestClientCloseIsEchoed(t *testing.T) {
 	})
 }
 
-// TestSlowConsumerIsCut: a client that does not read loses its connection when its queue is full.
+// TestSlowConsumerIsCut is F36: a client that does not read loses its connection when its queue is full.
 func TestSlowConsumerIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := inMemory("BTCUSDT")

@@ -4,7 +4,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"time"
 )
 
 // depthLimit reads the limit parameter: the default where it is absent, the maximum where it is more.
@@ -40,20 +39,23 @@ func (s *Server) depth(query url.Values) *answer {
 	if refusal != nil {
 		return refusal
 	}
-	name := query.Get("symbol")
-	if name == "" {
-		return badRequest(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
+	y, refusal := s.symbolParam(query)
+	if refusal != nil {
+		return refusal
 	}
-	y := s.byName[name]
-	if y == nil {
-		return badRequest(-1121, "Invalid symbol.")
+	status, refusal := statusParam(query)
+	switch {
+	case refusal != nil:
+		return refusal
+	case status != "" && status != y.Status:
+		return badRequest(-1220, "The symbol does not match the status.")
 	}
 	if s.replay != nil {
 		switch body, hold := s.replay.snapshot(y, limit); {
 		case hold != nil:
 			return &answer{hold: hold}
 		case body != nil:
-			return s.snapshotAnswer(body)
+			return s.snapshotAnswer(y, body)
 		}
 	}
 	if !y.known {
@@ -63,15 +65,16 @@ func (s *Server) depth(query url.Values) *answer {
 	switch back := y.faults.staleBy(); {
 	case back > 0:
 		st = y.atBorder(back)
-	case s.cfg.MidBatchSnapshots:
-		st = y.current()
+	case y.faults.midBatch() || s.cfg.MidBatchSnapshots:
+		st = y.midBatch()
 	default:
 		st = y.atBorder(0)
 	}
 	snap := st.snapshot(limit)
-	return s.snapshotAnswer(s.encode.snapshot(y, &snap, time.Now()))
+	return s.snapshotAnswer(y, s.encode.snapshot(y, &snap, s.now()))
 }
 
-func (s *Server) snapshotAnswer(body []byte) *answer {
-	return &answer{status: http.StatusOK, body: body, delay: s.faults.snapshotDelay()}
+func (s *Server) snapshotAnswer(y *symbolState, body []byte) *answer {
+	y.faults.afterSnapshot()
+	return &answer{status: http.StatusOK, body: body, delay: max(s.faults.snapshotDelay(), y.faults.rest.snapshotDelay())}
 }

@@ -115,7 +115,7 @@ func TestFuturesShapes(t *testing.T) {
 
 func lower(s string) string { return strings.ToLower(s) }
 
-// TestUSDMRoutes: a stream of the wrong route is acknowledged and silent.
+// TestUSDMRoutes is F33: a stream of the wrong route is acknowledged and silent.
 func TestUSDMRoutes(t *testing.T) {
 	s := newServer(t, binancetest.Config{Market: marketprism.USDM, Tick: -1, Symbols: binancetest.Symbols("BTCUSDT")})
 	for path, hears := range map[string][]string{
@@ -220,6 +220,7 @@ func TestMicroseconds(t *testing.T) {
 	equal(t, "E", micros.next().Time/1000, millis.next().Time)
 }
 
+// TestNonASCIISymbol is F26.
 func TestNonASCIISymbol(t *testing.T) {
 	s := newServer(t, binancetest.Config{Tick: -1, Symbols: binancetest.Symbols("这是测试币456")})
 	c := dial(t, s, "/stream?streams=%E8%BF%99%E6%98%AF%E6%B5%8B%E8%AF%95%E5%B8%81456@depth@100ms")

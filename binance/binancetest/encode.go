@@ -53,19 +53,6 @@ func (f numberFormat) appendQuantity(b []byte, q orderbook.Fixed) []byte {
 	return append(appendNumber(append(b, '"'), q, f.quantity), '"')
 }
 
-func (f numberFormat) appendLevels(b []byte, levels []orderbook.Level) []byte {
-	b = append(b, '[')
-	for i, l := range levels {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = f.appendPrice(append(b, '['), l.Price)
-		b = f.appendQuantity(append(b, ','), l.Quantity)
-		b = append(b, ']')
-	}
-	return append(b, ']')
-}
-
 // A payload writes the data of a stream event. Times are in milliseconds, or in microseconds where
 // the connection asked for it.
 type payload func(b []byte, micros bool) []byte
@@ -86,6 +73,23 @@ func appendInt(b []byte, key string, v int64) []byte {
 type encoder struct {
 	market marketprism.Market
 	rules  *rules
+	third  bool // levels carry an empty third element
+}
+
+func (e encoder) appendLevels(b []byte, f numberFormat, levels []orderbook.Level) []byte {
+	b = append(b, '[')
+	for i, l := range levels {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = f.appendPrice(append(b, '['), l.Price)
+		b = f.appendQuantity(append(b, ','), l.Quantity)
+		if e.third {
+			b = append(b, ",[]"...)
+		}
+		b = append(b, ']')
+	}
+	return append(b, ']')
 }
 
 // futuresTail is what futures payloads carry at their end since the integration of both futures
@@ -107,10 +111,15 @@ func (e encoder) depth(y *symbolState, bt *batch, now time.Time) payload {
 	for _, side := range levels {
 		slices.SortFunc(side, func(x, y orderbook.Level) int { return cmp.Compare(x.Price, y.Price) })
 	}
-	futures := e.market != marketprism.Spot
-	if !futures {
+	if e.market == marketprism.Spot {
 		slices.Reverse(levels[bid])
 	}
+	return e.update(y, bt, levels[bid], levels[ask], now)
+}
+
+// update is a depthUpdate with these levels.
+func (e encoder) update(y *symbolState, bt *batch, bids, asks []orderbook.Level, now time.Time) payload {
+	futures := e.market != marketprism.Spot
 	first, last, prev, at := bt.first, bt.last, bt.prev, bt.at
 	return func(b []byte, micros bool) []byte {
 		b = appendTime(b, `{"e":"depthUpdate","E":`, now, micros)
@@ -122,13 +131,24 @@ func (e encoder) depth(y *symbolState, bt *batch, now time.Time) payload {
 		if futures {
 			b = appendInt(b, `,"pu":`, prev)
 		}
-		b = y.format.appendLevels(append(b, `,"b":`...), levels[bid])
-		b = y.format.appendLevels(append(b, `,"a":`...), levels[ask])
+		b = e.appendLevels(append(b, `,"b":`...), y.format, bids)
+		b = e.appendLevels(append(b, `,"a":`...), y.format, asks)
 		if futures {
 			return e.futuresTail(b, y, true)
 		}
 		return append(b, '}')
 	}
+}
+
+// partial is the event of a partial depth stream. That of spot has a shape of its own, without type,
+// time and symbol; that of futures is a depthUpdate with the best levels.
+func (e encoder) partial(y *symbolState, bt *batch, limit int, now time.Time) payload {
+	snap := orderbook.Snapshot{LastID: bt.last}
+	snap.Bids, snap.Asks = y.book.snapshot(limit)
+	if e.market == marketprism.Spot {
+		return func(b []byte, _ bool) []byte { return append(b, e.snapshot(y, &snap, now)...) }
+	}
+	return e.update(y, bt, snap.Bids, snap.Asks, now)
 }
 
 // ticker is the bookTicker of the book at id. That of spot has neither an event type nor a time.
@@ -208,7 +228,7 @@ func (e encoder) snapshot(y *symbolState, s *orderbook.Snapshot, now time.Time) 
 		b = appendTime(b, `,"E":`, now, false)
 		b = appendTime(b, `,"T":`, now, false)
 	}
-	b = y.format.appendLevels(append(b, `,"bids":`...), s.Bids)
-	b = y.format.appendLevels(append(b, `,"asks":`...), s.Asks)
+	b = e.appendLevels(append(b, `,"bids":`...), y.format, s.Bids)
+	b = e.appendLevels(append(b, `,"asks":`...), y.format, s.Asks)
 	return append(b, '}')
 }

@@ -1,9 +1,11 @@
 package binancetest_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"log"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -50,6 +52,39 @@ func (b *bot) handle(frame []byte) {
 	}
 	b.id = e.Last
 	fmt.Println("event to", b.id)
+}
+
+// Random faults from a seed: what they were is told, so that a run that failed can be read, and the same
+// seed brings the same ones. Give the program under test its time between the faults; in a testing/synctest
+// bubble that costs nothing.
+func ExampleServer_RunChaos() {
+	srv, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("BTCUSDT", "ETHUSDT")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = srv.Close() }()
+
+	ctx, cancel := context.WithCancel(context.Background())
+	faults := 0
+	err = srv.RunChaos(ctx, binancetest.ChaosConfig{
+		Seed:   7,
+		Every:  time.Millisecond,
+		Faults: []string{"F1", "F3", "F5"},
+		Log: func(e binancetest.ChaosEvent) {
+			fmt.Println(e.Fault, e.Action)
+			if faults++; faults == 4 {
+				cancel()
+			}
+		},
+	})
+	fmt.Println("calm again:", err == nil)
+
+	// Output:
+	// F1 DropDepth(BTCUSDT, 2)
+	// F5 StaleSnapshots(BTCUSDT, 1)
+	// F3 DuplicateDepth(ETHUSDT, 2)
+	// F3 DuplicateDepth(ETHUSDT, 1)
+	// calm again: true
 }
 
 // A test of a bot: one event of the depth stream is lost, and the bot must notice and recover; then the

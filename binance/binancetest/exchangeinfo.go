@@ -3,7 +3,7 @@ package binancetest
 import (
 	"encoding/json"
 	"net/url"
-	"time"
+	"slices"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
@@ -59,22 +59,54 @@ type lotSize struct {
 	StepSize string `json:"stepSize"`
 }
 
+// contractSize is what one COIN-M contract of the fake is worth, in quote units.
+const contractSize = 10
+
 // exchangeInfo serves the listed symbols, or those asked for.
 func (s *Server) exchangeInfo(query url.Values) *answer {
 	symbols, refusal := s.wanted(query)
 	if refusal != nil {
 		return refusal
 	}
+	status, refusal := statusParam(query)
+	switch {
+	case refusal != nil:
+		return refusal
+	case status != "" && (query.Has("symbol") || query.Has("symbols")):
+		return badRequest(-1128, "Combination of optional parameters invalid.")
+	}
 	info := exchangeInfo{
-		Timezone: "UTC", ServerTime: time.Now().UnixMilli(),
-		RateLimits:      []rateLimit{{Type: "REQUEST_WEIGHT", Interval: "MINUTE", IntervalNum: 1, Limit: s.weight.stated}},
-		ExchangeFilters: []json.RawMessage{},
+		Timezone: "UTC", ServerTime: s.now().UnixMilli(),
+		RateLimits: s.rateLimits(), ExchangeFilters: []json.RawMessage{}, Symbols: []symbolInfo{},
 	}
 	for _, y := range symbols {
-		info.Symbols = append(info.Symbols, s.symbolInfo(y))
+		if status == "" || y.Status == status {
+			info.Symbols = append(info.Symbols, s.symbolInfo(y))
+		}
 	}
 	body, _ := json.Marshal(info) // plain fields always marshal
 	return ok(body)
+}
+
+// rateLimits are those of the market. The fake enforces the weight alone, as it takes no orders and has
+// fewer requests than raw ones are allowed.
+func (s *Server) rateLimits() []rateLimit {
+	weight := rateLimit{Type: "REQUEST_WEIGHT", Interval: "MINUTE", IntervalNum: 1, Limit: s.weight.stated}
+	if s.cfg.Market == marketprism.Spot {
+		return []rateLimit{weight, {"ORDERS", "SECOND", 10, 100}, {"ORDERS", "DAY", 1, 200_000}, {"RAW_REQUESTS", "MINUTE", 5, 300_000}}
+	}
+	return []rateLimit{weight, {"ORDERS", "MINUTE", 1, 1200}, {"ORDERS", "SECOND", 10, 300}}
+}
+
+// statusParam reads symbolStatus, "" where it is absent. rest-api.md, "Order book": "Filters for symbols that
+// have this tradingStatus. A status mismatch returns error -1220 SYMBOL_DOES_NOT_MATCH_STATUS. Valid
+// values: TRADING, HALT, BREAK".
+func statusParam(query url.Values) (string, *answer) {
+	status := query.Get("symbolStatus")
+	if query.Has("symbolStatus") && !slices.Contains([]string{"TRADING", "HALT", "BREAK"}, status) {
+		return "", badRequest(-1122, "Invalid symbolStatus.")
+	}
+	return status, nil
 }
 
 // wanted are the symbols a request names, all without a name.
@@ -128,7 +160,7 @@ func (s *Server) symbolInfo(y *symbolState) symbolInfo {
 	info.Pair, info.ContractType, info.MarginAsset = y.Base+y.Quote, "PERPETUAL", y.Quote
 	info.PricePrecision, info.QuantityPrecision = &y.format.price, &y.format.quantity
 	if s.cfg.Market == marketprism.COINM {
-		info.Status, info.ContractStatus, info.ContractSize, info.MarginAsset = "", y.Status, 10, y.Base
+		info.Status, info.ContractStatus, info.ContractSize, info.MarginAsset = "", y.Status, contractSize, y.Base
 	}
 	return info
 }

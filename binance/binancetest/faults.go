@@ -1,17 +1,21 @@
 package binancetest
 
-import (
-	"fmt"
-	"net/http"
-	"time"
-
-	"github.com/gorilla/websocket"
-)
-
 // symbolFaults are the faults waiting for one symbol.
 type symbolFaults struct {
-	dropDepth, duplicateDepth int // events
-	stale, staleBorders       int // snapshots, and how old
+	dropDepth, duplicateDepth, swapDepth, holdDepth int // events
+	dropAtSnapshot                                  int // events after the next snapshot
+
+	stale, staleBorders int // snapshots, and how old
+	midBatches          int // snapshots
+
+	dropTrades, duplicateTrades int // executions
+
+	rest requestFaults
+}
+
+// onDepth tells whether a fault waits for the next depth event.
+func (f *symbolFaults) onDepth() bool {
+	return f.dropDepth > 0 || f.duplicateDepth > 0 || f.swapDepth > 0 || f.holdDepth > 0
 }
 
 // depthCopies is how often the next depth event is sent: 1, unless a fault says 0 or 2.
@@ -27,13 +31,32 @@ func (f *symbolFaults) depthCopies() int {
 	return 1
 }
 
-// staleBy is how many borders back the next snapshot is taken.
-func (f *symbolFaults) staleBy() int {
-	if f.stale <= 0 {
-		return 0
+// depthEvents is what goes out in place of the next event of a batch.
+func (f *symbolFaults) depthEvents(b *batch, e payload) []payload {
+	switch copies := f.depthCopies(); {
+	case copies == 0:
+		return nil
+	case copies == 2:
+		return append(b.release(), e, e)
+	case f.holdDepth > 0 && !b.reversed:
+		f.holdDepth--
+		b.held = append(b.held, e)
+		return nil
+	case f.swapDepth > 0 && len(b.held) == 0:
+		f.swapDepth--
+		b.held, b.reversed = append(b.held, e), true
+		return nil
+	case b.reversed:
+		return append([]payload{e}, b.release()...)
 	}
-	f.stale--
-	return f.staleBorders
+	return append(b.release(), e)
+}
+
+// release returns the events that were kept back, in their order.
+func (b *batch) release() []payload {
+	held := b.held
+	b.held, b.reversed = nil, false
+	return held
 }
 
 // DropDepth loses the next n depth events of a symbol that somebody would have got, for all its
@@ -43,16 +66,28 @@ func (s *Server) DropDepth(symbol string, n int) error {
 	return s.fault(symbol, func(f *symbolFaults) { f.dropDepth = n })
 }
 
+// DropDepthAtSnapshot is DropDepth from the next snapshot of the symbol on: the events lost are those
+// that follow the snapshot. The error is ErrUnknownSymbol.
+func (s *Server) DropDepthAtSnapshot(symbol string, n int) error {
+	return s.fault(symbol, func(f *symbolFaults) { f.dropAtSnapshot = n })
+}
+
 // DuplicateDepth sends the next n depth events of a symbol twice. The error is ErrUnknownSymbol.
 func (s *Server) DuplicateDepth(symbol string, n int) error {
 	return s.fault(symbol, func(f *symbolFaults) { f.duplicateDepth = n })
 }
 
-// StaleSnapshots makes the next n snapshots of a symbol show the book as it was the given number of
-// borders before the last, as the exchange does when REST lags behind the streams. It goes back no
-// further than Config.History. The error is ErrUnknownSymbol.
-func (s *Server) StaleSnapshots(symbol string, n, borders int) error {
-	return s.fault(symbol, func(f *symbolFaults) { f.stale, f.staleBorders = n, borders })
+// SwapDepth sends each of the next n depth events of a symbol behind the one that follows it. It does
+// nothing on a playback. The error is ErrUnknownSymbol.
+func (s *Server) SwapDepth(symbol string, n int) error {
+	return s.fault(symbol, func(f *symbolFaults) { f.swapDepth = n })
+}
+
+// HoldDepth keeps the next n depth events of a symbol back. They go out in order ahead of the one that
+// comes then, or with Calm; a snapshot meanwhile is newer than all that was sent. It does nothing on a
+// playback. The error is ErrUnknownSymbol.
+func (s *Server) HoldDepth(symbol string, n int) error {
+	return s.fault(symbol, func(f *symbolFaults) { f.holdDepth = n })
 }
 
 func (s *Server) fault(symbol string, f func(*symbolFaults)) error {
@@ -61,148 +96,31 @@ func (s *Server) fault(symbol string, f func(*symbolFaults)) error {
 	return s.with(symbol, func(y *symbolState) { f(&y.faults) })
 }
 
-// restFaults are the faults waiting for REST requests.
-type restFaults struct {
-	reject     int // requests
-	status     int
-	retryAfter time.Duration
-
-	slow  int // snapshots
-	delay time.Duration
-}
-
-// RejectREST answers the next n REST requests with an error status and the body the exchange has for
-// it: 429 and 418 with Retry-After, rounded up to seconds (429 names the weight limit, 418 the end of
-// the ban); 403, 502 and 504 with HTML, as a firewall or a proxy sends it; others with the JSON of an
-// overloaded server. A retryAfter of 0 sends no such header; a status outside 400 to 599 stands for 500.
-func (s *Server) RejectREST(n, status int, retryAfter time.Duration) {
-	if status < 400 || status > 599 {
-		status = http.StatusInternalServerError
-	}
+// Calm ends every fault: what waits for an event, a request or a connection is forgotten, what was
+// switched on is switched off, depth events kept back go out, the clock is right again, and a RunChaos
+// that is under way takes back what it changed and returns. It does not bring back what is lost, nor a
+// connection that Silence has made half-open.
+func (s *Server) Calm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.faults.reject, s.faults.status, s.faults.retryAfter = n, status, retryAfter
-}
-
-// DelaySnapshots holds back the answers to the next n depth requests. Each shows the book as it was
-// when the request came.
-func (s *Server) DelaySnapshots(n int, delay time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.faults.slow, s.faults.delay = n, delay
-}
-
-func (f *restFaults) snapshotDelay() time.Duration {
-	if f.slow <= 0 {
-		return 0
+	for _, r := range s.restorers {
+		r.undo()
 	}
-	f.slow--
-	return f.delay
-}
-
-// rejection is the answer that a fault has for the next request, or nil.
-func (f *restFaults) rejection(now time.Time, m *weightMeter) *answer {
-	if f.reject <= 0 {
-		return nil
-	}
-	f.reject--
-	var a *answer
-	switch f.status {
-	case http.StatusTooManyRequests:
-		a = m.tooMany(now)
-	case http.StatusTeapot:
-		a = bannedAnswer(now, now.Add(f.retryAfter))
-	case http.StatusForbidden, http.StatusBadGateway, http.StatusGatewayTimeout:
-		text := fmt.Sprintf("%d %s", f.status, http.StatusText(f.status))
-		a = &answer{status: f.status, html: true, body: fmt.Appendf(nil,
-			"<html>\r\n<head><title>%[1]s</title></head>\r\n<body>\r\n<center><h1>%[1]s</h1></center>\r\n</body>\r\n</html>\r\n", text)}
-	default:
-		a = apiError(f.status, -1008, "Server is currently overloaded with other requests. Please try again in a few minutes.")
-	}
-	a.retryAfter = f.retryAfter
-	return a
-}
-
-// Disconnect closes every websocket with a close frame of this code and reason; code 0 cuts them
-// without one. New connections are welcome.
-func (s *Server) Disconnect(code int, reason string) {
-	s.eachConn(0, func(c *conn) { c.disconnect(code, reason) })
-}
-
-// DisconnectOne is Disconnect for the connection with this ID, of those that Connections lists. It
-// returns false if there is none.
-func (s *Server) DisconnectOne(id, code int, reason string) bool {
-	return s.eachConn(id, func(c *conn) { c.disconnect(code, reason) })
-}
-
-func (c *conn) disconnect(code int, reason string) {
-	if code == 0 {
-		c.closing = true
-		c.cut()
-		return
-	}
-	c.close(code, reason)
-}
-
-// Silence makes every open websocket half-open: the exchange neither sends on it nor answers it any
-// more, and does not end it. New connections are not affected.
-func (s *Server) Silence() {
-	s.eachConn(0, func(c *conn) { c.silent = true })
-}
-
-// SendRaw sends a text frame, whatever it holds, to every websocket.
-func (s *Server) SendRaw(text string) {
-	s.eachConn(0, func(c *conn) { c.push(frame{data: []byte(text)}) })
-}
-
-// SendServerShutdown announces to every websocket that the exchange is about to end it, in the form
-// that fits the connection. Nothing else happens; Disconnect does the rest.
-func (s *Server) SendServerShutdown() {
-	now := time.Now()
-	event := func(b []byte, micros bool) []byte {
-		return append(appendTime(b, `{"e":"serverShutdown","E":`, now, micros), '}')
-	}
-	s.eachConn(0, func(c *conn) {
-		c.push(frame{data: shapeFrame("!serverShutdown", event, c.combined, c.micros)})
-	})
-}
-
-// eachConn runs f on the connection with this id, or on all for 0. It returns whether there was any.
-func (s *Server) eachConn(id int, f func(*conn)) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	found := false
-	for _, c := range s.conns {
-		if id == 0 || c.id == id {
-			found = true
-			f(c)
+	s.restorers = nil
+	for _, y := range s.symbols {
+		y.faults = symbolFaults{}
+		for i := range y.batches {
+			b := &y.batches[i]
+			for _, e := range b.release() {
+				s.sendEvent(y, b, e)
+			}
 		}
 	}
-	return found
+	for _, c := range s.conns {
+		c.skipPings = 0
+	}
+	s.faults, s.wire, s.commands = restFaults{}, wireFaults{}, commandFaults{}
+	s.encode.third = false
+	close(s.calm)
+	s.calm = make(chan struct{})
 }
-
-// A Connection describes an open websocket.
-type Connection struct {
-	ID       int    // 1 for the first the server accepted, and so on
-	Path     string // of the address it was opened with
-	Streams  []string
-	Combined bool // events are wrapped with the name of their stream
-	Opened   time.Time
-}
-
-// Connections lists the open websockets in the order they were opened.
-func (s *Server) Connections() []Connection {
-	var list []Connection
-	s.eachConn(0, func(c *conn) {
-		list = append(list, Connection{
-			ID: c.id, Path: c.path, Streams: append([]string(nil), c.streams...), Combined: c.combined, Opened: c.opened,
-		})
-	})
-	return list
-}
-
-// Codes for Disconnect that the exchange is known to send.
-const (
-	CloseGoingAway       = websocket.CloseGoingAway       // 1001: the server is being replaced
-	ClosePolicyViolation = websocket.ClosePolicyViolation // 1008: a limit was broken
-)

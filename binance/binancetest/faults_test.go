@@ -20,6 +20,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
+// TestDropAndDuplicateDepth is F1 and F3.
 func TestDropAndDuplicateDepth(t *testing.T) {
 	s := newServer(t, manual(t))
 	must(t, s.DropDepth("BTCUSDT", 2))
@@ -36,6 +37,7 @@ func TestDropAndDuplicateDepth(t *testing.T) {
 	}
 }
 
+// TestStaleSnapshots is F5.
 func TestStaleSnapshots(t *testing.T) {
 	s := newServer(t, manual(t))
 	for i := range 5 {
@@ -52,6 +54,7 @@ func TestStaleSnapshots(t *testing.T) {
 	equal(t, "no further than the start", getSnapshot(t, s, "/api/v3/depth?symbol=BTCUSDT").ID, 100)
 }
 
+// TestRejectREST is the errors of F16.
 func TestRejectREST(t *testing.T) {
 	s := newServer(t, manual(t))
 	path := "/api/v3/depth?symbol=BTCUSDT"
@@ -81,6 +84,7 @@ func TestRejectREST(t *testing.T) {
 	equal(t, "violations of the client", s.Stats().Violations(), 0)
 }
 
+// TestDelaySnapshots is F5 by the clock: the snapshot is as old as its answer is late.
 func TestDelaySnapshots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
@@ -97,6 +101,7 @@ func TestDelaySnapshots(t *testing.T) {
 	})
 }
 
+// TestDisconnect is F18.
 func TestDisconnect(t *testing.T) {
 	s := newServer(t, manual(t))
 	a, b, c := dial(t, s, "/ws/x@trade"), dial(t, s, "/stream"), dial(t, s, "/ws")
@@ -126,7 +131,25 @@ func TestDisconnect(t *testing.T) {
 	dial(t, s, "/ws") // the exchange goes on
 }
 
-// TestSilence: nothing comes, nothing is answered, nothing ends.
+// TestRejectStreams is F18: the connection that was closed is not opened again at once.
+func TestRejectStreams(t *testing.T) {
+	s := newServer(t, manual(t))
+	s.RejectStreams(1, http.StatusBadGateway)
+	_, resp, err := tryDial(s, "/ws")
+	if err == nil || resp == nil || resp.StatusCode != http.StatusBadGateway {
+		t.Errorf("%v, %v", resp, err)
+	}
+	dial(t, s, "/ws")
+	equal(t, "opened", s.Stats().Connections, 1)
+	s.RejectStreams(9, 0)
+	if _, resp, _ = tryDial(s, "/ws"); resp == nil || resp.StatusCode != http.StatusServiceUnavailable {
+		t.Errorf("%v", resp)
+	}
+	s.Calm()
+	dial(t, s, "/ws")
+}
+
+// TestSilence is F19: nothing comes, nothing is answered, nothing ends.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
@@ -146,6 +169,7 @@ func TestSilence(t *testing.T) {
 	})
 }
 
+// TestServerShutdown is F20, the announcement.
 func TestServerShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))

@@ -9,12 +9,16 @@ import (
 // rules are what differs between the markets besides the shape of a payload.
 type rules struct {
 	restPrefix  string
-	weightLimit int // request weight a minute
-	infoWeight  int // of exchangeInfo
+	weightLimit int  // request weight a minute
+	infoWeight  int  // of exchangeInfo
+	byStatus    bool // exchangeInfo and depth know symbolStatus
 
 	defaultLimit int                          // of depth, in levels
 	depthWeight  func(limit int) (weight int) // 0 means that the limit is refused
 	maxLimit     int                          // larger ones are cut to it; 0 means that depthWeight refuses them
+
+	trades, historicalTrades, aggTrades pageRules
+	keyed                               bool // historicalTrades needs an API key
 
 	messages    int           // a connection may send in one second
 	maxStreams  int           // of a connection
@@ -29,6 +33,11 @@ type rules struct {
 	instrumentTypeID int  // "st" of futures payloads
 }
 
+// pageRules are those of an endpoint that gives a number of rows.
+type pageRules struct {
+	weight, defaultLimit, maxLimit int
+}
+
 // A depthPeriod is one speed of the depth stream, under one or more names.
 type depthPeriod struct {
 	millis  int64
@@ -40,6 +49,7 @@ func rulesOf(m marketprism.Market) (r *rules, ok bool) {
 	futures := rules{
 		weightLimit: 2400, infoWeight: 1,
 		defaultLimit: 500, depthWeight: futuresDepthWeight,
+		trades: pageRules{5, 500, 1000}, historicalTrades: pageRules{20, 100, 500}, aggTrades: pageRules{20, 500, 1000}, keyed: true,
 		messages: 10, maxStreams: 1024,
 		pingPeriod: 3 * time.Minute, pongTimeout: 10 * time.Minute,
 		depthPeriods: []depthPeriod{
@@ -50,8 +60,9 @@ func rulesOf(m marketprism.Market) (r *rules, ok bool) {
 	switch m {
 	case marketprism.Spot:
 		return &rules{
-			restPrefix: "/api/v3", weightLimit: 6000, infoWeight: 20,
+			restPrefix: "/api/v3", weightLimit: 6000, infoWeight: 20, byStatus: true,
 			defaultLimit: 100, depthWeight: spotDepthWeight, maxLimit: 5000,
+			trades: pageRules{25, 500, 1000}, historicalTrades: pageRules{25, 500, 1000}, aggTrades: pageRules{4, 500, 1000},
 			messages: 5, maxStreams: 1024,
 			pingPeriod: 20 * time.Second, pongTimeout: time.Minute,
 			depthPeriods: []depthPeriod{{100, []string{"depth@100ms"}}, {1000, []string{"depth", "depth@1000ms"}}},
@@ -118,7 +129,7 @@ func (r route) prefix() string {
 // routeOf returns the route that delivers a stream type.
 func routeOf(streamType string) route {
 	switch streamType {
-	case "depth", "bookTicker", "trade":
+	case "depth", "depth5", "depth10", "depth20", "bookTicker", "trade":
 		return routePublic
 	}
 	return routeMarket

@@ -1,6 +1,8 @@
 package binancetest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -17,6 +19,9 @@ type answer struct {
 	html       bool          // else JSON
 	retryAfter time.Duration // rounded up to seconds in the header; 0 means no header
 	delay      time.Duration // before it is sent
+	truncated  bool          // the connection ends in the middle of the body
+	gzip       bool          // if the client accepts it
+	foreign    bool          // from a firewall or a proxy, without the exchange's headers
 
 	// hold means that there is no answer yet: ask again when the channel is closed.
 	hold <-chan struct{}
@@ -39,6 +44,7 @@ type endpoint struct {
 	params []string                   // the parameters it reads
 	weight func(query url.Values) int // of a request
 	serve  func(url.Values) *answer   // under the Server's mutex
+	keyed  bool                       // needs an API key
 }
 
 func constant(weight int) func(url.Values) int { return func(url.Values) int { return weight } }
@@ -54,20 +60,40 @@ func (s *Server) endpoint(path string) *endpoint {
 		return &endpoint{weight: constant(1), serve: func(url.Values) *answer { return ok([]byte("{}")) }}
 	case "/time":
 		return &endpoint{weight: constant(1), serve: func(url.Values) *answer {
-			return ok(append(appendTime(nil, `{"serverTime":`, time.Now(), false), '}'))
+			return ok(append(appendTime(nil, `{"serverTime":`, s.now(), false), '}'))
 		}}
 	case "/exchangeInfo":
-		return &endpoint{params: []string{"symbol", "symbols"}, weight: constant(s.rules.infoWeight), serve: s.exchangeInfo}
+		return &endpoint{params: s.withStatus("symbol", "symbols"), weight: constant(s.rules.infoWeight), serve: s.exchangeInfo}
 	case "/depth":
-		return &endpoint{params: []string{"symbol", "limit"}, weight: s.depthWeight, serve: s.depth}
+		return &endpoint{params: s.withStatus("symbol", "limit"), weight: s.depthWeight, serve: s.depth}
+	case "/trades":
+		return &endpoint{params: []string{"symbol", "limit"}, weight: constant(s.rules.trades.weight), serve: s.trades}
+	case "/historicalTrades":
+		return &endpoint{
+			params: []string{"symbol", "limit", "fromId"}, weight: constant(s.rules.historicalTrades.weight),
+			serve: s.historicalTrades, keyed: s.rules.keyed,
+		}
+	case "/aggTrades":
+		return &endpoint{
+			params: []string{"symbol", "limit", "fromId", "startTime", "endTime"}, weight: constant(s.rules.aggTrades.weight),
+			serve: s.aggTrades,
+		}
 	}
 	return nil
+}
+
+// withStatus adds the parameter symbolStatus, which spot alone has.
+func (s *Server) withStatus(params ...string) []string {
+	if s.rules.byStatus {
+		return append(params, "symbolStatus")
+	}
+	return params
 }
 
 // serveREST answers one REST request.
 func (s *Server) serveREST(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	a, used := s.answer(r.URL.Path, query)
+	a, used := s.answer(r.URL.Path, query, r.Header.Get("X-MBX-APIKEY") != "")
 	for a.hold != nil {
 		await(s, r, a.hold)
 		a = s.answerAgain(r.URL.Path, query)
@@ -77,7 +103,7 @@ func (s *Server) serveREST(w http.ResponseWriter, r *http.Request) {
 		defer t.Stop()
 		await(s, r, t.C)
 	}
-	a.write(w, used, s.rules.contiguous)
+	a.write(w, r, used, s.rules.contiguous)
 }
 
 // await waits for ready. If the client goes or the server is closed before, it abandons the request
@@ -94,11 +120,12 @@ func await[T any](s *Server, r *http.Request, ready <-chan T) {
 
 // answer counts a request, lets the faults and the limits have it, and then serves it. used is the
 // weight of the current minute, this request included.
-func (s *Server) answer(path string, query url.Values) (a *answer, used int) {
+func (s *Server) answer(path string, query url.Values, key bool) (a *answer, used int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
 	s.stats.Requests[path]++
+	defer func() { s.retry.observe(now, a) }()
 	e := s.endpoint(path)
 	weight := 1
 	if e != nil {
@@ -110,22 +137,45 @@ func (s *Server) answer(path string, query url.Values) (a *answer, used int) {
 		return a, s.weight.used
 	}
 	used = s.weight.used
-	if a = s.faults.rejection(now, &s.weight); a != nil {
+	if now.Before(s.retry.until) && now.Sub(s.retry.since) > retryGrace {
+		s.stats.EarlyRequests++
+	}
+	if a = s.rejection(now, query.Get("symbol")); a != nil {
 		return a, used
 	}
-	if e == nil {
+	switch {
+	case e == nil:
 		return &answer{status: http.StatusNotFound, html: true, body: []byte("<html><body><h2>404 Not found</h2></body></html>")}, used
+	case e.keyed && !key:
+		return apiError(http.StatusUnauthorized, -2014, "API-key format invalid."), used
 	}
 	if a = unread(query, e.params); a == nil {
-		a = e.serve(query)
+		a = s.serve(e, query)
 	}
 	return a, used
+}
+
+// rejection is the answer that the faults have for a request, or nil.
+func (s *Server) rejection(now time.Time, symbol string) *answer {
+	a := s.faults.rejection(now, &s.weight)
+	if y := s.byName[symbol]; a == nil && y != nil {
+		a = y.faults.rest.rejection(now, &s.weight)
+	}
+	return a
+}
+
+func (s *Server) serve(e *endpoint, query url.Values) *answer {
+	a := e.serve(query)
+	if a.hold == nil {
+		s.faults.decorate(a)
+	}
+	return a
 }
 
 func (s *Server) answerAgain(path string, query url.Values) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.endpoint(path).serve(query)
+	return s.serve(s.endpoint(path), query)
 }
 
 // unread refuses parameters that the endpoint does not know, which would otherwise be a misspelling
@@ -143,19 +193,42 @@ func unread(query url.Values, known []string) *answer {
 	return badRequest(-1104, "Not all sent parameters were read; read '%d' parameter(s) but was sent '%d'.", read, len(query))
 }
 
-func (a *answer) write(w http.ResponseWriter, used int, spot bool) {
+// write sends an answer. The exchange's own headers are not in the canonical form of Go.
+func (a *answer) write(w http.ResponseWriter, r *http.Request, used int, spot bool) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json;charset=UTF-8")
 	if a.html {
 		h.Set("Content-Type", "text/html")
 	}
-	h.Set("X-MBX-USED-WEIGHT-1M", strconv.Itoa(used))
-	if spot {
-		h.Set("X-MBX-USED-WEIGHT", strconv.Itoa(used))
+	if !a.foreign {
+		h["X-MBX-USED-WEIGHT-1M"] = []string{strconv.Itoa(used)}
+		if spot {
+			h["X-MBX-USED-WEIGHT"] = []string{strconv.Itoa(used)}
+		}
 	}
 	if a.retryAfter > 0 {
 		h.Set("Retry-After", strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10))
 	}
+	body := a.body
+	if a.gzip && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
+		h.Set("Content-Encoding", "gzip")
+		body = compress(body)
+	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(a.status)
-	_, _ = w.Write(a.body) // the client may have gone
+	if !a.truncated {
+		_, _ = w.Write(body) // the client may have gone
+		return
+	}
+	_, _ = w.Write(body[:len(body)/2])
+	_ = http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler) // cuts the connection
+}
+
+func compress(body []byte) []byte {
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	_, _ = z.Write(body) // a Buffer takes all
+	_ = z.Close()
+	return b.Bytes()
 }

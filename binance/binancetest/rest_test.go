@@ -17,18 +17,21 @@ import (
 func TestRESTErrors(t *testing.T) {
 	s := newServer(t, manual(t))
 	for path, want := range map[string]string{
-		"/depth":                                      `{"code":-1102,"msg":"Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."}`,
-		"/depth?symbol=":                              `{"code":-1102,"msg":"Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."}`,
-		"/depth?symbol=NONE":                          `{"code":-1121,"msg":"Invalid symbol."}`,
-		"/depth?symbol=btcusdt":                       `{"code":-1121,"msg":"Invalid symbol."}`,
-		"/depth?symbol=BTCUSDT&limit=x":               `{"code":-1100,"msg":"Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'."}`,
-		"/depth?symbol=BTCUSDT&limit=0":               `{"code":-1130,"msg":"Data sent for parameter 'limit' is not valid."}`,
-		"/depth?symbol=BTCUSDT&levels=5":              `{"code":-1104,"msg":"Not all sent parameters were read; read '1' parameter(s) but was sent '2'."}`,
-		"/exchangeInfo?symbol=NONE":                   `{"code":-1121,"msg":"Invalid symbol."}`,
-		`/exchangeInfo?symbols=["BTCUSDT","NONE"]`:    `{"code":-1121,"msg":"Invalid symbol."}`,
-		`/exchangeInfo?symbols=["BTCUSDT","BTCUSDT"]`: `{"code":-1151,"msg":"Symbol is present multiple times in the list."}`,
-		`/exchangeInfo?symbols=BTCUSDT`:               `{"code":-1100,"msg":"Illegal characters found in parameter 'symbols'."}`,
-		`/exchangeInfo?symbol=BTCUSDT&symbols=["A"]`:  `{"code":-1128,"msg":"Combination of optional parameters invalid."}`,
+		"/depth":                                         `{"code":-1102,"msg":"Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."}`,
+		"/depth?symbol=":                                 `{"code":-1102,"msg":"Mandatory parameter 'symbol' was not sent, was empty/null, or malformed."}`,
+		"/depth?symbol=NONE":                             `{"code":-1121,"msg":"Invalid symbol."}`,
+		"/depth?symbol=btcusdt":                          `{"code":-1121,"msg":"Invalid symbol."}`,
+		"/depth?symbol=BTCUSDT&limit=x":                  `{"code":-1100,"msg":"Illegal characters found in parameter 'limit'; legal range is '^[0-9]{1,20}$'."}`,
+		"/depth?symbol=BTCUSDT&limit=0":                  `{"code":-1130,"msg":"Data sent for parameter 'limit' is not valid."}`,
+		"/depth?symbol=BTCUSDT&levels=5":                 `{"code":-1104,"msg":"Not all sent parameters were read; read '1' parameter(s) but was sent '2'."}`,
+		"/exchangeInfo?symbol=NONE":                      `{"code":-1121,"msg":"Invalid symbol."}`,
+		`/exchangeInfo?symbols=["BTCUSDT","NONE"]`:       `{"code":-1121,"msg":"Invalid symbol."}`,
+		`/exchangeInfo?symbols=["BTCUSDT","BTCUSDT"]`:    `{"code":-1151,"msg":"Symbol is present multiple times in the list."}`,
+		`/exchangeInfo?symbolStatus=X`:                   `{"code":-1122,"msg":"Invalid symbolStatus."}`,
+		`/exchangeInfo?symbol=BTCUSDT&symbolStatus=HALT`: `{"code":-1128,"msg":"Combination of optional parameters invalid."}`,
+		`/depth?symbol=BTCUSDT&symbolStatus=HALT`:        `{"code":-1220,"msg":"The symbol does not match the status."}`,
+		`/exchangeInfo?symbols=BTCUSDT`:                  `{"code":-1100,"msg":"Illegal characters found in parameter 'symbols'."}`,
+		`/exchangeInfo?symbol=BTCUSDT&symbols=["A"]`:     `{"code":-1128,"msg":"Combination of optional parameters invalid."}`,
 	} {
 		r := get(t, s, "/api/v3"+path)
 		equal(t, path+" status", r.status, http.StatusBadRequest)
@@ -59,7 +62,7 @@ func TestExchangeInfo(t *testing.T) {
 	}
 	s := newServer(t, binancetest.Config{Symbols: symbols})
 	v := ask(s, "/api/v3/exchangeInfo")
-	equal(t, "limit", fmt.Sprint(v.RateLimits), "[{REQUEST_WEIGHT 6000}]")
+	equal(t, "limit", fmt.Sprint(v.RateLimits), "[{REQUEST_WEIGHT 6000} {ORDERS 100} {ORDERS 200000} {RAW_REQUESTS 300000}]")
 	equal(t, "symbols", len(v.Symbols), 3)
 	equal(t, "BTCUSDT", v.Symbols[0].BaseAsset+"/"+v.Symbols[0].QuoteAsset+" "+v.Symbols[0].Status, "BTC/USDT TRADING")
 	equal(t, "ETHBTC", v.Symbols[1].BaseAsset+"/"+v.Symbols[1].QuoteAsset+" "+v.Symbols[1].Status, "ETH/BTC BREAK")

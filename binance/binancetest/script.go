@@ -25,9 +25,22 @@ func (s *Server) Apply(symbol string, bids, asks []orderbook.Level) (id int64, e
 // Trade tells of an execution on the trade and aggTrade streams and returns the trade's id. It leaves
 // the book alone: what the execution took from it is for Apply to say. buyerMaker means that the
 // buyer's order was resting. The errors are those of Apply.
+//
+// TradeFills is the same for an order that several others filled.
 func (s *Server) Trade(symbol string, price, quantity orderbook.Fixed, buyerMaker bool) (id int64, err error) {
-	err = s.script(symbol, func(y *symbolState) { id = s.execute(y, price, quantity, buyerMaker) })
+	err = s.script(symbol, func(y *symbolState) { id = s.execute(y, price, buyerMaker, quantity) })
 	return id, err
+}
+
+// TradeFills tells of one taker order that was filled by several resting ones at one price: a trade for
+// each quantity, and one aggregate of them all. It returns the id of the first trade. The errors are
+// those of Apply, and ErrConfig without a quantity.
+func (s *Server) TradeFills(symbol string, price orderbook.Fixed, buyerMaker bool, quantities ...orderbook.Fixed) (firstID int64, err error) {
+	if len(quantities) == 0 {
+		return 0, fmt.Errorf("%w: an order without fills", ErrConfig)
+	}
+	err = s.script(symbol, func(y *symbolState) { firstID = s.execute(y, price, buyerMaker, quantities...) })
+	return firstID, err
 }
 
 // script runs a command on a symbol whose book may be moved by hand.
@@ -67,8 +80,8 @@ func (s *Server) Book(symbol string) (snap orderbook.Snapshot, err error) {
 }
 
 // BookAt returns the true book of a symbol as it was at an update id that ended an interval, which is
-// the last id of every event of every depth stream. It goes back Config.History intervals. The errors
-// are ErrUnknownSymbol, and ErrNoBook for an id inside an interval or too long ago.
+// the last id of every event of every depth stream. It goes back Config.History intervals. Of snapshots
+// inside an interval it knows the last 16. The errors are ErrUnknownSymbol, and ErrNoBook for an id inside an interval or too long ago.
 func (s *Server) BookAt(symbol string, id int64) (snap orderbook.Snapshot, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

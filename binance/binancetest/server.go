@@ -40,10 +40,19 @@ type Server struct {
 	nextConn    int
 	connects    []time.Time // of the last 5 minutes
 	weight      weightMeter
+	retry       retryWindow
+	partials    bool          // some connection has asked for a partial depth stream
+	calm        chan struct{} // closed and replaced by Calm
+	restorers   []restorer    // what RunChaos has changed for a while
 	faults      restFaults
+	wire        wireFaults
+	commands    commandFaults
 	replay      *replay // nil without a playback
 	stats       Stats
 }
+
+// now is the exchange's clock. The limits keep to the real one.
+func (s *Server) now() time.Time { return time.Now().Add(s.wire.clock) }
 
 // New starts an exchange. The caller closes it. The errors are ErrConfig, those of the network, and
 // with a playback ErrRecording, which wraps the cause and names the line.
@@ -56,7 +65,7 @@ func New(cfg Config) (*Server, error) {
 	s := &Server{
 		cfg: cfg, rules: r, encode: encoder{market: cfg.Market, rules: r},
 		done: make(chan struct{}), played: make(chan struct{}),
-		byName: make(map[string]*symbolState), subscribers: make(map[string][]*conn), subscribed: make(chan struct{}),
+		byName: make(map[string]*symbolState), subscribers: make(map[string][]*conn), subscribed: make(chan struct{}), calm: make(chan struct{}),
 		ids:    rand.New(rand.NewPCG(cfg.Seed, uint64(len(cfg.Market)))),
 		weight: newWeightMeter(cfg, r),
 		stats:  Stats{Requests: make(map[string]int)},
@@ -80,7 +89,7 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// list adds a symbol. It is called before the server starts.
+// list adds a symbol.
 func (s *Server) list(cfg Symbol) error {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -89,7 +98,7 @@ func (s *Server) list(cfg Symbol) error {
 	if s.byName[cfg.Name] != nil {
 		return fmt.Errorf("%w: symbol %s is listed twice", ErrConfig, cfg.Name)
 	}
-	y := newSymbol(cfg, s.rules, s.cfg.Seed)
+	y := newSymbol(cfg, s.rules, &s.cfg)
 	s.symbols = append(s.symbols, y)
 	s.byName[y.Name] = y
 	s.sharedID = max(s.sharedID, y.id)

@@ -16,6 +16,7 @@ type Stats struct {
 
 	// The limits that clients broke, and what it cost them.
 	WeightViolations  int // REST requests answered 429 or 418 for their weight
+	EarlyRequests     int // other REST requests more than 100 ms after a 429 or 418 and before its Retry-After was over
 	Bans              int // times that an address was banned
 	MessageViolations int // connections closed for more messages in a second than allowed
 	StreamViolations  int // connections closed for more streams than allowed
@@ -27,7 +28,7 @@ type Stats struct {
 
 // Violations is the number of limits broken, of every kind. It is 0 for a well-behaved client.
 func (s Stats) Violations() int {
-	return s.WeightViolations + s.MessageViolations + s.StreamViolations + s.ConnectViolations +
+	return s.WeightViolations + s.EarlyRequests + s.MessageViolations + s.StreamViolations + s.ConnectViolations +
 		s.StalledMessages + s.PongTimeouts + s.SlowConsumers
 }
 

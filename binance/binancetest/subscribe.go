@@ -3,8 +3,8 @@ package binancetest
 import (
 	"context"
 	"slices"
+	"strconv"
 	"strings"
-	"time"
 
 	"github.com/gorilla/websocket"
 )
@@ -21,7 +21,8 @@ func (s *Server) subscribe(c *conn, streams []string) {
 		}
 		c.streams = append(c.streams, name)
 		_, kind := splitStream(name)
-		if c.route == routeAll || c.route == routeOf(kind) {
+		s.partials = s.partials || kind == "depth5" || kind == "depth10" || kind == "depth20"
+		if (c.route == routeAll || c.route == routeOf(kind)) && !slices.Contains(s.subscribers[name], c) {
 			s.subscribers[name] = append(s.subscribers[name], c)
 		}
 	}
@@ -38,6 +39,9 @@ func (s *Server) subscribe(c *conn, streams []string) {
 func splitStream(name string) (symbol, kind string) {
 	symbol, kind, _ = strings.Cut(name, "@")
 	kind, _, _ = strings.Cut(kind, "@")
+	if kind == "" {
+		kind = strings.TrimPrefix(symbol, "!") // as in !contractInfo
+	}
 	return symbol, kind
 }
 
@@ -55,13 +59,22 @@ func (s *Server) unsubscribe(c *conn, streams []string) {
 
 // publish sends an event to the subscribers of a stream. On a combined connection it is wrapped as
 // {"stream":"<name>","data":<payload>}.
-func (s *Server) publish(stream string, p payload) {
+func (s *Server) publish(stream string, p payload) { s.publishTo(anyClass, stream, p) }
+
+// anyClass stands for the connections of every class.
+const anyClass = -1
+
+func (s *Server) publishTo(class int, stream string, p payload) {
 	subscribers := s.subscribers[stream]
 	if len(subscribers) == 0 {
 		return
 	}
+	p = s.wire.dress(p)
 	var shapes [2][2][]byte // by combined and micros; connections of one shape share the bytes
 	for _, c := range subscribers {
+		if class != anyClass && c.class != class {
+			continue
+		}
 		shape := &shapes[index(c.combined)][index(c.micros)]
 		if *shape == nil {
 			*shape = shapeFrame(stream, p, c.combined, c.micros)
@@ -87,18 +100,44 @@ func index(b bool) int {
 }
 
 // sendDepth sends the event of a batch under each name of its stream, unless a fault says otherwise.
-func (s *Server) sendDepth(y *symbolState, b *batch, now time.Time) {
+func (s *Server) sendDepth(y *symbolState, b *batch) {
 	heard := false
 	for _, name := range b.period.streams {
-		heard = heard || len(s.subscribers[y.lower+"@"+name]) > 0
+		heard = heard || slices.ContainsFunc(s.subscribers[y.lower+"@"+name], func(c *conn) bool { return c.class == b.class })
 	}
 	if !heard {
 		return
 	}
-	event := s.encode.depth(y, b, now)
-	for range y.faults.depthCopies() {
-		for _, name := range b.period.streams {
-			s.publish(y.lower+"@"+name, event)
+	event := s.encode.depth(y, b, s.now())
+	if !y.faults.onDepth() && len(b.held) == 0 {
+		s.sendEvent(y, b, event)
+		return
+	}
+	for _, e := range y.faults.depthEvents(b, event) {
+		s.sendEvent(y, b, e)
+	}
+}
+
+func (s *Server) sendEvent(y *symbolState, b *batch, event payload) {
+	for _, name := range b.period.streams {
+		s.publishTo(b.class, y.lower+"@"+name, event)
+	}
+}
+
+// sendPartial sends the best levels to the partial depth streams of a batch's speed. An interval
+// without a change sends nothing.
+func (s *Server) sendPartial(y *symbolState, b *batch) {
+	for _, name := range b.period.streams {
+		_, speed, _ := strings.Cut(name, "@")
+		for _, n := range [...]string{"5", "10", "20"} {
+			stream := y.lower + "@depth" + n
+			if speed != "" {
+				stream += "@" + speed
+			}
+			if len(s.subscribers[stream]) > 0 {
+				limit, _ := strconv.Atoi(n) // a number
+				s.publish(stream, s.encode.partial(y, b, limit, s.now()))
+			}
 		}
 	}
 }

@@ -2,9 +2,6 @@ package binancetest
 
 import (
 	"time"
-
-	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/orderbook"
 )
 
 // nominalTick is what one tick of the grid stands for in the names of streams, in milliseconds.
@@ -44,7 +41,7 @@ func (s *Server) onTimer() {
 		return
 	}
 	now := time.Now()
-	s.endInterval(now, now.UnixNano()/int64(s.cfg.Tick))
+	s.endInterval(now.UnixNano() / int64(s.cfg.Tick))
 	if s.pending() {
 		s.grid.timer.Reset(s.untilBorder(now))
 		return
@@ -74,18 +71,21 @@ func (s *Server) Tick() {
 	if s.cfg.Tick < 0 {
 		n++
 	}
-	s.endInterval(time.Now(), n)
+	s.endInterval(n)
 }
 
 // endInterval sends the depth events of every speed whose interval ends at border n.
-func (s *Server) endInterval(now time.Time, n int64) {
+func (s *Server) endInterval(n int64) {
 	for _, y := range s.symbols {
 		for i := range y.batches {
 			b := &y.batches[i]
-			if b.first == 0 || i > 0 && n*nominalTick/b.period.millis == s.grid.n*nominalTick/b.period.millis {
+			if b.first == 0 || i > 0 && n*nominalTick/b.every == s.grid.n*nominalTick/b.every {
 				continue
 			}
-			s.sendDepth(y, b, now)
+			s.sendDepth(y, b)
+			if s.partials && b.class == 0 {
+				s.sendPartial(y, b)
+			}
 			y.cut(i, s.cfg.History)
 		}
 	}
@@ -95,12 +95,12 @@ func (s *Server) endInterval(now time.Time, n int64) {
 // apply makes one change of the venue: it takes an id and tells the new touch at once. The depth
 // streams hear of it at the next border.
 func (s *Server) apply(y *symbolState, changes ...change) int64 {
-	id := y.id + 1
+	id := max(y.id, 0) + 1
 	if !s.rules.contiguous {
 		s.sharedID += 1 + s.ids.Int64N(futuresIDJump)
-		id = s.sharedID
+		id = s.sharedID - y.idOffset
 	}
-	now := time.Now()
+	now := s.now()
 	before := y.book.touch()
 	y.change(id, now, s.rules.contiguous, changes...)
 	if after := y.book.touch(); after != before {
@@ -113,15 +113,3 @@ func (s *Server) apply(y *symbolState, changes ...change) int64 {
 // futuresIDJump bounds by how much one futures update id exceeds the last: the ids between belong to
 // other symbols.
 const futuresIDJump = 400
-
-// execute tells of one execution, as a trade and as an aggregate of that one trade.
-func (s *Server) execute(y *symbolState, price, quantity orderbook.Fixed, buyerMaker bool) int64 {
-	now := time.Now()
-	y.tradeID++
-	y.aggTradeID++
-	t := marketprism.Trade{ID: y.tradeID, Price: price, Quantity: quantity, BuyerMaker: buyerMaker, TradeTime: now}
-	s.publish(y.lower+"@trade", s.encode.trade(y, t, now))
-	t.ID, t.FirstID, t.LastID = y.aggTradeID, y.tradeID, y.tradeID
-	s.publish(y.lower+"@aggTrade", s.encode.aggTrade(y, t, now))
-	return y.tradeID
-}

@@ -51,7 +51,7 @@ func (s *Server) Walk() error {
 		interval = s.cfg.Tick
 	}
 	for _, y := range s.symbols {
-		if y.Rate <= 0 {
+		if y.Rate <= 0 || y.quiet() {
 			continue
 		}
 		for range y.poisson(y.Rate * interval.Seconds()) {
@@ -78,10 +78,15 @@ func (y *symbolState) poisson(mean float64) (n int) {
 func (s *Server) step(y *symbolState) {
 	side := side(y.rng.IntN(2))
 	if len(y.book[bid]) == 0 || len(y.book[ask]) == 0 {
-		s.reopen(y)
+		if !y.cancelOnly() {
+			s.reopen(y)
+		}
 		return
 	}
 	switch roll := y.rng.Float64(); {
+	case y.cancelOnly():
+		near := y.book.at(side, y.depth(len(y.book[side])))
+		s.apply(y, change{place{side, near.Price}, 0})
 	case roll < 0.08:
 		s.stepTrade(y, side)
 	case roll < 0.44:
@@ -131,7 +136,7 @@ func (s *Server) stepTrade(y *symbolState, sd side) {
 	if steps := int64(quantity / y.StepSize); steps > 1 && y.rng.IntN(3) > 0 {
 		quantity = y.StepSize * orderbook.Fixed(1+y.rng.Int64N(steps-1))
 	}
-	s.execute(y, best.Price, quantity, sd == bid)
+	s.execute(y, best.Price, sd == bid, quantity)
 	s.apply(y, change{place{sd, best.Price}, best.Quantity - quantity})
 }
 

@@ -85,3 +85,20 @@ func bannedAnswer(now, until time.Time) *answer {
 	a.retryAfter = until.Sub(now)
 	return a
 }
+
+// A retryWindow is the time in which the last Retry-After asked for silence.
+type retryWindow struct{ since, until time.Time }
+
+// retryGrace is for the requests that were on their way when the answer was.
+const retryGrace = 100 * time.Millisecond
+
+func (r *retryWindow) observe(now time.Time, a *answer) {
+	if limited := a.status == http.StatusTooManyRequests || a.status == http.StatusTeapot; !limited || a.retryAfter <= 0 {
+		return
+	}
+	if until := now.Add(a.retryAfter); !now.Before(r.until) {
+		r.since, r.until = now, until
+	} else if until.After(r.until) {
+		r.until = until
+	}
+}

@@ -1,0 +1,140 @@
+package binancetest_test
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance/binancetest"
+)
+
+// statuses returns what exchangeInfo lists.
+func statuses(t *testing.T, s *binancetest.Server, path string) string {
+	t.Helper()
+	var info struct {
+		Symbols []struct{ Symbol, Status, ContractStatus string }
+	}
+	must(t, json.Unmarshal([]byte(get(t, s, path).body), &info))
+	return fmt.Sprint(info.Symbols)
+}
+
+// TestSetStatus is F30: exchangeInfo shows it, BREAK stops the walk, CANCEL_ONLY only removes.
+func TestSetStatus(t *testing.T) {
+	s := newServer(t, binancetest.Config{Tick: -1, Symbols: []binancetest.Symbol{{Name: "BTCUSDT", Rate: 500, Levels: 50}}})
+	size := func() (id int64, levels int) {
+		must(t, s.Walk())
+		snap, err := s.Book("BTCUSDT")
+		must(t, err)
+		return snap.LastID, len(snap.Bids) + len(snap.Asks)
+	}
+	must(t, s.SetStatus("BTCUSDT", "BREAK"))
+	id, _ := size()
+	equal(t, "walk in BREAK", id, 1_000_000)
+	must(t, s.SetStatus("BTCUSDT", "HALT"))
+	equal(t, "exchangeInfo", statuses(t, s, "/api/v3/exchangeInfo"), "[{BTCUSDT HALT }]")
+	equal(t, "by status", statuses(t, s, "/api/v3/exchangeInfo?symbolStatus=TRADING"), "[]")
+	equal(t, "by its status", get(t, s, "/api/v3/depth?symbol=BTCUSDT&symbolStatus=HALT").status, http.StatusOK)
+	if id, _ = size(); id == 1_000_000 {
+		t.Error("HALT stops the walk")
+	}
+	must(t, s.SetStatus("BTCUSDT", "CANCEL_ONLY"))
+	for _, before := size(); before > 0; {
+		_, after := size()
+		if after > before {
+			t.Fatalf("%d levels became %d", before, after)
+		}
+		if after == before {
+			break // one side is empty
+		}
+		before = after
+	}
+	must(t, s.SetStatus("BTCUSDT", "NEVER_HEARD_OF"))
+	equal(t, "unknown", statuses(t, s, "/api/v3/exchangeInfo"), "[{BTCUSDT NEVER_HEARD_OF }]")
+	must(t, s.SetStatus("BTCUSDT", ""))
+	equal(t, "default", statuses(t, s, "/api/v3/exchangeInfo"), "[{BTCUSDT TRADING }]")
+}
+
+// TestListAndDelist: symbols come and go, and come back with other ids. The end of F30.
+func TestListAndDelist(t *testing.T) {
+	s := newServer(t, binancetest.Config{Market: marketprism.COINM, Tick: -1, Symbols: binancetest.Symbols("BTCUSD_PERP")})
+	all := dial(t, s, "/ws/!contractInfo")
+	c := dial(t, s, "/ws/ethusd_perp@depth@100ms")
+	must(t, s.List(binancetest.Symbol{Name: "ETHUSD_PERP", LastID: 5_000_000}))
+	if err := s.List(binancetest.Symbol{Name: "ETHUSD_PERP"}); !errors.Is(err, binancetest.ErrConfig) {
+		t.Errorf("listed twice: %v", err)
+	}
+	equal(t, "listed", statuses(t, s, "/dapi/v1/exchangeInfo"), "[{BTCUSD_PERP  TRADING} {ETHUSD_PERP  TRADING}]")
+	apply(t, s, "ETHUSD_PERP", nil, nil)
+	s.Tick()
+	equal(t, "subscribed before it was listed", *decodeLoosely[event](t, c.text()).Prev, 5_000_000)
+
+	must(t, s.Delist("ETHUSD_PERP"))
+	equal(t, "delisted", statuses(t, s, "/dapi/v1/exchangeInfo"), "[{BTCUSD_PERP  TRADING}]")
+	equal(t, "REST", get(t, s, "/dapi/v1/depth?symbol=ETHUSD_PERP").status, http.StatusBadRequest)
+	if err := s.Delist("ETHUSD_PERP"); !errors.Is(err, binancetest.ErrUnknownSymbol) {
+		t.Error(err)
+	}
+	must(t, s.List(binancetest.Symbol{Name: "ETHUSD_PERP", LastID: 7}))
+	equal(t, "ids", decodeLoosely[snapshot](t, get(t, s, "/dapi/v1/depth?symbol=ETHUSD_PERP").body).ID, 7)
+	for _, want := range []string{"TRADING", "CLOSE", "TRADING"} {
+		equal(t, "contractInfo", decodeLoosely[map[string]any](t, all.text())["cs"].(string), want)
+	}
+	must(t, s.Close())
+	if err := s.List(binancetest.Symbol{Name: "X"}); !errors.Is(err, binancetest.ErrClosed) {
+		t.Error(err)
+	}
+}
+
+// TestRestartIDs is the ids of F30 and F31: they begin again far below, in every market, and the truth
+// goes on from there.
+func TestRestartIDs(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.COINM} {
+		s := newServer(t, binancetest.Config{Market: market, Tick: -1, Symbols: binancetest.Symbols("BTCUSDT", "ETHUSDT")})
+		c := dial(t, s, "/ws/btcusdt@depth@100ms")
+		apply(t, s, "BTCUSDT", levels(t, "1 1"), nil)
+		must(t, s.RestartIDs("BTCUSDT", 500))
+		id := apply(t, s, "BTCUSDT", levels(t, "2 1"), nil)
+		if other := apply(t, s, "ETHUSDT", nil, nil); id < 501 || id > 1000 || other < 1_000_000 {
+			t.Errorf("%s: ids %d, of another symbol %d", market, id, other)
+		}
+		s.Tick()
+		e := decodeLoosely[event](t, c.text())
+		equal(t, "event", fmt.Sprint(e.First, e.Last, len(e.Bids)), fmt.Sprint(id, id, 1))
+		_, err := s.BookAt("BTCUSDT", 1_000_001)
+		if !errors.Is(err, binancetest.ErrNoBook) {
+			t.Errorf("an id of before: %v", err)
+		}
+		snap, err := s.BookAt("BTCUSDT", id)
+		must(t, err)
+		equal(t, "the book goes on", snap.Bids[len(snap.Bids)-1].Price, fixed(t, "1"))
+		if err := s.RestartIDs("BTCUSDT", -1); !errors.Is(err, binancetest.ErrConfig) {
+			t.Error(err)
+		}
+	}
+}
+
+// TestWipe is F31.
+func TestWipe(t *testing.T) {
+	s := newServer(t, manual(t))
+	c := dial(t, s, "/ws/btcusdt@depth@100ms/btcusdt@trade")
+	apply(t, s, "BTCUSDT", levels(t, "10 9"), nil)
+	_, err := s.Trade("BTCUSDT", fixed(t, "10"), fixed(t, "1"), true)
+	must(t, err)
+	c.text()
+	must(t, s.Wipe())
+	equal(t, "trades", get(t, s, "/api/v3/trades?symbol=BTCUSDT").body, "[]")
+	id, err := s.Trade("BTCUSDT", fixed(t, "10"), fixed(t, "1"), true)
+	must(t, err)
+	equal(t, "trade id", id, 1)
+	c.text()
+	interval(t, s)
+	equal(t, "update id", c.next().First, 1)
+	equal(t, "book", getSnapshot(t, s, "/api/v3/depth?symbol=BTCUSDT").Bids[0][1], "1.00000000")
+	must(t, s.Close())
+	if err := s.Wipe(); !errors.Is(err, binancetest.ErrClosed) {
+		t.Error(err)
+	}
+}

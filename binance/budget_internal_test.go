@@ -1,0 +1,244 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism"
+)
+
+// A till is a Budget under test in virtual time, which begins with a minute. It notes who was let go.
+type till struct {
+	*Budget
+	t     *testing.T
+	by    *spender
+	start time.Time
+
+	mu   sync.Mutex // guards the rest
+	gone []string   // "name@seconds"
+	told []ThrottleInfo
+}
+
+func newTill(t *testing.T, market marketprism.Market, cfg BudgetConfig) *till {
+	t.Helper()
+	b, err := NewBudget(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := marketOf(market)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.join(m); err != nil {
+		t.Fatal(err)
+	}
+	l := &till{Budget: b, t: t, start: time.Now()}
+	l.by = &spender{throttled: func(i ThrottleInfo) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.told = append(l.told, i)
+	}}
+	return l
+}
+
+func (l *till) ask(name string, p Priority, weight int) *ticket {
+	return l.enqueue(l.by, p, weight, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.gone = append(l.gone, fmt.Sprintf("%s@%v", name, time.Since(l.start).Seconds()))
+	})
+}
+
+// spend lets a request be sent and answered at once.
+func (l *till) spend(weight int) {
+	l.t.Helper()
+	t, err := l.wait(l.t.Context(), l.by, PriorityCall, weight)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	t.close()
+}
+
+func (l *till) want(gone ...string) {
+	l.t.Helper()
+	synctest.Wait()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !slices.Equal(l.gone, gone) {
+		l.t.Errorf("gone: %v, want %v", l.gone, gone)
+	}
+	l.gone = nil
+}
+
+func TestBudgetServesByPriority(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{Limit: 100})
+		l.spend(95)
+		for p := range Priority(priorities) {
+			l.ask(fmt.Sprint(PriorityPoll-p), PriorityPoll-p, 10)
+		}
+		left := l.ask("left", PriorityGap, 10)
+		l.ask("gap2", PriorityGap, 10)
+		light := l.ask("light", PriorityPoll, 5) // fits into what is left, and costs nobody anything
+		l.want("light@0")
+		light.close()
+		if u := l.Usage(); u.Used != 100 || u.Queued != [priorities]int{1, 3, 1, 1, 1, 1} || u.Sending != 0 {
+			t.Errorf("usage: %+v", u)
+		}
+		if !left.leave() || left.leave() && l.Usage().Queued[PriorityGap] != 2 {
+			t.Error("who leaves the queue is not in it any more")
+		}
+		time.Sleep(time.Minute)
+		l.want("call@60", "gap@60", "gap2@60", "first@60", "deepen@60", "refresh@60", "poll@60")
+		if len(l.told) != 1 || l.told[0].Status != 0 || !l.told[0].Until.Equal(l.start.Add(time.Minute)) {
+			t.Errorf("told: %+v", l.told)
+		}
+	})
+}
+
+func TestBudgetBoundsWhatIsOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{Concurrent: 2})
+		one, two := l.ask("1", PriorityFirst, 5), l.ask("2", PriorityFirst, 5)
+		three, four := l.ask("3", PriorityFirst, 5), l.ask("4", PriorityGap, 5)
+		l.want("1@0", "2@0")
+		one.close()
+		l.want("4@0")
+		two.giveUp() // granted, and not sent
+		l.want("3@0")
+		if u := l.Usage(); u.Used != 15 || u.Sending != 2 {
+			t.Errorf("usage: %+v", u)
+		}
+		three.close()
+		time.Sleep(61 * time.Second)
+		// The exchange may count an unanswered request in either minute.
+		if u := l.Usage(); u.Used != 5 || u.Sending != 1 {
+			t.Errorf("usage: %+v", u)
+		}
+		four.close()
+	})
+}
+
+func TestBudgetKeepsItsWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.USDM, BudgetConfig{Reserve: 0.25})
+		if u := l.Usage(); u.Limit != 2400 || u.Reserved != 600 {
+			t.Errorf("usage: %+v", u)
+		}
+		l.learnLimit(400)
+		l.spend(500) // alone in its minute a request passes, however heavy
+		l.ask("next", PriorityCall, 1).giveUp()
+		time.Sleep(59 * time.Second)
+		sent := time.Now()
+		time.Sleep(2 * time.Second)
+		l.learnUsed(sent, 299) // the old minute's count
+		l.spend(100)
+		l.learnUsed(time.Now(), 250) // of others
+		l.ask("light", PriorityCall, 50).close()
+		l.ask("heavy", PriorityCall, 51)
+		l.want("light@61")
+		time.Sleep(time.Minute)
+		l.want("heavy@120")
+	})
+}
+
+// The minute is the exchange's: its clock is 10 s ahead here, known to half a second.
+func TestBudgetTurnsWithTheExchangesClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{Limit: 10})
+		sent := time.Now()
+		time.Sleep(time.Second)
+		l.learnClock(sent, time.Now(), sent.Add(10*time.Second+500*time.Millisecond))
+		l.learnClock(sent.Add(-time.Second), time.Now(), sent.Add(11*time.Second)) // tells less
+		l.spend(10)
+		l.ask("next", PriorityCall, 10).close()
+		time.Sleep(time.Minute)
+		l.want("next@50.5")
+		l.learnClock(time.Now(), time.Now(), time.Now()) // a clock was set
+		if at := l.window.end(); !at.Equal(l.start.Add(2 * time.Minute)) {
+			t.Errorf("the minute ends at %v", at)
+		}
+	})
+}
+
+func TestBudgetObeysRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{Limit: -1})
+		at := func(seconds int) time.Time { return l.start.UTC().Add(time.Duration(seconds) * time.Second) }
+		l.spend(1_000_000)
+		time.Sleep(10 * time.Second)
+		l.refused(l.by, http.StatusTooManyRequests, 0) // weight comes back with the next minute
+		l.ask("a", PriorityCall, 1).close()
+		l.ask("b", PriorityCall, 0).close()
+		l.refused(l.by, http.StatusTeapot, 0)                      // a ban is two minutes at least
+		l.refused(l.by, http.StatusTooManyRequests, 3*time.Second) // ends before it
+		if u := l.Usage(); !u.BlockedUntil.Equal(at(130)) || u.Limit != 0 {
+			t.Errorf("usage: %+v", u)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := l.waitConnect(ctx, l.by); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("connected during a ban: %v", err)
+		}
+		l.want()
+		time.Sleep(time.Minute)
+		l.want("a@130", "b@130")
+		for i, want := range []ThrottleInfo{{429, at(60), 0}, {418, at(130), 0}, {418, at(130), 0}} {
+			if i >= len(l.told) || l.told[i] != want {
+				t.Fatalf("told: %+v", l.told)
+			}
+		}
+	})
+}
+
+func TestBudgetBoundsConnects(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{})
+		var at []time.Time
+		for range 650 {
+			if err := l.waitConnect(t.Context(), l.by); err != nil {
+				t.Fatal(err)
+			}
+			at = append(at, time.Now())
+			time.Sleep(100 * time.Millisecond)
+		}
+		for i := maxConnects; i < len(at); i++ {
+			if d := at[i].Sub(at[i-maxConnects]); d <= 5*time.Minute {
+				t.Fatalf("301 connects within %v", d)
+			}
+		}
+		if d := at[649].Sub(at[0]); d > 11*time.Minute || l.Usage().Connects > maxConnects {
+			t.Errorf("650 connects took %v", d)
+		}
+	})
+}
+
+func TestBudgetIsOfOneFamily(t *testing.T) {
+	b, err := NewBudget(BudgetConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []marketprism.Market{marketprism.USDM, marketprism.COINM} {
+		if _, err := NewClient(Config{Market: m, Budget: b}); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := NewClient(Config{Budget: b}); !errors.Is(err, errOtherFamily) {
+		t.Errorf("err = %v", err)
+	}
+	for _, cfg := range []BudgetConfig{{Reserve: -0.1}, {Reserve: 1}, {Concurrent: -1}} {
+		if _, err := NewBudget(cfg); err == nil {
+			t.Errorf("%+v was accepted", cfg)
+		}
+	}
+	if got := fmt.Sprint(PriorityRefresh, Priority(99)); got != "refresh unknown" {
+		t.Error(got)
+	}
+}

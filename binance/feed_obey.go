@@ -1,0 +1,65 @@
+package binance
+
+import (
+	"context"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// obey does what a Syncer asks for. at is when the data that caused it was received.
+func (f *feed) obey(ctx context.Context, y *followed, out orderbook.Output, at time.Time) error {
+	if out.Fetch != 0 {
+		limit, priority := f.terms(y)
+		f.syncer.fetcher.ask(y, f, out.Fetch, limit, priority)
+	}
+	for i := range out.Events {
+		ev := &out.Events[i]
+		f.rec = marketprism.Record{Instrument: y.instrument, ReceivedAt: at, Update: ev.Update, Snapshot: ev.Snapshot, Gap: ev.Gap}
+		switch {
+		case ev.Update != nil:
+			f.count.updates.Add(1)
+			f.rec.EventTime = ev.Update.EventTime
+			f.rec.ReceivedAt = y.arrivals.take(ev.Update.LastID, at)
+		case ev.Snapshot != nil:
+			f.rec.EventTime = ev.Snapshot.EventTime
+			f.count.snapshots.Add(1)
+			if out.Audit == nil {
+				f.known(y, ev.Snapshot, out.Events[i+1:])
+			}
+		case ev.Gap != nil:
+			f.lost(y, *ev.Gap)
+		}
+		if err := f.syncer.handle(ctx, &f.rec); err != nil {
+			return err
+		}
+	}
+	if len(out.Events) > 0 && y.syncer.State() == orderbook.Synced {
+		y.arrivals.clear()
+	}
+	f.plan(y, &out)
+	if len(out.Events) > 0 {
+		f.check(y)
+	}
+	return nil
+}
+
+// known reports that a book is known; then are the events after its snapshot.
+func (f *feed) known(y *followed, snap *orderbook.Snapshot, then []orderbook.Event) {
+	applied := 0
+	for applied < len(then) && then[applied].Update != nil {
+		applied++
+	}
+	y.wasKnown = true
+	f.startPlan(y)
+	f.syncer.changed()
+	call(f.syncer.client.hooks.Synced, SyncInfo{Instrument: y.instrument, LastID: snap.LastID, Applied: applied, Elapsed: f.now.Sub(y.lostAt)})
+}
+
+// lost reports that a book is no longer known, or that what waited for its snapshot is gone.
+func (f *feed) lost(y *followed, gap orderbook.Gap) {
+	f.count.gaps.Add(1)
+	y.lostAt = f.now
+	call(f.syncer.client.hooks.Gap, GapInfo{Instrument: y.instrument, Gap: gap})
+}

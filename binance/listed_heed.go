@@ -1,0 +1,88 @@
+package binance
+
+import "github.com/marketprism/marketprism/orderbook"
+
+// heed takes over what the exchange says of its symbols: the status of those that are followed, and
+// with AllTrading which ones these are.
+func (d *DepthSyncer) heed(info *ExchangeInfo) error {
+	statuses := make(map[string]string, len(info.Symbols))
+	for i := range info.Symbols {
+		statuses[info.Symbols[i].Symbol] = info.Symbols[i].Status
+	}
+	for _, y := range d.symbols.all() {
+		d.noteStatus(y, statuses[y.instrument.Symbol])
+	}
+	if d.cfg.AllTrading == nil {
+		return nil
+	}
+	added, removed := d.drift(info)
+	if err := d.add(added, false); err != nil {
+		return err
+	}
+	for _, symbol := range added {
+		if y := d.symbols.get(symbol); y != nil {
+			d.noteStatus(y, statuses[symbol])
+		}
+	}
+	if err := d.Remove(removed...); err != nil {
+		return err
+	}
+	d.listing.Store(true)
+	d.changed()
+	if len(added)+len(removed) > 0 {
+		call(d.client.hooks.SymbolsChanged, SymbolsInfo{Added: added, Removed: removed, Symbols: len(d.symbols.names())})
+	}
+	return nil
+}
+
+// drift tells by how much the symbols followed are not those the filter chooses.
+func (d *DepthSyncer) drift(info *ExchangeInfo) (added, removed []string) {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	chosen := make(map[string]bool)
+	for i := range info.Symbols {
+		s := &info.Symbols[i]
+		if !d.cfg.AllTrading.Match(s) {
+			continue
+		}
+		chosen[s.Symbol] = true
+		if d.symbols.get(s.Symbol) == nil {
+			added = append(added, s.Symbol)
+		}
+	}
+	for _, y := range d.symbols.all() {
+		if symbol := y.instrument.Symbol; !y.named && !chosen[symbol] {
+			removed = append(removed, symbol)
+		}
+	}
+	return added, removed
+}
+
+// noteStatus reports a change of a symbol's status; "" stands for one that is no longer listed. What
+// the exchange does to update ids during a halt is not documented, so that a book is refreshed when
+// trading begins again.
+func (d *DepthSyncer) noteStatus(y *followed, status string) {
+	old := y.listing.Swap(&status)
+	if old == nil || *old == status {
+		return
+	}
+	call(d.client.hooks.StatusChanged, StatusInfo{Instrument: y.instrument, From: *old, To: status})
+	y.mu.RLock()
+	synced := y.syncer.State() == orderbook.Synced
+	y.mu.RUnlock()
+	if synced && status == statusTrading {
+		d.fetcher.askRefresh(y, y.home, d.cfg.SnapshotLimit, PriorityRefresh)
+	}
+}
+
+// named returns the symbols that were asked for by name.
+func (d *DepthSyncer) named() (names []string) {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	for _, y := range d.symbols.all() {
+		if y.named {
+			names = append(names, y.instrument.Symbol)
+		}
+	}
+	return names
+}

@@ -1,0 +1,230 @@
+package binance
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// merging drives a merge by a script of words, and says what came out of it:
+//
+//	join 1, leave 1, skip 1   a connection begins, ends, has lost something
+//	1:5-9                     connection 1 brings ids 5 to 9
+//	+3s                       time passes
+//	give-up                   what is held may wait no longer
+type merging struct {
+	merge
+	now time.Time
+	out []string
+}
+
+func (m *merging) run(t *testing.T, script string) string {
+	t.Helper()
+	for _, step := range strings.Split(script, ", ") {
+		var i int
+		var first, last int64
+		switch {
+		case parseWords(step, "join %d", &i):
+			m.join(i, m.now)
+		case parseWords(step, "leave %d", &i):
+			m.leave(i)
+			m.release(false)
+		case parseWords(step, "skip %d", &i):
+			m.skip(i, m.now)
+		case parseWords(step, "%d:%d-%d", &i, &first, &last):
+			m.bring(i, first, last)
+		case step == "give-up":
+			m.release(true)
+		case step[0] == '+':
+			d, err := time.ParseDuration(step[1:])
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.now = m.now.Add(d)
+		default:
+			t.Fatalf("%q", step)
+		}
+	}
+	return strings.Join(m.out, " ")
+}
+
+func parseWords(step, format string, into ...any) bool {
+	n, err := fmt.Sscanf(step, format, into...)
+	return err == nil && n == len(into)
+}
+
+func (m *merging) bring(i int, first, last int64) {
+	e := extent{first - 1, last}
+	switch m.judge(i, e, m.now) {
+	case pass:
+		m.pass(e)
+		m.release(false)
+	case wait:
+		room := m.hold(held{extent: e, receivedAt: m.now})
+		m.release(!room)
+	}
+}
+
+func (m *merging) pass(e extent) {
+	hole := ""
+	if m.begun && e.after > m.at {
+		hole = "!"
+	}
+	m.reach(e.last)
+	m.out = append(m.out, fmt.Sprintf("%s%d-%d", hole, e.after+1, e.last))
+}
+
+func (m *merging) release(force bool) {
+	for {
+		h, ok := m.next(force)
+		if !ok {
+			return
+		}
+		m.pass(h.extent)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	for name, c := range map[string]struct{ script, want string }{
+		"one connection": {
+			"join 0, 0:5-9, 0:10-12, 0:14-15, 0:14-15", "5-9 10-12 !14-15 14-15"},
+		"two in step": {
+			"join 0, join 1, 0:5-9, 1:5-9, 1:10-12, 0:10-12, 0:13-13", "5-9 10-12 13-13"},
+		"the new one is ahead of the old one": {
+			"join 0, 0:5-9, join 1, 1:13-14, 1:15-16, 0:10-12, 0:13-14, 0:15-16, 0:17-17", "5-9 10-12 13-14 15-16 17-17"},
+		"the new one is behind": {
+			"join 0, 0:5-9, join 1, 1:4-6, 1:7-9, 1:10-10", "5-9 10-10"},
+		"other borders": {
+			"join 0, 0:5-9, join 1, 1:8-14, 0:10-12, 0:13-15, 1:15-20", "5-9 8-14 13-15 15-20"},
+		"both have passed the hole": {
+			"join 0, join 1, 0:5-9, 1:5-9, 0:12-13, 1:12-13, 1:14-14", "5-9 !12-13 14-14"},
+		"both have passed it, one later": {
+			"join 0, join 1, 0:5-9, 1:5-9, 0:12-13, 0:14-15, 1:14-15", "5-9 !12-13 14-15"},
+		"the one that might fill it ends": {
+			"join 0, join 1, 0:5-9, 1:12-13, 1:14-14, leave 0", "5-9 !12-13 14-14"},
+		"the one that might fill it says nothing": {
+			"join 0, join 1, 0:5-9, 1:12-13, +3s, give-up, 0:10-11, 1:14-14", "5-9 !12-13 14-14"},
+		"three": {
+			"join 0, join 1, join 2, 0:5-9, 2:20-21, 1:15-19, 0:10-14, 0:15-19, 0:20-21", "5-9 10-14 15-19 20-21"},
+		"ids go back": {
+			"join 0, join 1, 0:5-9, 1:5-9, 1:1-2, 0:1-2, 0:3-3", "5-9 1-2 1-2 3-3"},
+	} {
+		m := &merging{now: time.Unix(1000, 0)}
+		if got := m.run(t, c.script); got != c.want {
+			t.Errorf("%s: %s\n got %s\nwant %s", name, c.script, got, c.want)
+		}
+	}
+}
+
+func TestMergeKnowsWhoCarriesAStream(t *testing.T) {
+	for script, want := range map[string]string{
+		"join 0":                                           "[0] sound false",
+		"join 0, +10s":                                     "[0] sound true",
+		"join 0, 0:5-9":                                    "[0] sound true",
+		"join 0, 0:5-9, join 1":                            "[0 1] sound true",
+		"join 0, 0:5-9, join 1, leave 0":                   "[1] sound false",
+		"join 0, 0:5-9, join 1, +9s, leave 0":              "[1] sound false",
+		"join 0, 0:5-9, join 1, +10s, leave 0":             "[1] sound true",
+		"join 0, 0:5-9, join 1, 1:5-9, leave 0":            "[1] sound true",
+		"join 0, 0:5-9, join 1, 1:8-9, skip 0":             "[0 1] sound true",
+		"join 0, 0:5-9, skip 0":                            "[0] sound false",
+		"join 0, 0:5-9, join 1, 1:20-21":                   "[0 1] sound true",
+		"join 0, 0:5-9, join 1, 1:20-21, skip 0":           "[0 1] sound false",
+		"join 0, 0:5-9, leave 0":                           "[] sound false",
+		"join 0, 0:5-9, join 1, 1:10-10, leave 0, 1:11-11": "[1] sound true",
+	} {
+		m := &merging{now: time.Unix(1000, 0)}
+		m.run(t, script)
+		var lanes []int
+		for i := range m.lanes {
+			if m.lanes[i].acked {
+				lanes = append(lanes, i)
+			}
+		}
+		if got := fmt.Sprintf("%v sound %v", lanes, m.sound(m.now)); got != want || m.carried() != (lanes != nil) {
+			t.Errorf("%s: %s, want %s", script, got, want)
+		}
+	}
+}
+
+func TestContinues(t *testing.T) {
+	for script, want := range map[string]bool{
+		"join 0, 0:5-9":                                     false, // nothing is subscribed
+		"join 0, 0:5-9, join 1":                             false,
+		"join 0, 0:5-9, +3s, join 1, 1:8-9":                 true,
+		"join 0, 0:5-9, +3s, join 1, 1:12-13":               false, // ahead
+		"join 0, 0:5-9, +3s, join 1, 1:12-13, 0:10-13":      true,
+		"join 0, 0:5-9, +3s, join 1, +9s":                   false,
+		"join 0, 0:5-9, +3s, join 1, +10s":                  true, // silent on both
+		"join 0, join 1, +10s":                              true,
+		"join 0, 0:5-9, join 1, +1s, 0:10-10, +9s":          true, // it was on its way when 1 joined
+		"join 0, 0:5-9, join 1, +3s, 0:10-10, +9s":          false,
+		"join 0, 0:5-9, join 1, +3s, 0:10-10, +9s, 1:11-11": true,
+	} {
+		m := &merging{now: time.Unix(1000, 0)}
+		m.run(t, script)
+		if got := m.continues(0, 1, m.now); got != want {
+			t.Errorf("%s: %v", script, got)
+		}
+	}
+}
+
+// What is held is bounded, and the bound lets it go.
+func TestMergeHoldsOnlySoMuch(t *testing.T) {
+	m := &merging{now: time.Unix(1000, 0)}
+	m.run(t, "join 0, join 1, 0:1-1")
+	for id := int64(10); len(m.out) == 1; id++ {
+		m.bring(1, id, id)
+		if len(m.held) > maxHeld {
+			t.Fatalf("%d events are held", len(m.held))
+		}
+	}
+	if len(m.out) != 1+maxHeld || m.out[1] != "!10-10" || len(m.held) != 0 {
+		t.Errorf("%d events came out, %s first; %d are held", len(m.out), m.out[1], len(m.held))
+	}
+}
+
+// Whatever the delays of three connections, each of which carries everything, and whichever of them
+// ends and begins anew, each id comes out once and in order.
+func TestMergeOfConnectionsWithAnyDelay(t *testing.T) {
+	for seed := range uint64(500) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		m := &merging{now: time.Unix(1000, 0)}
+		const end = 200
+		var at [3]int64 // the next id each connection brings
+		m.join(0, m.now)
+		m.bring(0, 0, 0)
+		at[0], at[1], at[2] = 1, -1, -1
+		for slices.Max(at[:]) <= end {
+			i := rng.IntN(3)
+			switch carried := at[i] >= 0; {
+			case !carried && rng.IntN(4) == 0:
+				// It begins somewhere near the sequence, also ahead of it as long as another one follows.
+				at[i] = max(0, slices.Max(at[:])-int64(rng.IntN(20)))
+				m.join(i, m.now)
+			case carried && rng.IntN(30) == 0 && m.joined(0, m.now) && m.joined(1, m.now) && m.joined(2, m.now):
+				at[i] = -1
+				m.leave(i)
+				m.release(false)
+			case carried:
+				last := min(at[i]+int64(rng.IntN(5)), end)
+				m.bring(i, at[i], last)
+				at[i] = last + 1
+			}
+		}
+		next := int64(0)
+		for _, text := range m.out {
+			var first, last int64
+			if !parseWords(text, "%d-%d", &first, &last) || first > next || last < next {
+				t.Fatalf("seed %d: %s after %d", seed, text, next-1)
+			}
+			next = last + 1
+		}
+		if next != end+1 {
+			t.Fatalf("seed %d: the sequence ends at %d", seed, next-1)
+		}
+	}
+}

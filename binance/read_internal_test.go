@@ -1,0 +1,86 @@
+package binance
+
+import (
+	"testing"
+	"time"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// deepSyncer follows one symbol whose book has 5,000 levels a side.
+func deepSyncer(tb testing.TB) *DepthSyncer {
+	tb.Helper()
+	c, err := NewClient(Config{})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	d, err := NewDepthSyncer(c, DepthConfig{Symbols: []string{"BTCUSDT"}, TopLevels: 20})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	snap := &orderbook.Snapshot{LastID: 100}
+	for i := range orderbook.Fixed(5000) {
+		snap.Bids = append(snap.Bids, orderbook.Level{Price: (100_000 - i) * orderbook.One, Quantity: orderbook.One})
+		snap.Asks = append(snap.Asks, orderbook.Level{Price: (100_001 + i) * orderbook.One, Quantity: orderbook.One})
+	}
+	now := time.Now()
+	y := d.symbols.get("BTCUSDT")
+	fetch := y.syncer.Connected(now).Fetch
+	y.change(now, func(s *orderbook.Syncer) orderbook.Output { return s.Snapshot(now, fetch, snap) })
+	return d
+}
+
+// A reader is prepared once, as a program does that reads often.
+type reader struct {
+	bids, asks []orderbook.Level
+	view       func(b *orderbook.Book, s Status)
+}
+
+func newReader() *reader {
+	r := &reader{}
+	r.view = func(b *orderbook.Book, s Status) {
+		r.bids, r.asks = b.AppendBids(r.bids[:0], 20), b.AppendAsks(r.asks[:0], 20)
+	}
+	return r
+}
+
+func TestReadsDoNotAllocate(t *testing.T) {
+	d, r := deepSyncer(t), newReader()
+	view := func() {
+		if err := d.View("BTCUSDT", r.view); err != nil {
+			t.Fatal(err)
+		}
+	}
+	view()
+	if n := testing.AllocsPerRun(100, view); n != 0 || len(r.bids) != 20 || len(r.asks) != 20 {
+		t.Errorf("%v allocations for View of %d and %d levels", n, len(r.bids), len(r.asks))
+	}
+	top := func() {
+		if top, err := d.Top("BTCUSDT"); err != nil || len(top.Bids) != 20 || len(top.Asks) != 20 {
+			t.Fatal(top, err)
+		}
+	}
+	if n := testing.AllocsPerRun(100, top); n != 0 {
+		t.Errorf("%v allocations for Top", n)
+	}
+}
+
+func BenchmarkReadTop20(b *testing.B) {
+	d, r := deepSyncer(b), newReader()
+	b.Run("View", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if err := d.View("BTCUSDT", r.view); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("Top", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if _, err := d.Top("BTCUSDT"); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,213 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+)
+
+// A RecorderConfig says where a Recorder writes, and its bounds. Only Dir has to be set.
+type RecorderConfig struct {
+	Dir  string // of the files; it must exist
+	Name string // the files are called NAME-TIME.ndjson.gz; "" means "binance"
+
+	Plain bool // write NAME-TIME.ndjson without compression
+
+	// MaxBytes and MaxAge bound a file: it ends with the first line that reaches either. Bytes are
+	// counted before compression. 0 means 1 GiB and 1 h; negative means no bound.
+	MaxBytes int64
+	MaxAge   time.Duration
+
+	// FlushEvery is how much time is lost at most if the process or the machine dies: so often all that
+	// has come is given to the operating system. 0 means 1 s.
+	FlushEvery time.Duration
+
+	// QueueBytes bounds what waits for the disk; 0 means 64 MiB. What comes beyond is not recorded and
+	// counted in RecorderStats.Lost.
+	QueueBytes int
+
+	// Lost is called once each time the queue becomes full, by whoever brings the line that has no
+	// place. Nil means none.
+	Lost func()
+}
+
+func (cfg RecorderConfig) withDefaults() (RecorderConfig, error) {
+	setDefault(&cfg.Name, "binance")
+	setDefault(&cfg.MaxBytes, 1<<30)
+	setDefault(&cfg.MaxAge, time.Hour)
+	setDefault(&cfg.FlushEvery, time.Second)
+	setDefault(&cfg.QueueBytes, 64<<20)
+	switch {
+	case cfg.Dir == "":
+		return cfg, errors.New("binance: RecorderConfig.Dir is empty")
+	case cfg.FlushEvery < 0 || cfg.QueueBytes < 0:
+		return cfg, fmt.Errorf("binance: FlushEvery %v, QueueBytes %d: want positive bounds", cfg.FlushEvery, cfg.QueueBytes)
+	}
+	return cfg, nil
+}
+
+// A Recorder writes what Clients receive to files, unchanged: each event of the streams and each
+// answer of REST is one line of JSON.
+//
+//	{"ts":1770000000182000000,"kind":"ws","frame":{"stream":"btcusdt@trade","data":{…}}}
+//	{"ts":1770000000183000000,"kind":"rest","path":"/api/v3/depth?limit=1000&symbol=BTCUSDT","body":{…}}
+//
+// ts is the local clock in nanoseconds since 1970. Left out are answers to subscriptions, answers of
+// REST other than 200, and what is no JSON. It is given to Clients by Config.Recorder; these never wait
+// for the disk. It is safe for concurrent use.
+type Recorder struct {
+	cfg   RecorderConfig
+	ready chan struct{} // holds a token while something waits
+
+	mu     sync.Mutex
+	data   []byte // of the received
+	list   []received
+	spare  []byte
+	spares []received
+	full   bool
+	stats  RecorderStats
+	err    error // why nothing is written any more
+}
+
+// A received is one frame or answer that waits to be written.
+type received struct {
+	at   int64  // local clock, nanoseconds since 1970
+	path string // of an answer; "" of a frame
+	end  int    // of its bytes in data
+}
+
+// RecorderStats are what a Recorder has counted.
+type RecorderStats struct {
+	Lines   uint64 // written
+	Bytes   uint64 // of these, before compression
+	Files   uint64 // begun
+	Lost    uint64 // frames and answers that found the queue full, or that came after an error of the disk
+	Skipped uint64 // frames that are no events, and what is no JSON
+}
+
+// NewRecorder returns a Recorder. It fails if cfg is contradictory. It writes nothing: Run does.
+func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
+	cfg, err := cfg.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	return &Recorder{cfg: cfg, ready: make(chan struct{}, 1)}, nil
+}
+
+// Stats returns the counters.
+func (r *Recorder) Stats() RecorderStats {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.stats
+}
+
+// frame takes a websocket frame, which it copies. A nil Recorder takes nothing.
+func (r *Recorder) frame(data []byte, at time.Time) {
+	if r != nil {
+		r.put("", data, at)
+	}
+}
+
+// answer takes the body of an answer to the request of that path and query.
+func (r *Recorder) answer(path string, body []byte, at time.Time) {
+	if r != nil {
+		r.put(path, body, at)
+	}
+}
+
+func (r *Recorder) put(path string, data []byte, at time.Time) {
+	r.mu.Lock()
+	lost := r.err != nil || len(r.data)+len(data) > r.cfg.QueueBytes
+	first := lost && !r.full
+	r.full = lost
+	if lost {
+		r.stats.Lost++
+	} else {
+		r.data = append(r.data, data...)
+		r.list = append(r.list, received{at: at.UnixNano(), path: path, end: len(r.data)})
+	}
+	r.mu.Unlock()
+	if first && r.cfg.Lost != nil {
+		r.cfg.Lost()
+	}
+	wake(r.ready)
+}
+
+// take returns what waits; it is valid until the next call.
+func (r *Recorder) take() (data []byte, list []received) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	data, list = r.data, r.list
+	r.data, r.list = r.spare[:0], r.spares[:0]
+	r.spare, r.spares = data, list
+	return data, list
+}
+
+// Run writes what comes until ctx ends, whose error it then returns with all that has come written and
+// the file closed; or until the disk fails, whose error it returns. From then on nothing is recorded.
+// What came before Run waits for it.
+func (r *Recorder) Run(ctx context.Context) error {
+	file := &recordFile{cfg: &r.cfg}
+	flush := time.NewTicker(r.cfg.FlushEvery)
+	defer flush.Stop()
+	for {
+		var err error
+		ended := false
+		select {
+		case <-r.ready:
+			err = r.write(file)
+		case now := <-flush.C:
+			err = file.flush(now)
+		case <-ctx.Done():
+			ended = true
+			err = errors.Join(r.write(file), file.close())
+		}
+		if err != nil {
+			return r.fail(file, err)
+		}
+		if ended {
+			return ctx.Err()
+		}
+	}
+}
+
+func (r *Recorder) fail(file *recordFile, err error) error {
+	err = fmt.Errorf("binance: recorder: %w", err)
+	r.mu.Lock()
+	r.err = err
+	r.stats.Lost += uint64(len(r.list))
+	r.data, r.list = nil, nil
+	r.mu.Unlock()
+	file.close() //nolint:errcheck // err came before
+	return err
+}
+
+// write writes what waits.
+func (r *Recorder) write(file *recordFile) error {
+	data, list := r.take()
+	begin := 0
+	var written RecorderStats
+	var err error
+	for _, one := range list {
+		var n int
+		if n, err = file.line(one, data[begin:one.end]); err != nil {
+			break
+		}
+		begin = one.end
+		if n == 0 {
+			written.Skipped++
+			continue
+		}
+		written.Lines++
+		written.Bytes += uint64(n)
+	}
+	r.mu.Lock()
+	r.stats.Lines += written.Lines
+	r.stats.Bytes += written.Bytes
+	r.stats.Skipped += written.Skipped
+	r.stats.Files = file.begun
+	r.mu.Unlock()
+	return err
+}

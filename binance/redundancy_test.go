@@ -1,0 +1,161 @@
+package binance_test
+
+import (
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// Either of two connections may end at any moment, in any way, as long as the other is whole again:
+// no book is interrupted, and each event comes once.
+func TestRedundantConnectionsSurviveCuts(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
+		t.Run(string(market), func(t *testing.T) {
+			server := mixed(market)
+			server.AlternateBatches = true
+			depth := binance.DepthConfig{Redundancy: 2, Trades: true, Tickers: true}
+			bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+				h.ready()
+				time.Sleep(15 * time.Second) // both carry the silent symbol too
+				rng := rand.New(rand.NewPCG(1, uint64(len(market))))
+				for range 8 {
+					conns := h.srv.Connections()
+					if len(conns) != 2 {
+						t.Fatalf("%d connections", len(conns))
+					}
+					id := conns[rng.IntN(2)].ID
+					switch rng.IntN(3) {
+					case 0:
+						h.srv.DisconnectOne(id, 0, "")
+					case 1:
+						h.srv.DisconnectOne(id, binancetest.CloseGoingAway, "going")
+					case 2:
+						h.srv.SilenceOne(id) // it stays open until something gives it up
+						time.Sleep(time.Duration(rng.IntN(4000)) * time.Millisecond)
+						h.srv.DisconnectOne(id, 0, "")
+					}
+					// Back-off, connecting, subscribing, and the time until it carries the silent symbol.
+					time.Sleep(45*time.Second + time.Duration(rng.IntN(1000))*time.Millisecond)
+				}
+				h.live(h.srv.Listed()[:4]...)
+				if s := h.syncer.Stats(); s.Disconnects != 8 || s.Duplicates == 0 {
+					t.Errorf("stats: %+v", s)
+				}
+				h.mu.Lock()
+				for symbol, b := range h.books {
+					if b.twice != 0 || b.skipped != 0 {
+						t.Errorf("%s: %d trades came twice, %d never", symbol, b.twice, b.skipped)
+					}
+				}
+				h.mu.Unlock()
+				h.unbroken()
+			})
+		})
+	}
+}
+
+// Both connections dying at once is a gap like any other.
+func TestBothRedundantConnectionsEnd(t *testing.T) {
+	bubble(t, setup{server: mixed(marketprism.Spot), depth: binance.DepthConfig{Redundancy: 2}}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.srv.Disconnect(0, "")
+		time.Sleep(2 * time.Second)
+		h.ready()
+		h.live(h.srv.Listed()[:4]...)
+		for _, s := range h.srv.Listed() {
+			if gaps := h.at(s).gaps; len(gaps) != 1 || gaps[0].Reason != orderbook.GapDisconnect {
+				t.Errorf("%s had the gaps %v", s, gaps)
+			}
+		}
+		down := infos[binance.DisconnectInfo](h)
+		if len(down) != 2 || down[0].Symbols != 0 || down[1].Symbols != 6 || down[0].Conn == down[1].Conn {
+			t.Errorf("Disconnected hook: %+v", down)
+		}
+		h.wellBehaved()
+	})
+}
+
+// What both connections lose is a gap, at once; what one loses is none.
+func TestLossOnRedundantConnections(t *testing.T) {
+	bubble(t, setup{server: mixed(marketprism.Spot), depth: binance.DepthConfig{Redundancy: 2}}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.live(h.srv.Listed()[:4]...)
+		h.srv.SendRawOne(h.srv.Connections()[0].ID, `{"stream":"t0000usdt@depth@100ms","data":{"e":"depthUpdate"`)
+		h.live(h.srv.Listed()[:4]...)
+		h.unbroken()
+		h.srv.DropDepth(victim, 1)
+		h.live(h.srv.Listed()[:4]...)
+		h.onlyGap(victim, orderbook.GapSequence)
+		var seq *orderbook.SequenceError
+		if gap := infos[binance.GapInfo](h)[0]; !errors.As(gap.Gap.Err, &seq) {
+			t.Errorf("%+v", gap)
+		}
+		h.wellBehaved()
+	})
+}
+
+// A slow handler loses frames of both connections; the books begin anew and nothing is wrong.
+func TestOverflowOfRedundantConnections(t *testing.T) {
+	depth := binance.DepthConfig{Redundancy: 2, QueueFrames: 16}
+	bubble(t, setup{server: exchange(3), depth: depth}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.mu.Lock()
+		h.block = make(chan struct{})
+		h.mu.Unlock()
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		h.mu.Lock()
+		close(h.block)
+		h.block = nil
+		h.mu.Unlock()
+		h.live(h.srv.Listed()...)
+		for _, s := range h.srv.Listed() {
+			if gaps := h.at(s).gaps; len(gaps) == 0 || gaps[0].Reason != orderbook.GapOverflow && gaps[0].Reason != orderbook.GapSequence {
+				t.Errorf("%s had the gaps %v", s, gaps)
+			}
+		}
+		h.wellBehaved()
+	})
+}
+
+// However connections end, no more than 300 are opened in five minutes.
+func TestStormOfDisconnectsKeepsTheConnectLimit(t *testing.T) {
+	server := exchange(40)
+	for i := range server.Symbols {
+		server.Symbols[i].Rate, server.Symbols[i].Levels = 1, 5
+	}
+	depth := binance.DepthConfig{
+		Redundancy: 2, StreamsPerConn: 1, SnapshotLimit: 100,
+		ReconnectMin: 10 * time.Millisecond, ReconnectMax: 20 * time.Millisecond,
+	}
+	bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+		h.ready()
+		for range 150 {
+			h.srv.Disconnect(0, "")
+			time.Sleep(2 * time.Second)
+		}
+		if n := h.srv.Stats().Connections; n < 300 || n > 600 {
+			t.Errorf("%d connections in %v", n, 150*2*time.Second)
+		}
+		waited := 0
+		for _, i := range infos[binance.ThrottleInfo](h) {
+			if i.Status == 0 && i.Weight == 0 {
+				waited++
+			}
+		}
+		if waited == 0 {
+			t.Error("nothing told that connections wait")
+		}
+		h.wellBehaved()
+		time.Sleep(6 * time.Minute)
+		h.ready()
+		h.wellBehaved()
+	})
+}

@@ -1,0 +1,262 @@
+package binance_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// shallow is an exchange of many quiet symbols with deep books.
+func shallow(symbols, levels int) binancetest.Config {
+	cfg := binancetest.Config{Symbols: binancetest.Symbols(names(symbols)...)}
+	for i := range cfg.Symbols {
+		cfg.Symbols[i].Levels, cfg.Symbols[i].Rate = levels, 0.1
+	}
+	return cfg
+}
+
+// eventually waits until done, looked at each second, and returns how long that took since start.
+func eventually(t *testing.T, start time.Time, atMost time.Duration, done func() bool) time.Duration {
+	t.Helper()
+	for !done() {
+		if time.Since(start) > atMost {
+			t.Fatalf("not done after %v", time.Since(start))
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+	}
+	return time.Since(start)
+}
+
+// A minute of the exchange's clock lets 6000 of weight through: the second of two is needed.
+func TestColdStartOfAWholeExchange(t *testing.T) {
+	const symbols = 1300 // of weight 5, and 20 for exchangeInfo
+	depth := binance.DepthConfig{Sync: orderbook.SyncerConfig{RefreshDepth: -1}}
+	bubble(t, setup{server: shallow(symbols, 110), depth: depth}, func(t *testing.T, h *harness) {
+		start := time.Now()
+		h.ready()
+		if took, least := time.Since(start), time.Minute; took < least || took > least*11/10 {
+			t.Errorf("all synced after %v, the limit allows %v", took, least)
+		}
+		if n := requests(h.srv, "/depth"); n != symbols {
+			t.Errorf("%d snapshots", n)
+		}
+		h.wellBehaved()
+	})
+}
+
+func TestDeepeningTakesTheLeastTime(t *testing.T) {
+	const symbols = 300 // of weight 5 and 50, together 16,520 of weight with exchangeInfo
+	bubble(t, setup{server: shallow(symbols, 150), depth: binance.DepthConfig{FirstLimit: 100}}, func(t *testing.T, h *harness) {
+		start := time.Now()
+		h.ready()
+		if took := time.Since(start); took > 10*time.Second {
+			t.Errorf("all synced after %v", took)
+		}
+		time.Sleep(time.Second)
+		if q := h.client.Usage().Queued; q[binance.PriorityDeepen] == 0 || q[binance.PriorityGap]+q[binance.PriorityFirst]+q[binance.PriorityRefresh] != 0 {
+			t.Errorf("queue: %v", q)
+		}
+		// A gap of a live book does not wait behind the deepenings of all others.
+		time.Sleep(time.Until(start.Add(90 * time.Second)))
+		h.srv.DropDepth(victim, 1)
+		deep := func() bool {
+			for _, symbol := range h.srv.Listed() {
+				if !h.knows(symbol, 150) {
+					return false
+				}
+			}
+			return true
+		}
+		took := eventually(t, start, time.Hour, deep)
+		if least := 2 * time.Minute; took < least || took > least*11/10 {
+			t.Errorf("all deep after %v, the limit allows %v", took, least)
+		}
+		s := h.syncer.Stats()
+		if s.Differences != 0 || s.Unaudited != 0 || s.Audits < symbols || s.Gaps > 1 {
+			t.Errorf("stats: %+v", s)
+		}
+		h.wellBehaved()
+	})
+}
+
+// knows tells whether the symbol's book is known to so many levels on both sides.
+func (h *harness) knows(symbol string, levels int) (ok bool) {
+	err := h.syncer.View(symbol, func(b *orderbook.Book, _ binance.Status) {
+		_, bids := b.Known(orderbook.Bid)
+		_, asks := b.Known(orderbook.Ask)
+		ok = (!bids || b.KnowsTop(orderbook.Bid, levels)) && (!asks || b.KnowsTop(orderbook.Ask, levels))
+	})
+	return err == nil && ok
+}
+
+func TestFewSymbolsAreDeepAtOnce(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+		server := shallow(20, 600)
+		server.Market = market
+		bubble(t, setup{server: server, depth: binance.DepthConfig{SnapshotLimit: 500}}, func(t *testing.T, h *harness) {
+			h.ready()
+			for _, i := range infos[binance.SnapshotInfo](h) {
+				if i.Limit != 500 || i.Priority != binance.PriorityFirst {
+					t.Errorf("%+v", i)
+				}
+			}
+		})
+	}
+}
+
+// forge makes the followed book of the victim wrong without a gap: an event that the exchange never
+// made sets levels, and the next true one overlaps it.
+func (h *harness) forge(bids string) {
+	h.t.Helper()
+	h.mu.Lock()
+	h.forged = victim
+	h.mu.Unlock()
+	synctest.Wait()
+	status, _ := h.syncer.Status(victim)
+	id := status.LastID + 1
+	h.srv.SendRaw(fmt.Sprintf(`{"stream":"t0000usdt@depth@100ms","data":{"e":"depthUpdate","E":%d,"s":%q,"U":%d,"u":%d,"b":%s,"a":[]}}`,
+		time.Now().UnixMilli(), victim, id, id, bids))
+	time.Sleep(time.Second)
+	synctest.Wait()
+	if status, _ := h.syncer.Status(victim); status.State != orderbook.Synced || status.Sync.Gaps != 0 {
+		h.t.Fatalf("the forgery was noticed: %+v", status)
+	}
+}
+
+func TestAuditFindsAndMendsAWrongBook(t *testing.T) {
+	bubble(t, setup{server: exchange(2)}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.forge(`[["1.00000000","7.00000000"]]`)
+		for range 2 {
+			if err := h.syncer.Refresh(victim); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		told := infos[binance.AuditInfo](h)
+		want := orderbook.Difference{Side: orderbook.Bid, Price: orderbook.One, Had: 7 * orderbook.One}
+		if len(told) != 1 || told[0].Instrument.Symbol != victim || told[0].Different != 1 || told[0].Differences[0] != want ||
+			!told[0].Swapped || told[0].Compared < 100 || told[0].Err != nil {
+			t.Fatalf("Audited hook: %+v", told)
+		}
+		h.mu.Lock()
+		h.forged = "" // from here on it is right again
+		h.mu.Unlock()
+		h.live(h.srv.Listed()...)
+		if s := h.syncer.Stats(); s.Gaps != 0 || s.Audits != 1 || s.Differences != 1 || s.Snapshots != 3 || len(infos[binance.SyncInfo](h)) != 2 {
+			t.Errorf("stats: %+v", s)
+		}
+		h.wellBehaved()
+	})
+}
+
+func TestPeriodicAudit(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
+		t.Run(string(market), func(t *testing.T) {
+			server := exchange(5)
+			server.Market, server.MidBatchSnapshots = market, true
+			depth := binance.DepthConfig{Sync: orderbook.SyncerConfig{RefreshEvery: time.Minute}}
+			bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+				h.ready()
+				h.srv.RejectREST(2, 503, 0)
+				time.Sleep(5*time.Minute + 30*time.Second)
+				synctest.Wait()
+				for _, i := range infos[binance.AuditInfo](h) {
+					if i.Err != nil || i.Different != 0 || i.Compared == 0 {
+						t.Errorf("Audited hook: %+v", i)
+					}
+				}
+				if s := h.syncer.Stats(); s.Audits != 25 || s.Gaps != 0 || s.Snapshots != 5 {
+					t.Errorf("stats: %+v", s)
+				}
+				h.wellBehaved()
+			})
+		})
+	}
+}
+
+// A price that walks towards the end of what is known brings a refresh before it gets there.
+func TestRefreshBeforeThePriceLeavesTheKnownRange(t *testing.T) {
+	server := exchange(1)
+	server.Symbols[0].Levels = 400
+	bubble(t, setup{server: server, depth: binance.DepthConfig{SnapshotLimit: 100}}, func(t *testing.T, h *harness) {
+		h.ready()
+		start, _ := h.srv.Book(victim)
+		for range 10 {
+			book, err := h.srv.Book(victim)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var gone []orderbook.Level
+			for _, l := range book.Bids[:20] {
+				gone = append(gone, orderbook.Level{Price: l.Price})
+			}
+			if _, err := h.srv.Apply(victim, gone, nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(40 * time.Second)
+			synctest.Wait()
+			if !h.knows(victim, 25) {
+				t.Error("the known range was left behind")
+			}
+		}
+		now, _ := h.srv.Book(victim)
+		if s := h.syncer.Stats(); now.Bids[0].Price >= start.Bids[99].Price || s.Gaps != 0 || s.Audits < 3 || s.Audits > 12 || s.Differences != 0 {
+			t.Errorf("stats: %+v", s)
+		}
+		h.wellBehaved()
+	})
+}
+
+func TestRefreshOfABookThatIsNotKnown(t *testing.T) {
+	bubble(t, setup{server: exchange(1), before: func(h *harness) { h.srv.DelaySnapshots(1, time.Minute) }}, func(t *testing.T, h *harness) {
+		synctest.Wait()
+		if err := h.syncer.Refresh(victim); !errors.Is(err, binance.ErrNotSynced) {
+			t.Errorf("err = %v", err)
+		}
+		if err := h.syncer.Refresh("NOPE"); !errors.Is(err, binance.ErrUnknownSymbol) {
+			t.Errorf("err = %v", err)
+		}
+	})
+}
+
+// What waits for request weight when Run ends, or when a book is lost, gives its place away.
+func TestRefreshesAreForgottenWithTheirBooks(t *testing.T) {
+	client := binance.Config{Budget: newBudget(t, binance.BudgetConfig{Limit: 200})}
+	depth := binance.DepthConfig{FirstLimit: 1000}
+	bubble(t, setup{server: exchange(3), client: client, depth: depth}, func(t *testing.T, h *harness) {
+		h.ready()
+		for _, s := range h.srv.Listed() {
+			if err := h.syncer.Refresh(s); err != nil {
+				t.Error(err)
+			}
+		}
+		if q := h.client.Usage().Queued; q[binance.PriorityRefresh] != 3 {
+			t.Errorf("queue: %v", q)
+		}
+		h.srv.DropDepth(victim, 1)
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if q := h.client.Usage().Queued; q[binance.PriorityRefresh] != 2 || q[binance.PriorityGap] != 1 {
+			t.Errorf("queue: %v", q)
+		}
+		h.stop()
+		if err := <-h.ended; err != context.Canceled {
+			t.Errorf("Run = %v", err)
+		}
+		if u := h.client.Usage(); u.Queued != (binance.Usage{}).Queued || u.Sending != 0 {
+			t.Errorf("usage: %+v", u)
+		}
+		h.ended <- nil
+	})
+}

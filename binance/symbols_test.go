@@ -1,0 +1,231 @@
+package binance_test
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// prepare lets the audit know symbols that come later.
+func (h *harness) prepare(symbols ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, s := range symbols {
+		h.books[s] = &auditedBook{}
+	}
+}
+
+func TestSymbolsComeAndGo(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+		t.Run(string(market), func(t *testing.T) {
+			server := exchange(6)
+			server.Market = market
+			depth := binance.DepthConfig{Symbols: names(2), Trades: true, AggTrades: true, Tickers: true, StreamsPerConn: 12, TopLevels: 5}
+			bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+				all := names(6)
+				h.prepare(all...)
+				h.ready()
+				if err := h.syncer.Add(t.Context(), append(all[1:], all[5])...); err != nil {
+					t.Fatal(err)
+				}
+				h.ready()
+				h.live(all...)
+				if got := h.syncer.Symbols(); !slices.Equal(got, all) {
+					t.Errorf("symbols: %v", got)
+				}
+				tops, stop, err := h.syncer.Watch(victim)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer stop()
+				if err := h.syncer.Remove(all[:2]...); err != nil {
+					t.Fatal(err)
+				}
+				for range tops { // ends with the symbol
+				}
+				synctest.Wait()
+				for _, s := range all[:2] {
+					if gaps := h.at(s).gaps; len(gaps) != 1 || gaps[0].Reason != orderbook.GapRemoved {
+						t.Errorf("%s had the gaps %v", s, gaps)
+					}
+				}
+				if _, ok := h.syncer.Status(victim); ok {
+					t.Error("a removed symbol is followed")
+				}
+				time.Sleep(5 * time.Second) // the pacing of requests
+				synctest.Wait()
+				for _, c := range h.srv.Connections() {
+					for _, stream := range c.Streams {
+						if stream[:5] == "t0000" || stream[:5] == "t0001" {
+							t.Errorf("%s is still subscribed", stream)
+						}
+					}
+				}
+				h.live(all[2:]...)
+				if err := h.syncer.Add(t.Context(), all[0]); err != nil {
+					t.Fatal(err)
+				}
+				h.ready()
+				h.live(append(all[2:], all[0])...)
+				if s := h.syncer.Stats(); s.Gaps != 2 || s.Disconnects != 0 {
+					t.Errorf("stats: %+v", s)
+				}
+				h.wellBehaved()
+			})
+		})
+	}
+}
+
+func TestAddAndRemoveOfStrangers(t *testing.T) {
+	bubble(t, setup{server: exchange(2)}, func(t *testing.T, h *harness) {
+		h.ready()
+		var unknown *binance.UnknownSymbolsError
+		if err := h.syncer.Add(t.Context(), "NOPE"); !errors.As(err, &unknown) || !slices.Equal(unknown.Symbols, []string{"NOPE"}) {
+			t.Errorf("Add = %v", err)
+		}
+		if err := h.syncer.Add(t.Context(), ""); err == nil {
+			t.Error("an empty symbol was added")
+		}
+		if err := h.syncer.Remove(victim, "NOPE"); !errors.Is(err, binance.ErrUnknownSymbol) {
+			t.Errorf("Remove = %v", err)
+		}
+		h.live(h.srv.Listed()...)
+	})
+}
+
+// What is added and removed while Run does not run counts when it runs next.
+func TestSymbolsChangeBetweenRuns(t *testing.T) {
+	bubble(t, setup{server: exchange(3), depth: binance.DepthConfig{Symbols: names(2)}}, func(t *testing.T, h *harness) {
+		h.prepare(names(3)...)
+		h.ready()
+		h.stop()
+		if err := <-h.ended; !errors.Is(err, context.Canceled) {
+			t.Errorf("Run = %v", err)
+		}
+		if err := h.syncer.Remove(victim); err != nil {
+			t.Error(err)
+		}
+		if err := h.syncer.Add(t.Context(), "T0002USDT"); err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		h.stop = cancel
+		go func() { h.ended <- h.syncer.Run(ctx) }()
+		synctest.Wait()
+		h.ready()
+		if got := h.syncer.Symbols(); !slices.Equal(got, []string{"T0001USDT", "T0002USDT"}) {
+			t.Errorf("symbols: %v", got)
+		}
+		h.wellBehaved()
+	})
+}
+
+func TestAllTradingIsKeptTrue(t *testing.T) {
+	server := binancetest.Config{Symbols: binancetest.Symbols("AUSDT", "BUSDT", "币USDT", "ABTC", "CUSDT"), History: 8192}
+	server.Symbols[4].Status = "BREAK"
+	filter := &binance.SymbolFilter{QuoteAssets: []string{"USDT"}}
+	depth := binance.DepthConfig{Symbols: []string{}, AllTrading: filter}
+	before := func(h *harness) { h.prepare("AUSDT", "BUSDT", "币USDT", "CUSDT", "DUSDT") }
+	bubble(t, setup{server: server, depth: depth, before: before}, func(t *testing.T, h *harness) {
+		h.ready()
+		follows := func(want ...string) {
+			t.Helper()
+			have := h.syncer.Symbols()
+			slices.Sort(have)
+			if slices.Sort(want); !slices.Equal(have, want) {
+				t.Errorf("follows %v, want %v", have, want)
+			}
+			h.live(want...)
+		}
+		follows("AUSDT", "BUSDT", "币USDT")
+		// The book of a halted symbol is gone, and its end is no fault.
+		if err := errors.Join(h.srv.SetStatus("AUSDT", "HALT"), h.srv.SetStatus("CUSDT", "TRADING"),
+			h.srv.Delist("BUSDT"), h.srv.List(binancetest.Symbol{Name: "DUSDT"})); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		h.ready()
+		follows("CUSDT", "DUSDT", "币USDT")
+		for _, s := range []string{"AUSDT", "BUSDT"} {
+			if gaps := h.at(s).gaps; len(gaps) != 1 || gaps[0].Reason != orderbook.GapRemoved {
+				t.Errorf("%s had the gaps %v", s, gaps)
+			}
+		}
+		told := infos[binance.SymbolsInfo](h)
+		if len(told) != 2 || told[1].Symbols != 3 || !slices.Equal(told[1].Added, []string{"CUSDT", "DUSDT"}) || len(told[1].Removed) != 2 {
+			t.Errorf("SymbolsChanged hook: %+v", told)
+		}
+		status := infos[binance.StatusInfo](h)
+		if len(status) != 2 || status[0].From != "TRADING" || status[0].To != "HALT" || status[1].To != "" {
+			t.Errorf("StatusChanged hook: %+v", status)
+		}
+		h.wellBehaved()
+	})
+}
+
+// A symbol that was asked for by name stays through a halt in which its book is emptied.
+func TestHaltOfANamedSymbol(t *testing.T) {
+	depth := binance.DepthConfig{Tickers: true, PollEvery: time.Minute}
+	bubble(t, setup{server: exchange(2), depth: depth}, func(t *testing.T, h *harness) {
+		h.ready()
+		if err := h.srv.SetStatus(victim, "HALT"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		if err := h.srv.SetRate(victim, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := h.srv.EmptyBook(victim); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		err := h.syncer.View(victim, func(b *orderbook.Book, s binance.Status) {
+			if s.Listing != "HALT" || b.BidCount()+b.AskCount() != 0 {
+				t.Errorf("%d levels, status %+v", b.BidCount()+b.AskCount(), s)
+			}
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		if err := errors.Join(h.srv.SetStatus(victim, "TRADING"), h.srv.SetRate(victim, 50)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(90 * time.Second)
+		h.live(h.srv.Listed()...)
+		if s := h.syncer.Stats(); s.Gaps != 0 || s.Mismatches != 0 || s.Audits != 1 || s.Differences != 0 {
+			t.Errorf("stats: %+v", s)
+		}
+		if status := infos[binance.StatusInfo](h); len(status) != 2 || status[1].To != "TRADING" {
+			t.Errorf("StatusChanged hook: %+v", status)
+		}
+		h.wellBehaved()
+	})
+}
+
+func TestSymbolFilter(t *testing.T) {
+	btc := &binance.SymbolInfo{Symbol: "BTCUSDT", Status: "TRADING", QuoteAsset: "USDT"}
+	for want, filters := range map[bool][]binance.SymbolFilter{
+		true: {{}, {QuoteAssets: []string{"EUR", "USDT"}}, {Statuses: []string{"TRADING"}},
+			{Keep: func(s *binance.SymbolInfo) bool { return s == btc }}},
+		false: {{QuoteAssets: []string{"EUR"}}, {Statuses: []string{"HALT"}}, {Keep: func(*binance.SymbolInfo) bool { return false }}},
+	} {
+		for i, f := range filters {
+			if f.Match(btc) != want {
+				t.Errorf("filter %d: want %v", i, want)
+			}
+		}
+	}
+	if (&binance.SymbolFilter{}).Match(&binance.SymbolInfo{Status: "BREAK"}) {
+		t.Error("the zero filter takes what does not trade")
+	}
+}

@@ -1,0 +1,106 @@
+package binance_test
+
+import (
+	"errors"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+func TestTopIsTheBooks(t *testing.T) {
+	bubble(t, setup{server: exchange(3), depth: binance.DepthConfig{TopLevels: 20}}, func(t *testing.T, h *harness) {
+		h.ready()
+		kept, err := h.syncer.Top(victim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bids, asks, id := slices.Clone(kept.Bids), slices.Clone(kept.Asks), kept.LastID
+		for range 20 {
+			time.Sleep(250 * time.Millisecond)
+			synctest.Wait()
+			top, err := h.syncer.Top(victim)
+			if err != nil {
+				t.Fatal(err)
+			}
+			err = h.syncer.View(victim, func(b *orderbook.Book, s binance.Status) {
+				if top.State != orderbook.Synced || top.LastID != b.LastID() || !top.UpdatedAt.Equal(s.UpdatedAt) || top.Age() > time.Second ||
+					!slices.Equal(top.Bids, b.AppendBids(nil, 20)) || !slices.Equal(top.Asks, b.AppendAsks(nil, 20)) {
+					t.Errorf("top at %d, book at %d", top.LastID, b.LastID())
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+		if now, _ := h.syncer.Top(victim); now.LastID == id || kept.LastID != id || !slices.Equal(kept.Bids, bids) || !slices.Equal(kept.Asks, asks) {
+			t.Error("a top that was kept has changed, or none came")
+		}
+		h.srv.Silence()
+		h.srv.Disconnect(0, "")
+		synctest.Wait()
+		if top, _ := h.syncer.Top(victim); top.State != orderbook.Offline || top.Bids != nil || top.Asks != nil {
+			t.Errorf("top of a book that is not known: %+v", top)
+		}
+		if _, err := h.syncer.Top("NOPE"); !errors.Is(err, binance.ErrUnknownSymbol) {
+			t.Errorf("err = %v", err)
+		}
+	})
+}
+
+func TestWatchKeepsTheLatestAlone(t *testing.T) {
+	bubble(t, setup{server: exchange(1), depth: binance.DepthConfig{TopLevels: 5}}, func(t *testing.T, h *harness) {
+		slow, stop, err := h.syncer.Watch(victim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if top := <-slow; top.State != orderbook.Offline {
+			t.Errorf("before all: %+v", top)
+		}
+		h.ready()
+		for range 10 {
+			time.Sleep(3*time.Second + 50*time.Millisecond)
+			synctest.Wait()
+			now, _ := h.syncer.Top(victim)
+			if top := <-slow; top != now {
+				t.Errorf("the slow reader got id %d, the book is at %d", top.LastID, now.LastID)
+			}
+		}
+		h.srv.Disconnect(0, "")
+		synctest.Wait()
+		if top := <-slow; top.State != orderbook.Offline {
+			t.Errorf("the end of the connection went by: %+v", top)
+		}
+		other, stopOther, err := h.syncer.Watch(victim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stopOther()
+		h.ready()
+		synctest.Wait()
+		stop()
+		stop()
+		<-slow // what it held
+		if _, open := <-slow; open {
+			t.Error("the channel is open after stop")
+		}
+		h.live(victim)
+		if top := <-other; top.State != orderbook.Synced || len(top.Bids) != 5 {
+			t.Errorf("the other watcher got %+v", top)
+		}
+	})
+}
+
+func TestTopsAreOff(t *testing.T) {
+	bubble(t, setup{server: exchange(1)}, func(t *testing.T, h *harness) {
+		if _, err := h.syncer.Top(victim); !errors.Is(err, binance.ErrNoTop) {
+			t.Errorf("err = %v", err)
+		}
+		if _, _, err := h.syncer.Watch(victim); !errors.Is(err, binance.ErrNoTop) {
+			t.Errorf("err = %v", err)
+		}
+	})
+}

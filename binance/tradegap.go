@@ -1,0 +1,104 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/marketprism/marketprism"
+)
+
+// fillTime is how long trades wait for those before them to be fetched. Beyond, they go on, and what
+// is fetched comes after them.
+const fillTime = 30 * time.Second
+
+// ErrTradesMissing says that trades were missed and could not all be fetched. It comes with
+// Hooks.TradeGap.
+var ErrTradesMissing = errors.New("binance: trades are missing")
+
+// A tradeFill fetches trades that no connection has brought.
+type tradeFill struct {
+	first, last int64 // the ids missing
+	begun       time.Time
+}
+
+// fill begins to fetch the trades between the sequence and next, if there are any and they can be
+// had; else they are reported as missed.
+func (f *feed) fill(st *stream, next int64) bool {
+	m := &st.merge
+	if !m.begun || next <= m.at+1 || m.filling != nil {
+		return false
+	}
+	f.count.tradeGaps.Add(1)
+	gap := &tradeFill{first: m.at + 1, last: next - 1, begun: f.now}
+	aggregate := strings.HasSuffix(st.name, "@aggTrade")
+	_, err := f.syncer.client.market.tradesQuery("", aggregate, 0)
+	if most := f.syncer.cfg.MaxTradeFill; err == nil && gap.last-gap.first >= int64(most) {
+		err = fmt.Errorf("%w: more than %d", ErrTradesMissing, max(most, 0))
+	}
+	if err != nil {
+		f.filled(st, aggregate, gap, 0, err)
+		return false
+	}
+	m.filling = gap
+	ctx, cancel := context.WithTimeout(f.life, fillTime)
+	f.running.Go(func() {
+		defer cancel()
+		trades, err := f.fetchTrades(ctx, st.symbol.instrument.Symbol, aggregate, gap)
+		at := time.Now().UTC()
+		f.tasks.post(func(ctx context.Context) error { return f.insert(ctx, st, aggregate, gap, trades, at, err) })
+	})
+	return true
+}
+
+// fetchTrades returns those of the missing trades that the exchange gives.
+func (f *feed) fetchTrades(ctx context.Context, symbol string, aggregate bool, gap *tradeFill) (found []marketprism.Trade, err error) {
+	for from := gap.first; from <= gap.last; {
+		page, err := f.syncer.client.trades(ctx, symbol, aggregate, from)
+		if err != nil {
+			return found, err
+		}
+		before := from
+		for _, t := range page {
+			if t.ID >= from && t.ID <= gap.last {
+				found = append(found, t)
+			}
+			from = max(from, t.ID+1)
+		}
+		if from == before {
+			break
+		}
+	}
+	if missing := gap.last - gap.first + 1 - int64(len(found)); missing > 0 {
+		return found, fmt.Errorf("%w: the exchange does not give %d of them", ErrTradesMissing, missing)
+	}
+	return found, nil
+}
+
+// insert makes records of the fetched trades, before those that have waited for them.
+func (f *feed) insert(ctx context.Context, st *stream, aggregate bool, gap *tradeFill, trades []marketprism.Trade, at time.Time, cause error) error {
+	m := &st.merge
+	if m.filling != gap || f.streams[st.name] != st {
+		return nil
+	}
+	m.filling = nil
+	for i := range trades {
+		t := &trades[i]
+		if err := f.tell(ctx, st, t, t.TradeTime, at); err != nil {
+			return err
+		}
+	}
+	m.at = max(m.at, gap.last)
+	f.filled(st, aggregate, gap, len(trades), cause)
+	return f.release(ctx, st, false)
+}
+
+func (f *feed) filled(st *stream, aggregate bool, gap *tradeFill, filled int, err error) {
+	f.count.tradesFilled.Add(uint64(filled))
+	call(f.syncer.client.hooks.TradeGap, TradeGapInfo{
+		Instrument: st.symbol.instrument, Aggregate: aggregate, FirstID: gap.first, LastID: gap.last,
+		Filled: filled, Elapsed: f.now.Sub(gap.begun), Err: err,
+	})
+}

@@ -1,0 +1,133 @@
+package binance_test
+
+import (
+	"errors"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+)
+
+// inOrder checks that every trade of every symbol came once, and in order.
+func (h *harness) inOrder() {
+	h.t.Helper()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for symbol, b := range h.books {
+		if b.twice != 0 || b.skipped != 0 {
+			h.t.Errorf("%s: %d trades came twice or late, %d never", symbol, b.twice, b.skipped)
+		}
+	}
+	if h.trades == 0 {
+		h.t.Error("no trades")
+	}
+}
+
+// away cuts the connections several times, mostly for many seconds.
+func away(h *harness) {
+	for range 3 {
+		h.srv.Disconnect(0, "")
+		time.Sleep(40 * time.Second)
+	}
+}
+
+func TestMissingTradesAreFetched(t *testing.T) {
+	for name, lose := range map[string]func(*harness){
+		"dropped":      func(h *harness) { h.srv.DropTrades(victim, 3) },
+		"disconnected": away,
+		"repeated":     func(h *harness) { h.srv.DropTrades(victim, 2); h.srv.DuplicateTrades(victim, 2) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			depth := binance.DepthConfig{Trades: true, ReconnectMin: 20 * time.Second}
+			bubble(t, setup{server: exchange(3), depth: depth}, func(t *testing.T, h *harness) {
+				h.ready()
+				time.Sleep(5 * time.Second)
+				lose(h)
+				time.Sleep(20 * time.Second)
+				gaps := infos[binance.TradeGapInfo](h)
+				if len(gaps) == 0 {
+					t.Fatal("no trade was missing")
+				}
+				for _, g := range gaps {
+					if g.Err != nil || g.Aggregate || int64(g.Filled) != g.LastID-g.FirstID+1 {
+						t.Errorf("TradeGap hook: %+v", g)
+					}
+				}
+				if s := h.syncer.Stats(); s.TradeGaps != uint64(len(gaps)) || s.TradesFilled == 0 {
+					t.Errorf("stats: %+v", s)
+				}
+				h.inOrder()
+				h.wellBehaved()
+			})
+		})
+	}
+}
+
+func TestMissingAggregateTradesAreFetched(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+		server := exchange(3)
+		server.Market = market
+		depth := binance.DepthConfig{AggTrades: true, ReconnectMin: 20 * time.Second}
+		bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+			h.ready()
+			time.Sleep(5 * time.Second)
+			away(h)
+			gaps := infos[binance.TradeGapInfo](h)
+			for _, g := range gaps {
+				if g.Err != nil || !g.Aggregate || int64(g.Filled) != g.LastID-g.FirstID+1 {
+					t.Errorf("TradeGap hook: %+v", g)
+				}
+			}
+			if len(gaps) == 0 {
+				t.Error("no trade was missing")
+			}
+			h.inOrder()
+			h.wellBehaved()
+		})
+	}
+}
+
+// Trades that cannot be had are reported as missing, once, and those after them go on.
+func TestTradesThatStayMissing(t *testing.T) {
+	for name, c := range map[string]struct {
+		market marketprism.Market
+		fill   int
+		before func(*harness)
+		want   func(binance.TradeGapInfo) bool
+	}{
+		"none are wanted":   {fill: -1, want: func(g binance.TradeGapInfo) bool { return errors.Is(g.Err, binance.ErrTradesMissing) }},
+		"too many":          {fill: 2, want: func(g binance.TradeGapInfo) bool { return errors.Is(g.Err, binance.ErrTradesMissing) }},
+		"they do not exist": {before: func(h *harness) { h.srv.SkipTradeIDs(victim, 3) }, want: func(g binance.TradeGapInfo) bool { return errors.Is(g.Err, binance.ErrTradesMissing) && g.Filled == 0 }},
+		"a key is needed":   {market: marketprism.USDM, want: func(g binance.TradeGapInfo) bool { return g.Err != nil }},
+		"refused": {before: func(h *harness) { h.srv.DropTrades(victim, 3); h.srv.RejectREST(1, http.StatusForbidden, 0) },
+			want: func(g binance.TradeGapInfo) bool { return errors.As(g.Err, new(*binance.APIError)) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := exchange(2)
+			server.Market = c.market
+			bubble(t, setup{server: server, depth: binance.DepthConfig{Trades: true, MaxTradeFill: c.fill}}, func(t *testing.T, h *harness) {
+				h.ready()
+				time.Sleep(5 * time.Second)
+				if c.before == nil {
+					h.srv.DropTrades(victim, 3)
+				} else {
+					c.before(h)
+				}
+				time.Sleep(10 * time.Second)
+				gaps := infos[binance.TradeGapInfo](h)
+				if len(gaps) != 1 || !c.want(gaps[0]) || gaps[0].LastID-gaps[0].FirstID != 2 || gaps[0].Filled != 0 {
+					t.Errorf("TradeGap hook: %+v", gaps)
+				}
+				h.mu.Lock()
+				b := h.books[victim]
+				if b.twice != 0 || b.skipped != 3 {
+					t.Errorf("%d came twice, %d never", b.twice, b.skipped)
+				}
+				h.mu.Unlock()
+				h.wellBehaved()
+			})
+		})
+	}
+}
