@@ -38,12 +38,12 @@ func (b *batch) reset() {
 }
 
 // add decodes a message, while others are still on their way.
-func (b *batch) add(msg delivery, source string) {
+func (b *batch) add(msg delivery, origin marketprism.Origin) {
 	var rec marketprism.Record
 	if err := b.decoder.Decode(msg.Data(), &rec); err != nil {
 		b.bad = append(b.bad, badMessage{len(b.msgs), err})
 	}
-	rec.Origin = marketprism.Origin{Source: source, Sequence: msg.meta.Sequence.Stream}
+	rec.Origin = origin
 	b.msgs = append(b.msgs, msg)
 	b.recs = append(b.recs, rec)
 }
@@ -93,7 +93,7 @@ func (r *reader) hold(b *batch) {
 	r.held.batches = append(r.held.batches, b)
 	r.count(func(s *ConsumerStats) {
 		s.InHand += len(b.msgs)
-		if n := len(b.msgs); n > 0 {
+		if n := len(b.msgs); n > 0 && !r.lane {
 			s.Behind = b.msgs[n-1].meta.NumPending
 		}
 	})

@@ -148,3 +148,14 @@ func await(t testing.TB, got *sinktest.Recorder, n int) []marketprism.Record {
 	require.NoError(t, err)
 	return recs
 }
+
+// letters returns the dead letters that match.
+func (b *bus) letters(t testing.TB, filter natsbus.DeadLetterFilter) []*natsbus.DeadLetter {
+	t.Helper()
+	var letters []*natsbus.DeadLetter
+	for letter, err := range natsbus.NewDeadLetters(b.js, natsbus.DeadLettersStream("")).List(t.Context(), filter) {
+		require.NoError(t, err)
+		letters = append(letters, letter)
+	}
+	return letters
+}

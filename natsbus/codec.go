@@ -74,6 +74,8 @@ const (
 	keyAsks          = "asks"
 	keyBid           = "bid"
 	keyAsk           = "ask"
+	keyBidBound      = "bid_bound"
+	keyAskBound      = "ask_bound"
 )
 
 // MaxErrText is how many bytes of the error text of a Gap a body carries. A longer one is cut and
@@ -95,6 +97,7 @@ func knownKey(name []byte) string {
 		keyVersion, keyKind, keyExchange, keyMarket, keySymbol, keyEventTime, keyReceivedAt, keyBookEventTime,
 		keyTransactTime, keyTradeTime, keyFirstID, keyLastID, keyPrevLastID, keyAfter, keyReason, keyErr, keyID,
 		keyUpdateID, keyPrice, keyQuantity, keyBuyerMaker, keyBestMatch, keyBids, keyAsks, keyBid, keyAsk,
+		keyBidBound, keyAskBound,
 	} {
 		if string(name) == key {
 			return key

@@ -26,6 +26,7 @@ type body struct {
 	buyerMaker, bestMatch bool
 	bids, asks            []orderbook.Level
 	bid, ask              orderbook.Level
+	bidBound, askBound    orderbook.Bound
 }
 
 // present is a set of keys.
@@ -105,7 +106,7 @@ func (b *body) snapshot() orderbook.Snapshot {
 	return orderbook.Snapshot{
 		LastID:    b.lastID,
 		EventTime: b.ownTime(), TransactTime: b.transactTime,
-		Bids: b.bids, Asks: b.asks,
+		Bids: b.bids, Asks: b.asks, BidBound: b.bidBound, AskBound: b.askBound,
 	}
 }
 

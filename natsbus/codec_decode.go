@@ -180,6 +180,10 @@ func (d *Decoder) numeric(name []byte) {
 	case keyAsk:
 		b.ask = d.level()
 		b.seen |= hasAsk
+	case keyBidBound:
+		b.bidBound = orderbook.Bound{Price: s.Fixed(), Limited: true}
+	case keyAskBound:
+		b.askBound = orderbook.Bound{Price: s.Fixed(), Limited: true}
 	default:
 		s.Skip()
 	}

@@ -78,8 +78,16 @@ func (e *encoder) snapshot(r *marketprism.Record, s *orderbook.Snapshot) {
 	e.integer(keyLastID, s.LastID)
 	e.bookEventTime(r.EventTime, s.EventTime)
 	e.time(keyTransactTime, s.TransactTime)
+	e.bound(keyBidBound, s.BidBound)
+	e.bound(keyAskBound, s.AskBound)
 	e.levels(keyBids, s.Bids)
 	e.levels(keyAsks, s.Asks)
+}
+
+func (e *encoder) bound(key string, b orderbook.Bound) {
+	if b.Limited {
+		e.number(key, b.Price)
+	}
 }
 
 func (e *encoder) gap(g *orderbook.Gap) {

@@ -19,6 +19,10 @@ type Consumer struct {
 	cfg ConsumerConfig
 	js  jetstream.JetStream
 
+	// turn is held by the reader that delivers a batch or calls a hook: the sink gets one Write at a
+	// time, from the stream or from its re-drive lane.
+	turn sync.Mutex
+
 	mu      sync.Mutex
 	running bool
 	stats   ConsumerStats
@@ -29,16 +33,21 @@ type ConsumerStats struct {
 	Batches        uint64 // written and acknowledged
 	Records        uint64 // in those
 	Redelivered    uint64 // of those, delivered more than once by the server
-	SinkFailures   uint64 // Writes of the sink that returned an error
+	Redriven       uint64 // of those, from the re-drive lane
+	SinkFailures   uint64 // Writes of the sink that failed and were repeated, dead letters included
+	Refusals       uint64 // Writes of the sink after which a batch was parted, or a record given up
 	ServerFailures uint64 // requests for messages, and acknowledgements, that failed
 	Realigned      uint64 // times that the server was asked to deliver anew from the first unacknowledged message
 	Undecodable    uint64 // messages that are no record
-	DeadLettered   uint64 // of those, moved to the dead-letter stream
+	DeadLettered   uint64 // messages moved to the dead-letter stream
 	Released       uint64 // records handed back at the end of Run
 
 	InHand   int    // records fetched and not acknowledged at present
 	Sequence uint64 // stream sequence of the last acknowledged record
 	Behind   uint64 // messages that were waiting behind the last one fetched
+
+	Circuit          CircuitState
+	CircuitOpenSince time.Time // when the sink failed first; zero while the circuit is closed
 }
 
 // NewConsumer returns a Consumer on the connection of js, which the caller opens and closes. It fails
@@ -104,12 +113,18 @@ func (e *DecodeError) Error() string {
 func (e *DecodeError) Unwrap() error { return e.Err }
 
 // Run reads the stream from the first message that the durable has not acknowledged, and writes to
-// dst until ctx ends. Every record has its Origin set. dst gets one Write at a time, with records in
-// the order of the stream; a record may come again, with the same Origin, after a failure.
+// dst until ctx ends. Every record has its Origin set. Unless Workers says otherwise, dst gets one Write
+// at a time, with records in the order of the stream; a record may come again, with the same Origin,
+// after a failure.
 //
 // While dst fails, the batch is held and written again after a growing delay, without end: nothing
-// is acknowledged, nothing skipped, and no more than the next batch fetched. While the server cannot be reached, Run
-// waits for it.
+// is acknowledged, nothing skipped, and no more than the next batch fetched. While the server cannot be
+// reached, Run waits for it.
+//
+// With DeadLetters, a record that dst will never take (see Classify) is found by parting its batch, and
+// moved to the dead-letter stream; those before and after it are written and acknowledged in order. Run
+// then also reads the re-drive lane, in which DeadLetters.Redrive puts dead letters to be tried again:
+// they come with the Origin that they had.
 //
 // When ctx ends, what is in hand may still be written within DrainTimeout; then it is handed back to
 // the server. Run returns the cause of ctx's end, a *ConsumerError, a *DecodeError, or ErrRunning.
@@ -129,9 +144,24 @@ func (c *Consumer) Run(ctx context.Context, dst sink.Sink) error {
 		c.running = false
 	}()
 
+	ctx, cancel := context.WithCancelCause(ctx)
+	if c.cfg.Workers > 1 {
+		dst = spread(dst, c.cfg.Workers)
+	}
+	var lane sync.WaitGroup
+	if c.cfg.DeadLetters {
+		lane.Go(func() { _ = c.read(ctx, dst, true) }) // it ends for the reasons for which the stream does
+	}
+	err := c.read(ctx, dst, false)
+	cancel(err)
+	lane.Wait()
+	return err
+}
+
+func (c *Consumer) read(ctx context.Context, dst sink.Sink, lane bool) error {
 	work, stop := outlive(ctx, c.cfg.DrainTimeout)
 	defer stop()
-	r := &reader{Consumer: c, conn: c.js.Conn(), ctx: ctx, work: work, dst: dst}
+	r := &reader{Consumer: c, cfg: c.cfg, lane: lane, conn: c.js.Conn(), ctx: ctx, work: work, dst: dst}
 	r.backoff.Min, r.backoff.Max = c.cfg.RetryMin, c.cfg.RetryMax
 	return r.run()
 }

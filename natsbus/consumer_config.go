@@ -44,10 +44,24 @@ type ConsumerConfig struct {
 	// acknowledged. 0 means 10 s, negative means not at all.
 	DrainTimeout time.Duration
 
-	// DeadLetters says what becomes of a message that cannot be decoded. False: Run returns a
-	// *DecodeError and the message stays where it is. True: the message is moved to the dead-letter
-	// stream with the cause in its headers (see DeadLettersStream), and Run goes on.
+	// DeadLetters says what becomes of a message that cannot be decoded, or whose record the sink will
+	// never take. False: for the first Run returns a *DecodeError, the second is written again as after
+	// any failure; in both cases the message stays where it is. True: the message is moved to the
+	// dead-letter stream with the cause in its headers (see DeadLettersStream), and Run goes on.
 	DeadLetters bool
+
+	// Classify tells what an error of the sink is about. nil means ClassifyError. It is asked only where
+	// DeadLetters is set.
+	Classify func(error) Failure
+
+	// MaxAttempts is how many failures that Classify calls Unknown a batch may have before it is parted,
+	// and a record before it becomes a dead letter. 0 means no limit.
+	MaxAttempts int
+
+	// Workers is how many Writes of the sink run at once, each with the records of other instruments;
+	// those of one instrument stay in order. A batch is acknowledged when all its Writes have succeeded.
+	// 0 means 1, which is right for a store: it wants all records of a stream in one Write.
+	Workers int
 
 	Hooks *Hooks // nil means none
 }
@@ -74,6 +88,13 @@ func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 	if cfg.MaxAckPending < cfg.Batch {
 		return cfg, fmt.Errorf("natsbus: MaxAckPending %d is less than Batch %d", cfg.MaxAckPending, cfg.Batch)
 	}
+	if cfg.MaxAttempts < 0 || cfg.Workers < 0 {
+		return cfg, fmt.Errorf("natsbus: MaxAttempts %d, Workers %d: want 0 or more", cfg.MaxAttempts, cfg.Workers)
+	}
+	setDefault(&cfg.Workers, 1)
+	if cfg.Classify == nil {
+		cfg.Classify = ClassifyError
+	}
 	if cfg.Hooks == nil {
 		cfg.Hooks = &Hooks{}
 	}
@@ -81,7 +102,7 @@ func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 }
 
 // server returns the durable in the server's terms. MaxDeliver is unlimited, because the server
-// passes over a message that has reached it and tells nobody. BackOff is not set, because it would
+// passes over a message that has reached it and tells nobody but by an advisory. BackOff is not set, because it would
 // take the place of AckWait.
 func (cfg ConsumerConfig) server() jetstream.ConsumerConfig {
 	return jetstream.ConsumerConfig{

@@ -109,7 +109,7 @@ func TestRunDrains(t *testing.T) {
 	held, entered, release := hold(&got)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	c := b.consumer(t, natsbus.ConsumerConfig{})
+	c := b.consumer(t, natsbus.ConsumerConfig{Batch: len(recs), FlushEvery: 2 * time.Second}) // all in one batch
 	go func() { done <- c.Run(ctx, held) }()
 	<-entered
 	require.ErrorIs(t, c.Run(t.Context(), held), natsbus.ErrRunning)
@@ -162,7 +162,7 @@ func TestSlowSinkKeepsItsBatch(t *testing.T) {
 
 	var got sinktest.Recorder
 	held, entered, release := hold(&got)
-	c := b.consumer(t, natsbus.ConsumerConfig{AckWait: 300 * time.Millisecond})
+	c := b.consumer(t, natsbus.ConsumerConfig{AckWait: 1500 * time.Millisecond})
 	run(t, c, held)
 	<-entered
 	for range 6 * len(recs) { // six times a third of AckWait
@@ -263,6 +263,8 @@ func TestConsumerConfigIsChecked(t *testing.T) {
 		func(c *natsbus.ConsumerConfig) { c.FlushEvery = -1 },
 		func(c *natsbus.ConsumerConfig) { c.AckWait = -1 },
 		func(c *natsbus.ConsumerConfig) { c.RetryMin = -1 },
+		func(c *natsbus.ConsumerConfig) { c.MaxAttempts = -1 },
+		func(c *natsbus.ConsumerConfig) { c.Workers = -1 },
 	} {
 		cfg := good
 		change(&cfg)

@@ -9,30 +9,49 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/marketprism/marketprism/internal/backoff"
 )
 
 // Headers of a dead letter, beside the headers of the original message. Its body is the original's.
+// Times are RFC 3339.
 const (
-	HeaderDeadID         = "Md-Dlq-Id"         // STREAM:DURABLE:SEQUENCE, also the Nats-Msg-Id after "dlq:"
-	HeaderDeadStream     = "Md-Dlq-Stream"     // where the message stands
-	HeaderDeadSequence   = "Md-Dlq-Stream-Seq" // at which place
-	HeaderDeadSubject    = "Md-Dlq-Subject"    // under which subject
-	HeaderDeadConsumer   = "Md-Dlq-Consumer"   // the durable that could not use it
-	HeaderDeadDeliveries = "Md-Dlq-Deliveries" // how often it was delivered
-	HeaderDeadStoredAt   = "Md-Dlq-Stored-At"  // when the stream stored it, RFC 3339
-	HeaderDeadFailedAt   = "Md-Dlq-Failed-At"  // when the durable gave it up, RFC 3339
-	HeaderDeadReason     = "Md-Dlq-Reason"     // "decode"
-	HeaderDeadError      = "Md-Dlq-Error"      // the error, cut to 1024 bytes
+	HeaderDeadID            = "Md-Dlq-Id"              // STREAM:DURABLE:SEQUENCE, and :N after N re-drives
+	HeaderDeadStream        = "Md-Dlq-Stream"          // where the message stands
+	HeaderDeadSource        = "Md-Dlq-Source"          // that stream's incarnation, as in Record.Origin
+	HeaderDeadSequence      = "Md-Dlq-Stream-Seq"      // at which place
+	HeaderDeadSubject       = "Md-Dlq-Subject"         // under which subject
+	HeaderDeadConsumer      = "Md-Dlq-Consumer"        // the durable that could not use it
+	HeaderDeadDeliveries    = "Md-Dlq-Deliveries"      // how often it was delivered
+	HeaderDeadAttempts      = "Md-Dlq-Attempts"        // how often it was written alone, or looked at
+	HeaderDeadStoredAt      = "Md-Dlq-Stored-At"       // when the stream stored it
+	HeaderDeadFirstFailedAt = "Md-Dlq-First-Failed-At" // when it failed first, in a batch or alone, re-drives included
+	HeaderDeadFailedAt      = "Md-Dlq-Failed-At"       // when it was given up
+	HeaderDeadReason        = "Md-Dlq-Reason"          // a DeadReason
+	HeaderDeadStage         = "Md-Dlq-Stage"           // "decode", "write" or "deliver"
+	HeaderDeadError         = "Md-Dlq-Error"           // the error, cut to 1024 bytes
+	HeaderDeadRedrives      = "Md-Dlq-Redrives"        // how often it was re-driven; absent if never
 
-	// headerDeadOriginal precedes the name of a header that would tell the server something, such as
-	// the Nats-Msg-Id of the original.
+	// headerDeadPrefix begins every one of them, and headerDeadOriginal the name of a header of the
+	// original that would tell the server something, such as its Nats-Msg-Id.
+	headerDeadPrefix   = "Md-Dlq-"
 	headerDeadOriginal = "Md-Dlq-Orig-"
 )
 
+// A DeadReason says why a message is a dead letter.
+type DeadReason string
+
+// The reasons.
 const (
-	reasonDecode     = "decode"
+	DeadDecode        DeadReason = "decode"         // it is no record
+	DeadRefused       DeadReason = "refused"        // the sink will never take it
+	DeadExhausted     DeadReason = "exhausted"      // MaxAttempts was reached
+	DeadMaxDeliveries DeadReason = "max_deliveries" // the server does not deliver it any more
+	DeadTerminated    DeadReason = "terminated"     // a program has ended its delivery
+)
+
+const (
+	stageDecode      = "decode"
+	stageWrite       = "write"
+	stageDeliver     = "deliver"
 	maxDeadErrorText = 1024
 )
 
@@ -45,35 +64,96 @@ func deadSubject(stream, durable, subject string) string {
 	return "dlq." + stream + "." + durable + "." + subject
 }
 
-// undecodable deals with a message that is no record.
-func (r *reader) undecodable(msg delivery, cause error) error {
-	info := UndecodableInfo{Stream: r.cfg.Stream, Sequence: msg.meta.Sequence.Stream, Subject: msg.Subject(), Err: cause}
-	r.count(func(s *ConsumerStats) { s.Undecodable++ })
-	call(r.cfg.Hooks.Undecodable, info)
-	if !r.cfg.DeadLetters {
-		return &stopError{&DecodeError{Stream: info.Stream, Sequence: info.Sequence, Subject: info.Subject, Err: cause}}
+// A place is where a message stands, and who was to read it. A re-drive does not change it.
+type place struct {
+	stream, source, consumer, subject string
+
+	sequence uint64
+	storedAt time.Time
+	redrives int
+	failedAt time.Time // first failure before the last re-drive
+}
+
+// id tells one dead letter from all others, and is the same however often it is published.
+func (p place) id() string {
+	id := p.stream + ":" + p.consumer + ":" + strconv.FormatUint(p.sequence, 10)
+	if p.redrives > 0 {
+		id += ":" + strconv.Itoa(p.redrives)
 	}
-	letter := r.deadLetter(msg, cause)
-	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
-	for attempt := 1; ; attempt++ {
-		err := r.bury(letter, msg)
-		if err == nil {
-			break
+	return id
+}
+
+// A cause is why a message becomes a dead letter.
+type cause struct {
+	reason     DeadReason
+	stage      string
+	attempts   int
+	deliveries uint64
+	failedAt   time.Time // first failure
+	err        error
+}
+
+// newLetter makes the dead letter of a message.
+func newLetter(at place, original nats.Header, body []byte, why cause) *nats.Msg {
+	header := keptHeader(original, at.redrives > 0)
+	set := func(name, value string) { header[name] = []string{value} }
+	instant := func(name string, t time.Time) {
+		if !t.IsZero() {
+			set(name, t.UTC().Format(time.RFC3339Nano))
 		}
-		if r.work.Err() != nil || hopeless(err) {
-			return err
-		}
-		wait := retry.Next()
-		r.count(func(s *ConsumerStats) { s.SinkFailures++ })
-		call(r.cfg.Hooks.SinkFailed, SinkFailedInfo{
-			Records: 1, First: info.Sequence, Last: info.Sequence, Attempt: attempt, Wait: wait,
-			Err: fmt.Errorf("natsbus: dead letter to %s: %w", letter.Subject, err),
-		})
-		_ = backoff.Sleep(r.work, wait) // work is looked at after the next attempt
 	}
-	r.count(func(s *ConsumerStats) { s.DeadLettered++ })
-	call(r.cfg.Hooks.DeadLettered, info)
-	return nil
+	text := why.err.Error()
+	if len(text) > maxDeadErrorText {
+		text = text[:maxDeadErrorText]
+	}
+	first := at.failedAt
+	if first.IsZero() {
+		first = why.failedAt
+	}
+	set(jetstream.MsgIDHeader, "dlq:"+at.id())
+	set(HeaderDeadID, at.id())
+	set(HeaderDeadStream, at.stream)
+	set(HeaderDeadSource, at.source)
+	set(HeaderDeadSequence, strconv.FormatUint(at.sequence, 10))
+	set(HeaderDeadSubject, at.subject)
+	set(HeaderDeadConsumer, at.consumer)
+	set(HeaderDeadDeliveries, strconv.FormatUint(why.deliveries, 10))
+	set(HeaderDeadAttempts, strconv.Itoa(why.attempts))
+	set(HeaderDeadReason, string(why.reason))
+	set(HeaderDeadStage, why.stage)
+	set(HeaderDeadError, strings.ToValidUTF8(text, "\uFFFD"))
+	instant(HeaderDeadStoredAt, at.storedAt)
+	instant(HeaderDeadFirstFailedAt, first)
+	instant(HeaderDeadFailedAt, time.Now())
+	if at.redrives > 0 {
+		set(HeaderDeadRedrives, strconv.Itoa(at.redrives))
+	}
+	return &nats.Msg{Subject: deadSubject(at.stream, at.consumer, at.subject), Header: header, Data: body}
+}
+
+// keptHeader returns the headers of the original for its dead letter. What the server would act on,
+// or a reader take for ours, goes under another name. A message that was re-driven has its original's
+// headers under those names already, and beside them what this package added.
+func keptHeader(original nats.Header, redriven bool) nats.Header {
+	kept := make(nats.Header, len(original)+16)
+	for name, values := range original {
+		switch ours := reserved(name); {
+		case !ours || redriven && strings.HasPrefix(name, headerDeadOriginal):
+			kept[name] = values
+		case !redriven:
+			kept[headerDeadOriginal+name] = values
+		}
+	}
+	return kept
+}
+
+// reserved tells whether a header means something to the server or to this package.
+func reserved(name string) bool {
+	return hasPrefixFold(name, "Nats-") || hasPrefixFold(name, headerDeadPrefix)
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
 // bury publishes the letter and, only when a stream has confirmed it, takes the message from the
@@ -82,37 +162,11 @@ func (r *reader) bury(letter *nats.Msg, msg delivery) error {
 	ctx, cancel := context.WithTimeout(r.work, ackTimeout)
 	defer cancel()
 	if _, err := r.js.PublishMsg(ctx, letter); err != nil {
-		return err
+		return fmt.Errorf("dead letter to %s: %w", letter.Subject, err)
 	}
-	_, err := r.conn.RequestWithContext(ctx, msg.Reply(), []byte("+TERM dlq:"+reasonDecode))
+	_, err := r.conn.RequestWithContext(ctx, msg.Reply(), []byte("+TERM "+terminatedByUs+letter.Header.Get(HeaderDeadReason)))
 	return err
 }
 
-func (r *reader) deadLetter(msg delivery, cause error) *nats.Msg {
-	seq := strconv.FormatUint(msg.meta.Sequence.Stream, 10)
-	id := r.cfg.Stream + ":" + r.cfg.Durable + ":" + seq
-	text := cause.Error()
-	if len(text) > maxDeadErrorText {
-		text = text[:maxDeadErrorText]
-	}
-	header := nats.Header{
-		jetstream.MsgIDHeader: {"dlq:" + id},
-		HeaderDeadID:          {id},
-		HeaderDeadStream:      {r.cfg.Stream},
-		HeaderDeadSequence:    {seq},
-		HeaderDeadSubject:     {msg.Subject()},
-		HeaderDeadConsumer:    {r.cfg.Durable},
-		HeaderDeadDeliveries:  {strconv.FormatUint(msg.meta.NumDelivered, 10)},
-		HeaderDeadStoredAt:    {msg.meta.Timestamp.UTC().Format(time.RFC3339Nano)},
-		HeaderDeadFailedAt:    {time.Now().UTC().Format(time.RFC3339Nano)},
-		HeaderDeadReason:      {reasonDecode},
-		HeaderDeadError:       {strings.ToValidUTF8(text, "\uFFFD")},
-	}
-	for name, values := range msg.Headers() {
-		if strings.HasPrefix(strings.ToLower(name), "nats-") {
-			name = headerDeadOriginal + name
-		}
-		header[name] = values
-	}
-	return &nats.Msg{Subject: deadSubject(r.cfg.Stream, r.cfg.Durable, msg.Subject()), Header: header, Data: msg.Data()}
-}
+// terminatedByUs begins the reason for which a message is terminated whose dead letter is stored.
+const terminatedByUs = "dlq:"

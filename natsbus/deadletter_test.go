@@ -48,10 +48,10 @@ func TestUndecodableMessageIsMovedToTheDeadLetters(t *testing.T) {
 	good := publishPoison(t, b)
 	var (
 		got  sinktest.Recorder
-		dead []natsbus.UndecodableInfo
+		dead []natsbus.DeadLetterInfo
 	)
 	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
-		DeadLettered: func(i natsbus.UndecodableInfo) { dead = append(dead, i) },
+		DeadLettered: func(i natsbus.DeadLetterInfo) { dead = append(dead, i) },
 	}})
 	stop := run(t, c, &got)
 	requireEqual(t, good, await(t, &got, 2))
@@ -76,6 +76,8 @@ func TestUndecodableMessageIsMovedToTheDeadLetters(t *testing.T) {
 		natsbus.HeaderDeadConsumer:   "test",
 		natsbus.HeaderDeadDeliveries: "1",
 		natsbus.HeaderDeadReason:     "decode",
+		natsbus.HeaderDeadStage:      "decode",
+		natsbus.HeaderDeadAttempts:   "1",
 	} {
 		require.Equal(t, want, letter.Header.Get(name), name)
 	}

@@ -38,15 +38,60 @@
 // store drops what it has already, so that each record is stored exactly once.
 //
 // Nothing is dropped because of an outage. A Publisher waits while the stream is full or the server
-// away, a Consumer while its sink fails or the server is away; hooks and counters tell. A message
-// that is no record stops the Consumer, or is moved to the stream of dead letters, MD_DLQ, and leaves
-// the durable when it is stored there.
+// away, a Consumer while its sink fails or the server is away; hooks and counters tell.
+//
+// # Dead letters
+//
+// A message that is no record stops the Consumer unless ConsumerConfig.DeadLetters is set. With it,
+// such a message, and a record that the sink will never take, is moved to the stream of dead letters,
+// MD_DLQ, with the cause in its headers, and leaves the durable when it is stored there. What the sink
+// will never take is what Classify calls a Refusal: its batch is parted until the record is alone, and
+// the others are written and acknowledged in order. Any other failure of the sink is an outage, for
+// which no record is blamed.
+//
+//	dead := natsbus.NewDeadLetters(js, natsbus.DeadLettersStream(""))
+//	for letter, err := range dead.List(ctx, natsbus.DeadLetterFilter{Subject: "md.binance.>"}) { … }
+//	report, err := dead.Redrive(ctx, natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{DryRun: true})
+//
+// [DeadLetters.Redrive] puts letters back for the one durable that could not use them, through the
+// stream MD_REDRIVE, which its Consumer reads beside its own: other readers see nothing of it. A record
+// comes again with the Origin that it had, so that a store still has it once, but behind later ones of
+// its symbol. A letter leaves MD_DLQ when the bus has confirmed that MD_REDRIVE has it. One that failed
+// again is a letter again, and how often it may be put back is bounded. A durable that is deleted
+// leaves one named STREAM=DURABLE on MD_REDRIVE.
+//
+// The durables of Consumers have no MaxDeliver, so the server never passes over a message of theirs.
+// An [AdvisoryWatch] makes dead letters of what the durables of other programs have given up.
+//
+// # Books from the bus
+//
+// A [DepthFeed] keeps order books from what is on the bus, with no request to the exchange:
+//
+//	feed, err := natsbus.NewDepthFeed(js, natsbus.DepthFeedConfig{Instruments: instruments})
+//	go feed.Run(ctx)
+//	err = feed.Ready(ctx)
+//	err = feed.View(instrument, func(b *orderbook.Book, s natsbus.Status) { … })
+//
+// Each book begins with the last snapshot in the stream. A collector that has [Snapshots] before its
+// Publisher adds one now and then, so that little has to be read after it; the feed compares later ones
+// of its book's id with the book and replaces one that is wrong. Any number of collectors may publish
+// the same instrument: each change is applied once, and a collector that ends costs nothing while
+// another goes on. A book whose changes may be missing, or that has not caught up with the stream, is
+// not Synced and View refuses it; it comes back with the next snapshot, or when the update ids prove
+// that nothing is missing.
+//
+// # Who is alive
+//
+// A [Heartbeat] publishes every few seconds how a service is, on a subject such as
+// mdhb.collector.tokyo-1, and makes it a NATS micro service, so that "nats micro ls" and "nats micro
+// info" find it and a request gets its status. A [Watch] tells which services are alive, late or gone.
 //
 // # Concurrency
 //
 // A Publisher may be used from any number of goroutines; between their records there is no order. A
-// Consumer runs once at a time and calls its sink from one goroutine. One durable is for one Run at a
-// time in all processes: for more throughput, read several streams, or filter by exchange.
+// Consumer runs once at a time and gives its sink one Write at a time, unless ConsumerConfig.Workers has
+// it write several instruments at once. One durable is for one Run at a time in all processes: for more
+// throughput, read several streams, or filter by exchange.
 //
 // # Limitations
 //
@@ -57,6 +102,6 @@
 // After the dedupe window (2 min for books) the stream has forgotten a record and stores it again.
 // Readers drop it by its ids.
 //
-// A dead letter stays in MD_DLQ until its limits are reached; it is read and published again by other
-// tools.
+// A letter has about 1 KiB of headers more than its message. A message that is not smaller than the
+// server's max_payload by that much cannot become one: it is held, as in an outage.
 package natsbus

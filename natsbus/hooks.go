@@ -6,18 +6,21 @@ import "time"
 // after Stats have changed, and must not block: what they hold up is the flow of records.
 //
 // The first three are called on the goroutine of a Write, so by several at once where Writes run
-// concurrently; the others on the goroutine of Run.
+// concurrently; the others by Run, one at a time, on the goroutine that reads the stream or the one that
+// reads its re-drive lane.
 type Hooks struct {
 	Published func(PublishInfo)   // a Write has succeeded
 	Retrying  func(RetryInfo)     // a Write has failed and will be continued after a delay
 	Overtaken func(OvertakenInfo) // a Write has succeeded, but not in order
 
 	Consumed     func(ConsumeInfo)      // a batch is written and acknowledged
-	SinkFailed   func(SinkFailedInfo)   // the sink refused a batch, which is held and will be tried again
+	SinkFailed   func(SinkFailedInfo)   // the sink did not take a batch, which is held and will be written again
+	Circuit      func(CircuitInfo)      // the sink fails, is tried again, or works again
+	Refused      func(RefusedInfo)      // the sink will never take a record of a batch, which is parted to find it
 	ServerFailed func(ServerFailedInfo) // the server did not give messages, or take acknowledgements; it will be asked again
 	Realigned    func(RealignInfo)      // the server will deliver anew from the first unacknowledged message
 	Undecodable  func(UndecodableInfo)  // a message is no record
-	DeadLettered func(UndecodableInfo)  // such a message has been moved to the dead-letter stream
+	DeadLettered func(DeadLetterInfo)   // a message has been moved to the dead-letter stream
 	Released     func(ReleaseInfo)      // a batch was handed back unacknowledged at the end of Run
 }
 
@@ -56,6 +59,7 @@ type OvertakenInfo struct {
 
 // ConsumeInfo describes a batch that the sink has accepted and the server has marked as delivered.
 type ConsumeInfo struct {
+	Stream      string // the one of the re-drive lane for records that were re-driven
 	Records     int
 	First, Last uint64        // stream sequences
 	Redelivered int           // of the records, how many were not delivered for the first time
@@ -65,11 +69,29 @@ type ConsumeInfo struct {
 
 // SinkFailedInfo describes a batch that the sink did not accept.
 type SinkFailedInfo struct {
+	Stream      string
 	Records     int
 	First, Last uint64        // stream sequences
 	Attempt     int           // the one that failed, from 1
 	Wait        time.Duration // until the next
 	Err         error         // as the sink returned it
+}
+
+// CircuitInfo describes a change of CircuitState.
+type CircuitInfo struct {
+	Before, State CircuitState
+	Since         time.Time // when the sink failed first; zero if it has not
+	Err           error     // as the sink returned it last; nil if the State is CircuitClosed
+}
+
+// RefusedInfo describes a batch that holds a record which the sink will never take.
+type RefusedInfo struct {
+	Stream      string
+	Records     int
+	First, Last uint64 // stream sequences
+	Key         string // of the record, if the sink has named it
+	Attempt     int    // the one that failed, from 1
+	Err         error  // as the sink returned it
 }
 
 // ServerFailedInfo describes a request that the server did not answer.
@@ -94,8 +116,20 @@ type UndecodableInfo struct {
 	Err      error // a *CodecError
 }
 
+// DeadLetterInfo describes a message that has been moved to the dead-letter stream.
+type DeadLetterInfo struct {
+	Stream   string // where it stood, also if it was re-driven since
+	Sequence uint64
+	Subject  string
+	Key      string // of the record; "" if it is none
+	Reason   DeadReason
+	Redrives int // how often it was re-driven before
+	Err      error
+}
+
 // ReleaseInfo describes a batch that was not written before Run had to end.
 type ReleaseInfo struct {
+	Stream      string
 	Records     int
 	First, Last uint64 // stream sequences
 }

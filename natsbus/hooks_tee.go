@@ -14,6 +14,8 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		all.Overtaken = both(all.Overtaken, h.Overtaken)
 		all.Consumed = both(all.Consumed, h.Consumed)
 		all.SinkFailed = both(all.SinkFailed, h.SinkFailed)
+		all.Circuit = both(all.Circuit, h.Circuit)
+		all.Refused = both(all.Refused, h.Refused)
 		all.ServerFailed = both(all.ServerFailed, h.ServerFailed)
 		all.Realigned = both(all.Realigned, h.Realigned)
 		all.Undecodable = both(all.Undecodable, h.Undecodable)
@@ -50,11 +52,18 @@ func LogHooks(l *slog.Logger) *Hooks {
 			l.Warn("stored out of order", "subject", i.Subject, "key", i.Key, "sequence", i.Sequence, "records", i.Records)
 		},
 		Consumed: func(i ConsumeInfo) {
-			l.Debug("consumed", "records", i.Records, "first", i.First, "last", i.Last,
+			l.Debug("consumed", "stream", i.Stream, "records", i.Records, "first", i.First, "last", i.Last,
 				"redelivered", i.Redelivered, "behind", i.Behind, "elapsed", i.Elapsed)
 		},
 		SinkFailed: func(i SinkFailedInfo) {
-			l.Warn("sink refuses", "records", i.Records, "first", i.First, "last", i.Last, "attempt", i.Attempt, "wait", i.Wait, "err", i.Err)
+			l.Warn("sink fails", "stream", i.Stream, "records", i.Records, "first", i.First, "last", i.Last, "attempt", i.Attempt, "wait", i.Wait, "err", i.Err)
+		},
+		Circuit: func(i CircuitInfo) {
+			l.Info("circuit to the sink", "state", i.State, "since", i.Since, "err", i.Err)
+		},
+		Refused: func(i RefusedInfo) {
+			l.Warn("sink will never take a record", "stream", i.Stream, "records", i.Records, "first", i.First, "last", i.Last,
+				"key", i.Key, "attempt", i.Attempt, "err", i.Err)
 		},
 		ServerFailed: func(i ServerFailedInfo) {
 			l.Warn("server does not answer", "attempt", i.Attempt, "wait", i.Wait, "err", i.Err)
@@ -65,11 +74,12 @@ func LogHooks(l *slog.Logger) *Hooks {
 		Undecodable: func(i UndecodableInfo) {
 			l.Error("message is no record", "stream", i.Stream, "sequence", i.Sequence, "subject", i.Subject, "err", i.Err)
 		},
-		DeadLettered: func(i UndecodableInfo) {
-			l.Warn("moved to the dead letters", "stream", i.Stream, "sequence", i.Sequence, "subject", i.Subject, "err", i.Err)
+		DeadLettered: func(i DeadLetterInfo) {
+			l.Error("moved to the dead letters", "stream", i.Stream, "sequence", i.Sequence, "subject", i.Subject,
+				"key", i.Key, "reason", i.Reason, "redrives", i.Redrives, "err", i.Err)
 		},
 		Released: func(i ReleaseInfo) {
-			l.Warn("handed back", "records", i.Records, "first", i.First, "last", i.Last)
+			l.Warn("handed back", "stream", i.Stream, "records", i.Records, "first", i.First, "last", i.Last)
 		},
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/sink"
 )
@@ -18,11 +17,15 @@ import (
 // a goroutine of its own; the fields that it uses are changed only while there is none.
 type reader struct {
 	*Consumer
+	cfg  ConsumerConfig // of this reader: the re-drive lane is another stream
+	lane bool           // it reads the re-drive lane
 	conn *nats.Conn
 	dst  sink.Sink
 
 	ctx  context.Context // nothing new is fetched after its end
 	work context.Context // nothing is written or acknowledged after its end
+
+	failedAt time.Time // first failure of the batch in hand; zero if it has not failed
 
 	durable jetstream.Consumer
 	source  string
@@ -43,7 +46,9 @@ func (r *reader) run() error {
 	defer r.held.keepAlive(r.cfg.AckWait / 3)()
 	var why error
 	for r.ctx.Err() == nil {
+		r.turn.Lock()
 		err := r.align(why)
+		r.turn.Unlock()
 		if err == nil {
 			err = r.stream()
 		}
@@ -52,23 +57,26 @@ func (r *reader) run() error {
 		case errors.As(err, &stop):
 			return stop.err
 		case r.ctx.Err() != nil:
-		case hopeless(err):
+		case hopeless(err) && !r.lane: // the end of the stream proper ends both
 			return &ConsumerError{Stream: r.cfg.Stream, Durable: r.cfg.Durable, Err: err}
 		default:
 			why = err
-			r.pause(r.ctx, err)
+			r.turn.Lock()
+			wait := r.failed(err)
+			r.turn.Unlock()
+			_ = backoff.Sleep(r.ctx, wait) // ctx is looked at above
 		}
 	}
 	return context.Cause(r.ctx)
 }
 
-// pause waits after a failure of the server, at most until ctx ends.
-func (r *reader) pause(ctx context.Context, err error) {
+// failed tells of a failure of the server, and returns how long to wait.
+func (r *reader) failed(err error) time.Duration {
 	wait := r.backoff.Next()
 	r.failures++
 	r.count(func(s *ConsumerStats) { s.ServerFailures++ })
 	call(r.cfg.Hooks.ServerFailed, ServerFailedInfo{Attempt: r.failures, Wait: wait, Err: err})
-	_ = backoff.Sleep(ctx, wait) // the caller looks at ctx
+	return wait
 }
 
 // align makes the durable and has the server deliver from its first unacknowledged message on.
@@ -78,6 +86,11 @@ func (r *reader) pause(ctx context.Context, err error) {
 func (r *reader) align(why error) error {
 	if old(r.conn.ConnectedServerVersion()) {
 		return fmt.Errorf("%w: this one is %s", ErrOldServer, r.conn.ConnectedServerVersion())
+	}
+	if r.lane {
+		if err := r.findLane(); err != nil {
+			return err
+		}
 	}
 	stream, err := r.js.Stream(r.ctx, r.cfg.Stream)
 	if err != nil {
@@ -140,7 +153,9 @@ func (r *reader) startFetch(b *batch) <-chan *batch {
 func (r *reader) drop(b *batch, err error) {
 	var stop *stopError
 	if errors.As(err, &stop) {
+		r.turn.Lock()
 		r.release(b.msgs)
+		r.turn.Unlock()
 	}
 	r.letGo(b)
 }
@@ -171,65 +186,10 @@ func (r *reader) fetch(b *batch) {
 			b.err = fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, meta.Sequence.Consumer)
 		default:
 			r.next++
-			b.add(delivery{msg, meta}, r.source)
+			b.add(delivery{msg, meta}, r.origin(delivery{msg, meta}))
 		}
 	}
 	if b.err == nil {
 		b.err = fetched.Error()
-	}
-}
-
-// deliver brings a batch to the sink and acknowledges it, in parts where there is a message in
-// between that is no record.
-func (r *reader) deliver(b *batch) error {
-	defer r.letGo(b)
-	at := 0
-	for _, bad := range b.bad {
-		if err := r.deliverPart(b, at, bad.index); err != nil {
-			return err
-		}
-		if err := r.undecodable(b.msgs[bad.index], bad.err); err != nil {
-			r.release(b.msgs[bad.index:])
-			return err
-		}
-		at = bad.index + 1
-	}
-	return r.deliverPart(b, at, len(b.msgs))
-}
-
-func (r *reader) deliverPart(b *batch, from, to int) error {
-	if from == to {
-		return nil
-	}
-	started := time.Now()
-	msgs := b.msgs[from:to]
-	if err := r.write(msgs, b.recs[from:to]); err != nil {
-		r.release(b.msgs[from:])
-		return &stopError{err}
-	}
-	if err := r.acknowledge(msgs); err != nil {
-		return err
-	}
-	r.consumed(msgs, time.Since(started))
-	return nil
-}
-
-// write hands records to the sink until it accepts them. Its error is the end of the drain.
-func (r *reader) write(msgs []delivery, recs []marketprism.Record) error {
-	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
-	for attempt := 1; ; attempt++ {
-		err := r.dst.Write(r.work, recs)
-		if err == nil {
-			return nil
-		}
-		if r.work.Err() != nil {
-			return fmt.Errorf("natsbus: %d records were not written before the end: %w", len(recs), errors.Join(context.Cause(r.work), err))
-		}
-		wait := retry.Next()
-		r.count(func(s *ConsumerStats) { s.SinkFailures++ })
-		call(r.cfg.Hooks.SinkFailed, SinkFailedInfo{
-			Records: len(recs), First: first(msgs), Last: last(msgs), Attempt: attempt, Wait: wait, Err: err,
-		})
-		_ = backoff.Sleep(r.work, wait) // dst.Write notices the end of work
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/marketprism/marketprism/internal/backoff"
 )
 
 // ackText acknowledges a message when it is published on the message's reply subject. The methods of
@@ -26,7 +28,7 @@ func (r *reader) acknowledge(msgs []delivery) error {
 			// The durable may have been made anew and not know the deliveries.
 			return fmt.Errorf("%w: %d acknowledgements: %w", ErrUnavailable, len(msgs), err)
 		}
-		r.pause(r.work, err)
+		_ = backoff.Sleep(r.work, r.failed(err)) // work is looked at after the next attempt
 	}
 }
 
@@ -66,10 +68,14 @@ func (r *reader) consumed(msgs []delivery, elapsed time.Duration) {
 		s.Batches++
 		s.Records += uint64(len(msgs))
 		s.Redelivered += uint64(redelivered)
-		s.Sequence = last(msgs)
+		if r.lane {
+			s.Redriven += uint64(len(msgs))
+		} else {
+			s.Sequence = last(msgs)
+		}
 	})
 	call(r.cfg.Hooks.Consumed, ConsumeInfo{
-		Records: len(msgs), First: first(msgs), Last: last(msgs), Redelivered: redelivered,
+		Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Redelivered: redelivered,
 		Behind: msgs[len(msgs)-1].meta.NumPending, Elapsed: elapsed,
 	})
 }
@@ -89,5 +95,5 @@ func (r *reader) release(msgs []delivery) {
 	defer cancel()
 	_ = r.conn.FlushWithContext(ctx)
 	r.count(func(s *ConsumerStats) { s.Released += uint64(len(msgs)) })
-	call(r.cfg.Hooks.Released, ReleaseInfo{Records: len(msgs), First: first(msgs), Last: last(msgs)})
+	call(r.cfg.Hooks.Released, ReleaseInfo{Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs)})
 }

@@ -31,6 +31,20 @@ type StreamsConfig struct {
 	// name DeadLettersStream gives, 30 days, 128 MiB, a dedupe window of 1 h.
 	DeadLetters StreamConfig
 
+	// Redrive holds dead letters that DeadLetters.Redrive has put back, until their Consumer has dealt
+	// with them. Its defaults: the name RedriveStream gives, no age, because nothing in it may vanish
+	// unread, 64 MiB, a dedupe window of 1 h.
+	Redrive StreamConfig
+
+	// Advisories holds what the server tells of messages that it will not deliver any more; see
+	// AdvisoryWatch. Its defaults: the name AdvisoriesStream gives, 7 days, 32 MiB, a dedupe window of
+	// 2 min.
+	Advisories StreamConfig
+
+	// Heartbeats holds the last message on each subject PREFIXhb.>, such as mdhb.collector-1, in memory.
+	// Its defaults: the name HeartbeatsStream gives, 24 h, 8 MiB, a dedupe window of 2 min.
+	Heartbeats StreamConfig
+
 	Replicas int // servers that hold each stream, 1 to 5; 0 means 1
 }
 
@@ -67,48 +81,24 @@ func BooksStream(prefix string) string { return streamName(prefix, "_DEPTH") }
 // MD_TRADE for the prefix "md".
 func TradesStream(prefix string) string { return streamName(prefix, "_TRADE") }
 
+// AdvisoriesStream is the name of the stream of advisories unless another is configured: MD_ADVISORY
+// for the prefix "md".
+func AdvisoriesStream(prefix string) string { return streamName(prefix, "_ADVISORY") }
+
+// HeartbeatsStream is the name of the stream of heartbeats unless another is configured: MD_HEARTBEAT
+// for the prefix "md".
+func HeartbeatsStream(prefix string) string { return streamName(prefix, "_HEARTBEAT") }
+
 func streamName(prefix, class string) string {
 	setDefault(&prefix, DefaultPrefix)
 	return strings.ToUpper(strings.ReplaceAll(prefix, ".", "_")) + class
 }
 
-// A StreamError tells which stream could not be made, changed or read, and why.
-type StreamError struct {
-	Stream string
-	Op     string // "create", "update" or "look up"
-	Err    error
-}
-
-func (e *StreamError) Error() string {
-	text := fmt.Sprintf("natsbus: %s stream %s: %v", e.Op, e.Stream, e.Err)
-	var api *jetstream.APIError
-	switch {
-	case errors.Is(e.Err, jetstream.ErrJetStreamNotEnabled), errors.Is(e.Err, jetstream.ErrJetStreamNotEnabledForAccount):
-		text += "; start the server with JetStream (nats-server -js)"
-	case errors.As(e.Err, &api) && api.ErrorCode == codeStorageExceeded:
-		text += "; give the server more storage (max_file_store) or the stream less (MaxBytes)"
-	case errors.As(e.Err, &api) && api.ErrorCode == codeReplicasNotSupported:
-		text += "; more than one replica needs a cluster"
-	case errors.As(e.Err, &api) && api.ErrorCode == codeSubjectOverlap:
-		text += "; another stream already takes these subjects: use its name, or another Prefix"
-	}
-	return text
-}
-
-func (e *StreamError) Unwrap() error { return e.Err }
-
-const (
-	codeSubjectOverlap       jetstream.ErrorCode = 10065
-	codeReplicasNotSupported jetstream.ErrorCode = 10074
-)
-
-// ErrWouldDelete is the cause of a StreamError when a new limit is below what a stream holds.
-var ErrWouldDelete = errors.New("the new limit would delete messages that the stream holds")
-
 // EnsureStreams makes the streams, or changes those that are there to what cfg says, leaving all that
 // cfg does not speak of as it is. Calling it again does nothing. It never deletes messages: a limit
-// below what a stream holds is refused with ErrWouldDelete. The error is a *StreamError, or says
-// what is wrong with cfg.
+// below what a stream holds is refused with ErrWouldDelete. The error is a *StreamError, which wraps one
+// of ErrWouldDelete, ErrStorage, ErrReplicas and ErrIncompatible where it is one of those, or says what is
+// wrong with cfg.
 func EnsureStreams(ctx context.Context, js jetstream.StreamManager, cfg StreamsConfig) error {
 	streams, err := cfg.streams()
 	if err != nil {
@@ -135,6 +125,9 @@ func ensureStream(ctx context.Context, js jetstream.StreamManager, want jetstrea
 		return streamError(want.Name, "look up", err)
 	}
 	info := stream.CachedInfo()
+	if err := compatible(info.Config, want); err != nil {
+		return streamError(want.Name, "update", err)
+	}
 	config := merge(info.Config, want)
 	if reflect.DeepEqual(info.Config, config) {
 		return nil
@@ -144,13 +137,6 @@ func ensureStream(ctx context.Context, js jetstream.StreamManager, want jetstrea
 	}
 	_, err = js.UpdateStream(ctx, config)
 	return streamError(want.Name, "update", err)
-}
-
-func streamError(stream, op string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return &StreamError{Stream: stream, Op: op, Err: err}
 }
 
 // merge returns the configuration of an existing stream with the fields set that a StreamsConfig
@@ -163,8 +149,6 @@ func merge(have, want jetstream.StreamConfig) jetstream.StreamConfig {
 			merged.Subjects = append(merged.Subjects, subject)
 		}
 	}
-	merged.Retention = want.Retention
-	merged.Storage = want.Storage
 	merged.Discard = want.Discard
 	merged.MaxAge = want.MaxAge
 	merged.MaxBytes = want.MaxBytes
@@ -172,6 +156,9 @@ func merge(have, want jetstream.StreamConfig) jetstream.StreamConfig {
 	merged.Compression = want.Compression
 	merged.Replicas = want.Replicas
 	merged.AllowDirect = want.AllowDirect
+	if want.MaxMsgsPerSubject > 0 {
+		merged.MaxMsgsPerSubject = want.MaxMsgsPerSubject
+	}
 	return merged
 }
 

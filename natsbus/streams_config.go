@@ -19,24 +19,9 @@ func (cfg StreamsConfig) streams() ([]jetstream.StreamConfig, error) {
 	if cfg.Replicas < 1 || cfg.Replicas > 5 {
 		return nil, fmt.Errorf("natsbus: Replicas %d: want 1 to 5", cfg.Replicas)
 	}
-	books := cfg.Books.or(StreamConfig{
-		Name: BooksStream(cfg.Prefix), MaxAge: 24 * time.Hour, MaxBytes: 1 << 30, DedupeWindow: 2 * time.Minute,
-	})
-	trades := cfg.Trades.or(StreamConfig{
-		Name: TradesStream(cfg.Prefix), MaxAge: 72 * time.Hour, MaxBytes: 512 << 20, DedupeWindow: 5 * time.Minute,
-	})
-	dead := cfg.DeadLetters.or(StreamConfig{
-		Name: DeadLettersStream(cfg.Prefix), MaxAge: 30 * 24 * time.Hour, MaxBytes: 128 << 20, DedupeWindow: time.Hour,
-	})
-	var streams []jetstream.StreamConfig
-	for _, class := range []struct {
-		StreamConfig
-		subjects []string
-	}{
-		{books, subjectsOf(cfg.Prefix, bookKinds())},
-		{trades, subjectsOf(cfg.Prefix, tradeKinds())},
-		{dead, []string{deadSubject(books.Name, "*", ">"), deadSubject(trades.Name, "*", ">")}},
-	} {
+	classes := cfg.classes()
+	streams := make([]jetstream.StreamConfig, 0, len(classes))
+	for _, class := range classes {
 		if err := class.validate(); err != nil {
 			return nil, err
 		}
@@ -45,9 +30,41 @@ func (cfg StreamsConfig) streams() ([]jetstream.StreamConfig, error) {
 				return nil, fmt.Errorf("natsbus: two streams are named %q", class.Name)
 			}
 		}
-		streams = append(streams, class.server(cfg.Replicas, class.subjects))
+		streams = append(streams, class.server(cfg.Replicas))
 	}
 	return streams, nil
+}
+
+// A streamClass is one of the streams, with what no configuration changes.
+type streamClass struct {
+	StreamConfig
+	subjects  []string
+	retention jetstream.RetentionPolicy
+	lastOnly  bool // it holds the last message of each subject, in memory
+}
+
+func (cfg StreamsConfig) classes() []streamClass {
+	const day = 24 * time.Hour
+	books := cfg.Books.or(BooksStream(cfg.Prefix), day, 1<<30, 2*time.Minute)
+	trades := cfg.Trades.or(TradesStream(cfg.Prefix), 3*day, 512<<20, 5*time.Minute)
+	dead := cfg.DeadLetters.or(DeadLettersStream(cfg.Prefix), 30*day, 128<<20, time.Hour)
+	redrive := cfg.Redrive.or(RedriveStream(cfg.Prefix), -1, 64<<20, time.Hour)
+	advisories := cfg.Advisories.or(AdvisoriesStream(cfg.Prefix), 7*day, 32<<20, 2*time.Minute)
+	heartbeats := cfg.Heartbeats.or(HeartbeatsStream(cfg.Prefix), day, 8<<20, 2*time.Minute)
+	// both returns the subjects that a pattern gives for the two streams of market data, so that the
+	// streams of another Prefix have others.
+	both := func(pattern func(stream string) []string) []string {
+		return append(pattern(books.Name), pattern(trades.Name)...)
+	}
+	return []streamClass{
+		{StreamConfig: books, subjects: subjectsOf(cfg.Prefix, bookKinds())},
+		{StreamConfig: trades, subjects: subjectsOf(cfg.Prefix, tradeKinds())},
+		{StreamConfig: dead, subjects: both(func(s string) []string { return []string{deadSubject(s, "*", ">")} })},
+		{StreamConfig: redrive, subjects: both(func(s string) []string { return []string{redriveSubject(s, "*", ">")} }),
+			retention: jetstream.WorkQueuePolicy},
+		{StreamConfig: advisories, subjects: both(advisorySubjects)},
+		{StreamConfig: heartbeats, subjects: []string{cfg.Prefix + "hb.>"}, lastOnly: true},
+	}
 }
 
 func subjectsOf(prefix string, kinds []marketprism.Kind) []string {
@@ -58,11 +75,11 @@ func subjectsOf(prefix string, kinds []marketprism.Kind) []string {
 	return subjects
 }
 
-func (c StreamConfig) or(defaults StreamConfig) StreamConfig {
-	setDefault(&c.Name, defaults.Name)
-	setDefault(&c.MaxAge, defaults.MaxAge)
-	setDefault(&c.MaxBytes, defaults.MaxBytes)
-	setDefault(&c.DedupeWindow, defaults.DedupeWindow)
+func (c StreamConfig) or(name string, maxAge time.Duration, maxBytes int64, dedupe time.Duration) StreamConfig {
+	setDefault(&c.Name, name)
+	setDefault(&c.MaxAge, maxAge)
+	setDefault(&c.MaxBytes, maxBytes)
+	setDefault(&c.DedupeWindow, dedupe)
 	return c
 }
 
@@ -79,11 +96,11 @@ func (c StreamConfig) validate() error {
 	return nil
 }
 
-func (c StreamConfig) server(replicas int, subjects []string) jetstream.StreamConfig {
+func (c streamClass) server(replicas int) jetstream.StreamConfig {
 	config := jetstream.StreamConfig{
 		Name:      c.Name,
-		Subjects:  subjects,
-		Retention: jetstream.LimitsPolicy,
+		Subjects:  c.subjects,
+		Retention: c.retention,
 		Storage:   jetstream.FileStorage,
 		// A full stream tells the Publisher, which waits. Dropping the oldest would lose what no
 		// consumer has read yet, and tell nobody.
@@ -95,8 +112,13 @@ func (c StreamConfig) server(replicas int, subjects []string) jetstream.StreamCo
 		Replicas:    replicas,
 		AllowDirect: true,
 	}
-	if c.Uncompressed {
+	if c.Uncompressed || c.lastOnly {
 		config.Compression = jetstream.NoCompression
+	}
+	if c.lastOnly {
+		config.Storage = jetstream.MemoryStorage
+		config.Discard = jetstream.DiscardOld // an old heartbeat is worth nothing
+		config.MaxMsgsPerSubject = 1
 	}
 	return config
 }

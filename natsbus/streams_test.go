@@ -35,6 +35,19 @@ func TestEnsureStreamsMakesAndChanges(t *testing.T) {
 	require.Equal(t, []string{"md.*.*.trade.*", "md.*.*.aggtrade.*"}, config(t, b.js, "MD_TRADE").Subjects)
 	require.Equal(t, []string{"dlq.MD_DEPTH.*.>", "dlq.MD_TRADE.*.>"}, config(t, b.js, "MD_DLQ").Subjects)
 
+	redrive := config(t, b.js, natsbus.RedriveStream(""))
+	require.Equal(t, []string{"redrive.MD_DEPTH.*.>", "redrive.MD_TRADE.*.>"}, redrive.Subjects)
+	require.Equal(t, jetstream.WorkQueuePolicy, redrive.Retention)
+	require.Zero(t, redrive.MaxAge)
+	require.Equal(t, []string{
+		"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.*", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_DEPTH.*",
+		"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_TRADE.*", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_TRADE.*",
+	}, config(t, b.js, natsbus.AdvisoriesStream("")).Subjects)
+	heartbeats := config(t, b.js, natsbus.HeartbeatsStream(""))
+	require.Equal(t, []string{"mdhb.>"}, heartbeats.Subjects)
+	require.Equal(t, jetstream.MemoryStorage, heartbeats.Storage)
+	require.EqualValues(t, 1, heartbeats.MaxMsgsPerSubject)
+
 	// Again: nothing changes, what others have set least of all.
 	books.Subjects = append(books.Subjects, "extra")
 	books.MaxMsgSize = 12345
@@ -78,30 +91,47 @@ func TestEnsureStreamsDeletesNothing(t *testing.T) {
 func TestEnsureStreamsSaysWhatTheServerRefuses(t *testing.T) {
 	tests := []struct {
 		name, stream, text string
+		want               error
 		server             natsserver.Config
 		before             *jetstream.StreamConfig
 		cfg                natsbus.StreamsConfig
 	}{
-		{name: "too little storage", stream: "MD_DEPTH", text: "max_file_store", server: natsserver.Config{MaxStore: 1 << 20}},
-		{name: "no cluster", stream: "MD_DEPTH", text: "cluster", cfg: natsbus.StreamsConfig{Replicas: 3}},
-		{name: "subjects taken", stream: "MD_TRADE", text: "another stream",
+		{name: "too little storage", stream: "MD_DEPTH", text: "max_file_store", want: natsbus.ErrStorage,
+			server: natsserver.Config{MaxStore: 1 << 20}},
+		{name: "no cluster", stream: "MD_DEPTH", text: "cluster", want: natsbus.ErrReplicas, cfg: natsbus.StreamsConfig{Replicas: 3}},
+		{name: "subjects taken", stream: "MD_TRADE", text: "another stream", want: natsbus.ErrIncompatible,
 			before: &jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"md.*.*.trade.>"}}},
-		{name: "other storage", stream: "MD_DEPTH", text: "update stream",
+		{name: "other storage", stream: "MD_DEPTH", text: "storage", want: natsbus.ErrIncompatible,
 			before: &jetstream.StreamConfig{Name: "MD_DEPTH", Subjects: []string{"x"}, Storage: jetstream.MemoryStorage}},
+		{name: "other retention", stream: "MD_REDRIVE", text: "retention", want: natsbus.ErrIncompatible,
+			before: &jetstream.StreamConfig{Name: "MD_REDRIVE", Subjects: []string{"x"}}},
+		{name: "confirms nothing", stream: "MD_DLQ", text: "NoAck", want: natsbus.ErrIncompatible,
+			before: &jetstream.StreamConfig{Name: "MD_DLQ", Subjects: []string{"x"}, NoAck: true}},
+		{name: "sealed", stream: "MD_ADVISORY", text: "sealed", want: natsbus.ErrIncompatible,
+			before: &jetstream.StreamConfig{Name: "MD_ADVISORY", Subjects: []string{"x"}}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			test.server.StoreDir = t.TempDir()
 			js := natstest.JetStream(t, natstest.StartConfig(t, test.server))
 			if test.before != nil {
-				_, err := js.CreateStream(t.Context(), *test.before)
+				made, err := js.CreateStream(t.Context(), *test.before)
 				require.NoError(t, err)
+				if test.name == "sealed" {
+					sealed := made.CachedInfo().Config
+					sealed.Sealed = true
+					_, err = js.UpdateStream(t.Context(), sealed)
+					require.NoError(t, err)
+				}
 			}
-			err := natsbus.EnsureStreams(t.Context(), js, test.cfg)
-			var failed *natsbus.StreamError
-			require.ErrorAs(t, err, &failed)
-			require.Equal(t, test.stream, failed.Stream)
-			require.ErrorContains(t, err, test.text)
+			for range 2 {
+				err := natsbus.EnsureStreams(t.Context(), js, test.cfg)
+				var failed *natsbus.StreamError
+				require.ErrorAs(t, err, &failed)
+				require.Equal(t, test.stream, failed.Stream)
+				require.ErrorIs(t, err, test.want)
+				require.ErrorContains(t, err, test.text)
+			}
 		})
 	}
 }
@@ -112,6 +142,8 @@ func TestStreamsConfigIsChecked(t *testing.T) {
 		{Books: natsbus.StreamConfig{Name: "A"}, Trades: natsbus.StreamConfig{Name: "A"}},
 		{Trades: natsbus.StreamConfig{DedupeWindow: time.Millisecond}},
 		{DeadLetters: natsbus.StreamConfig{MaxAge: time.Minute}},
+		{Redrive: natsbus.StreamConfig{Name: "MD_DLQ"}}, {Advisories: natsbus.StreamConfig{Name: ">"}},
+		{Heartbeats: natsbus.StreamConfig{DedupeWindow: -1}},
 	} {
 		require.Error(t, natsbus.EnsureStreams(t.Context(), nil, cfg), "%+v", cfg)
 	}
@@ -124,4 +156,5 @@ func TestTwoPrefixesShareAServer(t *testing.T) {
 	require.NoError(t, p.Write(t.Context(), []marketprism.Record{update(1)}))
 	require.Equal(t, 1, b.messages(t, "EU_PROD_DEPTH"))
 	require.Zero(t, b.messages(t, "MD_DEPTH"))
+	require.Equal(t, []string{"eu.prodhb.>"}, config(t, b.js, "EU_PROD_HEARTBEAT").Subjects)
 }

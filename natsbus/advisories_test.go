@@ -1,0 +1,117 @@
+package natsbus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+// next fetches one message of a durable that is not of this package; nil if there is none.
+func next(t *testing.T, durable jetstream.Consumer, wait time.Duration) jetstream.Msg {
+	t.Helper()
+	fetched, err := durable.Fetch(1, jetstream.FetchMaxWait(wait))
+	require.NoError(t, err)
+	return <-fetched.Messages()
+}
+
+// watch runs an AdvisoryWatch until the test ends.
+func watch(t *testing.T, b *bus) *natsbus.AdvisoryWatch {
+	t.Helper()
+	w, err := natsbus.NewAdvisoryWatch(b.js, natsbus.AdvisoryConfig{RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+	})
+	return w
+}
+
+// What another program lets the server give up becomes a dead letter, with body and headers, even if
+// the watch was not running and the dead letters were not there at the time.
+func TestGivenUpMessagesBecomeDeadLetters(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	body := publishTraced(t, b, update(1))
+	b.publish(t, updates(3)[1:])
+	other, err := b.js.CreateConsumer(t.Context(), "MD_DEPTH", jetstream.ConsumerConfig{
+		Durable: "other", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 2, MaxAckPending: 1,
+	})
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, next(t, other, patience).Nak())
+	}
+	second := next(t, other, patience) // the first is passed over
+	require.NoError(t, second.TermWithReason("bad day"))
+	require.NoError(t, b.js.DeleteStream(t.Context(), "MD_DLQ"))
+
+	w := watch(t, b)
+	require.Eventually(t, func() bool { return w.Stats().ServerFailures > 0 }, patience, interval)
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
+	require.Eventually(t, func() bool { return w.Stats().Advisories == 2 }, patience, interval)
+	byReason := make(map[natsbus.DeadReason]*natsbus.DeadLetter)
+	for _, l := range b.letters(t, natsbus.DeadLetterFilter{Consumer: "other"}) {
+		byReason[l.Reason] = l
+	}
+	require.Len(t, byReason, 2)
+
+	l := byReason[natsbus.DeadMaxDeliveries]
+	require.NotNil(t, l)
+	require.EqualValues(t, 1, l.StreamSequence)
+	require.EqualValues(t, 2, l.Deliveries)
+	require.Equal(t, "deliver", l.Stage)
+	require.Equal(t, "md.binance.spot.depth.BTCUSDT", l.Subject)
+	require.Equal(t, body, l.Body)
+	require.Len(t, l.Header, 3)
+	require.Equal(t, "a=b", l.Header["tracestate"][0])
+
+	l = byReason[natsbus.DeadTerminated]
+	require.NotNil(t, l)
+	require.EqualValues(t, 2, l.StreamSequence)
+	require.Contains(t, l.Error, "bad day")
+
+	require.NotNil(t, next(t, other, patience), "the stream goes on behind them")
+}
+
+// A dead letter of a Consumer's own is not told twice, and what is no advisory is passed over, visibly.
+func TestSettledAdvisoriesAreOnlyCounted(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	recs := updates(3)
+	var got sinktest.Recorder
+	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	run(t, c, newPicky(&got, recs[1]))
+	b.publish(t, recs)
+	settled(t, c, 3)
+	for _, text := range []string{"?", "{}"} {
+		_, err := b.js.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_DEPTH.x", []byte(text))
+		require.NoError(t, err)
+	}
+	// The message is gone: the letter says so.
+	_, err := b.js.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.x",
+		[]byte(`{"stream":"MD_DEPTH","consumer":"x","stream_seq":99,"deliveries":7}`))
+	require.NoError(t, err)
+	w := watch(t, b)
+	require.Eventually(t, func() bool { return w.Stats().Advisories == 4 }, patience, interval)
+	require.Equal(t, natsbus.AdvisoryStats{Advisories: 4, Settled: 1, Malformed: 2, DeadLettered: 1}, w.Stats())
+	letters := b.letters(t, natsbus.DeadLetterFilter{})
+	require.Len(t, letters, 2)
+	require.Contains(t, letters[1].Error, "gone")
+	require.EqualValues(t, 99, letters[1].StreamSequence)
+}
+
+func TestAdvisoryWatchWithoutStream(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	require.NoError(t, b.js.DeleteStream(t.Context(), natsbus.AdvisoriesStream("")))
+	w, err := natsbus.NewAdvisoryWatch(b.js, natsbus.AdvisoryConfig{})
+	require.NoError(t, err)
+	require.ErrorIs(t, w.Run(t.Context()), jetstream.ErrStreamNotFound)
+	_, err = natsbus.NewAdvisoryWatch(b.js, natsbus.AdvisoryConfig{Durable: "a.b"})
+	require.Error(t, err)
+}

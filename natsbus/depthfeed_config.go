@@ -1,0 +1,93 @@
+package natsbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A DepthFeedConfig says what a DepthFeed follows. Only Instruments has to be set.
+type DepthFeedConfig struct {
+	Prefix string // of the subjects; "" means DefaultPrefix
+	Stream string // "" means the name that BooksStream gives
+
+	// Instruments are followed by one consumer of the server each. A server takes 1000 a stream, of all
+	// feeds together, unless its max_consumers says otherwise; beyond, a feed waits for room.
+	Instruments []marketprism.Instrument
+
+	// Handler receives the Snapshot, Update and Gap records that the books consist of, one call at a
+	// time; nil means none. The record and what it points to are valid until it returns. Those of the
+	// time before the book has caught up with the stream come as well, as they make up the book. It may
+	// call View and Status, which show the book with all that came together. An error it returns stops
+	// Run. ReceivedAt and Origin are those of the message that brought the record about.
+	//
+	// ctx is Run's, except for the Gap records that end every known book when Run stops: they come with a
+	// context that ends a few seconds later.
+	Handler func(ctx context.Context, rec *marketprism.Record) error
+
+	// Sync sets the bounds of each book's Syncer. Its Continuity is the Market's, whatever it says; its
+	// SnapshotTimeout, RetryMin, RetryMax, RefreshEvery and RefreshDepth are without meaning, since
+	// snapshots come by themselves. Its MaxDepth of 0 means 10,000 levels a side, negative means no bound.
+	Sync orderbook.SyncerConfig
+
+	// Lookback is how far before the last snapshot the reading begins, by the clock of the server: with
+	// several collectors the updates that follow a snapshot may be stored before it. 0 means 5 s,
+	// negative means at the snapshot.
+	Lookback time.Duration
+
+	// CatchUp is how long a known book may be behind a snapshot on the bus, whose updates another
+	// collector may be about to deliver, until it is given up for the snapshot. 0 means 1 s.
+	CatchUp time.Duration
+
+	// RetryMin and RetryMax bound the random delay before the server is asked again after a failure: its
+	// bound doubles from the first to the second. 0 means 200 ms and 30 s.
+	RetryMin, RetryMax time.Duration
+
+	Hooks *FeedHooks // nil means none
+}
+
+func (cfg DepthFeedConfig) withDefaults() (DepthFeedConfig, error) {
+	setDefault(&cfg.Prefix, DefaultPrefix)
+	if err := validPrefix(cfg.Prefix); err != nil {
+		return cfg, err
+	}
+	setDefault(&cfg.Stream, BooksStream(cfg.Prefix))
+	if !plainASCII(cfg.Stream) {
+		return cfg, fmt.Errorf("natsbus: Stream %q: want letters, digits, '-' and '_'", cfg.Stream)
+	}
+	if len(cfg.Instruments) == 0 {
+		return cfg, errors.New("natsbus: DepthFeedConfig.Instruments is empty")
+	}
+	seen := make(map[marketprism.Instrument]bool, len(cfg.Instruments))
+	for _, instrument := range cfg.Instruments {
+		if seen[instrument] {
+			return cfg, fmt.Errorf("natsbus: DepthFeedConfig.Instruments: %s is named twice", instrument)
+		}
+		seen[instrument] = true
+	}
+	setDefault(&cfg.Lookback, 5*time.Second)
+	setDefault(&cfg.CatchUp, time.Second)
+	if cfg.CatchUp < 0 {
+		return cfg, fmt.Errorf("natsbus: CatchUp %v: want a positive time", cfg.CatchUp)
+	}
+	setDefault(&cfg.Sync.MaxDepth, 10_000)
+	// A snapshot is taken as it comes, however long that is, and never asked for twice.
+	cfg.Sync.SnapshotTimeout, cfg.Sync.RetryMin, cfg.Sync.RetryMax = -1, 1, 1
+	cfg.Sync.RefreshEvery, cfg.Sync.RefreshDepth = 0, 0
+	if cfg.Hooks == nil {
+		cfg.Hooks = &FeedHooks{}
+	}
+	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second)
+}
+
+// continuity is the rule of a market's update ids: those of futures are shared by all symbols.
+func continuity(market marketprism.Market) orderbook.Continuity {
+	if market == marketprism.Spot {
+		return orderbook.Contiguous
+	}
+	return orderbook.Linked
+}

@@ -1,0 +1,94 @@
+package natsbus
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism"
+)
+
+// errMissed is the cause of a Gap where the bus has deleted what was not read yet.
+var errMissed = errors.New("natsbus: what follows the book is not in the stream any more")
+
+// open makes a consumer that delivers from where the reading stands. The server forgets it by itself.
+func (w *follower) open(ctx context.Context) (jetstream.Consumer, error) {
+	stream, err := w.feed.js.Stream(ctx, w.feed.cfg.Stream)
+	if err != nil {
+		return nil, err
+	}
+	info := stream.CachedInfo()
+	switch missed, err := w.missed(ctx, stream, info); {
+	case err != nil:
+		return nil, err
+	case missed:
+		if err := w.join(ctx, stream, info); err != nil {
+			return nil, err
+		}
+	}
+	return stream.CreateConsumer(ctx, w.consumerConfig())
+}
+
+// consumerConfig filters by one wildcard subject, because the server is slow with a list of them.
+func (w *follower) consumerConfig() jetstream.ConsumerConfig {
+	config := jetstream.ConsumerConfig{
+		FilterSubject:     w.feed.cfg.Prefix + feedSubject(w.book.instrument),
+		AckPolicy:         jetstream.AckNonePolicy,
+		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:       w.reading.last + 1,
+		MemoryStorage:     true,
+		Replicas:          1,
+		InactiveThreshold: feedIdle,
+	}
+	if w.reading.last == 0 {
+		config.DeliverPolicy, config.OptStartSeq, config.OptStartTime = jetstream.DeliverByStartTimePolicy, 0, &w.reading.from
+	}
+	return config
+}
+
+// feedSubject is what follows the prefix in the subjects of an instrument, of any kind.
+func feedSubject(instrument marketprism.Instrument) string {
+	b := append([]byte("."), appendToken(nil, instrument.Exchange)...)
+	b = append(b, '.')
+	b = appendToken(b, string(instrument.Market))
+	b = append(b, ".*."...)
+	return string(appendToken(b, instrument.Symbol))
+}
+
+// missed tells whether the reading cannot go on where it stands: it has not begun, the stream is
+// another one, or updates have been deleted that were not read.
+func (w *follower) missed(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo) (bool, error) {
+	r := &w.reading
+	if r.source != source(info) {
+		return true, nil
+	}
+	if r.last == 0 || info.State.FirstSeq <= r.last+1 {
+		return false, nil
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, Subject(w.feed.cfg.Prefix, w.book.instrument, marketprism.KindUpdate))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return true, nil
+	}
+	return err == nil && msg.Sequence > r.last, err
+}
+
+// join sets the reading to some time before the last snapshot. A known book ends with a Gap.
+func (w *follower) join(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo) error {
+	r := &w.reading
+	rec := &marketprism.Record{ReceivedAt: time.Now().UTC()}
+	if err := w.restart(rec, errMissed); err != nil {
+		return &stopError{err}
+	}
+	lookback := max(w.feed.cfg.Lookback, 0)
+	from, joinAt := info.TimeStamp.Add(-lookback), uint64(0)
+	switch msg, err := stream.GetLastMsgForSubject(ctx, Subject(w.feed.cfg.Prefix, w.book.instrument, marketprism.KindSnapshot)); {
+	case err == nil:
+		from, joinAt = msg.Time.Add(-lookback), msg.Sequence
+	case !errors.Is(err, jetstream.ErrMsgNotFound): // without one, the first that comes will do
+		return err
+	}
+	r.source, r.last, r.from, r.joinAt = source(info), 0, from, joinAt
+	return nil
+}

@@ -1,0 +1,216 @@
+package natsbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A reading is how far a follower has come in the stream.
+type reading struct {
+	source string // of the stream, as in Record.Origin; "" before the first message can be asked for
+	last   uint64 // stream sequence up to which the instrument's messages have been read; 0 if none
+	joinAt uint64 // stream sequence of the snapshot to begin with: those before it are history
+	from   time.Time
+	next   uint64 // consumer sequence of the next delivery
+
+	decoder Decoder
+}
+
+const (
+	feedBatch     = 500 // messages of a fetch
+	feedFetch     = 10 * time.Second
+	feedHeartbeat = time.Second // by which the server shows during a fetch that it is there
+	feedIdle      = time.Minute // after which the server forgets a consumer that asks for nothing
+)
+
+// run reads until ctx ends or there is nothing to wait for. The book ends with a Gap.
+func (w *follower) run(ctx context.Context) error {
+	w.ctx = ctx
+	defer w.forgetAhead()
+	retry := backoff.Backoff{Min: w.feed.cfg.RetryMin, Max: w.feed.cfg.RetryMax}
+	failures := 0
+	for ctx.Err() == nil {
+		before := w.reading.last
+		err := w.read(ctx)
+		var stop *stopError
+		switch {
+		case errors.As(err, &stop):
+			return stop.err
+		case ctx.Err() != nil:
+			continue
+		case w.final(err):
+			return errors.Join(w.end(ctx, err), streamError(w.feed.cfg.Stream, "read", err))
+		}
+		if w.reading.last != before {
+			retry.Reset()
+			failures = 0
+		}
+		failures++
+		wait := retry.Next()
+		call(w.feed.cfg.Hooks.ServerFailed, FeedFailedInfo{w.book.instrument, ServerFailedInfo{Attempt: failures, Wait: wait, Err: err}})
+		_ = backoff.Sleep(ctx, wait) // ctx is looked at above
+	}
+	return w.end(ctx, context.Cause(ctx))
+}
+
+// final tells whether asking the server again would not help. That JetStream does not answer may pass:
+// the server is starting, or choosing a leader. A stream that was there may be made anew.
+func (w *follower) final(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, nats.ErrConnectionClosed):
+		return true
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return w.reading.source == ""
+	}
+	return errors.As(err, &api) && api.Code == 400 && api.ErrorCode != codeConsumersExceeded
+}
+
+// codeConsumersExceeded: the stream has as many consumers as the server allows, 1000 unless it is told
+// otherwise. Those of feeds that died go by themselves.
+const codeConsumersExceeded jetstream.ErrorCode = 10026
+
+// away notes that nothing comes from the bus.
+func (w *follower) away() { w.turned(w.book.reached(w.book.sequence, w.book.behind, false)) }
+
+// end ends the book with a Gap, for which the handler gets some time after the end of ctx.
+func (w *follower) end(ctx context.Context, cause error) error {
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
+	defer cancel()
+	w.ctx = late
+	rec := &marketprism.Record{ReceivedAt: time.Now().UTC()}
+	return w.step(rec, func(s *orderbook.Syncer, now time.Time) orderbook.Output { return s.Disconnected(now, cause) })
+}
+
+// read makes a consumer that begins where the reading stands, and brings its messages to the book until
+// something fails, at once if it is the connection.
+func (w *follower) read(ctx context.Context) error {
+	ctx, cancel := whileConnected(ctx, w.feed.js.Conn())
+	defer cancel()
+	consumer, err := w.open(ctx)
+	if err != nil {
+		return broken(ctx, err)
+	}
+	defer w.close(ctx, consumer)
+	defer w.away()
+	w.reading.next = 1
+	if consumer.CachedInfo().NumPending == 0 {
+		w.turned(w.book.reached(w.book.sequence, 0, true))
+	}
+	for {
+		if err := w.fetchOnce(ctx, consumer); err != nil || ctx.Err() != nil {
+			return broken(ctx, err)
+		}
+	}
+}
+
+// broken returns why ctx has ended in the place of an error that came of that.
+func broken(ctx context.Context, err error) error {
+	var stop *stopError
+	if ctx.Err() == nil || errors.As(err, &stop) {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// whileConnected returns a context that ends when the connection does, so that nobody waits for an
+// answer that was lost with it.
+func whileConnected(ctx context.Context, conn *nats.Conn) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	changes := conn.StatusChanged(nats.RECONNECTING, nats.CLOSED)
+	if !conn.IsConnected() {
+		cancel(disconnected(conn))
+	}
+	go func() {
+		defer conn.RemoveStatusListener(changes)
+		select {
+		case <-changes:
+			cancel(disconnected(conn))
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+func disconnected(conn *nats.Conn) error {
+	if conn.IsClosed() {
+		return nats.ErrConnectionClosed
+	}
+	return nats.ErrDisconnected
+}
+
+// close has the server forget a consumer at once, where it can be reached.
+func (w *follower) close(ctx context.Context, consumer jetstream.Consumer) {
+	if !w.feed.js.Conn().IsConnected() {
+		return
+	}
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), feedHeartbeat)
+	defer cancel()
+	_ = w.feed.js.DeleteConsumer(late, w.feed.cfg.Stream, consumer.CachedInfo().Name) // or it does so after feedIdle
+}
+
+func (w *follower) fetchOnce(ctx context.Context, consumer jetstream.Consumer) error {
+	fetching, cancel := context.WithTimeout(ctx, feedFetch)
+	defer cancel()
+	batch, err := consumer.Fetch(feedBatch, jetstream.FetchContext(fetching), jetstream.FetchHeartbeat(feedHeartbeat))
+	if err != nil {
+		return err
+	}
+	messages := batch.Messages()
+	for {
+		select {
+		case msg, ok := <-messages:
+			if !ok {
+				if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+					return err
+				}
+				return nil
+			}
+			if err := w.message(msg); err != nil {
+				return err
+			}
+		case <-w.late.C:
+			if err := w.overtaken(); err != nil {
+				return &stopError{err}
+			}
+		}
+	}
+}
+
+// message brings one message to the book. An error of the handler comes as a *stopError.
+func (w *follower) message(msg jetstream.Msg) error {
+	meta, err := msg.Metadata()
+	if err != nil {
+		return err
+	}
+	r := &w.reading
+	if meta.Sequence.Consumer != r.next {
+		return fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, meta.Sequence.Consumer)
+	}
+	r.next++
+	r.last = meta.Sequence.Stream
+
+	var rec marketprism.Record
+	r.decoder.Reset()
+	if err = r.decoder.Decode(msg.Data(), &rec); err != nil {
+		call(w.feed.cfg.Hooks.Undecodable, UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: r.last, Subject: msg.Subject(), Err: err})
+		rec = marketprism.Record{ReceivedAt: time.Now().UTC(), Gap: &orderbook.Gap{
+			After: w.book.syncer.Book().LastID(), Reason: orderbook.GapInvalid, Err: err,
+		}}
+	}
+	rec.Origin = marketprism.Origin{Source: r.source, Sequence: r.last}
+	if err = w.take(&rec); err != nil {
+		return &stopError{err}
+	}
+	w.turned(w.book.reached(r.last, meta.NumPending, w.book.live || meta.NumPending == 0))
+	return nil
+}

@@ -1,0 +1,150 @@
+package natsbus_test
+
+import (
+	"context"
+	"encoding/json"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/micro"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+// watch runs a Watch until the test ends, and returns it listening.
+func (b *bus) watch(t *testing.T, cfg natsbus.WatchConfig) (w *natsbus.Watch, changes <-chan natsbus.Peer) {
+	t.Helper()
+	peers := make(chan natsbus.Peer, 100)
+	cfg.Changed = func(p natsbus.Peer) { peers <- p }
+	w, err := natsbus.NewWatch(b.js.Conn(), cfg)
+	require.NoError(t, err)
+	before := b.js.Conn().NumSubscriptions()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.ErrorIs(t, <-done, context.Canceled)
+	})
+	require.Eventually(t, func() bool { return b.js.Conn().NumSubscriptions() > before }, patience, interval)
+	return w, peers
+}
+
+func TestWatchHearsHeartbeats(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	w, changes := b.watch(t, natsbus.WatchConfig{})
+	var lag atomic.Uint64
+	lag.Store(3)
+	sent := make(chan natsbus.Beat, 1000)
+	h, err := natsbus.NewHeartbeat(b.js.Conn(), natsbus.HeartbeatConfig{
+		Service: "collector", Instance: "tokyo-1", Version: "1.2.3", Every: 20 * time.Millisecond,
+		Report: func() natsbus.Report {
+			return natsbus.Report{State: "running", Counters: map[string]uint64{"records": 7}, Lag: lag.Load()}
+		},
+		Hooks: &natsbus.HeartbeatHooks{Sent: func(b natsbus.Beat) { sent <- b }},
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+
+	alive := receive(t, changes)
+	require.Equal(t, natsbus.Alive, alive.Liveness)
+	first := receive(t, sent)
+	require.Equal(t, first, alive.Beat)
+	require.Equal(t, "running", alive.State)
+	require.Equal(t, uint64(7), alive.Counters["records"])
+
+	lag.Store(0)
+	require.Eventually(t, func() bool {
+		peers := w.Peers()
+		return len(peers) == 1 && peers[0].Lag == 0
+	}, patience, interval)
+
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+	for p := range changes { // it may have been late meanwhile
+		if p.Liveness == natsbus.Gone {
+			require.Zero(t, p.Every)
+			break
+		}
+	}
+	require.Empty(t, w.Peers())
+}
+
+// A service that falls silent is late, and then gone.
+func TestWatchNoticesSilence(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	refused := make(chan error, 10)
+	w, changes := b.watch(t, natsbus.WatchConfig{Service: "store", Refused: func(_ string, err error) { refused <- err }})
+	publish := func(subject, body string) {
+		require.NoError(t, b.js.Conn().Publish(subject, []byte(body)))
+	}
+	publish("mdhb.collector.a", `{"service":"collector","instance":"a","every":1000000}`) // another service
+	publish("mdhb.store.a", `{"service":"store","instance":"a","every":1000000}`)
+	for _, want := range []natsbus.Liveness{natsbus.Alive, natsbus.Late, natsbus.Gone} {
+		if p := receive(t, changes); p.Liveness != want { // where the test was held up, it is gone at once
+			require.Equal(t, natsbus.Gone, p.Liveness)
+			break
+		}
+	}
+	require.Empty(t, w.Peers())
+
+	publish("mdhb.store.b", `{"service":"store","instance":"a","every":1000000}`)
+	require.ErrorContains(t, receive(t, refused), "store.a")
+	publish("mdhb.store.b", `no beat`)
+	var syntax *json.SyntaxError
+	require.ErrorAs(t, receive(t, refused), &syntax)
+}
+
+// The micro service is found as any other, and answers with its status.
+func TestHeartbeatIsAService(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	nc := b.js.Conn()
+	sent := make(chan natsbus.Beat, 1000)
+	h, err := natsbus.NewHeartbeat(nc, natsbus.HeartbeatConfig{
+		Service: "collector", Instance: "a", Version: "1.2.3",
+		Hooks: &natsbus.HeartbeatHooks{Sent: func(b natsbus.Beat) { sent <- b }},
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	receive(t, sent)
+
+	answer, err := nc.Request("$SRV.INFO.collector", nil, patience)
+	require.NoError(t, err)
+	var info micro.Info
+	require.NoError(t, json.Unmarshal(answer.Data, &info))
+	require.Equal(t, "1.2.3", info.Version)
+	require.Equal(t, "a", info.Metadata["instance"])
+
+	answer, err = nc.Request(info.Endpoints[0].Subject, nil, patience)
+	require.NoError(t, err)
+	var beat natsbus.Beat
+	require.NoError(t, json.Unmarshal(answer.Data, &beat))
+	require.Equal(t, "collector", beat.Service)
+	cancel()
+	require.ErrorIs(t, <-done, context.Canceled)
+}
+
+func TestHeartbeatAndWatchConfigsAreChecked(t *testing.T) {
+	for want, cfg := range map[string]natsbus.HeartbeatConfig{
+		"Service":  {Instance: "a", Version: "1.2.3"},
+		"Instance": {Service: "a", Instance: "a.b", Version: "1.2.3"},
+		"Version":  {Service: "a", Instance: "a", Version: "one"},
+		"Every":    {Service: "a", Instance: "a", Version: "1.2.3", Every: -1},
+		"prefix":   {Service: "a", Instance: "a", Version: "1.2.3", Prefix: ">"},
+	} {
+		_, err := natsbus.NewHeartbeat(nil, cfg)
+		require.ErrorContains(t, err, want)
+	}
+	for want, cfg := range map[string]natsbus.WatchConfig{
+		"Service": {Service: "*"}, "MaxPeers": {MaxPeers: -1}, "prefix": {Prefix: ">"},
+	} {
+		_, err := natsbus.NewWatch(nil, cfg)
+		require.ErrorContains(t, err, want)
+	}
+}

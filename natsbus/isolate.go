@@ -1,0 +1,167 @@
+package natsbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/backoff"
+)
+
+// deliver brings a batch to the sink and acknowledges it, in parts where there is a message in
+// between that is no record.
+func (r *reader) deliver(b *batch) error {
+	defer r.letGo(b)
+	r.turn.Lock()
+	defer r.turn.Unlock()
+	r.failedAt = time.Time{}
+	at := 0
+	for _, bad := range b.bad {
+		if err := r.deliverPart(b, at, bad.index); err != nil {
+			return err
+		}
+		if err := r.undecodable(b.msgs[bad.index], bad.err); err != nil {
+			r.release(b.msgs[bad.index:])
+			return err
+		}
+		at = bad.index + 1
+	}
+	return r.deliverPart(b, at, len(b.msgs))
+}
+
+// deliverPart brings the records between from and to to the sink. If it refuses one of them, the
+// parts before it, the record itself and those after it are dealt with one after the other, each
+// settled before the next: what the server has as acknowledged has no hole.
+func (r *reader) deliverPart(b *batch, from, to int) error {
+	if from == to {
+		return nil
+	}
+	started := time.Now()
+	msgs, recs := b.msgs[from:to], b.recs[from:to]
+	refused, err := r.write(msgs, recs)
+	switch {
+	case err != nil:
+		r.release(b.msgs[from:])
+		return &stopError{err}
+	case refused != nil && len(recs) == 1:
+		if err := r.deadLetter(msgs[0], recs[0].Key(), refused.letter); err != nil {
+			r.release(b.msgs[from:])
+			return err
+		}
+		return nil
+	case refused != nil:
+		borders := refused.parts(recs)
+		for i := range len(borders) - 1 {
+			if err := r.deliverPart(b, from+borders[i], from+borders[i+1]); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	if err := r.acknowledge(msgs); err != nil {
+		return err
+	}
+	r.consumed(msgs, time.Since(started))
+	return nil
+}
+
+// write hands records to the sink until it accepts them, or refuses one of them for ever. Its error is
+// the end of the drain.
+func (r *reader) write(msgs []delivery, recs []marketprism.Record) (*refusal, error) {
+	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
+	unknown := 0
+	for attempt := 1; ; attempt++ {
+		err := r.dst.Write(r.work, recs)
+		if err == nil {
+			r.setCircuit(CircuitClosed, nil)
+			return nil, nil
+		}
+		setDefault(&r.failedAt, time.Now())
+		if r.work.Err() != nil {
+			return nil, fmt.Errorf("natsbus: %d records were not written before the end: %w", len(recs), errors.Join(context.Cause(r.work), err))
+		}
+		failure := r.cfg.Classify(err)
+		if failure.Class == Unknown {
+			unknown++
+		}
+		if reason := r.givenUp(failure.Class, unknown); reason != "" {
+			r.setCircuit(CircuitClosed, nil)
+			r.refused(msgs, failure.Key, attempt, err)
+			return &refusal{key: failure.Key, letter: cause{
+				reason: reason, stage: stageWrite, attempts: attempt, failedAt: r.failedAt, err: err,
+			}}, nil
+		}
+		r.setCircuit(CircuitOpen, err)
+		r.waitForSink(msgs, attempt, retry.Next(), err)
+		r.setCircuit(CircuitProbing, err)
+	}
+}
+
+// givenUp returns why a batch is not written again as it is; "" if it is.
+func (r *reader) givenUp(class FailureClass, unknown int) DeadReason {
+	switch {
+	case !r.cfg.DeadLetters:
+		return ""
+	case class == Refusal:
+		return DeadRefused
+	case class == Unknown && r.cfg.MaxAttempts > 0 && unknown >= r.cfg.MaxAttempts:
+		return DeadExhausted
+	}
+	return ""
+}
+
+func (r *reader) refused(msgs []delivery, key string, attempt int, err error) {
+	r.count(func(s *ConsumerStats) { s.Refusals++ })
+	call(r.cfg.Hooks.Refused, RefusedInfo{
+		Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Key: key, Attempt: attempt, Err: err,
+	})
+}
+
+func (r *reader) waitForSink(msgs []delivery, attempt int, wait time.Duration, err error) {
+	r.count(func(s *ConsumerStats) { s.SinkFailures++ })
+	call(r.cfg.Hooks.SinkFailed, SinkFailedInfo{
+		Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Attempt: attempt, Wait: wait, Err: err,
+	})
+	_ = backoff.Sleep(r.work, wait) // the next attempt notices the end of work
+}
+
+// undecodable deals with a message that is no record.
+func (r *reader) undecodable(msg delivery, err error) error {
+	at := r.place(msg)
+	r.count(func(s *ConsumerStats) { s.Undecodable++ })
+	call(r.cfg.Hooks.Undecodable, UndecodableInfo{Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Err: err})
+	if !r.cfg.DeadLetters {
+		return &stopError{&DecodeError{Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Err: err}}
+	}
+	return r.deadLetter(msg, "", cause{reason: DeadDecode, stage: stageDecode, attempts: 1, failedAt: time.Now(), err: err})
+}
+
+// deadLetter moves a message to the dead letters. While that fails the message is held, as it is
+// while the sink fails.
+func (r *reader) deadLetter(msg delivery, key string, why cause) error {
+	at := r.place(msg)
+	why.deliveries = msg.meta.NumDelivered
+	letter := newLetter(at, msg.Headers(), msg.Data(), why)
+	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
+	for attempt := 1; ; attempt++ {
+		err := r.bury(letter, msg)
+		if err == nil {
+			break
+		}
+		if r.work.Err() != nil {
+			return &stopError{fmt.Errorf("natsbus: message %d of stream %s: %w", at.sequence, at.stream, errors.Join(context.Cause(r.work), err))}
+		}
+		if hopeless(err) {
+			return err
+		}
+		r.waitForSink([]delivery{msg}, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
+	}
+	r.count(func(s *ConsumerStats) { s.DeadLettered++ })
+	call(r.cfg.Hooks.DeadLettered, DeadLetterInfo{
+		Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Key: key,
+		Reason: why.reason, Redrives: at.redrives, Err: why.err,
+	})
+	return nil
+}

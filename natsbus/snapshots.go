@@ -1,0 +1,132 @@
+package natsbus
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+	"github.com/marketprism/marketprism/sink"
+)
+
+// A SnapshotsConfig sets how often Snapshots adds a book.
+type SnapshotsConfig struct {
+	// Every is the time between two Snapshot records of an instrument that changes, up to a quarter less
+	// so that not all instruments have theirs at once. 0 means 30 s.
+	Every time.Duration
+
+	// Levels bounds the levels a side of an added snapshot, and so the size of its message, which the
+	// server limits (1 MiB unless configured). 0 means 5000, negative means no bound.
+	Levels int
+}
+
+// Snapshots is a sink that hands all records on to another one and adds Snapshot records of its own,
+// made from memory, so that a DepthFeed that begins needs to read the updates of Every at most. It is
+// for a collector, before its Publisher.
+//
+// A snapshot stands behind the last update that the same Write has of its instrument, and is the whole
+// book at that update's id; the contract of marketprism.Record holds as before. An instrument that does
+// not change gets none: its last one is still right.
+//
+// Write may be called concurrently, for different instruments.
+type Snapshots struct {
+	dst sink.Sink
+	cfg SnapshotsConfig
+
+	mu    sync.Mutex
+	books map[marketprism.Instrument]*foldedBook
+}
+
+// A foldedBook is what the records of an instrument come to.
+type foldedBook struct {
+	book  orderbook.Book
+	known bool      // there was a Snapshot, and no Gap since
+	due   time.Time // when the next one is to be added
+}
+
+// NewSnapshots returns a Snapshots in front of dst. It fails if cfg is contradictory.
+func NewSnapshots(dst sink.Sink, cfg SnapshotsConfig) (*Snapshots, error) {
+	setDefault(&cfg.Every, 30*time.Second)
+	setDefault(&cfg.Levels, 5000)
+	if cfg.Every < 0 {
+		return nil, fmt.Errorf("natsbus: Every %v: want a positive time", cfg.Every)
+	}
+	return &Snapshots{dst: dst, cfg: cfg, books: make(map[marketprism.Instrument]*foldedBook)}, nil
+}
+
+// Write writes recs, and the snapshots that are due behind them, to the next sink in one call, and
+// returns its error. Writing the same records again does no harm.
+func (s *Snapshots) Write(ctx context.Context, recs []marketprism.Record) error {
+	added := s.fold(recs, time.Now())
+	if len(added) == 0 {
+		return s.dst.Write(ctx, recs)
+	}
+	all := make([]marketprism.Record, 0, len(recs)+len(added))
+	all = append(append(all, recs...), added...)
+	err := s.dst.Write(ctx, all)
+	if err != nil {
+		s.repeat(added)
+	}
+	return err
+}
+
+// fold brings recs to the books and returns the snapshots that are due.
+func (s *Snapshots) fold(recs []marketprism.Record, now time.Time) (added []marketprism.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range recs {
+		s.take(&recs[i], now)
+	}
+	for i := len(recs) - 1; i >= 0; i-- {
+		b := s.books[recs[i].Instrument]
+		if recs[i].Update == nil || b == nil || !b.known || now.Before(b.due) {
+			continue
+		}
+		b.due = s.next(now)
+		b.book.Prune(s.cfg.Levels)
+		snap := b.book.Snapshot()
+		added = append(added, marketprism.Record{
+			Instrument: recs[i].Instrument, EventTime: snap.EventTime, ReceivedAt: now.UTC(), Snapshot: &snap,
+		})
+	}
+	return added
+}
+
+// take folds one record. Of one that comes again nothing changes: an update is left out if the book is
+// past it, and a snapshot is followed by the updates that came after it the first time.
+func (s *Snapshots) take(r *marketprism.Record, now time.Time) {
+	b := s.books[r.Instrument]
+	if b == nil {
+		if r.Snapshot == nil {
+			return
+		}
+		b = &foldedBook{}
+		s.books[r.Instrument] = b
+	}
+	switch {
+	case r.Snapshot != nil:
+		b.book.Reset(r.Snapshot)
+		b.known = true
+		b.due = s.next(now)
+	case r.Gap != nil:
+		b.known = false
+	case r.Update != nil && b.known && r.Update.LastID > b.book.LastID():
+		b.book.Apply(r.Update)
+	}
+}
+
+func (s *Snapshots) next(now time.Time) time.Time {
+	return now.Add(s.cfg.Every - rand.N(s.cfg.Every/4+1))
+}
+
+// repeat has the next Write add what could not be written.
+func (s *Snapshots) repeat(added []marketprism.Record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range added {
+		s.books[added[i].Instrument].due = time.Time{}
+	}
+}
