@@ -28,6 +28,18 @@ const lookBack = 10 * time.Minute
 // record alone is no hole: if the ids before and after it follow each other, nothing was missed. The
 // error wraps ErrNoSnapshot where there is none to begin with.
 func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Time) (*orderbook.Book, error) {
+	f, err := s.foldAt(ctx, i, t)
+	if err == nil && f.lost != nil {
+		err = s.hole(ctx, i, t, f.lost)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f.sync.Book(), nil
+}
+
+// foldAt folds what is stored up to t. Its book is the one at t unless something is lost.
+func (s *Store) foldAt(ctx context.Context, i marketprism.Instrument, t time.Time) (*fold, error) {
 	snapshot, from, err := s.base(ctx, i, t)
 	if err != nil {
 		return nil, err
@@ -39,13 +51,7 @@ func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Tim
 	if err == nil && f.lost == nil {
 		err = s.findLoss(ctx, f, &snapshot, t)
 	}
-	switch {
-	case err != nil:
-		return nil, err
-	case f.lost != nil:
-		return nil, s.hole(ctx, i, t, f.lost)
-	}
-	return f.sync.Book(), nil
+	return f, err
 }
 
 // base returns the newest snapshot that the book at t can be made from, and from when on the updates

@@ -42,6 +42,10 @@ func snapshotColumns() []column {
 		quantities("bid_qty_e8", func(r *marketprism.Record) []orderbook.Level { return r.Snapshot.Bids }),
 		prices("ask_price_e8", func(r *marketprism.Record) []orderbook.Level { return r.Snapshot.Asks }),
 		quantities("ask_qty_e8", func(r *marketprism.Record) []orderbook.Level { return r.Snapshot.Asks }),
+		flags("bid_limited", func(r *marketprism.Record) bool { return r.Snapshot.BidBound.Limited }),
+		integers("bid_bound_e8", func(r *marketprism.Record) int64 { return int64(r.Snapshot.BidBound.Price) }),
+		flags("ask_limited", func(r *marketprism.Record) bool { return r.Snapshot.AskBound.Limited }),
+		integers("ask_bound_e8", func(r *marketprism.Record) int64 { return int64(r.Snapshot.AskBound.Price) }),
 	)
 }
 

@@ -22,6 +22,9 @@ type Config struct {
 	// TTL is how long rows are kept, by table.
 	TTL TTL
 
+	// Tiers moves rows to another volume as they grow old. The zero value moves none.
+	Tiers Tiers
+
 	// BlockBytes bounds the rows of one INSERT, by an estimate of their size in memory: a larger
 	// Write becomes several INSERTs. 0 means 32 MiB.
 	BlockBytes int
@@ -43,8 +46,9 @@ type Config struct {
 // ever; the smallest value is a second. ClickHouse drops expired rows when it next merges their part,
 // so they can be seen for some hours more.
 //
-// It is fixed when a table is created. Keep it longer than the source keeps its messages: a message
-// that comes again after its row has expired is stored again.
+// Migrate changes it on tables that are there, and ClickHouse then works through their rows in the
+// background. Keep it longer than the source keeps its messages: a message that comes again after its
+// row has expired is stored again.
 type TTL struct {
 	Depth, Snapshots, Trades, Tickers, Gaps time.Duration
 }
@@ -74,7 +78,7 @@ func (cfg Config) withDefaults() (Config, error) {
 			return cfg, fmt.Errorf("chstore: TTL of %s is %v: want at least a second, or 0 for ever", t.name(), ttl)
 		}
 	}
-	return cfg, nil
+	return cfg, cfg.Tiers.validate(cfg.TTL)
 }
 
 // isName reports whether s is what this package accepts as the name of a database or the beginning of

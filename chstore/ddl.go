@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -24,28 +25,60 @@ func (d ddl) Partition(name string) (string, error) {
 	return d.s.partition(t).expression(), err
 }
 
-// TTL returns the TTL clause of a table of records, empty for rows that are kept for ever.
+// TTL returns the TTL clause of a table of records, empty for rows that stay where they are for ever.
 func (d ddl) TTL(name string) (string, error) {
 	t, err := tableNamed(name)
-	ttl := t.ttl(d.s.cfg.TTL)
-	if err != nil || ttl == 0 {
-		return "", err
+	if ttl := d.s.ttl(t); ttl != "" {
+		return "TTL " + ttl, err
 	}
-	return "TTL toDateTime(ts) + INTERVAL " + strconv.FormatInt(int64(ttl/time.Second), 10) + " SECOND DELETE", nil
+	return "", err
 }
 
 // Settings returns the settings of a table of records.
+func (d ddl) Settings(name string) (string, error) {
+	t, err := tableNamed(name)
+	var all []string
+	for _, set := range d.s.settings(t) {
+		all = append(all, set.String())
+	}
+	return strings.Join(all, ", "), err
+}
+
+// ttl returns the TTL of a table as ClickHouse itself writes it, so that the two can be compared.
+func (s *Store) ttl(t table) string {
+	var all []string
+	if after := t.ttl(s.cfg.Tiers.After); after > 0 {
+		all = append(all, expiry(after)+" TO VOLUME '"+s.cfg.Tiers.volume()+"'")
+	}
+	if ttl := t.ttl(s.cfg.TTL); ttl > 0 {
+		all = append(all, expiry(ttl))
+	}
+	return strings.Join(all, ", ")
+}
+
+func expiry(after time.Duration) string {
+	return "toDateTime(ts) + toIntervalSecond(" + strconv.FormatInt(int64(after/time.Second), 10) + ")"
+}
+
+// A setting is one of a table, its value as it stands in SQL.
+type setting struct{ name, value string }
+
+func (s setting) String() string { return s.name + " = " + s.value }
+
+// settings returns what is set for a table of records.
 //
 // The window of remembered tokens is 0 by default, which makes tokens do nothing. A source is told
 // that its messages are stored, so a part has to be on disk before the INSERT is confirmed. Short
 // partitions are dropped whole when all of their rows have expired; a month would keep them too long.
-func (d ddl) Settings(name string) (string, error) {
-	t, err := tableNamed(name)
-	settings := "non_replicated_deduplication_window = 10000, fsync_after_insert = 1, fsync_part_directory = 1"
-	if p := d.s.partition(t); p == Hour || p == Day {
-		settings += ", ttl_only_drop_parts = 1"
+func (s *Store) settings(t table) []setting {
+	all := []setting{{"non_replicated_deduplication_window", "10000"}, {"fsync_after_insert", "1"}, {"fsync_part_directory", "1"}}
+	if p := s.partition(t); p == Hour || p == Day {
+		all = append(all, setting{"ttl_only_drop_parts", "1"})
 	}
-	return settings, err
+	if policy := s.cfg.Tiers.Policy; policy != "" {
+		all = append(all, setting{"storage_policy", "'" + policy + "'"})
+	}
+	return all
 }
 
 func tableNamed(name string) (table, error) {

@@ -1,5 +1,6 @@
 // Package chstore keeps records of market data in ClickHouse, exactly and once, and reads them back:
-// a range of them in time order, or the order book as it stood at any moment.
+// a range of them in time order, the order book as it stood at any moment or at every one, or all of it
+// replayed as if it were live.
 //
 // # Usage
 //
@@ -10,6 +11,8 @@
 //
 //	book, err := store.BookAt(ctx, instrument, moment)
 //	for rec, err := range store.Records(ctx, chstore.Query{Instrument: instrument, From: from, To: to}) {
+//	for state, err := range store.Books(ctx, chstore.BookQuery{Instrument: instrument, From: from, To: to, Every: time.Minute}) {
+//	err = store.Replay(ctx, chstore.ReplayQuery{Instruments: all, From: from, To: to}, chstore.ReplayConfig{Speed: 1}, strategy)
 //
 // # Tables
 //
@@ -22,6 +25,19 @@
 // is Record.Time, by which rows are sorted, partitioned and expire; timed says whether the exchange
 // told it. 1970 stands for any other time that is not known. An update is one row, with its levels in
 // arrays.
+//
+// The views bars_1m and spreads_1m are for people: open, high, low, close, volume and VWAP of each minute
+// by trade time, and the spread, both without duplicates. Filter them by exchange, market, symbol and
+// minute, which reach the tables behind.
+//
+// # Lifetime
+//
+// Config says how large partitions are, how long rows are kept (TTL) and when they move to another
+// volume (Tiers). Migrate applies changes of the last two, and of settings, to the tables that are
+// there, by ALTER; Plan returns its statements and runs none. Usage tells sizes by partition and tier.
+//
+// Check looks for holes in the ids, duplicates, crossed and silent books, wrong clocks, snapshots that
+// do not agree with the updates, and tables in a state that calls for someone.
 //
 // # Stored once
 //
@@ -45,6 +61,9 @@
 //     overlaps stores rows twice; reads do not show them. If the server crashes between the note that
 //     it has a batch and the batch itself, the batch is lost although a retry is confirmed.
 //   - A time that is exactly 1970-01-01T00:00:00Z reads back as unknown, but for Record.EventTime.
-//   - Partition and TTL are fixed when a table is created.
+//   - Partition is fixed when a table is created. An empty Tiers.Policy leaves a table with the one it has.
+//   - After a change of TTL or Tiers, ClickHouse works through the rows that are there in the background.
+//   - Books and Replay put a snapshot before the updates that follow it if they were received within ten
+//     minutes of each other; BookAt looks further.
 //   - The server has to be ClickHouse 26.2 or later, and one server: no clusters.
 package chstore

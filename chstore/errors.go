@@ -37,6 +37,13 @@ func (e *RecordError) Error() string {
 
 func (e *RecordError) Unwrap() error { return e.Err }
 
+// Permanent is true: writing the record again cannot help. With RecordKey it lets a consumer of a
+// bus set exactly this record aside.
+func (e *RecordError) Permanent() bool { return true }
+
+// RecordKey returns Key.
+func (e *RecordError) RecordKey() string { return e.Key }
+
 // An InsertError tells which INSERT failed. Whether its rows are stored may be unknown; writing the
 // same records again settles it. Err is the driver's error: errors.As finds a *clickhouse.Exception
 // with the server's code in it.

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"text/template"
 	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
 //go:embed schema/*.sql
@@ -49,50 +51,107 @@ type migration struct {
 // bookkeeping is the file with the table of applied migrations, which is made before all others.
 const bookkeeping = "schema/migrations.sql"
 
-// Migrate creates the database and the tables and brings them up to date. It may be called at every
-// start and by several processes at once. Its error is a *MigrationError or the driver's.
+// Migrate creates the database and the tables and brings them up to date, the TTL, tiers and settings of
+// Config included. It never drops data but by a shorter TTL. It may be called at every start and by
+// several processes at once. Its error is a *TierError, a *MigrationError, a *SchemaError or the
+// driver's.
 func (s *Store) Migrate(ctx context.Context) error {
-	migrations, err := readMigrations(schema)
+	steps, err := s.steps(ctx)
 	if err != nil {
 		return err
 	}
-	if err := s.conn.Exec(ctx, "CREATE DATABASE IF NOT EXISTS `"+s.cfg.Database+"`"); err != nil {
-		return fmt.Errorf("chstore: create database %s: %w", s.cfg.Database, err)
-	}
-	text, err := schema.ReadFile(bookkeeping)
-	if err != nil {
-		return err
-	}
-	if err := s.execute(ctx, string(text)); err != nil {
-		return fmt.Errorf("chstore: create %sschema_migrations: %w", s.cfg.TablePrefix, err)
-	}
-	applied, err := s.applied(ctx)
-	if err != nil {
-		return err
-	}
-	for version, a := range applied {
-		if version > len(migrations) {
-			return &MigrationError{Version: version, Name: a.name, Err: ErrNewerSchema}
-		}
-	}
-	for _, m := range migrations {
-		a, done := applied[m.version]
-		if done && a.checksum != m.checksum {
-			return &MigrationError{Version: m.version, Name: m.name, Err: ErrChangedMigration}
-		}
-		if !done {
-			if err := s.apply(ctx, m); err != nil {
-				return &MigrationError{Version: m.version, Name: m.name, Err: err}
+	for _, st := range steps {
+		if st.migration != nil {
+			if err := s.apply(ctx, st); err != nil {
+				return &MigrationError{Version: st.migration.version, Name: st.migration.name, Err: err}
 			}
+		} else if err := s.conn.Exec(inBackground(ctx), st.statement); err != nil {
+			return fmt.Errorf("chstore: %s: %w", firstLine(st.statement), err)
 		}
 	}
 	return nil
 }
 
+// Plan returns the statements that Migrate would run, in order, and runs none; nothing where all is
+// up to date. Its errors are those of Migrate.
+func (s *Store) Plan(ctx context.Context) ([]string, error) {
+	steps, err := s.steps(ctx)
+	var statements []string
+	for _, st := range steps {
+		statements = append(statements, st.statement)
+	}
+	return statements, err
+}
+
+// A step is one statement of Migrate.
+type step struct {
+	statement string
+	migration *migration // recorded once it is done; nil for what needs no record
+}
+
+// steps returns what is to be done, from what is there.
+func (s *Store) steps(ctx context.Context) ([]step, error) {
+	if err := s.checkTiers(ctx); err != nil {
+		return nil, err
+	}
+	all, applied, err := s.groundwork(ctx)
+	if err != nil {
+		return nil, err
+	}
+	migrations, err := readMigrations(schema)
+	if err != nil {
+		return nil, err
+	}
+	for version, a := range applied {
+		if version > len(migrations) {
+			return nil, &MigrationError{Version: version, Name: a.name, Err: ErrNewerSchema}
+		}
+	}
+	for _, m := range migrations {
+		a, done := applied[m.version]
+		if done && a.checksum != m.checksum {
+			return nil, &MigrationError{Version: m.version, Name: m.name, Err: ErrChangedMigration}
+		}
+		if !done {
+			statement, err := s.render(m.text)
+			if err != nil {
+				return nil, &MigrationError{Version: m.version, Name: m.name, Err: err}
+			}
+			all = append(all, step{statement, &m})
+		}
+	}
+	changes, err := s.alterations(ctx)
+	return append(all, changes...), err
+}
+
+// groundwork makes the database and the table of applied migrations, or returns those.
+func (s *Store) groundwork(ctx context.Context) (steps []step, applied map[int]migration, err error) {
+	var databases, tables uint64
+	err = s.conn.QueryRow(ctx, "SELECT (SELECT count() FROM system.databases WHERE name = {database:String}), "+
+		"(SELECT count() FROM system.tables WHERE database = {database:String} AND name = {table:String})",
+		clickhouse.Named("database", s.cfg.Database), clickhouse.Named("table", s.cfg.TablePrefix+"schema_migrations")).Scan(&databases, &tables)
+	if err != nil {
+		return nil, nil, fmt.Errorf("chstore: look at database %s: %w", s.cfg.Database, err)
+	}
+	if tables > 0 {
+		applied, err = s.applied(ctx)
+		return nil, applied, err
+	}
+	if databases == 0 {
+		steps = append(steps, step{statement: "CREATE DATABASE IF NOT EXISTS `" + s.cfg.Database + "`"})
+	}
+	text, err := schema.ReadFile(bookkeeping)
+	if err != nil {
+		return nil, nil, err
+	}
+	statement, err := s.render(string(text))
+	return append(steps, step{statement: statement}), nil, err
+}
+
 // apply runs one migration and records it. A crash between the two runs it again, which is harmless.
-func (s *Store) apply(ctx context.Context, m migration) error {
-	start := time.Now()
-	if err := s.execute(ctx, m.text); err != nil {
+func (s *Store) apply(ctx context.Context, st step) error {
+	start, m := time.Now(), st.migration
+	if err := s.conn.Exec(ctx, st.statement); err != nil {
 		return err
 	}
 	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+s.tableName("schema_migrations")+
@@ -152,15 +211,7 @@ func readMigrations(files fs.FS) ([]migration, error) {
 	return migrations, nil
 }
 
-// execute runs a statement given as a template.
-func (s *Store) execute(ctx context.Context, text string) error {
-	statement, err := s.render(text)
-	if err != nil {
-		return err
-	}
-	return s.conn.Exec(ctx, statement)
-}
-
+// render fills in a template of schema/.
 func (s *Store) render(text string) (string, error) {
 	t, err := template.New("").Parse(text)
 	if err != nil {

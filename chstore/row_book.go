@@ -33,8 +33,10 @@ func (r *depthRow) payload(rec *marketprism.Record) (rank, error) {
 
 type snapshotRow struct {
 	sides
-	transact, own int64
-	lastID        int64
+	transact, own          int64
+	lastID                 int64
+	bidLimited, askLimited bool
+	bidBound, askBound     int64
 }
 
 func (r *snapshotRow) scanned() []target {
@@ -42,6 +44,10 @@ func (r *snapshotRow) scanned() []target {
 		target{"toUnixTimestamp64Nano(transact_time)", &r.transact},
 		target{"own_time", &r.own},
 		target{"last_id", &r.lastID},
+		target{"bid_limited", &r.bidLimited},
+		target{"bid_bound_e8", &r.bidBound},
+		target{"ask_limited", &r.askLimited},
+		target{"ask_bound_e8", &r.askBound},
 	)
 }
 
@@ -51,6 +57,8 @@ func (r *snapshotRow) payload(rec *marketprism.Record) (rank, error) {
 		LastID:    r.lastID,
 		EventTime: payloadTime(rec.EventTime, r.own), TransactTime: fromNanos(r.transact),
 		Bids: bids, Asks: asks,
+		BidBound: orderbook.Bound{Price: orderbook.Fixed(r.bidBound), Limited: r.bidLimited},
+		AskBound: orderbook.Bound{Price: orderbook.Fixed(r.askBound), Limited: r.askLimited},
 	}
 	return rank{marketprism.KindSnapshot, r.lastID, int64(len(bids))<<32 | int64(len(asks))}, err
 }

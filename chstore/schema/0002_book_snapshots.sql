@@ -18,6 +18,12 @@ CREATE TABLE IF NOT EXISTS {{.Table "book_snapshots"}}
     bid_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
     ask_price_e8  Array(Int64)         CODEC(GCD, Delta, ZSTD(1)),
     ask_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
+    bid_limited   Bool                 COMMENT 'bids worse than bid_bound_e8 are not all known'
+        CODEC(ZSTD(1)),
+    bid_bound_e8  Int64                COMMENT 'the worst price up to which the bids are known'
+        CODEC(Delta, ZSTD(1)),
+    ask_limited   Bool                 CODEC(ZSTD(1)),
+    ask_bound_e8  Int64                CODEC(Delta, ZSTD(1)),
     src           LowCardinality(String) COMMENT 'the stream the row came through',
     seq           UInt64               COMMENT 'its position there'
         CODEC(Delta, ZSTD(1)),

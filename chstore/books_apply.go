@@ -1,0 +1,131 @@
+package chstore
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// An earlyUpdate waits for one before it.
+type earlyUpdate struct {
+	update *orderbook.Update
+	at     time.Time
+}
+
+// reset begins the book anew from a snapshot, unless the book is known further already.
+func (p *bookPass) reset(ctx context.Context, rec *marketprism.Record, at time.Time) error {
+	if p.fold != nil && rec.Snapshot.LastID < p.id() {
+		return nil
+	}
+	began := p.fold == nil || p.lost || p.id() != rec.Snapshot.LastID
+	f, err := newFold(p.q.Instrument.Market, rec.Snapshot, at)
+	if err != nil {
+		return err
+	}
+	p.fold, p.base, p.lost = f, *rec, false
+	p.base.Snapshot = nil // its levels are in the fold
+	if err := p.applyEarly(); err != nil {
+		return err
+	}
+	if p.lost {
+		return p.lose(ctx, at)
+	}
+	if began {
+		p.changed(at)
+	}
+	return nil
+}
+
+// update applies an update, or keeps it where one before it is missing: that may still come, of another
+// connection whose clock is behind.
+func (p *bookPass) update(ctx context.Context, u *orderbook.Update, at time.Time) error {
+	if p.fold == nil || p.lost && !p.mayFollow(u) {
+		p.keep(u, at)
+		return nil
+	}
+	wasLost := p.lost
+	changed, err := p.apply(u, at)
+	if err != nil {
+		return err
+	}
+	if p.lost && !wasLost {
+		return p.lose(ctx, at)
+	}
+	if wasLost && changed {
+		if err := p.applyEarly(); err != nil {
+			return err
+		}
+	}
+	if changed {
+		p.changed(at)
+	}
+	return nil
+}
+
+// apply gives an update to the fold. If something before it is missing, it is kept and the fold begins
+// anew from the book as it is.
+func (p *bookPass) apply(u *orderbook.Update, at time.Time) (changed bool, err error) {
+	before := p.id()
+	if p.fold.apply(u, at) {
+		return p.id() != before, nil
+	}
+	lost := p.fold.lost
+	book := p.fold.sync.Book().Snapshot()
+	f, err := newFold(p.q.Instrument.Market, &book, lost.from)
+	if err != nil {
+		return false, err
+	}
+	f.lost = lost
+	p.fold, p.lost = f, true
+	p.keep(u, at)
+	return false, nil
+}
+
+// mayFollow reports whether an update can be the one that is missing.
+func (p *bookPass) mayFollow(u *orderbook.Update) bool {
+	if p.q.Instrument.Market == marketprism.Spot {
+		return u.FirstID <= p.id()+1
+	}
+	return u.PrevLastID <= p.id()
+}
+
+// applyEarly applies the updates that were kept for the one that has come. The book is known again if
+// they all follow.
+func (p *bookPass) applyEarly() error {
+	early := p.early
+	p.early, p.lost = nil, false
+	for _, e := range early {
+		if _, err := p.apply(e.update, e.at); err != nil {
+			return err
+		}
+	}
+	if !p.lost {
+		p.fold.lost = nil
+	}
+	return nil
+}
+
+// keep puts an update among the early ones, by id, and forgets those that wait for longer than clocks
+// can be apart.
+func (p *bookPass) keep(u *orderbook.Update, at time.Time) {
+	i := len(p.early)
+	for i > 0 && p.early[i-1].update.LastID > u.LastID {
+		i--
+	}
+	p.early = slices.Insert(p.early, i, earlyUpdate{u, at})
+	for len(p.early) > 0 && (at.Sub(p.early[0].at) > p.patience() || len(p.early) > maxHeld) {
+		p.early = p.early[1:]
+	}
+}
+
+// patience is how long an update is kept. Before the first snapshot it is as long as one may be under
+// way.
+func (p *bookPass) patience() time.Duration {
+	if p.fold == nil {
+		return lookBack
+	}
+	return clockSkew
+}

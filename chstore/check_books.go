@@ -1,0 +1,158 @@
+package chstore
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// checkSnapshots compares each stored snapshot of an instrument with the book that the updates make of
+// the one before it.
+func (s *Store) checkSnapshots(ctx context.Context, i marketprism.Instrument, q CheckQuery, r *Report) error {
+	r.Checks++
+	ctx, cancel := context.WithCancel(ctx)
+	f, err := s.openFeed(ctx, Query{Instrument: i, Kinds: bookKinds(), From: q.From, To: q.To}, 0)
+	defer f.close()
+	defer cancel() // before close, which would otherwise read all that is left
+	if err != nil {
+		return err
+	}
+	a := audit{market: i.Market}
+	for {
+		rec, at, ok, err := f.next(ctx)
+		if err == nil && ok {
+			err = a.take(&rec, at)
+		}
+		if err != nil {
+			return err
+		}
+		if !ok {
+			break
+		}
+	}
+	if a.wrong > 0 {
+		r.add(Finding{
+			Check: CheckSnapshots, Table: snapshotTable.name(), Instrument: i, Count: a.wrong, First: a.first,
+			Detail: fmt.Sprintf("of %d compared; %s", a.compared, a.detail),
+		})
+	}
+	return nil
+}
+
+// An audit follows one instrument's book. It compares only what both sides know: a snapshot that was
+// cut at its limit knows nothing beyond its last level.
+type audit struct {
+	market  marketprism.Market
+	book    *fold // from the snapshot before; nil where the book is not known
+	reach   reach // of book
+	fresh   *fold // from a snapshot that lies between two updates of book
+	freshTo reach
+	sent    time.Time // of fresh
+
+	compared, wrong uint64
+	first           time.Time
+	detail          string // of the first
+}
+
+// A reach is the last price that is known, by side.
+type reach struct{ bid, ask orderbook.Fixed }
+
+func reachOf(s *orderbook.Snapshot) reach {
+	far := reach{orderbook.MinFixed, orderbook.MaxFixed}
+	if n := len(s.Bids); n > 0 {
+		far.bid = s.Bids[n-1].Price
+	}
+	if n := len(s.Asks); n > 0 {
+		far.ask = s.Asks[n-1].Price
+	}
+	return far
+}
+
+func (a *audit) take(rec *marketprism.Record, at time.Time) error {
+	switch {
+	case rec.Snapshot != nil:
+		return a.snapshot(rec, at)
+	case rec.Update != nil && a.book != nil:
+		a.update(rec.Update, at)
+	case rec.Gap != nil && rec.Gap.Reason == orderbook.GapRegressed:
+		a.book, a.fresh = nil, nil
+	}
+	return nil
+}
+
+// snapshot begins a fresh book. It can be compared at once if the running one stands at its id, else
+// when an update brings both to the same id.
+func (a *audit) snapshot(rec *marketprism.Record, at time.Time) error {
+	if a.book != nil && rec.Snapshot.LastID < a.book.sync.Book().LastID() {
+		return nil // late: the running book has its updates already
+	}
+	f, err := newFold(a.market, rec.Snapshot, at)
+	if err != nil {
+		return err
+	}
+	a.fresh, a.freshTo, a.sent = f, reachOf(rec.Snapshot), rec.Time()
+	a.settle()
+	return nil
+}
+
+func (a *audit) update(u *orderbook.Update, at time.Time) {
+	if a.fresh != nil && !a.fresh.apply(u, at) {
+		a.fresh = nil
+	}
+	if !a.book.apply(u, at) {
+		a.book = nil // a hole, which another check reports
+	}
+	a.settle()
+}
+
+// settle compares the two books if they stand at one id, and goes on with the fresh one.
+func (a *audit) settle() {
+	if a.fresh == nil {
+		return
+	}
+	if a.book != nil {
+		had, now := a.book.sync.Book(), a.fresh.sync.Book()
+		if had.LastID() < now.LastID() {
+			return
+		}
+		a.compare(had, now)
+	}
+	a.book, a.reach, a.fresh = a.fresh, a.freshTo, nil
+}
+
+func (a *audit) compare(had, now *orderbook.Book) {
+	a.compared++
+	bid, ask := max(a.reach.bid, a.freshTo.bid), min(a.reach.ask, a.freshTo.ask)
+	different, price := 0, orderbook.Fixed(0)
+	count := func(had, now []orderbook.Level, known func(orderbook.Fixed) bool) {
+		levels := make(map[orderbook.Fixed]orderbook.Fixed, len(had))
+		for _, l := range had {
+			if known(l.Price) {
+				levels[l.Price] = l.Quantity
+			}
+		}
+		for _, l := range now {
+			if known(l.Price) {
+				if levels[l.Price] != l.Quantity {
+					different, price = different+1, l.Price
+				}
+				delete(levels, l.Price)
+			}
+		}
+		for p := range levels {
+			different, price = different+1, p
+		}
+	}
+	count(had.AppendBids(nil, -1), now.AppendBids(nil, -1), func(p orderbook.Fixed) bool { return p >= bid })
+	count(had.AppendAsks(nil, -1), now.AppendAsks(nil, -1), func(p orderbook.Fixed) bool { return p <= ask })
+	if different == 0 {
+		return
+	}
+	if a.wrong++; a.wrong == 1 {
+		a.first = a.sent
+		a.detail = fmt.Sprintf("at update id %d %d levels differ, one of them at %s", now.LastID(), different, price)
+	}
+}

@@ -1,0 +1,128 @@
+package chstore
+
+import "strings"
+
+// checks returns the checks that the server does by itself. The condition on rows takes the place of $.
+func (s *Store) checks(q CheckQuery) []sqlCheck {
+	all := []sqlCheck{s.updateHoles(), s.tradeHoles()}
+	for t := range tableCount {
+		all = append(all, s.duplicates(t))
+	}
+	all = append(all, s.crossed()...)
+	if q.Silence > 0 {
+		all = append(all, s.silence(int64(q.Silence.Seconds())))
+	}
+	if q.Skew > 0 {
+		for t := range tableCount {
+			all = append(all, s.skew(t, int64(q.Skew)))
+		}
+	}
+	where := checkScope(q).where
+	for i := range all {
+		all[i].text = strings.ReplaceAll(all[i].text, "$", where)
+	}
+	return all
+}
+
+const instrumentColumns = "exchange, market, symbol"
+
+// updateHoles finds updates that do not follow the one before them by id, by the rule of the market
+// (orderbook.Continuity): spot ids count without a hole, those of futures name the one before.
+func (s *Store) updateHoles() sqlCheck {
+	return sqlCheck{name: CheckUpdateHoles, table: depthTable.name(), text: `
+SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
+	concat('after ids ', arrayStringConcat(arrayMap(x -> toString(x), groupArraySorted(5)(before)), ', '), if(count() > 5, ', …', ''))
+FROM (
+	SELECT ` + instrumentColumns + `, ts, first_id, prev_id,
+		lagInFrame(last_id, 1, if(market = 'spot', first_id - 1, prev_id)) OVER (
+			PARTITION BY exchange, market, symbol ORDER BY last_id, first_id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+	FROM ` + s.tableName(depthTable.name()) + ` WHERE $)
+WHERE if(market = 'spot', first_id > before + 1, prev_id > before)
+GROUP BY ` + instrumentColumns}
+}
+
+// tradeHoles finds ids that are not stored: trades count by one, and so do aggregates.
+func (s *Store) tradeHoles() sqlCheck {
+	return sqlCheck{name: CheckTradeHoles, table: tradeTable.name(), text: `
+SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
+	concat(toString(sum(id - before - 1)), if(aggregate, ' aggregates', ' trades'), ' are missing')
+FROM (
+	SELECT ` + instrumentColumns + `, ts, id, aggregate, lagInFrame(id, 1, id - 1) OVER (
+		PARTITION BY exchange, market, symbol, aggregate ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+	FROM ` + s.tableName(tradeTable.name()) + ` WHERE $)
+WHERE id > before + 1
+GROUP BY ` + instrumentColumns + `, aggregate`}
+}
+
+// duplicates finds rows of one key. Reads do not show them.
+func (s *Store) duplicates(t table) sqlCheck {
+	id, minor := t.identity()
+	if t == tradeTable {
+		minor = "toInt64(aggregate)"
+	}
+	return sqlCheck{name: CheckDuplicates, table: t.name(), text: `
+SELECT ` + instrumentColumns + `, toUInt64(sum(n - 1)), toUnixTimestamp64Nano(min(first)), concat('of ', toString(count()), ' keys')
+FROM (
+	SELECT ` + instrumentColumns + `, count() AS n, min(ts) AS first, ` + id + ` AS a, ` + minor + ` AS b
+	FROM ` + s.tableName(t.name()) + ` WHERE $
+	GROUP BY ` + instrumentColumns + `, a, b HAVING n > 1)
+GROUP BY ` + instrumentColumns}
+}
+
+// crossed finds books whose best bid is not below the best ask, or of which a side is empty. An
+// exchange shows both before an opening and in a halt.
+func (s *Store) crossed() []sqlCheck {
+	check := func(t table, bid, ask, empty string) sqlCheck {
+		return sqlCheck{name: CheckCrossed, table: t.name(), text: `
+SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
+	concat(toString(countIf(NOT empty)), ' crossed, ', toString(countIf(empty)), ' with an empty side')
+FROM (
+	SELECT ` + instrumentColumns + `, ts, ` + bid + ` AS bid, ` + ask + ` AS ask, ` + empty + ` AS empty
+	FROM ` + s.tableName(t.name()) + ` WHERE $)
+WHERE empty OR bid >= ask
+GROUP BY ` + instrumentColumns}
+	}
+	return []sqlCheck{
+		check(tickerTable, "bid_price_e8", "ask_price_e8", "bid_qty_e8 = 0 OR ask_qty_e8 = 0"),
+		check(snapshotTable, "bid_price_e8[1]", "ask_price_e8[1]", "length(bid_price_e8) = 0 OR length(ask_price_e8) = 0"),
+	}
+}
+
+// silence finds spans without any record of an instrument in which another one of its market has some.
+// Seconds are enough to tell, and far fewer than rows.
+func (s *Store) silence(seconds int64) sqlCheck {
+	active := ""
+	for _, t := range []table{depthTable, tradeTable, tickerTable} {
+		if active != "" {
+			active += " UNION DISTINCT "
+		}
+		active += "SELECT DISTINCT " + instrumentColumns + ", toUnixTimestamp(toDateTime(ts, 'UTC')) AS second FROM " + s.tableName(t.name()) + " WHERE $"
+	}
+	return sqlCheck{name: CheckSilence, args: []any{named("silence", seconds)}, text: `
+SELECT ` + instrumentColumns + `, count(), toInt64(min(second)) * 1000000000, concat('up to ', toString(max(until - second)), ' s')
+FROM (
+	SELECT ` + instrumentColumns + `, second, rank,
+		leadInFrame(second, 1, market_end) OVER later AS until,
+		leadInFrame(rank, 1, market_rank + 1) OVER later AS until_rank
+	FROM (
+		SELECT ` + instrumentColumns + `, second, rank,
+			max(second) OVER (PARTITION BY exchange, market) AS market_end,
+			max(rank) OVER (PARTITION BY exchange, market) AS market_rank
+		FROM (
+			SELECT ` + instrumentColumns + `, second, dense_rank() OVER (PARTITION BY exchange, market ORDER BY second) AS rank
+			FROM (` + active + `)))
+	WINDOW later AS (PARTITION BY exchange, market, symbol ORDER BY second ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING))
+WHERE until - second > {silence:Int64} AND until_rank > rank + 1
+GROUP BY ` + instrumentColumns}
+}
+
+// skew finds records that were received before they were sent: one of the clocks is wrong.
+func (s *Store) skew(t table, nanos int64) sqlCheck {
+	return sqlCheck{name: CheckSkew, table: t.name(), args: []any{named("skew", nanos)}, text: `
+SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)), concat('by up to ', toString(max(early) / 1e9), ' s')
+FROM (
+	SELECT ` + instrumentColumns + `, ts, toUnixTimestamp64Nano(ts) - toUnixTimestamp64Nano(received_at) AS early
+	FROM ` + s.tableName(t.name()) + ` WHERE ($) AND timed AND toUnixTimestamp64Nano(received_at) != 0)
+WHERE early > {skew:Int64}
+GROUP BY ` + instrumentColumns}
+}

@@ -1,0 +1,265 @@
+package chstore_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// sound returns records of two instruments of a market with nothing wrong about them: updates at
+// different cuts, snapshots within them, trades and tickers, a minute long.
+func sound(m marketprism.Market) []marketprism.Record {
+	var all []marketprism.Record
+	for n, symbol := range []string{"BTCUSDT", "ETHUSDT"} {
+		mk := newMarket(uint64(n), m)
+		mk.instrument.Symbol = symbol
+		for range 3 {
+			all = append(all, mk.snapshotRecord(5*time.Millisecond))
+			mk.run(100, 200*time.Millisecond)
+		}
+		all = append(all, mk.updates(mk.rng, mk.changes, 4, 0)...)
+		all = append(all, mk.snapshotRecord(5*time.Millisecond))
+		start := newMarket(uint64(n), m).now
+		for i := range 60 {
+			at := start.Add(time.Duration(i) * time.Second)
+			base := marketprism.Record{Instrument: mk.instrument, EventTime: at, ReceivedAt: at.Add(time.Millisecond)}
+			trade, aggregate, ticker := base, base, base
+			trade.Trade = &marketprism.Trade{ID: int64(i + 1), Price: orderbook.One, Quantity: orderbook.One, TradeTime: at}
+			aggregate.Trade = &marketprism.Trade{ID: int64(i + 1), Aggregate: true, FirstID: 1, LastID: 2, Price: orderbook.One, Quantity: orderbook.One}
+			ticker.Ticker = &marketprism.Ticker{
+				UpdateID: int64(i + 1),
+				Bid:      orderbook.Level{Price: orderbook.One, Quantity: orderbook.One}, Ask: orderbook.Level{Price: 2 * orderbook.One, Quantity: orderbook.One},
+			}
+			all = append(all, trade, aggregate, ticker)
+		}
+	}
+	return all
+}
+
+// find returns the indexes of records of BTCUSDT.
+func find(recs []marketprism.Record, ok func(*marketprism.Record) bool) (found []int) {
+	for i := range recs {
+		if recs[i].Instrument.Symbol == "BTCUSDT" && ok(&recs[i]) {
+			found = append(found, i)
+		}
+	}
+	return found
+}
+
+func isUpdate(r *marketprism.Record) bool { return r.Update != nil }
+
+// Each check finds the fault that is planted for it, and nothing else; without a fault none finds any.
+func TestCheck(t *testing.T) {
+	type fault func(recs []marketprism.Record) []marketprism.Record
+	without := func(recs []marketprism.Record, drop ...int) []marketprism.Record {
+		var kept []marketprism.Record
+		for i, r := range recs {
+			if !slices.Contains(drop, i) {
+				kept = append(kept, r)
+			}
+		}
+		return kept
+	}
+	faults := map[string]struct {
+		plant fault
+		check chstore.CheckName
+		table string
+		count uint64
+	}{
+		"none": {plant: func(recs []marketprism.Record) []marketprism.Record { return recs }},
+		"two updates are missing": {func(recs []marketprism.Record) []marketprism.Record {
+			u := find(recs, isUpdate)
+			return without(recs, u[5], u[40], u[41])
+		}, chstore.CheckUpdateHoles, "depth_events", 2},
+		"a trade is missing": {func(recs []marketprism.Record) []marketprism.Record {
+			return without(recs, find(recs, func(r *marketprism.Record) bool { return r.Trade != nil && !r.Trade.Aggregate })[7])
+		}, chstore.CheckTradeHoles, "trades", 1},
+		"aggregates are missing": {func(recs []marketprism.Record) []marketprism.Record {
+			a := find(recs, func(r *marketprism.Record) bool { return r.Trade != nil && r.Trade.Aggregate })
+			return without(recs, a[7], a[8], a[30])
+		}, chstore.CheckTradeHoles, "trades", 2},
+		"updates are there twice": {func(recs []marketprism.Record) []marketprism.Record {
+			u := find(recs, isUpdate)
+			return append(recs, recs[u[3]], recs[u[3]], recs[u[9]])
+		}, chstore.CheckDuplicates, "depth_events", 3},
+		"a ticker is there twice": {func(recs []marketprism.Record) []marketprism.Record {
+			return append(recs, recs[find(recs, func(r *marketprism.Record) bool { return r.Ticker != nil })[3]])
+		}, chstore.CheckDuplicates, "tickers", 1},
+		"tickers are crossed or empty": {func(recs []marketprism.Record) []marketprism.Record {
+			k := find(recs, func(r *marketprism.Record) bool { return r.Ticker != nil })
+			recs[k[3]].Ticker.Bid.Price = 2 * orderbook.One
+			recs[k[4]].Ticker.Ask = orderbook.Level{}
+			return recs
+		}, chstore.CheckCrossed, "tickers", 2},
+		"a span of trades is missing": {func(recs []marketprism.Record) []marketprism.Record {
+			start := recs[0].ReceivedAt
+			return without(recs, find(recs, func(r *marketprism.Record) bool {
+				return r.Update == nil && r.Snapshot == nil && r.Time().Sub(start) > 20*time.Second && r.Time().Sub(start) < 50*time.Second
+			})...)
+		}, chstore.CheckTradeHoles, "trades", 2},
+		"received before it was sent": {func(recs []marketprism.Record) []marketprism.Record {
+			u := find(recs, isUpdate)
+			recs[u[3]].ReceivedAt = recs[u[3]].EventTime.Add(-2 * time.Second)
+			return recs
+		}, chstore.CheckSkew, "depth_events", 1},
+		"a snapshot has another level": {func(recs []marketprism.Record) []marketprism.Record {
+			s := find(recs, func(r *marketprism.Record) bool { return r.Snapshot != nil })
+			recs[s[1]].Snapshot.Bids[2].Quantity++
+			return recs
+		}, chstore.CheckSnapshots, "book_snapshots", 1},
+	}
+	for _, m := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+		for name, test := range faults {
+			t.Run(fmt.Sprintf("%s/%s", m, name), func(t *testing.T) {
+				s, _ := openStore(t, chstore.Config{})
+				recs := test.plant(sound(m))
+				require.NoError(t, s.Write(t.Context(), recs))
+				report, err := s.Check(t.Context(), chstore.CheckQuery{Silence: time.Hour})
+				require.NoError(t, err)
+				require.EqualValues(t, len(recs), report.Rows)
+				require.Equal(t, 2, report.Instruments)
+				if test.check == "" {
+					require.Empty(t, report.Findings)
+					require.True(t, report.OK())
+					require.Contains(t, report.String(), "OK")
+					return
+				}
+				require.False(t, report.OK())
+				for _, f := range report.Findings {
+					require.Equal(t, "BTCUSDT", f.Instrument.Symbol, "%s", report.String())
+					if f.Check != test.check {
+						t.Fatalf("%s", report.String())
+					}
+					require.Equal(t, test.table, f.Table)
+					require.False(t, f.First.IsZero())
+					require.NotEmpty(t, f.Detail)
+				}
+				if test.check == chstore.CheckSnapshots {
+					require.Positive(t, report.Findings[0].Count)
+				} else {
+					require.Equal(t, test.count, sum(report.Findings))
+				}
+			})
+		}
+	}
+}
+
+func sum(findings []chstore.Finding) (n uint64) {
+	for _, f := range findings {
+		n += f.Count
+	}
+	return n
+}
+
+// An instrument is silent only while another one of its market is not.
+func TestCheckSilence(t *testing.T) {
+	s, _ := openStore(t, chstore.Config{})
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	id := int64(0)
+	at := func(symbol string, seconds ...int) (recs []marketprism.Record) {
+		for _, n := range seconds {
+			id++
+			r := marketprism.Record{Instrument: spot(symbol), EventTime: start.Add(time.Duration(n) * time.Second)}
+			r.Trade = &marketprism.Trade{ID: id, Price: 1, Quantity: 1}
+			recs = append(recs, r)
+		}
+		return recs
+	}
+	recs := slices.Concat(
+		at("A", 0, 10, 200, 210, 400, 410, 1000), // silent from 10 to 200, where B is not; from 410 on all are
+		at("B", 0, 10, 50, 100, 200, 210, 400, 410, 1000),
+		at("C", 0, 10, 50, 100, 200), // ends while the others go on
+	)
+	require.NoError(t, s.Write(t.Context(), recs))
+	report, err := s.Check(t.Context(), chstore.CheckQuery{})
+	require.NoError(t, err)
+	require.Len(t, report.Findings, 2, "%s", report.String())
+	for i, want := range []chstore.Finding{
+		{Check: chstore.CheckSilence, Instrument: spot("A"), Count: 1, First: start.Add(10 * time.Second), Detail: "up to 190 s"},
+		{Check: chstore.CheckSilence, Instrument: spot("C"), Count: 1, First: start.Add(200 * time.Second), Detail: "up to 800 s"},
+	} {
+		require.Equal(t, want, report.Findings[i])
+	}
+	report, err = s.Check(t.Context(), chstore.CheckQuery{Silence: 200 * time.Second, To: start.Add(time.Minute)})
+	require.NoError(t, err)
+	require.True(t, report.OK(), "%s", report.String())
+	report, err = s.Check(t.Context(), chstore.CheckQuery{Silence: -1, Instruments: []marketprism.Instrument{spot("A"), spot("none'")}})
+	require.NoError(t, err)
+	require.Equal(t, []chstore.Finding{{Check: chstore.CheckMissing, Instrument: spot("none'"), Count: 1, Detail: "nothing is stored"}}, report.Findings)
+	_, err = s.Check(t.Context(), chstore.CheckQuery{Silence: time.Millisecond})
+	require.ErrorIs(t, err, chstore.ErrCheck)
+}
+
+// The tables themselves are looked at: rows that outlive their TTL, parts, partitions set aside, and a
+// schema that is not what Config wants.
+func TestCheckTables(t *testing.T) {
+	db := chtest.Open(t)
+	cfg := chstore.Config{Database: db.Name, TablePrefix: "x_", Partition: chstore.Day, TTL: chstore.TTL{Trades: 5 * 24 * time.Hour}}
+	s, err := chstore.New(db.Conn, cfg)
+	require.NoError(t, err)
+	require.NoError(t, s.Migrate(t.Context()))
+	check := func(q chstore.CheckQuery, want ...chstore.Finding) {
+		t.Helper()
+		report, err := s.Check(t.Context(), q)
+		require.NoError(t, err)
+		for i := range report.Findings {
+			if report.Findings[i].Check == chstore.CheckSchema {
+				report.Findings[i].Detail = ""
+			}
+			report.Findings[i].First = time.Time{}
+		}
+		require.Equal(t, want, report.Findings, "%s", report.String())
+	}
+	now := time.Now().UTC()
+	fresh := tradesAt(now, 1, 5)
+	require.NoError(t, s.Write(t.Context(), fresh))
+	check(chstore.CheckQuery{})
+
+	require.NoError(t, db.Conn.Exec(t.Context(), "SYSTEM STOP MERGES x_trades"))
+	for i := range 3 {
+		require.NoError(t, s.Write(t.Context(), tradesAt(now.AddDate(0, 0, -10), 6+i, 1)))
+	}
+	day := now.AddDate(0, 0, -10).Format("20060102")
+	overdue := chstore.Finding{Check: chstore.CheckOverdue, Table: "trades", Count: 3, Detail: "rows that have expired"}
+	check(chstore.CheckQuery{}, overdue)
+	check(chstore.CheckQuery{Overdue: 6 * 24 * time.Hour})
+	check(chstore.CheckQuery{Overdue: -1, Parts: 2},
+		chstore.Finding{Check: chstore.CheckParts, Table: "trades", Partition: day, Count: 3, Detail: "parts"})
+
+	require.NoError(t, db.Conn.Exec(t.Context(), "ALTER TABLE x_trades DETACH PARTITION ID '"+day+"'"))
+	detached := chstore.Finding{Check: chstore.CheckDetached, Table: "trades", Partition: day, Count: 3, Detail: "by hand"}
+	check(chstore.CheckQuery{}, detached)
+
+	require.NoError(t, db.Conn.Exec(t.Context(), "ALTER TABLE x_trades REMOVE TTL"))
+	check(chstore.CheckQuery{}, detached, chstore.Finding{Check: chstore.CheckSchema, Count: 1})
+}
+
+func TestReport(t *testing.T) {
+	report := chstore.Report{
+		Instruments: 2, Rows: 10, Checks: 3,
+		Findings: []chstore.Finding{
+			{Check: chstore.CheckSkew, Table: "trades", Instrument: spot("BTCUSDT"), Count: 3, First: time.Unix(0, 5).UTC(), Detail: "by up to 2 s"},
+			{Check: chstore.CheckParts, Table: "trades", Partition: "202611", Count: 700, Detail: "parts"},
+		},
+	}
+	require.Equal(t, `2 instruments, 10 rows, 3 checks: 2 findings
+CHECK  WHERE                        COUNT  FIRST                           DETAIL
+skew   binance:spot:BTCUSDT trades  3      1970-01-01T00:00:00.000000005Z  by up to 2 s
+parts  trades 202611                700                                    parts
+`, report.String())
+	text, err := json.Marshal(report)
+	require.NoError(t, err)
+	var back chstore.Report
+	require.NoError(t, json.Unmarshal(text, &back))
+	require.Equal(t, report, back)
+	require.NotContains(t, string(text), `"from"`)
+}

@@ -1,0 +1,200 @@
+package chstore_test
+
+import (
+	"fmt"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/recording"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A recorded feed is what a collector makes of a recording: records, and the Syncer's book after each.
+type recordedFeed struct {
+	t       *testing.T
+	market  marketprism.Market
+	records []marketprism.Record
+	syncers map[string]*orderbook.Syncer
+	fetches map[string]orderbook.FetchID
+	// following are books that apply the Syncers' events, for an Output can have several.
+	following map[string]*orderbook.Book
+	books     map[marketprism.Instrument]map[int64]string // text by update id
+}
+
+func readRecording(t *testing.T, market marketprism.Market, path string) *recordedFeed {
+	t.Helper()
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("no recordings of the exchange beside the repository: %v", err)
+	}
+	r, err := recording.Open(path)
+	require.NoError(t, err)
+	defer r.Close()
+	f := &recordedFeed{
+		t: t, market: market, syncers: make(map[string]*orderbook.Syncer), fetches: make(map[string]orderbook.FetchID),
+		following: make(map[string]*orderbook.Book), books: make(map[marketprism.Instrument]map[int64]string),
+	}
+	var d binance.Decoder
+	for line, err := range r.Lines() {
+		require.NoError(t, err)
+		if symbol, ok := line.DepthSymbol(); ok {
+			var snap orderbook.Snapshot
+			_, err := d.DecodeSnapshot(line.Body, &snap)
+			require.NoError(t, err)
+			f.obey(symbol, line.ReceivedAt, f.syncer(symbol, line.ReceivedAt).Snapshot(line.ReceivedAt, f.fetches[symbol], snap.Clone()))
+			continue
+		}
+		var m binance.Message // not used again: records keep what it points to
+		require.NoError(t, d.Decode(line.Frame, &m))
+		rec := marketprism.Record{Instrument: f.instrument(m.Symbol), EventTime: m.EventTime, ReceivedAt: line.ReceivedAt}
+		switch m.Type {
+		case binance.MessageDepth:
+			f.obey(m.Symbol, line.ReceivedAt, f.syncer(m.Symbol, line.ReceivedAt).Update(line.ReceivedAt, m.Update.Clone()))
+			continue
+		case binance.MessageTrade:
+			rec.Trade = &m.Trade
+		case binance.MessageTicker:
+			rec.Ticker = &m.Ticker
+		default:
+			continue
+		}
+		f.records = append(f.records, rec)
+	}
+	return f
+}
+
+func (f *recordedFeed) instrument(symbol string) marketprism.Instrument {
+	return marketprism.Instrument{Exchange: marketprism.Binance, Market: f.market, Symbol: symbol}
+}
+
+func (f *recordedFeed) syncer(symbol string, at time.Time) *orderbook.Syncer {
+	if f.syncers[symbol] == nil {
+		continuity := orderbook.Linked
+		if f.market == marketprism.Spot {
+			continuity = orderbook.Contiguous
+		}
+		s, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: continuity})
+		require.NoError(f.t, err)
+		f.syncers[symbol], f.following[symbol] = s, new(orderbook.Book)
+		f.fetches[symbol] = s.Connected(at).Fetch
+		f.books[f.instrument(symbol)] = make(map[int64]string)
+	}
+	return f.syncers[symbol]
+}
+
+// obey makes records of the events, and notes the book after each.
+func (f *recordedFeed) obey(symbol string, at time.Time, out orderbook.Output) {
+	book := f.following[symbol]
+	for _, event := range out.Events {
+		rec := marketprism.Record{Instrument: f.instrument(symbol), ReceivedAt: at}
+		switch {
+		case event.Snapshot != nil:
+			rec.Snapshot, rec.EventTime = event.Snapshot.Clone(), event.Snapshot.EventTime
+			book.Reset(event.Snapshot)
+		case event.Update != nil:
+			rec.Update, rec.EventTime = event.Update.Clone(), event.Update.EventTime
+			book.Apply(event.Update)
+		default:
+			f.t.Fatalf("%s: %v", symbol, event.Gap)
+		}
+		f.records = append(f.records, rec)
+		text, _ := book.AppendText(nil)
+		f.books[rec.Instrument][book.LastID()] = string(text)
+	}
+	if len(out.Events) > 0 {
+		want, _ := f.syncers[symbol].Book().AppendText(nil)
+		require.Equal(f.t, string(want), f.books[f.instrument(symbol)][book.LastID()])
+	}
+}
+
+// Real traffic of the exchange is archived and read back: at every update id of every symbol the book
+// is the one that the live Syncer had there, in one pass, asked for alone, and replayed.
+func TestRecordings(t *testing.T) {
+	for market, name := range map[marketprism.Market]string{
+		marketprism.Spot: "binance-spot-20211012", marketprism.USDM: "binance-usdm-20210722",
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := readRecording(t, market, "../../shared/recordings/"+name+".ndjson.gz")
+			s, _ := openStore(t, chstore.Config{})
+			require.NoError(t, s.Write(t.Context(), f.records))
+			requireSame(t, f.records, readAll(t, s, f.records))
+			ids := 0
+			for i, books := range f.books {
+				seen := make(map[int64]bool)
+				for state, err := range s.Books(t.Context(), chstore.BookQuery{Instrument: i}) {
+					require.NoError(t, err)
+					require.Nil(t, state.Hole)
+					text, _ := state.Book.AppendText(nil)
+					require.Equal(t, books[state.Book.LastID()], string(text))
+					seen[state.Book.LastID()] = true
+				}
+				require.Len(t, seen, len(books), "every id of %s", i)
+				ids += len(books)
+			}
+			t.Logf("%d update ids", ids)
+			f.requireBookAts(s)
+			f.requireReplay(s)
+		})
+	}
+}
+
+// requireBookAts asks for the book at the time of every update; with -short at that of every tenth.
+func (f *recordedFeed) requireBookAts(s *chstore.Store) {
+	newest := make(map[string]int64) // the last id of a time, since several updates can have one
+	for _, r := range f.records {
+		if r.Update != nil {
+			key := fmt.Sprint(r.Instrument, r.EventTime.UnixNano())
+			newest[key] = max(newest[key], r.Update.LastID)
+		}
+	}
+	var group errgroup.Group
+	group.SetLimit(4)
+	for n, r := range f.records {
+		if r.Update == nil || testing.Short() && n%10 != 0 {
+			continue
+		}
+		group.Go(func() error {
+			book, err := s.BookAt(f.t.Context(), r.Instrument, r.EventTime)
+			if err != nil {
+				return err
+			}
+			text, _ := book.AppendText(nil)
+			id := newest[fmt.Sprint(r.Instrument, r.EventTime.UnixNano())]
+			if book.LastID() != id || string(text) != f.books[r.Instrument][id] {
+				return fmt.Errorf("%s at %s: the book at %d, want the one at %d", r.Instrument, r.EventTime, book.LastID(), id)
+			}
+			return nil
+		})
+	}
+	require.NoError(f.t, group.Wait())
+}
+
+// requireReplay feeds books from the archive by the code that a live feed would use.
+func (f *recordedFeed) requireReplay(s *chstore.Store) {
+	t := f.t
+	live := &liveBooks{t: t, books: make(map[marketprism.Instrument]*orderbook.Book)}
+	q := chstore.ReplayQuery{
+		Instruments: instruments(f.records)[:2],
+		Kinds:       []marketprism.Kind{marketprism.KindUpdate, marketprism.KindSnapshot, marketprism.KindTicker, marketprism.KindAggTrade},
+	}
+	require.NoError(t, s.Replay(t.Context(), q, chstore.ReplayConfig{}, live))
+	for _, i := range q.Instruments {
+		text, _ := live.books[i].AppendText(nil)
+		want, _ := f.syncers[i.Symbol].Book().AppendText(nil)
+		require.Equal(t, string(want), string(text))
+	}
+	var want int
+	for _, r := range f.records {
+		if slices.Contains(q.Instruments, r.Instrument) {
+			want++
+		}
+	}
+	require.Equal(t, want, live.recs)
+}

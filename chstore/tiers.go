@@ -1,0 +1,118 @@
+package chstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+)
+
+// Tiers says where rows go as they grow old. Volumes and the disks in them are the server's
+// configuration; Migrate makes sure that they are there, and gives them to the tables.
+//
+// The first volume of the policy has to be called default, like the only one of the policy that tables
+// have without a choice: ClickHouse lets a table change its policy only to one that has all volumes of
+// the old one. Nor can a table go back: an empty Policy leaves tables as they are.
+type Tiers struct {
+	// Policy is the storage policy of all tables. "" means the server's own for new tables.
+	Policy string
+	// Volume is where old rows go. "" means cold.
+	Volume string
+	// After is how long rows stay before they are moved, by table, counted as for TTL. 0 means for
+	// ever.
+	After TTL
+}
+
+func (c Tiers) volume() string {
+	setDefault(&c.Volume, "cold")
+	return c.Volume
+}
+
+// moves reports whether any table's rows are moved.
+func (c Tiers) moves() bool { return c.After != TTL{} }
+
+func (c Tiers) validate(ttl TTL) error {
+	switch {
+	case c.Policy != "" && !isName(c.Policy):
+		return fmt.Errorf("chstore: Tiers.Policy %q: want letters, digits and underscores", c.Policy)
+	case !isName(c.volume()):
+		return fmt.Errorf("chstore: Tiers.Volume %q: want letters, digits and underscores", c.Volume)
+	case c.Policy == "" && c.moves():
+		return errors.New("chstore: Tiers.After without a Policy")
+	}
+	for t := range tableCount {
+		after, kept := t.ttl(c.After), t.ttl(ttl)
+		if after != 0 && after < time.Second {
+			return fmt.Errorf("chstore: Tiers.After of %s is %v: want at least a second, or 0 for never", t.name(), after)
+		}
+		if kept != 0 && after >= kept {
+			return fmt.Errorf("chstore: Tiers.After of %s is %v, and its rows are kept for %v", t.name(), after, kept)
+		}
+	}
+	return nil
+}
+
+// A TierError tells that the server does not have the tiers of Config, or cannot use them.
+type TierError struct {
+	Policy string
+	Volume string // "" if the policy itself is missing
+	Disk   string // "" if the volume itself is missing
+	What   string // "is missing", "is broken", "is read-only"
+}
+
+func (e *TierError) Error() string {
+	text := fmt.Sprintf("chstore: storage policy %s", e.Policy)
+	if e.Volume != "" {
+		text += ", volume " + e.Volume
+	}
+	if e.Disk != "" {
+		text += ", disk " + e.Disk
+	}
+	return text + " " + e.What + " on the server"
+}
+
+// checkTiers makes sure that the server has what Config names, before anything is changed.
+func (s *Store) checkTiers(ctx context.Context) error {
+	tiers := s.cfg.Tiers
+	if tiers.Policy == "" {
+		return nil
+	}
+	rows, err := s.conn.Query(ctx, "SELECT p.volume_name, d.name, d.is_broken, d.is_read_only "+
+		"FROM (SELECT volume_name, arrayJoin(disks) AS disk FROM system.storage_policies WHERE policy_name = {policy:String}) AS p "+
+		"LEFT JOIN system.disks AS d ON d.name = p.disk", clickhouse.Named("policy", tiers.Policy))
+	if err != nil {
+		return fmt.Errorf("chstore: look at storage policy %s: %w", tiers.Policy, err)
+	}
+	defer rows.Close()
+	var volumes []string
+	for rows.Next() {
+		e := TierError{Policy: tiers.Policy}
+		var broken, readOnly uint8
+		if err := rows.Scan(&e.Volume, &e.Disk, &broken, &readOnly); err != nil {
+			return fmt.Errorf("chstore: look at storage policy %s: %w", tiers.Policy, err)
+		}
+		volumes = append(volumes, e.Volume)
+		switch {
+		case broken != 0:
+			e.What = "is broken"
+		case readOnly != 0:
+			e.What = "is read-only"
+		default:
+			continue
+		}
+		return &e
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("chstore: look at storage policy %s: %w", tiers.Policy, err)
+	}
+	switch {
+	case len(volumes) == 0:
+		return &TierError{Policy: tiers.Policy, What: "is missing"}
+	case tiers.moves() && !slices.Contains(volumes, tiers.volume()):
+		return &TierError{Policy: tiers.Policy, Volume: tiers.volume(), What: "is missing"}
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package chstore_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// Bars are by trade time and id, whatever the order and the time of arrival, and count a trade once.
+func TestBars(t *testing.T) {
+	s, db := openStore(t, chstore.Config{TablePrefix: "p_"})
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	trade := func(id int64, at time.Duration, price, quantity orderbook.Fixed, sold bool) marketprism.Record {
+		return marketprism.Record{
+			Instrument: spot("BTCUSDT"), EventTime: start.Add(at + 2*time.Second), ReceivedAt: start.Add(at + 3*time.Second),
+			Trade: &marketprism.Trade{ID: id, Price: price * orderbook.One, Quantity: quantity * orderbook.One, BuyerMaker: sold, TradeTime: start.Add(at)},
+		}
+	}
+	huge := orderbook.MaxFixed / orderbook.One
+	recs := []marketprism.Record{
+		trade(1, 1*time.Second, 100, 2, false),
+		trade(2, 30*time.Second, 120, 1, true),
+		trade(4, 59*time.Second, 110, 1, false), // sent in the next minute
+		trade(3, 59*time.Second, 90, 4, true),
+		trade(5, 60*time.Second, 111, huge, false),
+		trade(6, 61*time.Second, 112, huge, false),
+	}
+	require.NoError(t, s.Write(t.Context(), slices.Concat(recs, recs[:2])))
+	require.NoError(t, s.Write(t.Context(), slices.Concat(recs[1:4], recs[:1])))
+	var explained string
+	require.NoError(t, db.Conn.QueryRow(t.Context(), `SELECT arrayStringConcat(groupArray(explain), '\n') FROM
+		(EXPLAIN indexes = 1 SELECT * FROM p_bars_1m WHERE symbol = 'BTCUSDT' AND minute >= '2026-03-01 00:00:00')`).Scan(&explained))
+	require.Contains(t, explained, "trade_time_range", "a condition on minutes does not read all trades")
+	type bar struct {
+		minute                                                       time.Time
+		open, high, low, close, volume, quoteVolume, vwap, buyVolume float64
+		trades                                                       uint64
+	}
+	rows, err := db.Conn.Query(t.Context(), `SELECT minute, open, high, low, close, volume, quote_volume, vwap, buy_volume, trades
+		FROM p_bars_1m WHERE market = 'spot' AND symbol = 'BTCUSDT' AND minute >= {from:DateTime} ORDER BY minute`, clickhouse.Named("from", start.Format(time.DateTime)))
+	require.NoError(t, err)
+	defer rows.Close()
+	var bars []bar
+	for rows.Next() {
+		var b bar
+		require.NoError(t, rows.Scan(&b.minute, &b.open, &b.high, &b.low, &b.close, &b.volume, &b.quoteVolume, &b.vwap, &b.buyVolume, &b.trades))
+		bars = append(bars, b)
+	}
+	require.NoError(t, rows.Err())
+	require.Len(t, bars, 2)
+	require.True(t, bars[0].minute.Equal(start))
+	bars[0].minute = time.Time{}
+	require.Equal(t, bar{time.Time{}, 100, 120, 90, 110, 8, 790, 98.75, 3, 4}, bars[0])
+	require.InEpsilon(t, 2*float64(huge), bars[1].volume, 1e-12)
+	require.Equal(t, []float64{111, 112, 111, 112}, []float64{bars[1].open, bars[1].high, bars[1].low, bars[1].close})
+}
+
+func TestSpreads(t *testing.T) {
+	s, db := openStore(t, chstore.Config{})
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	ticker := func(id int64, bid, ask, quantity orderbook.Fixed) marketprism.Record {
+		return marketprism.Record{
+			Instrument: spot("BTCUSDT"), ReceivedAt: start.Add(time.Duration(id) * time.Second),
+			Ticker: &marketprism.Ticker{
+				UpdateID: id,
+				Bid:      orderbook.Level{Price: bid * orderbook.One, Quantity: quantity * orderbook.One},
+				Ask:      orderbook.Level{Price: ask * orderbook.One, Quantity: 2 * quantity * orderbook.One},
+			},
+		}
+	}
+	recs := []marketprism.Record{ticker(1, 99, 101, 1), ticker(2, 98, 102, 3), ticker(3, 0, 0, 0)}
+	require.NoError(t, s.Write(t.Context(), append(recs, recs[0])))
+	var got [8]float64
+	var n uint64
+	require.NoError(t, db.Conn.QueryRow(t.Context(),
+		"SELECT spread_min, spread_avg, spread_max, spread_avg_bps, bid_qty_avg, ask_qty_avg, mid_close, updates FROM spreads_1m").
+		Scan(&got[0], &got[1], &got[2], &got[3], &got[4], &got[5], &got[6], &n))
+	require.EqualValues(t, 2, n)
+	require.Equal(t, [8]float64{2, 3, 4, 300, 2, 4, 100}, got)
+}
