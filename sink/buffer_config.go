@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Overflow is what a Buffer does with a record for which there is no room.
+// Overflow is what a Buffer or a Spill does with a record for which there is no room.
 type Overflow uint8
 
 const (
@@ -17,8 +17,11 @@ const (
 	// the queue can hold at all.
 	Fail
 	// DropOldest makes room by dropping what has waited longest and is not being written at the
-	// moment; see Buffer for what becomes of the books.
+	// moment; see Buffer for what becomes of the books. A Spill does not have it.
 	DropOldest
+	// DropNewest drops the record that finds no room; see Spill for what becomes of the books. A
+	// Buffer does not have it.
+	DropNewest
 )
 
 // String returns the policy's name.
@@ -30,6 +33,8 @@ func (o Overflow) String() string {
 		return "fail"
 	case DropOldest:
 		return "drop oldest"
+	case DropNewest:
+		return "drop newest"
 	}
 	return "unknown"
 }

@@ -98,6 +98,10 @@ func (d *diff) snapshot(a, b *orderbook.Snapshot) {
 	d.time("Snapshot.TransactTime", a.TransactTime, b.TransactTime)
 	d.side("Snapshot.Bids", a.Bids, b.Bids)
 	d.side("Snapshot.Asks", a.Asks, b.Asks)
+	d.value("Snapshot.BidBound.Price", a.BidBound.Price, b.BidBound.Price)
+	d.value("Snapshot.BidBound.Limited", a.BidBound.Limited, b.BidBound.Limited)
+	d.value("Snapshot.AskBound.Price", a.AskBound.Price, b.AskBound.Price)
+	d.value("Snapshot.AskBound.Limited", a.AskBound.Limited, b.AskBound.Limited)
 }
 
 func (d *diff) trade(a, b *marketprism.Trade) {

@@ -44,8 +44,9 @@ func (x *extremes) snapshots() {
 	x.add(marketprism.Record{Snapshot: &orderbook.Snapshot{LastID: -1}})
 	x.add(marketprism.Record{EventTime: x.sent(), Snapshot: &orderbook.Snapshot{
 		LastID: math.MaxInt64, EventTime: x.sent(), TransactTime: x.sent().Add(-time.Microsecond),
-		Bids: []orderbook.Level{{Price: 1, Quantity: orderbook.MaxFixed}},
-		Asks: []orderbook.Level{{Price: orderbook.MaxFixed, Quantity: 1}},
+		Bids:     []orderbook.Level{{Price: 1, Quantity: orderbook.MaxFixed}},
+		Asks:     []orderbook.Level{{Price: orderbook.MaxFixed, Quantity: 1}},
+		AskBound: orderbook.Bound{Price: orderbook.MaxFixed, Limited: true},
 	}})
 	x.add(marketprism.Record{
 		Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.USDM, Symbol: "币安人生USDT"},

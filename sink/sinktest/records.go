@@ -114,6 +114,7 @@ func (f *feed) snapshot(sent time.Time) *orderbook.Snapshot {
 		s.Bids = append(s.Bids, orderbook.Level{Price: f.mid - (i+1)*tick, Quantity: f.quantity()})
 		s.Asks = append(s.Asks, orderbook.Level{Price: f.mid + (i+1)*tick, Quantity: f.quantity()})
 	}
+	s.SetLimit(30) // about half of them are cut
 	return s
 }
 

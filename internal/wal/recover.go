@@ -1,0 +1,164 @@
+package wal
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+const (
+	suffix    = ".wal"
+	badSuffix = ".bad"
+)
+
+func segmentName(number uint64) string { return fmt.Sprintf("%016d%s", number, suffix) }
+
+// A Recovery tells what Open found.
+type Recovery struct {
+	Stats
+	TornBytes    int64 // cut off at the end: the beginning of what was never accepted
+	PositionLost bool  // what was read is not known: some is read again
+	Damaged      bool  // see Queue.Damaged
+}
+
+// Open opens the folder for one process at a time, and reads through all of it once. Its errors are
+// ErrLocked and those of the file system.
+func Open(cfg Config) (_ *Queue, _ Recovery, err error) {
+	if err := os.MkdirAll(cfg.Dir, dirPerm); err != nil {
+		return nil, Recovery{}, err
+	}
+	lock, err := lock(filepath.Join(cfg.Dir, "lock"))
+	if err != nil {
+		return nil, Recovery{}, err
+	}
+	q := &Queue{cfg: cfg, lock: lock}
+	var r Recovery
+	if err := q.recover(&r); err != nil {
+		return nil, Recovery{}, errors.Join(err, lock.Close())
+	}
+	r.Stats, r.Damaged = q.Stats(), q.progress.damaged
+	return q, r, nil
+}
+
+func (q *Queue) recover(r *Recovery) (err error) {
+	if q.progress, r.PositionLost, err = loadProgress(q.cfg.Dir); err != nil {
+		return err
+	}
+	q.last = max(q.progress.read.number, q.progress.synced.number)
+	if err := q.list(); err != nil {
+		return err
+	}
+	var kept []segment
+	for i, s := range q.segments {
+		last := i == len(q.segments)-1
+		if s, err = q.count(s, last, r); err != nil {
+			return err
+		}
+		if q.left(s) == 0 {
+			if err := os.Remove(q.path(s.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+			continue
+		}
+		kept = append(kept, s)
+	}
+	q.segments = kept
+	if len(kept) == 0 {
+		q.progress.damaged = false
+	}
+	return nil
+}
+
+// list finds the segments.
+func (q *Queue) list() error {
+	entries, err := os.ReadDir(q.cfg.Dir)
+	if err != nil {
+		return err
+	}
+	for _, entry := range entries {
+		name, bad := strings.CutSuffix(entry.Name(), badSuffix)
+		digits, ok := strings.CutSuffix(name, suffix)
+		number, err := strconv.ParseUint(digits, 10, 64)
+		if !ok || err != nil || name != segmentName(number) {
+			continue
+		}
+		q.last = max(q.last, number) // no number is used again, not even that of a damaged one
+		if bad {
+			q.bad++
+			continue
+		}
+		info, err := entry.Info()
+		if err != nil {
+			return err
+		}
+		q.segments = append(q.segments, segment{number: number, size: info.Size()})
+	}
+	slices.SortFunc(q.segments, func(a, b segment) int { return cmp.Compare(a.number, b.number) })
+	q.addMissing()
+	return nil
+}
+
+// addMissing puts a segment where a number is left out, and makes the last as long as it once was:
+// reading them finds the Damage.
+func (q *Queue) addMissing() {
+	read, synced := q.progress.read, q.progress.synced
+	for i := 1; i < len(q.segments); i++ {
+		if number := q.segments[i-1].number + 1; number < q.segments[i].number && number > read.number {
+			q.segments = slices.Insert(q.segments, i, segment{number: number, size: segmentHeader + 1})
+		}
+	}
+	for i, s := range q.segments {
+		if s.number == synced.number {
+			q.segments[i].size = max(s.size, synced.offset)
+		}
+	}
+}
+
+// count counts the payloads of a segment that are yet to be read, and cuts off a torn end of the last.
+func (q *Queue) count(s segment, last bool, r *Recovery) (segment, error) {
+	if s.number < q.progress.read.number {
+		return s, nil
+	}
+	f, err := os.Open(q.path(s.number))
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	defer f.Close()
+	scan := &scanner{file: f, path: f.Name(), number: s.number, end: s.size}
+	if s.number == q.progress.read.number {
+		scan.offset = min(q.progress.read.offset, s.size)
+	}
+	var tail *Damage // the first of those at the end
+	for {
+		_, damage, err := scan.next()
+		if err == io.EOF {
+			break
+		}
+		if err != nil {
+			return s, err
+		}
+		switch {
+		case damage == nil:
+			tail = nil
+			s.payloads++
+		case tail == nil:
+			tail = damage
+		}
+	}
+	if !last || tail == nil || (position{s.number, tail.From}).before(q.progress.synced) {
+		return s, nil
+	}
+	r.TornBytes = s.size - tail.From
+	s.size = tail.From
+	return s, truncate(f.Name(), s.size)
+}

@@ -1,0 +1,94 @@
+package sink
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/marketprism/marketprism"
+)
+
+// A SpillConfig says where a Spill keeps records and how. Dir, Encode and Decode must be set; of the
+// others zero is the default.
+type SpillConfig struct {
+	// Dir is the folder of the queue. It is made if it is not there, and belongs to one Spill at a
+	// time. Its files are readable by their owner only.
+	Dir string
+
+	// Encode appends r to dst in a form that Decode reads back, which must not keep data:
+	// natsbus.AppendRecord and natsbus.DecodeRecord fit. What the form leaves out, such as Origin in
+	// those, is lost on the way over the disk.
+	Encode func(dst []byte, r *marketprism.Record) ([]byte, error)
+	Decode func(data []byte, r *marketprism.Record) error
+
+	// MaxBytes bounds what is queued, as encoded and with 12 bytes for each record; 0 means 1 GiB.
+	// The folder may occupy one segment more, for what was read of the oldest, and the copies of
+	// damaged segments, which are removed by hand.
+	MaxBytes int64
+
+	// SegmentBytes is the size of one file, which is removed when it was read; 0 means 64 MiB, or
+	// MaxBytes if that is less.
+	SegmentBytes int64
+
+	// Overflow is what Write does when MaxBytes is reached: Block, Fail or DropNewest.
+	Overflow Overflow
+
+	// SyncInterval is how long records may wait to be put on the disk, where they survive a power
+	// cut; 0 means not at all: every Write waits for it. With a positive interval, while Run runs, or
+	// a negative one, which leaves it to the system, what Write accepted still survives the death of
+	// the process.
+	SyncInterval time.Duration
+
+	// DirectTimeout is how long a Write waits for the destination before its records go to disk; 0
+	// means 1 s. Negative means that everything goes through the disk.
+	DirectTimeout time.Duration
+
+	// MaxBatch bounds the records that Run hands on in one Write; 0 means 1024.
+	MaxBatch int
+
+	// WriteTimeout bounds one such Write, after which it counts as failed; 0 means 1 min, negative not
+	// at all.
+	WriteTimeout time.Duration
+
+	// RetryMin and RetryMax bound the delay before a failed batch is written again. It is random,
+	// below a bound that doubles from RetryMin to RetryMax; 0 means 100 ms and 2 s, or the other one
+	// where that is beyond it.
+	RetryMin, RetryMax time.Duration
+
+	// Permanent tells whether an error of the destination will not pass, as of a record that is too
+	// large for it, natsbus.ErrTooLarge. nil means that none is: a record that is always refused
+	// then holds up those behind it, until the queue is full.
+	Permanent func(error) bool
+
+	Hooks *SpillHooks // nil means none
+}
+
+// withDefaults replaces zeros and checks the rest.
+func (c SpillConfig) withDefaults() (SpillConfig, error) {
+	c.MaxBytes = cmp.Or(c.MaxBytes, 1<<30)
+	c.SegmentBytes = cmp.Or(c.SegmentBytes, min(64<<20, c.MaxBytes))
+	c.DirectTimeout = max(cmp.Or(c.DirectTimeout, time.Second), 0)
+	c.MaxBatch = cmp.Or(c.MaxBatch, 1024)
+	c.WriteTimeout = max(cmp.Or(c.WriteTimeout, time.Minute), 0)
+	c.RetryMin = cmp.Or(c.RetryMin, min(100*time.Millisecond, cmp.Or(c.RetryMax, time.Hour)))
+	c.RetryMax = cmp.Or(c.RetryMax, max(2*time.Second, c.RetryMin))
+	c.Hooks = cmp.Or(c.Hooks, &SpillHooks{})
+	switch {
+	case c.Dir == "":
+		return c, errors.New("sink: SpillConfig.Dir is not set")
+	case c.Encode == nil || c.Decode == nil:
+		return c, errors.New("sink: SpillConfig needs Encode and Decode")
+	case c.MaxBytes < 0:
+		return c, fmt.Errorf("sink: SpillConfig.MaxBytes is %d, want 0 or more", c.MaxBytes)
+	case c.SegmentBytes < 0 || c.SegmentBytes > c.MaxBytes:
+		return c, fmt.Errorf("sink: SpillConfig.SegmentBytes is %d, want 0 to MaxBytes, which is %d", c.SegmentBytes, c.MaxBytes)
+	case c.Overflow != Block && c.Overflow != Fail && c.Overflow != DropNewest:
+		return c, fmt.Errorf("sink: SpillConfig.Overflow is %d (%v), want Block, Fail or DropNewest", c.Overflow, c.Overflow)
+	case c.MaxBatch < 0:
+		return c, fmt.Errorf("sink: SpillConfig.MaxBatch is %d, want 0 or more", c.MaxBatch)
+	case c.RetryMin < 0 || c.RetryMax < c.RetryMin:
+		return c, fmt.Errorf("sink: SpillConfig has RetryMin %v and RetryMax %v, want 0 < RetryMin <= RetryMax", c.RetryMin, c.RetryMax)
+	}
+	return c, nil
+}

@@ -1,0 +1,224 @@
+package sink_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+	"github.com/marketprism/marketprism/sink"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+// openBlocked opens a Spill of at most limit bytes, writes recs to it in small batches until one finds
+// no room, and sends the error of the last.
+func openBlocked(t *testing.T, limit int64, recs []marketprism.Record) (s *spilling, wrote <-chan error) {
+	full := make(chan struct{}, 1)
+	s = openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{
+		DirectTimeout: -1, MaxBytes: limit,
+		Hooks: &sink.SpillHooks{Full: func(sink.FullInfo) {
+			select {
+			case full <- struct{}{}:
+			default:
+			}
+		}},
+	})
+	done := make(chan error, 1)
+	go func() {
+		var err error
+		for batch := range slices.Chunk(recs, 10) {
+			if err = s.Write(t.Context(), batch); err != nil {
+				break
+			}
+		}
+		done <- err
+	}()
+	<-full
+	return s, done
+}
+
+func TestSpillBlocks(t *testing.T) {
+	const limit = 20_000
+	recs := sinktest.Records(1, 500)
+	s, wrote := openBlocked(t, limit, recs)
+	if got := s.Stats(); got.QueuedBytes > limit || got.QueuedBytes < limit/2 {
+		t.Errorf("%d bytes of %d are queued", got.QueuedBytes, limit)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := s.Write(ctx, recs); !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled Write: %v", err)
+	}
+	s.run(t)
+	if err := <-wrote; err != nil {
+		t.Fatal(err)
+	}
+	s.flush(t)
+	wantSame(t, s.dst.Records(), recs)
+}
+
+func TestSpillFails(t *testing.T) {
+	const limit = 20_000
+	var told sink.FullInfo
+	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{
+		DirectTimeout: -1, MaxBytes: limit, Overflow: sink.Fail,
+		Hooks: &sink.SpillHooks{Full: func(i sink.FullInfo) { told = i }},
+	})
+	recs := sinktest.Records(1, 500)
+	n := 0
+	var err error
+	for ; err == nil; n += 10 {
+		err = s.Write(t.Context(), recs[n:n+10])
+	}
+	n -= 10
+	if !errors.Is(err, sink.ErrFull) {
+		t.Fatal(err)
+	}
+	if got := s.Stats(); got.Queued != n || told.Records != n || told.Overflow != sink.Fail || int64(told.Bytes) != got.QueuedBytes {
+		t.Errorf("after %d records Stats %+v, hook %+v", n, got, told)
+	}
+	s.run(t).flush(t)
+	s.write(t, recs[n:n+10])
+	s.flush(t)
+	wantSame(t, s.dst.Records(), recs[:n+10])
+}
+
+func TestSpillRefusesWhatNeverFits(t *testing.T) {
+	i := marketprism.Instrument{Exchange: "x", Market: marketprism.Spot, Symbol: "A"}
+	large := []marketprism.Record{{Instrument: i, Snapshot: &orderbook.Snapshot{LastID: 1, Bids: make([]orderbook.Level, 1000)}}}
+	for _, policy := range []sink.Overflow{sink.Block, sink.Fail, sink.DropNewest} {
+		s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{DirectTimeout: -1, MaxBytes: 1000, Overflow: policy})
+		if err := s.Write(t.Context(), large); !errors.Is(err, sink.ErrTooLarge) {
+			t.Errorf("%v: %v", policy, err)
+		}
+	}
+}
+
+func recordOf(symbol string, r marketprism.Record) marketprism.Record {
+	r.Instrument = marketprism.Instrument{Exchange: "x", Market: marketprism.Spot, Symbol: symbol}
+	return r
+}
+
+func update(symbol string, id int64) marketprism.Record {
+	return recordOf(symbol, marketprism.Record{Update: &orderbook.Update{FirstID: id, LastID: id}})
+}
+
+func snapshot(symbol string, id int64) marketprism.Record {
+	return recordOf(symbol, marketprism.Record{Snapshot: &orderbook.Snapshot{LastID: id}})
+}
+
+func trade(symbol string, id int64) marketprism.Record {
+	return recordOf(symbol, marketprism.Record{Trade: &marketprism.Trade{ID: id}})
+}
+
+// The holes that DropNewest makes, record by record.
+func TestSpillDropNewest(t *testing.T) {
+	var dropped []marketprism.Record
+	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{
+		DirectTimeout: -1, MaxBytes: 100, Overflow: sink.DropNewest,
+		Hooks: &sink.SpillHooks{Dropped: func(i sink.DroppedInfo) { dropped = append(dropped, i.Record.Clone()) }},
+	})
+	s.write(t, []marketprism.Record{snapshot("A", 1), update("A", 2), update("A", 3), update("A", 4)})
+	// What came first fills the queue but for less than a record.
+	if n := s.Stats().Queued; n != 2 {
+		t.Fatalf("%d records queued, with the gap", n)
+	}
+	s.write(t, []marketprism.Record{snapshot("B", 7), trade("A", 9)})
+	s.run(t).flush(t)
+	s.write(t, []marketprism.Record{update("A", 5), update("B", 8), snapshot("A", 5)})
+	s.flush(t)
+	s.write(t, []marketprism.Record{update("A", 6)})
+	s.flush(t)
+	want := "[A snap 1:0x0 A gap 1-overflow B gap 0-overflow A snap 5:0x0 A depth 6-6]"
+	if got := fmt.Sprint(keys(s.dst.Records())); got != want {
+		t.Errorf("written\n%v, want\n%v", got, want)
+	}
+	if got := fmt.Sprint(keys(dropped)); got != "[A depth 2-2 A depth 3-3 A depth 4-4 B snap 7:0x0 A trade 9 A depth 5-5 B depth 8-8]" {
+		t.Errorf("dropped %v", got)
+	}
+}
+
+// A Gap is not lost with the Write that made it and failed.
+func TestSpillKeepsTheGapOfAFailedWrite(t *testing.T) {
+	dir := t.TempDir()
+	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{
+		Dir: dir, DirectTimeout: -1, MaxBytes: 100, SegmentBytes: 1, Overflow: sink.DropNewest,
+	})
+	s.write(t, []marketprism.Record{snapshot("A", 1)})
+	obstacle := filepath.Join(dir, "0000000000000002.wal")
+	if err := os.WriteFile(obstacle, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var disk *sink.DiskError
+	if err := s.Write(t.Context(), []marketprism.Record{update("A", 2)}); !errors.As(err, &disk) {
+		t.Fatalf("Write: %v", err)
+	}
+	if err := os.Remove(obstacle); err != nil {
+		t.Fatal(err)
+	}
+	s.write(t, []marketprism.Record{update("A", 3)})
+	s.run(t).flush(t)
+	wantKeys(t, s.dst.Records(), "A snap 1:0x0", "A gap 1-overflow")
+}
+
+// Whatever is dropped, the contract of Record holds at the destination, every book that lost something
+// has a Gap there, and every record is accounted for; also on a restart while books have holes.
+func TestSpillDropNewestKeepsTheContract(t *testing.T) {
+	drops, gaps := 0, uint64(0)
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 5))
+		dropped := make(map[string]bool)
+		s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{
+			MaxBytes: 2_000 + rng.Int64N(20_000), SegmentBytes: 2_000, MaxBatch: 1 + rng.IntN(50),
+			Overflow: sink.DropNewest, SyncInterval: -1,
+			Hooks: &sink.SpillHooks{Dropped: func(i sink.DroppedInfo) {
+				if dropped[i.Record.Key()] {
+					t.Errorf("%s dropped twice", i.Record.Key())
+				}
+				dropped[i.Record.Key()] = true
+			}},
+		})
+		recs := sinktest.Records(seed, 600)
+		s.run(t)
+		release := func() {}
+		for rest := recs; len(rest) > 0; {
+			n := min(len(rest), 1+rng.IntN(12))
+			batch := cloneAll(rest[:n])
+			if s.Stats().Spilling {
+				s.write(t, batch)
+			} else {
+				s.faults.FailNext(rng.IntN(2), errDown)
+				s.write(t, batch)
+			}
+			ruin(batch)
+			rest = rest[n:]
+			switch p := rng.IntN(30); {
+			case p == 0:
+				release()
+				s.flush(t)
+			case p < 4 && s.Stats().Spilling:
+				release()
+				release = s.faults.Hold()
+			}
+		}
+		release()
+		s.flush(t)
+		s.stop()
+		checkDropped(t, recs, s.dst.Unique(), dropped)
+		drops += len(dropped)
+		gaps += s.Stats().Gaps
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	t.Logf("%d records dropped, %d gaps put in", drops, gaps)
+	if drops < 1_000 || gaps < 50 {
+		t.Errorf("%d records dropped, %d gaps put in: too few to prove anything", drops, gaps)
+	}
+}

@@ -1,0 +1,128 @@
+package sink
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/marketprism/marketprism"
+)
+
+// SpillHooks observe a Spill. Any of them may be nil. Each says on which goroutine it is called, always
+// after the Spill's state and Stats have changed and with no lock held. These goroutines do not wait
+// for each other. Hooks must not block: what calls them waits for them.
+type SpillHooks struct {
+	// Opened: the folder was opened and read through. On the goroutine of NewSpill, before it returns.
+	Opened func(SpillOpenedInfo)
+	// Spilling: records go to disk from here on. On the goroutine of the Write that began it.
+	Spilling func(SpillingInfo)
+	// Live: the queue is empty, and records go to the destination again. On the goroutine of Run.
+	Live func(SpillLiveInfo)
+	// Drained: the destination accepted a batch from the queue. On the goroutine of Run.
+	Drained func(WrittenInfo)
+	// Failed: the destination did not, and the batch is held. On the goroutine of Run.
+	Failed func(FailedInfo)
+	// Full: MaxBytes was reached. Once for each Write that found no room, on its goroutine.
+	Full func(FullInfo)
+	// Dropped: a record was given up, for lack of room under DropNewest, or because it is an Update
+	// behind a hole. Once for each, on the goroutine of the Write, or of Run for one from the queue.
+	Dropped func(DroppedInfo)
+	// Corrupt: the queue does not read back as it was written. On the goroutine of Run, before the
+	// Gaps that stand for it are handed on.
+	Corrupt func(SpillCorruptInfo)
+	// Refused: the destination refused a record from the queue for good, and it is left out. On the
+	// goroutine of Run, before the Gap that stands for it is handed on.
+	Refused func(SpillRefusedInfo)
+	// DiskFailed: the folder could not be read, synced or cleaned up. Nothing is lost by it, but
+	// SyncInterval may not have been kept. On the goroutine of Run or one it started. A Write that
+	// fails on the disk returns the error instead.
+	DiskFailed func(SpillDiskFailedInfo)
+}
+
+// SpillOpenedInfo tells what was in the folder.
+type SpillOpenedInfo struct {
+	Records      int // queued: they come first
+	Bytes        int64
+	Segments     int
+	BadSegments  int   // copies of damaged ones that are kept
+	TornBytes    int64 // cut off at the end: what a crash left of a Write that was not accepted
+	PositionLost bool  // it is not known what was handed on: up to a segment of it is handed on again
+}
+
+// SpillingInfo tells why records go to disk.
+type SpillingInfo struct {
+	Records int   // that the destination did not accept
+	Err     error // what it said; nil where DirectTimeout is negative or a Gap was pending
+}
+
+// SpillLiveInfo tells what went over the disk.
+type SpillLiveInfo struct {
+	Elapsed time.Duration // since it began, or since NewSpill
+}
+
+// SpillCorruptInfo tells of damage in the queue.
+type SpillCorruptInfo struct {
+	Err *CorruptError
+}
+
+// SpillRefusedInfo tells of a record that was left out.
+type SpillRefusedInfo struct {
+	Record *marketprism.Record // valid until the hook returns
+	Err    error               // for which SpillConfig.Permanent returned true
+	Kept   string              // path of the copy of its segment, for a person to look at
+}
+
+// SpillDiskFailedInfo tells of an error that no Write returns.
+type SpillDiskFailedInfo struct {
+	Err *DiskError
+}
+
+// TeeSpillHooks returns SpillHooks that call each of hooks, in order. Nil ones are left out.
+func TeeSpillHooks(hooks ...*SpillHooks) *SpillHooks {
+	var all SpillHooks
+	for _, h := range hooks {
+		if h == nil {
+			continue
+		}
+		all.Opened = both(all.Opened, h.Opened)
+		all.Spilling = both(all.Spilling, h.Spilling)
+		all.Live = both(all.Live, h.Live)
+		all.Drained = both(all.Drained, h.Drained)
+		all.Failed = both(all.Failed, h.Failed)
+		all.Full = both(all.Full, h.Full)
+		all.Dropped = both(all.Dropped, h.Dropped)
+		all.Corrupt = both(all.Corrupt, h.Corrupt)
+		all.Refused = both(all.Refused, h.Refused)
+		all.DiskFailed = both(all.DiskFailed, h.DiskFailed)
+	}
+	return &all
+}
+
+// LogSpillHooks returns SpillHooks that log batches and dropped records at debug level, changes of
+// state and a full queue at info, failures at warn and damage at error. The log handler must not block.
+func LogSpillHooks(l *slog.Logger) *SpillHooks {
+	return &SpillHooks{
+		Opened: func(i SpillOpenedInfo) {
+			l.Info("spill opened", "records", i.Records, "bytes", i.Bytes, "segments", i.Segments,
+				"bad_segments", i.BadSegments, "torn_bytes", i.TornBytes, "position_lost", i.PositionLost)
+		},
+		Spilling: func(i SpillingInfo) { l.Info("spilling to disk", "records", i.Records, "err", i.Err) },
+		Live:     func(i SpillLiveInfo) { l.Info("spill is empty", "elapsed", i.Elapsed) },
+		Drained: func(i WrittenInfo) {
+			l.Debug("spilled batch written", "records", i.Records, "attempts", i.Attempts, "elapsed", i.Elapsed)
+		},
+		Failed: func(i FailedInfo) {
+			l.Warn("spilled batch not accepted", "records", i.Records, "attempts", i.Attempts, "delay", i.Delay, "err", i.Err)
+		},
+		Full: func(i FullInfo) {
+			l.Info("spill full", "overflow", i.Overflow, "records", i.Records, "bytes", i.Bytes)
+		},
+		Dropped: func(i DroppedInfo) {
+			l.Debug("record dropped", "instrument", i.Record.Instrument, "kind", i.Record.Kind())
+		},
+		Refused: func(i SpillRefusedInfo) {
+			l.Error("spilled record refused", "instrument", i.Record.Instrument, "key", i.Record.Key(), "kept", i.Kept, "err", i.Err)
+		},
+		Corrupt:    func(i SpillCorruptInfo) { l.Error("spill corrupt", "err", i.Err) },
+		DiskFailed: func(i SpillDiskFailedInfo) { l.Warn("spill disk failed", "err", i.Err) },
+	}
+}
