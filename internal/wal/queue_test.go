@@ -279,3 +279,26 @@ func TestFailedSync(t *testing.T) {
 	require.Equal(t, numbered(0, 4), got)
 	require.Empty(t, damage)
 }
+
+// A segment that was begun and got nothing is no damage, however many crashes follow.
+func TestCrashAfterBeginningASegment(t *testing.T) {
+	for _, begun := range []string{"", segmentMagic, string(appendSegmentHeader(nil, 2))} {
+		cfg := Config{Dir: t.TempDir()}
+		q, _ := open(t, cfg)
+		appendAll(t, q, numbered(0, 3))
+		crash(q)
+		require.NoError(t, os.WriteFile(q.path(2), []byte(begun), filePerm))
+		for range 2 {
+			q, r := open(t, cfg)
+			require.Equal(t, 1, r.Segments)
+			crash(q)
+		}
+		q, _ = open(t, cfg)
+		appendAll(t, q, numbered(3, 5))
+		crash(q)
+		q, _ = open(t, cfg)
+		got, damage := readAll(t, q)
+		require.Empty(t, damage)
+		require.Equal(t, numbered(0, 5), got)
+	}
+}

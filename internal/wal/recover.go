@@ -61,7 +61,8 @@ func (q *Queue) recover(r *Recovery) (err error) {
 		if s, err = q.count(s, last, r); err != nil {
 			return err
 		}
-		if q.left(s) == 0 {
+		// An empty one behind others stays, so that no number is left out.
+		if q.left(s) == 0 && len(kept) == 0 {
 			if err := os.Remove(q.path(s.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 				return err
 			}
@@ -70,7 +71,7 @@ func (q *Queue) recover(r *Recovery) (err error) {
 		kept = append(kept, s)
 	}
 	q.segments = kept
-	if len(kept) == 0 {
+	if q.empty() {
 		q.progress.damaged = false
 	}
 	return nil
