@@ -102,8 +102,8 @@ func (b *Book) Snapshot() Snapshot {
 // Clone returns a copy that shares no memory with b.
 func (b *Book) Clone() *Book {
 	c := *b
-	c.bids.levels = slices.Clone(b.bids.levels)
-	c.asks.levels = slices.Clone(b.asks.levels)
+	c.bids.levels, c.bids.front = slices.Clone(b.bids.levels), nil
+	c.asks.levels, c.asks.front = slices.Clone(b.asks.levels), nil
 	return &c
 }
 

@@ -8,9 +8,13 @@ import "slices"
 // order is 0 for bids and -1 for asks. A price xor order is the level's rank: x ^ -1 = -x-1 turns
 // the order of the integers around, so one search serves both sides without a branch.
 //
+// front is the free room before levels in the same array, which changes of the far half use: they
+// move the levels beyond them instead of all up to the touch.
+//
 // bound is how far the side is known. Changes do not move it.
 type ladder struct {
 	levels []Level
+	front  []Level
 	order  Fixed
 	bound  Bound
 }
@@ -53,18 +57,32 @@ func (l *ladder) apply(changes []Level) {
 
 const noHole = -1
 
-// close removes the level at hole.
+// close removes the level at hole, by moving the fewer of those beyond it and those before it.
 func (l *ladder) close(hole int) {
-	copy(l.levels[hole:], l.levels[hole+1:])
-	l.levels = l.levels[:len(l.levels)-1]
+	if hole >= len(l.levels)/2 {
+		copy(l.levels[hole:], l.levels[hole+1:])
+		l.levels = l.levels[:len(l.levels)-1]
+		return
+	}
+	copy(l.levels[1:hole+1], l.levels[:hole])
+	if l.front == nil {
+		l.front = l.levels[:0]
+	}
+	l.front = l.front[:len(l.front)+1]
+	l.levels = l.levels[1:]
 }
 
 // insert puts level before the one at index at, using up the hole if there is one, and returns where
 // the level came to be.
 func (l *ladder) insert(at, hole int, level Level) int {
 	switch {
+	case hole == noHole && at < len(l.levels)/2 && len(l.front) > 0:
+		room := len(l.front) - 1
+		l.levels = l.front[room : room+1+len(l.levels)]
+		l.front = l.front[:room]
+		copy(l.levels[:at], l.levels[1:at+1])
 	case hole == noHole:
-		l.levels = append(l.levels, Level{})
+		l.grow()
 		copy(l.levels[at+1:], l.levels[at:])
 	case hole < at:
 		at--
@@ -74,6 +92,22 @@ func (l *ladder) insert(at, hole int, level Level) int {
 	}
 	l.levels[at] = level
 	return at
+}
+
+// grow adds a place at the end: in the array, or by moving all levels to its front if there is much
+// room, or in a larger array.
+func (l *ladder) grow() {
+	n := len(l.levels)
+	switch {
+	case n < cap(l.levels):
+		l.levels = l.levels[:n+1]
+	case len(l.front) > n/4:
+		whole := l.front[:len(l.front)+n]
+		copy(whole, l.levels)
+		l.levels, l.front = whole[:n+1], nil
+	default:
+		l.levels, l.front = append(l.levels, Level{}), nil
+	}
 }
 
 // search returns the index of the first level whose rank is at least rank. It gallops from near,
@@ -114,14 +148,14 @@ func (l *ladder) search(rank Fixed, near int) int {
 // reset replaces the side by levels that come best first, as venues send them. Any other order is
 // sorted out: of several levels with one price the last counts, and empty ones are left out.
 func (l *ladder) reset(bestFirst []Level) {
-	l.levels = l.levels[:0]
+	l.levels, l.front = l.levels[:0], nil
 	for i := len(bestFirst) - 1; i >= 0; i-- {
 		l.levels = append(l.levels, bestFirst[i])
 	}
 	for i, level := range l.levels {
 		sorted := i == 0 || l.levels[i-1].Price^l.order < level.Price^l.order
 		if !sorted || level.Quantity == 0 {
-			l.levels = l.levels[:0]
+			l.levels, l.front = l.levels[:0], nil
 			l.apply(bestFirst)
 			return
 		}

@@ -44,7 +44,7 @@ func (l *ladder) prune(n int) {
 	last := l.levels[extra].Price
 	l.levels = l.levels[:copy(l.levels, l.levels[extra:])]
 	if cap(l.levels) > prunedRoom*max(n, 64) {
-		l.levels = slices.Clone(l.levels)
+		l.levels, l.front = slices.Clone(l.levels), nil
 	}
 	if l.knows(last) {
 		l.bound = Bound{Price: last, Limited: true}
