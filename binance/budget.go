@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // A Budget lets REST requests through only while the exchange will accept them: within the request
@@ -58,8 +60,8 @@ type BudgetConfig struct {
 
 // NewBudget returns a Budget with nothing used. It fails if cfg is contradictory.
 func NewBudget(cfg BudgetConfig) (*Budget, error) {
-	setDefault(&cfg.Concurrent, 8)
-	setDefault(&cfg.Connects, maxConnects)
+	defaults.Set(&cfg.Concurrent, 8)
+	defaults.Set(&cfg.Connects, maxConnects)
 	switch {
 	case cfg.Reserve < 0 || !(cfg.Reserve < 1):
 		return nil, fmt.Errorf("binance: Budget Reserve %v: want 0 <= Reserve < 1", cfg.Reserve)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -100,25 +101,25 @@ const defaultSnapshotLimit = 1000
 
 // withDefaults validates cfg and fills in what is zero.
 func (cfg DepthConfig) withDefaults(m *market) (DepthConfig, error) {
-	setDefault(&cfg.QueueFrames, 4096)
-	setDefault(&cfg.QueueBytes, 64<<20)
-	setDefault(&cfg.StreamsPerConn, m.maxStreams)
-	setDefault(&cfg.Redundancy, 1)
-	setDefault(&cfg.StreamTimeout, 15*time.Minute)
-	setDefault(&cfg.MaxTradeFill, 5000)
-	setDefault(&cfg.MaxConnAge, 23*time.Hour)
-	setDefault(&cfg.ReconnectMin, 500*time.Millisecond)
-	setDefault(&cfg.ReconnectMax, max(30*time.Second, cfg.ReconnectMin))
+	defaults.Set(&cfg.QueueFrames, 4096)
+	defaults.Set(&cfg.QueueBytes, 64<<20)
+	defaults.Set(&cfg.StreamsPerConn, m.maxStreams)
+	defaults.Set(&cfg.Redundancy, 1)
+	defaults.Set(&cfg.StreamTimeout, 15*time.Minute)
+	defaults.Set(&cfg.MaxTradeFill, 5000)
+	defaults.Set(&cfg.MaxConnAge, 23*time.Hour)
+	defaults.Set(&cfg.ReconnectMin, 500*time.Millisecond)
+	defaults.Set(&cfg.ReconnectMax, max(30*time.Second, cfg.ReconnectMin))
 	switch {
 	case cfg.AllTrading != nil:
-		setDefault(&cfg.PollEvery, time.Minute)
+		defaults.Set(&cfg.PollEvery, time.Minute)
 	case cfg.SkipSymbolCheck:
-		setDefault(&cfg.PollEvery, -1)
+		defaults.Set(&cfg.PollEvery, -1)
 	default:
-		setDefault(&cfg.PollEvery, 5*time.Minute)
+		defaults.Set(&cfg.PollEvery, 5*time.Minute)
 	}
-	setDefault(&cfg.AckTimeout, 10*time.Second)
-	setDefault(&cfg.Sync.SnapshotTimeout, 20*time.Second)
+	defaults.Set(&cfg.AckTimeout, 10*time.Second)
+	defaults.Set(&cfg.Sync.SnapshotTimeout, 20*time.Second)
 	if cfg.Sync.SnapshotTimeout < 0 {
 		cfg.Sync.SnapshotTimeout = math.MaxInt64
 	}
@@ -162,11 +163,4 @@ func checkSymbols(cfg *DepthConfig) error {
 		seen[s] = true
 	}
 	return nil
-}
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
 }

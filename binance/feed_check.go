@@ -2,6 +2,7 @@ package binance
 
 import (
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -39,7 +40,7 @@ func (f *feed) compareTop(y *followed, t *marketprism.Ticker) {
 		return
 	}
 	f.count.mismatches.Add(1)
-	call(f.syncer.client.hooks.Mismatch, MismatchInfo{
+	hook.Call(f.syncer.client.hooks.Mismatch, MismatchInfo{
 		Instrument: y.instrument, LastID: book.LastID(), Bid: bid, Ask: ask, Ticker: *t,
 	})
 	if !f.now.Before(y.refresh.notBefore) {

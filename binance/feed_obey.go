@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -54,12 +55,12 @@ func (f *feed) known(y *followed, snap *orderbook.Snapshot, then []orderbook.Eve
 	y.wasKnown = true
 	f.startPlan(y)
 	f.syncer.changed()
-	call(f.syncer.client.hooks.Synced, SyncInfo{Instrument: y.instrument, LastID: snap.LastID, Applied: applied, Elapsed: f.now.Sub(y.lostAt)})
+	hook.Call(f.syncer.client.hooks.Synced, SyncInfo{Instrument: y.instrument, LastID: snap.LastID, Applied: applied, Elapsed: f.now.Sub(y.lostAt)})
 }
 
 // lost reports that a book is no longer known, or that what waited for its snapshot is gone.
 func (f *feed) lost(y *followed, gap orderbook.Gap) {
 	f.count.gaps.Add(1)
 	y.lostAt = f.now
-	call(f.syncer.client.hooks.Gap, GapInfo{Instrument: y.instrument, Gap: gap})
+	hook.Call(f.syncer.client.hooks.Gap, GapInfo{Instrument: y.instrument, Gap: gap})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -92,7 +93,7 @@ func (f *feed) overflowed(ctx context.Context, l *link, lost losses) error {
 	hooks := f.syncer.client.hooks
 	for st, n := range lost {
 		if st == nil {
-			call(hooks.Dropped, DropInfo{Conn: l.seat.number, Frames: n})
+			hook.Call(hooks.Dropped, DropInfo{Conn: l.seat.number, Frames: n})
 			for _, st := range f.streams {
 				if err := f.missed(ctx, l, st, orderbook.Gap{Reason: orderbook.GapOverflow}); err != nil {
 					return err
@@ -100,7 +101,7 @@ func (f *feed) overflowed(ctx context.Context, l *link, lost losses) error {
 			}
 			continue
 		}
-		call(hooks.Dropped, DropInfo{Conn: l.seat.number, Stream: st.name, Frames: n})
+		hook.Call(hooks.Dropped, DropInfo{Conn: l.seat.number, Stream: st.name, Frames: n})
 		if f.streams[st.name] != st {
 			continue // it is no longer followed
 		}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -141,7 +143,7 @@ func (f *feed) audited(y *followed, a *orderbook.Audit) {
 	} else {
 		y.refresh.deep = true
 	}
-	call(f.syncer.client.hooks.Audited, AuditInfo{
+	hook.Call(f.syncer.client.hooks.Audited, AuditInfo{
 		Instrument: y.instrument, LastID: a.LastID, Compared: a.Compared, Different: a.Different,
 		Differences: slices.Clone(a.Differences), Swapped: a.Swapped, Elapsed: elapsed, Err: a.Err,
 	})
@@ -176,10 +178,10 @@ const shallowLimit = 100
 
 // checkDepths fills in and validates how deep books are.
 func (cfg *DepthConfig) checkDepths(m *market) error {
-	setDefault(&cfg.SnapshotLimit, defaultSnapshotLimit)
-	setDefault(&cfg.Sync.RetryMin, defaultRetryMin)
-	setDefault(&cfg.Sync.RetryMax, max(defaultRetryMax, cfg.Sync.RetryMin))
-	setDefault(&cfg.Sync.MaxDepth, 10*cfg.SnapshotLimit)
+	defaults.Set(&cfg.SnapshotLimit, defaultSnapshotLimit)
+	defaults.Set(&cfg.Sync.RetryMin, defaultRetryMin)
+	defaults.Set(&cfg.Sync.RetryMax, max(defaultRetryMax, cfg.Sync.RetryMin))
+	defaults.Set(&cfg.Sync.MaxDepth, 10*cfg.SnapshotLimit)
 	if cfg.Sync.RefreshDepth == 0 {
 		cfg.Sync.RefreshDepth = max(1, cfg.SnapshotLimit/2)
 		if first := cmp.Or(cfg.FirstLimit, shallowLimit); first < cfg.SnapshotLimit {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -228,7 +229,7 @@ func (f *feed) acknowledged(ctx context.Context, l *link) error {
 	}
 	if all && !l.subscribed {
 		l.subscribed = true
-		call(f.syncer.client.hooks.Subscribed, SubscribeInfo{Conn: l.seat.number, Streams: len(f.names), Elapsed: f.now.Sub(l.acks.since)})
+		hook.Call(f.syncer.client.hooks.Subscribed, SubscribeInfo{Conn: l.seat.number, Streams: len(f.names), Elapsed: f.now.Sub(l.acks.since)})
 		f.arm(f.now) // a replacement may take over
 	}
 	return nil
@@ -237,7 +238,7 @@ func (f *feed) acknowledged(ctx context.Context, l *link) error {
 // undecoded reports a frame that made no sense. What it said is lost to that connection.
 func (f *feed) undecoded(ctx context.Context, l *link, data []byte, err error) error {
 	f.count.undecoded.Add(1)
-	call(f.syncer.client.hooks.DecodeFailed, DecodeInfo{Conn: l.seat.number, Err: err})
+	hook.Call(f.syncer.client.hooks.DecodeFailed, DecodeInfo{Conn: l.seat.number, Err: err})
 	st := f.streamOf(data)
 	var de *DecodeError
 	if st == nil && errors.As(err, &de) {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -196,7 +197,7 @@ func (f *fetcher) do(ctx context.Context, r *fetch) {
 	if r.err != nil {
 		r.feed.count.failures.Add(1)
 	}
-	call(f.client.hooks.SnapshotDone, info)
+	hook.Call(f.client.hooks.SnapshotDone, info)
 	if !void {
 		wake(r.feed.answered)
 	}

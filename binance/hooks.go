@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -171,10 +172,4 @@ type DecodeInfo struct {
 	Err  error // a *DecodeError with the place and the data
 }
 
-func (h *Hooks) throttled(info ThrottleInfo) { call(h.Throttled, info) }
-
-func call[T any](hook func(T), info T) {
-	if hook != nil {
-		hook(info)
-	}
-}
+func (h *Hooks) throttled(info ThrottleInfo) { hook.Call(h.Throttled, info) }

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -48,7 +49,7 @@ func (f *feed) connect(ctx context.Context, l *link, attempt int) {
 	if err == nil {
 		f.count.connects.Add(1)
 	}
-	call(client.hooks.ConnectDone, ConnectInfo{
+	hook.Call(client.hooks.ConnectDone, ConnectInfo{
 		Conn: l.seat.number, Host: f.host(), Attempt: attempt, Elapsed: opened.Sub(start), Err: err,
 	})
 	if err != nil {
@@ -122,7 +123,7 @@ func (f *feed) connected() bool {
 
 func (f *feed) disconnected(l *link, symbols int, cause error) {
 	f.count.disconnects.Add(1)
-	call(f.syncer.client.hooks.Disconnected, DisconnectInfo{
+	hook.Call(f.syncer.client.hooks.Disconnected, DisconnectInfo{
 		Conn: l.seat.number, Host: f.host(), Symbols: symbols, Uptime: time.Since(l.opened), Err: cause,
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // A SymbolFilter chooses symbols by what the exchange says of them. The zero value is all that trade.
@@ -70,7 +71,7 @@ func (d *DepthSyncer) ask(ctx context.Context, p Priority) (*ExchangeInfo, error
 	if err == nil {
 		told.Symbols = len(info.Symbols)
 	}
-	call(d.client.hooks.ListingDone, told)
+	hook.Call(d.client.hooks.ListingDone, told)
 	return info, err
 }
 

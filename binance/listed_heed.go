@@ -1,6 +1,10 @@
 package binance
 
-import "github.com/marketprism/marketprism/orderbook"
+import (
+	"github.com/marketprism/marketprism/orderbook"
+
+	"github.com/marketprism/marketprism/internal/hook"
+)
 
 // heed takes over what the exchange says of its symbols: the status of those that are followed, and
 // with AllTrading which ones these are.
@@ -30,7 +34,7 @@ func (d *DepthSyncer) heed(info *ExchangeInfo) error {
 	d.listing.Store(true)
 	d.changed()
 	if len(added)+len(removed) > 0 {
-		call(d.client.hooks.SymbolsChanged, SymbolsInfo{Added: added, Removed: removed, Symbols: len(d.symbols.names())})
+		hook.Call(d.client.hooks.SymbolsChanged, SymbolsInfo{Added: added, Removed: removed, Symbols: len(d.symbols.names())})
 	}
 	return nil
 }
@@ -66,7 +70,7 @@ func (d *DepthSyncer) noteStatus(y *followed, status string) {
 	if old == nil || *old == status {
 		return
 	}
-	call(d.client.hooks.StatusChanged, StatusInfo{Instrument: y.instrument, From: *old, To: status})
+	hook.Call(d.client.hooks.StatusChanged, StatusInfo{Instrument: y.instrument, From: *old, To: status})
 	y.mu.RLock()
 	synced := y.syncer.State() == orderbook.Synced
 	y.mu.RUnlock()

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // A RecorderConfig says where a Recorder writes, and its bounds. Only Dir has to be set.
@@ -34,11 +36,11 @@ type RecorderConfig struct {
 }
 
 func (cfg RecorderConfig) withDefaults() (RecorderConfig, error) {
-	setDefault(&cfg.Name, "binance")
-	setDefault(&cfg.MaxBytes, 1<<30)
-	setDefault(&cfg.MaxAge, time.Hour)
-	setDefault(&cfg.FlushEvery, time.Second)
-	setDefault(&cfg.QueueBytes, 64<<20)
+	defaults.Set(&cfg.Name, "binance")
+	defaults.Set(&cfg.MaxBytes, 1<<30)
+	defaults.Set(&cfg.MaxAge, time.Hour)
+	defaults.Set(&cfg.FlushEvery, time.Second)
+	defaults.Set(&cfg.QueueBytes, 64<<20)
 	switch {
 	case cfg.Dir == "":
 		return cfg, errors.New("binance: RecorderConfig.Dir is empty")

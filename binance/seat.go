@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // checkEvery is how often it is looked whether a replacement carries every stream.
@@ -121,7 +122,7 @@ func (f *feed) replace(ctx context.Context, s *seat) error {
 	s.plan(next.opened)
 	f.count.rotations.Add(1)
 	err := f.drop(ctx, old, ErrReplaced)
-	call(f.syncer.client.hooks.Rotated, RotateInfo{
+	hook.Call(f.syncer.client.hooks.Rotated, RotateInfo{
 		Conn: s.number, Reason: why, Streams: len(f.streams), Age: f.now.Sub(old.opened), Overlap: f.now.Sub(next.opened),
 	})
 	return err

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // fillTime is how long trades wait for those before them to be fetched. Beyond, they go on, and what
@@ -97,7 +98,7 @@ func (f *feed) insert(ctx context.Context, st *stream, aggregate bool, gap *trad
 
 func (f *feed) filled(st *stream, aggregate bool, gap *tradeFill, filled int, err error) {
 	f.count.tradesFilled.Add(uint64(filled))
-	call(f.syncer.client.hooks.TradeGap, TradeGapInfo{
+	hook.Call(f.syncer.client.hooks.TradeGap, TradeGapInfo{
 		Instrument: st.symbol.instrument, Aggregate: aggregate, FirstID: gap.first, LastID: gap.last,
 		Filled: filled, Elapsed: f.now.Sub(gap.begun), Err: err,
 	})

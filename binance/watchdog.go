@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -176,5 +177,5 @@ func (f *feed) request(l *link, requests []request, err error) {
 
 func (f *feed) bark(info WatchInfo) {
 	f.count.watchdogs.Add(1)
-	call(f.syncer.client.hooks.Watchdog, info)
+	hook.Call(f.syncer.client.hooks.Watchdog, info)
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // A CheckQuery says what Check looks at, and what it takes for wrong. The zero value is everything
@@ -37,10 +38,10 @@ type CheckQuery struct {
 var ErrCheck = errors.New("chstore: cannot check")
 
 func (q CheckQuery) withDefaults() (CheckQuery, error) {
-	setDefault(&q.Silence, time.Minute)
-	setDefault(&q.Skew, time.Second)
-	setDefault(&q.Overdue, 24*time.Hour)
-	setDefault(&q.Parts, 500)
+	defaults.Set(&q.Silence, time.Minute)
+	defaults.Set(&q.Skew, time.Second)
+	defaults.Set(&q.Overdue, 24*time.Hour)
+	defaults.Set(&q.Parts, 500)
 	if q.Silence > 0 && q.Silence < time.Second {
 		return q, fmt.Errorf("%w: Silence %v is less than a second", ErrCheck, q.Silence)
 	}

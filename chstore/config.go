@@ -3,6 +3,8 @@ package chstore
 import (
 	"fmt"
 	"time"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // A Config says where a Store keeps its tables and how. The zero value is ready to use.
@@ -55,12 +57,12 @@ type TTL struct {
 
 // withDefaults validates cfg and fills in what is zero.
 func (cfg Config) withDefaults() (Config, error) {
-	setDefault(&cfg.Database, "marketprism")
-	setDefault(&cfg.BlockBytes, 32<<20)
-	setDefault(&cfg.InsertTimeout, time.Minute)
-	setDefault(&cfg.Attempts, 5)
-	setDefault(&cfg.RetryMin, 100*time.Millisecond)
-	setDefault(&cfg.RetryMax, max(5*time.Second, cfg.RetryMin))
+	defaults.Set(&cfg.Database, "marketprism")
+	defaults.Set(&cfg.BlockBytes, 32<<20)
+	defaults.Set(&cfg.InsertTimeout, time.Minute)
+	defaults.Set(&cfg.Attempts, 5)
+	defaults.Set(&cfg.RetryMin, 100*time.Millisecond)
+	defaults.Set(&cfg.RetryMax, max(5*time.Second, cfg.RetryMin))
 	switch {
 	case !isName(cfg.Database):
 		return cfg, fmt.Errorf("chstore: Database %q: want letters, digits and underscores", cfg.Database)
@@ -95,10 +97,3 @@ func isName(s string) bool {
 }
 
 const maxName = 64
-
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}

@@ -8,6 +8,8 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // A ConnectError tells that no ClickHouse can be used at an address.
@@ -38,10 +40,10 @@ func Dial(ctx context.Context, addr string) (driver.Conn, error) {
 		return nil, &ConnectError{Addr: "the given address", Err: errDSN}
 	}
 	options.Auth.Database = ""
-	setDefault(&options.DialTimeout, 5*time.Second)
-	setDefault(&options.ReadTimeout, time.Minute)
-	setDefault(&options.MaxOpenConns, 16)
-	setDefault(&options.MaxIdleConns, options.MaxOpenConns)
+	defaults.Set(&options.DialTimeout, 5*time.Second)
+	defaults.Set(&options.ReadTimeout, time.Minute)
+	defaults.Set(&options.MaxOpenConns, 16)
+	defaults.Set(&options.MaxIdleConns, options.MaxOpenConns)
 	if options.Compression == nil {
 		options.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
 	}

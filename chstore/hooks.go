@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"time"
+
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // Hooks are called as a Store works. Every field may be nil. They run while a Write does, on a
@@ -59,22 +61,12 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		if h == nil {
 			continue
 		}
-		t.Inserted = both(t.Inserted, h.Inserted)
-		t.Retrying = both(t.Retrying, h.Retrying)
-		t.Fenced = both(t.Fenced, h.Fenced)
-		t.Skipped = both(t.Skipped, h.Skipped)
+		t.Inserted = hook.Join(t.Inserted, h.Inserted)
+		t.Retrying = hook.Join(t.Retrying, h.Retrying)
+		t.Fenced = hook.Join(t.Fenced, h.Fenced)
+		t.Skipped = hook.Join(t.Skipped, h.Skipped)
 	}
 	return &t
-}
-
-func both[T any](a, b func(T)) func(T) {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	}
-	return func(info T) { a(info); b(info) }
 }
 
 // LogHooks returns Hooks that log to l: INSERTs and skipped records at debug level, fences at info,
@@ -99,11 +91,5 @@ func LogHooks(l *slog.Logger) *Hooks {
 		Skipped: func(i SkipInfo) {
 			l.Debug("already stored", "table", i.Table, "partition", i.Partition, "source", i.Source, "rows", i.Rows)
 		},
-	}
-}
-
-func call[T any](hook func(T), info T) {
-	if hook != nil {
-		hook(info)
 	}
 }

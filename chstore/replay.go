@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -36,7 +37,7 @@ type ReplayConfig struct {
 var ErrReplay = errors.New("chstore: cannot replay")
 
 func (cfg ReplayConfig) withDefaults(q ReplayQuery) (ReplayConfig, error) {
-	setDefault(&cfg.Batch, 1000)
+	defaults.Set(&cfg.Batch, 1000)
 	switch {
 	case len(q.Instruments) == 0:
 		return cfg, fmt.Errorf("%w: no instruments", ErrReplay)

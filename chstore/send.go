@@ -12,6 +12,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // insertStatement names every column, so that columns added to the table later take their defaults.
@@ -46,7 +47,7 @@ func (w *writer) send(ctx context.Context, g *group, recs []*marketprism.Record)
 	w.s.counters.inserts.Add(1)
 	w.s.counters.rows.Add(uint64(len(recs)))
 	first, last := sequenceRange(recs)
-	call(w.s.hooks.Inserted, InsertInfo{
+	hook.Call(w.s.hooks.Inserted, InsertInfo{
 		Table: w.name, Partition: g.partition, Source: g.source, First: first, Last: last,
 		Rows: len(recs), Took: time.Since(start),
 	})

@@ -11,6 +11,7 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // A source is what a writer knows of one stream in its table.
@@ -55,7 +56,7 @@ func (w *writer) settle(ctx context.Context, name string, src *source) error {
 	start := time.Now()
 	err := w.fence(ctx, w.queryPrefix(name))
 	w.s.counters.fences.Add(1)
-	call(w.s.hooks.Fenced, FenceInfo{Table: w.name, Source: name, Took: time.Since(start), Err: err})
+	hook.Call(w.s.hooks.Fenced, FenceInfo{Table: w.name, Source: name, Took: time.Since(start), Err: err})
 	if err != nil {
 		return err
 	}

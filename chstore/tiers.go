@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // Tiers says where rows go as they grow old. Volumes and the disks in them are the server's
@@ -27,7 +29,7 @@ type Tiers struct {
 }
 
 func (c Tiers) volume() string {
-	setDefault(&c.Volume, "cold")
+	defaults.Set(&c.Volume, "cold")
 	return c.Volume
 }
 

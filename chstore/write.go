@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // Write stores records and returns once the server has them on disk. It is a sink.Sink; give it
@@ -106,7 +107,7 @@ func (w *writer) writeGroup(ctx context.Context, g *group) error {
 		wait := rand.N(delay) + 1
 		delay = min(2*delay, cfg.RetryMax)
 		w.s.counters.retries.Add(1)
-		call(w.s.hooks.Retrying, RetryInfo{
+		hook.Call(w.s.hooks.Retrying, RetryInfo{
 			Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempt: attempt, Delay: wait, Err: err,
 		})
 		if sleep(ctx, wait) != nil {
@@ -173,7 +174,7 @@ func (w *writer) missing(ctx context.Context, g *group, src *source) ([]*marketp
 	})
 	if skipped := len(g.recs) - len(recs); skipped > 0 {
 		w.s.counters.skipped.Add(uint64(skipped))
-		call(w.s.hooks.Skipped, SkipInfo{Table: w.name, Partition: g.partition, Source: g.source, Rows: skipped})
+		hook.Call(w.s.hooks.Skipped, SkipInfo{Table: w.name, Partition: g.partition, Source: g.source, Rows: skipped})
 	}
 	return recs, nil
 }

@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // advisorySubjects are those on which the server tells that it will not deliver a message of a stream
@@ -63,8 +65,8 @@ type AdvisoryStats struct {
 
 // NewAdvisoryWatch returns a watch on the connection of js, which the caller opens and closes.
 func NewAdvisoryWatch(js jetstream.JetStream, cfg AdvisoryConfig) (*AdvisoryWatch, error) {
-	setDefault(&cfg.Stream, AdvisoriesStream(""))
-	setDefault(&cfg.Durable, "dead-letters")
+	defaults.Set(&cfg.Stream, AdvisoriesStream(""))
+	defaults.Set(&cfg.Durable, "dead-letters")
 	if !plainASCII(cfg.Stream) || !plainASCII(cfg.Durable) {
 		return nil, fmt.Errorf("natsbus: Stream %q, Durable %q: want letters, digits, '-' and '_'", cfg.Stream, cfg.Durable)
 	}
@@ -104,7 +106,7 @@ func (w *AdvisoryWatch) Run(ctx context.Context) error {
 		}
 		wait := retry.Next()
 		w.count(func(s *AdvisoryStats) { s.ServerFailures++ })
-		call(w.cfg.Hooks.ServerFailed, ServerFailedInfo{Attempt: failures, Wait: wait, Err: err})
+		hook.Call(w.cfg.Hooks.ServerFailed, ServerFailedInfo{Attempt: failures, Wait: wait, Err: err})
 		_ = backoff.Sleep(ctx, wait) // the loop looks at ctx
 	}
 	return context.Cause(ctx)
@@ -157,7 +159,7 @@ func (w *AdvisoryWatch) handle(ctx context.Context, msg jetstream.Msg) error {
 	switch {
 	case err != nil || told.Stream == "" || told.Consumer == "" || told.StreamSeq == 0:
 		w.count(func(s *AdvisoryStats) { s.Malformed++ })
-		call(w.cfg.Hooks.Undecodable, UndecodableInfo{
+		hook.Call(w.cfg.Hooks.Undecodable, UndecodableInfo{
 			Stream: w.cfg.Stream, Subject: msg.Subject(), Err: fmt.Errorf("natsbus: advisory %.200q: %w", msg.Data(), ErrMissing),
 		})
 	case !exhausted && strings.HasPrefix(told.Reason, terminatedByUs):
@@ -197,7 +199,7 @@ func (w *AdvisoryWatch) bury(ctx context.Context, told advisory, exhausted bool)
 		return nil
 	}
 	w.count(func(s *AdvisoryStats) { s.DeadLettered++ })
-	call(w.cfg.Hooks.DeadLettered, DeadLetterInfo{
+	hook.Call(w.cfg.Hooks.DeadLettered, DeadLetterInfo{
 		Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Reason: why.reason, Err: why.err,
 	})
 	return nil

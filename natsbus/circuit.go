@@ -1,6 +1,10 @@
 package natsbus
 
-import "time"
+import (
+	"time"
+
+	"github.com/marketprism/marketprism/internal/hook"
+)
 
 // A CircuitState says how a Consumer stands to its sink. It is open while the sink fails for a reason
 // that no record is to blame for: then the batch in hand waits, and nothing more is fetched than the
@@ -37,6 +41,6 @@ func (r *reader) setCircuit(state CircuitState, err error) {
 		s.Circuit = state
 	})
 	if info.Before != state {
-		call(r.cfg.Hooks.Circuit, info)
+		hook.Call(r.cfg.Hooks.Circuit, info)
 	}
 }

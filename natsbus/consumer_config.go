@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // A ConsumerConfig names a stream and a place in it, and sets the bounds of a Consumer. Stream and
@@ -79,19 +81,19 @@ func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 	if cfg.FlushEvery < 0 || cfg.AckWait < 0 {
 		return cfg, fmt.Errorf("natsbus: FlushEvery %v, AckWait %v: want a positive time", cfg.FlushEvery, cfg.AckWait)
 	}
-	setDefault(&cfg.Batch, 1000)
-	setDefault(&cfg.BatchBytes, 16<<20)
-	setDefault(&cfg.FlushEvery, 250*time.Millisecond)
-	setDefault(&cfg.AckWait, time.Minute)
-	setDefault(&cfg.MaxAckPending, 2*cfg.Batch)
-	setDefault(&cfg.DrainTimeout, 10*time.Second)
+	defaults.Set(&cfg.Batch, 1000)
+	defaults.Set(&cfg.BatchBytes, 16<<20)
+	defaults.Set(&cfg.FlushEvery, 250*time.Millisecond)
+	defaults.Set(&cfg.AckWait, time.Minute)
+	defaults.Set(&cfg.MaxAckPending, 2*cfg.Batch)
+	defaults.Set(&cfg.DrainTimeout, 10*time.Second)
 	if cfg.MaxAckPending < cfg.Batch {
 		return cfg, fmt.Errorf("natsbus: MaxAckPending %d is less than Batch %d", cfg.MaxAckPending, cfg.Batch)
 	}
 	if cfg.MaxAttempts < 0 || cfg.Workers < 0 {
 		return cfg, fmt.Errorf("natsbus: MaxAttempts %d, Workers %d: want 0 or more", cfg.MaxAttempts, cfg.Workers)
 	}
-	setDefault(&cfg.Workers, 1)
+	defaults.Set(&cfg.Workers, 1)
 	if cfg.Classify == nil {
 		cfg.Classify = ClassifyError
 	}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // ErrNoDeadLetter is the error of DeadLetters.Get for a sequence at which there is none.
@@ -67,9 +69,9 @@ type DeadLetterFilter struct {
 
 // pattern returns the subjects in the stream of dead letters.
 func (f DeadLetterFilter) pattern() string {
-	setDefault(&f.Subject, ">")
-	setDefault(&f.Stream, "*")
-	setDefault(&f.Consumer, "*")
+	defaults.Set(&f.Subject, ">")
+	defaults.Set(&f.Stream, "*")
+	defaults.Set(&f.Consumer, "*")
 	return deadSubject(f.Stream, f.Consumer, f.Subject)
 }
 

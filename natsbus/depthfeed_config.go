@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -51,11 +52,11 @@ type DepthFeedConfig struct {
 }
 
 func (cfg DepthFeedConfig) withDefaults() (DepthFeedConfig, error) {
-	setDefault(&cfg.Prefix, DefaultPrefix)
+	defaults.Set(&cfg.Prefix, DefaultPrefix)
 	if err := validPrefix(cfg.Prefix); err != nil {
 		return cfg, err
 	}
-	setDefault(&cfg.Stream, BooksStream(cfg.Prefix))
+	defaults.Set(&cfg.Stream, BooksStream(cfg.Prefix))
 	if !plainASCII(cfg.Stream) {
 		return cfg, fmt.Errorf("natsbus: Stream %q: want letters, digits, '-' and '_'", cfg.Stream)
 	}
@@ -69,12 +70,12 @@ func (cfg DepthFeedConfig) withDefaults() (DepthFeedConfig, error) {
 		}
 		seen[instrument] = true
 	}
-	setDefault(&cfg.Lookback, 5*time.Second)
-	setDefault(&cfg.CatchUp, time.Second)
+	defaults.Set(&cfg.Lookback, 5*time.Second)
+	defaults.Set(&cfg.CatchUp, time.Second)
 	if cfg.CatchUp < 0 {
 		return cfg, fmt.Errorf("natsbus: CatchUp %v: want a positive time", cfg.CatchUp)
 	}
-	setDefault(&cfg.Sync.MaxDepth, 10_000)
+	defaults.Set(&cfg.Sync.MaxDepth, 10_000)
 	// A snapshot is taken as it comes, however long that is, and never asked for twice.
 	cfg.Sync.SnapshotTimeout, cfg.Sync.RetryMin, cfg.Sync.RetryMax = -1, 1, 1
 	cfg.Sync.RefreshEvery, cfg.Sync.RefreshDepth = 0, 0

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -52,11 +53,11 @@ func TeeFeedHooks(hooks ...*FeedHooks) *FeedHooks {
 		if h == nil {
 			continue
 		}
-		all.Synced = both(all.Synced, h.Synced)
-		all.Lost = both(all.Lost, h.Lost)
-		all.Audited = both(all.Audited, h.Audited)
-		all.ServerFailed = both(all.ServerFailed, h.ServerFailed)
-		all.Undecodable = both(all.Undecodable, h.Undecodable)
+		all.Synced = hook.Join(all.Synced, h.Synced)
+		all.Lost = hook.Join(all.Lost, h.Lost)
+		all.Audited = hook.Join(all.Audited, h.Audited)
+		all.ServerFailed = hook.Join(all.ServerFailed, h.ServerFailed)
+		all.Undecodable = hook.Join(all.Undecodable, h.Undecodable)
 	}
 	return &all
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -56,7 +57,7 @@ func (w *follower) run(ctx context.Context) error {
 		}
 		failures++
 		wait := retry.Next()
-		call(w.feed.cfg.Hooks.ServerFailed, FeedFailedInfo{w.book.instrument, ServerFailedInfo{Attempt: failures, Wait: wait, Err: err}})
+		hook.Call(w.feed.cfg.Hooks.ServerFailed, FeedFailedInfo{w.book.instrument, ServerFailedInfo{Attempt: failures, Wait: wait, Err: err}})
 		_ = backoff.Sleep(ctx, wait) // ctx is looked at above
 	}
 	return w.end(ctx, context.Cause(ctx))
@@ -202,7 +203,7 @@ func (w *follower) message(msg jetstream.Msg) error {
 	var rec marketprism.Record
 	r.decoder.Reset()
 	if err = r.decoder.Decode(msg.Data(), &rec); err != nil {
-		call(w.feed.cfg.Hooks.Undecodable, UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: r.last, Subject: msg.Subject(), Err: err})
+		hook.Call(w.feed.cfg.Hooks.Undecodable, UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: r.last, Subject: msg.Subject(), Err: err})
 		rec = marketprism.Record{ReceivedAt: time.Now().UTC(), Gap: &orderbook.Gap{
 			After: w.book.syncer.Book().LastID(), Reason: orderbook.GapInvalid, Err: err,
 		}}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -58,7 +59,7 @@ func (w *follower) step(rec *marketprism.Record, act func(s *orderbook.Syncer, n
 // tell calls the hooks.
 func (w *follower) tell(out orderbook.Output, was, is orderbook.State) {
 	if out.Audit != nil && out.Audit.Err == nil {
-		call(w.feed.cfg.Hooks.Audited, FeedAuditInfo{w.book.instrument, *out.Audit})
+		hook.Call(w.feed.cfg.Hooks.Audited, FeedAuditInfo{w.book.instrument, *out.Audit})
 	}
 	w.turned(was, is)
 }
@@ -70,7 +71,7 @@ func (w *follower) turned(was, is orderbook.State) {
 	}
 	book := w.book.syncer.Book() // nobody else changes it
 	if is == orderbook.Synced {
-		call(w.feed.cfg.Hooks.Synced, FeedSyncedInfo{w.book.instrument, book.LastID(), w.book.sequence})
+		hook.Call(w.feed.cfg.Hooks.Synced, FeedSyncedInfo{w.book.instrument, book.LastID(), w.book.sequence})
 		w.feed.changed()
 		return
 	}
@@ -78,7 +79,7 @@ func (w *follower) turned(was, is orderbook.State) {
 	if w.book.syncer.State() != orderbook.Synced {
 		lost.Gap = w.book.lastGap
 	}
-	call(w.feed.cfg.Hooks.Lost, lost)
+	hook.Call(w.feed.cfg.Hooks.Lost, lost)
 }
 
 func (w *follower) handOn(cause *marketprism.Record, ev *orderbook.Event) error {

@@ -10,6 +10,9 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
+
+	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // A Beat is what a service says of itself: the JSON body of a message on PREFIXhb.SERVICE.INSTANCE,
@@ -63,8 +66,8 @@ type HeartbeatHooks struct {
 const semver = `^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`
 
 func (cfg HeartbeatConfig) withDefaults() (HeartbeatConfig, error) {
-	setDefault(&cfg.Prefix, DefaultPrefix)
-	setDefault(&cfg.Every, 5*time.Second)
+	defaults.Set(&cfg.Prefix, DefaultPrefix)
+	defaults.Set(&cfg.Every, 5*time.Second)
 	if err := validPrefix(cfg.Prefix); err != nil {
 		return cfg, err
 	}
@@ -143,10 +146,10 @@ func (h *Heartbeat) send(every time.Duration) {
 		err = h.nc.Publish(beatSubject(h.cfg.Prefix, h.cfg.Service, h.cfg.Instance), body)
 	}
 	if err != nil {
-		call(h.cfg.Hooks.Failed, err)
+		hook.Call(h.cfg.Hooks.Failed, err)
 		return
 	}
-	call(h.cfg.Hooks.Sent, b)
+	hook.Call(h.cfg.Hooks.Sent, b)
 }
 
 func beatSubject(prefix, service, instance string) string {

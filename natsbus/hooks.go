@@ -24,13 +24,6 @@ type Hooks struct {
 	Released     func(ReleaseInfo)      // a batch was handed back unacknowledged at the end of Run
 }
 
-// call calls a hook that is set.
-func call[Info any](hook func(Info), info Info) {
-	if hook != nil {
-		hook(info)
-	}
-}
-
 // PublishInfo describes a Write that succeeded.
 type PublishInfo struct {
 	Records    int

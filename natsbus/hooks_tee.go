@@ -1,6 +1,10 @@
 package natsbus
 
-import "log/slog"
+import (
+	"log/slog"
+
+	"github.com/marketprism/marketprism/internal/hook"
+)
 
 // TeeHooks returns Hooks that call each of hooks, in order. Nil ones are left out.
 func TeeHooks(hooks ...*Hooks) *Hooks {
@@ -9,33 +13,20 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		if h == nil {
 			continue
 		}
-		all.Published = both(all.Published, h.Published)
-		all.Retrying = both(all.Retrying, h.Retrying)
-		all.Overtaken = both(all.Overtaken, h.Overtaken)
-		all.Consumed = both(all.Consumed, h.Consumed)
-		all.SinkFailed = both(all.SinkFailed, h.SinkFailed)
-		all.Circuit = both(all.Circuit, h.Circuit)
-		all.Refused = both(all.Refused, h.Refused)
-		all.ServerFailed = both(all.ServerFailed, h.ServerFailed)
-		all.Realigned = both(all.Realigned, h.Realigned)
-		all.Undecodable = both(all.Undecodable, h.Undecodable)
-		all.DeadLettered = both(all.DeadLettered, h.DeadLettered)
-		all.Released = both(all.Released, h.Released)
+		all.Published = hook.Join(all.Published, h.Published)
+		all.Retrying = hook.Join(all.Retrying, h.Retrying)
+		all.Overtaken = hook.Join(all.Overtaken, h.Overtaken)
+		all.Consumed = hook.Join(all.Consumed, h.Consumed)
+		all.SinkFailed = hook.Join(all.SinkFailed, h.SinkFailed)
+		all.Circuit = hook.Join(all.Circuit, h.Circuit)
+		all.Refused = hook.Join(all.Refused, h.Refused)
+		all.ServerFailed = hook.Join(all.ServerFailed, h.ServerFailed)
+		all.Realigned = hook.Join(all.Realigned, h.Realigned)
+		all.Undecodable = hook.Join(all.Undecodable, h.Undecodable)
+		all.DeadLettered = hook.Join(all.DeadLettered, h.DeadLettered)
+		all.Released = hook.Join(all.Released, h.Released)
 	}
 	return &all
-}
-
-func both[Info any](a, b func(Info)) func(Info) {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	}
-	return func(info Info) {
-		a(info)
-		b(info)
-	}
 }
 
 // LogHooks returns Hooks that log: batches at debug level, what is waited out at info or warn, and a

@@ -8,6 +8,8 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // deliver brings a batch to the sink and acknowledges it, in parts where there is a message in
@@ -78,7 +80,7 @@ func (r *reader) write(msgs []delivery, recs []marketprism.Record) (*refusal, er
 			r.setCircuit(CircuitClosed, nil)
 			return nil, nil
 		}
-		setDefault(&r.failedAt, time.Now())
+		defaults.Set(&r.failedAt, time.Now())
 		if r.work.Err() != nil {
 			return nil, fmt.Errorf("natsbus: %d records were not written before the end: %w", len(recs), errors.Join(context.Cause(r.work), err))
 		}
@@ -114,14 +116,14 @@ func (r *reader) givenUp(class FailureClass, unknown int) DeadReason {
 
 func (r *reader) refused(msgs []delivery, key string, attempt int, err error) {
 	r.count(func(s *ConsumerStats) { s.Refusals++ })
-	call(r.cfg.Hooks.Refused, RefusedInfo{
+	hook.Call(r.cfg.Hooks.Refused, RefusedInfo{
 		Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Key: key, Attempt: attempt, Err: err,
 	})
 }
 
 func (r *reader) waitForSink(msgs []delivery, attempt int, wait time.Duration, err error) {
 	r.count(func(s *ConsumerStats) { s.SinkFailures++ })
-	call(r.cfg.Hooks.SinkFailed, SinkFailedInfo{
+	hook.Call(r.cfg.Hooks.SinkFailed, SinkFailedInfo{
 		Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Attempt: attempt, Wait: wait, Err: err,
 	})
 	_ = backoff.Sleep(r.work, wait) // the next attempt notices the end of work
@@ -131,7 +133,7 @@ func (r *reader) waitForSink(msgs []delivery, attempt int, wait time.Duration, e
 func (r *reader) undecodable(msg delivery, err error) error {
 	at := r.place(msg)
 	r.count(func(s *ConsumerStats) { s.Undecodable++ })
-	call(r.cfg.Hooks.Undecodable, UndecodableInfo{Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Err: err})
+	hook.Call(r.cfg.Hooks.Undecodable, UndecodableInfo{Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Err: err})
 	if !r.cfg.DeadLetters {
 		return &stopError{&DecodeError{Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Err: err}}
 	}
@@ -159,7 +161,7 @@ func (r *reader) deadLetter(msg delivery, key string, why cause) error {
 		r.waitForSink([]delivery{msg}, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
 	}
 	r.count(func(s *ConsumerStats) { s.DeadLettered++ })
-	call(r.cfg.Hooks.DeadLettered, DeadLetterInfo{
+	hook.Call(r.cfg.Hooks.DeadLettered, DeadLetterInfo{
 		Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Key: key,
 		Reason: why.reason, Redrives: at.redrives, Err: why.err,
 	})

@@ -12,6 +12,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // A Publisher is a sink that publishes records to JetStream, one message each, with Record.Key as
@@ -155,7 +156,7 @@ func (p *Publisher) retrying(r *marketprism.Record, err error, attempt int, wait
 	p.mu.Lock()
 	p.stats.Retries++
 	p.mu.Unlock()
-	call(p.cfg.Hooks.Retrying, RetryInfo{Subject: p.subject(r), Key: r.Key(), Attempt: attempt, Wait: wait, Err: err})
+	hook.Call(p.cfg.Hooks.Retrying, RetryInfo{Subject: p.subject(r), Key: r.Key(), Attempt: attempt, Wait: wait, Err: err})
 }
 
 func (p *Publisher) subject(r *marketprism.Record) string {
@@ -177,9 +178,9 @@ func (p *Publisher) finish(w *write) {
 		p.stats.Overtaken += uint64(n)
 		p.mu.Unlock()
 		r := &w.recs[first]
-		call(p.cfg.Hooks.Overtaken, OvertakenInfo{Subject: p.subject(r), Key: r.Key(), Sequence: w.sequences[first], Records: n})
+		hook.Call(p.cfg.Hooks.Overtaken, OvertakenInfo{Subject: p.subject(r), Key: r.Key(), Sequence: w.sequences[first], Records: n})
 	}
-	call(p.cfg.Hooks.Published, PublishInfo{Records: len(w.recs), Duplicates: w.duplicates, Elapsed: w.elapsed()})
+	hook.Call(p.cfg.Hooks.Published, PublishInfo{Records: len(w.recs), Duplicates: w.duplicates, Elapsed: w.elapsed()})
 }
 
 // acked is called on the goroutine that receives acknowledgements.

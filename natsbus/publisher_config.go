@@ -3,6 +3,8 @@ package natsbus
 import (
 	"fmt"
 	"time"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // A PublisherConfig sets the bounds of a Publisher. The zero value is ready to use.
@@ -29,16 +31,16 @@ type PublisherConfig struct {
 }
 
 func (cfg PublisherConfig) withDefaults() (PublisherConfig, error) {
-	setDefault(&cfg.Prefix, DefaultPrefix)
+	defaults.Set(&cfg.Prefix, DefaultPrefix)
 	if err := validPrefix(cfg.Prefix); err != nil {
 		return cfg, err
 	}
-	setDefault(&cfg.MaxPending, 2048)
-	setDefault(&cfg.MaxPendingBytes, 64<<20)
+	defaults.Set(&cfg.MaxPending, 2048)
+	defaults.Set(&cfg.MaxPendingBytes, 64<<20)
 	if cfg.MaxPending < 0 || cfg.MaxPendingBytes < 0 {
 		return cfg, fmt.Errorf("natsbus: MaxPending %d, MaxPendingBytes %d: what is in flight cannot be unbounded", cfg.MaxPending, cfg.MaxPendingBytes)
 	}
-	setDefault(&cfg.AckTimeout, 5*time.Second)
+	defaults.Set(&cfg.AckTimeout, 5*time.Second)
 	if cfg.AckTimeout < 0 {
 		return cfg, fmt.Errorf("natsbus: AckTimeout %v: a lost acknowledgement would be waited for without end", cfg.AckTimeout)
 	}
@@ -51,17 +53,10 @@ func (cfg PublisherConfig) withDefaults() (PublisherConfig, error) {
 	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 100*time.Millisecond, 2*time.Second)
 }
 
-func setDefault[T comparable](field *T, value T) {
-	var zero T
-	if *field == zero {
-		*field = value
-	}
-}
-
 // setRetry fills in and checks the bounds of a back-off.
 func setRetry(low, high *time.Duration, lowDefault, highDefault time.Duration) error {
-	setDefault(low, lowDefault)
-	setDefault(high, max(highDefault, *low))
+	defaults.Set(low, lowDefault)
+	defaults.Set(high, max(highDefault, *low))
 	if *low < 0 || *high < *low {
 		return fmt.Errorf("natsbus: RetryMin %v, RetryMax %v: want 0 < RetryMin <= RetryMax", *low, *high)
 	}

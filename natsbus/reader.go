@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -75,7 +76,7 @@ func (r *reader) failed(err error) time.Duration {
 	wait := r.backoff.Next()
 	r.failures++
 	r.count(func(s *ConsumerStats) { s.ServerFailures++ })
-	call(r.cfg.Hooks.ServerFailed, ServerFailedInfo{Attempt: r.failures, Wait: wait, Err: err})
+	hook.Call(r.cfg.Hooks.ServerFailed, ServerFailedInfo{Attempt: r.failures, Wait: wait, Err: err})
 	return wait
 }
 
@@ -107,7 +108,7 @@ func (r *reader) align(why error) error {
 	}
 	r.durable, r.source, r.next = durable, source(stream.CachedInfo()), 1
 	r.count(func(s *ConsumerStats) { s.Realigned++ })
-	call(r.cfg.Hooks.Realigned, RealignInfo{From: reset.ResetSeq, Source: r.source, Err: why})
+	hook.Call(r.cfg.Hooks.Realigned, RealignInfo{From: reset.ResetSeq, Source: r.source, Err: why})
 	return nil
 }
 

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // ackText acknowledges a message when it is published on the message's reply subject. The methods of
@@ -74,7 +75,7 @@ func (r *reader) consumed(msgs []delivery, elapsed time.Duration) {
 			s.Sequence = last(msgs)
 		}
 	})
-	call(r.cfg.Hooks.Consumed, ConsumeInfo{
+	hook.Call(r.cfg.Hooks.Consumed, ConsumeInfo{
 		Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Redelivered: redelivered,
 		Behind: msgs[len(msgs)-1].meta.NumPending, Elapsed: elapsed,
 	})
@@ -95,5 +96,5 @@ func (r *reader) release(msgs []delivery) {
 	defer cancel()
 	_ = r.conn.FlushWithContext(ctx)
 	r.count(func(s *ConsumerStats) { s.Released += uint64(len(msgs)) })
-	call(r.cfg.Hooks.Released, ReleaseInfo{Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs)})
+	hook.Call(r.cfg.Hooks.Released, ReleaseInfo{Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs)})
 }

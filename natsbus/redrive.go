@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // A RedriveConfig bounds one Redrive. The zero value is ready to use.
@@ -49,8 +50,8 @@ func (d *DeadLetters) Redrive(ctx context.Context, filter DeadLetterFilter, cfg 
 	if cfg.Max < 0 {
 		return report, fmt.Errorf("natsbus: Max %d is negative", cfg.Max)
 	}
-	setDefault(&cfg.Rate, 100)
-	setDefault(&cfg.MaxRedrives, 3)
+	defaults.Set(&cfg.Rate, 100)
+	defaults.Set(&cfg.MaxRedrives, 3)
 	for letter, err := range d.List(ctx, filter) {
 		switch {
 		case err != nil:

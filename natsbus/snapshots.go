@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 )
@@ -49,8 +50,8 @@ type foldedBook struct {
 
 // NewSnapshots returns a Snapshots in front of dst. It fails if cfg is contradictory.
 func NewSnapshots(dst sink.Sink, cfg SnapshotsConfig) (*Snapshots, error) {
-	setDefault(&cfg.Every, 30*time.Second)
-	setDefault(&cfg.Levels, 5000)
+	defaults.Set(&cfg.Every, 30*time.Second)
+	defaults.Set(&cfg.Levels, 5000)
 	if cfg.Every < 0 {
 		return nil, fmt.Errorf("natsbus: Every %v: want a positive time", cfg.Every)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // A StreamsConfig describes the streams that hold market data. The zero value is ready to use.
@@ -90,7 +91,7 @@ func AdvisoriesStream(prefix string) string { return streamName(prefix, "_ADVISO
 func HeartbeatsStream(prefix string) string { return streamName(prefix, "_HEARTBEAT") }
 
 func streamName(prefix, class string) string {
-	setDefault(&prefix, DefaultPrefix)
+	defaults.Set(&prefix, DefaultPrefix)
 	return strings.ToUpper(strings.ReplaceAll(prefix, ".", "_")) + class
 }
 

@@ -7,15 +7,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // streams validates cfg, fills in the defaults and returns the streams in the server's terms.
 func (cfg StreamsConfig) streams() ([]jetstream.StreamConfig, error) {
-	setDefault(&cfg.Prefix, DefaultPrefix)
+	defaults.Set(&cfg.Prefix, DefaultPrefix)
 	if err := validPrefix(cfg.Prefix); err != nil {
 		return nil, err
 	}
-	setDefault(&cfg.Replicas, 1)
+	defaults.Set(&cfg.Replicas, 1)
 	if cfg.Replicas < 1 || cfg.Replicas > 5 {
 		return nil, fmt.Errorf("natsbus: Replicas %d: want 1 to 5", cfg.Replicas)
 	}
@@ -76,10 +77,10 @@ func subjectsOf(prefix string, kinds []marketprism.Kind) []string {
 }
 
 func (c StreamConfig) or(name string, maxAge time.Duration, maxBytes int64, dedupe time.Duration) StreamConfig {
-	setDefault(&c.Name, name)
-	setDefault(&c.MaxAge, maxAge)
-	setDefault(&c.MaxBytes, maxBytes)
-	setDefault(&c.DedupeWindow, dedupe)
+	defaults.Set(&c.Name, name)
+	defaults.Set(&c.MaxAge, maxAge)
+	defaults.Set(&c.MaxBytes, maxBytes)
+	defaults.Set(&c.DedupeWindow, dedupe)
 	return c
 }
 

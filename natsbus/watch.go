@@ -9,6 +9,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // A Liveness is how long ago a service was heard of, by its own measure.
@@ -85,8 +88,8 @@ type Watch struct {
 // NewWatch returns a Watch on a connection that the caller opens and closes. It fails if cfg is
 // contradictory.
 func NewWatch(nc *nats.Conn, cfg WatchConfig) (*Watch, error) {
-	setDefault(&cfg.Prefix, DefaultPrefix)
-	setDefault(&cfg.MaxPeers, 10_000)
+	defaults.Set(&cfg.Prefix, DefaultPrefix)
+	defaults.Set(&cfg.MaxPeers, 10_000)
 	if err := validPrefix(cfg.Prefix); err != nil {
 		return nil, err
 	}
@@ -110,7 +113,7 @@ const watchQueue = 4096
 // subscribe. It is for one goroutine.
 func (w *Watch) Run(ctx context.Context) error {
 	service := w.cfg.Service
-	setDefault(&service, "*")
+	defaults.Set(&service, "*")
 	subject := beatSubject(w.cfg.Prefix, service, "*")
 	beats := make(chan *nats.Msg, watchQueue)
 	sub, err := w.nc.ChanSubscribe(subject, beats)
@@ -157,7 +160,7 @@ func (w *Watch) hear(msg *nats.Msg) (changed bool) {
 		return false
 	}
 	if changed {
-		call(w.cfg.Changed, p)
+		hook.Call(w.cfg.Changed, p)
 	}
 	return changed
 }
@@ -167,7 +170,7 @@ func (w *Watch) expire() {
 	changed := w.peers.expire(time.Now())
 	w.mu.Unlock()
 	for _, p := range changed {
-		call(w.cfg.Changed, p)
+		hook.Call(w.cfg.Changed, p)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // Hooks observe a Buffer. Any of them may be nil. Each says on which goroutine it is called, always
@@ -58,25 +59,12 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		if h == nil {
 			continue
 		}
-		all.Written = both(all.Written, h.Written)
-		all.Failed = both(all.Failed, h.Failed)
-		all.Full = both(all.Full, h.Full)
-		all.Dropped = both(all.Dropped, h.Dropped)
+		all.Written = hook.Join(all.Written, h.Written)
+		all.Failed = hook.Join(all.Failed, h.Failed)
+		all.Full = hook.Join(all.Full, h.Full)
+		all.Dropped = hook.Join(all.Dropped, h.Dropped)
 	}
 	return &all
-}
-
-func both[Info any](a, b func(Info)) func(Info) {
-	switch {
-	case a == nil:
-		return b
-	case b == nil:
-		return a
-	}
-	return func(info Info) {
-		a(info)
-		b(info)
-	}
 }
 
 // LogHooks returns Hooks that log batches and dropped records at debug level, a full buffer at info

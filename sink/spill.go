@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/internal/wal"
 )
 
@@ -124,18 +125,11 @@ func NewSpill(dst Sink, cfg SpillConfig) (*Spill, error) {
 	if found.Damaged {
 		s.passed.damage, s.passed.broken = errBefore, true
 	}
-	call(cfg.Hooks.Opened, SpillOpenedInfo{
+	hook.Call(cfg.Hooks.Opened, SpillOpenedInfo{
 		Records: found.Payloads, Bytes: found.Bytes, Segments: found.Segments, BadSegments: found.Bad,
 		TornBytes: found.TornBytes, PositionLost: found.PositionLost,
 	})
 	return s, nil
-}
-
-// call calls a hook if there is one.
-func call[Info any](hook func(Info), info Info) {
-	if hook != nil {
-		hook(info)
-	}
 }
 
 // Flush returns once the destination has accepted every record that was accepted here before the call.
@@ -222,6 +216,6 @@ func (s *Spill) dropped(recs []marketprism.Record) {
 	}
 	s.mu.Unlock()
 	for i := range recs {
-		call(s.cfg.Hooks.Dropped, DroppedInfo{Record: &recs[i]})
+		hook.Call(s.cfg.Hooks.Dropped, DroppedInfo{Record: &recs[i]})
 	}
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // deliver writes d.recs until the destination accepts them; false if ctx ends. Where it refuses some
@@ -57,7 +58,7 @@ func (d *drain) delivered(info WrittenInfo) {
 	d.mu.Lock()
 	d.stats.Drained += uint64(info.Records)
 	d.mu.Unlock()
-	call(d.cfg.Hooks.Drained, info)
+	hook.Call(d.cfg.Hooks.Drained, info)
 }
 
 // wait tells of a failure and waits out its delay; false if ctx ends.
@@ -65,7 +66,7 @@ func (d *drain) wait(ctx context.Context, info FailedInfo) bool {
 	d.mu.Lock()
 	d.stats.Retries++
 	d.mu.Unlock()
-	call(d.cfg.Hooks.Failed, info)
+	hook.Call(d.cfg.Hooks.Failed, info)
 	return backoff.Sleep(ctx, info.Delay) == nil
 }
 
@@ -87,7 +88,7 @@ func (d *drain) refuse(ctx context.Context, recs []marketprism.Record, cause err
 	d.stats.Refused++
 	rest, useless := d.passed.refuse(&recs[0], recs[1:], cause)
 	d.mu.Unlock()
-	call(d.cfg.Hooks.Refused, info)
+	hook.Call(d.cfg.Hooks.Refused, info)
 	d.dropped(useless)
 	return rest, true
 }

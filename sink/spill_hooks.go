@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // SpillHooks observe a Spill. Any of them may be nil. Each says on which goroutine it is called, always
@@ -83,16 +84,16 @@ func TeeSpillHooks(hooks ...*SpillHooks) *SpillHooks {
 		if h == nil {
 			continue
 		}
-		all.Opened = both(all.Opened, h.Opened)
-		all.Spilling = both(all.Spilling, h.Spilling)
-		all.Live = both(all.Live, h.Live)
-		all.Drained = both(all.Drained, h.Drained)
-		all.Failed = both(all.Failed, h.Failed)
-		all.Full = both(all.Full, h.Full)
-		all.Dropped = both(all.Dropped, h.Dropped)
-		all.Corrupt = both(all.Corrupt, h.Corrupt)
-		all.Refused = both(all.Refused, h.Refused)
-		all.DiskFailed = both(all.DiskFailed, h.DiskFailed)
+		all.Opened = hook.Join(all.Opened, h.Opened)
+		all.Spilling = hook.Join(all.Spilling, h.Spilling)
+		all.Live = hook.Join(all.Live, h.Live)
+		all.Drained = hook.Join(all.Drained, h.Drained)
+		all.Failed = hook.Join(all.Failed, h.Failed)
+		all.Full = hook.Join(all.Full, h.Full)
+		all.Dropped = hook.Join(all.Dropped, h.Dropped)
+		all.Corrupt = hook.Join(all.Corrupt, h.Corrupt)
+		all.Refused = hook.Join(all.Refused, h.Refused)
+		all.DiskFailed = hook.Join(all.DiskFailed, h.DiskFailed)
 	}
 	return &all
 }

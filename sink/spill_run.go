@@ -8,6 +8,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/internal/wal"
 )
 
@@ -55,7 +56,7 @@ func (s *Spill) sync(ctx context.Context) {
 }
 
 func (s *Spill) diskFailed(err error) {
-	call(s.cfg.Hooks.DiskFailed, SpillDiskFailedInfo{&DiskError{err}})
+	hook.Call(s.cfg.Hooks.DiskFailed, SpillDiskFailedInfo{&DiskError{err}})
 }
 
 // await waits until there is something in the queue; false if ctx ends. Where the queue is empty and
@@ -72,7 +73,7 @@ func (s *Spill) await(ctx context.Context) bool {
 		closed := s.closed
 		s.mu.Unlock()
 		if live {
-			call(s.cfg.Hooks.Live, SpillLiveInfo{Elapsed: time.Since(since)})
+			hook.Call(s.cfg.Hooks.Live, SpillLiveInfo{Elapsed: time.Since(since)})
 		}
 		if !empty || closed {
 			return true
@@ -166,7 +167,7 @@ func (d *drain) decodeEntry(ctx context.Context, entry *wal.Entry, r *marketpris
 	d.mu.Lock()
 	d.stats.Corrupt++
 	d.mu.Unlock()
-	call(d.cfg.Hooks.Corrupt, SpillCorruptInfo{Err: found})
+	hook.Call(d.cfg.Hooks.Corrupt, SpillCorruptInfo{Err: found})
 	return found, true
 }
 

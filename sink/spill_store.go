@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/internal/wal"
 )
 
@@ -198,7 +199,7 @@ func (s *Spill) full() {
 	s.stats.Full++
 	s.mu.Unlock()
 	queued := s.queue.Stats()
-	call(s.cfg.Hooks.Full, FullInfo{Overflow: s.cfg.Overflow, Records: queued.Payloads, Bytes: int(queued.Bytes)})
+	hook.Call(s.cfg.Hooks.Full, FullInfo{Overflow: s.cfg.Overflow, Records: queued.Payloads, Bytes: int(queued.Bytes)})
 }
 
 func (s *Spill) append(payloads [][]byte) error {

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // Write hands recs to the destination, waiting up to DirectTimeout, or else puts them on the disk. Under
@@ -97,7 +98,7 @@ func (s *Spill) queueUp(info SpillingInfo) {
 	s.writers++
 	s.mu.Unlock()
 	if began {
-		call(s.cfg.Hooks.Spilling, info)
+		hook.Call(s.cfg.Hooks.Spilling, info)
 	}
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // ChaosConfig says how RunChaos troubles the exchange.
@@ -44,8 +46,8 @@ func ChaosFaults() []string {
 }
 
 func (cfg ChaosConfig) withDefaults() (ChaosConfig, []chaosFault, error) {
-	orDefault(&cfg.Every, time.Second)
-	orDefault(&cfg.Longest, 5*time.Second)
+	defaults.Set(&cfg.Every, time.Second)
+	defaults.Set(&cfg.Longest, 5*time.Second)
 	if cfg.Every < 0 || cfg.Longest < 0 {
 		return cfg, nil, fmt.Errorf("%w: chaos every %v for up to %v", ErrConfig, cfg.Every, cfg.Longest)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -109,13 +110,13 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Network == nil {
 		cfg.Network = Loopback()
 	}
-	orDefault(&cfg.Tick, defaultTick)
-	orDefault(&cfg.BanAfter, defaultBanAfter)
-	orDefault(&cfg.ConnectLimit, defaultConnects)
-	orDefault(&cfg.Lifetime, defaultLifetime)
-	orDefault(&cfg.SendQueue, defaultSendQueue)
-	orDefault(&cfg.History, defaultHistory)
-	orDefault(&cfg.TradeHistory, defaultTrades)
+	defaults.Set(&cfg.Tick, defaultTick)
+	defaults.Set(&cfg.BanAfter, defaultBanAfter)
+	defaults.Set(&cfg.ConnectLimit, defaultConnects)
+	defaults.Set(&cfg.Lifetime, defaultLifetime)
+	defaults.Set(&cfg.SendQueue, defaultSendQueue)
+	defaults.Set(&cfg.History, defaultHistory)
+	defaults.Set(&cfg.TradeHistory, defaultTrades)
 	if cfg.SendQueue < 0 {
 		return cfg, fmt.Errorf("%w: SendQueue %d: a queue needs a bound", ErrConfig, cfg.SendQueue)
 	}
@@ -136,13 +137,13 @@ func (y Symbol) withDefaults() (Symbol, error) {
 	if y.Status == "" {
 		y.Status = defaultStatus
 	}
-	orDefault(&y.Price, 100*orderbook.One)
-	orDefault(&y.TickSize, orderbook.One/100)
-	orDefault(&y.StepSize, orderbook.One/1000)
-	orDefault(&y.Levels, defaultLevels)
+	defaults.Set(&y.Price, 100*orderbook.One)
+	defaults.Set(&y.TickSize, orderbook.One/100)
+	defaults.Set(&y.StepSize, orderbook.One/1000)
+	defaults.Set(&y.Levels, defaultLevels)
 	y.Levels = max(y.Levels, 0)
-	orDefault(&y.LastID, defaultLastID)
-	orDefault(&y.Rate, defaultRate)
+	defaults.Set(&y.LastID, defaultLastID)
+	defaults.Set(&y.Rate, defaultRate)
 	switch {
 	case y.LastID < newborn:
 		return y, fmt.Errorf("%w: symbol %s: update id %d", ErrConfig, y.Name, y.LastID)
@@ -157,13 +158,6 @@ func (y Symbol) withDefaults() (Symbol, error) {
 		}
 	}
 	return y, nil
-}
-
-func orDefault[T comparable](v *T, def T) {
-	var zero T
-	if *v == zero {
-		*v = def
-	}
 }
 
 // splitAssets cuts a symbol's name before a well-known quote asset; a name without one is all base.

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 const (
@@ -167,7 +169,7 @@ func (c *conn) receive(handle func()) {
 	c.received = slices.DeleteFunc(c.received, func(t time.Time) bool { return now.Sub(t) >= time.Second })
 	c.received = append(c.received, now)
 	limit := s.cfg.MessageLimit
-	orDefault(&limit, s.rules.messages)
+	defaults.Set(&limit, s.rules.messages)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()

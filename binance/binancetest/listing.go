@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -57,7 +58,7 @@ func (s *Server) SetStatus(symbol, status string) error {
 }
 
 func (s *Server) setStatus(y *symbolState, status string) {
-	orDefault(&status, defaultStatus)
+	defaults.Set(&status, defaultStatus)
 	if y.Status != status {
 		y.Status = status
 		s.contractInfo(y)

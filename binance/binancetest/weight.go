@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // The first ban lasts two minutes; each further one twice as long, up to three days. (rest-api.md, "IP
@@ -29,7 +31,7 @@ type weightMeter struct {
 
 func newWeightMeter(cfg Config, r *rules) weightMeter {
 	limit := cfg.WeightLimit
-	orDefault(&limit, r.weightLimit)
+	defaults.Set(&limit, r.weightLimit)
 	stated := limit
 	if limit < 0 {
 		stated = r.weightLimit
