@@ -27,7 +27,8 @@ const lookBack = 10 * time.Minute
 // It returns a *HoleError where updates between the snapshot and t are missing, by their ids. A Gap
 // record alone is no hole: if the ids before and after it follow each other, nothing was missed. The
 // error wraps ErrNoSnapshot where there is none to begin with.
-func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Time) (*orderbook.Book, error) {
+func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Time) (book *orderbook.Book, err error) {
+	defer s.observe(OpBookAt)(&err)
 	f, err := s.foldAt(ctx, i, t)
 	if err == nil && f.lost != nil {
 		err = s.hole(ctx, i, t, f.lost)

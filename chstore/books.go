@@ -45,7 +45,9 @@ func (s *Store) Books(ctx context.Context, q BookQuery) iter.Seq2[BookState, err
 			return
 		}
 		ctx, cancel := context.WithCancel(ctx)
+		end := s.observe(OpBooks)
 		f, err := s.openFeed(ctx, Query{Instrument: q.Instrument, Kinds: bookKinds(), From: q.From, To: q.To}, lookBack)
+		end(&err)
 		defer f.close()
 		defer cancel() // before close, which would otherwise read all that is left
 		p := &bookPass{s: s, q: q, step: q.From, yield: yield}

@@ -53,13 +53,13 @@ func (q CheckQuery) withDefaults() (CheckQuery, error) {
 //
 // The error is the driver's, or wraps ErrCheck. What the data has wrong is no error but a Finding.
 // Duplicates cost the server memory for the ids of the range: check long ranges piece by piece.
-func (s *Store) Check(ctx context.Context, q CheckQuery) (Report, error) {
-	q, err := q.withDefaults()
-	if err != nil {
-		return Report{}, err
+func (s *Store) Check(ctx context.Context, q CheckQuery) (r Report, err error) {
+	defer s.observe(OpCheck)(&err)
+	if q, err = q.withDefaults(); err != nil {
+		return r, err
 	}
 	sc := checkScope(q)
-	r := Report{From: q.From, To: q.To}
+	r.From, r.To = q.From, q.To
 	stored, err := s.survey(ctx, sc, &r)
 	if err != nil {
 		return r, err

@@ -8,24 +8,42 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
-// Hooks are called as a Store works. Every field may be nil. They run while a Write does, on a
-// goroutine for each of its tables and so several at once, after the Store's own state has changed.
-// They must not block and must not call the Store.
+// Hooks are called as a Store works. Every field may be nil. Those of a Write run on a goroutine for
+// each of its tables and so several at once, Answered on the one that reads; after the Store's own
+// state has changed. They must not block and must not call the Store.
 type Hooks struct {
 	Inserted func(InsertInfo) // an INSERT was confirmed
-	Retrying func(RetryInfo)  // an INSERT failed and is tried again after a delay
+	Failed   func(FailInfo)   // an attempt to INSERT failed, whether or not there is another one
+	Retrying func(RetryInfo)  // it is tried again after a delay
 	Fenced   func(FenceInfo)  // it was made sure that no earlier INSERT is still running
 	Skipped  func(SkipInfo)   // records were found to be stored already and left out
+	Answered func(AnswerInfo) // a question was answered, or could not be
 }
 
-// An InsertInfo tells of a confirmed INSERT.
+// An InsertInfo tells of a confirmed INSERT. Like that of the other infos, its Table is with the prefix.
 type InsertInfo struct {
 	Table       string
 	Partition   uint32
 	Source      string // of the records; "" for records without an Origin
 	First, Last uint64 // lowest and highest sequence; 0 without an Origin
 	Rows        int
-	Took        time.Duration // the last attempt alone
+	Bytes       int64 // of the rows in memory, by the estimate that BlockBytes counts
+	// Oldest and Newest are the range of Record.Time: the exchange's clock where it told one, so that
+	// the time since then is how far the archive is behind the exchange.
+	Oldest, Newest time.Time
+	Took           time.Duration // the last attempt alone
+}
+
+// A FailInfo tells of one attempt to INSERT that was not confirmed.
+type FailInfo struct {
+	Table     string
+	Partition uint32
+	Source    string
+	Rows      int
+	Attempt   int // from 1
+	Took      time.Duration
+	Reason    Reason
+	Err       error
 }
 
 // A RetryInfo tells of an INSERT that failed.
@@ -54,6 +72,35 @@ type SkipInfo struct {
 	Rows      int
 }
 
+// An Op names a kind of question: a closed set, for counting.
+type Op string
+
+// The kinds of questions.
+const (
+	OpRecords Op = "records" // Records and Gaps
+	OpBookAt  Op = "book_at"
+	OpBooks   Op = "books"
+	OpReplay  Op = "replay"
+	OpCheck   Op = "check"
+	OpUsage   Op = "usage" // Usage and Disks
+	OpMarks   Op = "watermark"
+)
+
+// An AnswerInfo tells of a question.
+type AnswerInfo struct {
+	Op   Op
+	Took time.Duration // until the answer; of an iteration or a Replay until its first record
+	Err  error
+}
+
+// observe begins to measure a question. The function it returns ends that.
+func (s *Store) observe(op Op) (end func(err *error)) {
+	start := time.Now()
+	return func(err *error) {
+		hook.Call(s.hooks.Answered, AnswerInfo{Op: op, Took: time.Since(start), Err: *err})
+	}
+}
+
 // TeeHooks returns Hooks that call each of hooks in order. Nil ones are left out.
 func TeeHooks(hooks ...*Hooks) *Hooks {
 	var t Hooks
@@ -62,23 +109,29 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 			continue
 		}
 		t.Inserted = hook.Join(t.Inserted, h.Inserted)
+		t.Failed = hook.Join(t.Failed, h.Failed)
 		t.Retrying = hook.Join(t.Retrying, h.Retrying)
 		t.Fenced = hook.Join(t.Fenced, h.Fenced)
 		t.Skipped = hook.Join(t.Skipped, h.Skipped)
+		t.Answered = hook.Join(t.Answered, h.Answered)
 	}
 	return &t
 }
 
-// LogHooks returns Hooks that log to l: INSERTs and skipped records at debug level, fences at info,
-// failures at warn.
+// LogHooks returns Hooks that log to l: INSERTs, skipped records and answers at debug level, fences at
+// info, failures at warn.
 func LogHooks(l *slog.Logger) *Hooks {
 	return &Hooks{
 		Inserted: func(i InsertInfo) {
 			l.Debug("inserted", "table", i.Table, "partition", i.Partition, "source", i.Source,
 				"first", i.First, "last", i.Last, "rows", i.Rows, "took", i.Took)
 		},
+		Failed: func(i FailInfo) {
+			l.Warn("insert failed", "table", i.Table, "partition", i.Partition, "source", i.Source, "rows", i.Rows,
+				"attempt", i.Attempt, "took", i.Took, "reason", i.Reason, "err", i.Err)
+		},
 		Retrying: func(i RetryInfo) {
-			l.Warn("insert failed, trying again", "table", i.Table, "partition", i.Partition, "rows", i.Rows,
+			l.Debug("trying to insert again", "table", i.Table, "partition", i.Partition, "rows", i.Rows,
 				"attempt", i.Attempt, "delay", i.Delay, "err", i.Err)
 		},
 		Fenced: func(i FenceInfo) {
@@ -90,6 +143,13 @@ func LogHooks(l *slog.Logger) *Hooks {
 		},
 		Skipped: func(i SkipInfo) {
 			l.Debug("already stored", "table", i.Table, "partition", i.Partition, "source", i.Source, "rows", i.Rows)
+		},
+		Answered: func(i AnswerInfo) {
+			level := slog.LevelDebug
+			if i.Err != nil {
+				level = slog.LevelWarn
+			}
+			l.Log(context.Background(), level, "answered", "op", i.Op, "took", i.Took, "err", i.Err)
 		},
 	}
 }

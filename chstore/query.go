@@ -33,7 +33,9 @@ type Query struct {
 func (s *Store) Records(ctx context.Context, q Query) iter.Seq2[marketprism.Record, error] {
 	return func(yield func(marketprism.Record, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
+		end := s.observe(OpRecords)
 		m, err := s.openMerge(ctx, q)
+		end(&err)
 		defer m.close()
 		defer cancel() // before close, which would otherwise read all that is left
 		for err == nil {

@@ -66,6 +66,27 @@ func (s *Store) Replay(ctx context.Context, q ReplayQuery, cfg ReplayConfig, dst
 	if err != nil {
 		return err
 	}
+	if err := s.checkPool(q); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	end := s.observe(OpReplay)
+	feeds, err := s.openFeeds(ctx, q, cfg)
+	end(&err)
+	defer func() {
+		cancel() // before close, which would otherwise read all that is left
+		for _, f := range feeds {
+			f.close()
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	return pace(ctx, mergeFeeds(ctx, feeds), cfg, dst)
+}
+
+// checkPool makes sure that there are connections for all that a replay has open at once.
+func (s *Store) checkPool(q ReplayQuery) error {
 	byTable, err := kindsByTable(q.Kinds)
 	if err != nil {
 		return err
@@ -79,31 +100,27 @@ func (s *Store) Replay(ctx context.Context, q ReplayQuery, cfg ReplayConfig, dst
 	if limit := s.conn.Stats().MaxOpenConns; need > limit {
 		return fmt.Errorf("%w: it needs %d connections, and MaxOpenConns is %d", ErrReplay, need, limit)
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	var feeds []*instrumentFeed
-	defer func() {
-		cancel() // before close, which would otherwise read all that is left
-		for _, f := range feeds {
-			f.close()
-		}
-	}()
+	return nil
+}
+
+// openFeeds starts the queries of a replay. What it returns is to be closed, even after an error.
+func (s *Store) openFeeds(ctx context.Context, q ReplayQuery, cfg ReplayConfig) (feeds []*instrumentFeed, err error) {
 	for _, i := range q.Instruments {
 		f := &instrumentFeed{}
 		if cfg.Books {
 			if err := s.firstBook(ctx, i, q.From, f); err != nil {
-				return err
+				return feeds, err
 			}
 		}
 		feeds = append(feeds, f)
 	}
 	for n, i := range q.Instruments {
-		var err error
 		feeds[n].feed, err = s.openFeed(ctx, Query{Instrument: i, Kinds: q.Kinds, From: q.From, To: q.To}, 0)
 		if err != nil {
-			return err
+			return feeds, err
 		}
 	}
-	return pace(ctx, mergeFeeds(ctx, feeds), cfg, dst)
+	return feeds, nil
 }
 
 // firstBook puts the book just before from in front of a feed.

@@ -44,12 +44,14 @@ func (w *writer) send(ctx context.Context, g *group, recs []*marketprism.Record)
 	if err := batch.Send(); err != nil {
 		return err
 	}
-	w.s.counters.inserts.Add(1)
-	w.s.counters.rows.Add(uint64(len(recs)))
+	took := time.Since(start)
 	first, last := sequenceRange(recs)
+	oldest, newest := timeRange(recs)
+	bytes := blockBytes(recs)
+	w.counters.inserted(len(recs), bytes, newest)
 	hook.Call(w.s.hooks.Inserted, InsertInfo{
 		Table: w.name, Partition: g.partition, Source: g.source, First: first, Last: last,
-		Rows: len(recs), Took: time.Since(start),
+		Rows: len(recs), Bytes: bytes, Oldest: oldest, Newest: newest, Took: took,
 	})
 	return nil
 }

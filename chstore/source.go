@@ -55,7 +55,7 @@ func (w *writer) settle(ctx context.Context, name string, src *source) error {
 	}
 	start := time.Now()
 	err := w.fence(ctx, w.queryPrefix(name))
-	w.s.counters.fences.Add(1)
+	w.counters.fences.Add(1)
 	hook.Call(w.s.hooks.Fenced, FenceInfo{Table: w.name, Source: name, Took: time.Since(start), Err: err})
 	if err != nil {
 		return err

@@ -19,9 +19,8 @@ type Store struct {
 	cfg   Config
 	hooks Hooks
 
-	id       string // tells the INSERTs of this Store from those of any other
-	queries  atomic.Uint64
-	counters counters
+	id      string // tells the INSERTs of this Store from those of any other
+	queries atomic.Uint64
 
 	tables  [tableCount]*writer
 	plans   sync.Pool // of *plan
@@ -54,30 +53,6 @@ func New(conn driver.Conn, cfg Config) (*Store, error) {
 	s.plans.New = func() any { return new(plan) }
 	s.buffers.New = func() any { return new(buffers) }
 	return s, nil
-}
-
-// Stats counts what a Store did since it was made.
-type Stats struct {
-	Rows    uint64 // inserted and confirmed
-	Skipped uint64 // records left out of a Write because they were stored already
-	Inserts uint64 // INSERTs confirmed
-	Retries uint64 // INSERTs that failed and were tried again
-	Fences  uint64 // times that running INSERTs were killed and waited for
-}
-
-type counters struct {
-	rows, skipped, inserts, retries, fences atomic.Uint64
-}
-
-// Stats returns the counts.
-func (s *Store) Stats() Stats {
-	return Stats{
-		Rows:    s.counters.rows.Load(),
-		Skipped: s.counters.skipped.Load(),
-		Inserts: s.counters.inserts.Load(),
-		Retries: s.counters.retries.Load(),
-		Fences:  s.counters.fences.Load(),
-	}
 }
 
 // Ping asks the server whether it is there.

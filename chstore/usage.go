@@ -22,7 +22,8 @@ type Usage struct {
 
 // Usage returns the sizes of the tables of records by partition and disk, ordered by table and
 // partition. Nothing is read but the server's own bookkeeping.
-func (s *Store) Usage(ctx context.Context) ([]Usage, error) {
+func (s *Store) Usage(ctx context.Context) (all []Usage, err error) {
+	defer s.observe(OpUsage)(&err)
 	rows, err := s.conn.Query(ctx, `
 SELECT substring(p.table, {skip:UInt64}) AS name, p.partition_id AS partition_id,
 	ifNull(any(v.volume_name), '') AS volume, p.disk_name AS disk,
@@ -39,7 +40,6 @@ ORDER BY name, partition_id, disk`, s.tableArgs()...)
 		return nil, fmt.Errorf("chstore: usage: %w", withCause(ctx, err))
 	}
 	defer rows.Close()
-	var all []Usage
 	for rows.Next() {
 		var u Usage
 		var oldest, newest int64

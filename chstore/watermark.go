@@ -18,8 +18,8 @@ type Watermark struct {
 
 // Watermark returns what each partition of each table holds of a source, that is, of records whose
 // Origin.Source is src. It reads the tables themselves, by a projection that answers in milliseconds.
-func (s *Store) Watermark(ctx context.Context, src string) ([]Watermark, error) {
-	var all []Watermark
+func (s *Store) Watermark(ctx context.Context, src string) (all []Watermark, err error) {
+	defer s.observe(OpMarks)(&err)
 	for _, w := range s.tables {
 		marks, err := w.watermarks(ctx, src)
 		if err != nil {

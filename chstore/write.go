@@ -57,6 +57,8 @@ type writer struct {
 	insert string // the statement
 	fills  []column
 
+	counters counters
+
 	turn    chan struct{} // holds one token while a Write is at work; guards what follows
 	checked bool          // the table is as expected
 	sources map[string]*source
@@ -76,6 +78,7 @@ func newWriter(s *Store, t table) *writer {
 
 // write inserts groups in order and stops at the first that cannot be.
 func (w *writer) write(ctx context.Context, groups []group) error {
+	defer w.counters.wait(groups)()
 	select {
 	case w.turn <- struct{}{}:
 		defer func() { <-w.turn }()
@@ -95,18 +98,25 @@ func (w *writer) writeGroup(ctx context.Context, g *group) error {
 	cfg := &w.s.cfg
 	delay := cfg.RetryMin
 	for attempt := 1; ; attempt++ {
+		start := time.Now()
 		err := w.try(ctx, g)
 		if err == nil {
 			return nil
 		}
 		failed := &InsertError{Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempts: attempt, Err: withCause(ctx, err)}
+		reason := ReasonOf(failed.Err)
+		w.counters.failed(reason)
+		hook.Call(w.s.hooks.Failed, FailInfo{
+			Table: w.name, Partition: g.partition, Source: g.source, Rows: len(g.recs), Attempt: attempt,
+			Took: time.Since(start), Reason: reason, Err: failed.Err,
+		})
 		if ctx.Err() != nil || attempt >= cfg.Attempts || !Retryable(err) {
 			return failed
 		}
 		// Full jitter keeps writers that failed together from coming back together.
 		wait := rand.N(delay) + 1
 		delay = min(2*delay, cfg.RetryMax)
-		w.s.counters.retries.Add(1)
+		w.counters.retries.Add(1)
 		hook.Call(w.s.hooks.Retrying, RetryInfo{
 			Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempt: attempt, Delay: wait, Err: err,
 		})
@@ -173,7 +183,7 @@ func (w *writer) missing(ctx context.Context, g *group, src *source) ([]*marketp
 		return false
 	})
 	if skipped := len(g.recs) - len(recs); skipped > 0 {
-		w.s.counters.skipped.Add(uint64(skipped))
+		w.counters.skipped.Add(uint64(skipped))
 		hook.Call(w.s.hooks.Skipped, SkipInfo{Table: w.name, Partition: g.partition, Source: g.source, Rows: skipped})
 	}
 	return recs, nil

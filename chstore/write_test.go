@@ -97,16 +97,23 @@ func TestWritePartitions(t *testing.T) {
 func TestWriteBlocks(t *testing.T) {
 	var infos []chstore.InsertInfo
 	s, db := openStore(t, chstore.Config{BlockBytes: 1024, Hooks: &chstore.Hooks{
-		Inserted: func(i chstore.InsertInfo) { i.Took = 0; infos = append(infos, i) },
+		Inserted: func(i chstore.InsertInfo) {
+			require.Positive(t, i.Took)
+			i.Took = 0
+			infos = append(infos, i)
+		},
 	}})
 	recs := withOrigins(trades(20, time.Second), "S", 1)
 	require.NoError(t, s.Write(t.Context(), recs))
 	require.EqualValues(t, len(recs), rows(t, db))
 	info := chstore.InsertInfo{Table: "trades", Partition: 202601, Source: "S"}
 	first, second, third := info, info, info
-	first.First, first.Last, first.Rows = 1, 8, 8
-	second.First, second.Last, second.Rows = 9, 16, 8
-	third.First, third.Last, third.Rows = 17, 20, 4
+	first.First, first.Last, first.Rows, first.Bytes = 1, 8, 8, 1024
+	second.First, second.Last, second.Rows, second.Bytes = 9, 16, 8, 1024
+	third.First, third.Last, third.Rows, third.Bytes = 17, 20, 4, 512
+	for _, i := range []*chstore.InsertInfo{&first, &second, &third} {
+		i.Oldest, i.Newest = recs[i.First-1].EventTime, recs[i.Last-1].EventTime
+	}
 	require.Equal(t, []chstore.InsertInfo{first, second, third}, infos)
 	requireSame(t, recs, readAll(t, s, recs))
 }

@@ -1,0 +1,143 @@
+package chstore
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/marketprism/marketprism"
+)
+
+// Stats counts what a Store did since it was made.
+type Stats struct {
+	Rows     uint64 // inserted and confirmed
+	Skipped  uint64 // records left out of a Write because they were stored already
+	Inserts  uint64 // INSERTs confirmed
+	Retries  uint64 // INSERTs that failed and were tried again
+	Failures uint64 // INSERTs that failed, tried again or not
+	Fences   uint64 // times that running INSERTs were killed and waited for
+
+	Tables []TableStats // the same by table, in a fixed order
+}
+
+// TableStats is the part of one table.
+type TableStats struct {
+	Table    string // without the prefix
+	Rows     uint64
+	Bytes    uint64 // of those rows, by the estimate that BlockBytes counts
+	Skipped  uint64
+	Inserts  uint64
+	Retries  uint64
+	Failures map[Reason]uint64 // nil while there are none
+	Fences   uint64
+
+	// Waiting and WaitingBytes are the records that Writes under way have and that are neither stored
+	// nor given up.
+	Waiting, WaitingBytes int64
+	// Newest is the highest Record.Time that was inserted: the exchange's clock where it told one.
+	Newest time.Time
+	// LastInsert is when an INSERT was last confirmed, by this machine's clock.
+	LastInsert time.Time
+}
+
+// counters are those of one table.
+type counters struct {
+	rows, bytes, skipped, inserts, retries, fences atomic.Uint64
+	failures                                       [len(reasons)]atomic.Uint64
+	waiting, waitingBytes                          atomic.Int64
+	newest, lastInsert                             atomic.Int64 // ns since 1970; 0: none
+}
+
+// Stats returns the counts. Each is right by itself; a Write under way may have changed one and not yet another.
+func (s *Store) Stats() Stats {
+	var all Stats
+	for _, w := range s.tables {
+		t := w.counters.stats(w.table.name())
+		all.Rows += t.Rows
+		all.Skipped += t.Skipped
+		all.Inserts += t.Inserts
+		all.Retries += t.Retries
+		all.Fences += t.Fences
+		for _, n := range t.Failures {
+			all.Failures += n
+		}
+		all.Tables = append(all.Tables, t)
+	}
+	return all
+}
+
+func (c *counters) stats(table string) TableStats {
+	t := TableStats{
+		Table: table, Rows: c.rows.Load(), Bytes: c.bytes.Load(), Skipped: c.skipped.Load(),
+		Inserts: c.inserts.Load(), Retries: c.retries.Load(), Fences: c.fences.Load(),
+		Waiting: c.waiting.Load(), WaitingBytes: c.waitingBytes.Load(),
+		Newest: fromNanos(c.newest.Load()), LastInsert: fromNanos(c.lastInsert.Load()),
+	}
+	for i, reason := range reasons {
+		if n := c.failures[i].Load(); n > 0 {
+			if t.Failures == nil {
+				t.Failures = make(map[Reason]uint64)
+			}
+			t.Failures[reason] = n
+		}
+	}
+	return t
+}
+
+// wait counts the records of groups as waiting, until the function it returns is called.
+func (c *counters) wait(groups []group) (done func()) {
+	var rows, bytes int64
+	for i := range groups {
+		rows += int64(len(groups[i].recs))
+		bytes += blockBytes(groups[i].recs)
+	}
+	c.waiting.Add(rows)
+	c.waitingBytes.Add(bytes)
+	return func() {
+		c.waiting.Add(-rows)
+		c.waitingBytes.Add(-bytes)
+	}
+}
+
+// inserted counts a confirmed INSERT.
+func (c *counters) inserted(rows int, bytes int64, newest time.Time) {
+	c.inserts.Add(1)
+	c.rows.Add(uint64(rows))
+	c.bytes.Add(uint64(bytes))
+	c.lastInsert.Store(time.Now().UnixNano())
+	// Only the Write whose turn it is gets here.
+	c.newest.Store(max(c.newest.Load(), nanos(newest)))
+}
+
+// failed counts an INSERT that was not confirmed.
+func (c *counters) failed(reason Reason) {
+	for i, r := range reasons {
+		if r == reason {
+			c.failures[i].Add(1)
+		}
+	}
+}
+
+// blockBytes estimates what records take in a block.
+func blockBytes(recs []*marketprism.Record) (n int64) {
+	for _, r := range recs {
+		n += int64(rowBytes(r))
+	}
+	return n
+}
+
+// timeRange returns the lowest and the highest time of records.
+func timeRange(recs []*marketprism.Record) (oldest, newest time.Time) {
+	oldest = recs[0].Time()
+	for _, r := range recs {
+		switch at := r.Time(); {
+		case at.Before(oldest):
+			oldest = at
+		case at.After(newest):
+			newest = at
+		}
+	}
+	if newest.Before(oldest) {
+		newest = oldest
+	}
+	return oldest, newest
+}
