@@ -21,6 +21,7 @@ import (
 type Client struct {
 	market    *market
 	endpoints Endpoints
+	micros    bool // of the times of websocket events
 	dial      dialFunc
 	http      *http.Client
 	httpOwned bool
@@ -40,7 +41,10 @@ func NewClient(cfg Config) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Client{market: m, endpoints: endpoints, dial: cfg.DialContext, hooks: cfg.Hooks, recorder: cfg.Recorder}
+	if cfg.Microseconds && !m.micros {
+		return nil, fmt.Errorf("binance: Config.Microseconds: %s has milliseconds only", m.name)
+	}
+	c := &Client{market: m, endpoints: endpoints, micros: cfg.Microseconds, dial: cfg.DialContext, hooks: cfg.Hooks, recorder: cfg.Recorder}
 	if c.hooks == nil {
 		c.hooks = &Hooks{}
 	}

@@ -30,6 +30,10 @@ type Config struct {
 	// Recorder writes what the Client receives to files. Nil means none, and costs nothing.
 	Recorder *Recorder
 
+	// Microseconds asks for the times of websocket events in microseconds, which spot alone has. Times
+	// that REST gives, among them those of trades fetched after a hole, stay in milliseconds.
+	Microseconds bool
+
 	Hooks *Hooks // nil means none
 }
 

@@ -68,13 +68,10 @@ func (m *market) routeOf(stream string) route {
 // dialRoute waits for the gate like any other request: whoever is told to stay away must not connect
 // either.
 func (c *Client) dialRoute(ctx context.Context, r route, streams ...string) (*Stream, error) {
-	target := c.endpoints.Stream + string(r) + "/stream"
 	if len(streams) > c.market.maxStreams {
 		return nil, fmt.Errorf("binance: %d streams, %s takes %d: %w", len(streams), c.market.name, c.market.maxStreams, ErrTooManyStreams)
 	}
-	if len(streams) > 0 {
-		target += "?streams=" + escapeStreams(streams)
-	}
+	target := c.streamURL(r, streams)
 	if len(target) > maxStreamURL {
 		return nil, fmt.Errorf("binance: URL of %d bytes, use Subscribe: %w", len(target), ErrTooManyStreams)
 	}
@@ -88,6 +85,22 @@ func (c *Client) dialRoute(ctx context.Context, r route, streams ...string) (*St
 	s := newStream(conn, c.market, len(streams))
 	s.record = c.recorder
 	return s, nil
+}
+
+// streamURL is the address of a connection of combined streams.
+func (c *Client) streamURL(r route, streams []string) string {
+	var params []string
+	if len(streams) > 0 {
+		params = append(params, "streams="+escapeStreams(streams))
+	}
+	if c.micros {
+		params = append(params, "timeUnit=MICROSECOND")
+	}
+	target := c.endpoints.Stream + string(r) + "/stream"
+	if len(params) > 0 {
+		target += "?" + strings.Join(params, "&")
+	}
+	return target
 }
 
 // escapeStreams joins the names. "@" and "/" stay as they are; symbols that are not ASCII do not.

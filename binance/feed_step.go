@@ -118,7 +118,7 @@ func (f *feed) trade(ctx context.Context, l *link, st *stream, at time.Time) err
 	t := &f.msg.Trade
 	// Trade ids and times rise together, so a trade with an old id is a repetition, unless the venue's
 	// ids have gone back meanwhile.
-	if m := &st.merge; m.begun && t.ID <= m.at && !t.TradeTime.After(m.newest) {
+	if m := &st.merge; m.begun && t.ID <= m.at && !newer(t.TradeTime, m.newest) {
 		m.judge(l.slot, extent{t.ID - 1, t.ID}, at)
 		f.count.duplicates.Add(1)
 		return nil
@@ -141,9 +141,12 @@ func (f *feed) trade(ctx context.Context, l *link, st *stream, at time.Time) err
 	return f.release(ctx, st, false)
 }
 
+// newer compares times of trades by the millisecond, which is all that REST tells of those it gives.
+func newer(a, b time.Time) bool { return a.UnixMilli() > b.UnixMilli() }
+
 // tell makes a record of a trade.
 func (f *feed) tell(ctx context.Context, st *stream, t *marketprism.Trade, eventTime, at time.Time) error {
-	if m := &st.merge; !m.begun || t.ID > m.at || t.TradeTime.After(m.newest) {
+	if m := &st.merge; !m.begun || t.ID > m.at || newer(t.TradeTime, m.newest) {
 		m.reach(t.ID)
 		m.newest = t.TradeTime
 	}

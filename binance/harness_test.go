@@ -29,8 +29,9 @@ type harness struct {
 	busy   atomic.Bool // the handler runs
 	ended  chan error  // what Run returned
 
-	midBatch bool   // snapshots lie between the borders of events
-	forged   string // the symbol whose book a test makes wrong
+	each     func(*marketprism.Record) // sees every record; nil means none
+	midBatch bool                      // snapshots lie between the borders of events
+	forged   string                    // the symbol whose book a test makes wrong
 
 	mu     sync.Mutex
 	books  map[string]*auditedBook
@@ -149,6 +150,9 @@ func (h *harness) audit(_ context.Context, rec *marketprism.Record) error {
 	}
 	if rec.ReceivedAt.IsZero() || rec.ReceivedAt.Location() != time.UTC || rec.ReceivedAt.After(time.Now()) {
 		h.t.Errorf("ReceivedAt is %v", rec.ReceivedAt)
+	}
+	if h.each != nil {
+		h.each(rec)
 	}
 	b := h.books[rec.Instrument.Symbol]
 	switch {

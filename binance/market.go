@@ -22,6 +22,7 @@ type market struct {
 	depthLimits  []int // the only limits accepted; nil means any up to maxDepth
 	namedDepth   bool  // depth answers carry the symbol
 
+	micros    bool            // event times can be had in microseconds
 	intervals []depthInterval // speeds of the diff stream; the first is the default
 	routed    bool            // streams are split over the paths /public and /market
 
@@ -68,6 +69,10 @@ func spotMarket() *market {
 		depthWeights: []depthWeight{{100, 5}, {500, 25}, {1000, 50}, {5000, 250}},
 		maxDepth:     5000,
 
+		// web-socket-streams.md, General WSS information: "All time and timestamp related fields are
+		// milliseconds by default. To receive the information in microseconds, please add the parameter
+		// timeUnit=MICROSECOND or timeUnit=microsecond in the URL."
+		micros:    true,
 		intervals: []depthInterval{{100 * time.Millisecond, "@depth@100ms"}, {time.Second, "@depth"}},
 
 		// web-socket-streams.md, Websocket Limits: "WebSocket connections have a limit of 5 incoming
