@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test engine lint bench fuzz sim
+.PHONY: help run test engine lint bench fuzz sim exchange
 
 # Arguments of the example: make run ARGS='-source live'
 ARGS ?=
@@ -50,6 +50,9 @@ lint: ## Check formatting, go vet, staticcheck and that go.mod is tidy
 
 bench: ## Run the benchmarks of the README (BENCH=regexp, COUNT=n)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./orderbook ./binance
+
+exchange: ## Measure what the books of a whole exchange cost (ARGS='-duration 1m -spread 0')
+	go run ./internal/bench/exchange $(ARGS)
 
 fuzz: ## Run each fuzz test for FUZZTIME (10s)
 	@set -e; for pkg in $$(go list $(PKG)); do \
