@@ -44,6 +44,7 @@ func (d *DepthSyncer) Stats() Stats {
 	var s Stats
 	for _, f := range d.allFeeds() {
 		f.count.addTo(&s)
+		f.queueStats(&s)
 	}
 	return s
 }

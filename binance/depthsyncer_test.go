@@ -40,6 +40,10 @@ func TestBooksEqualTheExchanges(t *testing.T) {
 				if s := h.syncer.Stats(); s.Gaps != 0 || s.Snapshots != 20 || s.Undecoded != 0 || s.Dropped != 0 || s.Unknown != 0 {
 					t.Errorf("stats: %+v", s)
 				}
+				if s := h.syncer.Stats(); s.DepthEvents < s.Updates || s.TradeEvents < s.Trades || s.TickerEvents < s.Tickers || s.Trades == 0 ||
+					s.Bytes < s.Frames || s.LastEvent.IsZero() || s.Queued > s.QueueFrames || s.QueueFrames == 0 {
+					t.Errorf("stats: %+v", s)
+				}
 				var paths []string
 				for _, c := range h.srv.Connections() {
 					paths = append(paths, c.Path)

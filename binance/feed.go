@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -42,6 +43,7 @@ type feed struct {
 	ready    chan struct{} // holds a token while frames may be queued
 	running  sync.WaitGroup
 	count    counters
+	queues   [maxLinks]atomic.Pointer[frameQueue] // of the open connections, by their place in links
 
 	// The owner's alone.
 	seats   []*seat
@@ -78,6 +80,9 @@ func (f *feed) begin() {
 	f.gather(f.members)
 	f.syncer.changing.Unlock()
 	f.links = [maxLinks]*link{}
+	for i := range f.queues {
+		f.queues[i].Store(nil)
+	}
 	f.holding = make(map[*stream]struct{})
 	f.watchAt = f.now.Add(watchEvery)
 	f.seats = nil

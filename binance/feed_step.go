@@ -49,6 +49,7 @@ func (f *feed) event(ctx context.Context, l *link, at time.Time) error {
 		return nil
 	}
 	l.heardAt = at
+	f.count.heard(f.msg.Type, at)
 	switch f.msg.Type {
 	case MessageDepth:
 		return f.depth(ctx, l, st, at)

@@ -68,6 +68,7 @@ func (f *feed) host() string { return f.syncer.client.endpoints.Stream + string(
 // opened subscribes the streams on a new connection.
 func (f *feed) opened(ctx, handling context.Context, l *link, stream *Stream, at time.Time) error {
 	l.stream, l.opened, l.heardAt = stream, at, f.now
+	f.queues[l.slot].Store(l.queue)
 	wake(f.ready)
 	if l == l.seat.current {
 		l.seat.plan(at)
@@ -93,6 +94,7 @@ func (f *feed) read(conn *Stream, queue *frameQueue) {
 			return
 		}
 		f.count.frames.Add(1)
+		f.count.bytes.Add(uint64(len(data)))
 		var queued bool
 		if buf, queued = queue.push(data, at); !queued {
 			f.count.dropped.Add(1)

@@ -59,6 +59,13 @@ func (q *frameQueue) push(data []byte, at time.Time) (spare []byte, ok bool) {
 	return spare, true
 }
 
+// length returns how many frames wait.
+func (q *frameQueue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count
+}
+
 // drop notes that a frame of that stream was dropped; nil if the frame does not tell.
 func (q *frameQueue) drop(st *stream) {
 	q.mu.Lock()

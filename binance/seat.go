@@ -132,6 +132,7 @@ func (f *feed) replace(ctx context.Context, s *seat) error {
 func (f *feed) vacate(l *link) {
 	s := l.seat
 	f.links[l.slot] = nil
+	f.queues[l.slot].Store(nil)
 	switch l {
 	case s.next:
 		s.next = nil

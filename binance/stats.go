@@ -1,6 +1,9 @@
 package binance
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // Stats are what a DepthSyncer has counted since it was made.
 type Stats struct {
@@ -10,6 +13,7 @@ type Stats struct {
 	Rotations uint64 // of these replaced by another one without a gap
 
 	Frames       uint64 // read from the connections
+	Bytes        uint64 // of these
 	Dropped      uint64 // of these dropped since the queue to the books was full
 	Undecoded    uint64 // of these that made no sense
 	Unknown      uint64 // of these of a kind, or of a symbol, that is not followed
@@ -18,6 +22,14 @@ type Stats struct {
 	Watchdogs    uint64 // what watchdogs found
 	Duplicates   uint64 // events that another connection had brought before
 	OtherTrades  uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
+
+	// Events of the streams that are followed, as they came: those of a second connection are counted
+	// as well, and those that became no record.
+	DepthEvents, TradeEvents, TickerEvents uint64
+
+	LastEvent time.Time // local clock of the latest of these, UTC; zero if there was none
+
+	Queued, QueueFrames int // frames that wait for their books at present, and how many may on all open connections
 
 	// Records made.
 	Updates, Snapshots, Gaps, Trades, Tickers uint64
@@ -41,6 +53,8 @@ type counters struct {
 	requests, failures                                      atomic.Uint64
 	audits, unaudited, differences                          atomic.Uint64
 	checks, mismatches                                      atomic.Uint64
+	bytes, depths, deals, bests                             atomic.Uint64
+	lastEvent                                               atomic.Int64 // ns since 1970; 0 if there was none
 }
 
 func (c *counters) addTo(s *Stats) {
@@ -52,6 +66,15 @@ func (c *counters) addTo(s *Stats) {
 	s.Watchdogs += c.watchdogs.Load()
 	s.Duplicates += c.duplicates.Load()
 	s.Frames += c.frames.Load()
+	s.Bytes += c.bytes.Load()
+	s.DepthEvents += c.depths.Load()
+	s.TradeEvents += c.deals.Load()
+	s.TickerEvents += c.bests.Load()
+	if ns := c.lastEvent.Load(); ns > 0 {
+		if at := time.Unix(0, ns).UTC(); at.After(s.LastEvent) {
+			s.LastEvent = at
+		}
+	}
 	s.Dropped += c.dropped.Load()
 	s.Undecoded += c.undecoded.Load()
 	s.Unknown += c.unknown.Load()
@@ -68,4 +91,27 @@ func (c *counters) addTo(s *Stats) {
 	s.Mismatches += c.mismatches.Load()
 	s.SnapshotRequests += c.requests.Load()
 	s.SnapshotFailures += c.failures.Load()
+}
+
+// queueStats adds what waits between the connections of a feed and its books.
+func (f *feed) queueStats(s *Stats) {
+	for i := range f.queues {
+		if q := f.queues[i].Load(); q != nil {
+			s.Queued += q.length()
+			s.QueueFrames += len(q.ring)
+		}
+	}
+}
+
+// heard counts one event of a stream that is followed.
+func (c *counters) heard(t MessageType, at time.Time) {
+	switch t {
+	case MessageDepth:
+		c.depths.Add(1)
+	case MessageTrade:
+		c.deals.Add(1)
+	case MessageTicker:
+		c.bests.Add(1)
+	}
+	c.lastEvent.Store(at.UnixNano())
 }
