@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test engine lint bench fuzz sim exchange
+.PHONY: help run test engine lint bench fuzz sim chaos exchange
 
 # Arguments of the example: make run ARGS='-source live'
 ARGS ?=
@@ -8,6 +8,8 @@ ARGS ?=
 PKG ?= ./...
 FUZZTIME ?= 10s
 SEEDS ?= 10000
+KILLS ?= 200
+SEED ?= 1
 BENCH ?= .
 COUNT ?= 1
 
@@ -64,3 +66,6 @@ fuzz: ## Run each fuzz test for FUZZTIME (10s)
 
 sim: ## Run SEEDS (10000) seeds of the order book simulation
 	go test -run '^TestSimulation$$' -timeout 0 ./orderbook -seeds=$(SEEDS)
+
+chaos: ## Kill publisher, consumer and NATS server KILLS (200) times between them, as SEED says
+	go test -run '^TestKillStorm$$' -v -timeout 0 ./internal/integration -kills=$(KILLS) -seed=$(SEED)
