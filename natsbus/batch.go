@@ -51,6 +51,15 @@ func (b *batch) add(msg delivery, origin marketprism.Origin) {
 func first(msgs []delivery) uint64 { return msgs[0].meta.Sequence.Stream }
 func last(msgs []delivery) uint64  { return msgs[len(msgs)-1].meta.Sequence.Stream }
 
+func redelivered(msgs []delivery) (n int) {
+	for _, msg := range msgs {
+		if msg.meta.NumDelivered > 1 {
+			n++
+		}
+	}
+	return n
+}
+
 // A holder knows the batches that wait for the sink, or are with it.
 type holder struct {
 	mu      sync.Mutex
@@ -58,8 +67,8 @@ type holder struct {
 }
 
 // keepAlive tells the server at an interval that the messages are being worked on, until the function
-// that it returns is called.
-func (h *holder) keepAlive(interval time.Duration) (stop func()) {
+// that it returns is called. told is called with the number of messages each time.
+func (h *holder) keepAlive(interval time.Duration, told func(n int)) (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -68,7 +77,7 @@ func (h *holder) keepAlive(interval time.Duration) (stop func()) {
 		for {
 			select {
 			case <-ticker.C:
-				h.inProgress()
+				told(h.inProgress())
 			case <-done:
 				return
 			}
@@ -77,14 +86,17 @@ func (h *holder) keepAlive(interval time.Duration) (stop func()) {
 	return func() { close(done); <-stopped }
 }
 
-func (h *holder) inProgress() {
+func (h *holder) inProgress() (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, b := range h.batches {
 		for _, msg := range b.msgs {
-			_ = msg.InProgress() // without a connection the message may come again: at least once
+			if msg.InProgress() == nil { // without a connection the message may come again: at least once
+				n++
+			}
 		}
 	}
+	return n
 }
 
 func (r *reader) hold(b *batch) {
@@ -93,6 +105,8 @@ func (r *reader) hold(b *batch) {
 	r.held.batches = append(r.held.batches, b)
 	r.count(func(s *ConsumerStats) {
 		s.InHand += len(b.msgs)
+		s.Deliveries += uint64(len(b.msgs))
+		s.Redeliveries += uint64(redelivered(b.msgs))
 		if n := len(b.msgs); n > 0 && !r.lane {
 			s.Behind = b.msgs[n-1].meta.NumPending
 		}

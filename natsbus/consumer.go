@@ -28,28 +28,6 @@ type Consumer struct {
 	stats   ConsumerStats
 }
 
-// ConsumerStats counts what a Consumer did since it was made.
-type ConsumerStats struct {
-	Batches        uint64 // written and acknowledged
-	Records        uint64 // in those
-	Redelivered    uint64 // of those, delivered more than once by the server
-	Redriven       uint64 // of those, from the re-drive lane
-	SinkFailures   uint64 // Writes of the sink that failed and were repeated, dead letters included
-	Refusals       uint64 // Writes of the sink after which a batch was parted, or a record given up
-	ServerFailures uint64 // requests for messages, and acknowledgements, that failed
-	Realigned      uint64 // times that the server was asked to deliver anew from the first unacknowledged message
-	Undecodable    uint64 // messages that are no record
-	DeadLettered   uint64 // messages moved to the dead-letter stream
-	Released       uint64 // records handed back at the end of Run
-
-	InHand   int    // records fetched and not acknowledged at present
-	Sequence uint64 // stream sequence of the last acknowledged record
-	Behind   uint64 // messages that were waiting behind the last one fetched
-
-	Circuit          CircuitState
-	CircuitOpenSince time.Time // when the sink failed first; zero while the circuit is closed
-}
-
 // NewConsumer returns a Consumer on the connection of js, which the caller opens and closes. It fails
 // if cfg is contradictory; whether the stream is there shows in Run.
 func NewConsumer(js jetstream.JetStream, cfg ConsumerConfig) (*Consumer, error) {
@@ -58,19 +36,6 @@ func NewConsumer(js jetstream.JetStream, cfg ConsumerConfig) (*Consumer, error) 
 		return nil, err
 	}
 	return &Consumer{cfg: cfg, js: js}, nil
-}
-
-// Stats returns the counters. It may be called from any goroutine.
-func (c *Consumer) Stats() ConsumerStats {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.stats
-}
-
-func (c *Consumer) count(change func(*ConsumerStats)) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	change(&c.stats)
 }
 
 // Why Run returned, for errors.Is; the end of ctx and a *DecodeError are the other reasons.

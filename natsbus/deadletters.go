@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +24,20 @@ var ErrNoDeadLetter = errors.New("natsbus: no dead letter at that sequence")
 type DeadLetters struct {
 	js     jetstream.JetStream
 	stream string
+
+	redriven, purged, failures atomic.Uint64
+}
+
+// DeadLetterCounts count what was done by one DeadLetters since it was made.
+type DeadLetterCounts struct {
+	Redriven uint64 // letters put back
+	Purged   uint64 // letters removed for good
+	Failed   uint64 // letters that could not be put back or removed, each time that it was tried
+}
+
+// Counts returns the counters.
+func (d *DeadLetters) Counts() DeadLetterCounts {
+	return DeadLetterCounts{Redriven: d.redriven.Load(), Purged: d.purged.Load(), Failed: d.failures.Load()}
 }
 
 // NewDeadLetters returns the dead letters in a stream, such as DeadLettersStream names.
@@ -151,13 +166,15 @@ func (d *DeadLetters) Get(ctx context.Context, sequence uint64) (*DeadLetter, er
 func (d *DeadLetters) Purge(ctx context.Context, filter DeadLetterFilter) (int, error) {
 	purged := 0
 	for letter, err := range d.List(ctx, filter) {
-		if err == nil {
-			err = d.remove(ctx, "purge", letter)
-		}
 		if err != nil {
 			return purged, err
 		}
+		if err := d.remove(ctx, "purge", letter); err != nil {
+			d.failures.Add(1)
+			return purged, err
+		}
 		purged++
+		d.purged.Add(1)
 	}
 	return purged, nil
 }

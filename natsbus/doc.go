@@ -86,6 +86,14 @@
 // mdhb.collector.tokyo-1, and makes it a NATS micro service, so that "nats micro ls" and "nats micro
 // info" find it and a request gets its status. A [Watch] tells which services are alive, late or gone.
 //
+// # Measuring
+//
+// Counters are in Stats: [PublisherStats] by stream and reason, [ConsumerStats] with what the server was
+// told of messages and dead letters by reason, [DeadLetterCounts]. Durations are in Hooks: Acked, from
+// sending to confirmation; Delivered, from storing to delivery; Handled, the time of the sink. What the
+// server knows is asked for: [Consumer.Lag], and [ReadStreamStats], which for MD_DLQ tells how many
+// letters there are and how old the oldest is. A connection is observed with [ConnHooks].
+//
 // # Concurrency
 //
 // A Publisher may be used from any number of goroutines; between their records there is no order. A

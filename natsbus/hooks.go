@@ -6,13 +6,19 @@ import "time"
 // after Stats have changed, and must not block: what they hold up is the flow of records.
 //
 // The first three are called on the goroutine of a Write, so by several at once where Writes run
-// concurrently; the others by Run, one at a time, on the goroutine that reads the stream or the one that
-// reads its re-drive lane.
+// concurrently; Acked on the one that receives acknowledgements, one at a time, and Delivered on the one
+// that receives messages, the stream's or that of its re-drive lane. The others are called by Run, one at
+// a time, on the goroutine that reads the stream or the one that reads its re-drive lane.
+//
+// Acked and Delivered are called for every message, and cost readings of the clock beside their own time.
 type Hooks struct {
 	Published func(PublishInfo)   // a Write has succeeded
 	Retrying  func(RetryInfo)     // a Write has failed and will be continued after a delay
 	Overtaken func(OvertakenInfo) // a Write has succeeded, but not in order
+	Acked     func(AckInfo)       // a stream has confirmed a message
 
+	Delivered    func(DeliveryInfo)     // a message has come
+	Handled      func(HandleInfo)       // a Write of the sink has returned
 	Consumed     func(ConsumeInfo)      // a batch is written and acknowledged
 	SinkFailed   func(SinkFailedInfo)   // the sink did not take a batch, which is held and will be written again
 	Circuit      func(CircuitInfo)      // the sink fails, is tried again, or works again
@@ -48,6 +54,32 @@ type OvertakenInfo struct {
 	Key      string
 	Sequence uint64 // where it stands in its stream
 	Records  int    // how many there are
+}
+
+// AckInfo describes a message that a stream has confirmed.
+type AckInfo struct {
+	Stream    string
+	Sequence  uint64
+	Duplicate bool          // the stream had it already
+	Took      time.Duration // since it was sent, the last time if several
+}
+
+// DeliveryInfo describes a message that has come from a stream.
+type DeliveryInfo struct {
+	Stream, Durable string
+	Sequence        uint64
+	Deliveries      uint64        // how often it has come, this time included
+	Pending         uint64        // messages that wait behind it
+	StoredAt        time.Time     // clock of the server
+	Lag             time.Duration // from then to now by the local clock; what the two differ by is in it
+}
+
+// HandleInfo describes a Write of the sink.
+type HandleInfo struct {
+	Stream, Durable string
+	Records         int
+	Took            time.Duration
+	Err             error // as the sink returned it; nil if it has accepted them
 }
 
 // ConsumeInfo describes a batch that the sink has accepted and the server has marked as delivered.

@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/marketprism/marketprism/internal/hook"
@@ -16,6 +17,9 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		all.Published = hook.Join(all.Published, h.Published)
 		all.Retrying = hook.Join(all.Retrying, h.Retrying)
 		all.Overtaken = hook.Join(all.Overtaken, h.Overtaken)
+		all.Acked = hook.Join(all.Acked, h.Acked)
+		all.Delivered = hook.Join(all.Delivered, h.Delivered)
+		all.Handled = hook.Join(all.Handled, h.Handled)
 		all.Consumed = hook.Join(all.Consumed, h.Consumed)
 		all.SinkFailed = hook.Join(all.SinkFailed, h.SinkFailed)
 		all.Circuit = hook.Join(all.Circuit, h.Circuit)
@@ -41,6 +45,22 @@ func LogHooks(l *slog.Logger) *Hooks {
 		},
 		Overtaken: func(i OvertakenInfo) {
 			l.Warn("stored out of order", "subject", i.Subject, "key", i.Key, "sequence", i.Sequence, "records", i.Records)
+		},
+		Acked: func(i AckInfo) {
+			if !l.Enabled(context.Background(), slog.LevelDebug) {
+				return // the arguments would cost more than the rest, for every message
+			}
+			l.Debug("confirmed", "stream", i.Stream, "sequence", i.Sequence, "duplicate", i.Duplicate, "took", i.Took)
+		},
+		Delivered: func(i DeliveryInfo) {
+			if !l.Enabled(context.Background(), slog.LevelDebug) {
+				return
+			}
+			l.Debug("delivered", "stream", i.Stream, "durable", i.Durable, "sequence", i.Sequence, "deliveries", i.Deliveries,
+				"pending", i.Pending, "lag", i.Lag)
+		},
+		Handled: func(i HandleInfo) {
+			l.Debug("handled", "stream", i.Stream, "durable", i.Durable, "records", i.Records, "took", i.Took, "err", i.Err)
 		},
 		Consumed: func(i ConsumeInfo) {
 			l.Debug("consumed", "stream", i.Stream, "records", i.Records, "first", i.First, "last", i.Last,

@@ -38,3 +38,29 @@ func TestHooksAreComplete(t *testing.T) {
 		require.Contains(t, log.String(), "msg=", name)
 	}
 }
+
+// Every hook of a connection is passed on by TeeConnHooks, to both, and logged by LogConnHooks.
+func TestConnHooksAreComplete(t *testing.T) {
+	calls := make(map[string]int)
+	counting := func() *ConnHooks {
+		var h ConnHooks
+		v := reflect.ValueOf(&h).Elem()
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			v.Field(i).Set(reflect.MakeFunc(v.Field(i).Type(), func([]reflect.Value) []reflect.Value {
+				calls[name]++
+				return nil
+			}))
+		}
+		return &h
+	}
+	var log strings.Builder
+	all := reflect.ValueOf(TeeConnHooks(counting(), nil, LogConnHooks(slog.New(slog.NewTextHandler(&log, nil))), counting())).Elem()
+	for i := range all.NumField() {
+		name := all.Type().Field(i).Name
+		log.Reset()
+		all.Field(i).Call([]reflect.Value{reflect.Zero(all.Field(i).Type().In(0))})
+		require.Equal(t, 2, calls[name], name)
+		require.Contains(t, log.String(), "msg=", name)
+	}
+}

@@ -75,7 +75,7 @@ func (r *reader) write(msgs []delivery, recs []marketprism.Record) (*refusal, er
 	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
 	unknown := 0
 	for attempt := 1; ; attempt++ {
-		err := r.dst.Write(r.work, recs)
+		err := r.handle(recs)
 		if err == nil {
 			r.setCircuit(CircuitClosed, nil)
 			return nil, nil
@@ -99,6 +99,16 @@ func (r *reader) write(msgs []delivery, recs []marketprism.Record) (*refusal, er
 		r.waitForSink(msgs, attempt, retry.Next(), err)
 		r.setCircuit(CircuitProbing, err)
 	}
+}
+
+// handle calls the sink once.
+func (r *reader) handle(recs []marketprism.Record) error {
+	started := time.Now()
+	err := r.dst.Write(r.work, recs)
+	hook.Call(r.cfg.Hooks.Handled, HandleInfo{
+		Stream: r.cfg.Stream, Durable: r.cfg.Durable, Records: len(recs), Took: time.Since(started), Err: err,
+	})
+	return err
 }
 
 // givenUp returns why a batch is not written again as it is; "" if it is.
@@ -160,7 +170,14 @@ func (r *reader) deadLetter(msg delivery, key string, why cause) error {
 		}
 		r.waitForSink([]delivery{msg}, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
 	}
-	r.count(func(s *ConsumerStats) { s.DeadLettered++ })
+	r.count(func(s *ConsumerStats) {
+		s.Replies.Term++
+		s.DeadLettered++
+		if s.DeadReasons == nil {
+			s.DeadReasons = make(map[DeadReason]uint64)
+		}
+		s.DeadReasons[why.reason]++
+	})
 	hook.Call(r.cfg.Hooks.DeadLettered, DeadLetterInfo{
 		Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Key: key,
 		Reason: why.reason, Redrives: at.redrives, Err: why.err,

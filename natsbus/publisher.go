@@ -31,7 +31,7 @@ type Publisher struct {
 	pending int // messages in flight
 	bytes   int // their size
 	closed  bool
-	stats   PublisherStats
+	stats   PublisherStats // the counts of both streams together are summed up by Stats
 }
 
 // A flight is a message that has been sent and not been answered yet.
@@ -39,18 +39,8 @@ type flight struct {
 	write *write
 	index int // of the record in the write
 	size  int
-}
-
-// PublisherStats counts what a Publisher did since it was made.
-type PublisherStats struct {
-	Sent       uint64 // messages sent, those sent again included
-	Acked      uint64 // messages that a stream has confirmed
-	Duplicates uint64 // of those: the stream had them already
-	Retries    uint64 // times that a Write had to wait and begin again from its first failure
-	Failed     uint64 // Writes that returned an error
-	Overtaken  uint64 // records stored behind a later one of their instrument; see Hooks.Overtaken
-
-	Pending, PendingBytes int // messages in flight at present
+	sent  time.Time           // zero where nobody wants to know
+	to    *StreamPublishStats // the counts of its stream
 }
 
 // NewPublisher returns a Publisher on the connection of js, which the caller opens and closes. The
@@ -69,6 +59,7 @@ func NewPublisher(js jetstream.JetStream, cfg PublisherConfig) (*Publisher, erro
 		opts: []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)},
 	}
 	p.changed.L = &p.mu
+	p.stats.Books.Stream, p.stats.Trades.Stream = BooksStream(cfg.Prefix), TradesStream(cfg.Prefix)
 	p.async, err = jetstream.New(p.conn,
 		jetstream.WithPublishAsyncMaxPending(cfg.MaxPending),
 		jetstream.WithPublishAsyncTimeout(cfg.AckTimeout),
@@ -88,15 +79,6 @@ func (p *Publisher) Close() {
 	p.changed.Broadcast()
 	p.mu.Unlock()
 	p.async.CleanupPublisher()
-}
-
-// Stats returns the counters.
-func (p *Publisher) Stats() PublisherStats {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	stats := p.stats
-	stats.Pending, stats.PendingBytes = p.pending, p.bytes
-	return stats
 }
 
 // Write publishes recs and returns nil when a stream has confirmed every one of them. Records of one
@@ -154,7 +136,7 @@ func (p *Publisher) noStream(ctx context.Context, subject string) bool {
 
 func (p *Publisher) retrying(r *marketprism.Record, err error, attempt int, wait time.Duration) {
 	p.mu.Lock()
-	p.stats.Retries++
+	p.of(r).Retries++
 	p.mu.Unlock()
 	hook.Call(p.cfg.Hooks.Retrying, RetryInfo{Subject: p.subject(r), Key: r.Key(), Attempt: attempt, Wait: wait, Err: err})
 }
@@ -185,19 +167,29 @@ func (p *Publisher) finish(w *write) {
 
 // acked is called on the goroutine that receives acknowledgements.
 func (p *Publisher) acked(_ jetstream.JetStream, msg *nats.Msg, ack *jetstream.PubAck) {
+	if f, ok := p.confirm(msg, ack); ok && !f.sent.IsZero() {
+		hook.Call(p.cfg.Hooks.Acked, AckInfo{
+			Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Took: time.Since(f.sent),
+		})
+	}
+}
+
+func (p *Publisher) confirm(msg *nats.Msg, ack *jetstream.PubAck) (flight, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	f, ok := p.land(msg)
 	if !ok {
-		return
+		return f, false
 	}
-	p.stats.Acked++
+	f.to.Stream = ack.Stream
+	f.to.Acked++
 	if ack.Duplicate {
-		p.stats.Duplicates++
+		f.to.Duplicates++
 		f.write.duplicates++
 	}
 	f.write.sequences[f.index] = ack.Sequence
 	f.write.left--
+	return f, true
 }
 
 // refused is called on the goroutine that receives acknowledgements, on a timer's, or on the one
@@ -206,6 +198,7 @@ func (p *Publisher) refused(_ jetstream.JetStream, msg *nats.Msg, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if f, ok := p.land(msg); ok {
+		f.to.Failures.count(err)
 		f.write.fail(f.index, err)
 	}
 }
@@ -220,6 +213,8 @@ func (p *Publisher) land(msg *nats.Msg) (flight, bool) {
 	delete(p.flights, msg)
 	p.pending--
 	p.bytes -= f.size
+	f.to.Pending--
+	f.to.PendingBytes -= f.size
 	f.write.pending--
 	// A Write that waits for room is woken when there is plenty, not once for each message.
 	roomy := p.pending <= p.cfg.MaxPending*3/4 && p.bytes <= p.cfg.MaxPendingBytes*3/4

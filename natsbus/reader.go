@@ -44,7 +44,9 @@ type stopError struct{ err error }
 func (e *stopError) Error() string { return e.err.Error() }
 
 func (r *reader) run() error {
-	defer r.held.keepAlive(r.cfg.AckWait / 3)()
+	defer r.held.keepAlive(r.cfg.AckWait/3, func(n int) {
+		r.count(func(s *ConsumerStats) { s.Replies.InProgress += uint64(n) })
+	})()
 	var why error
 	for r.ctx.Err() == nil {
 		r.turn.Lock()
@@ -187,10 +189,22 @@ func (r *reader) fetch(b *batch) {
 			b.err = fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, meta.Sequence.Consumer)
 		default:
 			r.next++
+			r.delivered(meta)
 			b.add(delivery{msg, meta}, r.origin(delivery{msg, meta}))
 		}
 	}
 	if b.err == nil {
 		b.err = fetched.Error()
 	}
+}
+
+// delivered tells of a message that has come.
+func (r *reader) delivered(meta *jetstream.MsgMetadata) {
+	if r.cfg.Hooks.Delivered == nil {
+		return
+	}
+	r.cfg.Hooks.Delivered(DeliveryInfo{
+		Stream: r.cfg.Stream, Durable: r.cfg.Durable, Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered,
+		Pending: meta.NumPending, StoredAt: meta.Timestamp, Lag: time.Since(meta.Timestamp),
+	})
 }

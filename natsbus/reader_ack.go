@@ -52,6 +52,7 @@ func (r *reader) sendAcks(msgs []delivery) error {
 	if _, err := r.conn.RequestWithContext(ctx, msgs[end].Reply(), []byte(ackText)); err != nil {
 		return err
 	}
+	r.count(func(s *ConsumerStats) { s.Replies.Ack += uint64(len(msgs)) })
 	if r.conn.Stats().Reconnects != reconnects {
 		return nats.ErrDisconnected // what was sent over the old connection may be lost
 	}
@@ -59,12 +60,7 @@ func (r *reader) sendAcks(msgs []delivery) error {
 }
 
 func (r *reader) consumed(msgs []delivery, elapsed time.Duration) {
-	redelivered := 0
-	for _, msg := range msgs {
-		if msg.meta.NumDelivered > 1 {
-			redelivered++
-		}
-	}
+	redelivered := redelivered(msgs)
 	r.count(func(s *ConsumerStats) {
 		s.Batches++
 		s.Records += uint64(len(msgs))
@@ -87,14 +83,16 @@ func (r *reader) release(msgs []delivery) {
 	if len(msgs) == 0 {
 		return
 	}
-	for _, msg := range msgs {
-		if msg.NakWithDelay(releaseDelay) != nil {
-			break
-		}
+	naks := 0
+	for naks < len(msgs) && msgs[naks].NakWithDelay(releaseDelay) == nil {
+		naks++
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), releaseDelay)
 	defer cancel()
 	_ = r.conn.FlushWithContext(ctx)
-	r.count(func(s *ConsumerStats) { s.Released += uint64(len(msgs)) })
+	r.count(func(s *ConsumerStats) {
+		s.Released += uint64(len(msgs))
+		s.Replies.Nak += uint64(naks)
+	})
 	hook.Call(r.cfg.Hooks.Released, ReleaseInfo{Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs)})
 }

@@ -72,8 +72,10 @@ func (d *DeadLetters) Redrive(ctx context.Context, filter DeadLetterFilter, cfg 
 				}
 			}
 			if err := d.putBack(ctx, letter); err != nil {
+				d.failures.Add(1)
 				return report, err
 			}
+			d.redriven.Add(1)
 		}
 		report.Redriven++
 		if cfg.Moved != nil {

@@ -143,10 +143,14 @@ func (w *write) takeOff(msg *nats.Msg, i int) bool {
 	if w.over() {
 		return false
 	}
-	p.flights[msg] = flight{write: w, index: i, size: size}
+	to := p.of(&w.recs[i])
+	p.flights[msg] = flight{write: w, index: i, size: size, sent: p.clock(), to: to}
 	p.pending++
 	p.bytes += size
-	p.stats.Sent++
+	to.Sent++
+	to.SentBytes += uint64(size)
+	to.Pending++
+	to.PendingBytes += size
 	w.pending++
 	return true
 }
@@ -156,10 +160,13 @@ func (w *write) failSending(i int, msg *nats.Msg, err error) {
 	p := w.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	to := p.of(&w.recs[i])
 	if msg != nil {
-		p.stats.Sent--
+		to.Sent--
+		to.SentBytes -= uint64(p.flights[msg].size)
 		p.land(msg)
 	}
+	to.Failures.count(err)
 	w.fail(i, err)
 }
 
