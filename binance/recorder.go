@@ -1,9 +1,11 @@
 package binance
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"time"
 
@@ -15,15 +17,17 @@ type RecorderConfig struct {
 	Dir  string // of the files; it must exist
 	Name string // the files are called NAME-TIME.ndjson.gz; "" means "binance"
 
-	Plain bool // write NAME-TIME.ndjson without compression
+	Plain       bool        // write NAME-TIME.ndjson without compression
+	Compression Compression // the zero value is gzip
 
 	// MaxBytes and MaxAge bound a file: it ends with the first line that reaches either. Bytes are
 	// counted before compression. 0 means 1 GiB and 1 h; negative means no bound.
 	MaxBytes int64
 	MaxAge   time.Duration
 
-	// FlushEvery is how much time is lost at most if the process or the machine dies: so often all that
-	// has come is given to the operating system. 0 means 1 s.
+	// FlushEvery is how much time is lost at most if the process dies: so often all that has come is
+	// given to the operating system. If the machine dies, what that had not put on the disk yet is lost
+	// as well; a file that has ended is on the disk. 0 means 1 s.
 	FlushEvery time.Duration
 
 	// QueueBytes bounds what waits for the disk; 0 means 64 MiB. What comes beyond is not recorded and
@@ -44,11 +48,36 @@ func (cfg RecorderConfig) withDefaults() (RecorderConfig, error) {
 	switch {
 	case cfg.Dir == "":
 		return cfg, errors.New("binance: RecorderConfig.Dir is empty")
+	case (cfg.Compression.Suffix == "") != (cfg.Compression.NewWriter == nil):
+		return cfg, errors.New("binance: RecorderConfig.Compression: want both of Suffix and NewWriter, or neither")
+	case cfg.Plain && cfg.Compression.NewWriter != nil:
+		return cfg, errors.New("binance: RecorderConfig: Plain and Compression exclude each other")
 	case cfg.FlushEvery < 0 || cfg.QueueBytes < 0:
 		return cfg, fmt.Errorf("binance: FlushEvery %v, QueueBytes %d: want positive bounds", cfg.FlushEvery, cfg.QueueBytes)
 	}
+	if cfg.Compression.NewWriter == nil {
+		cfg.Compression = Compression{Suffix: ".gz", NewWriter: newGzip}
+	}
 	return cfg, nil
 }
+
+// A Compression is how a Recorder compresses its files. This package brings gzip; any other is the
+// program's, so that a bot links only what it uses. For zstd, with github.com/klauspost/compress/zstd:
+//
+//	Compression{Suffix: ".zst", NewWriter: func(w io.Writer) (CompressionWriter, error) { return zstd.NewWriter(w) }}
+type Compression struct {
+	Suffix    string                                     // of the files' names after ".ndjson"
+	NewWriter func(io.Writer) (CompressionWriter, error) // for each file
+}
+
+// A CompressionWriter compresses one file. After Flush, all that was written can be read from what the
+// file holds, though the file has no end yet: that is what makes a recording outlive a crash.
+type CompressionWriter interface {
+	io.WriteCloser
+	Flush() error
+}
+
+func newGzip(w io.Writer) (CompressionWriter, error) { return gzip.NewWriter(w), nil }
 
 // A Recorder writes what Clients receive to files, unchanged: each event of the streams and each
 // answer of REST is one line of JSON.
@@ -83,6 +112,7 @@ type received struct {
 // RecorderStats are what a Recorder has counted.
 type RecorderStats struct {
 	Lines   uint64 // written
+	Flushed uint64 // of these given to the operating system: they outlive the process
 	Bytes   uint64 // of these, before compression
 	Files   uint64 // begun
 	Lost    uint64 // frames and answers that found the queue full, or that came after an error of the disk
@@ -162,9 +192,11 @@ func (r *Recorder) Run(ctx context.Context) error {
 			err = r.write(file)
 		case now := <-flush.C:
 			err = file.flush(now)
+			r.noteFlushed(file)
 		case <-ctx.Done():
 			ended = true
 			err = errors.Join(r.write(file), file.close())
+			r.noteFlushed(file)
 		}
 		if err != nil {
 			return r.fail(file, err)
@@ -173,6 +205,12 @@ func (r *Recorder) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 	}
+}
+
+func (r *Recorder) noteFlushed(file *recordFile) {
+	r.mu.Lock()
+	r.stats.Flushed = file.flushed
+	r.mu.Unlock()
 }
 
 func (r *Recorder) fail(file *recordFile, err error) error {
@@ -210,6 +248,7 @@ func (r *Recorder) write(file *recordFile) error {
 	r.stats.Bytes += written.Bytes
 	r.stats.Skipped += written.Skipped
 	r.stats.Files = file.begun
+	r.stats.Flushed = file.flushed
 	r.mu.Unlock()
 	return err
 }

@@ -3,9 +3,9 @@ package binance
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -20,13 +20,14 @@ type recordFile struct {
 	cfg   *RecorderConfig
 	begun uint64
 
+	lines, flushed uint64 // written, and of these given to the operating system
+
 	file    *os.File // nil if there is none
 	plain   *bufio.Writer
-	zip     *gzip.Writer // nil without compression
+	zip     CompressionWriter // nil without compression
 	out     io.Writer
 	opened  time.Time
 	written int64
-	dirty   bool
 	text    []byte
 }
 
@@ -59,10 +60,12 @@ func (f *recordFile) line(r received, data []byte) (n int, err error) {
 	if err := f.turn(time.Unix(0, r.at)); err != nil {
 		return 0, err
 	}
-	_, err = f.out.Write(f.text)
+	if _, err = f.out.Write(f.text); err != nil {
+		return 0, err
+	}
 	f.written += int64(len(f.text))
-	f.dirty = true
-	return len(f.text), err
+	f.lines++
+	return len(f.text), nil
 }
 
 // turn sees to it that there is a file with room for one more line.
@@ -76,7 +79,7 @@ func (f *recordFile) turn(now time.Time) error {
 	}
 	name := f.cfg.Name + "-" + now.UTC().Format("20060102T150405.000000000Z") + ".ndjson"
 	if !f.cfg.Plain {
-		name += ".gz"
+		name += f.cfg.Compression.Suffix
 	}
 	file, err := os.OpenFile(filepath.Join(f.cfg.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 	if err != nil {
@@ -86,10 +89,14 @@ func (f *recordFile) turn(now time.Time) error {
 	f.file, f.opened, f.written = file, now, 0
 	f.plain = bufio.NewWriterSize(file, 64<<10)
 	f.out, f.zip = f.plain, nil
-	if !f.cfg.Plain {
-		f.zip = gzip.NewWriter(f.plain)
-		f.out = f.zip
+	if f.cfg.Plain {
+		return nil
 	}
+	zip, err := f.cfg.Compression.NewWriter(f.plain)
+	if err != nil {
+		return fmt.Errorf("compression: %w", err) // zip may be a nil pointer in the interface
+	}
+	f.out, f.zip = zip, zip
 	return nil
 }
 
@@ -102,16 +109,19 @@ func (f *recordFile) flush(now time.Time) error {
 	if f.cfg.MaxAge > 0 && now.Sub(f.opened) >= f.cfg.MaxAge {
 		return f.close()
 	}
-	if !f.dirty {
+	if f.flushed == f.lines {
 		return nil
 	}
-	f.dirty = false
 	if f.zip != nil {
 		if err := f.zip.Flush(); err != nil {
 			return err
 		}
 	}
-	return f.plain.Flush()
+	if err := f.plain.Flush(); err != nil {
+		return err
+	}
+	f.flushed = f.lines
+	return nil
 }
 
 func (f *recordFile) close() error {
@@ -124,5 +134,8 @@ func (f *recordFile) close() error {
 	}
 	err := errors.Join(unzipped, f.plain.Flush(), f.file.Sync(), f.file.Close())
 	f.file = nil
+	if err == nil {
+		f.flushed = f.lines
+	}
 	return err
 }

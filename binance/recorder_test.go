@@ -2,6 +2,7 @@ package binance_test
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -261,14 +262,30 @@ func TestRecorderFails(t *testing.T) {
 		"Dir is empty":  {},
 		"FlushEvery -1": {Dir: "x", FlushEvery: -1},
 		"QueueBytes -1": {Dir: "x", QueueBytes: -1},
+		"want both":     {Dir: "x", Compression: binance.Compression{Suffix: ".zst"}},
+		"exclude each other": {Dir: "x", Plain: true, Compression: binance.Compression{
+			Suffix: ".x", NewWriter: func(io.Writer) (binance.CompressionWriter, error) { return nil, nil },
+		}},
 	} {
 		if _, err := binance.NewRecorder(cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v", cfg, err)
 		}
 	}
-	dir := filepath.Join(t.TempDir(), "missing")
+	noRoom := errors.New("no compression")
+	for want, cfg := range map[error]binance.RecorderConfig{
+		os.ErrNotExist: {Dir: filepath.Join(t.TempDir(), "missing")},
+		noRoom: {Dir: t.TempDir(), Compression: binance.Compression{
+			Suffix: ".x", NewWriter: func(io.Writer) (binance.CompressionWriter, error) { return (*gzip.Writer)(nil), noRoom },
+		}},
+	} {
+		recorderFails(t, cfg, want)
+	}
+}
+
+// recorderFails checks that a Recorder stops with an error, and that the books do not care.
+func recorderFails(t *testing.T, cfg binance.RecorderConfig, want error) {
 	synctest.Test(t, func(t *testing.T) {
-		r, err := binance.NewRecorder(binance.RecorderConfig{Dir: dir})
+		r, err := binance.NewRecorder(cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -276,7 +293,7 @@ func TestRecorderFails(t *testing.T) {
 		server.Network = binancetest.InMemory()
 		h := newHarness(t, setup{server: server, client: binance.Config{Recorder: r}})
 		defer h.close()
-		if err := r.Run(t.Context()); !errors.Is(err, os.ErrNotExist) {
+		if err := r.Run(t.Context()); !errors.Is(err, want) {
 			t.Errorf("Run = %v", err)
 		}
 		h.ready()

@@ -23,6 +23,10 @@ import (
 // MaxLine bounds the length of a line, in bytes: a full snapshot of 5,000 levels a side has about 320 kB.
 const MaxLine = 16 << 20
 
+// maxWindow bounds the memory that the header of a zstd frame can ask for. The program zstd keeps below
+// it unless it is told otherwise.
+const maxWindow = 128 << 20
+
 // A Reader reads the lines of one recording, holding no more than one of them. It is not safe for
 // concurrent use.
 type Reader struct {
@@ -66,7 +70,7 @@ func NewReader(name string, src io.Reader) (*Reader, error) {
 		}
 		r.text = bufio.NewReaderSize(unzip, 64<<10) // unzip holds nothing that Close would free
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
-		unzip, err := zstd.NewReader(plain, zstd.WithDecoderConcurrency(1))
+		unzip, err := zstd.NewReader(plain, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
 			return nil, &LineError{Name: name, Line: 1, Err: truncated(err)}
 		}
