@@ -3,42 +3,105 @@ package chstore
 import (
 	"context"
 	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// alterations returns what changes the tables that are there to the settings and the TTL of Config.
-// Settings come first: a TTL can name a volume only of the table's own policy.
-func (s *Store) alterations(ctx context.Context) ([]step, error) {
-	rows, err := s.conn.Query(ctx, "SELECT substring(name, {skip:UInt64}), engine_full FROM system.tables "+
-		"WHERE database = {database:String} AND name IN {tables:Array(String)} ORDER BY name", s.tableArgs()...)
-	if err != nil {
-		return nil, fmt.Errorf("chstore: look at tables: %w", err)
-	}
-	defer rows.Close()
-	var steps []step
-	for rows.Next() {
-		var name, engine string
-		if err := rows.Scan(&name, &engine); err != nil {
-			return nil, fmt.Errorf("chstore: look at tables: %w", err)
-		}
-		t, err := tableNamed(name)
-		if err != nil {
-			return nil, err
-		}
-		steps = append(steps, s.alter(t, engine)...)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, fmt.Errorf("chstore: look at tables: %w", err)
-	}
-	return steps, nil
+// A tableState is what the server has of a table of records, as system tables tell it.
+type tableState struct {
+	engine  string // MergeTree PARTITION BY … ORDER BY … TTL … SETTINGS …
+	kind    string // MergeTree, ReplicatedMergeTree, …
+	part    string // the partition key
+	order   string // the sort key
+	columns map[string]columnState
+	indexes map[string]bool
 }
 
-// alter compares a table with Config. Its engine is told as ClickHouse writes it:
-// MergeTree PARTITION BY … ORDER BY … TTL … SETTINGS ….
-func (s *Store) alter(t table, engine string) (steps []step) {
-	rest, settings, _ := strings.Cut(engine, " SETTINGS ")
+type columnState struct{ kind, codec, computed string }
+
+// states returns what is there of the tables of records.
+func (s *Store) states(ctx context.Context) (map[table]*tableState, error) {
+	states := make(map[table]*tableState)
+	err := s.eachTable(ctx, "SELECT substring(name, {skip:UInt64}), engine_full, engine, partition_key, sorting_key FROM system.tables "+
+		"WHERE database = {database:String} AND name IN {tables:Array(String)}",
+		func(t table, v []string) {
+			states[t] = &tableState{
+				engine: v[0], kind: v[1], part: v[2], order: v[3],
+				columns: make(map[string]columnState), indexes: make(map[string]bool),
+			}
+		})
+	if err != nil {
+		return nil, err
+	}
+	err = s.eachTable(ctx, "SELECT substring(table, {skip:UInt64}), name, type, compression_codec, if(default_kind = 'ALIAS', default_kind, '') FROM system.columns "+
+		"WHERE database = {database:String} AND table IN {tables:Array(String)}",
+		func(t table, v []string) {
+			if st := states[t]; st != nil {
+				st.columns[v[0]] = columnState{kind: v[1], codec: v[2], computed: v[3]}
+			}
+		})
+	if err != nil {
+		return nil, err
+	}
+	return states, s.eachTable(ctx, "SELECT substring(table, {skip:UInt64}), name FROM system.data_skipping_indices "+
+		"WHERE database = {database:String} AND table IN {tables:Array(String)}",
+		func(t table, v []string) {
+			if st := states[t]; st != nil {
+				st.indexes[v[0]] = true
+			}
+		})
+}
+
+// eachTable runs a query for the name of a table of records and other texts.
+func (s *Store) eachTable(ctx context.Context, query string, each func(t table, values []string)) error {
+	rows, err := s.conn.Query(ctx, query, s.tableArgs()...)
+	if err != nil {
+		return fmt.Errorf("chstore: look at tables: %w", err)
+	}
+	defer rows.Close()
+	values := make([]string, len(rows.Columns()))
+	dest := make([]any, len(values))
+	for i := range values {
+		dest[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return fmt.Errorf("chstore: look at tables: %w", err)
+		}
+		t, err := tableNamed(values[0])
+		if err != nil {
+			return err
+		}
+		each(t, values[1:])
+	}
+	if err := rows.Err(); err != nil {
+		return fmt.Errorf("chstore: look at tables: %w", err)
+	}
+	return nil
+}
+
+// alterations returns what changes the tables to the settings, the TTL, the codecs and the indexes of
+// Config. A table that is not there yet has the first two from its making.
+func (s *Store) alterations(states map[table]*tableState) (steps []step) {
+	for t := range tableCount {
+		st := states[t]
+		if st != nil {
+			steps = append(steps, s.alter(t, st)...)
+		}
+		steps = append(steps, s.alterLayout(t, st)...)
+	}
+	return steps
+}
+
+// alter compares settings and TTL. Settings come first: a TTL can name a volume only of the table's own
+// policy.
+func (s *Store) alter(t table, st *tableState) (steps []step) {
+	rest, settings, _ := strings.Cut(st.engine, " SETTINGS ")
 	_, ttl, _ := strings.Cut(rest, " TTL ")
 	has := make(map[string]bool)
 	for set := range strings.SplitSeq(settings, ", ") {
@@ -50,18 +113,55 @@ func (s *Store) alter(t table, engine string) (steps []step) {
 			change = append(change, set.String())
 		}
 	}
-	alter := "ALTER TABLE " + s.tableName(t.name())
 	if len(change) > 0 {
-		steps = append(steps, step{statement: alter + " MODIFY SETTING " + strings.Join(change, ", ")})
+		steps = append(steps, s.alterStep(t, "MODIFY SETTING "+strings.Join(change, ", ")))
 	}
 	switch want := s.ttl(t); {
 	case want == ttl:
 	case want == "":
-		steps = append(steps, step{statement: alter + " REMOVE TTL"})
+		steps = append(steps, s.alterStep(t, "REMOVE TTL"))
 	default:
-		steps = append(steps, step{statement: alter + " MODIFY TTL " + want})
+		steps = append(steps, s.alterStep(t, "MODIFY TTL "+want))
 	}
 	return steps
+}
+
+// alterLayout compares codecs and indexes; st is nil for a table that is about to be made.
+func (s *Store) alterLayout(t table, st *tableState) (steps []step) {
+	layout := t.layout(s.cfg.Layouts)
+	for _, column := range slices.Sorted(maps.Keys(layout.Codecs)) {
+		codec := layout.Codecs[column]
+		if st == nil || plainCodec(st.columns[column].codec) != plainCodec("CODEC("+codec+")") {
+			steps = append(steps, s.alterStep(t, "MODIFY COLUMN `"+column+"` CODEC("+codec+")"))
+		}
+	}
+	for _, index := range layout.Indexes {
+		if st == nil || !st.indexes[index.Name] {
+			steps = append(steps, s.alterStep(t, "ADD INDEX IF NOT EXISTS `"+index.Name+"` `"+index.Column+"` TYPE "+index.Type+
+				" GRANULARITY "+strconv.Itoa(max(index.Granularity, 1))))
+		}
+	}
+	return steps
+}
+
+func (s *Store) alterStep(t table, change string) step {
+	return step{statement: "ALTER TABLE " + s.quoted(s.localName(t)) + s.cfg.Cluster.onCluster() + " " + change}
+}
+
+var (
+	widthOfCodec = regexp.MustCompile(`(Delta|Gorilla)\(\d\)`)
+	kindOfT64    = regexp.MustCompile(`T64\('byte'\)`)
+)
+
+// plainCodec makes the texts of a codec comparable: ClickHouse adds the width of the column's type and
+// its own levels where they were left out.
+func plainCodec(codec string) string {
+	codec = strings.ReplaceAll(codec, " ", "")
+	codec = widthOfCodec.ReplaceAllString(codec, "$1")
+	codec = kindOfT64.ReplaceAllString(codec, "T64")
+	codec = strings.ReplaceAll(codec, "ZSTD(1)", "ZSTD")
+	codec = strings.ReplaceAll(codec, "LZ4HC(9)", "LZ4HC")
+	return strings.ReplaceAll(codec, "FPC(12)", "FPC")
 }
 
 // inBackground lets a statement return before the rows that are there have been worked through: of a

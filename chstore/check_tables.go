@@ -2,7 +2,9 @@ package chstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -35,6 +37,13 @@ func (s *Store) checkTables(ctx context.Context, q CheckQuery, r *Report) error 
 	}
 	r.Checks++
 	plan, err := s.Plan(ctx)
+	var diff *SchemaDiff
+	if errors.As(err, &diff) {
+		for _, d := range diff.Differences {
+			r.add(Finding{Check: CheckSchema, Table: strings.TrimPrefix(d.Table, s.localPrefix()), Count: 1, Detail: d.Error()})
+		}
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -77,11 +86,11 @@ func (s *Store) partsCheck(ctx context.Context, name CheckName, r *Report, text 
 func (s *Store) tableArgs() []any {
 	var names []string
 	for t := range tableCount {
-		names = append(names, s.cfg.TablePrefix+t.name())
+		names = append(names, s.localName(t))
 	}
 	return []any{
 		clickhouse.Named("database", s.cfg.Database), clickhouse.Named("tables", names),
-		clickhouse.Named("skip", uint64(len(s.cfg.TablePrefix)+1)),
+		clickhouse.Named("skip", uint64(len(s.localPrefix())+1)),
 	}
 }
 

@@ -21,6 +21,13 @@ type Config struct {
 	// fixed when a table is created: a table that has another is a *SchemaError.
 	Partition Partition
 
+	// Engine keeps the rows. The zero value is MergeTree. Like Partition it is fixed when a table is created.
+	Engine Engine
+	// Layouts are sort keys, codecs and indexes. The zero value suits the reads of this package.
+	Layouts Layouts
+	// Cluster spreads the tables over servers. The zero value is one server by itself.
+	Cluster Cluster
+
 	// TTL is how long rows are kept, by table.
 	TTL TTL
 
@@ -70,6 +77,8 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("chstore: TablePrefix %q: want letters, digits and underscores", cfg.TablePrefix)
 	case cfg.Partition > Month:
 		return cfg, fmt.Errorf("chstore: unknown Partition %d", cfg.Partition)
+	case cfg.Engine > ReplacingMergeTree:
+		return cfg, fmt.Errorf("chstore: unknown Engine %d", cfg.Engine)
 	case cfg.BlockBytes < 0:
 		return cfg, fmt.Errorf("chstore: BlockBytes %d: an INSERT cannot be unbounded", cfg.BlockBytes)
 	case cfg.RetryMin < 0 || cfg.RetryMax < cfg.RetryMin:
@@ -80,6 +89,16 @@ func (cfg Config) withDefaults() (Config, error) {
 			return cfg, fmt.Errorf("chstore: TTL of %s is %v: want at least a second, or 0 for ever", t.name(), ttl)
 		}
 	}
+	for t := range tableCount {
+		if err := cfg.validateLayout(t); err != nil {
+			return cfg, err
+		}
+	}
+	cluster, err := cfg.Cluster.withDefaults()
+	if err != nil {
+		return cfg, err
+	}
+	cfg.Cluster = cluster
 	return cfg, cfg.Tiers.validate(cfg.TTL)
 }
 

@@ -16,32 +16,55 @@ import (
 // everything else is made of numbers and constants.
 type ddl struct{ s *Store }
 
-// Table returns the quoted name of any table.
+// Table returns the quoted name of any table or view, to be read.
 func (d ddl) Table(name string) string { return d.s.tableName(name) }
 
-// Partition returns the partition key of a table of records.
-func (d ddl) Partition(name string) (string, error) {
-	t, err := tableNamed(name)
-	return d.s.partition(t).expression(), err
+// View returns the quoted name of a view, or of a table that is no table of records, to be made.
+func (d ddl) View(name string) string {
+	return d.s.tableName(name) + d.s.cfg.Cluster.onCluster()
 }
 
-// TTL returns the TTL clause of a table of records, empty for rows that stay where they are for ever.
-func (d ddl) TTL(name string) (string, error) {
+// Target returns the quoted name of a table of records, to be made or changed.
+func (d ddl) Target(name string) (string, error) {
 	t, err := tableNamed(name)
-	if ttl := d.s.ttl(t); ttl != "" {
-		return "TTL " + ttl, err
+	return d.s.quoted(d.s.localName(t)) + d.s.cfg.Cluster.onCluster(), err
+}
+
+// Storage returns all that follows the columns of a table of records. On a cluster that is also the
+// statement that makes the table over all servers.
+func (d ddl) Storage(name string) (string, error) {
+	t, err := tableNamed(name)
+	if err != nil {
+		return "", err
 	}
-	return "", err
-}
-
-// Settings returns the settings of a table of records.
-func (d ddl) Settings(name string) (string, error) {
-	t, err := tableNamed(name)
+	s := d.s
+	text := "ENGINE = " + s.cfg.Cluster.engine(s.cfg.Engine.String()) +
+		"\nPARTITION BY " + s.partition(t).expression() +
+		"\nORDER BY (" + strings.Join(s.cfg.sortKey(t), ", ") + ")"
+	if ttl := s.ttl(t); ttl != "" {
+		text += "\nTTL " + ttl
+	}
 	var all []string
-	for _, set := range d.s.settings(t) {
+	for _, set := range append(s.settings(t), setting{granularity, strconv.Itoa(s.cfg.granularity(t))}) {
 		all = append(all, set.String())
 	}
-	return strings.Join(all, ", "), err
+	text += "\nSETTINGS " + strings.Join(all, ", ")
+	if cluster := s.cfg.Cluster; cluster.Name != "" {
+		text += nextStatement + "CREATE TABLE IF NOT EXISTS " + s.tableName(name) + cluster.onCluster() +
+			" AS " + s.quoted(s.localName(t)) +
+			"\nENGINE = Distributed('" + cluster.Name + "', '" + s.cfg.Database + "', '" + s.localName(t) + "')"
+	}
+	return text, nil
+}
+
+// Bookkeeping returns the engine of the table of migrations, of which all shards have the same.
+func (d ddl) Bookkeeping() string {
+	cluster := d.s.cfg.Cluster
+	if path := strings.ReplaceAll(cluster.Path, "{shard}", "all"); path != cluster.Path {
+		cluster.Path = path
+		cluster.Replica = "{shard}-" + cluster.Replica // a name of its own among those of all shards
+	}
+	return cluster.engine("ReplacingMergeTree", "applied_at")
 }
 
 // ttl returns the TTL of a table as ClickHouse itself writes it, so that the two can be compared.
@@ -60,6 +83,9 @@ func expiry(after time.Duration) string {
 	return "toDateTime(ts) + toIntervalSecond(" + strconv.FormatInt(int64(after/time.Second), 10) + ")"
 }
 
+// granularity is the setting that is fixed when a table is made.
+const granularity = "index_granularity"
+
 // A setting is one of a table, its value as it stands in SQL.
 type setting struct{ name, value string }
 
@@ -71,7 +97,15 @@ func (s setting) String() string { return s.name + " = " + s.value }
 // that its messages are stored, so a part has to be on disk before the INSERT is confirmed. Short
 // partitions are dropped whole when all of their rows have expired; a month would keep them too long.
 func (s *Store) settings(t table) []setting {
-	all := []setting{{"non_replicated_deduplication_window", "10000"}, {"fsync_after_insert", "1"}, {"fsync_part_directory", "1"}}
+	all := []setting{{"fsync_after_insert", "1"}, {"fsync_part_directory", "1"}}
+	if s.cfg.Cluster.replicated() {
+		all = append(all, setting{"replicated_deduplication_window", "10000"}, setting{"replicated_deduplication_window_seconds", "604800"})
+	} else {
+		all = append(all, setting{"non_replicated_deduplication_window", "10000"})
+	}
+	if s.cfg.Engine == ReplacingMergeTree {
+		all = append(all, setting{"deduplicate_merge_projection_mode", "'rebuild'"})
+	}
 	if p := s.partition(t); p == Hour || p == Day {
 		all = append(all, setting{"ttl_only_drop_parts", "1"})
 	}

@@ -30,6 +30,13 @@
 // by trade time, and the spread, both without duplicates. Filter them by exchange, market, symbol and
 // minute, which reach the tables behind.
 //
+// # Schema
+//
+// Migrate makes the tables by numbered statements, records them, and refuses tables that it cannot
+// use, one difference by the other (SchemaDiff). Layouts in Config set sort keys, codecs and skip
+// indexes, Engine lets rows that came twice be dropped by merges, and Cluster makes replicated and
+// distributed tables of the same templates.
+//
 // # Lifetime
 //
 // Config says how large partitions are, how long rows are kept (TTL) and when they move to another
@@ -61,9 +68,11 @@
 //     overlaps stores rows twice; reads do not show them. If the server crashes between the note that
 //     it has a batch and the batch itself, the batch is lost although a retry is confirmed.
 //   - A time that is exactly 1970-01-01T00:00:00Z reads back as unknown, but for Record.EventTime.
-//   - Partition is fixed when a table is created. An empty Tiers.Policy leaves a table with the one it has.
+//   - Partition, Engine and sort keys are fixed when a table is created. An empty Tiers.Policy leaves a table with the one it has.
 //   - After a change of TTL or Tiers, ClickHouse works through the rows that are there in the background.
 //   - Books and Replay put a snapshot before the updates that follow it if they were received within ten
 //     minutes of each other; BookAt looks further.
-//   - The server has to be ClickHouse 26.2 or later, and one server: no clusters.
+//   - The server has to be ClickHouse 26.2 or later.
+//   - What Cluster makes was read by ClickHouse, statement by statement, but never run: the engine of the
+//     tests has no Keeper. Try it before relying on it.
 package chstore

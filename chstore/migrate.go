@@ -39,7 +39,7 @@ func (e *MigrationError) Error() string {
 
 func (e *MigrationError) Unwrap() error { return e.Err }
 
-// A migration is one statement that changes the schema. ClickHouse has no transactions over DDL, so
+// A migration is one statement that changes the schema, on a cluster perhaps two. ClickHouse has no transactions over DDL, so
 // each has to be harmless when it is run again, and when two processes run it at once.
 type migration struct {
 	version  int
@@ -48,12 +48,18 @@ type migration struct {
 	checksum string // of text
 }
 
+// nextStatement ends a statement of a migration that is more than one. The last one is recorded.
+const nextStatement = ";\n\n"
+
+// commonColumns is the file with what several migrations have in common.
+const commonColumns = "schema/common.sql"
+
 // bookkeeping is the file with the table of applied migrations, which is made before all others.
 const bookkeeping = "schema/migrations.sql"
 
 // Migrate creates the database and the tables and brings them up to date, the TTL, tiers and settings of
 // Config included. It never drops data but by a shorter TTL. It may be called at every start and by
-// several processes at once. Its error is a *TierError, a *MigrationError, a *SchemaError or the
+// several processes at once. Its error is a *TierError, a *MigrationError, a *SchemaDiff or the
 // driver's.
 func (s *Store) Migrate(ctx context.Context) error {
 	steps, err := s.steps(ctx)
@@ -113,15 +119,24 @@ func (s *Store) steps(ctx context.Context) ([]step, error) {
 			return nil, &MigrationError{Version: m.version, Name: m.name, Err: ErrChangedMigration}
 		}
 		if !done {
-			statement, err := s.render(m.text)
+			text, err := s.render(m.text)
 			if err != nil {
 				return nil, &MigrationError{Version: m.version, Name: m.name, Err: err}
 			}
-			all = append(all, step{statement, &m})
+			for statement := range strings.SplitSeq(text, nextStatement) {
+				all = append(all, step{statement: statement})
+			}
+			all[len(all)-1].migration = &m
 		}
 	}
-	changes, err := s.alterations(ctx)
-	return append(all, changes...), err
+	states, err := s.states(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.differences(states, migrations); err != nil {
+		return nil, err
+	}
+	return append(all, s.alterations(states)...), nil
 }
 
 // groundwork makes the database and the table of applied migrations, or returns those.
@@ -138,7 +153,7 @@ func (s *Store) groundwork(ctx context.Context) (steps []step, applied map[int]m
 		return nil, applied, err
 	}
 	if databases == 0 {
-		steps = append(steps, step{statement: "CREATE DATABASE IF NOT EXISTS `" + s.cfg.Database + "`"})
+		steps = append(steps, step{statement: "CREATE DATABASE IF NOT EXISTS `" + s.cfg.Database + "`" + s.cfg.Cluster.onCluster()})
 	}
 	text, err := schema.ReadFile(bookkeeping)
 	if err != nil {
@@ -194,6 +209,10 @@ func readMigrations(files fs.FS) ([]migration, error) {
 	if err != nil {
 		return nil, err
 	}
+	common, err := fs.ReadFile(files, commonColumns)
+	if err != nil {
+		return nil, err
+	}
 	var migrations []migration
 	for i, file := range names {
 		text, err := fs.ReadFile(files, file)
@@ -205,8 +224,8 @@ func readMigrations(files fs.FS) ([]migration, error) {
 		if err != nil || version != i+1 {
 			return nil, fmt.Errorf("chstore: migration file %s is not number %d", file, i+1)
 		}
-		sum := sha256.Sum256(text)
-		migrations = append(migrations, migration{version, name, string(text), hex.EncodeToString(sum[:])})
+		sum := sha256.Sum256(append(common[:len(common):len(common)], text...))
+		migrations = append(migrations, migration{version, name, string(common) + string(text), hex.EncodeToString(sum[:])})
 	}
 	return migrations, nil
 }
@@ -219,5 +238,5 @@ func (s *Store) render(text string) (string, error) {
 	}
 	var b strings.Builder
 	err = t.Execute(&b, ddl{s})
-	return b.String(), err
+	return strings.TrimSpace(b.String()), err
 }

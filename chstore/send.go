@@ -83,12 +83,16 @@ func (w *writer) insertContext(ctx context.Context, g *group, recs []*marketpris
 	if g.source == "" {
 		token = contentToken(w.table, recs)
 	}
-	return clickhouse.Context(ctx, clickhouse.WithQueryID(id), clickhouse.WithSettings(clickhouse.Settings{
+	settings := clickhouse.Settings{
 		"async_insert":               0,
 		"wait_for_async_insert":      1,
 		"deduplicate_insert":         "enable",
 		"insert_deduplication_token": token,
-	}))
+	}
+	if w.s.cfg.Cluster.replicated() {
+		settings["insert_quorum"], settings["insert_quorum_parallel"] = "auto", 0
+	}
+	return clickhouse.Context(ctx, clickhouse.WithQueryID(id), clickhouse.WithSettings(settings))
 }
 
 // contentToken is the same for the same records in the same order, in any process.

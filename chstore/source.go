@@ -89,11 +89,11 @@ func (w *writer) fence(ctx context.Context, prefix string) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, fenceTimeout, errFence)
 	defer cancel()
 	for {
-		if err := w.s.conn.Exec(ctx, "KILL QUERY WHERE startsWith(query_id, '"+prefix+"') ASYNC"); err != nil {
+		if err := w.s.conn.Exec(ctx, "KILL QUERY"+w.s.cfg.Cluster.onCluster()+" WHERE startsWith(query_id, '"+prefix+"') ASYNC"); err != nil {
 			return fmt.Errorf("fence: %w", err)
 		}
 		var running uint64
-		row := w.s.conn.QueryRow(ctx, "SELECT count() FROM system.processes WHERE startsWith(query_id, {prefix:String})",
+		row := w.s.conn.QueryRow(ctx, "SELECT count() FROM "+w.s.cfg.Cluster.processes()+" WHERE startsWith(query_id, {prefix:String})",
 			clickhouse.Named("prefix", prefix))
 		if err := row.Scan(&running); err != nil {
 			return fmt.Errorf("fence: %w", err)

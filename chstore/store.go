@@ -58,10 +58,21 @@ func New(conn driver.Conn, cfg Config) (*Store, error) {
 // Ping asks the server whether it is there.
 func (s *Store) Ping(ctx context.Context) error { return s.conn.Ping(ctx) }
 
-// tableName returns the qualified, quoted name of a table of this Store.
-func (s *Store) tableName(name string) string {
-	return "`" + s.cfg.Database + "`.`" + s.cfg.TablePrefix + name + "`"
+// tableName returns the qualified, quoted name of a table of this Store, as it is read.
+func (s *Store) tableName(name string) string { return s.quoted(s.cfg.TablePrefix + name) }
+
+// localName returns the name of the table that holds the rows of this server: on one by itself the same.
+func (s *Store) localName(t table) string { return s.localPrefix() + t.name() }
+
+func (s *Store) localPrefix() string {
+	if s.cfg.Cluster.Name == "" {
+		return s.cfg.TablePrefix
+	}
+	return s.cfg.TablePrefix + "local_"
 }
+
+// quoted returns the qualified, quoted form of a name with its prefix.
+func (s *Store) quoted(name string) string { return "`" + s.cfg.Database + "`.`" + name + "`" }
 
 // partition returns the span of a table's partitions.
 func (s *Store) partition(t table) Partition {

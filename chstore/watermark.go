@@ -31,7 +31,7 @@ func (s *Store) Watermark(ctx context.Context, src string) (all []Watermark, err
 }
 
 func (w *writer) watermarks(ctx context.Context, src string) ([]Watermark, error) {
-	rows, err := w.s.conn.Query(ctx, "SELECT _partition_id AS p, max(seq), count() FROM "+w.quoted+
+	rows, err := w.s.conn.Query(w.current(ctx), "SELECT _partition_id AS p, max(seq), count() FROM "+w.quoted+
 		" WHERE src = {src:String} GROUP BY p ORDER BY p", clickhouse.Named("src", src))
 	if err != nil {
 		return nil, fmt.Errorf("chstore: watermark of %s: %w", w.name, err)
@@ -71,7 +71,7 @@ func (w *writer) held(ctx context.Context, g *group, mark uint64) (map[uint64]bo
 	if high == 0 {
 		return held, nil
 	}
-	rows, err := w.s.conn.Query(ctx, "SELECT seq FROM "+w.quoted+
+	rows, err := w.s.conn.Query(w.current(ctx), "SELECT seq FROM "+w.quoted+
 		" WHERE src = {src:String} AND _partition_id = {partition:String} AND seq BETWEEN {low:UInt64} AND {high:UInt64}",
 		clickhouse.Named("src", g.source), clickhouse.Named("partition", strconv.FormatUint(uint64(g.partition), 10)),
 		clickhouse.Named("low", low), clickhouse.Named("high", high))
@@ -92,4 +92,12 @@ func (w *writer) held(ctx context.Context, g *group, mark uint64) (map[uint64]bo
 		return nil, fmt.Errorf("sequences held: %w", err)
 	}
 	return held, nil
+}
+
+// current makes a question see every INSERT that was confirmed, on whichever replica.
+func (w *writer) current(ctx context.Context) context.Context {
+	if !w.s.cfg.Cluster.replicated() {
+		return ctx
+	}
+	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"select_sequential_consistency": 1}))
 }

@@ -67,7 +67,7 @@ type writer struct {
 func newWriter(s *Store, t table) *writer {
 	w := &writer{
 		s: s, table: t,
-		name: s.cfg.TablePrefix + t.name(), quoted: s.tableName(t.name()),
+		name: s.localName(t), quoted: s.quoted(s.localName(t)),
 		fills:   t.columns(),
 		turn:    make(chan struct{}, 1),
 		sources: make(map[string]*source),

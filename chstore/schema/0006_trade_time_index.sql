@@ -1,1 +1,1 @@
-ALTER TABLE {{.Table "trades"}} ADD INDEX IF NOT EXISTS trade_time_range trade_time TYPE minmax GRANULARITY 1
+ALTER TABLE {{.Target "trades"}} ADD INDEX IF NOT EXISTS trade_time_range trade_time TYPE minmax GRANULARITY 1

@@ -1,4 +1,4 @@
-CREATE VIEW IF NOT EXISTS {{.Table "bars_1m"}} AS
+CREATE VIEW IF NOT EXISTS {{.View "bars_1m"}} AS
 SELECT
     exchange,
     market,

@@ -1,4 +1,4 @@
-CREATE VIEW IF NOT EXISTS {{.Table "spreads_1m"}} AS
+CREATE VIEW IF NOT EXISTS {{.View "spreads_1m"}} AS
 SELECT
     exchange,
     market,

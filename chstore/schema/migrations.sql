@@ -1,4 +1,4 @@
-CREATE TABLE IF NOT EXISTS {{.Table "schema_migrations"}}
+CREATE TABLE IF NOT EXISTS {{.View "schema_migrations"}}
 (
     version    UInt32,
     name       String,
@@ -6,5 +6,5 @@ CREATE TABLE IF NOT EXISTS {{.Table "schema_migrations"}}
     applied_at DateTime64(3, 'UTC'),
     took_ms    UInt32
 )
-ENGINE = ReplacingMergeTree(applied_at)
+ENGINE = {{.Bookkeeping}}
 ORDER BY version

@@ -1,0 +1,279 @@
+CREATE DATABASE IF NOT EXISTS `golden` ON CLUSTER `main`;
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_schema_migrations` ON CLUSTER `main`
+(
+    version    UInt32,
+    name       String,
+    checksum   String,
+    applied_at DateTime64(3, 'UTC'),
+    took_ms    UInt32
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/all/{database}/{table}', '{shard}-{replica}', applied_at)
+ORDER BY version;
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_local_depth_events` ON CLUSTER `main`
+(
+    exchange      LowCardinality(String),
+    market        LowCardinality(String),
+    symbol        LowCardinality(String),
+    ts            DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where timed is false'
+        CODEC(GCD, Delta, ZSTD(1)),
+    timed         Bool                 COMMENT 'the exchange told the time of the event'
+        CODEC(ZSTD(1)),
+    received_at   DateTime64(9, 'UTC') COMMENT 'clock of the collector'
+        CODEC(GCD, Delta, ZSTD(1)),
+    transact_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine; 1970 where unknown'
+        CODEC(GCD, Delta, ZSTD(1)),
+    own_time      Int64                COMMENT 'event time inside the payload, ns since 1970; -1: the same as event_time, 0: none'
+        CODEC(T64, ZSTD(1)),
+    first_id      Int64                CODEC(Delta, ZSTD(1)),
+    last_id       Int64                CODEC(Delta, ZSTD(1)),
+    prev_id       Int64                CODEC(Delta, ZSTD(1)),
+    bid_price_e8  Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
+    bid_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
+    ask_price_e8  Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
+    ask_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
+    src           LowCardinality(String) COMMENT 'the stream the row came through',
+    seq           UInt64               COMMENT 'its position there'
+        CODEC(Delta, ZSTD(1)),
+
+    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC')),
+    bids Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), bid_price_e8, bid_qty_e8),
+    asks Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), ask_price_e8, ask_qty_e8),
+
+    PROJECTION wm (SELECT src, min(seq), max(seq), count() GROUP BY src)
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
+PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
+ORDER BY (exchange, market, symbol, ts, last_id, first_id, received_at, src, seq)
+TTL toDateTime(ts) + toIntervalSecond(2592000)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 8192;
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_depth_events` ON CLUSTER `main` AS `golden`.`p_local_depth_events`
+ENGINE = Distributed('main', 'golden', 'p_local_depth_events');
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_local_book_snapshots` ON CLUSTER `main`
+(
+    exchange      LowCardinality(String),
+    market        LowCardinality(String),
+    symbol        LowCardinality(String),
+    ts            DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where timed is false'
+        CODEC(GCD, Delta, ZSTD(1)),
+    timed         Bool                 COMMENT 'the exchange told the time of the event'
+        CODEC(ZSTD(1)),
+    received_at   DateTime64(9, 'UTC') COMMENT 'clock of the collector'
+        CODEC(GCD, Delta, ZSTD(1)),
+    transact_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine; 1970 where unknown'
+        CODEC(GCD, Delta, ZSTD(1)),
+    own_time      Int64                COMMENT 'event time inside the payload, ns since 1970; -1: the same as event_time, 0: none'
+        CODEC(T64, ZSTD(1)),
+    last_id       Int64                CODEC(Delta, ZSTD(1)),
+    bid_price_e8  Array(Int64)         CODEC(GCD, Delta, ZSTD(1)),
+    bid_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
+    ask_price_e8  Array(Int64)         CODEC(GCD, Delta, ZSTD(1)),
+    ask_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
+    bid_limited   Bool                 COMMENT 'bids worse than bid_bound_e8 are not all known'
+        CODEC(ZSTD(1)),
+    bid_bound_e8  Int64                COMMENT 'the worst price up to which the bids are known'
+        CODEC(Delta, ZSTD(1)),
+    ask_limited   Bool                 CODEC(ZSTD(1)),
+    ask_bound_e8  Int64                CODEC(Delta, ZSTD(1)),
+    src           LowCardinality(String) COMMENT 'the stream the row came through',
+    seq           UInt64               COMMENT 'its position there'
+        CODEC(Delta, ZSTD(1)),
+
+    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC')),
+    bids Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), bid_price_e8, bid_qty_e8),
+    asks Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), ask_price_e8, ask_qty_e8),
+
+    PROJECTION wm (SELECT src, min(seq), max(seq), count() GROUP BY src)
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
+PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
+ORDER BY (exchange, market, symbol, ts, last_id, received_at, src, seq)
+TTL toDateTime(ts) + toIntervalSecond(7776000)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 128;
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_book_snapshots` ON CLUSTER `main` AS `golden`.`p_local_book_snapshots`
+ENGINE = Distributed('main', 'golden', 'p_local_book_snapshots');
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_local_trades` ON CLUSTER `main`
+(
+    id            Int64                COMMENT 'trade id, or aggregate id where aggregate is true'
+        CODEC(DoubleDelta, ZSTD(1)),
+    exchange      LowCardinality(String),
+    market        LowCardinality(String),
+    symbol        LowCardinality(String),
+    aggregate     Bool                 CODEC(ZSTD(1)),
+    first_id      Int64                COMMENT 'trade ids an aggregate covers; 0 for a single trade'
+        CODEC(Delta, ZSTD(1)),
+    last_id       Int64                CODEC(Delta, ZSTD(1)),
+    price_e8      Int64                CODEC(GCD, Delta, ZSTD(1)),
+    quantity_e8   Int64                CODEC(GCD, T64, ZSTD(1)),
+    buyer_maker   Bool                 CODEC(ZSTD(1)),
+    is_best_match Bool                 CODEC(ZSTD(1)),
+    ts            DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where timed is false'
+        CODEC(GCD, Delta, ZSTD(1)),
+    timed         Bool                 COMMENT 'the exchange told the time of the event'
+        CODEC(ZSTD(1)),
+    received_at   DateTime64(9, 'UTC') COMMENT 'clock of the collector'
+        CODEC(GCD, Delta, ZSTD(1)),
+    trade_time    DateTime64(9, 'UTC') COMMENT 'clock of the matching engine; 1970 where unknown'
+        CODEC(GCD, Delta, ZSTD(1)),
+    src           LowCardinality(String) COMMENT 'the stream the row came through',
+    seq           UInt64               COMMENT 'its position there'
+        CODEC(Delta, ZSTD(1)),
+
+    trade_id      String               ALIAS toString(id),
+    price         Float64              ALIAS price_e8 / 1e8,
+    quantity      Float64              ALIAS quantity_e8 / 1e8,
+    side          LowCardinality(String) ALIAS if(buyer_maker, 'sell', 'buy'),
+    receive_time  DateTime64(9, 'UTC') ALIAS received_at,
+    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC')),
+
+    PROJECTION wm (SELECT src, min(seq), max(seq), count() GROUP BY src)
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
+PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
+ORDER BY (symbol, market, exchange, trade_time, id, ts, aggregate, received_at, src, seq)
+TTL toDateTime(ts) + toIntervalSecond(31536000)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 1024;
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_trades` ON CLUSTER `main` AS `golden`.`p_local_trades`
+ENGINE = Distributed('main', 'golden', 'p_local_trades');
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_local_tickers` ON CLUSTER `main`
+(
+    exchange      LowCardinality(String),
+    market        LowCardinality(String),
+    symbol        LowCardinality(String),
+    ts            DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where timed is false'
+        CODEC(GCD, Delta, ZSTD(1)),
+    timed         Bool                 COMMENT 'the exchange told the time of the event'
+        CODEC(ZSTD(1)),
+    received_at   DateTime64(9, 'UTC') COMMENT 'clock of the collector'
+        CODEC(GCD, Delta, ZSTD(1)),
+    transact_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine; 1970 where unknown'
+        CODEC(GCD, Delta, ZSTD(1)),
+    update_id     Int64                CODEC(Delta, ZSTD(1)),
+    bid_price_e8  Int64                CODEC(GCD, Delta, ZSTD(1)),
+    bid_qty_e8    Int64                CODEC(GCD, T64, ZSTD(1)),
+    ask_price_e8  Int64                CODEC(GCD, Delta, ZSTD(1)),
+    ask_qty_e8    Int64                CODEC(GCD, T64, ZSTD(1)),
+    src           LowCardinality(String) COMMENT 'the stream the row came through',
+    seq           UInt64               COMMENT 'its position there'
+        CODEC(Delta, ZSTD(1)),
+
+    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC')),
+    bid_price     Float64              ALIAS bid_price_e8 / 1e8,
+    bid_qty       Float64              ALIAS bid_qty_e8 / 1e8,
+    ask_price     Float64              ALIAS ask_price_e8 / 1e8,
+    ask_qty       Float64              ALIAS ask_qty_e8 / 1e8,
+
+    PROJECTION wm (SELECT src, min(seq), max(seq), count() GROUP BY src)
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
+PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
+ORDER BY (exchange, market, symbol, ts, update_id, received_at, src, seq)
+TTL toDateTime(ts) + toIntervalSecond(2592000)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 8192;
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_tickers` ON CLUSTER `main` AS `golden`.`p_local_tickers`
+ENGINE = Distributed('main', 'golden', 'p_local_tickers');
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_local_gaps` ON CLUSTER `main`
+(
+    exchange      LowCardinality(String),
+    market        LowCardinality(String),
+    symbol        LowCardinality(String),
+    ts            DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where timed is false'
+        CODEC(GCD, Delta, ZSTD(1)),
+    timed         Bool                 COMMENT 'the exchange told the time of the event'
+        CODEC(ZSTD(1)),
+    received_at   DateTime64(9, 'UTC') COMMENT 'clock of the collector'
+        CODEC(GCD, Delta, ZSTD(1)),
+    after_id      Int64                COMMENT 'the last update id before the hole; 0 if the book was never known'
+        CODEC(Delta, ZSTD(1)),
+    reason        LowCardinality(String),
+    error         String               CODEC(ZSTD(1)),
+    src           LowCardinality(String) COMMENT 'the stream the row came through',
+    seq           UInt64               COMMENT 'its position there'
+        CODEC(Delta, ZSTD(1)),
+
+    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC')),
+
+    PROJECTION wm (SELECT src, min(seq), max(seq), count() GROUP BY src)
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
+PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
+ORDER BY (exchange, market, symbol, ts, after_id, reason, received_at, src, seq)
+TTL toDateTime(ts) + toIntervalSecond(31536000)
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 8192;
+
+CREATE TABLE IF NOT EXISTS `golden`.`p_gaps` ON CLUSTER `main` AS `golden`.`p_local_gaps`
+ENGINE = Distributed('main', 'golden', 'p_local_gaps');
+
+ALTER TABLE `golden`.`p_local_trades` ON CLUSTER `main` ADD INDEX IF NOT EXISTS trade_time_range trade_time TYPE minmax GRANULARITY 1;
+
+CREATE VIEW IF NOT EXISTS `golden`.`p_bars_1m` ON CLUSTER `main` AS
+SELECT
+    exchange,
+    market,
+    symbol,
+    aggregate,
+    minute,
+    argMin(price_e8, id) / 1e8 AS open,
+    max(price_e8) / 1e8        AS high,
+    min(price_e8) / 1e8        AS low,
+    argMax(price_e8, id) / 1e8 AS close,
+    sum(toInt128(quantity_e8)) / 1e8                              AS volume,
+    sum(toFloat64(price_e8) * quantity_e8) / 1e16                 AS quote_volume,
+    if(volume = 0, nan, quote_volume / volume)                    AS vwap,
+    sumIf(toInt128(quantity_e8), NOT buyer_maker) / 1e8           AS buy_volume,
+    count()                                                       AS trades
+FROM
+(
+    SELECT
+        exchange, market, symbol, aggregate, toStartOfMinute(trade_time) AS minute, id,
+        any(t.price_e8) AS price_e8, any(t.quantity_e8) AS quantity_e8, any(t.buyer_maker) AS buyer_maker
+    FROM `golden`.`p_trades` AS t
+    GROUP BY exchange, market, symbol, aggregate, minute, id
+)
+GROUP BY exchange, market, symbol, aggregate, minute
+COMMENT 'bars of a minute by the clock of the matching engine, each trade counted once. Where single and aggregate trades are both stored, choose by the column aggregate';
+
+CREATE VIEW IF NOT EXISTS `golden`.`p_spreads_1m` ON CLUSTER `main` AS
+SELECT
+    exchange,
+    market,
+    symbol,
+    minute,
+    min(ask_e8 - bid_e8) / 1e8 AS spread_min,
+    avg(ask_e8 - bid_e8) / 1e8 AS spread_avg,
+    max(ask_e8 - bid_e8) / 1e8 AS spread_max,
+    avg(2e4 * (ask_e8 - bid_e8) / (toFloat64(ask_e8) + bid_e8)) AS spread_avg_bps,
+    avg(bid_qty_e8) / 1e8 AS bid_qty_avg,
+    avg(ask_qty_e8) / 1e8 AS ask_qty_avg,
+    argMax((toFloat64(bid_e8) + ask_e8) / 2e8, update_id) AS mid_close,
+    count() AS updates
+FROM
+(
+    SELECT
+        exchange, market, symbol, toStartOfMinute(ts) AS minute, update_id,
+        any(t.bid_price_e8) AS bid_e8, any(t.ask_price_e8) AS ask_e8, any(t.bid_qty_e8) AS bid_qty_e8, any(t.ask_qty_e8) AS ask_qty_e8
+    FROM `golden`.`p_tickers` AS t
+    WHERE t.bid_qty_e8 > 0 AND t.ask_qty_e8 > 0
+    GROUP BY exchange, market, symbol, minute, update_id
+)
+GROUP BY exchange, market, symbol, minute
+COMMENT 'best bid and ask over minutes, averages by update; a side that is empty is left out. A spot ticker has no other time than that of its arrival';
+
+ALTER TABLE `golden`.`p_local_depth_events` ON CLUSTER `main` MODIFY COLUMN `bid_price_e8` CODEC(GCD, T64, ZSTD(3));
+
+ALTER TABLE `golden`.`p_local_depth_events` ON CLUSTER `main` MODIFY COLUMN `first_id` CODEC(DoubleDelta, ZSTD);
+
+ALTER TABLE `golden`.`p_local_trades` ON CLUSTER `main` ADD INDEX IF NOT EXISTS `by_id` `id` TYPE minmax GRANULARITY 1;
+
+ALTER TABLE `golden`.`p_local_trades` ON CLUSTER `main` ADD INDEX IF NOT EXISTS `by_price` `price` TYPE bloom_filter(0.01) GRANULARITY 4;
+
+ALTER TABLE `golden`.`p_local_trades` ON CLUSTER `main` ADD INDEX IF NOT EXISTS `by_source` `src` TYPE set(100) GRANULARITY 2;
