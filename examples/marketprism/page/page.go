@@ -1,0 +1,135 @@
+// Package page serves the live page of a pipeline: the books as they move, the health of every stage,
+// and, where there is an archive, any book of the past. It reads the library's own values and keeps
+// none of its own but a few minutes of prices and the last trades.
+//
+// The page is one HTML file with its script and style, all inside the binary; nothing is fetched from
+// anywhere else. Serve it on a loopback address: it has no login.
+package page
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A Feed is what the page reads of live books, as a *binance.DepthSyncer gives it.
+type Feed interface {
+	Symbols() []string
+	Status(symbol string) (binance.Status, bool)
+	View(symbol string, f func(*orderbook.Book, binance.Status)) error
+}
+
+// An Archive gives books of the past, as a *chstore.Store does.
+type Archive interface {
+	BookAt(ctx context.Context, i marketprism.Instrument, t time.Time) (*orderbook.Book, error)
+}
+
+// A Config says what the page shows. Feed is required.
+type Config struct {
+	Market  marketprism.Market // of the Feed's symbols; "" means spot
+	Feed    Feed
+	Archive Archive       // nil means that the past cannot be looked at
+	Health  func() Health // called a few times a second for each viewer; nil means that health is not shown
+
+	// ArchiveFailed is told why the archive could not be read, where that is more than a viewer should
+	// know. nil means that nobody is. It is called on the goroutine of the request.
+	ArchiveFailed func(error)
+
+	// Hosts are names, without a port, that the page may be called by besides loopback addresses and
+	// localhost. Requests for another Host are refused, so that no web site can have a browser read
+	// the page under a name of its own.
+	Hosts []string
+
+	Levels  int           // levels a side sent to the page; 0 means 100
+	Refresh time.Duration // between two states of the book shown; 0 means 250 ms
+	Sample  time.Duration // between two points of mid and spread; 0 means 1 s
+	History int           // points kept for each symbol; 0 means 300
+	Trades  int           // trades kept for each symbol; 0 means 50
+	Viewers int           // pages open at once; 0 means 32. One more is answered with status 503
+}
+
+// A Page is an http.Handler. Run keeps its history; Observe shows it the trades.
+type Page struct {
+	cfg     Config
+	mux     *http.ServeMux
+	history *history
+	trades  *trades
+	viewers chan struct{} // holds one for each open page
+	started time.Time     // local clock
+}
+
+// New returns the Page of a Feed. It fails if cfg is contradictory.
+func New(cfg Config) (*Page, error) {
+	if cfg.Feed == nil {
+		return nil, errors.New("page: Feed is required")
+	}
+	defaults.Set(&cfg.Market, marketprism.Spot)
+	defaults.Set(&cfg.Levels, 100)
+	defaults.Set(&cfg.Refresh, 250*time.Millisecond)
+	defaults.Set(&cfg.Sample, time.Second)
+	defaults.Set(&cfg.History, 300)
+	defaults.Set(&cfg.Trades, 50)
+	defaults.Set(&cfg.Viewers, 32)
+	if cfg.Levels < 0 || cfg.History < 0 || cfg.Trades < 0 || cfg.Viewers < 0 {
+		return nil, fmt.Errorf("page: Levels %d, History %d, Trades %d, Viewers %d: want positive bounds", cfg.Levels, cfg.History, cfg.Trades, cfg.Viewers)
+	}
+	if cfg.Refresh < 0 || cfg.Sample < 0 {
+		return nil, fmt.Errorf("page: Refresh %v, Sample %v: want positive times", cfg.Refresh, cfg.Sample)
+	}
+	p := &Page{
+		cfg:     cfg,
+		mux:     http.NewServeMux(),
+		history: newHistory(cfg.History),
+		trades:  newTrades(cfg.Trades),
+		viewers: make(chan struct{}, cfg.Viewers),
+		started: time.Now(),
+	}
+	p.mux.Handle("GET /", static())
+	p.mux.HandleFunc("GET /api/live", p.serveLive)
+	p.mux.HandleFunc("GET /api/history", p.serveHistory)
+	p.mux.HandleFunc("GET /api/book", p.serveBook)
+	return p, nil
+}
+
+// ServeHTTP answers GET and HEAD requests for an allowed Host.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	secure(w.Header())
+	if !p.allowed(r.Host) {
+		http.Error(w, "this page is not served under that name", http.StatusMisdirectedRequest)
+		return
+	}
+	p.mux.ServeHTTP(w, r)
+}
+
+// Run samples mid and spread of every book until ctx ends, and returns its error.
+func (p *Page) Run(ctx context.Context) error {
+	tick := time.NewTicker(p.cfg.Sample)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			p.history.sample(p.cfg.Feed, now)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Observe keeps a trade for the page; other records are passed over. It may be called from any
+// goroutine, such as that of a binance.Handler.
+func (p *Page) Observe(rec *marketprism.Record) {
+	if rec.Trade != nil && rec.Instrument.Market == p.cfg.Market {
+		p.trades.add(rec.Instrument.Symbol, rec.Trade)
+	}
+}
+
+func (p *Page) instrument(symbol string) marketprism.Instrument {
+	return marketprism.Instrument{Exchange: marketprism.Binance, Market: p.cfg.Market, Symbol: symbol}
+}
