@@ -7,6 +7,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
 )
 
 // With Microseconds every event has its microseconds, and trades that
@@ -44,6 +45,25 @@ func TestMicroseconds(t *testing.T) {
 			}
 		})
 	}
+	srv, err := binancetest.New(exchange(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer srv.Close()
+	srv.SetClock(456 * time.Microsecond)
+	stream, err := dial(t, srv, binance.Config{Microseconds: true}).Dial(t.Context(), binance.StreamName(victim, "@depth@100ms"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stream.Close()
+	if _, err := srv.Apply(victim, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	frame, _, err := stream.Read(nil)
+	if text := string(frame); err != nil || len(text[strings.Index(text, `"E":`):strings.Index(text, `,"s"`)]) != len(`"E":1770000000000000`) {
+		t.Errorf("streams in the URL: %s, %v", frame, err)
+	}
+
 	for _, market := range []marketprism.Market{marketprism.USDM, marketprism.COINM} {
 		if _, err := binance.NewClient(binance.Config{Market: market, Microseconds: true}); err == nil || !strings.Contains(err.Error(), "milliseconds only") {
 			t.Errorf("%s: %v", market, err)

@@ -173,6 +173,39 @@ func TestAllTradingIsKeptTrue(t *testing.T) {
 }
 
 // A symbol that was asked for by name stays through a halt in which its book is emptied.
+// Where orders are not matched a book may be crossed or have one side: it is synced and right all the same.
+func TestCrossedBookInAHalt(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
+		server := exchange(2)
+		server.Market = market
+		bubble(t, setup{server: server, depth: binance.DepthConfig{Tickers: true, PollEvery: time.Minute}}, func(t *testing.T, h *harness) {
+			h.ready()
+			if err := errors.Join(h.srv.SetRate(victim, 0), h.srv.SetStatus(victim, "BREAK")); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(2 * time.Minute)
+			bid := []orderbook.Level{{Price: 1_000_000 * orderbook.One, Quantity: orderbook.One}}
+			if _, err := h.srv.Apply(victim, bid, nil); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			err := h.syncer.View(victim, func(b *orderbook.Book, s binance.Status) {
+				if !b.Crossed() || s.State != orderbook.Synced || s.Listing != "BREAK" {
+					t.Errorf("%s: crossed %v, %+v", market, b.Crossed(), s)
+				}
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			if s := h.syncer.Stats(); s.Gaps != 0 || s.Mismatches != 0 || s.Undecoded != 0 {
+				t.Errorf("%s: %+v", market, s)
+			}
+			h.wellBehaved()
+		})
+	}
+}
+
 func TestHaltOfANamedSymbol(t *testing.T) {
 	depth := binance.DepthConfig{Tickers: true, PollEvery: time.Minute}
 	bubble(t, setup{server: exchange(2), depth: depth}, func(t *testing.T, h *harness) {

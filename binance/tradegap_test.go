@@ -66,7 +66,7 @@ func TestMissingTradesAreFetched(t *testing.T) {
 }
 
 func TestMissingAggregateTradesAreFetched(t *testing.T) {
-	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
 		server := exchange(3)
 		server.Market = market
 		depth := binance.DepthConfig{AggTrades: true, ReconnectMin: 20 * time.Second}

@@ -1,0 +1,104 @@
+package binancetest_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A test of a bot that stands on binance.DepthSyncer: an event is lost, then the connection, and each time
+// the bot must stop trusting its book and get the true one again. The test moves the exchange and its clock
+// grid by hand, so that it says the same at each run.
+func Example_bot() {
+	srv, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("BTCUSDT"), Tick: -1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = srv.Close() }()
+	client, err := binance.NewClient(binance.Config{
+		Endpoints: binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL()},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	heard := make(chan string, 16)
+	books, err := binance.NewDepthSyncer(client, binance.DepthConfig{
+		Symbols: []string{"BTCUSDT"}, ReconnectMin: time.Millisecond, ReconnectMax: time.Millisecond,
+		Handler: func(_ context.Context, rec *marketprism.Record) error {
+			switch {
+			case rec.Snapshot != nil:
+				heard <- fmt.Sprintf("known at %d", rec.Snapshot.LastID)
+			case rec.Update != nil:
+				heard <- fmt.Sprintf("moved to %d", rec.Update.LastID)
+			case rec.Gap != nil:
+				heard <- fmt.Sprintf("lost after %d: %v", rec.Gap.After, rec.Gap.Reason)
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- books.Run(ctx) }()
+	fmt.Println(<-heard)
+
+	bid := func(quantity orderbook.Fixed) { // one change, in an event of its own
+		level := orderbook.Level{Price: 99 * orderbook.One, Quantity: quantity * orderbook.One}
+		if _, err := srv.Apply("BTCUSDT", []orderbook.Level{level}, nil); err != nil {
+			log.Fatal(err)
+		}
+		srv.Tick()
+	}
+	bid(5)
+	fmt.Println(<-heard)
+
+	if err := srv.DropDepth("BTCUSDT", 1); err != nil {
+		log.Fatal(err)
+	}
+	bid(6) // is lost
+	bid(7) // shows it
+	fmt.Println(<-heard)
+	fmt.Println(<-heard)
+
+	srv.Disconnect(binancetest.CloseGoingAway, "")
+	fmt.Println(<-heard)
+	fmt.Println(<-heard)
+	bid(8)
+	fmt.Println(<-heard)
+
+	truth, err := srv.Book("BTCUSDT")
+	if err != nil {
+		log.Fatal(err)
+	}
+	err = books.View("BTCUSDT", func(b *orderbook.Book, s binance.Status) {
+		best, _ := b.BestBid()
+		fmt.Println(s.State, "at the true id and price:", b.LastID() == truth.LastID, best == truth.Bids[0])
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	stop()
+	fmt.Println(<-heard)
+	fmt.Println("stopped:", errors.Is(<-ended, context.Canceled), "limits broken:", srv.Stats().Violations())
+
+	// Output:
+	// known at 1000000
+	// moved to 1000001
+	// lost after 1000001: sequence
+	// known at 1000003
+	// lost after 1000003: disconnect
+	// known at 1000003
+	// moved to 1000004
+	// synced at the true id and price: true true
+	// lost after 1000004: disconnect
+	// stopped: true limits broken: 0
+}
