@@ -113,7 +113,7 @@ func (p *pipeline) move(t *testing.T) {
 // archive gives the pipeline a store on a real ClickHouse, into which every record goes.
 func archive(t *testing.T) func(*pipeline, *page.Config) {
 	db := chtest.Open(t)
-	store, err := chstore.New(db.Conn, chstore.Config{})
+	store, err := chstore.New(db.Conn, chstore.Config{Database: db.Name})
 	require.NoError(t, err)
 	require.NoError(t, store.Migrate(t.Context()))
 	return func(p *pipeline, cfg *page.Config) {
@@ -125,7 +125,6 @@ func archive(t *testing.T) func(*pipeline, *page.Config) {
 			}
 			r := rec.Clone()
 			sequence++
-			if r.Gap != nil { t.Logf("GAP %v %v %v", r.Instrument, *r.Gap, r.Gap.Err) }; if r.Snapshot != nil { t.Logf("SNAP %v %d", r.Instrument, r.Snapshot.LastID) }; if r.Update != nil { t.Logf("UPD %v %d-%d", r.Instrument, r.Update.FirstID, r.Update.LastID) }
 			r.Origin = marketprism.Origin{Source: "page", Sequence: sequence}
 			if err := store.Write(context.WithoutCancel(t.Context()), []marketprism.Record{r}); err != nil {
 				t.Errorf("storing a record: %v", err)
