@@ -34,6 +34,10 @@ type ConsumerStats struct {
 	Sequence uint64 // stream sequence of the last acknowledged record
 	Behind   uint64 // messages that were waiting behind the last one fetched
 
+	// LastTurn is when Run last completed a turn, by the local clock: a batch was written, or there was
+	// nothing to fetch. Zero before the first. It stands still while a sink fails or hangs.
+	LastTurn time.Time
+
 	Circuit          CircuitState
 	CircuitOpenSince time.Time // when the sink failed first; zero while the circuit is closed
 }

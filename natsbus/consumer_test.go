@@ -168,11 +168,13 @@ func TestSlowSinkKeepsItsBatch(t *testing.T) {
 	for range 6 * len(recs) { // six times a third of AckWait
 		require.Equal(t, "+WPI", string((<-progress).Data))
 	}
+	require.Zero(t, c.Stats().LastTurn)
 	release()
 	await(t, &got, len(recs))
 	require.Eventually(t, func() bool { return c.Stats().Records == uint64(len(recs)) }, patience, interval)
 	requireEqual(t, recs, got.Records())
 	require.Zero(t, c.Stats().Redelivered)
+	require.Eventually(t, func() bool { return !c.Stats().LastTurn.IsZero() }, patience, interval)
 }
 
 // Messages that the server has delivered to somebody else are asked for again before any later one

@@ -139,6 +139,9 @@ func (r *reader) stream() error {
 		if err != nil || !more {
 			return errors.Join(err, b.err)
 		}
+		if !r.lane {
+			r.count(func(s *ConsumerStats) { s.LastTurn = time.Now().UTC() })
+		}
 	}
 }
 

@@ -1,0 +1,234 @@
+package metrics
+
+import (
+	"context"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// Config says who is measured, and how many series there may be. The zero value is ready to use.
+type Config struct {
+	Service  string // value of the label service; "" means "marketprism"
+	Version  string // of the program; "" means "unknown"
+	Revision string // of its source; "" means "unknown"
+
+	Symbols SymbolPolicy
+
+	// PollEvery is how often Poll asks the bus and the store; sizes of tables, disks and the exchange's
+	// clock are asked for at every fourth time. 0 means 15 s.
+	PollEvery time.Duration
+	// PollFailed is told of each question of Poll without an answer. Nil means nobody is. It must not block.
+	PollFailed func(PollInfo)
+}
+
+// A PollInfo tells of a question that was not answered.
+type PollInfo struct {
+	What string // "stream MD_BOOKS", "store", …
+	Err  error
+}
+
+// Metrics is a prometheus.Collector of all parts of a program that it was told of.
+type Metrics struct {
+	cfg        Config
+	families   map[string]Family
+	descs      map[string]*prometheus.Desc
+	histograms map[string]*prometheus.HistogramVec
+	beat       *number
+
+	mu        sync.Mutex
+	series    map[string]*series
+	sources   []func(emit)
+	polls     []poll
+	exchanges map[string]*Exchange
+}
+
+var _ prometheus.Collector = (*Metrics)(nil)
+
+// An emit gives a scrape the present value of a series.
+type emit func(name string, value float64, labels ...string)
+
+// New returns Metrics without any part but the service itself.
+func New(cfg Config) *Metrics {
+	setDefault(&cfg.Service, "marketprism")
+	setDefault(&cfg.Version, "unknown")
+	setDefault(&cfg.Revision, "unknown")
+	setDefault(&cfg.PollEvery, 15*time.Second)
+	cfg.Symbols = cfg.Symbols.withDefaults()
+	m := &Metrics{
+		cfg:      cfg,
+		families: make(map[string]Family), descs: make(map[string]*prometheus.Desc),
+		histograms: make(map[string]*prometheus.HistogramVec), series: make(map[string]*series),
+		exchanges: make(map[string]*Exchange),
+	}
+	for _, f := range Catalogue() {
+		m.families[f.Name] = f
+		if f.Type == Histogram {
+			m.histograms[f.Name] = newHistogram(f)
+			continue
+		}
+		m.descs[f.Name] = prometheus.NewDesc(f.Name, f.Help, f.LabelNames(), nil)
+	}
+	m.begin()
+	return m
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func newHistogram(f Family) *prometheus.HistogramVec {
+	return prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: f.Name, Help: f.Help, Buckets: f.Buckets,
+		NativeHistogramBucketFactor: 1.1, NativeHistogramMaxBucketNumber: 120, NativeHistogramMinResetDuration: time.Hour,
+	}, f.LabelNames())
+}
+
+// Register registers m. It fails if one of its names is taken already.
+func (m *Metrics) Register(r prometheus.Registerer) error { return r.Register(m) }
+
+// Handler answers scrapes of what g gathers, as text, OpenMetrics or protobuf.
+func Handler(g prometheus.Gatherer) http.Handler {
+	return promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 2, Timeout: 10 * time.Second})
+}
+
+// Describe is of prometheus.Collector.
+func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range m.descs {
+		ch <- d
+	}
+	for _, h := range m.histograms {
+		h.Describe(ch)
+	}
+}
+
+// Collect is of prometheus.Collector.
+func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
+	m.mu.Lock()
+	all := make([]*series, 0, len(m.series))
+	for _, s := range m.series {
+		all = append(all, s)
+	}
+	sources := m.sources
+	m.mu.Unlock()
+
+	give := func(name string, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(m.descs[name], m.families[name].valueType(), value, labels...)
+	}
+	for _, s := range all {
+		give(s.name, s.number.get(), s.labels...)
+	}
+	for _, source := range sources {
+		source(give)
+	}
+	for _, h := range m.histograms {
+		h.Collect(ch)
+	}
+}
+
+func (f Family) valueType() prometheus.ValueType {
+	if f.Type == Counter {
+		return prometheus.CounterValue
+	}
+	return prometheus.GaugeValue
+}
+
+// source adds what is read at each scrape.
+func (m *Metrics) source(read func(emit)) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sources = append(m.sources, read)
+}
+
+// number returns the series of that name and those labels, which exists from here on.
+func (m *Metrics) number(name string, labels ...string) *number {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := name + "\xff" + strings.Join(labels, "\xff")
+	s := m.series[key]
+	if s == nil {
+		s = &series{name: name, labels: labels}
+		m.series[key] = s
+	}
+	return &s.number
+}
+
+// closed returns the series of a family whose last label is of a closed set.
+func (m *Metrics) closed(name string, labels ...string) closedSet {
+	f := m.families[name]
+	set := closedSet{numbers: make(map[string]*number)}
+	for _, value := range f.Labels[len(f.Labels)-1].Values {
+		set.numbers[value] = m.number(name, append(append([]string(nil), labels...), value)...)
+	}
+	return set
+}
+
+// histogram returns the histogram of those labels.
+func (m *Metrics) histogram(name string, labels ...string) prometheus.Observer {
+	return m.histograms[name].WithLabelValues(labels...)
+}
+
+// A poll is a question to a server.
+type poll struct {
+	what   string
+	seldom bool // at every fourth time only
+	ask    func(context.Context) error
+}
+
+func (m *Metrics) poll(p poll) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.polls = append(m.polls, p)
+}
+
+// Poll asks the servers what only they know, at once and then in regular intervals until ctx ends,
+// whose error it returns. Each question has the time of one interval.
+func (m *Metrics) Poll(ctx context.Context) error {
+	tick := time.NewTicker(m.cfg.PollEvery)
+	defer tick.Stop()
+	for turn := 0; ; turn++ {
+		m.mu.Lock()
+		polls := m.polls
+		m.mu.Unlock()
+		for _, p := range polls {
+			if !p.seldom || turn%4 == 0 {
+				m.ask(ctx, p)
+			}
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (m *Metrics) ask(ctx context.Context, p poll) {
+	asking, cancel := context.WithTimeout(ctx, m.cfg.PollEvery)
+	defer cancel()
+	if err := p.ask(asking); err != nil && ctx.Err() == nil && m.cfg.PollFailed != nil {
+		m.cfg.PollFailed(PollInfo{What: p.what, Err: err})
+	}
+}
+
+// unix returns a time as Prometheus has it; 0 for the zero time.
+func unix(t time.Time) float64 {
+	if t.IsZero() {
+		return 0
+	}
+	return float64(t.UnixNano()) / 1e9
+}
+
+func truth(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
