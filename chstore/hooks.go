@@ -5,6 +5,8 @@ import (
 	"log/slog"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
@@ -32,6 +34,10 @@ type InsertInfo struct {
 	// the time since then is how far the archive is behind the exchange.
 	Oldest, Newest time.Time
 	Took           time.Duration // the last attempt alone
+
+	// Span is that of the context that Write was given; it is not valid where there was none. The server
+	// has a sampled one too, and adds spans of its own to its trace (system.opentelemetry_span_log).
+	Span trace.SpanContext
 }
 
 // A FailInfo tells of one attempt to INSERT that was not confirmed.

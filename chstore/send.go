@@ -10,6 +10,7 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/hook"
@@ -52,6 +53,7 @@ func (w *writer) send(ctx context.Context, g *group, recs []*marketprism.Record)
 	hook.Call(w.s.hooks.Inserted, InsertInfo{
 		Table: w.name, Partition: g.partition, Source: g.source, First: first, Last: last,
 		Rows: len(recs), Bytes: bytes, Oldest: oldest, Newest: newest, Took: took,
+		Span: trace.SpanContextFromContext(ctx),
 	})
 	return nil
 }
@@ -92,7 +94,11 @@ func (w *writer) insertContext(ctx context.Context, g *group, recs []*marketpris
 	if w.s.cfg.Cluster.replicated() {
 		settings["insert_quorum"], settings["insert_quorum_parallel"] = "auto", 0
 	}
-	return clickhouse.Context(ctx, clickhouse.WithQueryID(id), clickhouse.WithSettings(settings))
+	options := []clickhouse.QueryOption{clickhouse.WithQueryID(id), clickhouse.WithSettings(settings)}
+	if span := trace.SpanContextFromContext(ctx); span.IsSampled() {
+		options = append(options, clickhouse.WithSpan(span)) // the server adds its own spans to that trace
+	}
+	return clickhouse.Context(ctx, options...)
 }
 
 // contentToken is the same for the same records in the same order, in any process.

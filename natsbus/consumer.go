@@ -16,8 +16,9 @@ import (
 // A Consumer reads a stream through a durable and writes its records to a sink, in the order of the
 // stream. A message is acknowledged after the sink has accepted it, and for no other reason.
 type Consumer struct {
-	cfg ConsumerConfig
-	js  jetstream.JetStream
+	cfg   ConsumerConfig
+	js    jetstream.JetStream
+	trace tracer
 
 	// turn is held by the reader that delivers a batch or calls a hook: the sink gets one Write at a
 	// time, from the stream or from its re-drive lane.
@@ -35,7 +36,11 @@ func NewConsumer(js jetstream.JetStream, cfg ConsumerConfig) (*Consumer, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Consumer{cfg: cfg, js: js}, nil
+	tracer, err := cfg.Trace.tracer()
+	if err != nil {
+		return nil, err
+	}
+	return &Consumer{cfg: cfg, js: js, trace: tracer}, nil
 }
 
 // Why Run returned, for errors.Is; the end of ctx and a *DecodeError are the other reasons.

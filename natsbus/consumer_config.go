@@ -65,6 +65,11 @@ type ConsumerConfig struct {
 	// 0 means 1, which is right for a store: it wants all records of a stream in one Write.
 	Workers int
 
+	// Trace has the Writes that records are in which are followed recorded as spans, in the trace of the
+	// first such record and with links to all; the context that the sink gets has the span. The zero
+	// value is off. Ratio has no meaning here.
+	Trace TraceConfig
+
 	Hooks *Hooks // nil means none
 }
 

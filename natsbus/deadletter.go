@@ -29,6 +29,7 @@ const (
 	HeaderDeadStage         = "Md-Dlq-Stage"           // "decode", "write" or "deliver"
 	HeaderDeadError         = "Md-Dlq-Error"           // the error, cut to 1024 bytes
 	HeaderDeadRedrives      = "Md-Dlq-Redrives"        // how often it was re-driven; absent if never
+	HeaderDeadTrace         = "Md-Dlq-Trace"           // traceparent of the span in which it was moved last; absent if not traced
 
 	// headerDeadPrefix begins every one of them, and headerDeadOriginal the name of a header of the
 	// original that would tell the server something, such as its Nats-Msg-Id.

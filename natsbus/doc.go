@@ -94,6 +94,14 @@
 // server knows is asked for: [Consumer.Lag], and [ReadStreamStats], which for MD_DLQ tells how many
 // letters there are and how old the oldest is. A connection is observed with [ConnHooks].
 //
+// # Tracing
+//
+// With a [TraceConfig] some records are followed by OpenTelemetry spans, from the context that
+// Publisher.Write is given to the one that a Consumer gives its sink: chstore shows it in its hook and
+// hands it to the server. A record that is followed has the headers traceparent and tracestate, which
+// it keeps as a dead letter and when it is re-driven. Only the API of OpenTelemetry is used; which SDK
+// records the spans, if any, is the program's choice.
+//
 // # Concurrency
 //
 // A Publisher may be used from any number of goroutines; between their records there is no order. A

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/defaults"
@@ -75,7 +77,7 @@ func (r *reader) write(msgs []delivery, recs []marketprism.Record) (*refusal, er
 	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
 	unknown := 0
 	for attempt := 1; ; attempt++ {
-		err := r.handle(recs)
+		err := r.handle(msgs, recs)
 		if err == nil {
 			r.setCircuit(CircuitClosed, nil)
 			return nil, nil
@@ -102,9 +104,11 @@ func (r *reader) write(msgs []delivery, recs []marketprism.Record) (*refusal, er
 }
 
 // handle calls the sink once.
-func (r *reader) handle(recs []marketprism.Record) error {
+func (r *reader) handle(msgs []delivery, recs []marketprism.Record) error {
+	ctx, span := r.traceHandle(msgs)
 	started := time.Now()
-	err := r.dst.Write(r.work, recs)
+	err := r.dst.Write(ctx, recs)
+	endSpan(span, err)
 	hook.Call(r.cfg.Hooks.Handled, HandleInfo{
 		Stream: r.cfg.Stream, Durable: r.cfg.Durable, Records: len(recs), Took: time.Since(started), Err: err,
 	})
@@ -156,19 +160,11 @@ func (r *reader) deadLetter(msg delivery, key string, why cause) error {
 	at := r.place(msg)
 	why.deliveries = msg.meta.NumDelivered
 	letter := newLetter(at, msg.Headers(), msg.Data(), why)
-	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
-	for attempt := 1; ; attempt++ {
-		err := r.bury(letter, msg)
-		if err == nil {
-			break
-		}
-		if r.work.Err() != nil {
-			return &stopError{fmt.Errorf("natsbus: message %d of stream %s: %w", at.sequence, at.stream, errors.Join(context.Cause(r.work), err))}
-		}
-		if hopeless(err) {
-			return err
-		}
-		r.waitForSink([]delivery{msg}, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
+	span := r.trace.die(r.work, msg.Headers(), letter)
+	err := r.buryOrHold(at, letter, msg)
+	endSpan(span, err)
+	if err != nil {
+		return err
 	}
 	r.count(func(s *ConsumerStats) {
 		s.Replies.Term++
@@ -183,4 +179,22 @@ func (r *reader) deadLetter(msg delivery, key string, why cause) error {
 		Reason: why.reason, Redrives: at.redrives, Err: why.err,
 	})
 	return nil
+}
+
+// buryOrHold tries until the letter is stored, or there is no hope.
+func (r *reader) buryOrHold(at place, letter *nats.Msg, msg delivery) error {
+	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
+	for attempt := 1; ; attempt++ {
+		err := r.bury(letter, msg)
+		if err == nil {
+			return nil
+		}
+		if r.work.Err() != nil {
+			return &stopError{fmt.Errorf("natsbus: message %d of stream %s: %w", at.sequence, at.stream, errors.Join(context.Cause(r.work), err))}
+		}
+		if hopeless(err) {
+			return err
+		}
+		r.waitForSink([]delivery{msg}, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
+	}
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
@@ -24,6 +25,7 @@ type Publisher struct {
 	async jetstream.JetStream // the Publisher's own, for its acknowledgements
 	conn  *nats.Conn
 	opts  []jetstream.PublishOpt
+	trace tracer
 
 	mu      sync.Mutex
 	changed sync.Cond // acknowledgements have made room, or settled or failed a Write
@@ -39,6 +41,7 @@ type flight struct {
 	write *write
 	index int // of the record in the write
 	size  int
+	span  trace.Span          // nil if the record is not followed
 	sent  time.Time           // zero where nobody wants to know
 	to    *StreamPublishStats // the counts of its stream
 }
@@ -57,6 +60,9 @@ func NewPublisher(js jetstream.JetStream, cfg PublisherConfig) (*Publisher, erro
 		flights: make(map[*nats.Msg]flight),
 		// The library would repeat a message by itself, behind those that followed it.
 		opts: []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)},
+	}
+	if p.trace, err = cfg.Trace.tracer(); err != nil {
+		return nil, err
 	}
 	p.changed.L = &p.mu
 	p.stats.Books.Stream, p.stats.Trades.Stream = BooksStream(cfg.Prefix), TradesStream(cfg.Prefix)
@@ -167,6 +173,7 @@ func (p *Publisher) finish(w *write) {
 
 // acked is called on the goroutine that receives acknowledgements.
 func (p *Publisher) acked(_ jetstream.JetStream, msg *nats.Msg, ack *jetstream.PubAck) {
+	published(p.spanOf(msg), ack)
 	if f, ok := p.confirm(msg, ack); ok && !f.sent.IsZero() {
 		hook.Call(p.cfg.Hooks.Acked, AckInfo{
 			Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Took: time.Since(f.sent),
@@ -195,12 +202,24 @@ func (p *Publisher) confirm(msg *nats.Msg, ack *jetstream.PubAck) (flight, bool)
 // refused is called on the goroutine that receives acknowledgements, on a timer's, or on the one
 // that watches the connection.
 func (p *Publisher) refused(_ jetstream.JetStream, msg *nats.Msg, err error) {
+	endSpan(p.spanOf(msg), err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if f, ok := p.land(msg); ok {
 		f.to.Failures.count(err)
 		f.write.fail(f.index, err)
 	}
+}
+
+// spanOf returns the span of a message in flight, which is to end before its Write returns; nil if it is
+// not followed.
+func (p *Publisher) spanOf(msg *nats.Msg) trace.Span {
+	if !p.trace.on() {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.flights[msg].span
 }
 
 // land takes a message that was answered out of the books; false if it is not in them any more.

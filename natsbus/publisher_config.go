@@ -27,6 +27,8 @@ type PublisherConfig struct {
 	// MaxAttempts is how often a Write tries before it returns the error. 0 means until ctx ends.
 	MaxAttempts int
 
+	Trace TraceConfig // which records are followed; the zero value means none
+
 	Hooks *Hooks // nil means none
 }
 

@@ -24,6 +24,10 @@ type RedriveConfig struct {
 	// it is, so that no message circles for ever. 0 means 3, negative means no limit.
 	MaxRedrives int
 
+	// Trace has every letter that is put back recorded as a span, in the trace in which it became a
+	// letter. The zero value is off. Ratio has no meaning here.
+	Trace TraceConfig
+
 	// Moved is called with each letter that was put back, or would be, on the goroutine of Redrive. nil
 	// means that nobody is told.
 	Moved func(*DeadLetter)
@@ -52,6 +56,10 @@ func (d *DeadLetters) Redrive(ctx context.Context, filter DeadLetterFilter, cfg 
 	}
 	defaults.Set(&cfg.Rate, 100)
 	defaults.Set(&cfg.MaxRedrives, 3)
+	tracer, err := cfg.Trace.tracer()
+	if err != nil {
+		return report, err
+	}
 	for letter, err := range d.List(ctx, filter) {
 		switch {
 		case err != nil:
@@ -71,7 +79,7 @@ func (d *DeadLetters) Redrive(ctx context.Context, filter DeadLetterFilter, cfg 
 					return report, context.Cause(ctx)
 				}
 			}
-			if err := d.putBack(ctx, letter); err != nil {
+			if err := d.putBack(ctx, letter, &tracer); err != nil {
 				d.failures.Add(1)
 				return report, err
 			}
@@ -92,10 +100,14 @@ func (l *DeadLetter) complete() bool {
 }
 
 // putBack publishes a letter in the lane and then removes it.
-func (d *DeadLetters) putBack(ctx context.Context, letter *DeadLetter) error {
+func (d *DeadLetters) putBack(ctx context.Context, letter *DeadLetter, t *tracer) error {
 	ctx, cancel := context.WithTimeout(ctx, redriveTimeout)
 	defer cancel()
-	if _, err := d.js.PublishMsg(ctx, letter.redrive()); err != nil {
+	msg := letter.redrive()
+	span := t.redrive(ctx, letter, msg)
+	_, err := d.js.PublishMsg(ctx, msg)
+	endSpan(span, err)
+	if err != nil {
 		if errors.Is(err, jetstream.ErrNoStreamResponse) {
 			err = fmt.Errorf("%w: %w", ErrNoStream, err)
 		} else {

@@ -60,9 +60,13 @@ func TestPublisherCountsByStream(t *testing.T) {
 	require.EqualValues(t, 15, stats.Sent)
 	require.EqualValues(t, 1, stats.PublishCounts.Failures.Total())
 
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(acks) == 15
+	}, patience, interval, "the last is told of as its Write returns")
 	mu.Lock()
 	defer mu.Unlock()
-	require.Len(t, acks, 15)
 	duplicates := 0
 	for _, ack := range acks {
 		require.Positive(t, ack.Took)

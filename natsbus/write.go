@@ -2,12 +2,14 @@ package natsbus
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/marketprism/marketprism"
 )
@@ -88,12 +90,13 @@ func (w *write) begin() (left int, failed bool) {
 // send encodes one record and sends it as soon as there is room; false if the pass is over.
 func (w *write) send(i int, reconnects uint64) bool {
 	p, r := w.p, &w.recs[i]
-	msg, err := w.message(r)
+	msg, span, err := w.message(r)
 	if err != nil {
 		w.failSending(i, nil, err)
 		return false
 	}
-	if !w.takeOff(msg, i) {
+	if !w.takeOff(msg, i, span) {
+		endSpan(span, errNotSent)
 		return false
 	}
 	if err = w.sameConnection(reconnects); err == nil {
@@ -105,16 +108,21 @@ func (w *write) send(i int, reconnects uint64) bool {
 	return err == nil
 }
 
+// errNotSent ends the span of a message before which its Write was over.
+var errNotSent = errors.New("natsbus: not sent")
+
 // message encodes a record. The message is valid until the next one is made: PublishMsgAsync copies it.
-func (w *write) message(r *marketprism.Record) (msg *nats.Msg, err error) {
+// The span is nil unless the record is followed.
+func (w *write) message(r *marketprism.Record) (msg *nats.Msg, span trace.Span, err error) {
 	if w.buf, err = AppendRecord(w.buf[:0], r); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	id := r.Key()
 	if strings.ContainsAny(id, "\r\n") { // the client would make blanks of them, and of two ids one
-		return nil, &CodecError{Op: opEncode, Key: jetstream.MsgIDHeader, Err: ErrValue}
+		return nil, nil, &CodecError{Op: opEncode, Key: jetstream.MsgIDHeader, Err: ErrValue}
 	}
-	return &nats.Msg{Subject: w.p.subject(r), Header: nats.Header{jetstream.MsgIDHeader: {id}}, Data: w.buf}, nil
+	msg = &nats.Msg{Subject: w.p.subject(r), Header: nats.Header{jetstream.MsgIDHeader: {id}}, Data: w.buf}
+	return msg, w.p.trace.publish(w.ctx, r, msg, id), nil
 }
 
 // sameConnection returns an error unless the connection is the one that the pass began with. What was
@@ -132,7 +140,7 @@ func (w *write) sameConnection(reconnects uint64) error {
 }
 
 // takeOff waits for room and counts the message in; false if the pass is over before there is any.
-func (w *write) takeOff(msg *nats.Msg, i int) bool {
+func (w *write) takeOff(msg *nats.Msg, i int, span trace.Span) bool {
 	p := w.p
 	size := msg.Size()
 	p.mu.Lock()
@@ -144,7 +152,7 @@ func (w *write) takeOff(msg *nats.Msg, i int) bool {
 		return false
 	}
 	to := p.of(&w.recs[i])
-	p.flights[msg] = flight{write: w, index: i, size: size, sent: p.clock(), to: to}
+	p.flights[msg] = flight{write: w, index: i, size: size, span: span, sent: p.clock(), to: to}
 	p.pending++
 	p.bytes += size
 	to.Sent++
@@ -157,17 +165,24 @@ func (w *write) takeOff(msg *nats.Msg, i int) bool {
 
 // failSending notes that a record could not be sent. msg is nil if it was not counted in.
 func (w *write) failSending(i int, msg *nats.Msg, err error) {
+	endSpan(w.unsent(i, msg, err), err)
+}
+
+// unsent returns the span of the message.
+func (w *write) unsent(i int, msg *nats.Msg, err error) (span trace.Span) {
 	p := w.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	to := p.of(&w.recs[i])
 	if msg != nil {
+		f, _ := p.land(msg)
+		span = f.span
 		to.Sent--
-		to.SentBytes -= uint64(p.flights[msg].size)
-		p.land(msg)
+		to.SentBytes -= uint64(f.size)
 	}
 	to.Failures.count(err)
 	w.fail(i, err)
+	return span
 }
 
 // fail notes a failure of the current pass. p.mu is held.

@@ -1,0 +1,75 @@
+package natsbus
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+func tracedMessage(t testing.TB, cfg TraceConfig) func() {
+	tracer, err := cfg.tracer()
+	require.NoError(t, err)
+	w := &write{p: &Publisher{cfg: PublisherConfig{Prefix: DefaultPrefix}, trace: tracer}, ctx: t.Context()}
+	rec := marketprism.Record{
+		Instrument: marketprism.Instrument{Exchange: "binance", Market: marketprism.Spot, Symbol: "BTCUSDT"},
+		Update:     &orderbook.Update{FirstID: 1, LastID: 2, Bids: []orderbook.Level{{Price: 1, Quantity: 2}}},
+	}
+	return func() { _, _, _ = w.message(&rec) }
+}
+
+// Tracing that is off allocates nothing: the message, its subject, its header of one value in a slice,
+// and its id are all that is allocated, with tracing on for other records too.
+func TestTraceOffAllocatesNothing(t *testing.T) {
+	off := testing.AllocsPerRun(1000, tracedMessage(t, TraceConfig{}))
+	require.LessOrEqual(t, off, 6.0)
+	require.Equal(t, off, testing.AllocsPerRun(1000, tracedMessage(t, TraceConfig{Provider: noop.NewTracerProvider()})))
+	tracer := tracer{}
+	require.Zero(t, testing.AllocsPerRun(1000, func() {
+		if tracer.publish(t.Context(), nil, nil, "") != nil {
+			t.Error("traced")
+		}
+	}))
+}
+
+// BenchmarkMessage makes the message of a record without tracing, with tracing of other records, and
+// with a trace that nobody records.
+func BenchmarkMessage(b *testing.B) {
+	for _, bench := range []struct {
+		name string
+		cfg  TraceConfig
+	}{
+		{"off", TraceConfig{}},
+		{"other", TraceConfig{Provider: noop.NewTracerProvider(), Ratio: 1e-9}},
+		{"all", TraceConfig{Provider: noop.NewTracerProvider(), Ratio: 1}},
+	} {
+		b.Run(bench.name, func(b *testing.B) {
+			make := tracedMessage(b, bench.cfg)
+			b.ReportAllocs()
+			for b.Loop() {
+				make()
+			}
+		})
+	}
+}
+
+// What other programs write is found in any case; what is written is in lower case.
+func TestHeaderCarrier(t *testing.T) {
+	const value = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+	for _, name := range []string{"traceparent", "Traceparent", "TRACEPARENT"} {
+		at := extract(nats.Header{name: {value}, "empty": nil})
+		require.True(t, at.IsSampled() && at.IsRemote(), name)
+		require.Equal(t, "4bf92f3577b34da6a3ce929d0e0e4736", at.TraceID().String())
+	}
+	h := nats.Header{}
+	headerCarrier(h).Set("Traceparent", value)
+	require.Equal(t, nats.Header{"traceparent": {value}}, h)
+	require.Equal(t, []string{"traceparent"}, headerCarrier(h).Keys())
+	for _, bad := range []string{"", "x", value[:54], "ff" + value[2:], "00-00000000000000000000000000000000-00f067aa0ba902b7-01"} {
+		require.False(t, extract(nats.Header{"traceparent": {bad}}).IsValid(), bad)
+	}
+}

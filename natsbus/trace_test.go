@@ -1,0 +1,270 @@
+package natsbus_test
+
+import (
+	"context"
+	"math"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/orderbook"
+	"github.com/marketprism/marketprism/sink"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+// spans records what ends, by a real SDK.
+type spans struct {
+	*sdktrace.TracerProvider
+	recorder *tracetest.SpanRecorder
+}
+
+func newSpans(t testing.TB) spans {
+	recorder := tracetest.NewSpanRecorder()
+	s := spans{sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder)), recorder}
+	t.Cleanup(func() { _ = s.Shutdown(context.Background()) })
+	return s
+}
+
+func (s spans) named(name string) (found []sdktrace.ReadOnlySpan) {
+	for _, span := range s.recorder.Ended() {
+		if span.Name() == name {
+			found = append(found, span)
+		}
+	}
+	return found
+}
+
+func (s spans) one(t testing.TB, name string) sdktrace.ReadOnlySpan {
+	t.Helper()
+	found := s.named(name)
+	require.Len(t, found, 1, name)
+	return found[0]
+}
+
+// headers returns the headers of the messages of a stream.
+func (b *bus) headers(t testing.TB, stream string) []nats.Header {
+	t.Helper()
+	s, err := b.js.Stream(t.Context(), stream)
+	require.NoError(t, err)
+	var headers []nats.Header
+	for at := uint64(1); at <= s.CachedInfo().State.LastSeq; at++ {
+		msg, err := s.GetMsg(t.Context(), at)
+		require.NoError(t, err)
+		headers = append(headers, msg.Header)
+	}
+	return headers
+}
+
+func traced(headers []nats.Header) (n int) {
+	for _, h := range headers {
+		if len(h["traceparent"]) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+func refusedDead(t testing.TB, b *bus, n int) {
+	t.Helper()
+	require.Eventually(t, func() bool { return b.messages(t, "MD_DLQ") == n }, patience, interval)
+}
+
+// One record is followed from the caller of Write through the publisher, the sink that refuses it, the
+// dead letters, the re-drive and the sink that takes it: one trace, in which each step is the child of
+// the one before, and of which the sink's context has the end.
+func TestTraceGoesAllTheWay(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	sp := newSpans(t)
+	cfg := natsbus.TraceConfig{Provider: sp}
+	state, err := trace.ParseTraceState("vendor=value")
+	require.NoError(t, err)
+	root := trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled, TraceState: state,
+	})
+	recs := updates(3)
+	p := b.publisher(t, natsbus.PublisherConfig{Trace: cfg})
+	require.NoError(t, p.Write(t.Context(), recs[:1]))
+	require.NoError(t, p.Write(trace.ContextWithSpanContext(t.Context(), root), recs[1:2]))
+	require.NoError(t, p.Write(t.Context(), recs[2:]))
+
+	published := sp.one(t, "publish depth")
+	require.Equal(t, root.SpanID(), published.Parent().SpanID())
+	require.Equal(t, trace.SpanKindProducer, published.SpanKind())
+	headers := b.headers(t, "MD_DEPTH")
+	require.Equal(t, 1, traced(headers))
+	require.Equal(t, []string{parent(published)}, headers[1]["traceparent"])
+	require.Equal(t, []string{"vendor=value"}, headers[1]["tracestate"])
+
+	var (
+		got sinktest.Recorder
+		mu  sync.Mutex
+		at  []trace.SpanContext
+	)
+	sk := newPicky(sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+		mu.Lock()
+		at = append(at, trace.SpanContextFromContext(ctx))
+		mu.Unlock()
+		return got.Write(ctx, recs)
+	}), recs[1])
+	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Trace: cfg})
+	stop := run(t, c, sk)
+	settled(t, c, len(recs))
+	refusedDead(t, b, 1)
+
+	dead := sp.one(t, "dead letter")
+	require.Equal(t, published.SpanContext().SpanID(), dead.Parent().SpanID())
+	letter := b.headers(t, "MD_DLQ")[0]
+	require.Equal(t, headers[1]["traceparent"], letter["traceparent"], "the original's headers are unchanged")
+	require.Equal(t, headers[1]["tracestate"], letter["tracestate"])
+	require.Equal(t, parent(dead), letter.Get(natsbus.HeaderDeadTrace))
+	for _, span := range sp.named("process MD_DEPTH") { // whole batch, then parts of it
+		require.Equal(t, published.SpanContext().SpanID(), span.Parent().SpanID())
+		require.Equal(t, published.SpanContext().SpanID(), span.Links()[0].SpanContext.SpanID())
+		require.Equal(t, codes.Error, span.Status().Code)
+	}
+	require.NotEmpty(t, sp.named("process MD_DEPTH"))
+
+	mu.Lock()
+	at = nil
+	mu.Unlock()
+	sk.relent()
+	_, err = deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{Trace: cfg})
+	require.NoError(t, err)
+	await(t, &got, len(recs))
+	require.ErrorIs(t, stop(), context.Canceled)
+	redriven := sp.one(t, "redrive")
+	require.Equal(t, dead.SpanContext().SpanID(), redriven.Parent().SpanID())
+	stored := sp.one(t, "process MD_REDRIVE")
+	require.Equal(t, []trace.SpanID{published.SpanContext().SpanID(), redriven.SpanContext().SpanID()}, linked(stored))
+	require.Equal(t, codes.Unset, stored.Status().Code)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Equal(t, []trace.SpanContext{stored.SpanContext()}, at)
+	for _, span := range sp.recorder.Ended() {
+		require.Equal(t, root.TraceID(), span.SpanContext().TraceID(), span.Name())
+	}
+	require.Len(t, sp.recorder.Ended(), len(sp.recorder.Started()), "every span is ended")
+}
+
+func parent(span sdktrace.ReadOnlySpan) string {
+	at := span.SpanContext()
+	return "00-" + at.TraceID().String() + "-" + at.SpanID().String() + "-" + at.TraceFlags().String()
+}
+
+func linked(span sdktrace.ReadOnlySpan) (ids []trace.SpanID) {
+	for _, link := range span.Links() {
+		ids = append(ids, link.SpanContext.SpanID())
+	}
+	return ids
+}
+
+// A batch is linked to each of its traced messages.
+func TestTraceBatchLinks(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	sp := newSpans(t)
+	recs := updates(200)
+	require.NoError(t, b.publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp, Ratio: 1}}).Write(t.Context(), recs))
+	require.Len(t, sp.named("publish depth"), 200)
+	require.Equal(t, 200, traced(b.headers(t, "MD_DEPTH")))
+	var got sinktest.Recorder
+	c := b.consumer(t, natsbus.ConsumerConfig{Batch: 40, Trace: natsbus.TraceConfig{Provider: sp}})
+	stop := run(t, c, &got)
+	await(t, &got, 200)
+	require.ErrorIs(t, stop(), context.Canceled)
+	var links []trace.SpanID
+	for _, span := range sp.named("process MD_DEPTH") {
+		require.Equal(t, trace.SpanKindConsumer, span.SpanKind())
+		require.LessOrEqual(t, len(span.Links()), 40)
+		links = append(links, linked(span)...)
+	}
+	var want []trace.SpanID
+	for _, span := range sp.named("publish depth") {
+		want = append(want, span.SpanContext().SpanID())
+	}
+	require.ElementsMatch(t, want, links)
+}
+
+// Head sampling by key takes about as many as it should, the same ones in every collector; gaps are
+// always followed, and a context that says that its trace is not sampled is obeyed.
+func TestTraceSampling(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	const n = 4000
+	recs := updates(n)
+	var chosen [2][]string
+	for i := range chosen {
+		sp := newSpans(t)
+		p := b.publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp, Ratio: 0.05}})
+		require.NoError(t, p.Write(t.Context(), recs))
+		for _, span := range sp.named("publish depth") {
+			for _, attr := range span.Attributes() {
+				if attr.Key == "messaging.message.id" {
+					chosen[i] = append(chosen[i], attr.Value.AsString())
+				}
+			}
+		}
+		slices.Sort(chosen[i])
+	}
+	require.Equal(t, chosen[0], chosen[1])
+	require.InDelta(t, 0.05*n, len(chosen[0]), 5*math.Sqrt(0.05*n))
+	require.Equal(t, len(chosen[0]), traced(b.headers(t, "MD_DEPTH")))
+
+	sp := newSpans(t)
+	p := b.publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp}})
+	gap := marketprism.Record{Instrument: recs[0].Instrument, Gap: &orderbook.Gap{After: n, Reason: orderbook.GapSequence}}
+	unsampled := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}})
+	require.NoError(t, p.Write(trace.ContextWithSpanContext(t.Context(), unsampled), []marketprism.Record{gap}))
+	require.Empty(t, sp.recorder.Started())
+	gap.Gap.After++
+	require.NoError(t, p.Write(t.Context(), []marketprism.Record{gap}))
+	sp.one(t, "publish gap")
+}
+
+// A span whose message is not confirmed tells so, and the one of the next attempt is another.
+func TestTraceFailure(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	require.NoError(t, b.js.DeleteStream(t.Context(), "MD_DEPTH"))
+	sp := newSpans(t)
+	p := b.publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp, Ratio: 1}})
+	require.ErrorIs(t, p.Write(t.Context(), updates(1)), natsbus.ErrNoStream)
+	require.Equal(t, codes.Error, sp.one(t, "publish depth").Status().Code)
+}
+
+// A provider that records nothing carries on the traces of others.
+func TestTraceWithoutRecording(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	cfg := natsbus.TraceConfig{Provider: noop.NewTracerProvider(), Ratio: 1}
+	root := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})
+	p := b.publisher(t, natsbus.PublisherConfig{Trace: cfg})
+	require.NoError(t, p.Write(trace.ContextWithSpanContext(t.Context(), root), updates(1)))
+	require.Equal(t, 1, traced(b.headers(t, "MD_DEPTH")))
+	seen := make(chan trace.SpanContext, 10)
+	run(t, b.consumer(t, natsbus.ConsumerConfig{Trace: cfg}), sink.Func(func(ctx context.Context, _ []marketprism.Record) error {
+		seen <- trace.SpanContextFromContext(ctx)
+		return nil
+	}))
+	require.True(t, root.WithRemote(true).Equal((<-seen).WithRemote(true)))
+}
+
+func TestTraceConfigIsChecked(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	for _, ratio := range []float64{-0.1, 1.1, math.NaN(), math.Inf(1)} {
+		bad := natsbus.TraceConfig{Ratio: ratio}
+		_, err := natsbus.NewPublisher(b.js, natsbus.PublisherConfig{Trace: bad})
+		require.ErrorContains(t, err, "Ratio "+strconv.FormatFloat(ratio, 'g', -1, 64))
+		_, err = natsbus.NewConsumer(b.js, natsbus.ConsumerConfig{Stream: "A", Durable: "b", Trace: bad})
+		require.Error(t, err)
+		_, err = deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{Trace: bad})
+		require.Error(t, err)
+	}
+}
