@@ -18,6 +18,9 @@ var (
 	ErrValue   = errors.New("value does not fit its key")
 	ErrTime    = errors.New("time does not fit 64 bits of nanoseconds")
 	ErrUTF8    = errors.New("text is not UTF-8")
+
+	// ErrChecksum: the levels of a snapshot are not those that its publisher had.
+	ErrChecksum = errors.New("book does not have the checksum that it came with")
 )
 
 // A CodecError tells which record cannot be encoded or which body cannot be decoded, and why.
@@ -76,6 +79,7 @@ const (
 	keyAsk           = "ask"
 	keyBidBound      = "bid_bound"
 	keyAskBound      = "ask_bound"
+	keyChecksum      = "checksum"
 )
 
 // MaxErrText is how many bytes of the error text of a Gap a body carries. A longer one is cut and
@@ -97,7 +101,7 @@ func knownKey(name []byte) string {
 		keyVersion, keyKind, keyExchange, keyMarket, keySymbol, keyEventTime, keyReceivedAt, keyBookEventTime,
 		keyTransactTime, keyTradeTime, keyFirstID, keyLastID, keyPrevLastID, keyAfter, keyReason, keyErr, keyID,
 		keyUpdateID, keyPrice, keyQuantity, keyBuyerMaker, keyBestMatch, keyBids, keyAsks, keyBid, keyAsk,
-		keyBidBound, keyAskBound,
+		keyBidBound, keyAskBound, keyChecksum,
 	} {
 		if string(name) == key {
 			return key

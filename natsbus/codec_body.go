@@ -27,6 +27,7 @@ type body struct {
 	bids, asks            []orderbook.Level
 	bid, ask              orderbook.Level
 	bidBound, askBound    orderbook.Bound
+	checksum              int64
 }
 
 // present is a set of keys.
@@ -53,6 +54,7 @@ const (
 
 	hasBookEventTime
 	hasErr
+	hasChecksum
 )
 
 // required returns the keys that a record of that kind cannot do without.
@@ -108,6 +110,16 @@ func (b *body) snapshot() orderbook.Snapshot {
 		EventTime: b.ownTime(), TransactTime: b.transactTime,
 		Bids: b.bids, Asks: b.asks, BidBound: b.bidBound, AskBound: b.askBound,
 	}
+}
+
+// checks tells whether a snapshot is the one that its publisher had in memory. One without a checksum is
+// of a publisher that has none.
+func (b *body) checks() bool {
+	if b.kind != marketprism.KindSnapshot || b.seen&hasChecksum == 0 {
+		return true
+	}
+	snap := b.snapshot()
+	return b.checksum == int64(snap.Checksum())
 }
 
 func (b *body) gap() orderbook.Gap {

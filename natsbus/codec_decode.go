@@ -96,6 +96,9 @@ func (d *Decoder) read(data []byte) error {
 	if missing := required(d.body.kind) &^ d.body.seen; missing != 0 {
 		return &CodecError{Op: opDecode, Key: keyOf(missing), Offset: len(data), Err: ErrMissing}
 	}
+	if !d.body.checks() {
+		return &CodecError{Op: opDecode, Key: keyChecksum, Offset: len(data), Err: ErrChecksum}
+	}
 	return nil
 }
 
@@ -182,6 +185,9 @@ func (d *Decoder) numeric(name []byte) {
 		b.seen |= hasAsk
 	case keyBidBound:
 		b.bidBound = orderbook.Bound{Price: s.Fixed(), Limited: true}
+	case keyChecksum:
+		b.checksum = s.Int()
+		b.seen |= hasChecksum
 	case keyAskBound:
 		b.askBound = orderbook.Bound{Price: s.Fixed(), Limited: true}
 	default:

@@ -80,6 +80,7 @@ func (e *encoder) snapshot(r *marketprism.Record, s *orderbook.Snapshot) {
 	e.time(keyTransactTime, s.TransactTime)
 	e.bound(keyBidBound, s.BidBound)
 	e.bound(keyAskBound, s.AskBound)
+	e.integer(keyChecksum, int64(s.Checksum()))
 	e.levels(keyBids, s.Bids)
 	e.levels(keyAsks, s.Asks)
 }

@@ -64,7 +64,7 @@ func TestCodecGolden(t *testing.T) {
 		}}, `{"v":1,"kind":"depth","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000123000000","first_id":1,"last_id":2,"prev_last_id":-1,"book_event_time":"1700000000123000001","transact_time":"1700000000123000000","bids":[],"asks":[]}`},
 		{marketprism.Record{Instrument: btc, EventTime: at, Snapshot: &orderbook.Snapshot{
 			LastID: 160, Asks: []orderbook.Level{{Price: fixed("65000.2"), Quantity: fixed("0.00000001")}},
-		}}, `{"v":1,"kind":"snap","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000123000000","last_id":160,"book_event_time":"","bids":[],"asks":[["65000.2","0.00000001"]]}`},
+		}}, `{"v":1,"kind":"snap","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000123000000","last_id":160,"book_event_time":"","checksum":3716516932,"bids":[],"asks":[["65000.2","0.00000001"]]}`},
 		{marketprism.Record{Instrument: btc, Gap: &orderbook.Gap{After: 160, Reason: orderbook.GapSequence, Err: errors.New("a \"b\"\n")}},
 			`{"v":1,"kind":"gap","exchange":"binance","market":"spot","symbol":"BTCUSDT","after":160,"reason":"sequence","err":"a \"b\"\u000a"}`},
 		{marketprism.Record{Instrument: btc, Trade: &marketprism.Trade{ID: 7, Price: fixed("1"), Quantity: fixed("2.5"), BuyerMaker: true}},

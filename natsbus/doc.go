@@ -73,7 +73,8 @@
 //	err = feed.View(instrument, func(b *orderbook.Book, s natsbus.Status) { … })
 //
 // Each book begins with the last snapshot in the stream. A collector that has [Snapshots] before its
-// Publisher adds one now and then, so that little has to be read after it; the feed compares later ones
+// Publisher adds one now and then, with its checksum, so that little has to be read after it; the feed
+// takes none whose checksum is another, and compares later ones
 // of its book's id with the book and replaces one that is wrong. Any number of collectors may publish
 // the same instrument: each change is applied once, and a collector that ends costs nothing while
 // another goes on. A book whose changes may be missing, or that has not caught up with the stream, is
