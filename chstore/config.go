@@ -34,6 +34,12 @@ type Config struct {
 	// Tiers moves rows to another volume as they grow old. The zero value moves none.
 	Tiers Tiers
 
+	// Lease makes sure that one Store at a time writes the records of a source to a table: a second one
+	// has a *LeaseError until the first has released its lease, or has not written for that long. 0 means
+	// no lease: then it is the caller's to start one writer only. Give it the time that a successor may
+	// wait after a crash, such as 15 s; at least 100 ms.
+	Lease time.Duration
+
 	// BlockBytes bounds the rows of one INSERT, by an estimate of their size in memory: a larger
 	// Write becomes several INSERTs. 0 means 32 MiB.
 	BlockBytes int
@@ -79,6 +85,8 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("chstore: unknown Partition %d", cfg.Partition)
 	case cfg.Engine > ReplacingMergeTree:
 		return cfg, fmt.Errorf("chstore: unknown Engine %d", cfg.Engine)
+	case cfg.Lease < 0 || cfg.Lease > 0 && cfg.Lease < 100*time.Millisecond:
+		return cfg, fmt.Errorf("chstore: Lease %v: want 100 ms or more, or 0 for none", cfg.Lease)
 	case cfg.BlockBytes < 0:
 		return cfg, fmt.Errorf("chstore: BlockBytes %d: an INSERT cannot be unbounded", cfg.BlockBytes)
 	case cfg.RetryMin < 0 || cfg.RetryMax < cfg.RetryMin:

@@ -57,14 +57,23 @@ func (d ddl) Storage(name string) (string, error) {
 	return text, nil
 }
 
-// Bookkeeping returns the engine of the table of migrations, of which all shards have the same.
-func (d ddl) Bookkeeping() string {
+// Window returns how many INSERTs a table that is no table of records remembers by their tokens.
+func (d ddl) Window() string {
+	if d.s.cfg.Cluster.replicated() {
+		return "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800"
+	}
+	return "non_replicated_deduplication_window = 10000"
+}
+
+// Bookkeeping returns the engine of a table that is no table of records, of which all shards have the
+// same. Of rows with one key it keeps the one with the highest version.
+func (d ddl) Bookkeeping(version string) string {
 	cluster := d.s.cfg.Cluster
 	if path := strings.ReplaceAll(cluster.Path, "{shard}", "all"); path != cluster.Path {
 		cluster.Path = path
 		cluster.Replica = "{shard}-" + cluster.Replica // a name of its own among those of all shards
 	}
-	return cluster.engine("ReplacingMergeTree", "applied_at")
+	return cluster.engine("ReplacingMergeTree", version)
 }
 
 // ttl returns the TTL of a table as ClickHouse itself writes it, so that the two can be compared.

@@ -58,7 +58,7 @@
 // # Concurrency
 //
 // A Store is safe for concurrent use. Writes to one table take turns, those to different tables run
-// side by side. One process at a time may write the records of a source.
+// side by side. One Store at a time may write the records of a source: Config.Lease sees to it.
 //
 // # Limitations
 //

@@ -109,6 +109,10 @@ func Retryable(err error) bool {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return false
 	}
+	var held *LeaseError
+	if errors.As(err, &held) || errors.Is(err, errClaim) || errors.Is(err, errLapsed) {
+		return true
+	}
 	var exception *clickhouse.Exception
 	if errors.As(err, &exception) {
 		return transient(exception.Code)

@@ -24,6 +24,7 @@ const (
 	ReasonAuth         Reason = "auth"           // the user is not known, or may not
 	ReasonReadOnly     Reason = "readonly"       // the table or the server takes no INSERTs
 	ReasonFence        Reason = "fence"          // an earlier INSERT has not ended
+	ReasonLease        Reason = "lease"          // another Store writes the source
 	ReasonCanceled     Reason = "canceled"       // by the caller's context
 	ReasonOther        Reason = "other"
 )
@@ -31,7 +32,7 @@ const (
 // reasons are all of them, in the order of the counters.
 var reasons = [...]Reason{
 	ReasonTimeout, ReasonNetwork, ReasonTooManyParts, ReasonMemory, ReasonDisk, ReasonSchema, ReasonAuth,
-	ReasonReadOnly, ReasonFence, ReasonCanceled, ReasonOther,
+	ReasonReadOnly, ReasonFence, ReasonLease, ReasonCanceled, ReasonOther,
 }
 
 // Reasons returns every Reason there is.
@@ -42,6 +43,7 @@ func ReasonOf(err error) Reason {
 	var (
 		exception *clickhouse.Exception
 		schema    *SchemaError
+		held      *LeaseError
 		netErr    net.Error
 	)
 	switch {
@@ -51,6 +53,8 @@ func ReasonOf(err error) Reason {
 		return reasonOfCode(exception.Code)
 	case errors.As(err, &schema):
 		return ReasonSchema
+	case errors.As(err, &held), errors.Is(err, errClaim), errors.Is(err, errLapsed):
+		return ReasonLease
 	case errors.Is(err, errFence):
 		return ReasonFence
 	case errors.Is(err, context.Canceled):

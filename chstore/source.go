@@ -24,6 +24,7 @@ import (
 type source struct {
 	// settled is true while marks are what the table holds: no INSERT of unknown outcome is about.
 	settled bool
+	lease   lease             // the zero value where none is held
 	marks   map[uint32]uint64 // highest sequence stored, by partition
 }
 

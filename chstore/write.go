@@ -19,7 +19,7 @@ import (
 // Writing the same records again is safe. Those with an Origin are stored once whatever happens:
 // before an INSERT the store knows, from the table itself, which sequences of the source the
 // partition holds, and after an INSERT whose outcome is unknown it makes sure that it is over and
-// asks anew. Only one process at a time may write records of one source. Those without are stored
+// asks anew. Only one Store at a time may write records of one source (Config.Lease). Those without are stored
 // once where the same batch is written again within the table's deduplication window; another batch
 // with them in it stores them twice, which reads do not show.
 //
@@ -134,6 +134,9 @@ func (w *writer) try(ctx context.Context, g *group) error {
 		return err
 	}
 	src := w.source(g.source)
+	if err := w.hold(ctx, g.source, src); err != nil {
+		return err
+	}
 	if err := w.settle(ctx, g.source, src); err != nil {
 		return err
 	}
@@ -145,8 +148,17 @@ func (w *writer) try(ctx context.Context, g *group) error {
 		}
 	}
 	for len(recs) > 0 {
+		if err := w.hold(ctx, g.source, src); err != nil {
+			return err
+		}
+		if !src.settled {
+			return errLapsed // what is stored is to be asked again
+		}
 		n := takeBlock(recs, w.s.cfg.BlockBytes)
-		if err := w.send(ctx, g, recs[:n]); err != nil {
+		leased, cancel := src.lease.within(ctx)
+		err := w.send(leased, g, recs[:n])
+		cancel()
+		if err != nil {
 			src.settled = false
 			return err
 		}

@@ -6,5 +6,5 @@ CREATE TABLE IF NOT EXISTS {{.View "schema_migrations"}}
     applied_at DateTime64(3, 'UTC'),
     took_ms    UInt32
 )
-ENGINE = {{.Bookkeeping}}
+ENGINE = {{.Bookkeeping "applied_at"}}
 ORDER BY version

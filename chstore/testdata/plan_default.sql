@@ -247,3 +247,15 @@ FROM
 )
 GROUP BY exchange, market, symbol, minute
 COMMENT 'best bid and ask over minutes, averages by update; a side that is empty is left out. A spot ticker has no other time than that of its arrival';
+
+CREATE TABLE IF NOT EXISTS `golden`.`leases`
+(
+    name   String                COMMENT 'table and stream that one Store at a time writes',
+    epoch  UInt64                COMMENT 'counts the holders',
+    holder String,
+    turn   UInt64                COMMENT 'counts what the holder has said; the last word counts',
+    until  DateTime64(3, 'UTC')  COMMENT 'clock of the server'
+)
+ENGINE = ReplacingMergeTree(turn)
+ORDER BY (name, epoch)
+SETTINGS non_replicated_deduplication_window = 10000;

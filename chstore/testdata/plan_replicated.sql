@@ -268,6 +268,18 @@ FROM
 GROUP BY exchange, market, symbol, minute
 COMMENT 'best bid and ask over minutes, averages by update; a side that is empty is left out. A spot ticker has no other time than that of its arrival';
 
+CREATE TABLE IF NOT EXISTS `golden`.`p_leases` ON CLUSTER `main`
+(
+    name   String                COMMENT 'table and stream that one Store at a time writes',
+    epoch  UInt64                COMMENT 'counts the holders',
+    holder String,
+    turn   UInt64                COMMENT 'counts what the holder has said; the last word counts',
+    until  DateTime64(3, 'UTC')  COMMENT 'clock of the server'
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/all/{database}/{table}', '{shard}-{replica}', turn)
+ORDER BY (name, epoch)
+SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
+
 ALTER TABLE `golden`.`p_local_depth_events` ON CLUSTER `main` MODIFY COLUMN `bid_price_e8` CODEC(GCD, T64, ZSTD(3));
 
 ALTER TABLE `golden`.`p_local_depth_events` ON CLUSTER `main` MODIFY COLUMN `first_id` CODEC(DoubleDelta, ZSTD);
