@@ -60,6 +60,9 @@
 // again is a letter again, and how often it may be put back is bounded. A durable that is deleted
 // leaves one named STREAM=DURABLE on MD_REDRIVE.
 //
+// A [Redriver] does so by itself, by a policy for each reason: how often, how long after the failure. A
+// letter that was put back as often as that stays in MD_DLQ, in quarantine, for somebody to look at.
+//
 // The durables of Consumers have no MaxDeliver, so the server never passes over a message of theirs.
 // An [AdvisoryWatch] makes dead letters of what the durables of other programs have given up.
 //

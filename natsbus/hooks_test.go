@@ -64,3 +64,33 @@ func TestConnHooksAreComplete(t *testing.T) {
 		require.Contains(t, log.String(), "msg=", name)
 	}
 }
+
+// Every hook of a Redriver is passed on by TeeRedriverHooks, to both, and logged by LogRedriverHooks.
+func TestRedriverHooksAreComplete(t *testing.T) {
+	calls := make(map[string]int)
+	counting := func() *RedriverHooks {
+		var h RedriverHooks
+		v := reflect.ValueOf(&h).Elem()
+		for i := range v.NumField() {
+			name := v.Type().Field(i).Name
+			v.Field(i).Set(reflect.MakeFunc(v.Field(i).Type(), func([]reflect.Value) []reflect.Value {
+				calls[name]++
+				return nil
+			}))
+		}
+		return &h
+	}
+	var log strings.Builder
+	all := reflect.ValueOf(TeeRedriverHooks(counting(), nil, LogRedriverHooks(slog.New(slog.NewTextHandler(&log, nil))), counting())).Elem()
+	for i := range all.NumField() {
+		name := all.Type().Field(i).Name
+		arg := reflect.Zero(all.Field(i).Type().In(0))
+		if arg.Kind() == reflect.Pointer {
+			arg = reflect.New(arg.Type().Elem())
+		}
+		log.Reset()
+		all.Field(i).Call([]reflect.Value{arg})
+		require.Equal(t, 2, calls[name], name)
+		require.Contains(t, log.String(), "msg=", name)
+	}
+}

@@ -79,11 +79,9 @@ func (d *DeadLetters) Redrive(ctx context.Context, filter DeadLetterFilter, cfg 
 					return report, context.Cause(ctx)
 				}
 			}
-			if err := d.putBack(ctx, letter, &tracer); err != nil {
-				d.failures.Add(1)
+			if err := d.move(ctx, letter, &tracer); err != nil {
 				return report, err
 			}
-			d.redriven.Add(1)
 		}
 		report.Redriven++
 		if cfg.Moved != nil {
@@ -91,6 +89,16 @@ func (d *DeadLetters) Redrive(ctx context.Context, filter DeadLetterFilter, cfg 
 		}
 	}
 	return report, nil
+}
+
+// move puts a letter back and counts it.
+func (d *DeadLetters) move(ctx context.Context, letter *DeadLetter, t *tracer) error {
+	if err := d.putBack(ctx, letter, t); err != nil {
+		d.failures.Add(1)
+		return err
+	}
+	d.redriven.Add(1)
+	return nil
 }
 
 // complete tells whether a letter says where it came from.

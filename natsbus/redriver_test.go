@@ -1,0 +1,120 @@
+package natsbus_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+// redrive runs a Redriver until the test ends.
+func redrive(t *testing.T, b *bus, cfg natsbus.RedriverConfig) (*natsbus.Redriver, func() error) {
+	t.Helper()
+	cfg.RetryMin, cfg.RetryMax = time.Millisecond, 10*time.Millisecond
+	r, err := natsbus.NewRedriver(deadLetters(b), cfg)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	stop := func() error { cancel(); return <-done }
+	t.Cleanup(cancel)
+	return r, stop
+}
+
+// A letter that fails for ever is put back as often as the policy says and then rests in quarantine;
+// one whose sink relents is stored; and one of a reason without a policy is left alone.
+func TestRedriverPutsBackAndGivesUp(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	recs := updates(10)
+	b.publish(t, recs)
+	_, err := b.js.Publish(t.Context(), "md.binance.spot.depth.BTCUSDT", []byte("no record"))
+	require.NoError(t, err)
+	var got sinktest.Recorder
+	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	run(t, c, newPicky(&got, recs[4]))
+	settled(t, c, 11)
+
+	quarantined := make(chan *natsbus.DeadLetter, 10)
+	r, stop := redrive(t, b, natsbus.RedriverConfig{
+		Every: 10 * time.Millisecond, Rate: -1,
+		Policies: map[natsbus.DeadReason]natsbus.RedrivePolicy{natsbus.DeadRefused: {MaxRedrives: 2, Delay: time.Millisecond}},
+		Hooks:    &natsbus.RedriverHooks{Quarantined: func(l *natsbus.DeadLetter) { quarantined <- l }},
+	})
+	l := <-quarantined
+	require.Equal(t, 2, l.Redrives)
+	require.EqualValues(t, 5, l.StreamSequence)
+	passes := r.Stats().Passes
+	require.Eventually(t, func() bool { return r.Stats().Passes > passes+5 }, patience, interval)
+	require.ErrorIs(t, stop(), context.Canceled)
+	stats := r.Stats()
+	require.EqualValues(t, 2, stats.Redriven, "it does not circle")
+	require.Equal(t, 1, stats.Quarantine)
+	require.Equal(t, 1, stats.Left, "what is no record")
+	require.Empty(t, quarantined, "it is told of once")
+	require.Len(t, b.letters(t, natsbus.DeadLetterFilter{}), 2, "both are still there")
+	require.EqualValues(t, 3, c.Stats().DeadReasons[natsbus.DeadRefused])
+}
+
+// A letter waits for its delay, and is stored once when the sink takes it.
+func TestRedriverWaits(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	recs := updates(3)
+	b.publish(t, recs)
+	var got sinktest.Recorder
+	sk := newPicky(&got, recs[1])
+	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	run(t, c, sk)
+	settled(t, c, 3)
+	sk.relent()
+	policies := map[natsbus.DeadReason]natsbus.RedrivePolicy{natsbus.DeadRefused: {Delay: time.Hour}}
+	r, stop := redrive(t, b, natsbus.RedriverConfig{Every: time.Millisecond, Policies: policies})
+	require.Eventually(t, func() bool { return r.Stats().Passes > 3 }, patience, interval)
+	require.ErrorIs(t, stop(), context.Canceled)
+	require.Equal(t, 1, r.Stats().Waiting)
+	require.Zero(t, r.Stats().Redriven)
+
+	policies[natsbus.DeadRefused] = natsbus.RedrivePolicy{Delay: time.Nanosecond}
+	redrive(t, b, natsbus.RedriverConfig{Every: time.Millisecond, Policies: policies})
+	requireEqual(t, append(without(recs, 1), recs[1]), await(t, &got, 3))
+	require.Eventually(t, func() bool { return b.messages(t, "MD_DLQ")+b.messages(t, "MD_REDRIVE") == 0 }, patience, interval)
+}
+
+// A lane that does not confirm keeps the letter in the stream of dead letters until it does.
+func TestRedriverKeepsWhatIsNotConfirmed(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	kill(t, b, updates(2))
+	require.NoError(t, b.js.DeleteStream(t.Context(), "MD_REDRIVE"))
+	failed := make(chan natsbus.ServerFailedInfo, 1000)
+	r, _ := redrive(t, b, natsbus.RedriverConfig{
+		Every: time.Millisecond, Rate: -1,
+		Policies: map[natsbus.DeadReason]natsbus.RedrivePolicy{natsbus.DeadRefused: {Delay: time.Nanosecond}},
+		Hooks:    &natsbus.RedriverHooks{Failed: func(i natsbus.ServerFailedInfo) { failed <- i }},
+	})
+	info := <-failed
+	require.ErrorIs(t, info.Err, natsbus.ErrNoStream)
+	<-failed
+	require.Equal(t, 2, b.messages(t, "MD_DLQ"))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
+	require.Eventually(t, func() bool { return b.messages(t, "MD_REDRIVE") == 2 && b.messages(t, "MD_DLQ") == 0 }, patience, interval)
+	require.GreaterOrEqual(t, r.Stats().Failures, uint64(2))
+}
+
+func TestRedriverConfigIsChecked(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	for _, p := range []natsbus.RedrivePolicy{{MaxRedrives: -1}, {Delay: -1}, {Delay: 2, MaxDelay: 1}} {
+		_, err := natsbus.NewRedriver(deadLetters(b), natsbus.RedriverConfig{
+			Policies: map[natsbus.DeadReason]natsbus.RedrivePolicy{natsbus.DeadRefused: p},
+		})
+		require.Error(t, err, p)
+	}
+	_, err := natsbus.NewRedriver(deadLetters(b), natsbus.RedriverConfig{Every: -1})
+	require.Error(t, err)
+	r, err := natsbus.NewRedriver(natsbus.NewDeadLetters(b.js, "NONE"), natsbus.RedriverConfig{})
+	require.NoError(t, err)
+	require.ErrorIs(t, r.Run(t.Context()), jetstream.ErrStreamNotFound)
+}
