@@ -57,6 +57,15 @@ func (d ddl) Storage(name string) (string, error) {
 	return text, nil
 }
 
+// Clustered reports whether the tables are those of a cluster.
+func (d ddl) Clustered() bool { return d.s.cfg.Cluster.Name != "" }
+
+// Database returns the name of the database, Name that of a table with its prefix, and Text such a name
+// as a text of SQL: names have no characters that would need more.
+func (d ddl) Database() string         { return d.s.cfg.Database }
+func (d ddl) Name(table string) string { return d.s.cfg.TablePrefix + table }
+func (d ddl) Text(name string) string  { return "'" + name + "'" }
+
 // Window returns how many INSERTs a table that is no table of records remembers by their tokens.
 func (d ddl) Window() string {
 	if d.s.cfg.Cluster.replicated() {

@@ -26,9 +26,15 @@
 // told it. 1970 stands for any other time that is not known. An update is one row, with its levels in
 // arrays.
 //
-// The views bars_1m and spreads_1m are for people: open, high, low, close, volume and VWAP of each minute
-// by trade time, and the spread, both without duplicates. Filter them by exchange, market, symbol and
-// minute, which reach the tables behind.
+// The views bars_1m, spreads_1m and depths_1m are for people: open, high, low, close, volume and VWAP of
+// each minute by trade time, the spread, and the quantity near it, all without duplicates. Filter them
+// by exchange, market, symbol and minute, which reach the tables behind.
+//
+// The bars are also there computed, in bars_1m_stored, to be read with FINAL and up to a minute and the
+// time of its making old. A view that ClickHouse refreshes every minute computes the bars of all minutes of which
+// parts were written since, from all trades of those minutes: a duplicate counts once there too, a retry
+// and a late trade are taken in, and no INSERT waits for it. Bars stay when their trades expire, since of
+// two bars of a minute the one of most trades stays. On a cluster there is no such view.
 //
 // # Schema
 //

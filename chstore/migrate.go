@@ -123,6 +123,9 @@ func (s *Store) steps(ctx context.Context) ([]step, error) {
 			if err != nil {
 				return nil, &MigrationError{Version: m.version, Name: m.name, Err: err}
 			}
+			if text == "" {
+				continue // not on a cluster
+			}
 			for statement := range strings.SplitSeq(text, nextStatement) {
 				all = append(all, step{statement: statement})
 			}

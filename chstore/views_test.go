@@ -85,3 +85,62 @@ func TestSpreads(t *testing.T) {
 	require.EqualValues(t, 2, n)
 	require.Equal(t, [8]float64{2, 3, 4, 300, 2, 4, 100}, got)
 }
+
+// The stored bars are those of the view after each refresh, whatever came twice, late, or was merged in
+// between, and they outlive the trades.
+func TestStoredBars(t *testing.T) {
+	s, db := openStore(t, chstore.Config{TablePrefix: "p_"})
+	refresh := func() {
+		t.Helper()
+		require.NoError(t, db.Conn.Exec(t.Context(), "SYSTEM REFRESH VIEW p_bars_1m_refresh"))
+		require.NoError(t, db.Conn.Exec(t.Context(), "SYSTEM WAIT VIEW p_bars_1m_refresh"))
+	}
+	const columns = "exchange, market, symbol, aggregate, minute, open, high, low, close, volume, quote_volume, buy_volume, trades"
+	bars := func(from string) (text string) {
+		t.Helper()
+		require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT toString(arraySort(groupArray(("+columns+")))) FROM "+from).Scan(&text))
+		return text
+	}
+	recs := trades(600, time.Second)
+	for i := range recs {
+		recs[i].Trade.TradeTime = recs[i].EventTime
+		recs[i].Trade.Price += orderbook.Fixed(i*i%977) * orderbook.One
+	}
+	step := func(what string, batch []marketprism.Record) {
+		t.Helper()
+		require.NoError(t, s.Write(t.Context(), batch))
+		refresh()
+		require.Equal(t, bars("p_bars_1m"), bars("p_bars_1m_stored FINAL"), what)
+	}
+	step("first", recs[:300])
+	step("twice, and more", recs[200:500])
+	step("late", recs[500:])
+	require.NoError(t, db.Conn.Exec(t.Context(), "OPTIMIZE TABLE p_trades FINAL"))
+	step("after a merge", recs[:1])
+	want := bars("p_bars_1m")
+	require.Contains(t, want, "60")
+	require.NoError(t, db.Conn.Exec(t.Context(), "ALTER TABLE p_trades DELETE WHERE id % 2 = 0 SETTINGS mutations_sync = 1"))
+	refresh()
+	require.NotEqual(t, want, bars("p_bars_1m"))
+	require.Equal(t, want, bars("p_bars_1m_stored FINAL"), "bars stay when trades expire")
+}
+
+func TestDepths(t *testing.T) {
+	s, db := openStore(t, chstore.Config{})
+	level := func(price, quantity orderbook.Fixed) orderbook.Level {
+		return orderbook.Level{Price: price * orderbook.One, Quantity: quantity * orderbook.One}
+	}
+	snapshot := marketprism.Record{Instrument: spot("BTCUSDT"), ReceivedAt: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), Snapshot: &orderbook.Snapshot{
+		LastID: 7,
+		Bids:   []orderbook.Level{level(9999, 1), level(9991, 2), level(9950, 4), level(9000, 8)},
+		Asks:   []orderbook.Level{level(10001, 3), level(10011, 5), level(10100, 7)},
+	}}
+	require.NoError(t, s.Write(t.Context(), []marketprism.Record{snapshot}))
+	require.NoError(t, s.Write(t.Context(), []marketprism.Record{snapshot, snapshot}))
+	var got [6]float64
+	var n uint64
+	require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT bid_qty_10bps, ask_qty_10bps, bid_qty_100bps, ask_qty_100bps, bid_levels, ask_levels, snapshots FROM depths_1m").
+		Scan(&got[0], &got[1], &got[2], &got[3], &got[4], &got[5], &n))
+	require.EqualValues(t, 1, n)
+	require.Equal(t, [6]float64{3, 3, 7, 15, 4, 3}, got)
+}

@@ -280,6 +280,60 @@ ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/all/{database}/{table}
 ORDER BY (name, epoch)
 SETTINGS replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800;
 
+CREATE TABLE IF NOT EXISTS `golden`.`p_bars_1m_stored` ON CLUSTER `main`
+(
+    exchange     LowCardinality(String),
+    market       LowCardinality(String),
+    symbol       LowCardinality(String),
+    aggregate    Bool                   CODEC(ZSTD(1)),
+    minute       DateTime('UTC')        CODEC(DoubleDelta, ZSTD(1)),
+    open         Float64                CODEC(ZSTD(1)),
+    high         Float64                CODEC(ZSTD(1)),
+    low          Float64                CODEC(ZSTD(1)),
+    close        Float64                CODEC(ZSTD(1)),
+    volume       Float64                CODEC(ZSTD(1)),
+    quote_volume Float64                CODEC(ZSTD(1)),
+    vwap         Float64                CODEC(ZSTD(1)),
+    buy_volume   Float64                CODEC(ZSTD(1)),
+    trades       UInt64                 COMMENT 'of the bars of one minute the one of most trades stays'
+        CODEC(T64, ZSTD(1)),
+    computed_at  DateTime64(3, 'UTC')   CODEC(Delta, ZSTD(1))
+)
+ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/all/{database}/{table}', '{shard}-{replica}', trades)
+PARTITION BY toYYYYMM(minute)
+ORDER BY (exchange, market, symbol, aggregate, minute)
+COMMENT 'bars_1m, computed by bars_1m_refresh: read it with FINAL';
+
+CREATE VIEW IF NOT EXISTS `golden`.`p_depths_1m` ON CLUSTER `main` AS
+SELECT
+    exchange,
+    market,
+    symbol,
+    minute,
+    avg(bid_10bps) / 1e8 AS bid_qty_10bps,
+    avg(ask_10bps) / 1e8 AS ask_qty_10bps,
+    avg(bid_100bps) / 1e8 AS bid_qty_100bps,
+    avg(ask_100bps) / 1e8 AS ask_qty_100bps,
+    avg(bid_levels) AS bid_levels,
+    avg(ask_levels) AS ask_levels,
+    count() AS snapshots
+FROM
+(
+    SELECT
+        exchange, market, symbol, toStartOfMinute(ts) AS minute, last_id,
+        any(arraySum((p, q) -> if(p >= (toFloat64(bid_price_e8[1]) + ask_price_e8[1]) / 2 * 0.999, toFloat64(q), 0), bid_price_e8, bid_qty_e8)) AS bid_10bps,
+        any(arraySum((p, q) -> if(p <= (toFloat64(bid_price_e8[1]) + ask_price_e8[1]) / 2 * 1.001, toFloat64(q), 0), ask_price_e8, ask_qty_e8)) AS ask_10bps,
+        any(arraySum((p, q) -> if(p >= (toFloat64(bid_price_e8[1]) + ask_price_e8[1]) / 2 * 0.99, toFloat64(q), 0), bid_price_e8, bid_qty_e8)) AS bid_100bps,
+        any(arraySum((p, q) -> if(p <= (toFloat64(bid_price_e8[1]) + ask_price_e8[1]) / 2 * 1.01, toFloat64(q), 0), ask_price_e8, ask_qty_e8)) AS ask_100bps,
+        any(length(bid_price_e8)) AS bid_levels,
+        any(length(ask_price_e8)) AS ask_levels
+    FROM `golden`.`p_book_snapshots`
+    WHERE notEmpty(bid_price_e8) AND notEmpty(ask_price_e8)
+    GROUP BY exchange, market, symbol, minute, last_id
+)
+GROUP BY exchange, market, symbol, minute
+COMMENT 'quantity within a tenth of a percent and a percent of the middle price, averages of the stored snapshots of a minute';
+
 ALTER TABLE `golden`.`p_local_depth_events` ON CLUSTER `main` MODIFY COLUMN `bid_price_e8` CODEC(GCD, T64, ZSTD(3));
 
 ALTER TABLE `golden`.`p_local_depth_events` ON CLUSTER `main` MODIFY COLUMN `first_id` CODEC(DoubleDelta, ZSTD);

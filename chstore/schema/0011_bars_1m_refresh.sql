@@ -1,0 +1,19 @@
+{{if not .Clustered -}}
+CREATE MATERIALIZED VIEW IF NOT EXISTS {{.View "bars_1m_refresh"}}
+REFRESH EVERY 1 MINUTE APPEND TO {{.Table "bars_1m_stored"}} AS
+SELECT *, now64(3, 'UTC') AS computed_at
+FROM {{.Table "bars_1m"}}
+WHERE (exchange, market, symbol, aggregate, minute) IN
+(
+    SELECT exchange, market, symbol, aggregate, toStartOfMinute(trade_time)
+    FROM {{.Table "trades"}}
+    WHERE _part IN
+    (
+        SELECT name FROM system.parts
+        WHERE database = {{.Text .Database}} AND table = {{.Text (.Name "trades")}} AND active
+            AND modification_time >= (SELECT max(computed_at) - INTERVAL 2 MINUTE FROM {{.Table "bars_1m_stored"}})
+    )
+)
+SETTINGS max_bytes_before_external_group_by = 1073741824
+COMMENT 'computes the bars of the minutes of which parts have come since it last did, each from all of its trades'
+{{- end}}
