@@ -88,7 +88,8 @@
 //
 // A [Heartbeat] publishes every few seconds how a service is, on a subject such as
 // mdhb.collector.tokyo-1, and makes it a NATS micro service, so that "nats micro ls" and "nats micro
-// info" find it and a request gets its status. A [Watch] tells which services are alive, late or gone.
+// info" find it and a request gets its status. A [Watch] tells which services are alive, late or gone, from
+// the last beats in MD_HEARTBEAT on.
 //
 // # Measuring
 //

@@ -39,7 +39,7 @@ func TestWatchHearsHeartbeats(t *testing.T) {
 	lag.Store(3)
 	sent := make(chan natsbus.Beat, 1000)
 	h, err := natsbus.NewHeartbeat(b.js.Conn(), natsbus.HeartbeatConfig{
-		Service: "collector", Instance: "tokyo-1", Version: "1.2.3", Every: 20 * time.Millisecond,
+		Service: "collector", Instance: "tokyo-1", Version: "1.2.3", Every: 200 * time.Millisecond,
 		Report: func() natsbus.Report {
 			return natsbus.Report{State: "running", Counters: map[string]uint64{"records": 7}, Lag: lag.Load()}
 		},
@@ -53,7 +53,8 @@ func TestWatchHearsHeartbeats(t *testing.T) {
 	alive := receive(t, changes)
 	require.Equal(t, natsbus.Alive, alive.Liveness)
 	first := receive(t, sent)
-	require.Equal(t, first, alive.Beat)
+	require.Equal(t, first.Started, alive.Started)
+	require.Equal(t, "tokyo-1", alive.Instance)
 	require.Equal(t, "running", alive.State)
 	require.Equal(t, uint64(7), alive.Counters["records"])
 
@@ -72,6 +73,41 @@ func TestWatchHearsHeartbeats(t *testing.T) {
 		}
 	}
 	require.Empty(t, w.Peers())
+}
+
+// A Watch that begins later knows at once who is there, and how long ago it was heard: not those that
+// ended, nor those that are long silent.
+func TestWatchBeginsWithTheLastBeats(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	publish := func(instance string, every time.Duration) {
+		beat, err := json.Marshal(natsbus.Beat{Service: "archiver", Instance: instance, Every: every})
+		require.NoError(t, err)
+		_, err = b.js.Publish(t.Context(), "mdhb.archiver."+instance, beat)
+		require.NoError(t, err)
+	}
+	for range 3 {
+		publish("quiet", time.Hour)
+	}
+	publish("dead", time.Nanosecond)
+	publish("ended", time.Hour)
+	publish("ended", 0)
+	publish("other", time.Hour)
+	_, err := b.js.Publish(t.Context(), "mdhb.archiver.broken", []byte("{"))
+	require.NoError(t, err)
+
+	refused := make(chan string, 10)
+	_, changes := b.watch(t, natsbus.WatchConfig{Refused: func(subject string, _ error) { refused <- subject }})
+	heard := []string{receive(t, changes).Instance, receive(t, changes).Instance}
+	require.ElementsMatch(t, []string{"quiet", "other"}, heard)
+	require.Equal(t, "mdhb.archiver.broken", receive(t, refused))
+	publish("new", time.Hour)
+	require.Equal(t, "new", receive(t, changes).Instance)
+	s, err := b.js.Stream(t.Context(), "MD_HEARTBEAT")
+	require.NoError(t, err)
+	require.Eventually(t, func() bool {
+		info, err := s.Info(t.Context())
+		return err == nil && info.State.Consumers == 0
+	}, patience, interval, "it leaves nothing behind")
 }
 
 // A service that falls silent is late, and then gone.

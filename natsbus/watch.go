@@ -65,15 +65,16 @@ type WatchConfig struct {
 	MaxPeers int
 
 	// Changed is told of a service that is heard of for the first time, that is late or gone, or alive
-	// again. Refused is told of a message that is no beat. Both may be nil, are called on the goroutine
+	// again. Refused is told of a message that is no beat, and of a stream of heartbeats that cannot be
+	// read. Both may be nil, are called on the goroutine
 	// of Run after Peers has changed, and must not block.
 	Changed func(Peer)
 	Refused func(subject string, err error)
 }
 
-// A Watch hears the beats of services and knows which are alive. It learns of each one with its next
-// beat. Its methods are safe for concurrent
-// use.
+// A Watch hears the beats of services and knows which are alive. It begins with the last beat of each
+// that the stream of heartbeats holds, see HeartbeatsStream; without that stream it learns of each one
+// with its next beat. Its methods are safe for concurrent use.
 //
 // It goes by when beats arrive, by the local clock: how the clocks of services are set does not matter.
 // While the connection of the Watch is away every service becomes late and then gone.
@@ -121,15 +122,19 @@ func (w *Watch) Run(ctx context.Context) error {
 		return fmt.Errorf("natsbus: subscribe to %s: %w", subject, err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // it fails only where there is nothing left to end
+	w.readStored(ctx, subject)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
 		select {
 		case msg := <-beats:
-			if !w.hear(msg) { // it only puts the deadline of its service off
+			if !w.hear(msg, 0) { // it only puts the deadline of its service off
 				continue
 			}
 		case <-timer.C:
+			for range len(beats) { // nobody is late whose beat waits here
+				w.hear(<-beats, 0)
+			}
 			w.expire()
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -140,17 +145,21 @@ func (w *Watch) Run(ctx context.Context) error {
 	}
 }
 
-// hear takes a message, and tells whether it is news.
-func (w *Watch) hear(msg *nats.Msg) (changed bool) {
+// hear takes a message of some age, and tells whether it is news. One so old that its service is gone is
+// none.
+func (w *Watch) hear(msg *nats.Msg, age time.Duration) (changed bool) {
 	var b Beat
 	err := json.Unmarshal(msg.Data, &b)
 	if err == nil && msg.Subject != beatSubject(w.cfg.Prefix, b.Service, b.Instance) {
 		err = fmt.Errorf("natsbus: a beat of %s.%s", b.Service, b.Instance)
 	}
+	if err == nil && age > 0 && age >= goneAfter*b.Every {
+		return false
+	}
 	var p Peer
 	if err == nil {
 		w.mu.Lock()
-		p, changed, err = w.peers.hear(time.Now(), b)
+		p, changed, err = w.peers.hear(time.Now().Add(-age), b)
 		w.mu.Unlock()
 	}
 	if err != nil {
