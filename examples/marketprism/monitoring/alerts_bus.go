@@ -1,0 +1,86 @@
+package monitoring
+
+import "github.com/marketprism/marketprism/examples/marketprism/metrics"
+
+// of returns a series of one stream, or of one consumer.
+func of(name, labels, values string) Series { return Series{name + "{" + labels + "}", values} }
+
+func busAlerts() []Alert {
+	const (
+		stream    = `stream="MD_BOOKS"`
+		consumer  = `stream="MD_BOOKS",consumer="archive"`
+		reader    = "{{ $labels.consumer }}"
+		place     = "{{ $labels.stream }}"
+		ackBucket = metrics.PublisherAck + "_bucket"
+		pending   = "max by (stream, consumer) (" + metrics.ConsumerPending + ")"
+	)
+	waiting := func(pending, acks string) []Series {
+		return []Series{of(metrics.ConsumerPending, consumer, pending), of(metrics.ConsumerAcks, consumer+`,kind="ack"`, acks)}
+	}
+	return []Alert{
+		{
+			Name: "BusDisconnected", Expr: metrics.BusStatus + " == {0}", Limits: limits(0), For: minute, Severity: critical,
+			Summary: "{{ $labels.instance }} has lost its connection to NATS",
+			Fire:    []Series{of(metrics.BusStatus, `instance="a"`, "0x40")},
+			Quiet:   one(of(metrics.BusStatus, `instance="a"`, "0x3 1 0x40")),
+		}, {
+			Name: "PublishErrors", For: 5 * minute, Severity: critical, Limits: limits(0.001),
+			Expr:    "sum by (stream) (rate(" + metrics.PublisherErrors + "[5m])) / (sum by (stream) (rate(" + metrics.PublisherMessages + "[5m])) > 0) > {0}",
+			Summary: "{{ $value | humanizePercentage }} of the messages to " + place + " are not confirmed",
+			Fire:    []Series{of(metrics.PublisherErrors, stream+`,reason="timeout"`, "0+0.11x60"), of(metrics.PublisherMessages, stream, "0+100x60")}, Since: step,
+			Quiet: one(of(metrics.PublisherErrors, stream+`,reason="timeout"`, "0+0.09x60"), of(metrics.PublisherMessages, stream, "0+100x60")),
+		}, {
+			Name: "PublishStopped", Expr: "sum by (stream) (rate(" + metrics.PublisherMessages + "[5m])) == {0}", Limits: limits(0), For: 3 * minute, Severity: critical,
+			Summary: "Nothing has been published to " + place + " for 5 minutes",
+			Fire:    []Series{of(metrics.PublisherMessages, stream, "100x60")}, Since: step,
+			Quiet: one(of(metrics.PublisherMessages, stream, "100+0.1x60")),
+		}, {
+			Name: "PublishAckSlow", Expr: quantile("0.99", "stream", metrics.PublisherAck, "5m") + " > {0}", Limits: limits(1), For: 10 * minute, Severity: warning,
+			Summary: "p99 of the time until " + place + " confirms is {{ $value | humanizeDuration }}",
+			Fire: []Series{of(ackBucket, stream+`,le="0.5"`, "0+90x100"), of(ackBucket, stream+`,le="1"`, "0+98.9x100"),
+				of(ackBucket, stream+`,le="2.5"`, "0+100x100"), of(ackBucket, stream+`,le="+Inf"`, "0+100x100")}, Since: step,
+			Quiet: one(of(ackBucket, stream+`,le="0.5"`, "0+90x100"), of(ackBucket, stream+`,le="1"`, "0+100x100"),
+				of(ackBucket, stream+`,le="2.5"`, "0+100x100"), of(ackBucket, stream+`,le="+Inf"`, "0+100x100")),
+		}, {
+			Name: "StreamNearLimit", Expr: "max by (stream) (" + metrics.StreamBytes + " / (" + metrics.StreamMaxBytes + " > 0)) > {0}", Limits: limits(0.9), For: 10 * minute, Severity: warning,
+			Summary: "Stream " + place + " is at {{ $value | humanizePercentage }} of its bytes; when it is full it refuses messages",
+			Fire:    []Series{of(metrics.StreamBytes, stream, "91x60"), of(metrics.StreamMaxBytes, stream, "100x60")},
+			Quiet: [][]Series{{of(metrics.StreamBytes, stream, "89x60"), of(metrics.StreamMaxBytes, stream, "100x60")},
+				{of(metrics.StreamBytes, stream, "91x60"), of(metrics.StreamMaxBytes, stream, "-1x60")}},
+		}, {
+			Name: "DeadLettersPresent", Expr: "max by (stream) (" + metrics.DeadLetters + ") > {0}", Limits: limits(0), For: 5 * minute, Severity: warning,
+			Summary: "{{ $value | humanize }} dead letters in " + place,
+			Fire:    []Series{of(metrics.DeadLetters, `stream="MD_DLQ"`, "1x40")},
+			Quiet:   one(of(metrics.DeadLetters, `stream="MD_DLQ"`, "0x40")),
+		}, {
+			Name: "DeadLettersGrowing", Expr: "sum by (stream) (increase(" + metrics.DeadLettersTotal + "[10m])) > {0}", Limits: limits(100), Severity: critical,
+			Summary: "{{ $value | humanize }} messages of " + place + " became dead letters within 10 minutes",
+			Fire:    []Series{of(metrics.DeadLettersTotal, stream+`,reason="refused"`, "0x20 101x60")}, Since: 21 * step,
+			Quiet: one(of(metrics.DeadLettersTotal, stream+`,reason="refused"`, "0x20 100x60")),
+		}, {
+			Name: "ConsumerLagHigh", Expr: pending + " > {0}", Limits: limits(50000), For: 5 * minute, Severity: warning,
+			Summary: reader + " is {{ $value | humanize }} messages behind on " + place,
+			Fire:    []Series{of(metrics.ConsumerPending, consumer, "50001x60")},
+			Quiet:   one(of(metrics.ConsumerPending, consumer, "50000x60")),
+		}, {
+			Name: "ConsumerWillNotCatchUp", For: 15 * minute, Severity: critical, Limits: limits(10000, 0),
+			Expr:    pending + " > {0} and max by (stream, consumer) (deriv(" + metrics.ConsumerPending + "[15m])) > {1}",
+			Summary: reader + " has fallen behind further on " + place + " for 15 minutes",
+			Fire:    []Series{of(metrics.ConsumerPending, consumer, "10001+1x140")}, Since: step,
+			Quiet: [][]Series{{of(metrics.ConsumerPending, consumer, "9000+1x140")}, {of(metrics.ConsumerPending, consumer, "12000-1x140")}},
+		}, {
+			Name: "ConsumerStuck", For: 5 * minute, Severity: critical, Limits: limits(0, 0),
+			Expr:    pending + " > {0} and on (stream, consumer) sum by (stream, consumer) (rate(" + metrics.ConsumerAcks + `{kind="ack"}[5m])) == {1}`,
+			Summary: reader + " has messages waiting on " + place + " and acknowledges none",
+			Fire:    waiting("1x60", "5x60"), Since: step,
+			Quiet: [][]Series{waiting("1x60", "5+0.1x60"), waiting("0x60", "5x60")},
+		}, {
+			Name: "ConsumerRedeliveriesHigh", For: 10 * minute, Severity: warning, Limits: limits(0.05),
+			Expr: "sum by (stream, consumer) (rate(" + metrics.ConsumerRedeliveries + "[10m])) / (sum by (stream, consumer) (rate(" +
+				metrics.ConsumerMessages + "[10m])) > 0) > {0}",
+			Summary: "{{ $value | humanizePercentage }} of the deliveries to " + reader + " are repeated ones",
+			Fire:    []Series{of(metrics.ConsumerRedeliveries, consumer, "0+5.1x100"), of(metrics.ConsumerMessages, consumer, "0+100x100")}, Since: step,
+			Quiet: one(of(metrics.ConsumerRedeliveries, consumer, "0+4.9x100"), of(metrics.ConsumerMessages, consumer, "0+100x100")),
+		},
+	}
+}
