@@ -107,6 +107,11 @@
 // it keeps as a dead letter and when it is re-driven. Only the API of OpenTelemetry is used; which SDK
 // records the spans, if any, is the program's choice.
 //
+// # Security
+//
+// Connect passes TLS, credentials files, NKeys, passwords and tokens on as options of the client library.
+// SECURITY.md lists the permissions that each role needs. Errors name servers without user and password.
+//
 // # Concurrency
 //
 // A Publisher may be used from any number of goroutines; between their records there is no order. A

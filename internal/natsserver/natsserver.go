@@ -22,6 +22,10 @@ type Config struct {
 	// default of two minutes is what a power cut would cost.
 	SyncInterval time.Duration
 
+	// ConfigFile is one of nats-server's own, for what the other fields do not speak of: users,
+	// permissions, TLS. "" means none.
+	ConfigFile string
+
 	// StartTimeout bounds Start, which reads back all streams. 0 means 30 s.
 	StartTimeout time.Duration
 }
@@ -64,17 +68,11 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	srv, err := server.NewServer(&server.Options{
-		ServerName:             "marketprism",
-		Host:                   cfg.Host,
-		Port:                   cfg.Port,
-		JetStream:              true,
-		StoreDir:               cfg.StoreDir,
-		JetStreamMaxStore:      cfg.MaxStore,
-		SyncInterval:           cfg.SyncInterval,
-		NoSigs:                 true,
-		DisableJetStreamBanner: true,
-	})
+	opts, err := cfg.options()
+	if err != nil {
+		return nil, fmt.Errorf("natsserver: %w", err)
+	}
+	srv, err := server.NewServer(opts)
 	if err != nil {
 		return nil, fmt.Errorf("natsserver: %w", err)
 	}
@@ -87,6 +85,23 @@ func Start(cfg Config) (*Server, error) {
 	}
 	cfg.Port = srv.Addr().(*net.TCPAddr).Port
 	return &Server{cfg: cfg, srv: srv}, nil
+}
+
+// options returns the configuration in the server's terms.
+func (cfg Config) options() (*server.Options, error) {
+	opts := &server.Options{}
+	if cfg.ConfigFile != "" {
+		var err error
+		if opts, err = server.ProcessConfigFile(cfg.ConfigFile); err != nil {
+			return nil, err
+		}
+	}
+	opts.ServerName = "marketprism"
+	opts.Host, opts.Port = cfg.Host, cfg.Port
+	opts.JetStream, opts.StoreDir, opts.JetStreamMaxStore = true, cfg.StoreDir, cfg.MaxStore
+	opts.SyncInterval = cfg.SyncInterval
+	opts.NoSigs, opts.DisableJetStreamBanner = true, true
+	return opts, nil
 }
 
 func ready(srv *server.Server, complaints *complaints, timeout time.Duration) bool {

@@ -1,0 +1,232 @@
+package natsbus_test
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/jwt/v2"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/natsserver"
+	"github.com/marketprism/marketprism/internal/natsserver/natstest"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+// secured is a server with the configuration given.
+func secured(t *testing.T, config string) *natsserver.Server {
+	t.Helper()
+	return natstest.StartConfig(t, natsserver.Config{StoreDir: t.TempDir(), ConfigFile: write(t, "nats.conf", []byte(config))})
+}
+
+// The permissions that SECURITY.md gives each role are enough for all that it does, and the server
+// refuses nothing meanwhile.
+func TestDocumentedPermissionsAreEnough(t *testing.T) {
+	document, err := os.ReadFile("SECURITY.md")
+	require.NoError(t, err)
+	_, config, _ := strings.Cut(string(document), "```conf\n")
+	config, _, found := strings.Cut(config, "\n```")
+	require.True(t, found)
+	s := secured(t, config)
+
+	denied := make(chan natsbus.AsyncErrorInfo, 100)
+	hooks := &natsbus.ConnHooks{Failed: func(i natsbus.AsyncErrorInfo) { denied <- i }}
+	as := func(role string) *bus {
+		nc, err := natsbus.Connect(t.Context(), s.URL(),
+			append(hooks.Options(), nats.UserInfo(role, role+"-secret"), nats.CustomInboxPrefix("_INBOX."+role))...)
+		require.NoError(t, err, role)
+		t.Cleanup(nc.Close)
+		js, err := jetstream.New(nc)
+		require.NoError(t, err)
+		return &bus{Server: s, js: js}
+	}
+	admin, collector, archiver, reader, operator, monitor := as("admin"), as("collector"), as("archiver"), as("reader"), as("operator"), as("monitor")
+
+	for range 2 {
+		require.NoError(t, natsbus.EnsureStreams(t.Context(), admin.js, natsbus.StreamsConfig{}))
+	}
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), admin.js, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxAge: time.Hour}}))
+
+	v := newVenue("BTCUSDT", 21)
+	first := append([]marketprism.Record{v.snapshot()}, v.updates(10)...)
+	collector.publish(t, first)
+	beat(t, collector, "collector")
+	_, peers := monitor.watch(t, natsbus.WatchConfig{Service: "collector"})
+	require.Equal(t, natsbus.Alive, receive(t, peers).Liveness)
+
+	var got sinktest.Recorder
+	sk := newPicky(&got, first[3])
+	c := archiver.consumer(t, natsbus.ConsumerConfig{Durable: "archiver", DeadLetters: true})
+	run(t, c, sk)
+	settled(t, c, len(first))
+	_, err = c.Lag(t.Context())
+	require.NoError(t, err)
+
+	dead := deadLetters(operator)
+	sk.relent()
+	report, err := dead.Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{})
+	require.NoError(t, err)
+	require.Equal(t, 1, report.Redriven)
+	await(t, &got, len(first))
+	_, err = dead.Stats(t.Context())
+	require.NoError(t, err)
+
+	f := reader.follow(t, natsbus.DepthFeedConfig{}, v)
+	f.reach(v)
+	require.ErrorIs(t, f.stop(), context.Canceled)
+
+	stats, err := natsbus.ReadStreamStats(t.Context(), monitor.js, "MD_DEPTH")
+	require.NoError(t, err)
+	require.EqualValues(t, len(first), stats.Messages)
+
+	select {
+	case info := <-denied:
+		t.Errorf("%s: %v", info.Subject, info.Err)
+	default:
+	}
+
+	// And they are not more than that: a reader can publish nothing, and is told so.
+	require.NoError(t, reader.js.Conn().Publish("md.binance.spot.depth.BTCUSDT", nil))
+	require.Equal(t, natsbus.AsyncPermission, receive(t, denied).Kind)
+}
+
+// beat runs a heartbeat with its micro service until the test ends.
+func beat(t *testing.T, b *bus, service string) {
+	t.Helper()
+	h, err := natsbus.NewHeartbeat(b.js.Conn(), natsbus.HeartbeatConfig{Service: service, Instance: "one", Version: "1.0.0", Every: time.Second})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- h.Run(ctx) }()
+	t.Cleanup(func() { cancel(); <-done })
+}
+
+// certificate makes a certificate for 127.0.0.1 that vouches for itself, and returns the files.
+func certificate(t *testing.T) (cert, key string) {
+	t.Helper()
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), IsCA: true, BasicConstraintsValid: true,
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		KeyUsage:    x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	signed, err := x509.CreateCertificate(rand.Reader, template, template, private.Public(), private)
+	require.NoError(t, err)
+	encoded, err := x509.MarshalPKCS8PrivateKey(private)
+	require.NoError(t, err)
+	return write(t, "cert.pem", pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: signed})),
+		write(t, "key.pem", pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: encoded}))
+}
+
+func write(t *testing.T, name string, data []byte) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), name)
+	require.NoError(t, os.WriteFile(file, data, 0o600))
+	return file
+}
+
+// jwtServer is the configuration of a server that knows users by credentials files, and such a file.
+func jwtServer(t *testing.T) (config, creds string) {
+	t.Helper()
+	make := func(keys nkeys.KeyPair, err error) (nkeys.KeyPair, string) {
+		require.NoError(t, err)
+		public, err := keys.PublicKey()
+		require.NoError(t, err)
+		return keys, public
+	}
+	operator, operatorID := make(nkeys.CreateOperator())
+	_, systemID := make(nkeys.CreateAccount())
+	account, accountID := make(nkeys.CreateAccount())
+	user, userID := make(nkeys.CreateUser())
+	signed := func(claims interface {
+		Encode(nkeys.KeyPair) (string, error)
+	}, by nkeys.KeyPair) string {
+		text, err := claims.Encode(by)
+		require.NoError(t, err)
+		return text
+	}
+	operatorClaims := jwt.NewOperatorClaims(operatorID)
+	operatorClaims.SystemAccount = systemID
+	accountClaims := jwt.NewAccountClaims(accountID)
+	accountClaims.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
+	seed, err := user.Seed()
+	require.NoError(t, err)
+	file, err := jwt.FormatUserConfig(signed(jwt.NewUserClaims(userID), account), seed)
+	require.NoError(t, err)
+	return "operator: " + signed(operatorClaims, operator) + "\nresolver: MEMORY\nresolver_preload: {\n" +
+			systemID + ": " + signed(jwt.NewAccountClaims(systemID), operator) + "\n" +
+			accountID + ": " + signed(accountClaims, operator) + "\n}\n",
+		write(t, "user.creds", file)
+}
+
+// Each way to show who one is goes through to the server, which lets nobody else in; and no error has
+// a secret in it.
+func TestConnectWithCredentials(t *testing.T) {
+	const secret = "s3cret"
+	cert, key := certificate(t)
+	tlsConfig := "tls { cert_file: \"" + cert + "\", key_file: \"" + key + "\" }\n"
+	pair, err := nkeys.CreateUser()
+	require.NoError(t, err)
+	public, err := pair.PublicKey()
+	require.NoError(t, err)
+	seed, err := pair.Seed()
+	require.NoError(t, err)
+	nkey, err := nats.NkeyOptionFromSeed(write(t, "user.nk", seed))
+	require.NoError(t, err)
+	jwtConfig, creds := jwtServer(t)
+	for _, test := range []struct {
+		name, config string
+		right        []nats.Option
+		wrong        []nats.Option
+	}{
+		{"user and password", "authorization { user: me, password: " + secret + " }",
+			[]nats.Option{nats.UserInfo("me", secret)}, []nats.Option{nats.UserInfo("me", secret+"x")}},
+		{"token", "authorization { token: " + secret + " }",
+			[]nats.Option{nats.Token(secret)}, []nats.Option{nats.Token(secret + "x")}},
+		{"nkey", "authorization { users = [{ nkey: " + public + " }] }", []nats.Option{nkey}, nil},
+		{"credentials file", jwtConfig, []nats.Option{nats.UserCredentials(creds)}, nil},
+		{"TLS", tlsConfig, []nats.Option{nats.RootCAs(cert)}, nil},
+		{"TLS and password", tlsConfig + "authorization { user: me, password: " + secret + " }",
+			[]nats.Option{nats.RootCAs(cert), nats.UserInfo("me", secret)}, []nats.Option{nats.RootCAs(cert), nats.UserInfo("me", secret+"x")}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := secured(t, test.config)
+			nc, err := natsbus.Connect(t.Context(), s.URL(), test.right...)
+			require.NoError(t, err)
+			defer nc.Close()
+			js, err := jetstream.New(nc)
+			require.NoError(t, err)
+			b := &bus{Server: s, js: js}
+			require.NoError(t, natsbus.EnsureStreams(t.Context(), js, natsbus.StreamsConfig{}))
+			b.publish(t, updates(3))
+			require.Equal(t, 3, b.messages(t, "MD_DEPTH"))
+
+			_, err = natsbus.Connect(t.Context(), s.URL(), test.wrong...)
+			var failed *natsbus.ConnectError
+			require.ErrorAs(t, err, &failed)
+			require.NotContains(t, err.Error(), secret)
+		})
+	}
+	s := secured(t, "authorization { user: me, password: "+secret+" }")
+	_, err = natsbus.Connect(t.Context(), strings.Replace(s.URL(), "nats://", "nats://me:"+secret+"x@", 1))
+	require.ErrorIs(t, err, nats.ErrAuthorization)
+	require.NotContains(t, err.Error(), secret)
+}
