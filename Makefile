@@ -64,8 +64,8 @@ fuzz: ## Run each fuzz test for FUZZTIME (10s)
 	  done; \
 	done
 
-sim: ## Run SEEDS (10000) seeds of the order book simulation
-	go test -run '^TestSimulation$$' -timeout 0 ./orderbook -seeds=$(SEEDS)
+sim: ## Run SEEDS (10000) seeds of the simulations of the order book and, for each market, of the driver
+	go test -run '^TestSimulation$$' -timeout 0 ./orderbook ./binance -seeds=$(SEEDS)
 
 chaos: ## Kill publisher, consumer and NATS server KILLS (200) times between them, as SEED says
 	go test -run '^TestKillStorm$$' -v -timeout 0 ./internal/integration -kills=$(KILLS) -seed=$(SEED)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -90,6 +91,11 @@ type DepthConfig struct {
 	// 500 ms and 30 s.
 	ReconnectMin, ReconnectMax time.Duration
 
+	// Seed makes what is left to chance repeat, for simulations: each connection draws its delays and its
+	// ages from the Seed and from its number, whatever the others do. 0 means other numbers in every run,
+	// as it should be in production: programs with one Seed would come back at one moment.
+	Seed uint64
+
 	AckTimeout time.Duration // for the exchange to acknowledge a subscription; 0 means 10 s
 
 	// SkipSymbolCheck leaves out the question, of weight 20 on spot, whether the exchange lists the
@@ -98,6 +104,18 @@ type DepthConfig struct {
 }
 
 const defaultSnapshotLimit = 1000
+
+// listing is the number from which the delays of the first question to the exchange are drawn.
+const listing = math.MaxUint64
+
+// random returns the source of chance for the connection of that number.
+func (cfg *DepthConfig) random(number uint64) *rand.Rand {
+	seed := cfg.Seed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	return rand.New(rand.NewPCG(seed, number))
+}
 
 // withDefaults validates cfg and fills in what is zero.
 func (cfg DepthConfig) withDefaults(m *market) (DepthConfig, error) {

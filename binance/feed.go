@@ -31,7 +31,8 @@ type feed struct {
 
 	members []*followed // whoever has streams here; the DepthSyncer's changing guards it
 
-	names   []string             // of the streams, in order of subscription
+	names   []string             // of the streams, in order of subscription; requests share the array, so that its elements stay as they are
+	ordered []*stream            // the streams, likewise
 	naming  sync.RWMutex         // held for writing by the owner while it changes the next three
 	streams map[string]*stream   // by name
 	symbols map[string]*followed // all that have a stream here
@@ -91,11 +92,11 @@ func (f *feed) begin() {
 	}
 	f.frame, f.due = frame{}, time.Time{}
 	f.timer = time.NewTimer(0)
-	for _, st := range f.streams {
+	for _, st := range f.ordered {
 		st.merge, st.behind = merge{}, suspicion{}
-	}
-	for _, st := range f.books {
-		st.symbol.lostAt = f.now
+		if st.book {
+			st.symbol.lostAt = f.now
+		}
 	}
 }
 
@@ -125,7 +126,10 @@ func (f *feed) run(ctx, handling context.Context) error {
 func (f *feed) cutOff(handling context.Context, cause error) error {
 	f.now = time.Now()
 	var failed error
-	for _, st := range f.books {
+	for _, st := range f.ordered {
+		if !st.book {
+			continue
+		}
 		if err := f.offline(handling, st, cause); err != nil {
 			failed = err
 		}

@@ -368,3 +368,32 @@ func TestTickKeepsTheDeadlines(t *testing.T) {
 		t.Errorf("due at %v, the book at %v", f.due, due)
 	}
 }
+
+// Requests that wait for their acknowledgement name the streams of their time, whoever comes and goes.
+func TestPendingRequestsKeepTheirStreams(t *testing.T) {
+	f := syncedFeed(t, nil)
+	f.now = time.Now()
+	requests, err := planRequests("SUBSCRIBE", f.names, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := slices.Clone(requests[0].streams)
+	if err := f.syncer.add([]string{"ETHUSDT"}, true); err != nil {
+		t.Fatal(err)
+	}
+	f.links[0] = nil // no connection is open
+	f.admit([]*followed{f.syncer.symbols.get("ETHUSDT")})
+	btc := f.syncer.symbols.get("BTCUSDT")
+	if err := f.syncer.Remove("BTCUSDT"); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.dismiss(t.Context(), btc); err != nil {
+		t.Fatal(err)
+	}
+	if len(f.names) != 3 || len(f.ordered) != 3 || f.ordered[0].name != f.names[0] {
+		t.Errorf("left are %v", f.names)
+	}
+	if got := requests[0].streams; !slices.Equal(got, want) {
+		t.Errorf("the request was for %v, now for %v", want, got)
+	}
+}

@@ -11,6 +11,7 @@ func (f *feed) add(y *followed, suffix string, book bool) (name string) {
 	name = StreamName(y.instrument.Symbol, suffix)
 	st := &stream{name: name, symbol: y, book: book}
 	f.names = append(f.names, name)
+	f.ordered = append(f.ordered, st)
 	f.streams[name] = st
 	f.symbols[y.instrument.Symbol] = y
 	if book {
@@ -23,7 +24,7 @@ func (f *feed) add(y *followed, suffix string, book bool) (name string) {
 func (f *feed) gather(members []*followed) {
 	f.naming.Lock()
 	defer f.naming.Unlock()
-	f.names = nil
+	f.names, f.ordered = nil, nil
 	clear(f.streams)
 	clear(f.symbols)
 	clear(f.books)
@@ -73,13 +74,13 @@ func (f *feed) dismiss(ctx context.Context, y *followed) error {
 	}
 	delete(f.symbols, symbol)
 	delete(f.books, symbol)
-	kept := f.names[:0]
-	for _, name := range f.names {
-		if !gone[name] {
-			kept = append(kept, name)
+	all := f.ordered
+	f.names, f.ordered = make([]string, 0, len(all)), make([]*stream, 0, len(all))
+	for _, st := range all {
+		if !gone[st.name] {
+			f.names, f.ordered = append(f.names, st.name), append(f.ordered, st)
 		}
 	}
-	f.names = kept
 	f.naming.Unlock()
 	f.requestAll("UNSUBSCRIBE", names)
 	if st == nil {

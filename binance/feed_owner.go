@@ -94,7 +94,7 @@ func (f *feed) overflowed(ctx context.Context, l *link, lost losses) error {
 	for st, n := range lost {
 		if st == nil {
 			hook.Call(hooks.Dropped, DropInfo{Conn: l.seat.number, Frames: n})
-			for _, st := range f.streams {
+			for _, st := range f.ordered {
 				if err := f.missed(ctx, l, st, orderbook.Gap{Reason: orderbook.GapOverflow}); err != nil {
 					return err
 				}
@@ -185,7 +185,10 @@ func (f *feed) tick(ctx, handling context.Context) error {
 }
 
 func (f *feed) tickBooks(ctx context.Context) error {
-	for _, st := range f.books {
+	for _, st := range f.ordered {
+		if !st.book {
+			continue
+		}
 		y := st.symbol
 		f.refreshIfDue(y)
 		if due := y.syncer.Deadline(); due.IsZero() || f.now.Before(due) {
@@ -203,7 +206,13 @@ func (f *feed) tickBooks(ctx context.Context) error {
 
 // tickHeld lets events go that have been held for too long.
 func (f *feed) tickHeld(ctx context.Context) error {
-	for st := range f.holding {
+	if len(f.holding) == 0 {
+		return nil
+	}
+	for _, st := range f.ordered {
+		if _, holding := f.holding[st]; !holding {
+			continue
+		}
 		patience := holdTime
 		if st.merge.filling != nil {
 			patience = fillTime

@@ -132,7 +132,7 @@ func (f *feed) disconnected(l *link, symbols int, cause error) {
 
 // leave tells every stream that a connection no longer carries it.
 func (f *feed) leave(ctx context.Context, l *link, cause error) error {
-	for _, st := range f.streams {
+	for _, st := range f.ordered {
 		m := &st.merge
 		carried := m.lanes[l.slot].acked
 		f.locate(st)

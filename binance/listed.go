@@ -37,7 +37,7 @@ func (d *DepthSyncer) begin(ctx context.Context) error {
 	if d.cfg.SkipSymbolCheck && d.cfg.AllTrading == nil {
 		return nil
 	}
-	delays := backoff.Backoff{Min: d.cfg.ReconnectMin, Max: d.cfg.ReconnectMax}
+	delays := backoff.Backoff{Min: d.cfg.ReconnectMin, Max: d.cfg.ReconnectMax, Rand: d.cfg.random(listing)}
 	for {
 		info, err := d.ask(ctx, PriorityCall)
 		if err == nil {

@@ -33,11 +33,13 @@ type seat struct {
 	nextAttempt int
 	nextDelays  backoff.Backoff
 	maxAge      time.Duration
+	random      *rand.Rand // of its delays and ages
 }
 
 func newSeat(number int, cfg *DepthConfig, now time.Time) *seat {
-	delays := backoff.Backoff{Min: cfg.ReconnectMin, Max: cfg.ReconnectMax}
-	return &seat{number: number, dialAt: now, delays: delays, nextDelays: delays, maxAge: cfg.MaxConnAge}
+	random := cfg.random(uint64(number))
+	delays := backoff.Backoff{Min: cfg.ReconnectMin, Max: cfg.ReconnectMax, Rand: random}
+	return &seat{number: number, dialAt: now, delays: delays, nextDelays: delays, maxAge: cfg.MaxConnAge, random: random}
 }
 
 // plan decides when a connection that was opened at that time is replaced.
@@ -45,7 +47,7 @@ func (s *seat) plan(opened time.Time) {
 	s.replaceAt, s.nextAttempt = time.Time{}, 0
 	s.nextDelays.Reset()
 	if s.maxAge > 0 {
-		s.replaceAt = opened.Add(s.maxAge - rand.N(s.maxAge/8+1))
+		s.replaceAt = opened.Add(s.maxAge - time.Duration(s.random.Int64N(int64(s.maxAge/8+1))))
 		s.why = RotateAge
 	}
 }
@@ -106,7 +108,7 @@ func (f *feed) handOver(ctx context.Context) error {
 
 // waitingFor returns a stream that the replacement does not carry yet; "" if there is none.
 func (f *feed) waitingFor(s *seat) string {
-	for _, st := range f.streams {
+	for _, st := range f.ordered {
 		if !st.merge.continues(s.current.slot, s.next.slot, f.now) {
 			return st.name
 		}

@@ -60,8 +60,11 @@ func (f *feed) watch(ctx context.Context) error {
 			f.watchLink(l)
 		}
 	}
-	for symbol, st := range f.books {
-		ticker := f.streams[StreamName(symbol, "@bookTicker")]
+	for _, st := range f.ordered {
+		if !st.book {
+			continue
+		}
+		ticker := f.streams[StreamName(st.symbol.instrument.Symbol, "@bookTicker")]
 		if ticker == nil {
 			break // no symbol has one
 		}
@@ -92,7 +95,7 @@ func (f *feed) watchLink(l *link) {
 // watchStreams subscribes the streams again that are silent on a connection that is not.
 func (f *feed) watchStreams(l *link, bound time.Duration) {
 	var quiet []string
-	for _, st := range f.streams {
+	for _, st := range f.ordered {
 		lane := &st.merge.lanes[l.slot]
 		silent := f.now.Sub(lane.heardOrJoined())
 		if !lane.acked || silent <= bound {

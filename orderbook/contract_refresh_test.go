@@ -103,6 +103,19 @@ func (c *contract) joined(now time.Time, s *orderbook.Snapshot, out orderbook.Ou
 	return fmt.Errorf("a snapshot at %d was to be %s, from %d on all is kept, the book is at %d: %+v", s.LastID, want, c.refresh.from, c.book.lastID, out.Audit)
 }
 
+// firstOfAll follows a refresh through the first update of a new instrument. Only from here on nothing
+// is missed, so that a snapshot has to meet this update.
+func (c *contract) firstOfAll(now time.Time, u *orderbook.Update) {
+	switch r := &c.refresh; {
+	case !r.active:
+	case r.ahead.IsZero():
+		r.begin(u.LastID)
+	case c.cfg.Continuity == orderbook.Linked && u.PrevLastID > r.goal, c.cfg.Continuity == orderbook.Contiguous && u.FirstID > r.goal+1:
+		r.begin(u.LastID)
+		c.failed(now)
+	}
+}
+
 func (c *contract) refreshTimeout(now time.Time) {
 	if r := &c.refresh; r.active && !r.ahead.IsZero() && !now.Before(r.ahead) {
 		r.begin(c.book.lastID)

@@ -201,6 +201,9 @@ func (c *contract) fold(now time.Time, e *orderbook.Event, audit *orderbook.Audi
 			return err
 		}
 		c.stats.Applied++
+		if c.fresh && c.book.lastID == -1 {
+			c.firstOfAll(now, e.Update)
+		}
 		c.fresh = false
 		c.change(func(book *oracleBook) { book.apply(e.Update) })
 		return c.judge()

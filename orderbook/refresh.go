@@ -87,6 +87,23 @@ func (s *Syncer) keep(now time.Time, u *Update) {
 	}
 }
 
+// keepFirst lets a refresh have the first update of an instrument that had none. Nothing tells whether
+// others came before it, so the chain of those kept begins with it, and a snapshot has to meet it.
+func (s *Syncer) keepFirst(now time.Time, u *Update) {
+	r := &s.refresh
+	switch {
+	case r.phase == asking:
+		s.ask()
+	case s.cfg.Continuity.judge(r.fresh.lastID, true, u) == gap:
+		s.ask()
+		s.stats.TooOld++
+		s.refreshFailed(now, errTooOld)
+	default:
+		s.followFresh(u)
+		s.meet(now)
+	}
+}
+
 // join takes the snapshot of a refresh.
 func (s *Syncer) join(now time.Time, snap *Snapshot) {
 	r := &s.refresh

@@ -6,8 +6,13 @@ import "time"
 func (s *Syncer) follow(now time.Time, u *Update) {
 	switch s.cfg.Continuity.judge(s.book.lastID, s.fresh, u) {
 	case apply:
+		newborn := s.fresh && s.book.lastID == noID
 		s.apply(u)
-		if s.refresh.phase != idle {
+		switch {
+		case s.refresh.phase == idle:
+		case newborn:
+			s.keepFirst(now, u)
+		default:
 			s.keep(now, u)
 		}
 	case drop:

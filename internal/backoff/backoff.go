@@ -12,6 +12,7 @@ import (
 // at one moment. It is not safe for concurrent use.
 type Backoff struct {
 	Min, Max time.Duration // 0 < Min <= Max
+	Rand     *rand.Rand    // nil means the process's own source
 
 	failures int
 }
@@ -26,6 +27,9 @@ func (b *Backoff) Next() time.Duration {
 		}
 	}
 	b.failures++
+	if b.Rand != nil {
+		return time.Duration(b.Rand.Int64N(int64(bound) + 1))
+	}
 	return time.Duration(rand.Int64N(int64(bound) + 1))
 }
 

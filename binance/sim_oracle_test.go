@@ -1,0 +1,231 @@
+package binance_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A simOracle judges every record and every hook of a run:
+//
+//   - A book made by the records, as their contract says, is within its known range the exchange's true
+//     book at its id, after every Snapshot and every Update; and it is the DepthSyncer's own book
+//     whenever both are at one id.
+//   - No Update comes outside a span that a Snapshot began and no Gap ended; a Gap names the id of the
+//     book that it ends; when Run has returned, no book is known.
+//   - Each trade comes once. Audits and bookTickers find no difference.
+//   - No limit of the exchange is broken.
+//
+// After the ids of the exchange have gone back, an id no longer names one book, and what depends on
+// that is left out; so is a book that began with the snapshot -1, since nothing tells whether the update
+// after it is the first there ever was.
+type simOracle struct {
+	sim  *sim
+	roll *rand.Rand // the handler's alone
+
+	busy  atomic.Bool
+	books map[string]*simBook // guarded by the sim's mu
+	view  orderbook.Snapshot  // scratch of the handler
+	own   orderbook.Snapshot
+}
+
+type simBook struct {
+	book                orderbook.Book
+	known               bool
+	fresh               bool   // nothing was applied since the snapshot
+	gone                bool   // it was removed or delisted at some time
+	newborn, wasNewborn bool   // it began with the id -1, and since then there was no other Snapshot
+	doubt               string // it is not the DepthSyncer's, which is right if a record of the same id follows at once
+	gaps                int
+	trades              [2]map[int64]bool // those seen, and the aggregates
+}
+
+// at returns what is known of a symbol; with mu held.
+func (o *simOracle) at(symbol string) *simBook {
+	b := o.books[symbol]
+	if b == nil {
+		b = &simBook{trades: [2]map[int64]bool{{}, {}}}
+		o.books[symbol] = b
+	}
+	return b
+}
+
+// handle is the Handler.
+func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
+	s := o.sim
+	if !o.busy.CompareAndSwap(false, true) {
+		s.fail("two calls of the handler at a time")
+	}
+	defer o.busy.Store(false)
+	if slow := s.slowness.Load(); slow > 0 && o.roll.Int64N(1000) < slow && ctx.Err() == nil {
+		time.Sleep(time.Duration(o.roll.Int64N(int64(2 * time.Second))))
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := rec.Validate(); err != nil {
+		s.failLocked("%v", err)
+	}
+	if rec.ReceivedAt.IsZero() || rec.ReceivedAt.Location() != time.UTC || rec.ReceivedAt.After(time.Now()) {
+		s.failLocked("%v was received at %v", rec.Instrument, rec.ReceivedAt)
+	}
+	b := o.at(rec.Instrument.Symbol)
+	if b.doubt != "" && rec.Trade == nil && rec.Ticker == nil {
+		if at := b.book.LastID(); (rec.Snapshot == nil || rec.Snapshot.LastID != at) && (rec.Update == nil || rec.Update.LastID != at) {
+			s.failLocked("%s", b.doubt)
+		}
+		b.doubt = ""
+	}
+	switch {
+	case rec.Snapshot != nil:
+		b.book.Reset(rec.Snapshot)
+		b.known, b.fresh, b.newborn = true, true, rec.Snapshot.LastID == -1
+		b.wasNewborn = b.wasNewborn || b.newborn
+		o.judge(rec.Instrument.Symbol, b, true)
+		s.tally.snapshot(rec.Snapshot)
+	case rec.Update != nil:
+		if !b.known {
+			s.failLocked("%v: an Update outside a synced span", rec.Instrument)
+			return nil
+		}
+		s.tally.update(rec.Update, b)
+		b.book.Apply(rec.Update)
+		b.fresh = false
+		o.judge(rec.Instrument.Symbol, b, false)
+	case rec.Gap != nil:
+		if b.known && rec.Gap.After != b.book.LastID() {
+			s.failLocked("%v: a Gap after %d, and the book is at %d", rec.Instrument, rec.Gap.After, b.book.LastID())
+		}
+		b.known = false
+		b.gaps++
+		s.tally.gaps[rec.Gap.Reason.String()]++
+	case rec.Trade != nil:
+		seen := b.trades[0]
+		if rec.Trade.Aggregate {
+			seen = b.trades[1]
+		}
+		if seen[rec.Trade.ID] && !s.restarted && !b.gone {
+			s.failLocked("%v: trade %d (aggregate: %v) comes twice", rec.Instrument, rec.Trade.ID, rec.Trade.Aggregate)
+		}
+		seen[rec.Trade.ID] = true
+		s.tally.trades++
+	case rec.Ticker != nil:
+		s.tally.tickers++
+	}
+	return nil
+}
+
+// judge holds a book against the truth at its id and against the DepthSyncer's; with mu held.
+func (o *simOracle) judge(symbol string, b *simBook, snapshot bool) {
+	s := o.sim
+	o.own = b.book.Snapshot()
+	truth, err := s.srv.BookAt(symbol, b.book.LastID())
+	switch {
+	case b.newborn:
+	case err == nil:
+		s.tally.judged++
+		if !sameKnown(&b.book, orderbook.Bid, o.own.Bids, truth.Bids) || !sameKnown(&b.book, orderbook.Ask, o.own.Asks, truth.Asks) {
+			s.failLocked("%s: the book at %d is not the exchange's\nhave %v\nwant %v", symbol, b.book.LastID(), o.own, truth)
+		}
+	case errors.Is(err, binancetest.ErrUnknownSymbol) && b.gone:
+	case errors.Is(err, binancetest.ErrNoBook) && (s.restarted || b.gone || snapshot):
+		s.tally.unjudged++ // a snapshot between two borders is forgotten after a while
+	default:
+		s.failLocked("%s: no truth at %d: %v", symbol, b.book.LastID(), err)
+	}
+	if b.gone {
+		return // the DepthSyncer's may be another one, of the same name
+	}
+	s.syncer.View(symbol, func(book *orderbook.Book, _ binance.Status) { //nolint:errcheck // it may have been lost meanwhile
+		if book.LastID() != b.book.LastID() {
+			return
+		}
+		s.tally.viewed++
+		o.view = book.Snapshot()
+		if !slices.Equal(o.view.Bids, o.own.Bids) || !slices.Equal(o.view.Asks, o.own.Asks) ||
+			o.view.BidBound != o.own.BidBound || o.view.AskBound != o.own.AskBound {
+			b.doubt = fmt.Sprintf("%s: the records make another book at %d than View shows\nhave %v\nwant %v", symbol, book.LastID(), o.own, o.view)
+		}
+	})
+}
+
+// sameKnown compares levels, best first, as far as the book is known.
+func sameKnown(b *orderbook.Book, side orderbook.Side, have, want []orderbook.Level) bool {
+	return slices.Equal(known(b, side, have), known(b, side, want))
+}
+
+func (s *sim) gapCount() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, b := range s.books {
+		n += b.gaps
+	}
+	return n
+}
+
+// finish checks what holds when Run has returned.
+func (s *sim) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for symbol, b := range s.books {
+		if b.known {
+			s.failLocked("%s: the last known book did not end with a Gap", symbol)
+		}
+	}
+	if st := s.srv.Stats(); st.Violations() != 0 {
+		s.failLocked("limits were broken: %+v", st)
+	}
+}
+
+func (s *sim) hooks() *binance.Hooks {
+	return &binance.Hooks{
+		StatusChanged:  func(i binance.StatusInfo) { s.note(i) },
+		SymbolsChanged: func(i binance.SymbolsInfo) { s.note(i) },
+		ConnectDone:    func(i binance.ConnectInfo) { s.note(i) },
+		Subscribed:     func(i binance.SubscribeInfo) { s.note(i) },
+		Rotated:        func(i binance.RotateInfo) { s.note(i); s.did("rotation: " + i.Reason.String()) },
+		Watchdog:       func(i binance.WatchInfo) { s.note(i); s.did("watchdog: " + i.Reason.String()) },
+		TradeGap:       func(i binance.TradeGapInfo) { s.note(i); s.did("trade gap") },
+		Disconnected:   func(i binance.DisconnectInfo) { s.note(i); s.did("disconnect") },
+		SnapshotDone: func(i binance.SnapshotInfo) {
+			s.note(i)
+			if i.Err == nil && (i.Bids < i.Limit || i.Asks < i.Limit) {
+				s.count("F14")
+			}
+		},
+		Synced: func(i binance.SyncInfo) { s.note(i); s.did("sync") },
+		Audited: func(i binance.AuditInfo) {
+			s.note(i)
+			s.did("audit")
+			if i.Different > 0 && !s.idsUnsure(i.Instrument.Symbol) {
+				s.fail("an audit found a difference: %+v", i)
+			}
+		},
+		Mismatch: func(i binance.MismatchInfo) {
+			s.note(i)
+			if !s.idsUnsure(i.Instrument.Symbol) {
+				s.fail("the best levels are not bookTicker's: %+v", i)
+			}
+		},
+		Gap:          func(i binance.GapInfo) { s.note(i) },
+		Dropped:      func(i binance.DropInfo) { s.note(i); s.did("overflow") },
+		Throttled:    func(i binance.ThrottleInfo) { s.note(i); s.did("throttle") },
+		DecodeFailed: func(i binance.DecodeInfo) { s.note(i); s.did("undecoded") },
+	}
+}
+
+// idsUnsure tells whether an update id of the symbol may have named two books.
+func (s *sim) idsUnsure(symbol string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.at(symbol)
+	return s.restarted || b.gone || b.wasNewborn
+}
