@@ -2,7 +2,7 @@
 .DEFAULT_GOAL := help
 .PHONY: help run test engine lint bench fuzz sim chaos exchange
 
-# Arguments of the example: make run ARGS='-source live'
+# Arguments of the example: make run ARGS='--source live --for 0'
 ARGS ?=
 # Packages to test: make test PKG=./orderbook
 PKG ?= ./...
@@ -20,10 +20,10 @@ help: ## Show this list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @ 2>/dev/null || \
 	 sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
-run: ## Run the whole pipeline: exchange, NATS and ClickHouse in one process (ARGS='-help' for its options)
+run: ## Run the whole pipeline: exchange, NATS and ClickHouse in one process (ARGS='--help' for its options)
 	@$(engine-or-dsn)
 	go build -buildvcs=false -o bin/marketprism ./examples/marketprism
-	./bin/marketprism $(ARGS)
+	./bin/marketprism run $(ARGS)
 
 # With CLICKHOUSE_DSN the programs use that server.
 engine-or-dsn = if [ -z "$$CLICKHOUSE_DSN" ]; then ./internal/chserver/engine/install.sh; fi

@@ -1,8 +1,9 @@
-package main
+package pipeline
 
 import (
 	"context"
 	"sync/atomic"
+	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/sink"
@@ -24,6 +25,7 @@ func (s stage) String() string { return [...]string{"received", "published", "ac
 // A tally counts records by stage and kind. It is safe for concurrent use.
 type tally struct {
 	counts [stages][len(marketprism.Kinds) + 1]atomic.Uint64
+	lag    atomic.Int64 // see lastLag
 }
 
 func (t *tally) add(s stage, recs []marketprism.Record) {
@@ -48,13 +50,20 @@ func (t *tally) total(s stage) uint64 {
 	return n
 }
 
-// counting passes records to dst and counts them at stage s once dst has accepted them.
-func (t *tally) counting(s stage, dst sink.Sink) sink.Sink {
+// storing passes records to dst and counts them as stored once dst has accepted them.
+func (t *tally) storing(dst sink.Sink) sink.Sink {
 	return sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
-		err := dst.Write(ctx, recs)
-		if err == nil {
-			t.add(s, recs)
+		if err := dst.Write(ctx, recs); err != nil {
+			return err
 		}
-		return err
+		t.add(stored, recs)
+		if len(recs) > 0 {
+			t.lag.Store(int64(time.Since(recs[len(recs)-1].Time())))
+		}
+		return nil
 	})
 }
+
+// lastLag is how old the newest record of the last batch was when it was stored, by the clocks of
+// exchange and archiver.
+func (t *tally) lastLag() time.Duration { return time.Duration(t.lag.Load()) }

@@ -1,4 +1,4 @@
-package main
+package pipeline
 
 import (
 	"context"
@@ -26,7 +26,7 @@ func waitStored(ctx context.Context, js jetstream.JetStream, stream string, c *n
 
 // waitQuiet waits until no record has come for a second: the frames of a recording have been sent, and
 // the last of them may still be on their way.
-func (p *pipeline) waitQuiet(ctx context.Context) error {
+func (p *Pipeline) waitQuiet(ctx context.Context) error {
 	seen, since := p.tally.total(received), time.Now()
 	err := poll(ctx, func() bool {
 		if n := p.tally.total(received); n != seen {

@@ -1,4 +1,4 @@
-package main
+package pipeline
 
 import (
 	"context"
@@ -16,12 +16,14 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/examples/marketprism/config"
+	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
 )
 
 func TestMain(m *testing.M) { chtest.Main(m) }
 
-const recordings = "../../../shared/recordings"
+const recordings = "../../../../shared/recordings"
 
 // expectation is what an independent oracle says of a symbol at the end of a recording.
 type expectation struct {
@@ -43,9 +45,14 @@ func TestRecording(t *testing.T) {
 	var want map[string]expectation
 	require.NoError(t, json.Unmarshal(text, &want))
 
-	opt := testOptions(t, "-source", "recording", "-for", "0", "-speed", "0", filepath.Join(recordings, name+".ndjson.gz"))
+	cfg := testConfig(t, "--source", "recording", "--for", "0", "--speed", "0", "--recording", filepath.Join(recordings, name+".ndjson.gz"))
 	chtest.Require(t)
-	p, output := runPipeline(t, t.Context(), opt)
+	p := newRun(t, cfg)
+	err = p.Run(t.Context())
+	printed, readErr := os.ReadFile(p.out.Name())
+	require.NoError(t, readErr)
+	output := string(printed)
+	require.NoError(t, err, output)
 	require.Equal(t, len(want), strings.Count(output, "equal at update id"), output)
 
 	var updates, tickers uint64
@@ -61,12 +68,12 @@ func TestRecording(t *testing.T) {
 	}
 
 	// The archive as a later process finds it.
-	archive, err := openArchive(t.Context(), opt)
+	archive, err := engines.OpenArchive(t.Context(), cfg.ClickHouse, cfg.Data, chstore.Config{Database: cfg.Database})
 	require.NoError(t, err)
-	defer func() { require.NoError(t, archive.stop()) }()
+	defer func() { require.NoError(t, archive.Close()) }()
 	for symbol, w := range want {
 		inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: symbol}
-		book, err := archive.store.BookAt(t.Context(), inst, p.live[inst].at)
+		book, err := archive.Store.BookAt(t.Context(), inst, p.live[inst].at)
 		require.NoError(t, err, symbol)
 		require.Equal(t, w.FinalUpdateID, book.LastID(), symbol)
 		sum := hash(book)
@@ -74,7 +81,7 @@ func TestRecording(t *testing.T) {
 	}
 	stored := make(map[marketprism.Kind]uint64)
 	for symbol := range want {
-		for rec, err := range archive.store.Records(t.Context(), chstore.Query{
+		for rec, err := range archive.Store.Records(t.Context(), chstore.Query{
 			Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: symbol},
 		}) {
 			require.NoError(t, err)
@@ -90,13 +97,13 @@ func TestRecording(t *testing.T) {
 // equal.
 func TestInterrupt(t *testing.T) {
 	chtest.Require(t)
-	opt := testOptions(t, "-symbols", "BTCUSDT,ETHUSDT", "-for", "0")
+	cfg := testConfig(t, "--symbols", "BTCUSDT,ETHUSDT", "--for", "0")
 	ctx, interrupt := context.WithCancel(t.Context())
 	defer interrupt()
 
-	p := newPipeline(opt, tempFile(t))
+	p := newRun(t, cfg)
 	result := make(chan error, 1)
-	go func() { result <- p.run(ctx) }()
+	go func() { result <- p.Run(ctx) }()
 	require.Eventually(t, func() bool { return p.tally.count(stored, marketprism.KindUpdate) > 20 }, time.Minute, 10*time.Millisecond)
 	interrupt()
 	require.NoError(t, <-result)
@@ -107,40 +114,25 @@ func TestInterrupt(t *testing.T) {
 
 // TestAbsentServers starts without NATS, and without ClickHouse: the error names the address.
 func TestAbsentServers(t *testing.T) {
-	err := newPipeline(testOptions(t, "-nats", "nats://127.0.0.1:1"), tempFile(t)).run(t.Context())
+	err := newRun(t, testConfig(t, "--nats", "nats://127.0.0.1:1")).Run(t.Context())
 	require.ErrorContains(t, err, "127.0.0.1:1")
-	err = newPipeline(testOptions(t, "-clickhouse", "127.0.0.1:1"), tempFile(t)).run(t.Context())
+	err = newRun(t, testConfig(t, "--clickhouse", "127.0.0.1:1")).Run(t.Context())
 	var connect *chstore.ConnectError
 	require.True(t, errors.As(err, &connect), "%v", err)
 	require.Equal(t, "127.0.0.1:1", connect.Addr)
 }
 
-func TestOptions(t *testing.T) {
-	for _, args := range [][]string{
-		{"-source", "paper"}, {"-source", "recording"}, {"x.ndjson"}, {"-symbols", " , "}, {"-for", "-1s"}, {"-drain", "0s"}, {"-nonsense"},
-	} {
-		_, err := parseOptions(args, io.Discard)
-		require.Error(t, err, args)
-	}
-	opt, err := parseOptions([]string{"-symbols", "A, B"}, io.Discard)
-	require.NoError(t, err)
-	require.Equal(t, []string{"A", "B"}, opt.symbols)
+func testConfig(t *testing.T, args ...string) config.Config {
+	s := config.New()
+	require.NoError(t, s.Flags().Parse(append([]string{"--data", t.TempDir()}, args...)))
+	require.NoError(t, s.Load("", os.LookupEnv))
+	return s.Config
 }
 
-func testOptions(t *testing.T, args ...string) options {
-	opt, err := parseOptions(append([]string{"-data", t.TempDir()}, args...), io.Discard)
+func newRun(t *testing.T, cfg config.Config) *Pipeline {
+	p, err := New("marketprism", "0.0.0", cfg, tempFile(t), io.Discard)
 	require.NoError(t, err)
-	return opt
-}
-
-func runPipeline(t *testing.T, ctx context.Context, opt options) (*pipeline, string) {
-	out := tempFile(t)
-	p := newPipeline(opt, out)
-	err := p.run(ctx)
-	text, readErr := os.ReadFile(out.Name())
-	require.NoError(t, readErr)
-	require.NoError(t, err, string(text))
-	return p, string(text)
+	return p
 }
 
 func tempFile(t *testing.T) *os.File {

@@ -1,0 +1,93 @@
+// Package config is what the marketprism program can be told: settings from flags, the environment and
+// a YAML file, of which flags come first, then the environment, then the file, then the defaults.
+//
+// A setting has one name everywhere: --sim-rate, MARKETPRISM_SIM_RATE, and sim-rate in the file.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/marketprism/marketprism"
+)
+
+// The sources.
+const (
+	Sim       = "sim"
+	Live      = "live"
+	Recording = "recording"
+)
+
+// A Config is all settings.
+type Config struct {
+	Source     string // Sim, Live or Recording
+	Recording  string // file of the source Recording
+	Speed      float64
+	SimRate    float64 // changes a second of each symbol of the source Sim; 0 means the generator's own
+	Market     string
+	Symbols    []string
+	AllTrading bool   // follow every symbol that trades, in place of Symbols
+	RESTURL    string // "" means the market's own, likewise
+	StreamURL  string
+	Redundancy int
+
+	For           time.Duration // 0 means until interrupted
+	Drain         time.Duration
+	SnapshotEvery time.Duration // 0 means that no snapshots are added
+
+	Data       string // folder of embedded servers and of the spill queue; "" means a temporary one
+	NATS       string // "" means embedded, likewise
+	ClickHouse string
+	Database   string
+
+	Instance     string
+	HealthListen string // "" means off, likewise
+	PageListen   string
+	LogLevel     slog.Level
+}
+
+var instanceName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// Validate says what is wrong with the settings.
+func (c *Config) Validate() error {
+	markets := []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM}
+	switch {
+	case !slices.Contains([]string{Sim, Live, Recording}, c.Source):
+		return fmt.Errorf("source %q is none of sim, live, recording", c.Source)
+	case c.Source == Recording && c.Recording == "":
+		return errors.New("source recording needs a file: set recording")
+	case c.Source != Recording && c.Recording != "":
+		return fmt.Errorf("source %s takes no recording, got %q", c.Source, c.Recording)
+	case !slices.Contains(markets, marketprism.Market(c.Market)):
+		return fmt.Errorf("market %q is none of spot, usdm, coinm", c.Market)
+	case c.Source != Recording && len(c.Symbols) == 0 && !c.AllTrading:
+		return errors.New("no symbol to follow: set symbols or all-trading")
+	case (c.RESTURL == "") != (c.StreamURL == ""):
+		return errors.New("rest-url and stream-url belong together: set both or none")
+	case c.RESTURL != "" && c.Source != Live:
+		return fmt.Errorf("rest-url and stream-url are for source live, not %s", c.Source)
+	case c.Redundancy < 1 || c.Redundancy > 2:
+		return fmt.Errorf("redundancy %d is neither 1 nor 2", c.Redundancy)
+	case c.For < 0 || c.Drain <= 0 || c.SnapshotEvery < 0:
+		return errors.New("for and snapshot-every must not be negative, drain must be positive")
+	case c.Speed < 0 || c.SimRate < 0:
+		return errors.New("speed and sim-rate must not be negative")
+	case !instanceName.MatchString(c.Instance):
+		return fmt.Errorf("instance %q: want letters, digits, '-' and '_'", c.Instance)
+	}
+	return nil
+}
+
+// defaultInstance is the host's name, in the letters that a subject may have.
+func defaultInstance() string {
+	name, err := os.Hostname()
+	if err != nil || name == "" {
+		return "local"
+	}
+	return regexp.MustCompile(`[^A-Za-z0-9_-]`).ReplaceAllString(name, "-")
+}

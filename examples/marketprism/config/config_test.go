@@ -1,0 +1,112 @@
+package config_test
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/examples/marketprism/config"
+)
+
+func load(t *testing.T, file string, env map[string]string, args ...string) (*config.Settings, error) {
+	t.Helper()
+	path := ""
+	if file != "" {
+		path = filepath.Join(t.TempDir(), "marketprism.yaml")
+		require.NoError(t, os.WriteFile(path, []byte(file), 0o600))
+	}
+	s := config.New()
+	require.NoError(t, s.Flags().Parse(args))
+	return s, s.Load(path, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+}
+
+func TestFlagsBeforeEnvironmentBeforeFileBeforeDefaults(t *testing.T) {
+	const file = "drain: 1s\nfor: 1s\nspeed: 3\n"
+	env := map[string]string{"MARKETPRISM_DRAIN": "2s", "MARKETPRISM_FOR": "2s"}
+	s, err := load(t, file, env, "--drain", "3s")
+	require.NoError(t, err)
+	require.Equal(t, 3*time.Second, s.Config.Drain)
+	require.Equal(t, 2*time.Second, s.Config.For)
+	require.Equal(t, 3.0, s.Config.Speed)
+	require.Equal(t, 30*time.Second, s.Config.SnapshotEvery)
+	for name, want := range map[string]config.Origin{
+		"drain": config.FromFlag, "for": config.FromEnv, "speed": config.FromFile, "snapshot-every": config.FromDefault,
+	} {
+		require.Equal(t, want, s.Origin(name), name)
+	}
+}
+
+func TestClassicDSN(t *testing.T) {
+	env := map[string]string{"CLICKHOUSE_DSN": "a:1"}
+	s, err := load(t, "clickhouse: c:3\n", env)
+	require.NoError(t, err)
+	require.Equal(t, "a:1", s.Config.ClickHouse)
+	env["MARKETPRISM_CLICKHOUSE"] = "b:2"
+	s, err = load(t, "", env)
+	require.NoError(t, err)
+	require.Equal(t, "b:2", s.Config.ClickHouse)
+}
+
+func TestFileErrorsNameTheLine(t *testing.T) {
+	for file, want := range map[string]string{
+		"drain: 1s\nwindow: 3\n":          `:2: unknown setting "window"`,
+		"drain: 1s\n\ndrain: 2s\n":        `:3: drain is set in line 1 already`,
+		"source: sim\ndrain: soon\n":      `:2: drain: `,
+		"symbols: {A: B}\n":               `:1: symbols: want one value`,
+		"for: [1s, 2s]\n":                 `:1: for: want one value`,
+		"- a\n":                           `:1: want lines`,
+		"a: [\n":                          `yaml`,
+		"drain: 1s\n---\ndrain: 2s\n":     `more than one document`,
+		"nats: 'nats://u:hush@h'\nx: 1\n": `:2: unknown`,
+	} {
+		_, err := load(t, file, nil)
+		var bad *config.FileError
+		require.ErrorAs(t, err, &bad, file)
+		require.ErrorContains(t, err, want, file)
+		require.NotContains(t, err.Error(), "hush")
+	}
+	_, err := load(t, "window: 3\n", nil)
+	require.ErrorIs(t, err, config.ErrUnknown)
+}
+
+func TestInvalidSettings(t *testing.T) {
+	for _, args := range [][]string{
+		{"--source", "paper"}, {"--source", "recording"}, {"--recording", "x"}, {"--symbols", ""}, {"--for", "-1s"}, {"--drain", "0s"},
+		{"--market", "options"}, {"--rest-url", "http://x"}, {"--rest-url", "http://x", "--stream-url", "ws://x"}, {"--redundancy", "3"},
+		{"--instance", "a b"}, {"--speed", "-1"},
+	} {
+		_, err := load(t, "", nil, args...)
+		require.Error(t, err, args)
+	}
+}
+
+func TestListsInAFile(t *testing.T) {
+	s, err := load(t, "symbols:\n  - A\n  - B\n", nil)
+	require.NoError(t, err)
+	require.Equal(t, []string{"A", "B"}, s.Config.Symbols)
+	s, err = load(t, "# nothing\n", nil)
+	require.NoError(t, err)
+	require.Len(t, s.Config.Symbols, 5)
+}
+
+// What is printed reads back as the same settings, and has no secret in it.
+func TestPrint(t *testing.T) {
+	s, err := load(t, "", nil, "--nats", "nats://user:hush@a:1,nats://token-hush@b:2", "--clickhouse", "clickhouse://u:hush@h:9000?secret=hush",
+		"--symbols", "A,B", "--drain", "90s")
+	require.NoError(t, err)
+	var out bytes.Buffer
+	require.NoError(t, s.Print(&out))
+	require.NotContains(t, out.String(), "hush")
+	require.Regexp(t, `(?m)^drain: 1m30s +# flag$`, out.String())
+	require.Regexp(t, `(?m)^nats: nats://xxxxx@a:1,nats://xxxxx@b:2 +# flag$`, out.String())
+
+	again, err := load(t, out.String(), nil)
+	require.NoError(t, err)
+	want := s.Config
+	want.NATS, want.ClickHouse = again.Config.NATS, again.Config.ClickHouse
+	require.Equal(t, want, again.Config)
+}

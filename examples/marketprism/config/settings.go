@@ -1,0 +1,69 @@
+package config
+
+import (
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// An Origin says where the value of a setting came from.
+type Origin string
+
+// The origins, the strongest first.
+const (
+	FromFlag    Origin = "flag"
+	FromEnv     Origin = "environment"
+	FromFile    Origin = "file"
+	FromDefault Origin = "default"
+)
+
+// Settings are the settings of a program: one flag each, whose names are those of the file as well.
+type Settings struct {
+	Config  Config
+	flags   *pflag.FlagSet
+	origins map[string]Origin
+}
+
+// New returns Settings with the defaults.
+func New() *Settings {
+	s := &Settings{flags: pflag.NewFlagSet("settings", pflag.ContinueOnError), origins: make(map[string]Origin)}
+	c, f := &s.Config, s.flags
+	f.StringVar(&c.Source, "source", Sim, "where the data comes from: sim, live or recording")
+	f.StringVar(&c.Recording, "recording", "", "file of recorded traffic, for --source recording")
+	f.Float64Var(&c.Speed, "speed", 1, "speed of a recording: 2 is twice as fast, 0 as fast as it can be read")
+	f.Float64Var(&c.SimRate, "sim-rate", 0, "changes a second of each simulated symbol; 0 means the simulator's own")
+	f.StringVar(&c.Market, "market", "spot", "spot, usdm or coinm; one collector each")
+	f.StringSliceVar(&c.Symbols, "symbols", []string{"BTCUSDT", "ETHUSDT", "BNBUSDT", "SOLUSDT", "XRPUSDT"}, "symbols to follow; a recording has its own")
+	f.BoolVar(&c.AllTrading, "all-trading", false, "follow every symbol that trades, in place of --symbols")
+	f.StringVar(&c.RESTURL, "rest-url", "", "another REST host for --source live, such as a testnet's")
+	f.StringVar(&c.StreamURL, "stream-url", "", "the websocket host that belongs to --rest-url")
+	f.IntVar(&c.Redundancy, "redundancy", 1, "connections that carry each stream, 1 or 2")
+
+	f.DurationVar(&c.For, "for", 20*time.Second, "how long run collects; 0 means until Ctrl-C")
+	f.DurationVar(&c.Drain, "drain", 30*time.Second, "how long the records under way may take to be stored at the end")
+	f.DurationVar(&c.SnapshotEvery, "snapshot-every", 30*time.Second, "between two snapshots of a book on the bus; 0 means none")
+
+	f.StringVar(&c.Data, "data", "", "folder of embedded servers and of the disk queue, kept; empty means a temporary one")
+	f.StringVar(&c.NATS, "nats", "", "URL of NATS with JetStream, such as nats://127.0.0.1:4222; empty means embedded")
+	f.StringVar(&c.ClickHouse, "clickhouse", "", "host:port or DSN of ClickHouse's native protocol; empty means CLICKHOUSE_DSN, else embedded")
+	f.StringVar(&c.Database, "database", "marketprism", "database in ClickHouse")
+
+	f.StringVar(&c.Instance, "instance", defaultInstance(), "name of this process among others of its role")
+	f.StringVar(&c.HealthListen, "health-listen", "127.0.0.1:0", "address of /healthz, /readyz and /metrics; port 0 is a free one, empty means off")
+	f.StringVar(&c.PageListen, "page-listen", "127.0.0.1:0", "address of the live page; port 0 is a free one, empty means off")
+	f.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	return s
+}
+
+// Flags are the settings as flags, to be added to those of a command.
+func (s *Settings) Flags() *pflag.FlagSet { return s.flags }
+
+// Origin tells where a setting came from, once they are loaded.
+func (s *Settings) Origin(name string) Origin { return s.origins[name] }
+
+// EnvName is the variable of a setting: MARKETPRISM_SIM_RATE of sim-rate.
+func EnvName(setting string) string {
+	return "MARKETPRISM_" + strings.ToUpper(strings.ReplaceAll(setting, "-", "_"))
+}

@@ -1,0 +1,72 @@
+// Package engines connects to NATS and ClickHouse, and starts them inside the process where no address
+// is given.
+package engines
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism/internal/natsserver"
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+// ErrNoBus tells that a command has no NATS to work with.
+var ErrNoBus = errors.New("no address of NATS: give --nats nats://HOST:4222, or set nats in the file; only the command run has one embedded")
+
+// A Bus is a connection to NATS, and the server itself where it is embedded.
+type Bus struct {
+	Conn *nats.Conn
+	JS   jetstream.JetStream
+	URL  string // of an embedded server, else ""
+
+	server *natsserver.Server
+}
+
+// OpenBus connects to the NATS at url, and sees to it that all streams are there. hooks may be nil.
+func OpenBus(ctx context.Context, url string, hooks *natsbus.ConnHooks) (*Bus, error) {
+	if url == "" {
+		return nil, ErrNoBus
+	}
+	return open(ctx, &Bus{}, url, hooks)
+}
+
+// EmbedBus starts a NATS server on a folder, and goes on as OpenBus.
+func EmbedBus(ctx context.Context, dir string, hooks *natsbus.ConnHooks) (*Bus, error) {
+	server, err := natsserver.Start(natsserver.Config{StoreDir: filepath.Join(dir, "nats")})
+	if err != nil {
+		return nil, err
+	}
+	return open(ctx, &Bus{server: server, URL: server.URL()}, server.URL(), hooks)
+}
+
+func open(ctx context.Context, b *Bus, url string, hooks *natsbus.ConnHooks) (*Bus, error) {
+	if hooks == nil {
+		hooks = &natsbus.ConnHooks{}
+	}
+	var err error
+	if b.Conn, err = natsbus.Connect(ctx, url, hooks.Options()...); err == nil {
+		b.JS, err = jetstream.New(b.Conn)
+	}
+	if err == nil {
+		err = natsbus.EnsureStreams(ctx, b.JS, natsbus.StreamsConfig{})
+	}
+	if err != nil {
+		b.Close()
+		return nil, err
+	}
+	return b, nil
+}
+
+// Close ends the connection and an embedded server.
+func (b *Bus) Close() {
+	if b.Conn != nil {
+		b.Conn.Close()
+	}
+	if b.server != nil {
+		b.server.Shutdown()
+	}
+}

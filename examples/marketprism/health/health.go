@@ -1,0 +1,81 @@
+// Package health tells a supervisor whether a process works: /healthz, that its main loop turns, and
+// /readyz, that what it needs is there.
+package health
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"sync/atomic"
+	"time"
+)
+
+// A Check is something that a process needs. Ready returns why it is not there.
+type Check struct {
+	Name  string
+	Ready func(ctx context.Context) error
+}
+
+// Health answers for a process. Beat has to be called from its main loop.
+type Health struct {
+	stalled time.Duration
+	checks  []Check
+	beat    atomic.Int64 // local clock in nanoseconds
+}
+
+// checkTimeout bounds all checks of one request together.
+const checkTimeout = 3 * time.Second
+
+// New returns Health for a process whose loop may stand still for a time, with what it needs.
+func New(stalled time.Duration, checks ...Check) *Health {
+	h := &Health{stalled: stalled, checks: checks}
+	h.Beat()
+	return h
+}
+
+// Beat says that the main loop has completed a turn.
+func (h *Health) Beat() { h.beat.Store(time.Now().UnixNano()) }
+
+// Alive returns an error if the main loop stands still.
+func (h *Health) Alive() error {
+	if age := time.Since(time.Unix(0, h.beat.Load())); age > h.stalled {
+		return fmt.Errorf("the main loop stands still since %v", age.Round(time.Second))
+	}
+	return nil
+}
+
+// Ready returns what is missing.
+func (h *Health) Ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	err := h.Alive()
+	for _, c := range h.checks {
+		if failed := c.Ready(ctx); failed != nil {
+			err = errors.Join(err, fmt.Errorf("%s: %w", c.Name, failed))
+		}
+	}
+	return err
+}
+
+// Handler serves /healthz, /readyz and, unless it is nil, metrics as /metrics.
+func (h *Health) Handler(metrics http.Handler) http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, h.Alive()) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { answer(w, h.Ready(r.Context())) })
+	if metrics != nil {
+		mux.Handle("GET /metrics", metrics)
+	}
+	return mux
+}
+
+func answer(w http.ResponseWriter, err error) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	if err != nil {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, err)
+		return
+	}
+	fmt.Fprintln(w, "ok")
+}

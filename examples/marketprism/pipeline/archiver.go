@@ -1,0 +1,81 @@
+package pipeline
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/sink"
+)
+
+// durable is where the archive's consumers keep their place on the server. One archiver at a time uses it.
+const durable = "archive"
+
+// maxAttempts is how often a batch is written that fails for no known reason, before it is parted.
+const maxAttempts = 5
+
+// An archiver is the way from the bus to the store.
+type archiver struct {
+	consumers  []*natsbus.Consumer
+	advisories *natsbus.AdvisoryWatch
+	into       sink.Sink
+}
+
+// streamNames are the streams of market data, in the order of the consumers.
+func streamNames() []string { return []string{natsbus.BooksStream(""), natsbus.TradesStream("")} }
+
+func (p *Pipeline) newArchiver() (*archiver, error) {
+	log := p.watch.logger("archiver")
+	a := &archiver{into: p.watch.archive.Storing(p.tally.storing(p.archive.Store))}
+	for _, stream := range streamNames() {
+		meter := p.watch.bus.Consumer(stream, durable)
+		c, err := natsbus.NewConsumer(p.bus.JS, natsbus.ConsumerConfig{
+			Stream: stream, Durable: durable,
+			DeadLetters: true, MaxAttempts: maxAttempts,
+			DrainTimeout: p.cfg.Drain,
+			Hooks:        natsbus.TeeHooks(meter.Hooks(), natsbus.LogHooks(log.With("stream", stream, "consumer", durable))),
+		})
+		if err != nil {
+			return nil, err
+		}
+		meter.Observe(c)
+		a.consumers = append(a.consumers, c)
+	}
+	var err error
+	a.advisories, err = natsbus.NewAdvisoryWatch(p.bus.JS, natsbus.AdvisoryConfig{Hooks: natsbus.LogHooks(log)})
+	if err != nil {
+		return nil, err
+	}
+	p.watch.archive.Observe(p.archive.Store, a.consumers...)
+	return a, nil
+}
+
+func (a *archiver) stages() []stageFunc {
+	stages := []stageFunc{a.advisories.Run}
+	for _, c := range a.consumers {
+		stages = append(stages, func(ctx context.Context) error { return c.Run(ctx, a.into) })
+	}
+	return stages
+}
+
+// behind is how many messages wait to be stored, as far as the consumers know.
+func (a *archiver) behind() uint64 {
+	var n uint64
+	for _, c := range a.consumers {
+		s := c.Stats()
+		n += s.Behind + uint64(s.InHand)
+	}
+	return n
+}
+
+// waitAllStored waits until all that the streams hold is stored, for the time that is allowed.
+func (p *Pipeline) waitAllStored(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, p.cfg.Drain)
+	defer cancel()
+	for i, stream := range streamNames() {
+		if err := waitStored(ctx, p.bus.JS, stream, p.archiver.consumers[i]); err != nil {
+			return fmt.Errorf("storing what stream %s holds: %w", stream, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,237 @@
+// Package pipeline is the roles of the marketprism program: a collector that publishes what an exchange
+// sends, an archiver that stores what is on the bus, and both in one process.
+//
+//	DepthSyncer ▶ Buffer ▶ Snapshots ▶ Spill ▶ Publisher ══ JetStream ══▶ Consumer ▶ Store
+//
+// It is made of library parts only; what is here is their order at start and end, and what people see.
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/marketprism/marketprism/examples/marketprism/config"
+	"github.com/marketprism/marketprism/examples/marketprism/engines"
+)
+
+// A Pipeline is one run of one role.
+type Pipeline struct {
+	cfg   config.Config
+	dir   string // of embedded servers and the spill queue
+	out   *os.File
+	watch *observation
+
+	tally tally
+	live  liveBooks // used by the collector's handler, and after it has ended; nil if nothing is verified
+
+	source    *source // the parts of the role, nil where it has none
+	bus       *engines.Bus
+	archive   *engines.Archive
+	collector *collector
+	archiver  *archiver
+}
+
+// New returns the Pipeline of a role, "marketprism", "collector" or "archiver". People read out; logs
+// go to logTo.
+func New(role, version string, cfg config.Config, out *os.File, logTo io.Writer) (*Pipeline, error) {
+	watch, err := newObservation(role, version, cfg, logTo)
+	if err != nil {
+		return nil, err
+	}
+	return &Pipeline{cfg: cfg, out: out, watch: watch}, nil
+}
+
+// Run is all in one process: it collects, stores, and at the end rebuilds every book from the archive
+// and compares it with the live one. Interrupting ctx ends the collection only.
+func (p *Pipeline) Run(ctx context.Context) error {
+	p.live = make(liveBooks)
+	return p.inFolder(func() error {
+		err := p.runAll(ctx)
+		return errors.Join(err, p.close())
+	})
+}
+
+func (p *Pipeline) runAll(ctx context.Context) error {
+	if err := p.open(ctx, p.openSource, p.openArchive, p.openBus); err != nil {
+		return err
+	}
+	if p.bus.URL != "" {
+		fmt.Fprintf(p.out, "embedded, for other commands while this one runs: --nats %s\n", p.bus.URL)
+	}
+	if p.archive.Addr != "" {
+		fmt.Fprintf(p.out, "embedded, for other commands while this one runs: --clickhouse %s\n", p.archive.Addr)
+	}
+	if err := p.transport(ctx); err != nil {
+		return err
+	}
+	printTally(&p.tally, p.out)
+
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.Drain)
+	defer cancel()
+	return verify(late, p.live, p.archive.Store, p.out)
+}
+
+// transport moves records from the source to the archive. When the collection ends each stage is
+// emptied before the next is stopped.
+func (p *Pipeline) transport(ctx context.Context) error {
+	// Downstream outlives ctx: what was received before the end is still stored.
+	downstream, stopDownstream := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopDownstream(nil)
+	var err error
+	if p.collector, err = p.newCollector(downstream); err != nil {
+		return err
+	}
+	defer p.collector.close()
+	if p.archiver, err = p.newArchiver(); err != nil {
+		return err
+	}
+	publishing := startAll(downstream, stopDownstream, p.collector.downstream()...)
+	defer publishing.stop()
+	storing := startAll(downstream, stopDownstream, p.archiver.stages()...)
+	defer storing.stop()
+	services, err := p.startServices(downstream, stopDownstream)
+	if err != nil {
+		return err
+	}
+	defer services.stop()
+
+	err = p.collect(ctx, downstream)
+	err = errors.Join(err, p.flush(downstream), p.waitAllStored(downstream))
+	return errors.Join(err, services.end(), publishing.end(), storing.end())
+}
+
+// Collect publishes what the source sends until ctx ends.
+func (p *Pipeline) Collect(ctx context.Context) error {
+	return p.inFolder(func() error {
+		err := p.open(ctx, p.openSource, p.openBus)
+		if err == nil {
+			err = p.runCollector(ctx)
+		}
+		return errors.Join(err, p.close())
+	})
+}
+
+func (p *Pipeline) runCollector(ctx context.Context) error {
+	downstream, stopDownstream := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopDownstream(nil)
+	var err error
+	if p.collector, err = p.newCollector(downstream); err != nil {
+		return err
+	}
+	defer p.collector.close()
+	publishing := startAll(downstream, stopDownstream, p.collector.downstream()...)
+	defer publishing.stop()
+	services, err := p.startServices(downstream, stopDownstream)
+	if err != nil {
+		return err
+	}
+	defer services.stop()
+	err = p.collect(ctx, downstream)
+	return errors.Join(err, p.flush(downstream), services.end(), publishing.end())
+}
+
+// Archive stores what is on the bus until ctx ends, and then what it has in hand.
+func (p *Pipeline) Archive(ctx context.Context) error {
+	return p.inFolder(func() error {
+		err := p.open(ctx, p.openArchive, p.openBus)
+		if err == nil {
+			err = p.runArchiver(ctx)
+		}
+		return errors.Join(err, p.close())
+	})
+}
+
+func (p *Pipeline) runArchiver(ctx context.Context) error {
+	downstream, stopDownstream := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer stopDownstream(nil)
+	var err error
+	if p.archiver, err = p.newArchiver(); err != nil {
+		return err
+	}
+	storing := startAll(downstream, stopDownstream, p.archiver.stages()...)
+	defer storing.stop()
+	services, err := p.startServices(downstream, stopDownstream)
+	if err != nil {
+		return err
+	}
+	defer services.stop()
+	err = p.watchUntilEnd(ctx, downstream, nil)
+	return errors.Join(err, services.end(), storing.end())
+}
+
+// inFolder runs a role with a folder, which is removed afterwards if none is configured.
+func (p *Pipeline) inFolder(run func() error) error {
+	if p.dir = p.cfg.Data; p.dir != "" {
+		return run()
+	}
+	dir, err := os.MkdirTemp("", "marketprism-")
+	if err != nil {
+		return err
+	}
+	p.dir = dir
+	return errors.Join(run(), os.RemoveAll(dir))
+}
+
+func (p *Pipeline) open(ctx context.Context, parts ...func(context.Context) error) error {
+	for _, open := range parts {
+		if err := open(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close ends what open opened, the other way round.
+func (p *Pipeline) close() error {
+	var err error
+	if p.bus != nil {
+		p.bus.Close()
+	}
+	if p.archive != nil {
+		err = p.archive.Close()
+	}
+	if p.source != nil {
+		err = errors.Join(err, p.source.close())
+	}
+	return err
+}
+
+// watchUntilEnd shows the status until the collection is to end; source may be nil.
+func (p *Pipeline) watchUntilEnd(ctx, downstream context.Context, source *source) error {
+	var timeUp <-chan time.Time
+	if p.cfg.For > 0 {
+		timer := time.NewTimer(p.cfg.For)
+		defer timer.Stop()
+		timeUp = timer.C
+	}
+	var played <-chan struct{}
+	if source != nil {
+		played = source.done
+	}
+	status := newStatus(p)
+	defer status.end()
+	tick := time.NewTicker(status.interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.watch.beat()
+			status.show()
+		case <-timeUp:
+			return nil
+		case <-ctx.Done(): // interrupted, or the collector has failed and will say why
+			return nil
+		case <-downstream.Done():
+			return context.Cause(downstream)
+		case <-played:
+			if err := source.err(); err != nil {
+				return err
+			}
+			return p.waitQuiet(ctx)
+		}
+	}
+}

@@ -1,0 +1,115 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/examples/marketprism/health"
+	"github.com/marketprism/marketprism/examples/marketprism/metrics"
+	"github.com/marketprism/marketprism/examples/marketprism/page"
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+// startServices starts what tells of the role: heartbeat, health and metrics, page, logs.
+func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCauseFunc) (stageRuns, error) {
+	p.watch.health = health.New(stalled, p.checks()...)
+	beats, err := natsbus.NewHeartbeat(p.bus.Conn, natsbus.HeartbeatConfig{
+		Service: p.watch.role, Instance: p.cfg.Instance, Version: p.watch.version, Report: p.report,
+	})
+	if err != nil {
+		return nil, err
+	}
+	stages := []stageFunc{beats.Run, p.watch.repeats.Run, p.watch.metrics.Poll}
+	if p.cfg.HealthListen != "" {
+		serve, url, err := listen(p.cfg.HealthListen, "health-listen", p.watch.health.Handler(metrics.Handler(p.watch.registry)))
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(p.out, "health: %s/readyz, metrics: %s/metrics\n", url, url)
+		stages = append(stages, serve)
+	}
+	if p.collector != nil && p.collector.page != nil {
+		serve, url, err := listen(p.cfg.PageListen, "page-listen", p.collector.page)
+		if err != nil {
+			return nil, err
+		}
+		fmt.Fprintf(p.out, "live page: %s/\n", url)
+		stages = append(stages, serve, p.collector.page.Run)
+	}
+	return startAll(ctx, failed, stages...), nil
+}
+
+// report is what a beat tells.
+func (p *Pipeline) report() natsbus.Report {
+	r := natsbus.Report{State: "running", Counters: make(map[string]uint64)}
+	if p.collector != nil {
+		synced, all := p.collector.synced()
+		r.State = fmt.Sprintf("%d of %d synced", synced, all)
+		r.Counters["received"], r.Counters["published"] = p.tally.total(received), p.tally.total(acked)
+	}
+	if p.archiver != nil {
+		r.Counters["stored"] = p.tally.total(stored)
+		r.Lag = p.archiver.behind()
+	}
+	return r
+}
+
+// newPage makes the live page of the collector's books, unless it is off.
+func (p *Pipeline) newPage(c *collector) error {
+	if p.cfg.PageListen == "" {
+		return nil
+	}
+	cfg := page.Config{
+		Market: marketprism.Market(p.cfg.Market), Feed: c.books, Health: p.pageHealth,
+		ArchiveFailed: func(err error) { p.watch.logger("page").Warn("archive not read", "err", err) },
+	}
+	if p.archive != nil {
+		cfg.Archive = p.archive.Store
+	}
+	var err error
+	c.page, err = page.New(cfg)
+	return err
+}
+
+func (p *Pipeline) pageHealth() page.Health {
+	usage, stats := p.collector.client.Usage(), p.collector.books.Stats()
+	h := page.Health{
+		Connections: int(stats.Connects - stats.Disconnects), ConnectionsWant: p.cfg.Redundancy,
+		WeightUsed: usage.Used, WeightLimit: usage.Limit, BlockedUntil: usage.BlockedUntil,
+		BusConnected: p.bus.Conn.IsConnected(),
+		Received:     p.tally.total(received), Published: p.tally.total(acked),
+	}
+	if p.archiver != nil {
+		h.StoreConnected = true
+		h.Stored, h.Pending, h.LagSeconds = p.tally.total(stored), p.archiver.behind(), p.tally.lastLag().Seconds()
+		for _, c := range p.archiver.consumers {
+			s := c.Stats()
+			h.DeadLetters += s.DeadLettered
+			h.StoreConnected = h.StoreConnected && s.Circuit == natsbus.CircuitClosed
+		}
+	}
+	return h
+}
+
+// listen opens a port at once, so that a wrong address is an error at the start, and returns what
+// serves on it until its context ends.
+func listen(addr, setting string, handler http.Handler) (serve stageFunc, url string, err error) {
+	listener, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, "", fmt.Errorf("--%s %s: %w (give another address; port 0 is a free one)", setting, addr, err)
+	}
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	return func(ctx context.Context) error {
+		stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // viewers of a page would stay for ever
+		defer stop()
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return ctx.Err()
+	}, "http://" + listener.Addr().String(), nil
+}

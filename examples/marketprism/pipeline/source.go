@@ -1,0 +1,104 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/examples/marketprism/config"
+)
+
+// A source is an exchange to collect from.
+type source struct {
+	config  binance.Config
+	symbols []string        // nil means all that the exchange lists
+	done    <-chan struct{} // closed when there is no more to come; nil if that never happens
+	err     func() error    // why, once done is closed
+	close   func() error
+}
+
+// openSource makes the source that is configured. A simulated exchange moves until ctx ends.
+func openSource(ctx context.Context, cfg config.Config) (*source, error) {
+	symbols := cfg.Symbols
+	if cfg.AllTrading {
+		symbols = nil
+	}
+	switch cfg.Source {
+	case config.Live:
+		return &source{
+			config:  binance.Config{Endpoints: binance.Endpoints{REST: cfg.RESTURL, Stream: cfg.StreamURL}},
+			symbols: symbols, close: func() error { return nil },
+		}, nil
+	case config.Sim:
+		exchange, err := Simulate(cfg)
+		if err != nil {
+			return nil, err
+		}
+		go exchange.Run(ctx) // ends with ctx or when the exchange is closed
+		return fakeSource(exchange, symbols), nil
+	case config.Recording:
+		exchange, err := binancetest.New(binancetest.Config{Market: marketprism.Market(cfg.Market), Playback: &binancetest.Playback{
+			Path: cfg.Recording, Speed: cfg.Speed, WaitFor: []string{"depth", "trade", "aggTrade", "bookTicker"},
+		}})
+		if err != nil {
+			return nil, err
+		}
+		s := fakeSource(exchange, exchange.Listed())
+		s.done, s.err = exchange.Played(), exchange.PlaybackErr
+		return s, nil
+	}
+	return nil, fmt.Errorf("unknown source %q", cfg.Source)
+}
+
+// Simulate returns a simulated exchange with the symbols of cfg, which moves while its Run runs.
+func Simulate(cfg config.Config) (*binancetest.Server, error) {
+	listed := binancetest.Symbols(cfg.Symbols...)
+	if cfg.SimRate > 0 {
+		for i := range listed {
+			listed[i].Rate = cfg.SimRate
+		}
+	}
+	return binancetest.New(binancetest.Config{Market: marketprism.Market(cfg.Market), Symbols: listed, Seed: 1})
+}
+
+func fakeSource(exchange *binancetest.Server, symbols []string) *source {
+	return &source{
+		config: binance.Config{
+			Endpoints:   binance.Endpoints{REST: exchange.RESTURL(), Stream: exchange.StreamURL()},
+			DialContext: exchange.DialContext,
+		},
+		symbols: symbols,
+		close:   exchange.Close,
+	}
+}
+
+// Follow keeps books in step with the configured source until ctx ends, for recorder to write what
+// comes.
+func Follow(ctx context.Context, cfg config.Config, recorder *binance.Recorder) error {
+	source, err := openSource(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	source.config.Market = marketprism.Market(cfg.Market)
+	source.config.Recorder = recorder
+	client, err := binance.NewClient(source.config)
+	if err != nil {
+		return errors.Join(err, source.close())
+	}
+	defer client.CloseIdleConnections()
+	depth := binance.DepthConfig{Symbols: source.symbols, Trades: true, AggTrades: true, Tickers: true}
+	if source.symbols == nil {
+		depth.AllTrading = &binance.SymbolFilter{}
+	}
+	books, err := binance.NewDepthSyncer(client, depth)
+	if err == nil {
+		err = books.Run(ctx)
+	}
+	if ctx.Err() != nil {
+		err = nil // told to end
+	}
+	return errors.Join(err, source.close())
+}

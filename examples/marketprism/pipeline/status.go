@@ -1,0 +1,88 @@
+package pipeline
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// A status is the line that tells how a run goes: in place on a terminal, else a line now and then.
+type status struct {
+	p        *Pipeline
+	started  time.Time
+	inPlace  bool
+	interval time.Duration
+
+	seen uint64 // records received, or stored where nothing is received, when it was shown last
+	at   time.Time
+	rate float64
+}
+
+func newStatus(p *Pipeline) *status {
+	s := &status{p: p, started: time.Now(), at: time.Now(), interval: 5 * time.Second}
+	if term.IsTerminal(int(p.out.Fd())) {
+		s.inPlace, s.interval = true, 500*time.Millisecond
+	}
+	return s
+}
+
+func (s *status) show() {
+	line := s.line(time.Now())
+	if s.inPlace {
+		fmt.Fprintf(s.p.out, "\r\x1b[K%s", line)
+		return
+	}
+	fmt.Fprintln(s.p.out, line)
+}
+
+func (s *status) line(now time.Time) string {
+	p := s.p
+	flow := received
+	if p.collector == nil {
+		flow = stored
+	}
+	s.measure(now, p.tally.total(flow))
+	parts := []string{fmt.Sprintf("%5.0fs", now.Sub(s.started).Seconds())}
+	if p.collector != nil {
+		synced, all := p.collector.synced()
+		parts = append(parts, fmt.Sprintf("%d of %d books synced", synced, all))
+	}
+	parts = append(parts, fmt.Sprintf("%.0f events/s", s.rate))
+	if p.collector != nil {
+		usage := p.collector.client.Usage()
+		parts = append(parts, fmt.Sprintf("published %d", p.tally.total(acked)), fmt.Sprintf("weight %d/%d", usage.Used, usage.Limit))
+		if spill := p.collector.spill.Stats(); spill.Spilling {
+			parts = append(parts, fmt.Sprintf("bus away, %d on disk", spill.Queued))
+		}
+	}
+	if p.archiver != nil {
+		var dead uint64
+		for _, c := range p.archiver.consumers {
+			dead += c.Stats().DeadLettered
+		}
+		parts = append(parts, fmt.Sprintf("stored %d", p.tally.total(stored)),
+			fmt.Sprintf("lag %v", p.tally.lastLag().Round(time.Millisecond)), fmt.Sprintf("behind %d", p.archiver.behind()), fmt.Sprintf("dlq %d", dead))
+	}
+	return strings.Join(parts, "  ")
+}
+
+// measure smooths the rate, so that the number can be read.
+func (s *status) measure(now time.Time, seen uint64) {
+	if elapsed := now.Sub(s.at).Seconds(); elapsed > 0 {
+		present := float64(seen-s.seen) / elapsed
+		if s.rate == 0 || !s.inPlace {
+			s.rate = present
+		}
+		s.rate += (present - s.rate) / 4
+	}
+	s.seen, s.at = seen, now
+}
+
+// end leaves the line as it is.
+func (s *status) end() {
+	if s.inPlace {
+		fmt.Fprintln(s.p.out)
+	}
+}
