@@ -19,6 +19,11 @@ var (
 	ErrNoStream = errors.New("no stream takes this subject")
 	// ErrTooLarge: the message exceeds the server's or the stream's limit of size.
 	ErrTooLarge = errors.New("message is too large")
+	// ErrReadOnly: the stream takes no more messages, because it is sealed.
+	ErrReadOnly = errors.New("stream is read-only")
+	// ErrDenied: the server does not allow the connection to publish on the subject. It says so only on
+	// the connection, so it is noticed after AckTimeout.
+	ErrDenied = errors.New("publishing on this subject is not allowed")
 	// ErrClosed: the connection or the Publisher has been closed by its owner.
 	ErrClosed = errors.New("connection is closed")
 )
@@ -57,6 +62,7 @@ const (
 	codeMemoryExceeded        jetstream.ErrorCode = 10028
 	codeStorageExceeded       jetstream.ErrorCode = 10047
 	codeStoreFailed           jetstream.ErrorCode = 10077 // a limit of the stream was reached
+	codeStreamSealed          jetstream.ErrorCode = 10109
 )
 
 // classify wraps the cause of a failure in the error that says what it means. An error that it does
@@ -79,6 +85,8 @@ func classify(err error) error {
 			return fmt.Errorf("%w: %w", ErrStreamFull, err)
 		case jetstream.JSErrCodeStreamMessageExceedsMaximum:
 			return fmt.Errorf("%w: %w", ErrTooLarge, err)
+		case codeStreamSealed:
+			return fmt.Errorf("%w: %w", ErrReadOnly, err)
 		}
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,12 +127,22 @@ func (p *Publisher) Write(ctx context.Context, recs []marketprism.Record) error 
 // explain returns the failure of a pass with an error that says what it means.
 func (p *Publisher) explain(w *write) failure {
 	f := w.cause()
-	if errors.Is(f.err, jetstream.ErrNoStreamResponse) && p.noStream(w.ctx, p.subject(&w.recs[f.index])) {
+	subject := p.subject(&w.recs[f.index])
+	switch {
+	case errors.Is(f.err, jetstream.ErrNoStreamResponse) && p.noStream(w.ctx, subject):
 		f.err = fmt.Errorf("%w: %w", ErrNoStream, f.err)
-	} else {
+	case errors.Is(f.err, jetstream.ErrAsyncPublishTimeout) && denied(p.conn.LastError(), subject):
+		f.err = fmt.Errorf("%w: %w: %w", ErrDenied, p.conn.LastError(), f.err)
+	default:
 		f.err = classify(f.err)
 	}
 	return f
+}
+
+// denied tells whether the last error of the connection is that it may not publish on subject, which
+// the server names in quotes.
+func denied(last error, subject string) bool {
+	return errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), strconv.Quote(subject))
 }
 
 // noStream asks whether no stream takes subject, after nobody answered on it: a server that is

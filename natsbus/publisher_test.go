@@ -6,7 +6,10 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
@@ -236,6 +239,54 @@ func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 		})
 	}
 	require.Equal(t, 1, b.messages(t, natsbus.BooksStream("")), "what stands before the bad record is stored")
+}
+
+// A stream that is sealed takes nothing and never will: the Write fails at once.
+func TestSealedStreamIsReadOnly(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	sealed := config(t, b.js, "MD_DEPTH")
+	sealed.Sealed = true
+	_, err := b.js.UpdateStream(t.Context(), sealed)
+	require.NoError(t, err)
+	err = b.publisher(t, natsbus.PublisherConfig{}).Write(t.Context(), []marketprism.Record{update(1)})
+	require.ErrorIs(t, err, natsbus.ErrReadOnly)
+	require.NotErrorIs(t, err, natsbus.ErrUnavailable)
+}
+
+// A subject that the server does not allow is an error too, though it answers nothing.
+func TestDeniedSubjectFails(t *testing.T) {
+	s := secured(t, `authorization { users = [
+		{ user: admin, password: a }
+		{ user: trader, password: b, permissions: { publish: ["md.*.*.trade.*", "$JS.API.>"], subscribe: ["_INBOX.>"] } }
+	] }`)
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), natstest.JetStream(t, s, nats.UserInfo("admin", "a")), natsbus.StreamsConfig{}))
+	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+	b := &bus{Server: s, js: natstest.JetStream(t, s, append(natsbus.Options(), nats.UserInfo("trader", "b"), quiet)...)}
+	p := b.publisher(t, natsbus.PublisherConfig{AckTimeout: 200 * time.Millisecond})
+	err := p.Write(t.Context(), []marketprism.Record{update(1)})
+	require.ErrorIs(t, err, natsbus.ErrDenied)
+	require.ErrorContains(t, err, "md.binance.spot.depth.BTCUSDT")
+	require.NoError(t, p.Write(t.Context(), []marketprism.Record{{Instrument: btc, Trade: &marketprism.Trade{ID: 1}}}))
+}
+
+// A server that does not answer is waited for, and AckTimeout is what bounds each attempt.
+func TestSlowServerIsWaitedFor(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	silent, err := b.js.Conn().SubscribeSync("quiet.binance.spot.depth.*") // it takes the message and confirms nothing
+	require.NoError(t, err)
+	retried := make(chan natsbus.RetryInfo, 100)
+	p := b.publisher(t, natsbus.PublisherConfig{
+		Prefix: "quiet", AckTimeout: 50 * time.Millisecond, RetryMin: 1, RetryMax: time.Millisecond,
+		Hooks: &natsbus.Hooks{Retrying: func(i natsbus.RetryInfo) { retried <- i }},
+	})
+	done := make(chan error, 1)
+	go func() { done <- p.Write(t.Context(), []marketprism.Record{update(1)}) }()
+	require.ErrorIs(t, receive(t, retried).Err, natsbus.ErrUnavailable)
+	require.Positive(t, p.Stats().Failures.Timeout)
+	_, err = b.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "QUIET", Subjects: []string{"quiet.>"}})
+	require.NoError(t, err)
+	require.NoError(t, <-done)
+	require.NoError(t, silent.Unsubscribe())
 }
 
 func TestWriteGivesUpAfterMaxAttempts(t *testing.T) {

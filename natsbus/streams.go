@@ -49,12 +49,17 @@ type StreamsConfig struct {
 	Replicas int // servers that hold each stream, 1 to 5; 0 means 1
 }
 
-// A StreamConfig limits one stream. A stream that is full refuses new messages, it never drops old
-// ones: a consumer that lags behind loses nothing before MaxAge.
+// A StreamConfig limits one stream. A stream that is full refuses new messages and never drops old
+// ones, unless DropOldest is set: a consumer that lags behind loses nothing before MaxAge.
 type StreamConfig struct {
 	Name     string        // letters, digits, '-' and '_'
 	MaxAge   time.Duration // messages are deleted when they are older; negative means never
 	MaxBytes int64         // size on disk; negative means no limit but the server's. It is reserved at once
+
+	// DropOldest has a full stream drop its oldest message for a new one, whether or not it was read, and
+	// nobody is told: for a stream that is only watched live. It is not allowed for dead letters and
+	// re-drives.
+	DropOldest bool
 
 	// DedupeWindow is how long the server remembers a message by its Key and drops a second one. It
 	// costs the server about 225 bytes of memory a message: 0.5 GB at 20,000 messages/s and 2 min.

@@ -42,6 +42,7 @@ type streamClass struct {
 	subjects  []string
 	retention jetstream.RetentionPolicy
 	lastOnly  bool // it holds the last message of each subject, in memory
+	keeps     bool // nothing may be dropped from it
 }
 
 func (cfg StreamsConfig) classes() []streamClass {
@@ -60,9 +61,9 @@ func (cfg StreamsConfig) classes() []streamClass {
 	return []streamClass{
 		{StreamConfig: books, subjects: subjectsOf(cfg.Prefix, bookKinds())},
 		{StreamConfig: trades, subjects: subjectsOf(cfg.Prefix, tradeKinds())},
-		{StreamConfig: dead, subjects: both(func(s string) []string { return []string{deadSubject(s, "*", ">")} })},
+		{StreamConfig: dead, subjects: both(func(s string) []string { return []string{deadSubject(s, "*", ">")} }), keeps: true},
 		{StreamConfig: redrive, subjects: both(func(s string) []string { return []string{redriveSubject(s, "*", ">")} }),
-			retention: jetstream.WorkQueuePolicy},
+			retention: jetstream.WorkQueuePolicy, keeps: true},
 		{StreamConfig: advisories, subjects: both(advisorySubjects)},
 		{StreamConfig: heartbeats, subjects: []string{cfg.Prefix + "hb.>"}, lastOnly: true},
 	}
@@ -84,9 +85,12 @@ func (c StreamConfig) or(name string, maxAge time.Duration, maxBytes int64, dedu
 	return c
 }
 
-func (c StreamConfig) validate() error {
+func (c streamClass) validate() error {
 	if !plainASCII(c.Name) {
 		return fmt.Errorf("natsbus: stream name %q: want letters, digits, '-' and '_'", c.Name)
+	}
+	if c.DropOldest && c.keeps {
+		return fmt.Errorf("natsbus: stream %s: DropOldest: what is in it would be lost", c.Name)
 	}
 	if c.DedupeWindow < 100*time.Millisecond {
 		return fmt.Errorf("natsbus: stream %s: DedupeWindow %v: want at least 100ms, the server's smallest", c.Name, c.DedupeWindow)
@@ -115,6 +119,9 @@ func (c streamClass) server(replicas int) jetstream.StreamConfig {
 	}
 	if c.Uncompressed || c.lastOnly {
 		config.Compression = jetstream.NoCompression
+	}
+	if c.DropOldest {
+		config.Discard = jetstream.DiscardOld
 	}
 	if c.lastOnly {
 		config.Storage = jetstream.MemoryStorage

@@ -144,9 +144,32 @@ func TestStreamsConfigIsChecked(t *testing.T) {
 		{DeadLetters: natsbus.StreamConfig{MaxAge: time.Minute}},
 		{Redrive: natsbus.StreamConfig{Name: "MD_DLQ"}}, {Advisories: natsbus.StreamConfig{Name: ">"}},
 		{Heartbeats: natsbus.StreamConfig{DedupeWindow: -1}},
+		{DeadLetters: natsbus.StreamConfig{DropOldest: true}}, {Redrive: natsbus.StreamConfig{DropOldest: true}},
 	} {
 		require.Error(t, natsbus.EnsureStreams(t.Context(), nil, cfg), "%+v", cfg)
 	}
+}
+
+// A stream that drops its oldest takes everything, and keeps the newest; taken back, it is full again.
+func TestDropOldest(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 10_000, DropOldest: true}})
+	b.publish(t, updates(200))
+	stats, err := natsbus.ReadStreamStats(t.Context(), b.js, "MD_DEPTH")
+	require.NoError(t, err)
+	require.EqualValues(t, 200, stats.Last)
+	require.Less(t, stats.Messages, uint64(100))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 10_000}}))
+	err = b.publisher(t, natsbus.PublisherConfig{MaxAttempts: 1}).Write(t.Context(), many(300, 100))
+	require.ErrorIs(t, err, natsbus.ErrStreamFull)
+}
+
+// many returns n updates from an id on.
+func many(from int64, n int) []marketprism.Record {
+	recs := make([]marketprism.Record, n)
+	for i := range recs {
+		recs[i] = update(from + int64(i))
+	}
+	return recs
 }
 
 func TestTwoPrefixesShareAServer(t *testing.T) {
