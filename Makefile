@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test engine lint bench fuzz sim chaos exchange
+.PHONY: help run test engine lint bench fuzz sim chaos exchange monitoring-check
 
 # Arguments of the example: make run ARGS='--source live --for 0'
 ARGS ?=
@@ -14,11 +14,12 @@ BENCH ?= .
 COUNT ?= 1
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+COMPOSE := github.com/compose-spec/compose-go/v2/cmd@v2.16.2
 BANNER := ************************************************************************
 
 help: ## Show this list
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @ 2>/dev/null || \
-	 sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1@\2/p' $(MAKEFILE_LIST) | column -t -s @ 2>/dev/null || \
+	 sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 run: ## Run the whole pipeline: exchange, NATS and ClickHouse in one process (ARGS='--help' for its options)
 	@$(engine-or-dsn)
@@ -69,3 +70,9 @@ sim: ## Run SEEDS (10000) seeds of the simulations of the order book and, for ea
 
 chaos: ## Kill publisher, consumer and NATS server KILLS (200) times between them, as SEED says
 	go test -run '^TestKillStorm$$' -v -timeout 0 ./internal/integration -kills=$(KILLS) -seed=$(SEED)
+
+# .ci/monitoring installs what is needed.
+monitoring-check: ## Check rules, alerts, dashboards, units and the whole monitoring chain with the real tools
+	@./internal/chserver/engine/install.sh
+	@cd examples/marketprism/deploy && echo "compose-go compose.yaml" && go run $(COMPOSE) compose.yaml >/dev/null
+	MONITORING=1 go test -count=1 -timeout 10m ./examples/marketprism/metrics ./examples/marketprism/monitoring

@@ -1,0 +1,257 @@
+package monitoring
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A webhook keeps what Alertmanager tells it: for each alert the states in order.
+type webhook struct {
+	mu   sync.Mutex
+	told map[string][]string // by path and alert name
+}
+
+func (w *webhook) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
+	var message struct {
+		Alerts []struct {
+			Status string
+			Labels map[string]string
+		}
+	}
+	body, _ := io.ReadAll(r.Body)
+	if json.Unmarshal(body, &message) != nil {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, a := range message.Alerts {
+		key := r.URL.Path + " " + a.Labels["alertname"]
+		w.told[key] = append(w.told[key], a.Status)
+	}
+}
+
+func (w *webhook) last(key string) string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if n := len(w.told[key]); n > 0 {
+		return w.told[key][n-1]
+	}
+	return ""
+}
+
+// daemon starts a program that ends with the test, whose output is shown if the test fails.
+func daemon(t *testing.T, ctx context.Context, path string, args ...string) {
+	cmd := exec.CommandContext(ctx, path, args...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	need(t, cmd.Start())
+	t.Cleanup(func() {
+		cmd.Process.Kill() //nolint:errcheck // it may have ended
+		cmd.Wait()         //nolint:errcheck // it was killed
+		if t.Failed() {
+			t.Logf("%s:\n%s", filepath.Base(path), out.String())
+		}
+	})
+}
+
+// startAlertmanager starts Debian's Alertmanager with the committed configuration, waits shortened, and
+// returns its address.
+func startAlertmanager(t *testing.T, ctx context.Context, hook *webhook) string {
+	receiver := httptest.NewServer(hook)
+	t.Cleanup(receiver.Close)
+	config, err := os.ReadFile("alertmanager/alertmanager.yml")
+	need(t, err)
+	text := strings.ReplaceAll(string(config), "http://127.0.0.1:9087", receiver.URL)
+	text = regexp.MustCompile(`group_(wait|interval): \w+`).ReplaceAllString(text, "group_$1: 1s")
+	dir, addr := t.TempDir(), freePort(t)
+	need(t, os.WriteFile(filepath.Join(dir, "alertmanager.yml"), []byte(text), 0o600))
+	daemon(t, ctx, tool(t, "prometheus-alertmanager"), "--config.file="+filepath.Join(dir, "alertmanager.yml"),
+		"--storage.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr, "--cluster.listen-address=")
+	until(t, ctx, "Alertmanager is ready", func() bool { return answers("http://" + addr + "/-/ready") })
+	return addr
+}
+
+// startPrometheus starts Debian's Prometheus with the committed rules and the configuration made for
+// it: addresses are those of the test, intervals a second, and the for of one alert 2 s.
+func startPrometheus(t *testing.T, ctx context.Context, pipeline, alertmanager string) string {
+	dir, addr := t.TempDir(), freePort(t)
+	config, err := os.ReadFile("prometheus/prometheus.debian.yml")
+	need(t, err)
+	text := regexp.MustCompile(`(scrape|evaluation)_interval: 15s`).ReplaceAllString(string(config), "${1}_interval: 1s")
+	text = strings.NewReplacer("alertmanager:9093", alertmanager, "localhost:9090", addr).Replace(text)
+	alerts := Alerts()
+	alerts[0].For = 2 * time.Second
+	for name, data := range map[string][]byte{
+		"prometheus.yml": []byte(text), "rules/recording.yml": bytes.ReplaceAll(RecordingFile(), []byte("interval: 15s"), []byte("interval: 1s")),
+		"rules/alerts.yml": encode(alertRules(alerts)), "targets/marketprism.yml": fmt.Appendf(nil, "- targets: [%q]\n", pipeline),
+	} {
+		path := filepath.Join(dir, name)
+		need(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		need(t, os.WriteFile(path, data, 0o600))
+	}
+	mustRun(t, tool(t, "promtool"), "check", "config", filepath.Join(dir, "prometheus.yml"))
+	daemon(t, ctx, tool(t, "prometheus"), "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr, "--rules.alert.resend-delay=1s")
+	until(t, ctx, "Prometheus is ready", func() bool { return answers("http://" + addr + "/-/ready") })
+	return addr
+}
+
+// query returns how many series a query gives. Its error is what Prometheus says of the query.
+func query(addr, expr string) (int, error) {
+	response, err := http.Get("http://" + addr + "/api/v1/query?query=" + url.QueryEscape(expr)) //nolint:noctx // on loopback
+	if err != nil {
+		return 0, err
+	}
+	defer response.Body.Close()
+	var answer struct {
+		Status, Error string
+		Data          struct{ Result []json.RawMessage }
+	}
+	if err := json.NewDecoder(response.Body).Decode(&answer); err != nil {
+		return 0, err
+	}
+	if answer.Status != "success" {
+		return 0, fmt.Errorf("%s: %s", expr, answer.Error)
+	}
+	return len(answer.Data.Result), nil
+}
+
+// The whole chain with real parts: what is wrong at the exchange arrives at a webhook, and so does its
+// end; and every query of every dashboard and rule is answered from the running pipeline.
+func TestChain(t *testing.T) {
+	slow(t)
+	for _, name := range []string{"prometheus", "prometheus-alertmanager", "promtool"} {
+		tool(t, name)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+	hook := &webhook{told: make(map[string][]string)}
+	pipeline := startChain(t, ctx)
+	alertmanager := startAlertmanager(t, ctx, hook)
+	prometheus := startPrometheus(t, ctx, pipeline.metrics, alertmanager)
+
+	t.Run("queries", func(t *testing.T) { everyQueryIsAnswered(t, ctx, prometheus) })
+	t.Run("watchdog", func(t *testing.T) {
+		until(t, ctx, "the watchdog pings", func() bool { return hook.last("/deadman Watchdog") == "firing" })
+	})
+	t.Run("outage", func(t *testing.T) {
+		if state := hook.last("/page ExchangeConnectionDown"); state != "" {
+			t.Fatalf("ExchangeConnectionDown is %s before the exchange is cut off", state)
+		}
+		pipeline.exchange.RejectStreams(1<<20, http.StatusServiceUnavailable)
+		pipeline.exchange.Disconnect(1001, "cut off")
+		until(t, ctx, "ExchangeConnectionDown arrives", func() bool { return hook.last("/page ExchangeConnectionDown") == "firing" })
+		pipeline.exchange.RejectStreams(0, 0)
+		need(t, pipeline.books.Ready(ctx))
+		until(t, ctx, "ExchangeConnectionDown resolves", func() bool { return hook.last("/page ExchangeConnectionDown") == "resolved" })
+	})
+	t.Run("inhibition", func(t *testing.T) { inhibits(t, ctx, alertmanager) })
+}
+
+// everyQueryIsAnswered waits until each query gives at least one series. Those on what is not part of
+// this chain, the host's exporter and Loki, are only parsed.
+func everyQueryIsAnswered(t *testing.T, ctx context.Context, prometheus string) {
+	queries := make(map[string]bool)
+	for _, b := range Boards() {
+		for _, p := range b.Panels {
+			for _, q := range p.Queries {
+				if p.Kind != "logs" {
+					queries[concrete(q.Expr)] = true
+				}
+			}
+		}
+	}
+	for _, r := range Recordings() {
+		queries[r.Expr] = true
+	}
+	selector := regexp.MustCompile(`([a-z_]+:)?marketprism_[a-z0-9_]+(:[a-z0-9_]+)?(\{[^}]*\})?`)
+	for _, a := range Alerts() {
+		if _, err := query(prometheus, a.PromQL()); err != nil {
+			t.Error(err)
+		}
+		for _, s := range selector.FindAllString(a.PromQL(), -1) {
+			queries[s] = true
+		}
+	}
+	elsewhere := regexp.MustCompile(`\b(node|loki)_`)
+	waiting, stop := context.WithTimeout(ctx, time.Minute)
+	defer stop()
+	var asked, parsed int
+	for expr := range queries {
+		n, err := query(prometheus, expr)
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		if elsewhere.MatchString(expr) {
+			parsed++
+			continue
+		}
+		asked++
+		for n == 0 && waiting.Err() == nil {
+			n = again(waiting, prometheus, expr)
+		}
+		if n == 0 {
+			t.Errorf("no series for %s", expr)
+		}
+	}
+	t.Logf("%d queries answered, %d parsed only", asked, parsed)
+}
+
+// again asks once more after a moment.
+func again(ctx context.Context, prometheus, expr string) int {
+	timer := time.NewTimer(250 * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+	n, _ := query(prometheus, expr) // an error is no series either
+	return n
+}
+
+// concrete puts values in the place of Grafana's variables.
+func concrete(expr string) string {
+	return strings.NewReplacer("$__rate_interval", "20s", "$__range", "1m", "$job", ".*", "$instance", ".*", "$exchange", ".*", "$market", ".*").Replace(expr)
+}
+
+// inhibits posts an outage and one of its consequences to Alertmanager: the second has to be muted.
+func inhibits(t *testing.T, ctx context.Context, alertmanager string) {
+	const both = `[{"labels":{"alertname":"ExchangeConnectionDown","severity":"critical","exchange":"e","market":"m"}},
+		{"labels":{"alertname":"ExchangeFeedStale","severity":"critical","exchange":"e","market":"m"}},
+		{"labels":{"alertname":"ExchangeFeedStale","severity":"critical","exchange":"e","market":"other"}}]`
+	response, err := http.Post("http://"+alertmanager+"/api/v2/alerts", "application/json", strings.NewReader(both)) //nolint:noctx // on loopback
+	need(t, err)
+	response.Body.Close()
+	muted := func(market string) int {
+		response, err := http.Get("http://" + alertmanager + `/api/v2/alerts?filter=` + url.QueryEscape(`market="`+market+`"`) + `&filter=` + url.QueryEscape(`alertname="ExchangeFeedStale"`)) //nolint:noctx // on loopback
+		need(t, err)
+		defer response.Body.Close()
+		var alerts []struct {
+			Status struct{ InhibitedBy []string }
+		}
+		need(t, json.NewDecoder(response.Body).Decode(&alerts))
+		if len(alerts) != 1 {
+			return -1
+		}
+		return len(alerts[0].Status.InhibitedBy)
+	}
+	until(t, ctx, "the consequence of an outage is muted", func() bool { return muted("m") == 1 })
+	if n := muted("other"); n != 0 {
+		t.Errorf("an alert of another market is muted: %d", n)
+	}
+}
