@@ -61,6 +61,9 @@
 // is still running. This holds across crashes of either side, other batch borders and messages out of
 // order, without any state outside the tables. Watermark shows the positions.
 //
+// Where the tables hold less of a source than they did, as when a cold disk was not mounted, a Write is
+// ErrWatermarkRegressed and inserts nothing; VerifyWatermark asks for that at the start.
+//
 // # Concurrency
 //
 // A Store is safe for concurrent use. Writes to one table take turns, those to different tables run

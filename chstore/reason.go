@@ -25,6 +25,7 @@ const (
 	ReasonReadOnly     Reason = "readonly"       // the table or the server takes no INSERTs
 	ReasonFence        Reason = "fence"          // an earlier INSERT has not ended
 	ReasonLease        Reason = "lease"          // another Store writes the source
+	ReasonRegressed    Reason = "regressed"      // the tables hold less than before
 	ReasonCanceled     Reason = "canceled"       // by the caller's context
 	ReasonOther        Reason = "other"
 )
@@ -32,7 +33,7 @@ const (
 // reasons are all of them, in the order of the counters.
 var reasons = [...]Reason{
 	ReasonTimeout, ReasonNetwork, ReasonTooManyParts, ReasonMemory, ReasonDisk, ReasonSchema, ReasonAuth,
-	ReasonReadOnly, ReasonFence, ReasonLease, ReasonCanceled, ReasonOther,
+	ReasonReadOnly, ReasonFence, ReasonLease, ReasonRegressed, ReasonCanceled, ReasonOther,
 }
 
 // Reasons returns every Reason there is.
@@ -55,6 +56,8 @@ func ReasonOf(err error) Reason {
 		return ReasonSchema
 	case errors.As(err, &held), errors.Is(err, errClaim), errors.Is(err, errLapsed):
 		return ReasonLease
+	case errors.Is(err, ErrWatermarkRegressed):
+		return ReasonRegressed
 	case errors.Is(err, errFence):
 		return ReasonFence
 	case errors.Is(err, context.Canceled):

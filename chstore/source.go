@@ -66,10 +66,14 @@ func (w *writer) settle(ctx context.Context, name string, src *source) error {
 		if err != nil {
 			return err
 		}
-		src.marks = make(map[uint32]uint64, len(marks))
+		has := make(map[uint32]uint64, len(marks))
 		for _, m := range marks {
-			src.marks[m.Partition] = m.Sequence
+			has[m.Partition] = m.Sequence
 		}
+		if err := w.regressed(name, src.marks, has); err != nil {
+			return err
+		}
+		src.marks = has
 	}
 	src.settled = true
 	return nil

@@ -1,0 +1,63 @@
+package chstore_test
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/chserver"
+	"github.com/marketprism/marketprism/internal/chserver/chtest"
+)
+
+// A server that comes back without its cold disk shows less than it had. Nothing is stored again, in a
+// Store that was there before and in a new one that is told the position; with the disk back all goes on.
+func TestColdDiskIsMissing(t *testing.T) {
+	server := chtest.Start(t, chtest.Config())
+	db := chtest.OpenAt(t, server.Addr())
+	cfg := chstore.Config{Database: db.Name, Attempts: 10, RetryMin: time.Millisecond,
+		Tiers: chstore.Tiers{Policy: chserver.TieredPolicy, After: chstore.TTL{Trades: 24 * time.Hour}}}
+	s, err := chstore.New(db.Conn, cfg)
+	require.NoError(t, err)
+	require.NoError(t, s.Migrate(t.Context()))
+	recs := withOrigins(trades(20, time.Second), "S", 1) // old: written to the cold disk at once
+	require.NoError(t, s.Write(t.Context(), recs[:15]))
+	usage, err := s.Usage(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "cold", usage[0].Volume)
+
+	dir := server.Config().Dir
+	cold, away := filepath.Join(dir, "cold"), filepath.Join(dir, "away")
+	restart := func(swap func()) {
+		t.Helper()
+		server.Kill()
+		require.Error(t, s.Write(t.Context(), recs[15:16]), "after an INSERT that failed the Store asks what is there")
+		swap()
+		server = chtest.Start(t, server.Config())
+		t.Cleanup(func() { db.Conn.Close() }) // first: the server waits for its clients
+	}
+	restart(func() { require.NoError(t, os.Rename(cold, away)) })
+	err = s.Write(t.Context(), recs)
+	var lost *chstore.WatermarkError
+	require.ErrorAs(t, err, &lost)
+	require.ErrorIs(t, err, chstore.ErrWatermarkRegressed)
+	require.Equal(t, chstore.WatermarkError{Table: "trades", Partition: 202601, Source: "S", Had: 15}, *lost)
+	require.False(t, chstore.Retryable(err))
+	require.Equal(t, chstore.ReasonRegressed, chstore.ReasonOf(err))
+	require.Zero(t, rows(t, db))
+	second, err := chstore.New(db.Conn, cfg)
+	require.NoError(t, err)
+	require.ErrorIs(t, second.VerifyWatermark(t.Context(), "S", 15), chstore.ErrWatermarkRegressed)
+
+	restart(func() {
+		require.NoError(t, os.RemoveAll(cold))
+		require.NoError(t, os.Rename(away, cold))
+	})
+	require.NoError(t, second.VerifyWatermark(t.Context(), "S", 15))
+	require.NoError(t, s.Write(t.Context(), recs))
+	require.EqualValues(t, len(recs), rows(t, db))
+	requireSame(t, recs, readAll(t, s, recs))
+}
