@@ -1,0 +1,53 @@
+package main
+
+import (
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+// A message that is no record becomes a letter, which the commands list, show, put back and delete.
+func TestDeadLetterCommands(t *testing.T) {
+	w := newWorld(t)
+	archiver := w.start("archive")
+	_, err := w.bus.JS.Publish(t.Context(), natsbus.Subject("", instrument(symbol), marketprism.KindUpdate), []byte("no record"))
+	require.NoError(t, err)
+	letters := natsbus.NewDeadLetters(w.bus.JS, natsbus.DeadLettersStream(""))
+	redriven := func() (times []int) {
+		for l, err := range letters.List(t.Context(), natsbus.DeadLetterFilter{}) {
+			require.NoError(t, err)
+			times = append(times, l.Redrives)
+		}
+		return times
+	}
+	w.eventually(func() bool { return len(redriven()) == 1 }, "%s", archiver.output)
+
+	expect := func(wantCode int, wantText string, args ...string) {
+		t.Helper()
+		code, text := w.command(args...)
+		require.Equal(t, wantCode, code, "%q: %s", args, text)
+		require.Contains(t, text, wantText, "%q", args)
+	}
+	expect(0, "md.binance.spot.depth.BTCUSDT", "dlq", "list")
+	expect(0, "md.binance.spot.depth.BTCUSDT", "dlq", "list", "--reason", "decode", "--from", "-1h", "--subject", "md.binance.>")
+	expect(0, `"no record"`, "dlq", "show", "1")
+	expect(1, "dlq list tells", "dlq", "show", "99")
+	expect(0, "1 letter,", "dlq", "stats")
+	expect(0, "1 letter would be put back", "dlq", "redrive", "--dry-run")
+	require.Equal(t, []int{0}, redriven())
+	expect(0, "0 letters put back", "dlq", "redrive", "--reason", "refused")
+	expect(0, "1 letter put back", "dlq", "redrive")
+	w.eventually(func() bool { again := redriven(); return len(again) == 1 && again[0] == 1 }, "it failed again: %s", archiver.output)
+	expect(2, "give --yes", "dlq", "purge")
+	require.Len(t, redriven(), 1)
+	expect(0, "1 letter deleted", "dlq", "purge", "--yes")
+	require.Empty(t, redriven())
+
+	expect(0, "archiver", "status")
+	require.Equal(t, 0, archiver.end(syscall.SIGTERM), archiver.output)
+	expect(0, "OK", "check")
+}

@@ -1,0 +1,237 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"net/http"
+	"os"
+	"os/exec"
+	"regexp"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/examples/marketprism/engines"
+	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/internal/natsserver"
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+// commandEnv makes the test program the program itself.
+const commandEnv = "MARKETPRISM_TEST_COMMAND"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(commandEnv) != "" {
+		main()
+	}
+	chtest.Main(m)
+}
+
+// A world is what processes share: an exchange, NATS and ClickHouse.
+type world struct {
+	*testing.T
+	exchange *binancetest.Server
+	bus      *engines.Bus
+	store    *chstore.Store
+	settings []string
+}
+
+const symbol = "BTCUSDT"
+
+func newWorld(t *testing.T) *world {
+	t.Helper()
+	db := chtest.Open(t)
+	exchange, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols(symbol, "ETHUSDT"), Seed: 3})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, exchange.Close()) })
+	server, err := natsserver.Start(natsserver.Config{StoreDir: t.TempDir()})
+	require.NoError(t, err)
+	t.Cleanup(server.Shutdown)
+	bus, err := engines.OpenBus(t.Context(), server.URL(), nil)
+	require.NoError(t, err)
+	t.Cleanup(bus.Close)
+	archive, err := engines.OpenArchive(t.Context(), db.Addr, "", chstore.Config{Database: db.Name})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, archive.Close()) })
+	require.NoError(t, archive.Store.Migrate(t.Context()))
+	return &world{T: t, exchange: exchange, bus: bus, store: archive.Store, settings: []string{
+		"--source", "live", "--rest-url", exchange.RESTURL(), "--stream-url", exchange.StreamURL(), "--symbols", symbol + ",ETHUSDT",
+		"--nats", server.URL(), "--clickhouse", db.Addr, "--database", db.Name, "--drain", "20s", "--page-listen", "",
+	}}
+}
+
+// A process is a command in a process of its own.
+type process struct {
+	*exec.Cmd
+	t      *testing.T
+	output *output
+}
+
+// An output can be read while a process writes to it.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(b)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+func (w *world) start(args ...string) *process {
+	w.Helper()
+	self, err := os.Executable()
+	require.NoError(w, err)
+	p := &process{Cmd: exec.Command(self, append(args, w.settings...)...), t: w.T, output: &output{}}
+	p.Env = append(os.Environ(), commandEnv+"=1")
+	p.Stdout, p.Stderr = p.output, p.output
+	require.NoError(w, p.Start())
+	w.Cleanup(func() { _ = p.Process.Kill() }) // it has ended unless the test failed
+	return p
+}
+
+// end tells the process to end, and waits for its exit code.
+func (p *process) end(signal os.Signal) int {
+	p.t.Helper()
+	require.NoError(p.t, p.Process.Signal(signal))
+	_ = p.Wait() // the code says it
+	return p.ProcessState.ExitCode()
+}
+
+// command runs a command to its end.
+func (w *world) command(args ...string) (code int, output string) {
+	w.Helper()
+	p := w.start(args...)
+	_ = p.Wait() // the code says it
+	return p.ProcessState.ExitCode(), p.output.String()
+}
+
+// eventually waits for what other processes do.
+func (w *world) eventually(reached func() bool, format string, args ...any) {
+	w.Helper()
+	require.Eventually(w, reached, time.Minute, 20*time.Millisecond, append([]any{format}, args...)...)
+}
+
+// archivedID is the update id of the last book in the archive, 0 if there is none.
+func (w *world) archivedID() int64 {
+	book, err := w.store.BookAt(w.Context(), instrument(symbol), time.Now())
+	if err != nil {
+		return 0
+	}
+	return book.LastID()
+}
+
+func (w *world) exchangeID() int64 {
+	snap, err := w.exchange.Book(symbol)
+	require.NoError(w, err)
+	return snap.LastID
+}
+
+func instrument(symbol string) marketprism.Instrument {
+	return marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: symbol}
+}
+
+// Two collectors and an archiver as processes of their own, the archiver killed and started again: each
+// message of the bus is in the archive, once; SIGTERM leaves nothing undone.
+func TestRolesAsProcesses(t *testing.T) {
+	w := newWorld(t)
+	moving, still := context.WithCancel(t.Context())
+	stopped := make(chan error, 1)
+	go func() { stopped <- w.exchange.Run(moving) }()
+
+	collectors := []*process{w.start("collect", "--instance", "a"), w.start("collect", "--instance", "b")}
+	archiver := w.start("archive")
+	w.eventually(func() bool { return w.archivedID() > 0 }, "%s %s", collectors[0].output, archiver.output)
+	for _, p := range append(collectors, archiver) {
+		w.eventually(func() bool { return w.ready(p) }, "%s", p.output)
+	}
+
+	require.Equal(t, -1, archiver.end(syscall.SIGKILL))
+	dead, moved := w.archivedID(), w.exchangeID()
+	w.eventually(func() bool { return w.exchangeID() > moved+20 }, "the exchange moves on")
+	archiver = w.start("archive")
+	w.eventually(func() bool { return w.archivedID() > max(dead, moved) }, "%s", archiver.output)
+
+	still()
+	require.NoError(t, <-stopped)
+	for _, p := range collectors {
+		require.Equal(t, 0, p.end(syscall.SIGTERM), p.output)
+	}
+	published := w.published()
+	w.eventually(func() bool { return w.archivedRecords() >= len(published) }, "%d on the bus, %d stored\n%s", len(published), w.archivedRecords(), archiver.output)
+	require.Equal(t, 0, archiver.end(syscall.SIGTERM), archiver.output)
+
+	require.Equal(t, published, w.archived(), "every message of the bus once")
+	updates := 0
+	for key, n := range published {
+		require.Equal(t, 1, n, "two collectors give one copy of %s", key)
+		updates++
+	}
+	require.Greater(t, updates, 40)
+}
+
+var healthURL = regexp.MustCompile(`health: (http://\S+/readyz)`)
+
+// ready asks a process whether it is ready, once it has told where.
+func (w *world) ready(p *process) bool {
+	found := healthURL.FindStringSubmatch(p.output.String())
+	if found == nil {
+		return false
+	}
+	answer, err := http.Get(found[1])
+	if err != nil {
+		return false
+	}
+	answer.Body.Close()
+	return answer.StatusCode == http.StatusOK
+}
+
+// published counts the messages of the bus by key.
+func (w *world) published() map[string]int {
+	keys := make(map[string]int)
+	for _, stream := range []string{natsbus.BooksStream(""), natsbus.TradesStream("")} {
+		s, err := w.bus.JS.Stream(w.Context(), stream)
+		require.NoError(w, err)
+		info, err := s.Info(w.Context())
+		require.NoError(w, err)
+		for sequence := info.State.FirstSeq; sequence <= info.State.LastSeq; sequence++ {
+			msg, err := s.GetMsg(w.Context(), sequence)
+			require.NoError(w, err)
+			keys[msg.Header.Get(jetstream.MsgIDHeader)]++
+		}
+	}
+	return keys
+}
+
+// archived counts the records of the archive by key.
+func (w *world) archived() map[string]int {
+	keys := make(map[string]int)
+	for _, name := range []string{symbol, "ETHUSDT"} {
+		for rec, err := range w.store.Records(w.Context(), chstore.Query{Instrument: instrument(name)}) {
+			require.NoError(w, err)
+			keys[rec.Key()]++
+		}
+	}
+	return keys
+}
+
+func (w *world) archivedRecords() (n int) {
+	for _, count := range w.archived() {
+		n += count
+	}
+	return n
+}
