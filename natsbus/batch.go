@@ -5,7 +5,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nats.go"
 
 	"github.com/marketprism/marketprism"
 )
@@ -18,12 +18,6 @@ type batch struct {
 	bad     []badMessage         // those messages
 	err     error                // why the fetch ended early
 	decoder Decoder
-}
-
-// A delivery is a message in hand.
-type delivery struct {
-	jetstream.Msg
-	meta *jetstream.MsgMetadata
 }
 
 type badMessage struct {
@@ -40,7 +34,7 @@ func (b *batch) reset() {
 // add decodes a message, while others are still on their way.
 func (b *batch) add(msg delivery, origin marketprism.Origin) {
 	var rec marketprism.Record
-	if err := b.decoder.Decode(msg.Data(), &rec); err != nil {
+	if err := b.decoder.Decode(msg.Data, &rec); err != nil {
 		b.bad = append(b.bad, badMessage{len(b.msgs), err})
 	}
 	rec.Origin = origin
@@ -68,7 +62,7 @@ type holder struct {
 
 // keepAlive tells the server at an interval that the messages are being worked on, until the function
 // that it returns is called. told is called with the number of messages each time.
-func (h *holder) keepAlive(interval time.Duration, told func(n int)) (stop func()) {
+func (h *holder) keepAlive(conn *nats.Conn, interval time.Duration, told func(n int)) (stop func()) {
 	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(stopped)
@@ -77,7 +71,7 @@ func (h *holder) keepAlive(interval time.Duration, told func(n int)) (stop func(
 		for {
 			select {
 			case <-ticker.C:
-				told(h.inProgress())
+				told(h.inProgress(conn))
 			case <-done:
 				return
 			}
@@ -86,12 +80,12 @@ func (h *holder) keepAlive(interval time.Duration, told func(n int)) (stop func(
 	return func() { close(done); <-stopped }
 }
 
-func (h *holder) inProgress() (n int) {
+func (h *holder) inProgress(conn *nats.Conn) (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, b := range h.batches {
-		for _, msg := range b.msgs {
-			if msg.InProgress() == nil { // without a connection the message may come again: at least once
+		for i := range b.msgs {
+			if b.msgs[i].inProgress(conn) == nil { // without a connection the message may come again: at least once
 				n++
 			}
 		}

@@ -16,14 +16,18 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// A bus is a server of the test's own with the streams on it.
+// A bus is a server of the test's own, or a cluster of them, with the streams on it.
 type bus struct {
-	*natsserver.Server
-	js jetstream.JetStream
+	*natsserver.Server                     // nil in a cluster
+	cluster            *natsserver.Cluster // nil otherwise
+	js                 jetstream.JetStream
 }
 
 func newBus(t testing.TB, cfg natsbus.StreamsConfig) *bus {
 	t.Helper()
+	if inCluster(t) {
+		return newClusterBus(t, cfg)
+	}
 	s := natstest.Start(t)
 	b := &bus{Server: s, js: natstest.JetStream(t, s, natsbus.Options()...)}
 	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, cfg))
@@ -34,6 +38,10 @@ func newBus(t testing.TB, cfg natsbus.StreamsConfig) *bus {
 // for the connection.
 func (b *bus) restart(t testing.TB) {
 	t.Helper()
+	if b.cluster != nil {
+		b.restartLeader(t)
+		return
+	}
 	b.Shutdown()
 	b.Server = natstest.StartConfig(t, b.Config())
 	require.Eventually(t, b.js.Conn().IsConnected, patience, interval)

@@ -165,7 +165,7 @@ func (r *reader) bury(letter *nats.Msg, msg delivery) error {
 	if _, err := r.js.PublishMsg(ctx, letter); err != nil {
 		return fmt.Errorf("dead letter to %s: %w", letter.Subject, err)
 	}
-	_, err := r.conn.RequestWithContext(ctx, msg.Reply(), []byte("+TERM "+terminatedByUs+letter.Header.Get(HeaderDeadReason)))
+	_, err := r.conn.RequestWithContext(ctx, msg.Reply, []byte("+TERM "+terminatedByUs+letter.Header.Get(HeaderDeadReason)))
 	return err
 }
 

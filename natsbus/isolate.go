@@ -159,8 +159,8 @@ func (r *reader) undecodable(msg delivery, err error) error {
 func (r *reader) deadLetter(msg delivery, key string, why cause) error {
 	at := r.place(msg)
 	why.deliveries = msg.meta.NumDelivered
-	letter := newLetter(at, msg.Headers(), msg.Data(), why)
-	span := r.trace.die(r.work, msg.Headers(), letter)
+	letter := newLetter(at, msg.Header, msg.Data, why)
+	span := r.trace.die(r.work, msg.Header, letter)
 	err := r.buryOrHold(at, letter, msg)
 	endSpan(span, err)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -28,7 +29,7 @@ type reader struct {
 
 	failedAt time.Time // first failure of the batch in hand; zero if it has not failed
 
-	durable jetstream.Consumer
+	puller  *puller
 	source  string
 	next    uint64 // consumer sequence of the next delivery
 	batches [2]batch
@@ -44,9 +45,10 @@ type stopError struct{ err error }
 func (e *stopError) Error() string { return e.err.Error() }
 
 func (r *reader) run() error {
-	defer r.held.keepAlive(r.cfg.AckWait/3, func(n int) {
+	defer r.held.keepAlive(r.conn, r.cfg.AckWait/3, func(n int) {
 		r.count(func(s *ConsumerStats) { s.Replies.InProgress += uint64(n) })
 	})()
+	defer func() { r.puller.close() }()
 	var why error
 	for r.ctx.Err() == nil {
 		r.turn.Lock()
@@ -99,8 +101,11 @@ func (r *reader) align(why error) error {
 	if err != nil {
 		return err
 	}
-	durable, err := stream.CreateOrUpdateConsumer(r.ctx, r.cfg.server())
-	if err != nil {
+	if _, err = stream.CreateOrUpdateConsumer(r.ctx, r.cfg.server()); err != nil {
+		return err
+	}
+	r.puller.close() // what the server still has for it is of the time before
+	if r.puller, err = newPuller(r.js, r.cfg); err != nil {
 		return err
 	}
 	reset, err := stream.ResetConsumer(r.ctx, r.cfg.Durable)
@@ -108,7 +113,7 @@ func (r *reader) align(why error) error {
 		// Not %w: the library takes silence to mean that there is no JetStream, which would be final.
 		return fmt.Errorf("%w: reset of the durable: %v", ErrUnavailable, err)
 	}
-	r.durable, r.source, r.next = durable, source(stream.CachedInfo()), 1
+	r.source, r.next = source(stream.CachedInfo()), 1
 	r.count(func(s *ConsumerStats) { s.Realigned++ })
 	hook.Call(r.cfg.Hooks.Realigned, RealignInfo{From: reset.ResetSeq, Source: r.source, Err: why})
 	return nil
@@ -173,32 +178,40 @@ var errHole = errors.New("natsbus: a delivery is missing")
 // has what came before, which is in order.
 func (r *reader) fetch(b *batch) {
 	b.reset()
-	// A message above the bound would never come.
-	maxBytes := max(r.cfg.BatchBytes, int(r.conn.MaxPayload())+1<<16)
-	fetched, err := r.durable.Fetch(r.cfg.Batch, jetstream.FetchMaxWait(r.cfg.FlushEvery), jetstream.FetchMaxBytes(maxBytes))
-	if err != nil {
-		b.err = err
-		return
-	}
-	for msg := range fetched.Messages() { // to its end: what comes after it is left would be lost until AckWait
-		if b.err != nil {
-			continue
-		}
-		meta, err := msg.Metadata()
-		switch {
-		case err != nil:
-			b.err = err
-		case meta.Sequence.Consumer != r.next:
-			b.err = fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, meta.Sequence.Consumer)
-		default:
-			r.next++
-			r.delivered(meta)
-			b.add(delivery{msg, meta}, r.origin(delivery{msg, meta}))
+	b.err = r.puller.ask(pullRequest{
+		Batch:    r.cfg.Batch,
+		MaxBytes: max(r.cfg.BatchBytes, int(r.conn.MaxPayload())+1<<16), // a message above the bound would never come
+		Expires:  r.cfg.FlushEvery,
+	})
+	timer := time.NewTimer(r.cfg.FlushEvery + pullPatience)
+	defer timer.Stop()
+	for b.err == nil && r.puller.due > 0 {
+		select {
+		case msg := <-r.puller.msgs:
+			b.err = r.receive(b, msg)
+		case <-timer.C:
+			b.err = errSilent
 		}
 	}
-	if b.err == nil {
-		b.err = fetched.Error()
+}
+
+// receive takes what the server sent: the next message, or how it stands with the request.
+func (r *reader) receive(b *batch, msg *nats.Msg) error {
+	if !strings.HasPrefix(msg.Reply, ackPrefix) {
+		return r.puller.status(msg)
 	}
+	d, err := newDelivery(msg)
+	switch {
+	case err != nil:
+		return err
+	case d.meta.Sequence.Consumer != r.next:
+		return fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, d.meta.Sequence.Consumer)
+	}
+	r.next++
+	r.puller.due--
+	r.delivered(&d.meta)
+	b.add(d, r.origin(d))
+	return nil
 }
 
 // delivered tells of a message that has come.

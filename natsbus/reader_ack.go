@@ -43,13 +43,13 @@ func (r *reader) sendAcks(msgs []delivery) error {
 	reconnects := r.conn.Stats().Reconnects
 	end := len(msgs) - 1
 	for _, msg := range msgs[:end] {
-		if err := r.conn.Publish(msg.Reply(), []byte(ackText)); err != nil {
+		if err := r.conn.Publish(msg.Reply, []byte(ackText)); err != nil {
 			return err
 		}
 	}
 	ctx, cancel := context.WithTimeout(r.work, ackTimeout)
 	defer cancel()
-	if _, err := r.conn.RequestWithContext(ctx, msgs[end].Reply(), []byte(ackText)); err != nil {
+	if _, err := r.conn.RequestWithContext(ctx, msgs[end].Reply, []byte(ackText)); err != nil {
 		return err
 	}
 	r.count(func(s *ConsumerStats) { s.Replies.Ack += uint64(len(msgs)) })
@@ -84,7 +84,7 @@ func (r *reader) release(msgs []delivery) {
 		return
 	}
 	naks := 0
-	for naks < len(msgs) && msgs[naks].NakWithDelay(releaseDelay) == nil {
+	for naks < len(msgs) && msgs[naks].nak(r.conn, releaseDelay) == nil {
 		naks++
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), releaseDelay)

@@ -52,12 +52,12 @@ func (r *reader) origin(msg delivery) marketprism.Origin {
 // published there, stands in the lane.
 func (r *reader) place(msg delivery) place {
 	if r.lane {
-		if at, ok := parsePlace(msg.Headers()); ok && at.stream == r.Consumer.cfg.Stream {
+		if at, ok := parsePlace(msg.Header); ok && at.stream == r.Consumer.cfg.Stream {
 			return at
 		}
 	}
 	return place{
-		stream: r.cfg.Stream, source: r.source, consumer: r.Consumer.cfg.Durable, subject: msg.Subject(),
+		stream: r.cfg.Stream, source: r.source, consumer: r.Consumer.cfg.Durable, subject: msg.Subject,
 		sequence: msg.meta.Sequence.Stream, storedAt: msg.meta.Timestamp,
 	}
 }

@@ -90,7 +90,7 @@ func (r *reader) traceHandle(msgs []delivery) (context.Context, trace.Span) {
 // those that were dead letters the one in which they were put back.
 func linksTo(msgs []delivery) (links []trace.Link) {
 	for _, msg := range msgs {
-		header := msg.Headers()
+		header := msg.Header
 		for _, at := range [...]trace.SpanContext{extract(header), parseTraceParent(header.Get(HeaderDeadTrace))} {
 			if at.IsSampled() && len(links) < maxLinks {
 				links = append(links, trace.Link{SpanContext: at})

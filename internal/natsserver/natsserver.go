@@ -28,6 +28,9 @@ type Config struct {
 
 	// StartTimeout bounds Start, which reads back all streams. 0 means 30 s.
 	StartTimeout time.Duration
+
+	name   string     // "" means marketprism
+	member membership // of a Cluster
 }
 
 func (cfg Config) withDefaults() (Config, error) {
@@ -42,6 +45,9 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	if cfg.Port == 0 {
 		cfg.Port = server.RANDOM_PORT
+	}
+	if cfg.name == "" {
+		cfg.name = "marketprism"
 	}
 	if cfg.MaxStore == 0 {
 		cfg.MaxStore = 8 << 30
@@ -96,11 +102,12 @@ func (cfg Config) options() (*server.Options, error) {
 			return nil, err
 		}
 	}
-	opts.ServerName = "marketprism"
+	opts.ServerName = cfg.name
 	opts.Host, opts.Port = cfg.Host, cfg.Port
 	opts.JetStream, opts.StoreDir, opts.JetStreamMaxStore = true, cfg.StoreDir, cfg.MaxStore
 	opts.SyncInterval = cfg.SyncInterval
 	opts.NoSigs, opts.DisableJetStreamBanner = true, true
+	cfg.member.join(opts)
 	return opts, nil
 }
 

@@ -28,10 +28,27 @@ func StartConfig(t testing.TB, cfg natsserver.Config) *natsserver.Server {
 	return s
 }
 
+// StartCluster runs three servers on folders of the test's own until the test ends.
+func StartCluster(t testing.TB) *natsserver.Cluster {
+	t.Helper()
+	c, err := natsserver.StartCluster(t.TempDir(), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Shutdown)
+	return c
+}
+
 // JetStream connects to s until the test ends.
 func JetStream(t testing.TB, s *natsserver.Server, opts ...nats.Option) jetstream.JetStream {
 	t.Helper()
-	nc, err := nats.Connect(s.URL(), opts...)
+	return Connect(t, s.URL(), opts...)
+}
+
+// Connect connects to one of several servers, with commas between, until the test ends.
+func Connect(t testing.TB, urls string, opts ...nats.Option) jetstream.JetStream {
+	t.Helper()
+	nc, err := nats.Connect(urls, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}
