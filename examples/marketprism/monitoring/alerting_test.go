@@ -10,13 +10,14 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/marketprism/marketprism/examples/marketprism/metrics"
 )
 
 // A webhook keeps what Alertmanager tells it: for each alert the states in order.
@@ -51,21 +52,6 @@ func (w *webhook) last(key string) string {
 		return w.told[key][n-1]
 	}
 	return ""
-}
-
-// daemon starts a program that ends with the test, whose output is shown if the test fails.
-func daemon(t *testing.T, ctx context.Context, path string, args ...string) {
-	cmd := exec.CommandContext(ctx, path, args...)
-	var out bytes.Buffer
-	cmd.Stdout, cmd.Stderr = &out, &out
-	need(t, cmd.Start())
-	t.Cleanup(func() {
-		cmd.Process.Kill() //nolint:errcheck // it may have ended
-		cmd.Wait()         //nolint:errcheck // it was killed
-		if t.Failed() {
-			t.Logf("%s:\n%s", filepath.Base(path), out.String())
-		}
-	})
 }
 
 // startAlertmanager starts Debian's Alertmanager with the committed configuration, waits shortened, and
@@ -140,11 +126,12 @@ func TestChain(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	hook := &webhook{told: make(map[string][]string)}
-	pipeline := startChain(t, ctx)
+	exchange, pipeline := startPipeline(t, ctx)
 	alertmanager := startAlertmanager(t, ctx, hook)
-	prometheus := startPrometheus(t, ctx, pipeline.metrics, alertmanager)
+	prometheus := startPrometheus(t, ctx, pipeline, alertmanager)
 
 	t.Run("queries", func(t *testing.T) { everyQueryIsAnswered(t, ctx, prometheus) })
+	t.Run("catalogue", func(t *testing.T) { exportsCatalogue(t, pipeline) })
 	t.Run("watchdog", func(t *testing.T) {
 		until(t, ctx, "the watchdog pings", func() bool { return hook.last("/deadman Watchdog") == "firing" })
 	})
@@ -152,14 +139,27 @@ func TestChain(t *testing.T) {
 		if state := hook.last("/page ExchangeConnectionDown"); state != "" {
 			t.Fatalf("ExchangeConnectionDown is %s before the exchange is cut off", state)
 		}
-		pipeline.exchange.RejectStreams(1<<20, http.StatusServiceUnavailable)
-		pipeline.exchange.Disconnect(1001, "cut off")
+		exchange.RejectStreams(1<<20, http.StatusServiceUnavailable)
+		exchange.Disconnect(1001, "cut off")
 		until(t, ctx, "ExchangeConnectionDown arrives", func() bool { return hook.last("/page ExchangeConnectionDown") == "firing" })
-		pipeline.exchange.RejectStreams(0, 0)
-		need(t, pipeline.books.Ready(ctx))
+		exchange.RejectStreams(0, 0)
 		until(t, ctx, "ExchangeConnectionDown resolves", func() bool { return hook.last("/page ExchangeConnectionDown") == "resolved" })
 	})
 	t.Run("inhibition", func(t *testing.T) { inhibits(t, ctx, alertmanager) })
+}
+
+// exportsCatalogue looks for every metric of the catalogue in what the program exports.
+func exportsCatalogue(t *testing.T, pipeline string) {
+	response, err := http.Get("http://" + pipeline + "/metrics") //nolint:noctx // on loopback
+	need(t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	need(t, err)
+	for _, f := range metrics.Catalogue() {
+		if !bytes.Contains(text, []byte("# TYPE "+f.Name+" ")) {
+			t.Errorf("the program does not export %s", f.Name)
+		}
+	}
 }
 
 // everyQueryIsAnswered waits until each query gives at least one series. Those on what is not part of
@@ -188,7 +188,7 @@ func everyQueryIsAnswered(t *testing.T, ctx context.Context, prometheus string) 
 		}
 	}
 	elsewhere := regexp.MustCompile(`\b(node|loki)_`)
-	waiting, stop := context.WithTimeout(ctx, time.Minute)
+	waiting, stop := context.WithTimeout(ctx, 90*time.Second) // the sizes of tables are measured once a minute
 	defer stop()
 	var asked, parsed int
 	for expr := range queries {

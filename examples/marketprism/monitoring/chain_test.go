@@ -1,35 +1,20 @@
 package monitoring
 
 import (
+	"bytes"
 	"context"
 	"net"
 	"net/http"
-	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
-	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/binance/binancetest"
-	"github.com/marketprism/marketprism/chstore"
-	"github.com/marketprism/marketprism/examples/marketprism/metrics"
-	"github.com/marketprism/marketprism/internal/chserver"
-	"github.com/marketprism/marketprism/internal/natsserver"
-	"github.com/marketprism/marketprism/natsbus"
-	"github.com/marketprism/marketprism/sink"
 )
-
-// A chain is the real pipeline, from a fake exchange that can be cut off to ClickHouse, and the address
-// of its metrics.
-type chain struct {
-	exchange *binancetest.Server
-	books    *binance.DepthSyncer
-	metrics  string // host:port
-}
 
 // need ends the test with the error, if there is one.
 func need(t *testing.T, err error) {
@@ -39,100 +24,59 @@ func need(t *testing.T, err error) {
 	}
 }
 
-// startChain starts it. It ends with the test.
-func startChain(t *testing.T, ctx context.Context) *chain {
+// output can be read while a process writes to it.
+type output struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.text.String()
+}
+
+// startPipeline builds the program and runs all of it, NATS and ClickHouse embedded, on a fake exchange
+// that can be cut off. It returns the address of its metrics.
+func startPipeline(t *testing.T, ctx context.Context) (exchange *binancetest.Server, addr string) {
 	exchange, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("BTCUSDT", "ETHUSDT"), Seed: 1})
 	need(t, err)
 	t.Cleanup(func() { exchange.Close() })
-	m := metrics.New(metrics.Config{PollEvery: time.Second, PollFailed: func(i metrics.PollInfo) { t.Logf("%s: %v", i.What, i.Err) }})
+	go exchange.Run(ctx) //nolint:errcheck // ends with the exchange
 
-	out := startBusAndStore(t, ctx, m)
-	meter := m.Exchange(marketprism.Spot)
-	client, err := binance.NewClient(binance.Config{
-		Endpoints: binance.Endpoints{REST: exchange.RESTURL(), Stream: exchange.StreamURL()}, DialContext: exchange.DialContext,
-		Hooks: meter.Hooks(), HTTPClient: meter.HTTPClient(exchange.DialContext),
-	})
-	need(t, err)
-	books, err := binance.NewDepthSyncer(client, binance.DepthConfig{
-		Symbols: exchange.Listed(), Trades: true, Tickers: true, ReconnectMax: time.Second,
-		Handler: meter.Handler(func(ctx context.Context, rec *marketprism.Record) error {
-			m.Beat()
-			return out.Write(ctx, []marketprism.Record{*rec})
-		}),
-	})
-	need(t, err)
-	meter.Observe(client, books)
-	background(t, ctx, exchange.Run, books.Run, m.Poll)
-	need(t, books.Ready(ctx))
-
-	registry := prometheus.NewRegistry()
-	need(t, m.Register(registry))
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	server := httptest.NewServer(metrics.Handler(registry))
-	t.Cleanup(server.Close)
-	return &chain{exchange, books, server.Listener.Addr().String()}
+	program := filepath.Join(t.TempDir(), "marketprism")
+	mustRun(t, "go", "build", "-buildvcs=false", "-o", program, "..")
+	out := daemon(t, ctx, program, "run", "--for", "0", "--source", "live", "--rest-url", exchange.RESTURL(), "--stream-url", exchange.StreamURL(),
+		"--symbols", "BTCUSDT,ETHUSDT", "--health-listen", "127.0.0.1:0", "--page-listen", "", "--data", t.TempDir())
+	told := regexp.MustCompile(`metrics: http://([^/\s]+)/metrics`)
+	until(t, ctx, "the pipeline tells where its metrics are", func() bool { return told.MatchString(out.String()) })
+	addr = told.FindStringSubmatch(out.String())[1]
+	until(t, ctx, "the pipeline is ready", func() bool { return answers("http://" + addr + "/readyz") })
+	return exchange, addr
 }
 
-// startBusAndStore starts NATS, ClickHouse and the archiver between them, and returns the way in.
-func startBusAndStore(t *testing.T, ctx context.Context, m *metrics.Metrics) sink.Sink {
-	server, err := natsserver.Start(natsserver.Config{StoreDir: t.TempDir()})
-	need(t, err)
-	t.Cleanup(server.Shutdown)
-	bus := m.Bus()
-	conn, err := natsbus.Connect(ctx, server.URL(), bus.ConnHooks().Options()...)
-	need(t, err)
-	t.Cleanup(conn.Close)
-	bus.Observe(conn)
-	js, err := jetstream.New(conn)
-	need(t, err)
-	need(t, natsbus.EnsureStreams(ctx, js, natsbus.StreamsConfig{}))
-	streams := []string{natsbus.BooksStream(""), natsbus.TradesStream("")}
-	bus.Streams(js, streams...)
-	bus.DeadLetters(js, natsbus.DeadLettersStream(""), nil)
-
-	archive := m.Archive("archive", "")
-	clickhouse, err := chserver.Start(ctx, chserver.Config{Dir: t.TempDir()})
-	need(t, err)
-	t.Cleanup(func() { clickhouse.Stop(context.Background()) }) //nolint:errcheck // its folder goes as well
-	db, err := chstore.Dial(ctx, clickhouse.Addr())
-	need(t, err)
-	t.Cleanup(func() { db.Close() })
-	store, err := chstore.New(db, chstore.Config{Hooks: archive.Hooks()})
-	need(t, err)
-	need(t, store.Migrate(ctx))
-
-	var consumers []*natsbus.Consumer
-	for _, stream := range streams {
-		reading := bus.Consumer(stream, "archive")
-		consumer, err := natsbus.NewConsumer(js, natsbus.ConsumerConfig{Stream: stream, Durable: "archive", Hooks: reading.Hooks()})
-		need(t, err)
-		reading.Observe(consumer)
-		consumers = append(consumers, consumer)
-		background(t, ctx, func(ctx context.Context) error { return consumer.Run(ctx, archive.Storing(store)) })
-	}
-	archive.Observe(store, consumers...)
-	meter := bus.Publisher()
-	publisher, err := natsbus.NewPublisher(js, natsbus.PublisherConfig{Hooks: meter.Hooks()})
-	need(t, err)
-	t.Cleanup(publisher.Close)
-	meter.Observe(publisher)
-	buffer, err := sink.NewBuffer(publisher, sink.BufferConfig{DrainTimeout: time.Second})
-	need(t, err)
-	background(t, ctx, buffer.Run)
-	return buffer
-}
-
-// background runs functions until the test ends, and waits for their ends then.
-func background(t *testing.T, ctx context.Context, functions ...func(context.Context) error) {
-	for _, f := range functions {
-		running, stop := context.WithCancel(ctx)
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			f(running) //nolint:errcheck // it ends with its context; what it fails to do the test sees
-		}()
-		t.Cleanup(func() { stop(); <-ended })
-	}
+// daemon starts a program that ends with the test. What it has printed is shown if the test fails.
+func daemon(t *testing.T, ctx context.Context, path string, args ...string) *output {
+	out := new(output)
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdout, cmd.Stderr = out, out
+	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+	cmd.WaitDelay = 30 * time.Second
+	need(t, cmd.Start())
+	t.Cleanup(func() {
+		cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
+		cmd.Wait()                          //nolint:errcheck // it was told to end
+		if t.Failed() {
+			t.Logf("%s:\n%s", filepath.Base(path), out)
+		}
+	})
+	return out
 }
 
 // freePort returns an address on loopback that nobody listens on.
