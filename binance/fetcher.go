@@ -19,9 +19,9 @@ type fetch struct {
 	priority Priority
 
 	ticket  *ticket
-	offered bool               // it is with the owner of the book, who is to begin the refresh
-	cancel  context.CancelFunc // set while the request is on its way
-	void    bool               // nobody waits for it any more
+	offered bool // it is with the owner of the book, who is to begin the refresh
+	sent    bool // it is on its way, or answered
+	void    bool // nobody waits for it any more
 
 	snap orderbook.Snapshot
 	at   time.Time // local clock of the answer
@@ -103,7 +103,8 @@ func (f *fetcher) forget(y *followed) {
 	f.mu.Unlock()
 }
 
-// revoke is called with mu held. A request that was granted and not yet sent is given back by run.
+// revoke is called with mu held. A request that was granted and not yet sent is given back by run. One
+// that is on its way goes on: its weight is spent, and the answer may be the one that tells to stay away.
 func (f *fetcher) revoke(y *followed) {
 	r := y.request
 	if r == nil {
@@ -112,8 +113,7 @@ func (f *fetcher) revoke(y *followed) {
 	y.request = nil
 	r.void = true
 	switch {
-	case r.cancel != nil:
-		r.cancel()
+	case r.sent:
 	case r.offered:
 		r.ticket.giveUp()
 	default:
@@ -169,14 +169,15 @@ func (f *fetcher) start(ctx context.Context, r *fetch, wg *sync.WaitGroup) {
 		r.offered = true
 		r.feed.tasks.post(func(ctx context.Context) error { return r.feed.granted(ctx, r) })
 	default:
-		ctx, r.cancel = context.WithTimeout(ctx, f.timeout)
+		r.sent = true
 		wg.Go(func() { f.do(ctx, r) })
 	}
 }
 
 // do makes one request and hands over its outcome.
 func (f *fetcher) do(ctx context.Context, r *fetch) {
-	defer r.cancel()
+	ctx, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
 	start := time.Now()
 	r.snap, r.at, r.err = f.client.depth(ctx, r.symbol.instrument.Symbol, r.limit)
 	r.ticket.close()

@@ -46,6 +46,12 @@ func acts() []act {
 			s.count("F39")
 			return fmt.Sprint("SkipTradeIDs, BreakAggregate: ", s.srv.SkipTradeIDs(y, 1+s.roll.IntN(5)), s.srv.BreakAggregate(y))
 		}},
+		{"no pongs", 1, func(s *sim, _ context.Context, _ string) string {
+			s.srv.IgnorePings(true)
+			time.AfterFunc(5*time.Second, func() { s.srv.IgnorePings(false) })
+			s.count("F17")
+			return "IgnorePings for 5 s"
+		}},
 		{"huge event", 1, (*sim).huge},
 		{"ids go back", 1, (*sim).goBack},
 	}

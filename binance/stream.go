@@ -25,18 +25,18 @@ const (
 // for concurrent use with it and with each other.
 //
 // Pings are answered within reads, so whoever uses a Stream must keep reading. A connection on which
-// neither a frame nor a ping has come for a minute (ten on the futures markets, which ping more
-// seldom) is dead, and reading ends with ErrSilent.
+// neither a frame nor a ping has come for a minute is dead, and reading ends with ErrSilent. The futures
+// markets ping seldom, so there the Stream pings them; see keepAlive.
 type Stream struct {
 	conn    *websocket.Conn
 	market  *market
 	frame   []byte // of Next
 	decoder Decoder
 	record  *Recorder // nil if there is none
-	alive   time.Time // when the read deadline was last put off; the reader's
 
 	opened time.Time
 	pinged atomic.Int64 // when the last ping came: nanoseconds after opened
+	keep   keepAlive
 
 	writing  chan struct{} // holds one token while somebody writes
 	requests pacer
@@ -52,7 +52,8 @@ func newStream(conn *websocket.Conn, m *market, streams int) *Stream {
 	s.opened = time.Now()
 	conn.SetReadLimit(maxFrame)
 	conn.SetPingHandler(s.pong)
-	s.putOff(time.Now())
+	s.putOff(s.opened)
+	s.beginKeepAlive()
 	return s
 }
 
@@ -72,14 +73,6 @@ func (s *Stream) pong(payload string) error {
 
 // pingedAt returns when the last ping came, or when the connection was opened.
 func (s *Stream) pingedAt() time.Time { return s.opened.Add(time.Duration(s.pinged.Load())) }
-
-// putOff moves the read deadline, at most once a second since it costs a little.
-func (s *Stream) putOff(now time.Time) {
-	if now.Sub(s.alive) >= time.Second {
-		s.alive = now
-		s.conn.SetReadDeadline(now.Add(s.market.silence)) //nolint:errcheck // a read on a dead connection fails by itself
-	}
-}
 
 // Read reads the next frame into buf, which it grows as needed, and returns it with the local clock
 // right after. The frame may be an event, an acknowledgement or an error of the exchange: Decoder
@@ -140,7 +133,7 @@ func (s *Stream) readError(err error) error {
 	case closed != nil:
 		return closed
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("%w: nothing came for %v", ErrSilent, s.market.silence)
+		return fmt.Errorf("%w: nothing came for %v", ErrSilent, s.silence())
 	}
 	return fmt.Errorf("binance: read: %w", err)
 }
@@ -177,6 +170,7 @@ func (s *Stream) closeWith(cause error) error {
 	if !first {
 		return nil
 	}
+	s.keep.stop()
 	goodbye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
 	s.conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(closeTimeout)) //nolint:errcheck // a courtesy
 	return s.conn.Close()

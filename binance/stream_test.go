@@ -3,9 +3,11 @@ package binance_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -143,12 +145,26 @@ func TestStreamEnds(t *testing.T) {
 			}
 		})
 	})
-	for market, silence := range map[marketprism.Market]time.Duration{marketprism.Spot: time.Minute, marketprism.USDM: 10 * time.Minute} {
-		t.Run("silent "+string(market), func(t *testing.T) {
-			cfg := one
-			cfg.Market = market
-			onExchange(t, cfg, func(t *testing.T, srv *binancetest.Server, c *binance.Client) {
-				s, err := c.Dial(t.Context())
+}
+
+// A half-open connection is noticed within a minute: by the exchange's pings, which spot sends often
+// enough, or else by the answers to one's own, where there are any.
+func TestHalfOpenConnectionIsNoticed(t *testing.T) {
+	for _, c := range []struct {
+		market         marketprism.Market
+		mute           bool // the exchange does not answer pings
+		atLeast, after time.Duration
+	}{
+		{marketprism.Spot, false, 40 * time.Second, time.Minute},
+		{marketprism.USDM, false, 40 * time.Second, time.Minute},
+		{marketprism.COINM, false, 40 * time.Second, time.Minute},
+		{marketprism.USDM, true, 7 * time.Minute, 10 * time.Minute},
+	} {
+		t.Run(fmt.Sprintf("%s, mute %t", c.market, c.mute), func(t *testing.T) {
+			cfg := binancetest.Config{Market: c.market, Symbols: binancetest.Symbols("AUSDT")}
+			onExchange(t, cfg, func(t *testing.T, srv *binancetest.Server, client *binance.Client) {
+				srv.IgnorePings(c.mute)
+				s, err := client.Dial(t.Context())
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -159,15 +175,45 @@ func TestStreamEnds(t *testing.T) {
 				if err := s.Next(&m); !errors.Is(err, binance.ErrSilent) {
 					t.Errorf("err = %v", err)
 				}
-				if d := time.Since(start) - time.Hour; d < silence-3*time.Minute || d > silence {
+				if d := time.Since(start) - time.Hour; d < c.atLeast || d > c.after {
 					t.Errorf("given up after %v", d)
 				}
-				if srv.Stats().PongTimeouts != 0 {
-					t.Error("pings were not answered")
+				if st := srv.Stats(); st.Violations() != 0 {
+					t.Errorf("limits were broken: %+v", st)
 				}
 			})
 		})
 	}
+}
+
+// A connection that brings much sends no pings but the first.
+func TestBusyStreamSendsNoPings(t *testing.T) {
+	cfg := binancetest.Config{Market: marketprism.USDM, Symbols: binancetest.Symbols("AUSDT")}
+	onExchange(t, cfg, func(t *testing.T, srv *binancetest.Server, client *binance.Client) {
+		var walking sync.WaitGroup
+		defer walking.Wait()
+		defer srv.Close()
+		walking.Go(func() {
+			for srv.Walk() == nil { // until the server is closed
+				srv.Tick()
+				time.Sleep(time.Second)
+			}
+		})
+		s, err := client.Dial(t.Context(), "ausdt@depth@100ms")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		var m binance.Message
+		for begun := time.Now(); time.Since(begun) < 2*time.Minute; {
+			if err := s.Next(&m); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := srv.Stats().Messages; n != 1 {
+			t.Errorf("%d messages were sent", n)
+		}
+	})
 }
 
 func TestDialFails(t *testing.T) {

@@ -138,7 +138,11 @@ func (s *Server) forget(c *conn) {
 func (c *conn) read() {
 	c.ws.SetReadLimit(maxMessage)
 	c.ws.SetPingHandler(func(data string) error {
-		c.receive(func() { c.push(frame{kind: pongFrame, data: []byte(data)}) })
+		c.receive(func() {
+			if !c.server.wire.mute {
+				c.push(frame{kind: pongFrame, data: []byte(data)})
+			}
+		})
 		return nil
 	})
 	c.ws.SetPongHandler(func(data string) error {

@@ -43,7 +43,7 @@
 //   - F14 a snapshot with fewer levels than asked for: [Symbol.Levels], [Symbol.Bids], [Symbol.Asks]
 //   - F15 an empty snapshot with id -1: [Server.List] with a [Symbol.LastID] of -1
 //   - F16 REST in trouble: [Server.RejectREST], [Server.RejectRESTFor] (429, 418, 403, 5xx), [Server.HangREST], [Server.TruncateREST], [Server.GzipREST]
-//   - F17 a pong that does not come closes the connection, always; pings that do not come: [Server.SkipPings]
+//   - F17 a pong that does not come closes the connection, always; pings that do not come: [Server.SkipPings]; pings of the client that are not answered: [Server.IgnorePings]
 //   - F18 closed with a code or without, and not opened again: [Server.Disconnect], [Server.DisconnectOne], [Server.RejectStreams]
 //   - F19 half-open connections: [Server.Silence], [Server.SilenceOne]
 //   - F20 the exchange goes away: [Server.SendServerShutdown], [Server.SendServerShutdownOne], [Server.GoAway]; in other forms with [Server.SendRaw]

@@ -10,6 +10,7 @@ import (
 type wireFaults struct {
 	clock       time.Duration // ahead of the real one
 	extraFields bool
+	mute        bool // pings of clients are not answered
 }
 
 // extraFields are such as no document knows.
@@ -31,6 +32,14 @@ func (s *Server) ExtraFields(on bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wire.extraFields = on
+}
+
+// IgnorePings leaves the pings of clients unanswered, until it is switched off. They count as messages all
+// the same.
+func (s *Server) IgnorePings(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wire.mute = on
 }
 
 // ThirdElements gives every level of events and snapshots an empty third element, as the exchange did

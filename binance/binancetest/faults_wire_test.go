@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/gorilla/websocket"
+
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance/binancetest"
 	"github.com/marketprism/marketprism/orderbook"
@@ -118,4 +120,22 @@ func TestSetClock(t *testing.T) {
 		}
 		equal(t, "the limits keep to the real clock", s.Stats().WeightUsed, 3)
 	})
+}
+
+// TestIgnorePings is F17: a client's pings without an answer.
+func TestIgnorePings(t *testing.T) {
+	s := newServer(t, manual(t))
+	c := dial(t, s, "/ws")
+	pongs := 0
+	c.ws.SetPongHandler(func(string) error { pongs++; return nil })
+	ping := func() {
+		must(t, c.ws.WriteControl(websocket.PingMessage, nil, time.Time{}))
+		c.ask(list)
+	}
+	s.IgnorePings(true)
+	ping()
+	equal(t, "pongs", pongs, 0)
+	s.Calm()
+	ping()
+	equal(t, "pongs", pongs, 1)
 }
