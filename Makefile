@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test engine lint bench fuzz sim chaos exchange monitoring-check
+.PHONY: help run test engine lint bench soak fuzz sim chaos exchange monitoring-check
 
 # Arguments of the example: make run ARGS='--source live --for 0'
 ARGS ?=
@@ -56,6 +56,11 @@ bench: ## Run the benchmarks of the README (BENCH=regexp, COUNT=n)
 
 exchange: ## Measure what the books of a whole exchange cost (ARGS='-duration 1m -spread 0')
 	go run ./internal/bench/exchange $(ARGS)
+
+soak: ## Run the pipeline at the load of a whole exchange for 10 minutes (ARGS='--for 3m --count 300' for less)
+	@$(engine-or-dsn)
+	go build -buildvcs=false -o bin/marketprism ./examples/marketprism
+	./bin/marketprism soak $(ARGS)
 
 fuzz: ## Run each fuzz test for FUZZTIME (10s)
 	@set -e; for pkg in $$(go list $(PKG)); do \

@@ -57,6 +57,7 @@ func newWorld(t *testing.T) *world {
 	bus, err := engines.OpenBus(t.Context(), server.URL(), nil)
 	require.NoError(t, err)
 	t.Cleanup(bus.Close)
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), bus.JS, natsbus.StreamsConfig{}))
 	archive, err := engines.OpenArchive(t.Context(), db.Addr, "", chstore.Config{Database: db.Name})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, archive.Close()) })

@@ -98,7 +98,7 @@ func newRoot(out, errOut *os.File) *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().AddFlagSet(p.settings.Flags())
 	root.PersistentFlags().StringVar(&p.file, "config", os.Getenv("MARKETPRISM_CONFIG"), "YAML file of settings")
-	root.AddCommand(p.run(), p.collect(), p.archive(), p.exchange(), p.record(), p.replay(), p.bookAt(), p.check(),
+	root.AddCommand(p.run(), p.collect(), p.archive(), p.exchange(), p.soak(), p.record(), p.replay(), p.bookAt(), p.check(),
 		p.migrate(), p.deadLetters(), p.status(), p.config(), p.version())
 	return root
 }

@@ -40,6 +40,9 @@ type Config struct {
 	Drain         time.Duration
 	SnapshotEvery time.Duration // 0 means that no snapshots are added
 
+	BusBytes int64         // of the stream of books; that of trades gets half
+	BusAge   time.Duration // of messages on the bus
+
 	Data       string // folder of embedded servers and of the spill queue; "" means a temporary one
 	NATS       string // "" means embedded, likewise
 	ClickHouse string
@@ -50,6 +53,9 @@ type Config struct {
 	PageListen   string
 	LogLevel     slog.Level
 }
+
+// minBusAge is the longest time for which a stream knows copies.
+const minBusAge = 5 * time.Minute
 
 var instanceName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
@@ -77,6 +83,8 @@ func (c *Config) Validate() error {
 		return errors.New("for and snapshot-every must not be negative, drain must be positive")
 	case c.Speed < 0 || c.SimRate < 0:
 		return errors.New("speed and sim-rate must not be negative")
+	case c.BusBytes < 1<<20 || c.BusAge < minBusAge:
+		return fmt.Errorf("bus-bytes %d, bus-age %v: want 1 MiB and %v at least", c.BusBytes, c.BusAge, minBusAge)
 	case !instanceName.MatchString(c.Instance):
 		return fmt.Errorf("instance %q: want letters, digits, '-' and '_'", c.Instance)
 	}

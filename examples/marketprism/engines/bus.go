@@ -26,7 +26,7 @@ type Bus struct {
 	server *natsserver.Server
 }
 
-// OpenBus connects to the NATS at url, and sees to it that all streams are there. hooks may be nil.
+// OpenBus connects to the NATS at url, and leaves its streams as they are. hooks may be nil.
 func OpenBus(ctx context.Context, url string, hooks *natsbus.ConnHooks) (*Bus, error) {
 	if url == "" {
 		return nil, ErrNoBus
@@ -50,9 +50,6 @@ func open(ctx context.Context, b *Bus, url string, hooks *natsbus.ConnHooks) (*B
 	var err error
 	if b.Conn, err = natsbus.Connect(ctx, url, hooks.Options()...); err == nil {
 		b.JS, err = jetstream.New(b.Conn)
-	}
-	if err == nil {
-		err = natsbus.EnsureStreams(ctx, b.JS, natsbus.StreamsConfig{})
 	}
 	if err != nil {
 		b.Close()

@@ -19,10 +19,13 @@ func (p *Pipeline) openSource(ctx context.Context) (err error) {
 
 func (p *Pipeline) openBus(ctx context.Context) (err error) {
 	hooks := natsbus.TeeConnHooks(p.watch.bus.ConnHooks(), natsbus.LogConnHooks(p.watch.logger("bus")))
-	if p.cfg.NATS == "" && p.live != nil {
+	if p.cfg.NATS == "" && p.embedded {
 		p.bus, err = engines.EmbedBus(ctx, p.dir, hooks)
 	} else {
 		p.bus, err = engines.OpenBus(ctx, p.cfg.NATS, hooks)
+	}
+	if err == nil {
+		err = natsbus.EnsureStreams(ctx, p.bus.JS, p.streams())
 	}
 	if err == nil {
 		p.watch.bus.Observe(p.bus.Conn)
@@ -32,9 +35,17 @@ func (p *Pipeline) openBus(ctx context.Context) (err error) {
 	return err
 }
 
+// streams are those of the library, within the bounds that are configured.
+func (p *Pipeline) streams() natsbus.StreamsConfig {
+	return natsbus.StreamsConfig{
+		Books:  natsbus.StreamConfig{MaxBytes: p.cfg.BusBytes, MaxAge: p.cfg.BusAge},
+		Trades: natsbus.StreamConfig{MaxBytes: p.cfg.BusBytes / 2, MaxAge: p.cfg.BusAge},
+	}
+}
+
 func (p *Pipeline) openArchive(ctx context.Context) (err error) {
 	dir := p.cfg.Data
-	if p.live != nil {
+	if p.embedded {
 		dir = p.dir
 	}
 	p.watch.archive = p.watch.metrics.Archive(durable, "")

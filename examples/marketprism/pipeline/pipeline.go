@@ -25,6 +25,9 @@ type Pipeline struct {
 	out   *os.File
 	watch *observation
 
+	embedded bool   // servers without an address run inside
+	started  func() // called when all parts of transport run; nil means nothing
+
 	tally tally
 	live  liveBooks // used by the collector's handler, and after it has ended; nil if nothing is verified
 
@@ -48,7 +51,7 @@ func New(role, version string, cfg config.Config, out *os.File, logTo io.Writer)
 // Run is all in one process: it collects, stores, and at the end rebuilds every book from the archive
 // and compares it with the live one. Interrupting ctx ends the collection only.
 func (p *Pipeline) Run(ctx context.Context) error {
-	p.live = make(liveBooks)
+	p.live, p.embedded = make(liveBooks), true
 	return p.inFolder(func() error {
 		err := p.runAll(ctx)
 		return errors.Join(err, p.close())
@@ -98,6 +101,9 @@ func (p *Pipeline) transport(ctx context.Context) error {
 		return err
 	}
 	defer services.stop()
+	if p.started != nil {
+		p.started()
+	}
 
 	err = p.collect(ctx, downstream)
 	err = errors.Join(err, p.flush(downstream), p.waitAllStored(downstream))

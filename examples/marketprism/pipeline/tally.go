@@ -26,6 +26,10 @@ func (s stage) String() string { return [...]string{"received", "published", "ac
 type tally struct {
 	counts [stages][len(marketprism.Kinds) + 1]atomic.Uint64
 	lag    atomic.Int64 // see lastLag
+
+	// visible is told of records that can be read in the store, on the goroutines of the consumers; nil
+	// means that nobody is.
+	visible func([]marketprism.Record)
 }
 
 func (t *tally) add(s stage, recs []marketprism.Record) {
@@ -57,6 +61,9 @@ func (t *tally) storing(dst sink.Sink) sink.Sink {
 			return err
 		}
 		t.add(stored, recs)
+		if t.visible != nil {
+			t.visible(recs)
+		}
 		if len(recs) > 0 {
 			t.lag.Store(int64(time.Since(recs[len(recs)-1].Time())))
 		}

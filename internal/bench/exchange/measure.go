@@ -14,6 +14,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/internal/latency"
 )
 
 // A child is the exchange's process.
@@ -68,7 +69,7 @@ type bench struct {
 	opt       options
 	books     *binance.DepthSyncer
 	phase     atomic.Int32
-	latencies [2]latencies // of the phases; the handler's
+	latencies [2]latency.Histogram // of the phases; the handler's
 }
 
 // The phases of a measurement.
@@ -147,7 +148,7 @@ func (b *bench) connect(addr string) error {
 // handle is the handler: the book has changed, and the event's time is when its frame was written.
 func (b *bench) handle(_ context.Context, rec *marketprism.Record) error {
 	if phase := b.phase.Load(); rec.Update != nil && phase != idle {
-		b.latencies[phase-steady].add(time.Since(rec.EventTime))
+		b.latencies[phase-steady].Add(time.Since(rec.EventTime))
 	}
 	return nil
 }
@@ -208,12 +209,12 @@ func (b *bench) steady(ctx context.Context) error {
 }
 
 // report prints what came between two marks.
-func (b *bench) report(name string, from, to mark, l *latencies) {
+func (b *bench) report(name string, from, to mark, l *latency.Histogram) {
 	used, took := to.used.minus(from.used), to.at.Sub(from.at).Seconds()
 	updates := float64(to.stats.Updates - from.stats.Updates)
 	fmt.Printf("%-11s %.0f updates a second, %.2f of a core (user %.2f, system %.2f), %.1f µs each\n", name,
 		updates/took, used.total().Seconds()/took, used.user.Seconds()/took, used.system.Seconds()/took, used.total().Seconds()*1e6/max(updates, 1))
-	fmt.Printf("  latency   p50 %v, p99 %v, p99.9 %v, max %v\n", l.quantile(0.5), l.quantile(0.99), l.quantile(0.999), l.max.Round(time.Microsecond))
+	fmt.Printf("  latency   p50 %v, p99 %v, p99.9 %v, max %v\n", l.Quantile(0.5), l.Quantile(0.99), l.Quantile(0.999), l.Max().Round(time.Microsecond))
 }
 
 func (b *bench) writeHeap() error {
