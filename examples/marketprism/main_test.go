@@ -3,10 +3,13 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -38,6 +41,7 @@ func TestMain(m *testing.M) {
 type world struct {
 	*testing.T
 	exchange *binancetest.Server
+	server   *natsserver.Server
 	bus      *engines.Bus
 	store    *chstore.Store
 	settings []string
@@ -53,7 +57,8 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { require.NoError(t, exchange.Close()) })
 	server, err := natsserver.Start(natsserver.Config{StoreDir: t.TempDir()})
 	require.NoError(t, err)
-	t.Cleanup(server.Shutdown)
+	w := &world{T: t, exchange: exchange, server: server}
+	t.Cleanup(func() { w.server.Shutdown() })
 	bus, err := engines.OpenBus(t.Context(), server.URL(), nil)
 	require.NoError(t, err)
 	t.Cleanup(bus.Close)
@@ -62,10 +67,11 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, archive.Close()) })
 	require.NoError(t, archive.Store.Migrate(t.Context()))
-	return &world{T: t, exchange: exchange, bus: bus, store: archive.Store, settings: []string{
+	w.bus, w.store, w.settings = bus, archive.Store, []string{
 		"--source", "live", "--rest-url", exchange.RESTURL(), "--stream-url", exchange.StreamURL(), "--symbols", symbol + ",ETHUSDT",
 		"--nats", server.URL(), "--clickhouse", db.Addr, "--database", db.Name, "--drain", "20s", "--page-listen", "",
-	}}
+	}
+	return w
 }
 
 // A process is a command in a process of its own.
@@ -97,7 +103,7 @@ func (w *world) start(args ...string) *process {
 	w.Helper()
 	self, err := os.Executable()
 	require.NoError(w, err)
-	p := &process{Cmd: exec.Command(self, append(args, w.settings...)...), t: w.T, output: &output{}}
+	p := &process{Cmd: exec.Command(self, slices.Concat(w.settings, args)...), t: w.T, output: &output{}}
 	p.Env = append(os.Environ(), commandEnv+"=1")
 	p.Stdout, p.Stderr = p.output, p.output
 	require.NoError(w, p.Start())
@@ -161,6 +167,15 @@ func TestRolesAsProcesses(t *testing.T) {
 		w.eventually(func() bool { return w.ready(p) }, "%s", p.output)
 	}
 
+	for p, series := range map[*process]string{
+		collectors[0]: `marketprism_collector_connection_status{exchange="binance",market="spot"} 1`,
+		archiver:      `marketprism_store_connection_status`,
+	} {
+		code, text := get(strings.Replace(healthURL.FindStringSubmatch(p.output.String())[1], "/readyz", "/metrics", 1))
+		require.Equal(t, http.StatusOK, code)
+		require.Contains(t, text, series)
+	}
+
 	require.Equal(t, -1, archiver.end(syscall.SIGKILL))
 	dead, moved := w.archivedID(), w.exchangeID()
 	w.eventually(func() bool { return w.exchangeID() > moved+20 }, "the exchange moves on")
@@ -193,12 +208,55 @@ func (w *world) ready(p *process) bool {
 	if found == nil {
 		return false
 	}
-	answer, err := http.Get(found[1])
+	code, _ := get(found[1])
+	return code == http.StatusOK
+}
+
+// get returns 0 if there is no answer.
+func get(url string) (code int, text string) {
+	answer, err := http.Get(url)
 	if err != nil {
-		return false
+		return 0, ""
 	}
-	answer.Body.Close()
-	return answer.StatusCode == http.StatusOK
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return 0, ""
+	}
+	return answer.StatusCode, string(body)
+}
+
+// A collector without a bus keeps what comes on its disk, also over its own end, and hands it on when the
+// bus is there again.
+func TestCollectorOutlivesTheBus(t *testing.T) {
+	w := newWorld(t)
+	moving, still := context.WithCancel(t.Context())
+	defer still()
+	stopped := make(chan error, 1)
+	go func() { stopped <- w.exchange.Run(moving) }()
+	folder := t.TempDir()
+	collector, archiver := w.start("collect", "--data", folder, "--drain", "1s"), w.start("archive")
+	w.eventually(func() bool { return w.ready(collector) && w.archivedID() > 0 }, "%s", collector.output)
+
+	w.server.Shutdown()
+	w.eventually(func() bool { return strings.Contains(collector.output.String(), "bus away") }, "%s", collector.output)
+	require.False(t, w.ready(collector), "not without a bus")
+	still()
+	require.NoError(t, <-stopped)
+	require.Equal(t, 1, collector.end(syscall.SIGTERM), "within the bound, and with a word about what is left: %s", collector.output)
+	require.Contains(t, collector.output.String(), "start the collector again with this folder")
+
+	server, err := natsserver.Start(w.server.Config())
+	require.NoError(t, err)
+	w.server = server
+	collector = w.start("collect", "--data", folder)
+	w.eventually(func() bool { return w.ready(collector) && w.archivedID() == w.exchangeID() }, "%s\n%s", collector.output, archiver.output)
+	require.Equal(t, 0, collector.end(syscall.SIGTERM), collector.output)
+	require.Equal(t, 0, archiver.end(syscall.SIGTERM), archiver.output)
+	var report chstore.Report
+	report, err = w.store.Check(t.Context(), chstore.CheckQuery{Silence: -1})
+	require.NoError(t, err)
+	require.True(t, report.OK(), "no hole, although the bus was away: %s", report.String())
 }
 
 // published counts the messages of the bus by key.

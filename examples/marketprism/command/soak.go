@@ -20,8 +20,14 @@ import (
 // soakFor is how long a soak measures unless --for says otherwise.
 const soakFor = 10 * time.Minute
 
+// What the bus keeps in a soak: more than is written in that time.
+const (
+	soakBusAge   = 5 * time.Minute
+	soakBusBytes = 4 << 30
+)
+
 // soakRate is changes a second of each symbol, of which 1,300 make about 10,000 records a second.
-const soakRate = 6.5
+const soakRate = 7.25
 
 func (p *program) soak() *cobra.Command {
 	var count int
@@ -36,6 +42,12 @@ memory or goroutines grew. --sim-rate sets the load; the exchange's limits make 
 			cfg := p.settings.Config
 			if p.settings.Origin("for") == config.FromDefault {
 				cfg.For = soakFor
+			}
+			if p.settings.Origin("bus-age") == config.FromDefault {
+				cfg.BusAge = soakBusAge
+			}
+			if p.settings.Origin("bus-bytes") == config.FromDefault {
+				cfg.BusBytes = soakBusBytes
 			}
 			if count < 1 || cfg.For == 0 {
 				return usageError{errors.New("soak wants a --count and a --for above 0")}
