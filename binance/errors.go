@@ -22,8 +22,8 @@ var (
 	// ErrStopped says that a DepthSyncer's Run has returned.
 	ErrStopped = errors.New("binance: DepthSyncer has stopped")
 
-	// ErrSilent says that a connection was given up because neither a frame nor a ping had come for
-	// longer than the exchange ever waits.
+	// ErrSilent says that a connection was given up because neither a frame nor a ping nor the answer to
+	// one had come for longer than any live connection is silent.
 	ErrSilent = errors.New("binance: connection is silent")
 	// ErrShutdown says that the exchange announced the end of the connection.
 	ErrShutdown = errors.New("binance: server shuts down")

@@ -63,7 +63,7 @@
 //   - F34 a futures event that follows a snapshot at once (pu is its id, U above): every one after a snapshot that F7 leaves alone
 //   - F35 all-market streams that carry both futures markets: !contractInfo has the changes of the listed symbols; [Server.SendEvent] sends the other market's
 //   - F36 a reader that is too slow: [Config.SendQueue]
-//   - F37 faults of the SBE encoding: not served, since the exchange here speaks JSON alone
+//   - F37 faults of the SBE encoding: not served. SBE has hosts of its own and asks for an API key, so that a client of the JSON streams never meets it
 //   - F38 two connections with different events: [Config.AlternateBatches]
 //   - F39 trades lost, twice, never there, and broken aggregates: [Server.DropTrades], [Server.DuplicateTrades], [Server.SkipTradeIDs], [Server.BreakAggregate]
 //   - F40 a clock that jumps or goes backwards: [Server.SetClock]
