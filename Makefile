@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test engine lint bench soak fuzz sim chaos exchange monitoring-check
+.PHONY: help run test engine lint bench soak fuzz sim chaos bench-store exchange monitoring-check
 
 # Arguments of the example: make run ARGS='--source live --for 0'
 ARGS ?=
@@ -53,6 +53,11 @@ lint: ## Check formatting, go vet, staticcheck and that go.mod is tidy
 
 bench: ## Run the benchmarks of the README (BENCH=regexp, COUNT=n)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./orderbook ./binance
+
+bench-store: ## Measure the archive on a real ClickHouse: writing, size, book at a moment, scan (ARGS='-rows 100000 -day 1h')
+	@./internal/chserver/engine/install.sh
+	go build -buildvcs=false -o bin/bench-store ./internal/bench/store
+	./bin/bench-store $(ARGS)
 
 exchange: ## Measure what the books of a whole exchange cost (ARGS='-duration 1m -spread 0')
 	go run ./internal/bench/exchange $(ARGS)

@@ -31,34 +31,57 @@ const (
 
 // New makes up a feed. Equal configurations give equal feeds.
 func New(cfg Config) *Feed {
+	if cfg.Events == 0 {
+		cfg.Events = 1024
+	}
+	s := NewStream(cfg)
+	f := &Feed{Symbol: s.Symbol, Snapshot: s.Snapshot}
+	for range cfg.Events {
+		f.Updates = append(f.Updates, s.Next())
+	}
+	return f
+}
+
+// A Stream is a feed without an end, made up one update at a time, for what does not fit in memory.
+type Stream struct {
+	Symbol   string
+	Snapshot orderbook.Snapshot // what the first update follows
+
+	market *market
+	now    time.Time
+	id     int64
+}
+
+// NewStream makes up a stream: its first updates are those of the feed of the same configuration,
+// whose Events it does not heed.
+func NewStream(cfg Config) *Stream {
 	if cfg.Symbol == "" {
 		cfg.Symbol = "BTCUSDT"
 	}
 	if cfg.Levels == 0 {
 		cfg.Levels = 1000
 	}
-	if cfg.Events == 0 {
-		cfg.Events = 1024
-	}
 	m := newMarket(cfg.Levels, rand.New(rand.NewPCG(cfg.Seed, 0)))
-	now := time.UnixMilli(1_770_000_000_000).UTC()
-	id := int64(firstID)
-	f := &Feed{Symbol: cfg.Symbol, Snapshot: orderbook.Snapshot{
-		LastID: id, Bids: m.bids.snapshot(), Asks: m.asks.snapshot(),
-	}}
-	for range cfg.Events {
-		n := minChanges + m.rand.IntN(maxChanges-minChanges+1)
-		ofBids := n/4 + m.rand.IntN(n/2+1)
-		u := orderbook.Update{
-			FirstID:   id + 1,
-			LastID:    id + int64(n+m.rand.IntN(n)),
-			EventTime: now.Add(time.Duration(m.rand.IntN(5)) * time.Millisecond),
-			Bids:      m.change(&m.bids, ofBids),
-			Asks:      m.change(&m.asks, n-ofBids),
-		}
-		f.Updates = append(f.Updates, u)
-		id = u.LastID
-		now = now.Add(interval)
+	return &Stream{
+		Symbol:   cfg.Symbol,
+		Snapshot: orderbook.Snapshot{LastID: firstID, Bids: m.bids.snapshot(), Asks: m.asks.snapshot()},
+		market:   m, now: time.UnixMilli(1_770_000_000_000).UTC(), id: firstID,
 	}
-	return f
+}
+
+// Next makes up the next update, which is the caller's.
+func (s *Stream) Next() orderbook.Update {
+	m := s.market
+	n := minChanges + m.rand.IntN(maxChanges-minChanges+1)
+	ofBids := n/4 + m.rand.IntN(n/2+1)
+	u := orderbook.Update{
+		FirstID:   s.id + 1,
+		LastID:    s.id + int64(n+m.rand.IntN(n)),
+		EventTime: s.now.Add(time.Duration(m.rand.IntN(5)) * time.Millisecond),
+		Bids:      m.change(&m.bids, ofBids),
+		Asks:      m.change(&m.asks, n-ofBids),
+	}
+	s.id = u.LastID
+	s.now = s.now.Add(interval)
+	return u
 }

@@ -20,7 +20,7 @@ func (f *Feed) SnapshotJSON() []byte {
 func (f *Feed) RawFrames() [][]byte {
 	frames := make([][]byte, len(f.Updates))
 	for i := range f.Updates {
-		frames[i] = f.appendUpdate(nil, &f.Updates[i])
+		frames[i] = AppendUpdate(nil, f.Symbol, &f.Updates[i])
 	}
 	return frames
 }
@@ -30,14 +30,15 @@ func (f *Feed) CombinedFrames() [][]byte {
 	frames := make([][]byte, len(f.Updates))
 	for i := range f.Updates {
 		b := fmt.Appendf(nil, `{"stream":"%s@depth@100ms","data":`, strings.ToLower(f.Symbol))
-		frames[i] = append(f.appendUpdate(b, &f.Updates[i]), '}')
+		frames[i] = append(AppendUpdate(b, f.Symbol, &f.Updates[i]), '}')
 	}
 	return frames
 }
 
-func (f *Feed) appendUpdate(b []byte, u *orderbook.Update) []byte {
+// AppendUpdate appends an update as Binance spot sends it on a raw connection.
+func AppendUpdate(b []byte, symbol string, u *orderbook.Update) []byte {
 	b = fmt.Appendf(b, `{"e":"depthUpdate","E":%d,"s":"%s","U":%d,"u":%d,"b":`,
-		u.EventTime.UnixMilli(), f.Symbol, u.FirstID, u.LastID)
+		u.EventTime.UnixMilli(), symbol, u.FirstID, u.LastID)
 	b = appendLevels(b, u.Bids)
 	b = append(b, `,"a":`...)
 	b = appendLevels(b, u.Asks)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/internal/cpu"
 	"github.com/marketprism/marketprism/internal/latency"
 )
 
@@ -156,11 +157,11 @@ func (b *bench) handle(_ context.Context, rec *marketprism.Record) error {
 // A mark is how things stood at a moment.
 type mark struct {
 	at    time.Time
-	used  cpu
+	used  cpu.Time
 	stats binance.Stats
 }
 
-func (b *bench) mark() mark { return mark{time.Now(), usage(), b.books.Stats()} }
+func (b *bench) mark() mark { return mark{time.Now(), cpu.Used(), b.books.Stats()} }
 
 // steady measures half of the time undisturbed, and half with a rotation of all connections.
 func (b *bench) steady(ctx context.Context) error {
@@ -210,10 +211,10 @@ func (b *bench) steady(ctx context.Context) error {
 
 // report prints what came between two marks.
 func (b *bench) report(name string, from, to mark, l *latency.Histogram) {
-	used, took := to.used.minus(from.used), to.at.Sub(from.at).Seconds()
+	used, took := to.used.Minus(from.used), to.at.Sub(from.at).Seconds()
 	updates := float64(to.stats.Updates - from.stats.Updates)
 	fmt.Printf("%-11s %.0f updates a second, %.2f of a core (user %.2f, system %.2f), %.1f µs each\n", name,
-		updates/took, used.total().Seconds()/took, used.user.Seconds()/took, used.system.Seconds()/took, used.total().Seconds()*1e6/max(updates, 1))
+		updates/took, used.Total().Seconds()/took, used.User.Seconds()/took, used.System.Seconds()/took, used.Total().Seconds()*1e6/max(updates, 1))
 	fmt.Printf("  latency   p50 %v, p99 %v, p99.9 %v, max %v\n", l.Quantile(0.5), l.Quantile(0.99), l.Quantile(0.999), l.Max().Round(time.Microsecond))
 }
 

@@ -5,14 +5,7 @@ import (
 	"os"
 	"runtime"
 	"strings"
-	"time"
 )
-
-// A cpu is the time a process has used.
-type cpu struct{ user, system time.Duration }
-
-func (c cpu) minus(b cpu) cpu      { return cpu{c.user - b.user, c.system - b.system} }
-func (c cpu) total() time.Duration { return c.user + c.system }
 
 func printMemory(goroutines int) {
 	var m runtime.MemStats

@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime/pprof"
+	"time"
+
+	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/chserver"
+)
+
+// A bench is a server with the tables of Write and the same tables once more, for the columns filled
+// by hand.
+type bench struct {
+	opt    options
+	server *chserver.Server
+	conn   driver.Conn
+	store  *chstore.Store
+	hand   *ch.Client
+}
+
+// The tables of the columns filled by hand, and those of the day, have names of their own.
+const (
+	database   = "bench"
+	handPrefix = "hand_"
+	dayPrefix  = "day_"
+)
+
+func open(ctx context.Context, opt options) (b *bench, err error) {
+	b = &bench{opt: opt}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close())
+		}
+	}()
+	if b.server, err = chserver.Start(ctx, chserver.Config{}); err != nil {
+		return b, err
+	}
+	if b.conn, err = chstore.Dial(ctx, b.server.Addr()); err != nil {
+		return b, err
+	}
+	if b.store, err = b.openStore(ctx, ""); err != nil {
+		return b, err
+	}
+	if _, err = b.openStore(ctx, handPrefix); err != nil {
+		return b, err
+	}
+	// LZ4 is what chstore.Dial asks for too.
+	b.hand, err = ch.Dial(ctx, ch.Options{Address: b.server.Addr(), Database: database, Compression: ch.CompressionLZ4})
+	return b, err
+}
+
+func (b *bench) openStore(ctx context.Context, prefix string) (*chstore.Store, error) {
+	s, err := chstore.New(b.conn, chstore.Config{Database: database, TablePrefix: prefix})
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Migrate(ctx)
+}
+
+func (b *bench) close() (err error) {
+	if b.hand != nil {
+		err = b.hand.Close()
+	}
+	if b.conn != nil {
+		err = errors.Join(err, b.conn.Close())
+	}
+	if b.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		err = errors.Join(err, b.server.Stop(ctx))
+	}
+	return err
+}
+
+// profiled calls f, with a CPU profile to a file unless its name is empty.
+func profiled(name string, f func() error) error {
+	if name == "" {
+		return f()
+	}
+	file, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := pprof.StartCPUProfile(file); err != nil {
+		return errors.Join(err, file.Close())
+	}
+	err = f()
+	pprof.StopCPUProfile()
+	return errors.Join(err, file.Close())
+}
