@@ -206,6 +206,28 @@ func TestCrossedBookInAHalt(t *testing.T) {
 	}
 }
 
+// Where no orders are matched, a ticker may differ from a book that is right: neither mismatch nor refresh.
+func TestTickersOfAHaltAreNoMismatch(t *testing.T) {
+	bubble(t, setup{server: exchange(2), depth: binance.DepthConfig{Tickers: true, PollEvery: time.Minute}}, func(t *testing.T, h *harness) {
+		h.ready()
+		if err := h.srv.SetStatus(victim, "HALT"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		book, err := h.srv.Book(victim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		price := book.Bids[0].Price + 1
+		h.forge(`[["` + price.String() + `","7.00000000"]]`)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if s := h.syncer.Stats(); s.Mismatches != 0 || s.Audits != 0 || s.Gaps != 0 || s.Checks == 0 {
+			t.Errorf("stats: %+v", s)
+		}
+	})
+}
+
 func TestHaltOfANamedSymbol(t *testing.T) {
 	depth := binance.DepthConfig{Tickers: true, PollEvery: time.Minute}
 	bubble(t, setup{server: exchange(2), depth: depth}, func(t *testing.T, h *harness) {
