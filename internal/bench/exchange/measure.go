@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"runtime"
@@ -22,7 +23,7 @@ import (
 type child struct {
 	cmd  *exec.Cmd
 	out  *bufio.Reader
-	stop func() error
+	in   io.WriteCloser
 	addr string
 }
 
@@ -45,17 +46,23 @@ func startChild(ctx context.Context) (*child, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	c := &child{cmd: cmd, out: bufio.NewReader(out), stop: in.Close}
+	c := &child{cmd: cmd, out: bufio.NewReader(out), in: in}
 	if _, err := fmt.Fscanln(c.out, &c.addr); err != nil {
 		return nil, fmt.Errorf("the exchange does not tell its address: %w", err)
 	}
 	return c, nil
 }
 
-// end stops the exchange and returns how many events it has sent, and by how much an interval began
-// too late at most.
+// beginAnew has the exchange forget how late it was.
+func (c *child) beginAnew() error {
+	_, err := c.in.Write([]byte{'\n'})
+	return err
+}
+
+// end stops the exchange and returns how many events it has sent, and by how much an interval ended
+// too late at most since beginAnew.
 func (c *child) end() (sent int64, late time.Duration, err error) {
-	if err := c.stop(); err != nil {
+	if err := c.in.Close(); err != nil {
 		return 0, 0, err
 	}
 	var micros int64
@@ -105,6 +112,9 @@ func measure(ctx context.Context, opt options) error {
 	if err := pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
+	if err := exchange.beginAnew(); err != nil {
+		return fmt.Errorf("the exchange: %w", err)
+	}
 	if err := b.steady(ctx); err != nil {
 		return err
 	}
@@ -112,7 +122,7 @@ func measure(ctx context.Context, opt options) error {
 	if err != nil {
 		return fmt.Errorf("the exchange: %w", err)
 	}
-	fmt.Printf("exchange    sent %d events, %v behind its clock at most\n", sent, late)
+	fmt.Printf("exchange    sent %d events, %v behind its clock at most while measured\n", sent, late)
 	cancel()
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		return err
@@ -200,6 +210,9 @@ func (b *bench) steady(ctx context.Context) error {
 	rotations, dropped := end.stats.Rotations-begin.stats.Rotations, end.stats.Dropped-begin.stats.Dropped
 	gaps, snapshots := end.stats.Gaps-begin.stats.Gaps, end.stats.SnapshotRequests-begin.stats.SnapshotRequests
 	fmt.Printf("rotations   %d\ngaps        %d\nsnapshots   %d\n", rotations, gaps, snapshots)
+	used, l := middle.used.Minus(begin.used), &b.latencies[0]
+	fmt.Printf("summary     %d symbols at %v events a second: %.2f of a core, RSS %s, p50 %v, p99 %v; rotation: %d gaps, %d snapshots\n",
+		b.opt.symbols, b.opt.rate, used.Total().Seconds()/middle.at.Sub(begin.at).Seconds(), resident(), l.Quantile(0.5), l.Quantile(0.99), gaps, snapshots)
 	switch {
 	case gaps != 0 || snapshots != 0 || dropped != 0:
 		return fmt.Errorf("%d gaps, %d snapshots, %d frames dropped: want none", gaps, snapshots, dropped)

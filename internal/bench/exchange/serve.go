@@ -27,7 +27,8 @@ type exchange struct {
 	symbols []*symbol
 	byName  map[string]*symbol // by name and by stream
 
-	sent, late atomic.Int64 // events, and microseconds that the last interval came too late
+	sent, late atomic.Int64 // events, and microseconds that an interval ended too late at most
+	restart    atomic.Bool  // late is to begin anew
 }
 
 // A conn is a connection. Its mutex is held while a frame is written.
@@ -45,7 +46,8 @@ func (c *conn) send(frame []byte) error {
 }
 
 // serve is the exchange's process. It tells its address on the first line of the standard output and
-// ends with the standard input; then the second line tells what it has sent.
+// ends with the standard input; then the second line tells what it has sent. Any byte of the input
+// begins its measure of lateness anew.
 func serve(ctx context.Context, opt options) error {
 	x := &exchange{byName: make(map[string]*symbol)}
 	loops := make([]*loop, min(opt.symbols, 8))
@@ -67,8 +69,14 @@ func serve(ctx context.Context, opt options) error {
 
 	ctx, stop := context.WithCancel(ctx)
 	go func() {
-		io.Copy(io.Discard, os.Stdin) //nolint:errcheck // its end is what counts
-		stop()
+		defer stop()
+		var signal [1]byte
+		for {
+			if _, err := io.ReadFull(os.Stdin, signal[:]); err != nil {
+				return
+			}
+			x.restart.Store(true)
+		}
 	}()
 	x.run(ctx, opt)
 	fmt.Println(x.sent.Load(), x.late.Load())
@@ -83,6 +91,9 @@ func (x *exchange) run(ctx context.Context, opt options) {
 	next := time.Now().Truncate(interval).Add(interval)
 	for ctx.Err() == nil {
 		time.Sleep(time.Until(next))
+		if x.restart.Swap(false) {
+			x.late.Store(0)
+		}
 		began := time.Now()
 		for i, y := range x.symbols {
 			if ahead := time.Duration(i)*pause - time.Since(began); ahead > 200*time.Microsecond {
