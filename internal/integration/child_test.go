@@ -38,6 +38,7 @@ var roles = map[string]func(context.Context, childConfig) error{
 	"server":    runServer,
 	"publisher": runPublisher,
 	"consumer":  runConsumer,
+	"spiller":   runSpiller,
 }
 
 func TestMain(m *testing.M) {
