@@ -32,6 +32,7 @@ type reader struct {
 	puller  *puller
 	source  string
 	next    uint64 // consumer sequence of the next delivery
+	lost    uint64 // connections that had been lost when the server was last asked to deliver anew
 	batches [2]batch
 	held    holder
 
@@ -97,6 +98,7 @@ func (r *reader) align(why error) error {
 			return err
 		}
 	}
+	lost := r.conn.Stats().Reconnects
 	stream, err := r.js.Stream(r.ctx, r.cfg.Stream)
 	if err != nil {
 		return err
@@ -113,7 +115,7 @@ func (r *reader) align(why error) error {
 		// Not %w: the library takes silence to mean that there is no JetStream, which would be final.
 		return fmt.Errorf("%w: reset of the durable: %v", ErrUnavailable, err)
 	}
-	r.source, r.next = source(stream.CachedInfo()), 1
+	r.source, r.next, r.lost = source(stream.CachedInfo()), 1, lost
 	r.count(func(s *ConsumerStats) { s.Realigned++ })
 	hook.Call(r.cfg.Hooks.Realigned, RealignInfo{From: reset.ResetSeq, Source: r.source, Err: why})
 	return nil
@@ -174,6 +176,10 @@ func (r *reader) drop(b *batch, err error) {
 // errHole is why messages are asked for anew when the server has delivered one that did not come.
 var errHole = errors.New("natsbus: a delivery is missing")
 
+// errReconnected is why they are asked for anew after the connection was lost: what the server has sent
+// over the old one, or has forgotten to be acknowledged, would come again only after AckWait.
+var errReconnected = errors.New("natsbus: the connection was lost and made again")
+
 // fetch fills b, which stays empty if there was nothing for FlushEvery. If it ends with an error, b
 // has what came before, which is in order.
 func (r *reader) fetch(b *batch) {
@@ -192,6 +198,9 @@ func (r *reader) fetch(b *batch) {
 		case <-timer.C:
 			b.err = errSilent
 		}
+	}
+	if b.err == nil && r.reconnected() {
+		b.err = errReconnected
 	}
 }
 
@@ -213,6 +222,9 @@ func (r *reader) receive(b *batch, msg *nats.Msg) error {
 	b.add(d, r.origin(d))
 	return nil
 }
+
+// reconnected tells whether the connection was lost since the server was last asked to deliver anew.
+func (r *reader) reconnected() bool { return r.conn.Stats().Reconnects != r.lost }
 
 // delivered tells of a message that has come.
 func (r *reader) delivered(meta *jetstream.MsgMetadata) {

@@ -19,13 +19,18 @@ const ackText = "+ACK"
 // last message: it handles those of one connection in order, so it has handled the others before.
 func (r *reader) acknowledge(msgs []delivery) error {
 	for attempt := 1; ; attempt++ {
-		err := r.sendAcks(msgs)
+		timeout, last := ackTimeout, maxAckAttempts
+		if r.reconnected() {
+			// A server that crashed may have forgotten the deliveries, and does not answer for those.
+			timeout, last = reconnectedAckTimeout, attempt
+		}
+		err := r.sendAcks(msgs, timeout)
 		switch {
 		case err == nil:
 			return nil
 		case r.work.Err() != nil, hopeless(err):
 			return err
-		case attempt >= maxAckAttempts && r.conn.IsConnected():
+		case attempt >= last && r.conn.IsConnected():
 			// The durable may have been made anew and not know the deliveries.
 			return fmt.Errorf("%w: %d acknowledgements: %w", ErrUnavailable, len(msgs), err)
 		}
@@ -34,12 +39,13 @@ func (r *reader) acknowledge(msgs []delivery) error {
 }
 
 const (
-	maxAckAttempts = 3
-	ackTimeout     = 5 * time.Second
-	releaseDelay   = time.Second
+	maxAckAttempts        = 3
+	ackTimeout            = 5 * time.Second
+	reconnectedAckTimeout = time.Second
+	releaseDelay          = time.Second
 )
 
-func (r *reader) sendAcks(msgs []delivery) error {
+func (r *reader) sendAcks(msgs []delivery, timeout time.Duration) error {
 	reconnects := r.conn.Stats().Reconnects
 	end := len(msgs) - 1
 	for _, msg := range msgs[:end] {
@@ -47,8 +53,16 @@ func (r *reader) sendAcks(msgs []delivery) error {
 			return err
 		}
 	}
-	ctx, cancel := context.WithTimeout(r.work, ackTimeout)
+	ctx, cancel := context.WithTimeout(r.work, timeout)
 	defer cancel()
+	// The answer to a request over a connection that breaks never comes.
+	broken := r.conn.StatusChanged(nats.RECONNECTING)
+	defer r.conn.RemoveStatusListener(broken)
+	go func() {
+		if _, ok := <-broken; ok {
+			cancel()
+		}
+	}()
 	if _, err := r.conn.RequestWithContext(ctx, msgs[end].Reply, []byte(ackText)); err != nil {
 		return err
 	}
