@@ -78,8 +78,10 @@ fuzz: ## Run each fuzz test for FUZZTIME (10s)
 sim: ## Run SEEDS (10000) seeds of the simulations of the order book and, for each market, of the driver
 	go test -run '^TestSimulation$$' -timeout 0 ./orderbook ./binance -seeds=$(SEEDS)
 
-chaos: ## Kill publisher, consumer and NATS server KILLS (200) times between them, as SEED says
+chaos: ## Kill publisher, consumer and NATS server KILLS (200) times between them; then archiver, ClickHouse and NATS KILLS times each (SEED=n)
 	go test -run '^TestKillStorm$$' -v -timeout 0 ./internal/integration -kills=$(KILLS) -seed=$(SEED)
+	@./internal/chserver/engine/install.sh
+	go test -run '^TestKillAnything$$' -v -timeout 0 ./internal/chaos -kills=$(KILLS) -seed=$(SEED)
 
 # .ci/monitoring installs what is needed.
 monitoring-check: ## Check rules, alerts, dashboards, units and the whole monitoring chain with the real tools

@@ -1,0 +1,88 @@
+package chaos
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+// trades returns n trades of one instrument, from an id on.
+func trades(from, n int) []marketprism.Record {
+	recs := make([]marketprism.Record, n)
+	for i := range recs {
+		at := time.Date(2026, 3, 1, 0, 0, from+i, 0, time.UTC)
+		recs[i] = marketprism.Record{
+			Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"},
+			EventTime:  at, ReceivedAt: at, Trade: &marketprism.Trade{ID: int64(from + i), Price: 1, Quantity: 1, TradeTime: at},
+		}
+	}
+	return recs
+}
+
+// A record that can be neither stored nor made a dead letter, since there is no stream for those, is not
+// passed: nothing behind it is stored, also by an archiver that was started anew. As soon as there is
+// one, it is a dead letter, and all the rest is stored.
+func TestNothingPassesPoison(t *testing.T) {
+	c := newCluster(t)
+	conn, err := dial(t.Context(), c.db.Addr())
+	require.NoError(t, err)
+	defer conn.Close()
+	require.NoError(t, c.js.DeleteStream(t.Context(), natsbus.DeadLettersStream("")))
+	before, after := trades(1, 20), trades(101, 30)
+	bad := refused(before[0].Instrument)
+	bad.Trade.ID = 50
+	require.NoError(t, c.publisher().Write(t.Context(), slices.Concat(before, []marketprism.Record{bad}, after)))
+
+	for range 3 {
+		held := c.count("held events")
+		require.Eventually(t, func() bool { return c.count("held events") >= held+3 }, time.Minute, 5*time.Millisecond)
+		rows, _ := c.rows(conn, "trades")
+		require.Equal(t, len(before), rows)
+		c.killArchiver()
+	}
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), c.js, natsbus.StreamsConfig{}))
+	c.drain()
+	require.NoError(t, c.archiver.stop())
+	c.requireDeadLetters(1)
+	rows, sequences := c.rows(conn, "trades")
+	require.Equal(t, len(before)+len(after), rows)
+	require.Equal(t, rows, sequences)
+}
+
+// What is published again when the bus has forgotten the first time becomes rows of its own, which a
+// reader does not see.
+func TestForgottenDuplicates(t *testing.T) {
+	c := newCluster(t)
+	conn, err := dial(t.Context(), c.db.Addr())
+	require.NoError(t, err)
+	defer conn.Close()
+	recs := trades(1, 100)
+	require.NoError(t, c.publisher().Write(t.Context(), recs))
+	for i := range recs { // without an id there is nothing to be remembered by
+		body, err := natsbus.AppendRecord(nil, &recs[i])
+		require.NoError(t, err)
+		msg := nats.NewMsg(natsbus.Subject(natsbus.DefaultPrefix, recs[i].Instrument, recs[i].Kind()))
+		msg.Data = body
+		_, err = c.js.PublishMsg(t.Context(), msg)
+		require.NoError(t, err)
+	}
+	require.Eventually(t, func() bool { return c.count("inserted") == 2*len(recs) }, time.Minute, 5*time.Millisecond)
+	require.NoError(t, c.archiver.stop())
+	rows, sequences := c.rows(conn, "trades")
+	require.Equal(t, 2*len(recs), rows)
+	require.Equal(t, rows, sequences)
+	store, err := chstore.New(conn, chstore.Config{})
+	require.NoError(t, err)
+	want := make([]*marketprism.Record, len(recs))
+	for i := range recs {
+		want[i] = &recs[i]
+	}
+	c.requireShown(store, recs[0].Instrument, want)
+}
