@@ -54,7 +54,7 @@ func TestLeaseRefuses(t *testing.T) {
 func TestLeaseEnds(t *testing.T) {
 	_, db := openStore(t, chstore.Config{})
 	retry := chstore.Config{Lease: time.Minute, Attempts: 1000, RetryMin: 10 * time.Millisecond, RetryMax: 20 * time.Millisecond}
-	short := chstore.Config{Lease: 200 * time.Millisecond, Attempts: -1}
+	short := chstore.Config{Lease: 2 * time.Second, Attempts: -1}
 	a, b := leasing(t, db, short), leasing(t, db, retry)
 	recs := withOrigins(trades(20, time.Second), "S", 1)
 	require.NoError(t, a.Write(t.Context(), recs[:10]))
@@ -100,7 +100,7 @@ func TestLeaseContended(t *testing.T) {
 	recs := withOrigins(trades(300, time.Second), "S", 1)
 	var group errgroup.Group
 	for range 3 {
-		s := leasing(t, db, chstore.Config{Lease: 150 * time.Millisecond, Attempts: 1000, RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond})
+		s := leasing(t, db, chstore.Config{Lease: time.Second, Attempts: 1000, RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond})
 		group.Go(func() error {
 			for i := 0; i < len(recs); i += 20 {
 				if err := s.Write(t.Context(), recs[max(0, i-10):i+20]); err != nil {
