@@ -53,12 +53,19 @@ func TestColdStartOfAWholeExchange(t *testing.T) {
 	})
 }
 
+// A cold start costs weight 5 and 50 for each symbol, and 20 for exchangeInfo, of 6,000 a minute.
 func TestDeepeningTakesTheLeastTime(t *testing.T) {
-	const symbols = 300 // of weight 5 and 50, together 16,520 of weight with exchangeInfo
-	bubble(t, setup{server: shallow(symbols, 150), depth: binance.DepthConfig{FirstLimit: 100}}, func(t *testing.T, h *harness) {
+	t.Run("300", func(t *testing.T) { coldStart(t, 300, 150, 0, 2*time.Minute) })             // weight 16,520
+	t.Run("1300", func(t *testing.T) { coldStart(t, 1300, 20, time.Minute, 11*time.Minute) }) // weight 71,520, of it 6,520 until all are synced
+}
+
+// coldStart wants all symbols synced, and then deep, within 10 % of the least time the limit allows. Where
+// that is nothing, they have ten seconds.
+func coldStart(t *testing.T, symbols, levels int, leastSynced, leastDeep time.Duration) {
+	bubble(t, setup{server: shallow(symbols, levels), depth: binance.DepthConfig{FirstLimit: levels * 2 / 3}}, func(t *testing.T, h *harness) {
 		start := time.Now()
 		h.ready()
-		if took := time.Since(start); took > 10*time.Second {
+		if took := time.Since(start); took > max(leastSynced*11/10, 10*time.Second) {
 			t.Errorf("all synced after %v", took)
 		}
 		time.Sleep(time.Second)
@@ -70,18 +77,18 @@ func TestDeepeningTakesTheLeastTime(t *testing.T) {
 		h.srv.DropDepth(victim, 1)
 		deep := func() bool {
 			for _, symbol := range h.srv.Listed() {
-				if !h.knows(symbol, 150) {
+				if !h.knows(symbol, levels) {
 					return false
 				}
 			}
 			return true
 		}
 		took := eventually(t, start, time.Hour, deep)
-		if least := 2 * time.Minute; took < least || took > least*11/10 {
-			t.Errorf("all deep after %v, the limit allows %v", took, least)
+		if took < leastDeep || took > leastDeep*11/10 {
+			t.Errorf("all deep after %v, the limit allows %v", took, leastDeep)
 		}
 		s := h.syncer.Stats()
-		if s.Differences != 0 || s.Unaudited != 0 || s.Audits < symbols || s.Gaps > 1 {
+		if s.Differences != 0 || s.Unaudited != 0 || s.Audits < uint64(symbols) || s.Gaps > 1 {
 			t.Errorf("stats: %+v", s)
 		}
 		h.wellBehaved()
