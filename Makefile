@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test engine lint bench soak fuzz sim chaos bench-store exchange monitoring-check
+.PHONY: help run test engine lint bench soak fuzz sim chaos bench-bus bench-store exchange monitoring-check
 
 # Arguments of the example: make run ARGS='--source live --for 0'
 ARGS ?=
@@ -53,6 +53,9 @@ lint: ## Check formatting, go vet, staticcheck and that go.mod is tidy
 
 bench: ## Run the benchmarks of the README (BENCH=regexp, COUNT=n)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./orderbook ./binance
+
+bench-bus: ## Measure the bus beside nats.go by hand (ARGS='-records 5000 -rounds 2')
+	go run ./internal/bench/bus $(ARGS)
 
 bench-store: ## Measure the archive on a real ClickHouse: writing, size, book at a moment, scan (ARGS='-rows 100000 -day 1h')
 	@./internal/chserver/engine/install.sh

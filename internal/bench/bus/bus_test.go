@@ -1,0 +1,25 @@
+package main
+
+import (
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(asServer); dir != "" {
+		exit(serve(dir))
+	}
+	os.Exit(m.Run())
+}
+
+// TestRun measures very little, so that it goes on to work.
+func TestRun(t *testing.T) {
+	var out strings.Builder
+	require.NoError(t, run(t.Context(), options{records: 2 * batch, rounds: 1}, &out))
+	for _, line := range []string{"| publish, natsbus |", "| consume, nats.go with the same decoding |", "| encode a record |", "0 allocations"} {
+		require.Contains(t, out.String(), line)
+	}
+}

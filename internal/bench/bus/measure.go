@@ -1,0 +1,124 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/cpu"
+	"github.com/marketprism/marketprism/internal/eventgen"
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+// batch is the records of one Write, and of one acknowledgement that is waited for.
+const batch = 1000
+
+// A side is one way to do the work: round does it for so many records, of which the first has an id.
+type side struct {
+	name  string
+	round func(ctx context.Context, first, records int) error
+}
+
+type round struct {
+	rate float64 // records a second
+	cpu  float64 // µs of this process a record
+}
+
+type result struct {
+	name   string
+	rounds []round
+}
+
+// measure lets the sides take turns. The first round warms up and does not count.
+func measure(ctx context.Context, opt options, sides []side) ([]result, error) {
+	results := make([]result, len(sides))
+	next := 0
+	for n := range opt.rounds + 1 {
+		for k := range sides {
+			i := (k + n) % len(sides) // none is always the first
+			begun, used := time.Now(), cpu.Used()
+			if err := sides[i].round(ctx, next, opt.records); err != nil {
+				return nil, fmt.Errorf("%s: %w", sides[i].name, err)
+			}
+			took, cost := time.Since(begun), cpu.Used().Minus(used).Total()
+			next += opt.records
+			results[i].name = sides[i].name
+			if n > 0 {
+				results[i].rounds = append(results[i].rounds, round{
+					rate: float64(opt.records) / took.Seconds(), cpu: float64(cost.Nanoseconds()) / 1e3 / float64(opt.records),
+				})
+			}
+		}
+	}
+	return results, nil
+}
+
+func median(values []float64) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[len(sorted)/2]
+}
+
+func each[T, U any](items []T, f func(T) U) []U {
+	out := make([]U, len(items))
+	for i, item := range items {
+		out[i] = f(item)
+	}
+	return out
+}
+
+// records are updates of a busy spot book, spread over 50 symbols.
+func records() []marketprism.Record {
+	feed := eventgen.New(eventgen.Config{Events: batch})
+	recs := make([]marketprism.Record, batch)
+	for i := range recs {
+		u := feed.Updates[i]
+		recs[i] = marketprism.Record{
+			Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: fmt.Sprintf("SYM%dUSDT", i%50)},
+			EventTime:  u.EventTime, ReceivedAt: u.EventTime.Add(3 * time.Millisecond), Update: &u,
+		}
+	}
+	return recs
+}
+
+// renumber gives records the ids from first on, so that no two on the bus are the same.
+func renumber(recs []marketprism.Record, first int) {
+	for i := range recs {
+		recs[i].Update.FirstID, recs[i].Update.LastID = int64(first+i), int64(first+i)
+	}
+}
+
+// codecCost returns what one record costs to encode and to decode, as a cell of the table.
+func codecCost() (encode, decode string) {
+	recs := records()
+	bodies := make([][]byte, len(recs))
+	for i := range recs {
+		bodies[i], _ = natsbus.AppendRecord(nil, &recs[i]) // it is one that can be encoded
+	}
+	cell := func(f func(i int)) string {
+		r := testing.Benchmark(func(b *testing.B) {
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				f(i % batch)
+				i++
+			}
+		})
+		return fmt.Sprintf("%.0f | %.2f | %d allocations | ", 1e9/float64(r.NsPerOp()), float64(r.NsPerOp())/1e3, r.AllocsPerOp())
+	}
+	var (
+		buf     []byte
+		decoder natsbus.Decoder
+		rec     marketprism.Record
+	)
+	encode = cell(func(i int) { buf, _ = natsbus.AppendRecord(buf[:0], &recs[i]) })
+	decode = cell(func(i int) {
+		if i == 0 {
+			decoder.Reset()
+		}
+		_ = decoder.Decode(bodies[i], &rec)
+	})
+	return encode, decode
+}
