@@ -43,6 +43,8 @@ type Config struct {
 	BusBytes int64         // of the stream of books; that of trades gets half
 	BusAge   time.Duration // of messages on the bus
 
+	BusReplicas int // servers that hold each stream
+
 	Data       string // folder of embedded servers and of the spill queue; "" means a temporary one
 	NATS       string // "" means embedded, likewise
 	ClickHouse string
@@ -83,6 +85,8 @@ func (c *Config) Validate() error {
 		return errors.New("for and snapshot-every must not be negative, drain must be positive")
 	case c.Speed < 0 || c.SimRate < 0:
 		return errors.New("speed and sim-rate must not be negative")
+	case c.BusReplicas < 1 || c.BusReplicas > 5:
+		return fmt.Errorf("bus-replicas %d: want 1 to 5", c.BusReplicas)
 	case c.BusBytes < 1<<20 || c.BusAge < minBusAge:
 		return fmt.Errorf("bus-bytes %d, bus-age %v: want 1 MiB and %v at least", c.BusBytes, c.BusAge, minBusAge)
 	case !instanceName.MatchString(c.Instance):

@@ -77,7 +77,7 @@ func TestInvalidSettings(t *testing.T) {
 	for _, args := range [][]string{
 		{"--source", "paper"}, {"--source", "recording"}, {"--recording", "x"}, {"--symbols", ""}, {"--for", "-1s"}, {"--drain", "0s"},
 		{"--market", "options"}, {"--rest-url", "http://x"}, {"--rest-url", "http://x", "--stream-url", "ws://x"}, {"--redundancy", "3"},
-		{"--instance", "a b"}, {"--speed", "-1"},
+		{"--instance", "a b"}, {"--speed", "-1"}, {"--bus-replicas", "0"},
 	} {
 		_, err := load(t, "", nil, args...)
 		require.Error(t, err, args)

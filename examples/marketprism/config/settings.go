@@ -47,6 +47,7 @@ func New() *Settings {
 
 	f.Int64Var(&c.BusBytes, "bus-bytes", 1<<30, "bytes that the stream of books may hold, half of it that of trades; a full stream makes collectors wait")
 	f.DurationVar(&c.BusAge, "bus-age", 24*time.Hour, "how long messages stay on the bus")
+	f.IntVar(&c.BusReplicas, "bus-replicas", 1, "servers of a NATS cluster that hold each stream: 1, or 3 to survive the loss of one")
 	f.StringVar(&c.Data, "data", "", "folder of embedded servers and of the disk queue, kept; empty means a temporary one")
 	f.StringVar(&c.NATS, "nats", "", "URL of NATS with JetStream, such as nats://127.0.0.1:4222; empty means embedded")
 	f.StringVar(&c.ClickHouse, "clickhouse", "", "host:port or DSN of ClickHouse's native protocol; empty means CLICKHOUSE_DSN, else embedded")

@@ -40,6 +40,8 @@ func (p *Pipeline) streams() natsbus.StreamsConfig {
 	return natsbus.StreamsConfig{
 		Books:  natsbus.StreamConfig{MaxBytes: p.cfg.BusBytes, MaxAge: p.cfg.BusAge},
 		Trades: natsbus.StreamConfig{MaxBytes: p.cfg.BusBytes / 2, MaxAge: p.cfg.BusAge},
+
+		Replicas: p.cfg.BusReplicas,
 	}
 }
 
