@@ -88,6 +88,19 @@ func byInstrument(recs []marketprism.Record) map[marketprism.Instrument][]market
 // and arrives, in order.
 func TestServerRestartsUnderLoad(t *testing.T) {
 	b := newBus(t, natsbus.StreamsConfig{})
+	underLoad(t, b, func() { b.restart(t) })
+}
+
+// TestConnectionIsCutUnderLoad: the same where the server stays and the connection alone is lost.
+func TestConnectionIsCutUnderLoad(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	underLoad(t, b, func() { require.NoError(t, b.js.Conn().ForceReconnect()) })
+	require.NotZero(t, b.js.Conn().Stats().Reconnects)
+}
+
+// underLoad breaks something four times while records are published and consumed, and finds each record
+// stored once, and read in order.
+func underLoad(t *testing.T, b *bus, disturb func()) {
 	recs := sinktest.Records(2, 12_000)
 	books, trades := split(recs)
 	const restarts = 4
@@ -121,7 +134,7 @@ func TestServerRestartsUnderLoad(t *testing.T) {
 	}()
 	for range restarts {
 		<-due
-		b.restart(t)
+		disturb()
 	}
 	require.NoError(t, <-written)
 	require.NotZero(t, p.Stats().Retries)
