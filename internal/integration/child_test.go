@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/chserver/chtest"
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/natsbus"
 )
@@ -25,13 +26,14 @@ const childVariable = "MARKETPRISM_INTEGRATION_CHILD"
 
 // A childConfig is what a child is told by its parent. Which fields count depends on the role.
 type childConfig struct {
-	Role  string // one of roles
-	Dir   string // where it keeps its data
-	URL   string // of the NATS server
-	Port  int    // where the NATS server listens; 0 means a free one
-	Seed  uint64
-	First int // number of the first record
-	Last  int // number of the last record, exclusive
+	Role         string // one of roles
+	Dir          string // where it keeps its data
+	URL          string // of the NATS server
+	Port         int    // where the NATS server listens; 0 means a free one
+	Seed         uint64
+	REST, Stream string // addresses of the exchange
+	First        int    // number of the first record
+	Last         int    // number of the last record, exclusive
 }
 
 var roles = map[string]func(context.Context, childConfig) error{
@@ -39,12 +41,13 @@ var roles = map[string]func(context.Context, childConfig) error{
 	"publisher": runPublisher,
 	"consumer":  runConsumer,
 	"spiller":   runSpiller,
+	"collector": runCollector,
 }
 
 func TestMain(m *testing.M) {
 	text := os.Getenv(childVariable)
 	if text == "" {
-		os.Exit(m.Run())
+		chtest.Main(m)
 	}
 	if err := runChild(text); err != nil {
 		fmt.Fprintln(os.Stderr, err)
