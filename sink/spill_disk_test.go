@@ -69,10 +69,11 @@ func TestSpillOnAFullDisk(t *testing.T) {
 		t.Errorf("Stats %+v", got)
 	}
 	s.stop()
-	s = openSpill(t, &dst, cfg).run(t)
+	s = openSpill(t, &dst, cfg)
 	if got := s.Stats(); got.TornBytes != 0 || got.Queued != len(recs) {
 		t.Errorf("after a restart Stats %+v", got)
 	}
+	s.run(t)
 	s.flush(t)
 	if got := s.Stats(); got.Corrupt != 0 {
 		t.Errorf("Stats %+v", got)
