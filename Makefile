@@ -6,6 +6,8 @@
 ARGS ?=
 # Packages to test: make test PKG=./orderbook
 PKG ?= ./...
+# Packages tested at a time: make test P=1
+P ?=
 FUZZTIME ?= 10s
 SEEDS ?= 10000
 KILLS ?= 200
@@ -37,8 +39,8 @@ test: ## Run all tests with the race detector (PKG=./orderbook for one package)
 	if [ "$$(go env CGO_ENABLED)" != 1 ]; then \
 	  race=; left="$$left\n  the race detector, since there is no C compiler"; fi; \
 	if [ -n "$$left" ] && [ "$$CI" = true ]; then printf "CI may not leave out:\n$$left\n" >&2; exit 1; fi; \
-	echo "go test $$race -shuffle=on -timeout 20m $(PKG)"; \
-	go test $$race -shuffle=on -timeout 20m $(PKG); status=$$?; \
+	echo "go test $$race -shuffle=on -timeout 20m $(P:%=-p %) $(PKG)"; \
+	go test $$race -shuffle=on -timeout 20m $(P:%=-p %) $(PKG); status=$$?; \
 	if [ -n "$$left" ]; then printf "$(BANNER)\nLEFT OUT:\n$$left\n$(BANNER)\n" >&2; fi; \
 	exit $$status
 
