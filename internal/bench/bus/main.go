@@ -35,7 +35,7 @@ func main() {
 		exit(serve(dir))
 	}
 	var opt options
-	flag.IntVar(&opt.records, "records", 50_000, "records of one round of one side, in thousands")
+	flag.IntVar(&opt.records, "records", 50_000, "records of one round of one side, a multiple of 1000")
 	flag.IntVar(&opt.rounds, "rounds", 5, "rounds that count; one more goes before them")
 	flag.Parse()
 	if opt.records < batch || opt.records%batch != 0 || opt.rounds < 1 {
