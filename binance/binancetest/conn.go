@@ -100,7 +100,8 @@ func (s *Server) admitConn(now time.Time) (status int) {
 	return http.StatusOK
 }
 
-// open enters a connection into the books with the streams of its address.
+// open enters a connection into the books with the streams of its address. It counts from here on, so that a
+// client whose handshake was answered finds it counted.
 func (s *Server) open(c *conn, streams []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,6 +111,7 @@ func (s *Server) open(c *conn, streams []string) {
 		c.class = 1 - c.id%2
 	}
 	s.conns = append(s.conns, c)
+	s.stats.Connections++
 	s.subscribe(c, streams)
 }
 
@@ -118,7 +120,6 @@ func (s *Server) attach(c *conn, ws *websocket.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.ws = ws
-	s.stats.Connections++
 	if c.gone || s.closed {
 		c.cut()
 	}
@@ -128,6 +129,9 @@ func (s *Server) forget(c *conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c.closing = true
+	if c.ws == nil { // the handshake failed
+		s.stats.Connections--
+	}
 	s.unsubscribe(c, slices.Clone(c.streams))
 	s.conns = slices.DeleteFunc(s.conns, func(o *conn) bool { return o == c })
 	c.out.close()
