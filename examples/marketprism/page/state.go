@@ -16,6 +16,7 @@ type Health struct {
 	WeightLimit  int       `json:"weightLimit"`           // 0 means no bound
 	BlockedUntil time.Time `json:"blockedUntil,omitzero"` // local clock; the exchange wants no request before it
 
+	NoStore        bool `json:"noStore,omitempty"` // this program does not write to the store: nothing is shown of it
 	BusConnected   bool `json:"busConnected"`
 	StoreConnected bool `json:"storeConnected"`
 

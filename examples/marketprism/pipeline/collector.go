@@ -22,6 +22,7 @@ type collector struct {
 	spill     *sink.Spill
 	publisher *natsbus.Publisher
 	page      *page.Page // nil if it is off
+	links     links
 }
 
 func (p *Pipeline) newCollector(downstream context.Context) (*collector, error) {
@@ -79,7 +80,7 @@ func (p *Pipeline) connectExchange(downstream context.Context, c *collector) err
 	cfg := p.source.config
 	cfg.Market = market
 	cfg.HTTPClient = meter.HTTPClient(cfg.DialContext)
-	cfg.Hooks = binance.TeeHooks(meter.Hooks(), binance.LogHooks(p.watch.logger("collector")))
+	cfg.Hooks = binance.TeeHooks(meter.Hooks(), binance.LogHooks(p.watch.logger("collector")), c.links.hooks())
 	var err error
 	if c.client, err = binance.NewClient(cfg); err != nil {
 		return err

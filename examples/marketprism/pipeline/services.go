@@ -77,13 +77,13 @@ func (p *Pipeline) newPage(c *collector) error {
 }
 
 func (p *Pipeline) pageHealth() page.Health {
-	usage, stats := p.collector.client.Usage(), p.collector.books.Stats()
+	usage := p.collector.client.Usage()
 	h := page.Health{
-		Connections: int(stats.Connects - stats.Disconnects), ConnectionsWant: p.cfg.Redundancy,
 		WeightUsed: usage.Used, WeightLimit: usage.Limit, BlockedUntil: usage.BlockedUntil,
-		BusConnected: p.bus.Conn.IsConnected(),
-		Received:     p.tally.total(received), Published: p.tally.total(acked),
+		NoStore: p.archiver == nil, BusConnected: p.bus.Conn.IsConnected(),
+		Received: p.tally.total(received), Published: p.tally.total(acked),
 	}
+	h.Connections, h.ConnectionsWant = p.collector.links.count()
 	if p.archiver != nil {
 		h.StoreConnected = true
 		h.Stored, h.Pending, h.LagSeconds = p.tally.total(stored), p.archiver.behind(), p.tally.lastLag().Seconds()

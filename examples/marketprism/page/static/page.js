@@ -137,12 +137,15 @@ function showHealth(h) {
     ["exchange", h.connections + " of " + h.connectionsWant, h.connections < h.connectionsWant],
     ["weight", blocked ? "blocked" : h.weightLimit ? h.weightUsed + " of " + h.weightLimit : h.weightUsed, blocked],
     ["bus", h.busConnected ? "up" : "down", !h.busConnected],
+    ["published", h.published.toLocaleString("en"), false],
+  ];
+  if (!h.noStore) lines.push(
     ["store", h.storeConnected ? "up" : "down", !h.storeConnected],
     ["lag", h.lagSeconds.toFixed(2) + " s", h.lagSeconds > 10],
     ["waiting", h.pending, false],
     ["stored", h.stored.toLocaleString("en"), false],
     ["dead letters", h.deadLetters, h.deadLetters > 0],
-  ];
+  );
   while (list.children.length > lines.length) list.lastChild.remove();
   lines.forEach(([name, value, bad], i) => {
     let line = list.children[i];
