@@ -1,6 +1,7 @@
 package monitoring
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -25,7 +26,10 @@ type Alert struct {
 
 	Fire  []Series      // the fault, just beyond the limits
 	Since time.Duration // from when on the fault fulfils the expression
+	On    string        // the labels of the alert that the fault causes, as in a selector
+	Says  string        // its summary
 	Quiet [][]Series    // health, just inside one limit each
+	Step  time.Duration // between two samples and two evaluations of the unit tests; 0 means 15 s
 }
 
 // A Limit is a number that the expression compares with.
@@ -34,11 +38,13 @@ type Limit struct {
 	Step  float64 // how far a Limit of 0 is moved by the mutation; 0 means 1
 }
 
-// Series are the samples of one series each 15 s, in promtool's notation.
+// Series are the samples of one series, one each Step, in promtool's notation.
 type Series struct{ Name, Values string }
 
-// step is the time between two samples and two evaluations.
+// step is the time between two samples and two evaluations, unless an alert has its own.
 const step = 15 * time.Second
+
+func (a *Alert) step() time.Duration { return cmp.Or(a.Step, step) }
 
 func limits(values ...float64) (all []Limit) {
 	for _, v := range values {
@@ -60,8 +66,9 @@ func (a *Alert) promQL(limits []Limit) string {
 
 func number(v float64) string { return strings.TrimSuffix(fmt.Sprintf("%.10g", v), ".0") }
 
-// mutants returns the alert with each limit halved and doubled, or moved up and down if it is 0, and
-// without its for. An alert that has neither has its comparison turned round. A test has to notice each.
+// mutants returns the alert with each limit halved and doubled, or moved up and down if it is 0,
+// without its for, and without one of the conditions that have to hold together. An alert that has
+// nothing of these has its comparison turned round. A test has to notice each.
 func (a *Alert) mutants() (all []mutant) {
 	for i, l := range a.Limits {
 		low, high := l.Value*0.5, l.Value*2
@@ -84,6 +91,14 @@ func (a *Alert) mutants() (all []mutant) {
 		m := *a
 		m.For = 0
 		all = append(all, mutant{"without for", m})
+	}
+	if conditions := strings.Split(a.PromQL(), " and "); len(conditions) == 2 {
+		for i, alone := range conditions {
+			m := *a
+			m.Expr, m.Limits = strings.TrimPrefix(alone, "on (stream, consumer) "), nil
+			m.Expr = strings.TrimPrefix(m.Expr, "on () ")
+			all = append(all, mutant{fmt.Sprintf("condition %d alone", i+1), m})
+		}
 	}
 	if len(all) == 0 {
 		m := *a

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -79,11 +80,11 @@ func startPrometheus(t *testing.T, ctx context.Context, pipeline, alertmanager s
 	need(t, err)
 	text := regexp.MustCompile(`(scrape|evaluation)_interval: 15s`).ReplaceAllString(string(config), "${1}_interval: 1s")
 	text = strings.NewReplacer("alertmanager:9093", alertmanager, "localhost:9090", addr).Replace(text)
-	alerts := Alerts()
+	alerts := slices.DeleteFunc(append(Alerts(), watchdog()), isOfBudget)
 	alerts[0].For = 2 * time.Second
 	for name, data := range map[string][]byte{
 		"prometheus.yml": []byte(text), "rules/recording.yml": bytes.ReplaceAll(RecordingFile(), []byte("interval: 15s"), []byte("interval: 1s")),
-		"rules/alerts.yml": encode(alertRules(alerts)), "targets/marketprism.yml": fmt.Appendf(nil, "- targets: [%q]\n", pipeline),
+		"rules/alerts.yml": encode(alertRules(alerts)), "rules/budgets.yml": bytes.ReplaceAll(BudgetFile(), []byte("interval: 1m"), []byte("interval: 1s")), "targets/marketprism.yml": fmt.Appendf(nil, "- targets: [%q]\n", pipeline),
 	} {
 		path := filepath.Join(dir, name)
 		need(t, os.MkdirAll(filepath.Dir(path), 0o755))
@@ -175,7 +176,7 @@ func everyQueryIsAnswered(t *testing.T, ctx context.Context, prometheus string) 
 			}
 		}
 	}
-	for _, r := range Recordings() {
+	for _, r := range slices.Concat(Recordings(), BudgetRecordings()) {
 		queries[r.Expr] = true
 	}
 	selector := regexp.MustCompile(`([a-z_]+:)?marketprism_[a-z0-9_]+(:[a-z0-9_]+)?(\{[^}]*\})?`)

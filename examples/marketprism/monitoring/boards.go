@@ -1,6 +1,10 @@
 package monitoring
 
-import "github.com/marketprism/marketprism/examples/marketprism/metrics"
+import (
+	"slices"
+
+	"github.com/marketprism/marketprism/examples/marketprism/metrics"
+)
 
 // Selectors of the variables.
 const (
@@ -157,25 +161,20 @@ func marketBoard() Board {
 }
 
 func sloBoard() Board {
-	budget := func(sli, target string) string { return "1 - (1 - (" + sli + ")) / (1 - " + target + ")" }
-	inSync := "avg_over_time(" + BooksLive + "[30d])"
-	archived := "1 - " + lateRatio("3d")
-	published := "1 - sum(increase(" + metrics.PublisherErrors + proc + "[30d])) / (sum(increase(" + metrics.PublisherMessages + proc + "[30d])) > 0)"
-	complete := "1 - sum(increase(" + metrics.DeadLettersTotal + proc + "[30d])) / (sum(increase(" + metrics.ConsumerMessages + proc + "[30d])) > 0)"
-	p := []Panel{
-		stat("Books in sync", "percentunit", "Objective 99.9% over 30 days.", "0.999", "min("+inSync+")"),
-		stat("Archived in time", "percentunit", "Within 10 s of the event; objective 99%, over 3 days.", "0.99", "min("+archived+")"),
-		stat("Confirmed at first", "percentunit", "Of the messages to the bus; objective 99.99% over 30 days.", "0.9999", published),
-		stat("Archive complete", "percentunit", "Messages that are no dead letters; objective 99.99% over 30 days.", "0.9999", complete),
-		graph("Budget left", "percentunit", "1 is all of it, below 0 the objective is missed.",
-			Target{budget("min("+inSync+")", "0.999"), "books in sync"}, Target{budget("min("+archived+")", "0.99"), "archived in time"},
-			Target{budget(published, "0.9999"), "confirmed at first"}, Target{budget(complete, "0.9999"), "archive complete"}),
+	left := graph("Budget left", "percentunit", "Of 30 days; 1 is all of it, below 0 the objective is missed.")
+	var stats, burns []Panel
+	for _, o := range Objectives() {
+		bad := "max(" + o.Bad("30d") + ")"
+		good := number(o.Target)
+		stats = append(stats, stat(o.Title, "percentunit", "Over 30 days; the objective is "+number(o.Target*100)+"%.", good, "1 - "+bad))
+		left.Queries = append(left.Queries, Target{"1 - " + bad + " / " + number(o.Budget()), o.Title})
+		burn := graph("Burn rate: "+o.Title, "short", "1 uses up the budget in 30 days; above 14.4 over an hour somebody is paged.")
+		for _, window := range windows {
+			burn.Queries = append(burn.Queries, Target{"max(" + o.Recorded(window) + ") / " + number(o.Budget()), window})
+		}
+		burns = append(burns, burn)
 	}
-	burn := graph("Burn rate of lateness", "short", "1 uses up the budget exactly; above 14.4 somebody is paged.")
-	for _, window := range []string{"5m", "30m", "1h", "6h", "3d"} {
-		burn.Queries = append(burn.Queries, Target{"max(" + lateRatio(window) + ") / 0.01", window})
-	}
-	return Board{UID: "slo", Title: "SLO", Panels: append(p, burn)}
+	return Board{UID: "slo", Title: "SLO", Panels: slices.Concat(stats, []Panel{left}, burns)}
 }
 
 func hostBoard() Board {

@@ -49,8 +49,8 @@ func checkQuery(t *testing.T, at, kind, expr string) {
 		return
 	}
 	for _, m := range regexp.MustCompile(`rate\([^\[]*\[([^\]]*)\]`).FindAllStringSubmatch(expr, -1) {
-		if m[1] != "$__rate_interval" {
-			t.Errorf("%s: rate over %s, want $__rate_interval", at, m[1])
+		if m[1] != "$__rate_interval" && m[1] != "30d" {
+			t.Errorf("%s: rate over %s, want $__rate_interval, or 30d of an objective", at, m[1])
 		}
 	}
 	counter := regexp.MustCompile(`(rate|increase)\(marketprism_\w+(_total|_bucket|_sum|_count)\b`)

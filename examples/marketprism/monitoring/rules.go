@@ -17,15 +17,12 @@ const (
 	PendingMax   = "stream_consumer:marketprism_consumer_pending_messages:max"
 )
 
-// lateRatio names the share of rows stored later than 10 s after the event.
-func lateRatio(window string) string { return "table:marketprism_archive_late:ratio_rate" + window }
-
 // A Recording is a rule that keeps the result of a query.
 type Recording struct{ Name, Expr string }
 
-// Recordings returns all recording rules.
+// Recordings returns the recording rules of the present.
 func Recordings() []Recording {
-	all := []Recording{
+	return []Recording{
 		{BooksLive, "sum by (exchange, market) (" + metrics.Books + `{state="live"}) / (sum by (exchange, market) (` + metrics.Books + ") > 0)"},
 		{GapRate, "sum by (exchange, market) (rate(" + metrics.Gaps + "[5m]))"},
 		{MessageRate, "sum by (exchange, market, channel) (rate(" + metrics.MessagesReceived + "[5m]))"},
@@ -34,10 +31,15 @@ func Recordings() []Recording {
 		{ArchiveP99, quantile("0.99", "table", metrics.ArchiverLag, "5m")},
 		{PendingMax, "max by (stream, consumer) (" + metrics.ConsumerPending + ")"},
 	}
-	for _, window := range []string{"5m", "30m", "1h", "6h", "3d"} {
-		// Prometheus 3 writes the bound as 10.0, Prometheus 2 as it was scraped.
-		all = append(all, Recording{lateRatio(window), "1 - sum by (table) (rate(" + metrics.ArchiverLag + `_bucket{le=~"10(\\.0)?"}[` + window +
-			"])) / (sum by (table) (rate(" + metrics.ArchiverLag + "_count[" + window + "])) > 0)"})
+}
+
+// BudgetRecordings returns the recording rules of the service levels. They look far back, so they are
+// evaluated once a minute only.
+func BudgetRecordings() (all []Recording) {
+	for _, o := range Objectives() {
+		for _, window := range windows {
+			all = append(all, Recording{o.Recorded(window), o.Bad(window)})
+		}
 	}
 	return all
 }
@@ -65,5 +67,21 @@ func Alerts() []Alert {
 	return all
 }
 
-// anchor is where docs/runbooks.md speaks of the alert.
-func (a *Alert) anchor() string { return "docs/runbooks.md#" + strings.ToLower(a.Name) }
+// Runbooks is where the sections of docs/runbooks.md are read, by the name of the alert in lower case.
+const Runbooks = "https://github.com/marketprism/marketprism/blob/main/examples/marketprism/docs/runbooks.md#"
+
+func (a *Alert) annotations(summary string) map[string]string {
+	return map[string]string{"summary": summary, "runbook_url": Runbooks + strings.ToLower(a.Name), "dashboard": "/d/" + a.Board}
+}
+
+// labels are those that the rule adds. None may be a label of the series of any rule: two of these that
+// differ in it alone would become one alert, and Prometheus refuses that.
+func (a *Alert) labels() map[string]string {
+	return map[string]string{"severity": a.Severity, "area": a.Group}
+}
+
+// watchdog is the alert that always fires.
+func watchdog() Alert {
+	const summary = "Always fires: its absence at the receiver means that alerts do not arrive"
+	return Alert{Group: "watchdog", Name: "Watchdog", Expr: "vector(1)", Severity: "none", Summary: summary, Says: summary, Board: "marketprism-monitoring"}
+}

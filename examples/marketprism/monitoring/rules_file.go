@@ -4,6 +4,7 @@ import (
 	"bytes"
 	_ "embed"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,25 +29,37 @@ type (
 		Labels      map[string]string `yaml:"labels,omitempty"`
 		Annotations map[string]string `yaml:"annotations,omitempty"`
 	}
+	// The form of promtool test rules, see Prometheus, "Unit testing for rules".
 	testFile struct {
 		RuleFiles []string   `yaml:"rule_files"`
 		Interval  string     `yaml:"evaluation_interval"`
+		Order     []string   `yaml:"group_eval_order"` // or promtool takes any
 		Tests     []ruleTest `yaml:"tests"`
 	}
 	ruleTest struct {
 		Name     string       `yaml:"name"`
 		Interval string       `yaml:"interval"`
 		Series   []testSeries `yaml:"input_series"`
-		Checks   []exprTest   `yaml:"promql_expr_test"`
+		Alerts   []alertTest  `yaml:"alert_rule_test"`
+		Checks   []exprTest   `yaml:"promql_expr_test,omitempty"`
 	}
 	testSeries struct {
 		Series string `yaml:"series"`
 		Values string `yaml:"values"`
 	}
+	alertTest struct {
+		At   string        `yaml:"eval_time"`
+		Name string        `yaml:"alertname"`
+		Want []firingAlert `yaml:"exp_alerts,omitempty"`
+	}
+	firingAlert struct {
+		Labels      map[string]string `yaml:"exp_labels"`
+		Annotations map[string]string `yaml:"exp_annotations"`
+	}
 	exprTest struct {
 		Expr string   `yaml:"expr"`
 		At   string   `yaml:"eval_time"`
-		Want []sample `yaml:"exp_samples,omitempty"`
+		Want []sample `yaml:"exp_samples"`
 	}
 	sample struct {
 		Labels string  `yaml:"labels"`
@@ -68,37 +81,49 @@ func encode(v any) []byte {
 	return b.Bytes()
 }
 
+// The groups of recording rules, which come before those of the alerts.
+const (
+	recordingGroup = "marketprism_recording"
+	budgetGroup    = "marketprism_recording_budgets"
+)
+
 // RecordingFile returns prometheus/rules/recording.yml.
 func RecordingFile() []byte {
-	group := ruleGroup{Name: "marketprism_recording", Interval: "15s"}
-	for _, r := range Recordings() {
+	return encode(ruleFile{[]ruleGroup{recordingRules(recordingGroup, "15s", Recordings())}})
+}
+
+func recordingRules(name, interval string, rules []Recording) ruleGroup {
+	group := ruleGroup{Name: name, Interval: interval}
+	for _, r := range rules {
 		group.Rules = append(group.Rules, rule{Record: r.Name, Expr: r.Expr})
 	}
-	return encode(ruleFile{[]ruleGroup{group}})
+	return group
 }
 
 // AlertFile returns prometheus/rules/alerts.yml.
-func AlertFile() []byte { return encode(alertRules(Alerts())) }
+func AlertFile() []byte {
+	return encode(alertRules(slices.DeleteFunc(append(Alerts(), watchdog()), isOfBudget)))
+}
+
+// BudgetFile returns prometheus/rules/budgets.yml: the alerts of the service levels and what they need.
+func BudgetFile() []byte {
+	file := alertRules(slices.DeleteFunc(Alerts(), func(a Alert) bool { return !isOfBudget(a) }))
+	file.Groups = append([]ruleGroup{recordingRules(budgetGroup, "1m", BudgetRecordings())}, file.Groups...)
+	return encode(file)
+}
+
+func isOfBudget(a Alert) bool { return a.Group == "slo" }
 
 func alertRules(alerts []Alert) ruleFile {
 	var file ruleFile
 	for _, a := range alerts {
-		name := "marketprism_" + a.Group
+		name := groupOf(a)
 		if n := len(file.Groups); n == 0 || file.Groups[n-1].Name != name {
 			file.Groups = append(file.Groups, ruleGroup{Name: name})
 		}
 		g := &file.Groups[len(file.Groups)-1]
-		g.Rules = append(g.Rules, rule{
-			Alert: a.Name, Expr: a.PromQL(), For: duration(a.For),
-			Labels:      map[string]string{"severity": a.Severity, "component": a.Group},
-			Annotations: map[string]string{"summary": a.Summary, "runbook": a.anchor(), "dashboard": "/d/" + a.Board},
-		})
+		g.Rules = append(g.Rules, rule{Alert: a.Name, Expr: a.PromQL(), For: duration(a.For), Labels: a.labels(), Annotations: a.annotations(a.Summary)})
 	}
-	file.Groups = append(file.Groups, ruleGroup{Name: "marketprism_watchdog", Rules: []rule{{
-		Alert: "Watchdog", Expr: "vector(1)",
-		Labels:      map[string]string{"severity": "none", "component": "meta"},
-		Annotations: map[string]string{"summary": "Always fires: its absence at the receiver means that alerts do not arrive", "runbook": "docs/runbooks.md#watchdog"},
-	}}})
 	return file
 }
 
@@ -110,53 +135,15 @@ func duration(d time.Duration) string {
 	return fmt.Sprintf("%ds", int(d.Seconds()))
 }
 
-// TestFile returns prometheus/rules/tests/alerts.yml.
-func TestFile() []byte {
-	return encode(unitTests(Alerts(), "../recording.yml", "../alerts.yml"))
-}
-
-// unitTests returns for each alert that it fires as soon as it has to and not one evaluation before,
-// and that it is quiet just inside each limit.
-func unitTests(alerts []Alert, files ...string) testFile {
-	file := testFile{RuleFiles: files, Interval: duration(step)}
-	for _, a := range alerts {
-		at := a.Since + a.For
-		fires := at
-		if strings.Contains(a.Expr, ":marketprism_") {
-			fires += step // promtool evaluates groups in any order, and so may record after the alert has looked
-		}
-		file.Tests = append(file.Tests, a.test("fires", a.Fire, fires, true))
-		if at > 0 {
-			file.Tests = append(file.Tests, a.test("does not fire before its time", a.Fire, at-step, false))
-		}
-		for i, quiet := range a.Quiet {
-			file.Tests = append(file.Tests, a.test(fmt.Sprintf("is quiet just inside its limits (%d)", i+1), quiet, at, false))
-		}
-	}
-	return file
-}
-
-func (a *Alert) test(what string, series []Series, at time.Duration, fires bool) ruleTest {
-	check := exprTest{Expr: fmt.Sprintf(`count(ALERTS{alertname="%s",alertstate="firing"})`, a.Name), At: at.String()}
-	if at == 0 {
-		check.At = "0s"
-	}
-	if fires {
-		check.Want = []sample{{"{}", 1}}
-	}
-	t := ruleTest{Name: a.Name + " " + what, Interval: duration(step), Checks: []exprTest{check}}
-	for _, s := range series {
-		t.Series = append(t.Series, testSeries{s.Name, s.Values})
-	}
-	return t
-}
-
 // Files returns every file that this package makes, by its path below the folder of the example.
 func Files() map[string][]byte {
 	files := map[string][]byte{
-		"monitoring/prometheus/rules/recording.yml":    RecordingFile(),
-		"monitoring/prometheus/rules/alerts.yml":       AlertFile(),
-		"monitoring/prometheus/rules/tests/alerts.yml": TestFile(),
+		"monitoring/prometheus/rules/recording.yml": RecordingFile(),
+		"monitoring/prometheus/rules/alerts.yml":    AlertFile(),
+		"monitoring/prometheus/rules/budgets.yml":   BudgetFile(),
+	}
+	for name, tests := range UnitTests() {
+		files["monitoring/prometheus/rules/tests/"+name] = tests
 	}
 	for _, b := range Boards() {
 		files["monitoring/grafana/dashboards/"+b.UID+".json"] = b.JSON()
