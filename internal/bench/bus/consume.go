@@ -23,8 +23,13 @@ func consumers(js jetstream.JetStream) []side {
 	}
 }
 
-// errRead ends a Consumer that has read enough.
-var errRead = errors.New("all is read")
+// patience bounds one round of a Consumer, which would wait for ever for records that a stream does not have.
+const patience = 2 * time.Minute
+
+var (
+	errRead  = errors.New("all is read") // ends a Consumer that has read enough
+	errShort = fmt.Errorf("the stream gave not all of the records within %v", patience)
+)
 
 func consume(ctx context.Context, js jetstream.JetStream, first, n int) error {
 	c, err := natsbus.NewConsumer(js, natsbus.ConsumerConfig{
@@ -33,6 +38,8 @@ func consume(ctx context.Context, js jetstream.JetStream, first, n int) error {
 	if err != nil {
 		return err
 	}
+	ctx, stop := context.WithTimeoutCause(ctx, patience, errShort)
+	defer stop()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	err = c.Run(ctx, sink.Func(func(_ context.Context, recs []marketprism.Record) error {

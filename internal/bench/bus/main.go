@@ -125,7 +125,10 @@ func run(ctx context.Context, opt options, out io.Writer) (err error) {
 	fmt.Fprintln(out, "|---|---:|---:|---:|---:|")
 	report(out, publishing)
 	report(out, consuming)
-	encode, decode := codecCost()
+	encode, decode, err := codecCost()
+	if err != nil {
+		return err
+	}
 	fmt.Fprintf(out, "| encode a record | %s |\n| decode a record | %s |\n", encode, decode)
 	return nil
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -91,34 +92,44 @@ func renumber(recs []marketprism.Record, first int) {
 }
 
 // codecCost returns what one record costs to encode and to decode, as a cell of the table.
-func codecCost() (encode, decode string) {
+func codecCost() (encode, decode string, err error) {
 	recs := records()
 	bodies := make([][]byte, len(recs))
 	for i := range recs {
-		bodies[i], _ = natsbus.AppendRecord(nil, &recs[i]) // it is one that can be encoded
-	}
-	cell := func(f func(i int)) string {
-		r := testing.Benchmark(func(b *testing.B) {
-			b.ReportAllocs()
-			i := 0
-			for b.Loop() {
-				f(i % batch)
-				i++
-			}
-		})
-		return fmt.Sprintf("%.0f | %.2f | %d allocations | ", 1e9/float64(r.NsPerOp()), float64(r.NsPerOp())/1e3, r.AllocsPerOp())
+		if bodies[i], err = natsbus.AppendRecord(nil, &recs[i]); err != nil {
+			return "", "", err
+		}
 	}
 	var (
 		buf     []byte
 		decoder natsbus.Decoder
 		rec     marketprism.Record
 	)
-	encode = cell(func(i int) { buf, _ = natsbus.AppendRecord(buf[:0], &recs[i]) })
-	decode = cell(func(i int) {
+	encode, encodeErr := cell(func(i int) (err error) {
+		buf, err = natsbus.AppendRecord(buf[:0], &recs[i])
+		return err
+	})
+	decode, decodeErr := cell(func(i int) error {
 		if i == 0 {
 			decoder.Reset()
 		}
-		_ = decoder.Decode(bodies[i], &rec)
+		return decoder.Decode(bodies[i], &rec)
 	})
-	return encode, decode
+	return encode, decode, errors.Join(encodeErr, decodeErr)
+}
+
+// cell measures f, which is called for one record of the batch after the other.
+func cell(f func(i int) error) (string, error) {
+	var err error
+	r := testing.Benchmark(func(b *testing.B) {
+		b.ReportAllocs()
+		i := 0
+		for b.Loop() {
+			if err == nil {
+				err = f(i % batch)
+			}
+			i++
+		}
+	})
+	return fmt.Sprintf("%.0f | %.2f | %d allocations | ", 1e9/float64(r.NsPerOp()), float64(r.NsPerOp())/1e3, r.AllocsPerOp()), err
 }

@@ -55,7 +55,9 @@ func publishRaw(js jetstream.JetStream, first, n int, encode bool) error {
 	subjects, bodies := make([]string, batch), make([][]byte, batch)
 	for i := range recs {
 		subjects[i] = natsbus.Subject("", recs[i].Instrument, recs[i].Kind())
-		bodies[i], _ = natsbus.AppendRecord(nil, &recs[i]) // it is one that can be encoded
+		if bodies[i], err = natsbus.AppendRecord(nil, &recs[i]); err != nil {
+			return err
+		}
 	}
 	for ; n > 0; first, n = first+batch, n-batch {
 		renumber(recs, first)
