@@ -204,7 +204,7 @@ func TestCheckSilence(t *testing.T) {
 func TestCheckTables(t *testing.T) {
 	db := chtest.Open(t)
 	cfg := chstore.Config{Database: db.Name, TablePrefix: "x_", Partition: chstore.Day, TTL: chstore.TTL{Trades: 5 * 24 * time.Hour}}
-	s, err := chstore.New(db.Conn, cfg)
+	s, err := chstore.New(connect(t, db), cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.Migrate(t.Context()))
 	check := func(q chstore.CheckQuery, want ...chstore.Finding) {

@@ -78,7 +78,7 @@ func gapColumns() []column {
 	return recordColumns(
 		integers("after_id", func(r *marketprism.Record) int64 { return r.Gap.After }),
 		texts("reason", func(r *marketprism.Record) string { return r.Gap.Reason.String() }),
-		texts("error", func(r *marketprism.Record) string { return errorText(r.Gap.Err) }),
+		sentences("error", func(r *marketprism.Record) string { return errorText(r.Gap.Err) }),
 	)
 }
 

@@ -80,7 +80,7 @@ func TestWriteNobody(t *testing.T) {
 	require.NoError(t, err)
 	addr := listener.Addr().String()
 	require.NoError(t, listener.Close())
-	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{addr}, DialTimeout: time.Second})
+	conn, err := chstore.Open(&clickhouse.Options{Addr: []string{addr}, DialTimeout: time.Second})
 	require.NoError(t, err)
 	defer conn.Close()
 	var failed []int
@@ -99,7 +99,7 @@ func TestWriteNobody(t *testing.T) {
 }
 
 func TestConfig(t *testing.T) {
-	conn := chtest.Open(t).Conn
+	conn := connect(t, chtest.Open(t))
 	for want, cfg := range map[string]chstore.Config{
 		"unknown Partition 9":     {Partition: 9},
 		"BlockBytes -1":           {BlockBytes: -1},

@@ -21,7 +21,7 @@ func TestLayouts(t *testing.T) {
 	db := chtest.Open(t)
 	cfg := everything()
 	cfg.Database, cfg.TTL, cfg.Tiers.After = db.Name, chstore.TTL{}, chstore.TTL{} // the records are old
-	s, err := chstore.New(db.Conn, cfg)
+	s, err := chstore.New(connect(t, db), cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.Migrate(t.Context()))
 	plan, err := s.Plan(t.Context())
@@ -48,7 +48,7 @@ func TestLayouts(t *testing.T) {
 	cfg.Layouts.Depth.Codecs["first_id"] = "Delta, ZSTD(1)"
 	cfg.Layouts.Tickers.Indexes = []chstore.Index{{Name: "by_update", Column: "update_id", Type: "minmax"}}
 	cfg.Layouts.Trades.Indexes = nil
-	s, err = chstore.New(db.Conn, cfg)
+	s, err = chstore.New(connect(t, db), cfg)
 	require.NoError(t, err)
 	plan, err = s.Plan(t.Context())
 	require.NoError(t, err)
@@ -101,7 +101,7 @@ func TestSchemaDiff(t *testing.T) {
 	has(chstore.SchemaError{Table: "trades", What: "type of id", Want: "Int64", Got: "UInt64"})
 	has(chstore.SchemaError{Table: "trades", What: "column", Want: "market LowCardinality(String)"})
 
-	other, err := chstore.New(db.Conn, chstore.Config{Database: db.Name + "_none"})
+	other, err := chstore.New(connect(t, db), chstore.Config{Database: db.Name + "_none"})
 	require.NoError(t, err)
 	_, err = other.Plan(t.Context())
 	require.NoError(t, err, "nothing is there to differ")
@@ -109,7 +109,7 @@ func TestSchemaDiff(t *testing.T) {
 
 // What cannot stand in a statement is refused before anything is sent.
 func TestConfigOfSchema(t *testing.T) {
-	conn := chtest.Open(t).Conn
+	conn := connect(t, chtest.Open(t))
 	trades := func(l chstore.Layout) chstore.Config { return chstore.Config{Layouts: chstore.Layouts{Trades: l}} }
 	index := func(i chstore.Index) chstore.Config { return trades(chstore.Layout{Indexes: []chstore.Index{i}}) }
 	for want, cfg := range map[string]chstore.Config{

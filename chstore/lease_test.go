@@ -17,7 +17,7 @@ import (
 func leasing(t *testing.T, db *chtest.DB, cfg chstore.Config) *chstore.Store {
 	t.Helper()
 	cfg.Database = db.Name
-	s, err := chstore.New(db.Conn, cfg)
+	s, err := chstore.New(connect(t, db), cfg)
 	require.NoError(t, err)
 	return s
 }

@@ -20,10 +20,19 @@ func openStore(t testing.TB, cfg chstore.Config) (*chstore.Store, *chtest.DB) {
 	t.Helper()
 	db := chtest.Open(t)
 	cfg.Database = db.Name
-	s, err := chstore.New(db.Conn, cfg)
+	s, err := chstore.New(connect(t, db), cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.Migrate(t.Context()))
 	return s, db
+}
+
+// connect opens connections to the database of a test, and closes them in its end.
+func connect(t testing.TB, db *chtest.DB) *chstore.Conn {
+	t.Helper()
+	conn, err := chstore.Open(db.Options())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	return conn
 }
 
 // readAll returns every record of the instruments that occur in recs, instrument by instrument.

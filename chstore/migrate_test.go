@@ -31,12 +31,12 @@ func TestMigrateAtOnce(t *testing.T) {
 	db := chtest.Open(t)
 	var group errgroup.Group
 	for range 4 {
-		s, err := chstore.New(db.Conn, chstore.Config{Database: db.Name})
+		s, err := chstore.New(connect(t, db), chstore.Config{Database: db.Name})
 		require.NoError(t, err)
 		group.Go(func() error { return s.Migrate(t.Context()) })
 	}
 	require.NoError(t, group.Wait())
-	s, err := chstore.New(db.Conn, chstore.Config{Database: db.Name})
+	s, err := chstore.New(connect(t, db), chstore.Config{Database: db.Name})
 	require.NoError(t, err)
 	recs := sinktest.Records(1, 20)
 	require.NoError(t, s.Write(t.Context(), recs))
@@ -50,14 +50,14 @@ func TestMigrateNames(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, db.Conn.Exec(context.Background(), "DROP DATABASE IF EXISTS "+name)) })
 	recs := sinktest.Records(1, 20)
 	for i, prefix := range []string{"", "a_", "b_"} {
-		s, err := chstore.New(db.Conn, chstore.Config{Database: name, TablePrefix: prefix})
+		s, err := chstore.New(connect(t, db), chstore.Config{Database: name, TablePrefix: prefix})
 		require.NoError(t, err)
 		require.NoError(t, s.Migrate(t.Context()))
 		require.NoError(t, s.Write(t.Context(), recs[i:]))
 		requireSame(t, recs[i:], readAll(t, s, recs))
 	}
 	for _, cfg := range []chstore.Config{{Database: "a`b"}, {Database: "1"}, {TablePrefix: "a.b"}, {TablePrefix: "é"}} {
-		_, err := chstore.New(db.Conn, cfg)
+		_, err := chstore.New(connect(t, db), cfg)
 		require.ErrorContains(t, err, "want letters, digits and underscores")
 	}
 }
@@ -91,7 +91,7 @@ func TestWriteChecksTables(t *testing.T) {
 		{chstore.Config{TablePrefix: "no_"}, "run Migrate"},
 	} {
 		test.cfg.Database = db.Name
-		s, err := chstore.New(db.Conn, test.cfg)
+		s, err := chstore.New(connect(t, db), test.cfg)
 		require.NoError(t, err)
 		err = s.Write(t.Context(), recs)
 		var bad *chstore.SchemaError

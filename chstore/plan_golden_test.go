@@ -64,7 +64,7 @@ func TestPlanGolden(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg.Database = "golden"
-			s, err := chstore.New(db.Conn, cfg)
+			s, err := chstore.New(connect(t, db), cfg)
 			require.NoError(t, err)
 			plan, err := s.Plan(t.Context())
 			require.NoError(t, err)

@@ -20,7 +20,7 @@ func TestColdDiskIsMissing(t *testing.T) {
 	db := chtest.OpenAt(t, server.Addr())
 	cfg := chstore.Config{Database: db.Name, Attempts: 10, RetryMin: time.Millisecond,
 		Tiers: chstore.Tiers{Policy: chserver.TieredPolicy, After: chstore.TTL{Trades: 24 * time.Hour}}}
-	s, err := chstore.New(db.Conn, cfg)
+	s, err := chstore.New(connect(t, db), cfg)
 	require.NoError(t, err)
 	require.NoError(t, s.Migrate(t.Context()))
 	recs := withOrigins(trades(20, time.Second), "S", 1) // old: written to the cold disk at once
@@ -48,7 +48,7 @@ func TestColdDiskIsMissing(t *testing.T) {
 	require.False(t, chstore.Retryable(err))
 	require.Equal(t, chstore.ReasonRegressed, chstore.ReasonOf(err))
 	require.Zero(t, rows(t, db))
-	second, err := chstore.New(db.Conn, cfg)
+	second, err := chstore.New(connect(t, db), cfg)
 	require.NoError(t, err)
 	require.ErrorIs(t, second.VerifyWatermark(t.Context(), "S", 15), chstore.ErrWatermarkRegressed)
 

@@ -8,8 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+	"github.com/ClickHouse/ch-go"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/marketprism/marketprism"
@@ -22,7 +21,7 @@ func insertStatement(quoted string, columns []column) string {
 	for i, c := range columns {
 		names[i] = c.name
 	}
-	return "INSERT INTO " + quoted + " (" + strings.Join(names, ", ") + ")"
+	return "INSERT INTO " + quoted + " (" + strings.Join(names, ", ") + ") VALUES"
 }
 
 // send inserts recs in one native block, which the server makes one part, as all lie in one
@@ -34,15 +33,14 @@ func (w *writer) send(ctx context.Context, g *group, recs []*marketprism.Record)
 		defer cancel()
 	}
 	start := time.Now()
-	batch, err := w.s.conn.PrepareBatch(w.insertContext(ctx, g, recs), w.insert)
+	for _, r := range recs {
+		for i := range w.columns {
+			w.columns[i].append(r)
+		}
+	}
+	err := w.s.conn.inserters.do(ctx, w.query(g, recs))
+	w.input.Reset()
 	if err != nil {
-		return err
-	}
-	if err := w.fill(batch, recs); err != nil {
-		batch.Abort()
-		return err
-	}
-	if err := batch.Send(); err != nil {
 		return err
 	}
 	took := time.Since(start)
@@ -58,22 +56,10 @@ func (w *writer) send(ctx context.Context, g *group, recs []*marketprism.Record)
 	return nil
 }
 
-// fill appends recs to the batch, column by column.
-func (w *writer) fill(batch driver.Batch, recs []*marketprism.Record) error {
-	buf := w.s.buffers.Get().(*buffers)
-	defer w.s.buffers.Put(buf)
-	for i, c := range w.fills {
-		if err := c.fill(batch.Column(i), recs, buf); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// insertContext carries the settings of one attempt. They are set in full because the server's
-// defaults have changed over the years: an asynchronous insert would be confirmed before it is
-// stored, and would run under an id that the fence does not know.
-func (w *writer) insertContext(ctx context.Context, g *group, recs []*marketprism.Record) context.Context {
+// query returns the statement of one attempt, whose rows are in the columns. The settings are given in full
+// because the server's defaults have changed over the years: an asynchronous insert would be confirmed before
+// it is stored, and would run under an id that the fence does not know.
+func (w *writer) query(g *group, recs []*marketprism.Record) ch.Query {
 	id := w.queryPrefix(g.source)
 	if g.source != "" {
 		id += w.s.id + "-"
@@ -85,20 +71,17 @@ func (w *writer) insertContext(ctx context.Context, g *group, recs []*marketpris
 	if g.source == "" {
 		token = contentToken(w.table, recs)
 	}
-	settings := clickhouse.Settings{
-		"async_insert":               0,
-		"wait_for_async_insert":      1,
-		"deduplicate_insert":         "enable",
-		"insert_deduplication_token": token,
+	settings := []ch.Setting{
+		{Key: "async_insert", Value: "0", Important: true},
+		{Key: "wait_for_async_insert", Value: "1", Important: true},
+		{Key: "deduplicate_insert", Value: "enable", Important: true},
+		{Key: "insert_deduplication_token", Value: token, Important: true},
 	}
 	if w.s.cfg.Cluster.replicated() {
-		settings["insert_quorum"], settings["insert_quorum_parallel"] = "auto", 0
+		settings = append(settings, ch.Setting{Key: "insert_quorum", Value: "auto", Important: true},
+			ch.Setting{Key: "insert_quorum_parallel", Value: "0", Important: true})
 	}
-	options := []clickhouse.QueryOption{clickhouse.WithQueryID(id), clickhouse.WithSettings(settings)}
-	if span := trace.SpanContextFromContext(ctx); span.IsSampled() {
-		options = append(options, clickhouse.WithSpan(span)) // the server adds its own spans to that trace
-	}
-	return clickhouse.Context(ctx, options...)
+	return ch.Query{Body: w.insert, QueryID: id, Input: w.input, Settings: settings}
 }
 
 // contentToken is the same for the same records in the same order, in any process.

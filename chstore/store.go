@@ -8,32 +8,29 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
 	"github.com/marketprism/marketprism/sink"
 )
 
 // A Store writes records to ClickHouse and reads them back. It is safe for concurrent use.
 type Store struct {
-	conn  driver.Conn
+	conn  *Conn
 	cfg   Config
 	hooks Hooks
 
 	id      string // tells the INSERTs of this Store from those of any other
 	queries atomic.Uint64
 
-	tables  [tableCount]*writer
-	plans   sync.Pool // of *plan
-	buffers sync.Pool // of *buffers
+	tables [tableCount]*writer
+	plans  sync.Pool // of *plan
 }
 
 var _ sink.Sink = (*Store)(nil)
 
-// New returns a Store on an open connection pool, which stays the caller's to close. Nothing is sent
-// until the first call; use Dial for a connection known to work.
+// New returns a Store on open connections, which stay the caller's to close. Nothing is sent until the
+// first call; use Dial for connections known to work.
 //
-// A Write takes up to five connections at once and Records as many, so leave MaxOpenConns above that.
-func New(conn driver.Conn, cfg Config) (*Store, error) {
+// A Write takes up to five connections at once, one for each table, and so does Records.
+func New(conn *Conn, cfg Config) (*Store, error) {
 	if conn == nil {
 		return nil, errors.New("chstore: no connection")
 	}
@@ -51,7 +48,6 @@ func New(conn driver.Conn, cfg Config) (*Store, error) {
 		s.tables[t] = newWriter(s, t)
 	}
 	s.plans.New = func() any { return new(plan) }
-	s.buffers.New = func() any { return new(buffers) }
 	return s, nil
 }
 

@@ -81,13 +81,13 @@ func TestTiers(t *testing.T) {
 			}
 			now := time.Now().UTC()
 			fresh, old, expired := tradesAt(now, 1, 5), tradesAt(now.AddDate(0, 0, -10), 100, 7), tradesAt(now.AddDate(0, 0, -30), 1000, 9)
-			s, err := chstore.New(db.Conn, first)
+			s, err := chstore.New(connect(t, db), first)
 			require.NoError(t, err)
 			require.NoError(t, s.Migrate(t.Context()))
 			if untiered {
 				require.NoError(t, s.Write(t.Context(), slices.Concat(fresh, old, expired)))
 				require.Len(t, readAll(t, s, fresh), 21)
-				s, err = chstore.New(db.Conn, tiered)
+				s, err = chstore.New(connect(t, db), tiered)
 				require.NoError(t, err)
 				plan, err := s.Plan(t.Context())
 				require.NoError(t, err)
@@ -129,7 +129,7 @@ func TestTiersRefused(t *testing.T) {
 		{chstore.Tiers{Policy: chserver.TieredPolicy, Volume: "frozen", After: day},
 			chstore.TierError{Policy: chserver.TieredPolicy, Volume: "frozen", What: "is missing"}},
 	} {
-		s, err := chstore.New(db.Conn, chstore.Config{Database: db.Name, Tiers: test.tiers})
+		s, err := chstore.New(connect(t, db), chstore.Config{Database: db.Name, Tiers: test.tiers})
 		require.NoError(t, err)
 		for _, call := range []func() error{
 			func() error { return s.Migrate(t.Context()) },
@@ -150,7 +150,7 @@ func TestTiersRefused(t *testing.T) {
 		"want at least a second": {Tiers: chstore.Tiers{Policy: "p", After: chstore.TTL{Gaps: 1}}},
 		"rows are kept for":      {TTL: day, Tiers: chstore.Tiers{Policy: "p", After: day}},
 	} {
-		_, err := chstore.New(db.Conn, cfg)
+		_, err := chstore.New(connect(t, db), cfg)
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -160,7 +160,7 @@ func TestPlan(t *testing.T) {
 	db := chtest.Open(t)
 	open := func(cfg chstore.Config) *chstore.Store {
 		cfg.Database = db.Name
-		s, err := chstore.New(db.Conn, cfg)
+		s, err := chstore.New(connect(t, db), cfg)
 		require.NoError(t, err)
 		return s
 	}
@@ -208,7 +208,7 @@ func TestPlan(t *testing.T) {
 	require.Empty(t, plan)
 
 	made := db.Name + "_made"
-	s, err = chstore.New(db.Conn, chstore.Config{Database: made})
+	s, err = chstore.New(connect(t, db), chstore.Config{Database: made})
 	require.NoError(t, err)
 	plan, err = s.Plan(t.Context())
 	require.NoError(t, err)

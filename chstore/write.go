@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ClickHouse/ch-go/proto"
+
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/hook"
 )
@@ -55,12 +57,13 @@ type writer struct {
 	name   string // with prefix
 	quoted string
 	insert string // the statement
-	fills  []column
 
 	counters counters
 
 	turn    chan struct{} // holds one token while a Write is at work; guards what follows
-	checked bool          // the table is as expected
+	columns []column
+	input   proto.Input // the columns as ch-go takes them
+	checked bool        // the table is as expected
 	sources map[string]*source
 }
 
@@ -68,11 +71,14 @@ func newWriter(s *Store, t table) *writer {
 	w := &writer{
 		s: s, table: t,
 		name: s.localName(t), quoted: s.quoted(s.localName(t)),
-		fills:   t.columns(),
+		columns: t.columns(),
 		turn:    make(chan struct{}, 1),
 		sources: make(map[string]*source),
 	}
-	w.insert = insertStatement(w.quoted, w.fills)
+	w.insert = insertStatement(w.quoted, w.columns)
+	for _, c := range w.columns {
+		w.input = append(w.input, proto.InputColumn{Name: c.name, Data: c.data})
+	}
 	return w
 }
 

@@ -38,7 +38,7 @@ func TestWriteAgainWithOrigin(t *testing.T) {
 	require.EqualValues(t, 200+200+10+1, s.Stats().Skipped)
 
 	// A new Store, as after a restart, knows what is there from the tables alone.
-	again, err := chstore.New(db.Conn, chstore.Config{Database: db.Name})
+	again, err := chstore.New(connect(t, db), chstore.Config{Database: db.Name})
 	require.NoError(t, err)
 	require.NoError(t, again.Write(t.Context(), recs[10:]))
 	require.EqualValues(t, len(recs), rows(t, db))

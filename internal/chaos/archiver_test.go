@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -84,7 +83,7 @@ func again(ctx context.Context, do func() error) error {
 	}
 }
 
-func dial(ctx context.Context, addr string) (conn driver.Conn, err error) {
+func dial(ctx context.Context, addr string) (conn *chstore.Conn, err error) {
 	err = again(ctx, func() (err error) {
 		conn, err = chstore.Dial(ctx, addr)
 		return err

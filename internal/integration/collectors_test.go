@@ -181,7 +181,10 @@ func overlaps(t *testing.T, recs []marketprism.Record) (found bool) {
 func requireStored(t *testing.T, srv *binancetest.Server, recs []marketprism.Record, truth orderbook.Snapshot) {
 	t.Helper()
 	db := chtest.Open(t)
-	store, err := chstore.New(db.Conn, chstore.Config{Database: db.Name})
+	conn, err := chstore.Open(db.Options())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	store, err := chstore.New(conn, chstore.Config{Database: db.Name})
 	require.NoError(t, err)
 	require.NoError(t, store.Migrate(t.Context()))
 	require.NoError(t, store.Write(t.Context(), recs))

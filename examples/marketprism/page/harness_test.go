@@ -113,7 +113,10 @@ func (p *pipeline) move(t *testing.T) {
 // archive gives the pipeline a store on a real ClickHouse, into which every record goes.
 func archive(t *testing.T) func(*pipeline, *page.Config) {
 	db := chtest.Open(t)
-	store, err := chstore.New(db.Conn, chstore.Config{Database: db.Name})
+	conn, err := chstore.Open(db.Options())
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	store, err := chstore.New(conn, chstore.Config{Database: db.Name})
 	require.NoError(t, err)
 	require.NoError(t, store.Migrate(t.Context()))
 	return func(p *pipeline, cfg *page.Config) {

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ClickHouse/ch-go"
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/chserver"
@@ -19,7 +18,7 @@ import (
 type bench struct {
 	opt    options
 	server *chserver.Server
-	conn   driver.Conn
+	conn   *chstore.Conn
 	store  *chstore.Store
 	hand   *ch.Client
 }

@@ -1,0 +1,72 @@
+package chstore
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/marketprism/marketprism/internal/defaults"
+)
+
+// A Conn is the connections to a ClickHouse, or to one of several: those of clickhouse-go, which is embedded and
+// answers questions, and those that INSERTs of Stores go through, for which clickhouse-go would build every
+// column anew. It is safe for concurrent use, by several Stores as well.
+type Conn struct {
+	driver.Conn
+	inserters *inserters
+}
+
+// Open prepares connections as options say, which it does not keep; none is opened before it is needed. What is
+// zero is set to suit a Store: LZ4, 5 s to dial, a minute to wait for an answer, 16 connections for questions. An
+// INSERT takes one more, of which a Store has up to five at a time; they follow Addr in the order of
+// ConnOpenStrategy, and stay open for ConnMaxLifetime.
+//
+// The error is a *ConnectError: only the native protocol is spoken, with a user and a password, and compressed by
+// LZ4, LZ4HC, ZSTD or not at all. For LZ4HC alone Compression.Level counts.
+func Open(options *clickhouse.Options) (*Conn, error) {
+	o := *options
+	defaults.Set(&o.DialTimeout, 5*time.Second)
+	defaults.Set(&o.ReadTimeout, time.Minute)
+	defaults.Set(&o.MaxOpenConns, 16)
+	defaults.Set(&o.MaxIdleConns, o.MaxOpenConns)
+	defaults.Set(&o.ConnMaxLifetime, time.Hour)
+	if o.Compression == nil {
+		o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
+	}
+	var conn driver.Conn
+	err := unsupported(&o)
+	if err == nil {
+		conn, err = clickhouse.Open(&o)
+	}
+	if err != nil {
+		return nil, &ConnectError{Addr: strings.Join(o.Addr, ","), Err: err}
+	}
+	return &Conn{Conn: conn, inserters: newInserters(o)}, nil
+}
+
+// unsupported returns an error for options that clickhouse-go would heed and an INSERT could not.
+func unsupported(o *clickhouse.Options) error {
+	_, compressed := chCompression(o.Compression.Method)
+	switch {
+	case len(o.Addr) == 0:
+		return errors.New("no address is given")
+	case o.Protocol != clickhouse.Native:
+		return errors.New("want the native protocol, port 9000 or 9440, not HTTP")
+	case !compressed:
+		return fmt.Errorf("compression %s: want none, lz4, lz4hc or zstd", o.Compression.Method)
+	case o.GetJWT != nil, o.Cluster.Secret != "":
+		return errors.New("want a user and a password, not a token or the secret of a cluster")
+	case o.DialStrategy != nil:
+		return errors.New("DialStrategy: want ConnOpenStrategy, or DialContext")
+	}
+	return nil
+}
+
+// Close closes all connections. INSERTs that are running end with an error.
+func (c *Conn) Close() error {
+	return errors.Join(c.inserters.close(), c.Conn.Close())
+}

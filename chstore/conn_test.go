@@ -1,0 +1,133 @@
+package chstore_test
+
+import (
+	"context"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+// openOn returns a Store on migrated tables in the test's database, by other options than its own.
+func openOn(t *testing.T, db *chtest.DB, options *clickhouse.Options, cfg chstore.Config) *chstore.Store {
+	t.Helper()
+	conn, err := chstore.Open(options)
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	cfg.Database = db.Name
+	s, err := chstore.New(conn, cfg)
+	require.NoError(t, err)
+	require.NoError(t, s.Migrate(t.Context()))
+	return s
+}
+
+// What is written comes back the same however it is compressed on its way, and the server is told so.
+func TestCompressions(t *testing.T) {
+	for _, method := range []clickhouse.CompressionMethod{
+		clickhouse.CompressionNone, clickhouse.CompressionLZ4, clickhouse.CompressionLZ4HC, clickhouse.CompressionZSTD,
+	} {
+		t.Run(method.String(), func(t *testing.T) {
+			db := chtest.Open(t)
+			options := db.Options()
+			options.Compression = &clickhouse.Compression{Method: method, Level: 3}
+			var wire wire
+			options.DialContext = wire.dial
+			s := openOn(t, db, options, chstore.Config{})
+			recs := sinktest.Records(1, 2_000)
+			before := wire.written.Load()
+			require.NoError(t, s.Write(t.Context(), recs))
+			t.Logf("%d bytes", wire.written.Load()-before)
+			requireSame(t, recs, readAll(t, s, recs))
+		})
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	at := []string{"127.0.0.1:9000"}
+	for want, options := range map[string]*clickhouse.Options{
+		"no address":           {},
+		"native protocol":      {Addr: at, Protocol: clickhouse.HTTP},
+		"compression gzip":     {Addr: at, Compression: &clickhouse.Compression{Method: clickhouse.CompressionGZIP}},
+		"not a token":          {Addr: at, GetJWT: func(context.Context) (string, error) { return "", nil }},
+		"secret of a cluster":  {Addr: at, Cluster: clickhouse.ClusterCredentials{Name: "a", Secret: "b"}},
+		"want ConnOpenStrateg": {Addr: at, DialStrategy: clickhouse.DefaultDialStrategy},
+	} {
+		_, err := chstore.Open(options)
+		var refused *chstore.ConnectError
+		require.ErrorAs(t, err, &refused, want)
+		require.ErrorContains(t, err, want)
+	}
+}
+
+// The addresses are tried in their order, and one that does not answer is passed over.
+func TestSeveralAddresses(t *testing.T) {
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, nobody.Close())
+	for _, strategy := range []clickhouse.ConnOpenStrategy{
+		clickhouse.ConnOpenInOrder, clickhouse.ConnOpenRoundRobin, // at random clickhouse-go may try the same one twice
+	} {
+		db := chtest.Open(t)
+		options := db.Options()
+		options.Addr = append([]string{nobody.Addr().String()}, options.Addr...)
+		options.ConnOpenStrategy = strategy
+		s := openOn(t, db, options, chstore.Config{Attempts: -1})
+		recs := sinktest.Records(1, 100)
+		require.NoError(t, s.Write(t.Context(), recs))
+		requireSame(t, recs, readAll(t, s, recs))
+	}
+}
+
+// Settings of the connections hold for INSERTs too.
+func TestSettingsHoldForInserts(t *testing.T) {
+	db := chtest.Open(t)
+	options := db.Options()
+	options.Settings = clickhouse.Settings{"max_partitions_per_insert_block": 1, "throw_on_max_partitions_per_insert_block": true, "readonly": 0}
+	s := openOn(t, db, options, chstore.Config{})
+	require.NoError(t, s.Write(t.Context(), sinktest.Records(1, 10)))
+
+	options.Settings["max_memory_usage"] = 1 // byte
+	full := openOn(t, db, db.Options(), chstore.Config{})
+	require.NoError(t, full.Write(t.Context(), sinktest.Records(2, 10)))
+	conn, err := chstore.Open(options)
+	require.NoError(t, err)
+	defer conn.Close()
+	s, err = chstore.New(conn, chstore.Config{Database: db.Name, Attempts: -1})
+	require.NoError(t, err)
+	err = s.Write(t.Context(), sinktest.Records(3, 1000))
+	require.Equal(t, chstore.ReasonMemory, chstore.ReasonOf(err), "%v", err)
+	require.True(t, chstore.Retryable(err))
+}
+
+// An INSERT after a restart of the server finds out before it sends anything that its connection is gone.
+func TestConnectionsOutliveARestart(t *testing.T) {
+	server := chtest.Start(t, chtest.Config())
+	db := chtest.OpenAt(t, server.Addr())
+	var failed int
+	s := openOn(t, db, db.Options(), chstore.Config{Hooks: &chstore.Hooks{Failed: func(chstore.FailInfo) { failed++ }}})
+	recs := sinktest.Records(1, 100)
+	require.NoError(t, s.Write(t.Context(), recs[:50]))
+	server.Kill()
+	chtest.Start(t, server.Config()) // takes longer than connections are trusted unasked
+	require.NoError(t, s.Write(t.Context(), recs[50:]))
+	require.Zero(t, failed)
+	requireSame(t, recs, readAll(t, s, recs))
+}
+
+func TestConnIsClosed(t *testing.T) {
+	db := chtest.Open(t)
+	conn, err := chstore.Open(db.Options())
+	require.NoError(t, err)
+	s, err := chstore.New(conn, chstore.Config{Database: db.Name, Attempts: 2, RetryMin: time.Millisecond})
+	require.NoError(t, err)
+	require.NoError(t, s.Migrate(t.Context()))
+	require.NoError(t, s.Write(t.Context(), sinktest.Records(1, 10)))
+	require.NoError(t, conn.Close())
+	require.Error(t, s.Write(t.Context(), sinktest.Records(2, 10)))
+}

@@ -1,0 +1,187 @@
+package chstore
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// An inserter is one connection for INSERTs.
+type inserter struct {
+	*ch.Client
+	opened, used time.Time
+}
+
+// inserters are the connections for INSERTs of a Conn. An idle one is kept for the next INSERT, the last used
+// first.
+type inserters struct {
+	options clickhouse.Options
+
+	mu     sync.Mutex
+	idle   []*inserter
+	dialed int // connections until now, for ConnOpenRoundRobin
+	closed bool
+}
+
+func newInserters(options clickhouse.Options) *inserters { return &inserters{options: options} }
+
+// errConnClosed is the error of an INSERT through a Conn that is closed.
+var errConnClosed = errors.New("chstore: the Conn is closed")
+
+// do runs an INSERT. After an error it is not known whether its rows are stored; a *clickhouse.Exception is the
+// server's.
+func (p *inserters) do(ctx context.Context, q ch.Query) error {
+	in, err := p.get(ctx)
+	if err != nil {
+		return asException(err)
+	}
+	if !trace.SpanContextFromContext(ctx).IsSampled() {
+		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{}) // else the server adds its own spans to that trace
+	}
+	if err := in.Do(ctx, q); err != nil {
+		in.Close() // what the server has still to say of it must not be taken for the next one's answer
+		return asException(err)
+	}
+	p.put(in)
+	return nil
+}
+
+// checkAfter is how long a connection may be idle before it is asked whether it is alive, so that an INSERT does
+// not have to fail after the server has been restarted.
+const checkAfter = 100 * time.Millisecond
+
+// get returns a connection that is alive, as far as can be known.
+func (p *inserters) get(ctx context.Context) (*inserter, error) {
+	for {
+		in, err := p.takeIdle()
+		if err != nil {
+			return nil, err
+		}
+		if in == nil {
+			return p.dial(ctx)
+		}
+		if time.Since(in.opened) < p.options.ConnMaxLifetime && in.alive(ctx, p.options.DialTimeout) {
+			return in, nil
+		}
+		in.Close()
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+func (p *inserters) takeIdle() (*inserter, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errConnClosed
+	}
+	n := len(p.idle)
+	if n == 0 {
+		return nil, nil
+	}
+	in := p.idle[n-1]
+	p.idle = p.idle[:n-1]
+	return in, nil
+}
+
+func (in *inserter) alive(ctx context.Context, timeout time.Duration) bool {
+	if time.Since(in.used) < checkAfter {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	return in.Ping(ctx) == nil
+}
+
+func (p *inserters) put(in *inserter) {
+	in.used = time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.idle) >= p.options.MaxIdleConns {
+		in.Close()
+		return
+	}
+	p.idle = append(p.idle, in)
+}
+
+func (p *inserters) close() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	var errs []error
+	for _, in := range p.idle {
+		errs = append(errs, in.Close())
+	}
+	p.idle = nil
+	return errors.Join(errs...)
+}
+
+// dial connects to the first address that answers. Its error is of the last one, as clickhouse-go's is.
+func (p *inserters) dial(ctx context.Context) (in *inserter, err error) {
+	addrs := p.options.Addr
+	first := p.first()
+	for i := range addrs {
+		var client *ch.Client
+		if client, err = p.connect(ctx, addrs[(first+i)%len(addrs)]); err == nil {
+			now := time.Now()
+			return &inserter{client, now, now}, nil
+		}
+	}
+	return nil, err
+}
+
+// first returns the place of the address to try first.
+func (p *inserters) first() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.dialed++
+	switch p.options.ConnOpenStrategy {
+	case clickhouse.ConnOpenRoundRobin:
+		return p.dialed
+	case clickhouse.ConnOpenRandom:
+		return rand.IntN(len(p.options.Addr))
+	}
+	return 0
+}
+
+func (p *inserters) connect(ctx context.Context, addr string) (*ch.Client, error) {
+	conn, err := p.dialNet(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	o := &p.options
+	compression, _ := chCompression(o.Compression.Method) // Open has seen to it
+	client, err := ch.Connect(ctx, conn, ch.Options{
+		Database: o.Auth.Database, User: o.Auth.Username, Password: o.Auth.Password,
+		ClientName:  o.ClientInfo.String(),
+		Compression: compression, CompressionLevel: ch.CompressionLevel(o.Compression.Level),
+		ReadTimeout: o.ReadTimeout, HandshakeTimeout: o.DialTimeout,
+		Settings: chSettings(o.Settings),
+	})
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("%s: %w", addr, err)
+	}
+	return client, nil
+}
+
+func (p *inserters) dialNet(ctx context.Context, addr string) (net.Conn, error) {
+	plain := &net.Dialer{Timeout: p.options.DialTimeout}
+	switch {
+	case p.options.DialContext != nil:
+		return p.options.DialContext(ctx, addr)
+	case p.options.TLS != nil:
+		return (&tls.Dialer{NetDialer: plain, Config: p.options.TLS}).DialContext(ctx, "tcp", addr)
+	}
+	return plain.DialContext(ctx, "tcp", addr)
+}
