@@ -37,6 +37,9 @@ type BookState struct {
 // last. States begin once the book is known. Where it is lost there is one state with the Hole; steps
 // within a hole are left out.
 //
+// One pass tells a spot snapshot's place from the collector's clock, to within ten minutes: where that clock was
+// further off, which Check reports, ask BookAt, which goes by ids alone.
+//
 // The iteration ends with an error, if any. It streams: memory does not grow with the range.
 func (s *Store) Books(ctx context.Context, q BookQuery) iter.Seq2[BookState, error] {
 	return func(yield func(BookState, error) bool) {

@@ -22,7 +22,8 @@ type Hooks struct {
 	Answered func(AnswerInfo) // a question was answered, or could not be
 }
 
-// An InsertInfo tells of a confirmed INSERT. Like that of the other infos, its Table is with the prefix.
+// An InsertInfo tells of a confirmed INSERT. Like that of the other infos, of Stats
+// and of Usage, its Table is without the prefix.
 type InsertInfo struct {
 	Table       string
 	Partition   uint32

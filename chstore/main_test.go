@@ -71,13 +71,20 @@ func requireSame(t testing.TB, want, got []marketprism.Record) {
 	byKey := make(map[string]*marketprism.Record, len(got))
 	for i := range got {
 		key := got[i].Key()
-		require.NotContains(t, byKey, key, "shown twice")
+		if _, twice := byKey[key]; twice {
+			t.Fatalf("%s is shown twice", key)
+		}
 		byKey[key] = &got[i]
 	}
 	for i := range want {
 		key := want[i].Key()
-		require.Contains(t, byKey, key, "missing")
-		require.Empty(t, sinktest.Diff(&want[i], byKey[key]), key)
+		rec, ok := byKey[key]
+		if !ok {
+			t.Fatalf("%s is missing", key)
+		}
+		if diff := sinktest.Diff(&want[i], rec); diff != "" {
+			t.Fatalf("%s: %s", key, diff)
+		}
 	}
 	require.Len(t, got, len(want))
 }

@@ -53,7 +53,8 @@ func (cfg ReplayConfig) withDefaults(q ReplayQuery) (ReplayConfig, error) {
 
 // Replay gives stored records to dst in the order of their time, as a live feed would: what reads the
 // exchange reads the archive. As Record has it, the Snapshot of an instrument comes before the Updates
-// that follow it by id, although a spot snapshot was received after some of them.
+// that follow it by id, although a spot snapshot was received after some of them. As in Books, the collector's
+// clock has to be right to within ten minutes for that.
 //
 // Writes follow one another, so a slow dst slows the replay down, and an error of dst ends it. With a
 // Speed, a Write holds what is due; it may be late, never early, and the time lost is made up for.

@@ -49,7 +49,7 @@ func (w *writer) send(ctx context.Context, g *group, recs []*marketprism.Record)
 	bytes := blockBytes(recs)
 	w.counters.inserted(len(recs), bytes, newest)
 	hook.Call(w.s.hooks.Inserted, InsertInfo{
-		Table: w.name, Partition: g.partition, Source: g.source, First: first, Last: last,
+		Table: w.table.name(), Partition: g.partition, Source: g.source, First: first, Last: last,
 		Rows: len(recs), Bytes: bytes, Oldest: oldest, Newest: newest, Took: took,
 		Span: trace.SpanContextFromContext(ctx),
 	})

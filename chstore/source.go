@@ -57,7 +57,7 @@ func (w *writer) settle(ctx context.Context, name string, src *source) error {
 	start := time.Now()
 	err := w.fence(ctx, w.queryPrefix(name))
 	w.counters.fences.Add(1)
-	hook.Call(w.s.hooks.Fenced, FenceInfo{Table: w.name, Source: name, Took: time.Since(start), Err: err})
+	hook.Call(w.s.hooks.Fenced, FenceInfo{Table: w.table.name(), Source: name, Took: time.Since(start), Err: err})
 	if err != nil {
 		return err
 	}

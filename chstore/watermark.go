@@ -10,7 +10,7 @@ import (
 
 // A Watermark tells how much of a source one partition of one table holds.
 type Watermark struct {
-	Table     string
+	Table     string // without the prefix
 	Partition uint32
 	Sequence  uint64 // the highest that is stored
 	Rows      uint64
@@ -39,7 +39,7 @@ func (w *writer) watermarks(ctx context.Context, src string) ([]Watermark, error
 	defer rows.Close()
 	var marks []Watermark
 	for rows.Next() {
-		m := Watermark{Table: w.name}
+		m := Watermark{Table: w.table.name()}
 		var partition string
 		if err := rows.Scan(&partition, &m.Sequence, &m.Rows); err != nil {
 			return nil, fmt.Errorf("chstore: watermark of %s: %w", w.name, err)

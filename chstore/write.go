@@ -113,7 +113,7 @@ func (w *writer) writeGroup(ctx context.Context, g *group) error {
 		reason := ReasonOf(failed.Err)
 		w.counters.failed(reason)
 		hook.Call(w.s.hooks.Failed, FailInfo{
-			Table: w.name, Partition: g.partition, Source: g.source, Rows: len(g.recs), Attempt: attempt,
+			Table: w.table.name(), Partition: g.partition, Source: g.source, Rows: len(g.recs), Attempt: attempt,
 			Took: time.Since(start), Reason: reason, Err: failed.Err,
 		})
 		if ctx.Err() != nil || attempt >= cfg.Attempts || !Retryable(err) {
@@ -124,7 +124,7 @@ func (w *writer) writeGroup(ctx context.Context, g *group) error {
 		delay = min(2*delay, cfg.RetryMax)
 		w.counters.retries.Add(1)
 		hook.Call(w.s.hooks.Retrying, RetryInfo{
-			Table: w.name, Partition: g.partition, Rows: len(g.recs), Attempt: attempt, Delay: wait, Err: err,
+			Table: w.table.name(), Partition: g.partition, Rows: len(g.recs), Attempt: attempt, Delay: wait, Err: err,
 		})
 		if sleep(ctx, wait) != nil {
 			failed.Err = withCause(ctx, err)
@@ -202,7 +202,7 @@ func (w *writer) missing(ctx context.Context, g *group, src *source) ([]*marketp
 	})
 	if skipped := len(g.recs) - len(recs); skipped > 0 {
 		w.counters.skipped.Add(uint64(skipped))
-		hook.Call(w.s.hooks.Skipped, SkipInfo{Table: w.name, Partition: g.partition, Source: g.source, Rows: skipped})
+		hook.Call(w.s.hooks.Skipped, SkipInfo{Table: w.table.name(), Partition: g.partition, Source: g.source, Rows: skipped})
 	}
 	return recs, nil
 }

@@ -254,9 +254,9 @@ func TestWatermark(t *testing.T) {
 	marks, err = s.Watermark(t.Context(), "S")
 	require.NoError(t, err)
 	require.Equal(t, []chstore.Watermark{
-		{Table: "x_depth_events", Partition: 20260131, Sequence: 12, Rows: 1},
-		{Table: "x_depth_events", Partition: 20260201, Sequence: 16, Rows: 2},
-		{Table: "x_trades", Partition: 202601, Sequence: 11, Rows: 1},
-		{Table: "x_trades", Partition: 202602, Sequence: 15, Rows: 2},
+		{Table: "depth_events", Partition: 20260131, Sequence: 12, Rows: 1},
+		{Table: "depth_events", Partition: 20260201, Sequence: 16, Rows: 2},
+		{Table: "trades", Partition: 202601, Sequence: 11, Rows: 1},
+		{Table: "trades", Partition: 202602, Sequence: 15, Rows: 2},
 	}, marks)
 }
