@@ -30,8 +30,13 @@ type CheckQuery struct {
 	// Parts is how many parts a partition may have: ClickHouse delays INSERTs above 1000 and refuses
 	// them above 3000. 0 means 500, negative turns the check off.
 	Parts int
-	// SkipBooks leaves out CheckSnapshots, the only check that reads all updates to the client.
+	// SkipBooks leaves out what is looked for by rebuilding the books here, from all updates: CheckSnapshots, and
+	// CheckCrossed between two snapshots.
 	SkipBooks bool
+
+	// Progress is told, from 0 to 1, how much is done: by the rows to be read. Nil means nobody. It is called
+	// between two parts of the work, on the goroutine of Check, for which it should not take long.
+	Progress func(done float64)
 }
 
 // ErrCheck is wrapped by the error of Check for a query it cannot follow.
@@ -65,24 +70,34 @@ func (s *Store) Check(ctx context.Context, q CheckQuery) (r Report, err error) {
 		return r, err
 	}
 	for _, i := range q.Instruments {
-		if !stored[i] {
+		if stored[i] == 0 {
 			r.add(Finding{Check: CheckMissing, Instrument: i, Count: 1, Detail: "nothing is stored"})
 		}
 	}
-	for _, c := range s.checks(q) {
+	checks := s.checks(q)
+	progress := progress{total: uint64(len(checks)) * r.Rows, tell: q.Progress}
+	if !q.SkipBooks {
+		progress.total += bookCost * r.Rows
+	}
+	for _, c := range checks {
 		if err := s.runCheck(ctx, c, sc, &r); err != nil {
 			return r, err
 		}
+		progress.add(r.Rows)
 	}
 	if !q.SkipBooks {
-		for i := range stored {
-			if err := s.checkSnapshots(ctx, i, q, &r); err != nil {
+		for i, rows := range stored {
+			if err := s.checkBooks(ctx, i, q, &r); err != nil {
 				return r, err
 			}
+			progress.add(bookCost * rows)
 		}
 	}
 	if err := s.checkTables(ctx, q, &r); err != nil {
 		return r, err
+	}
+	if q.Progress != nil {
+		q.Progress(1)
 	}
 	r.sort()
 	return r, nil
@@ -112,9 +127,25 @@ func checkScope(q CheckQuery) scope {
 	return sc
 }
 
-// survey counts the rows and tells the instruments there are.
-func (s *Store) survey(ctx context.Context, sc scope, r *Report) (map[marketprism.Instrument]bool, error) {
-	stored := make(map[marketprism.Instrument]bool)
+// bookCost is how much longer the books take than one of the other checks, row by row: those stay in the server.
+const bookCost = 40
+
+// A progress counts rows.
+type progress struct {
+	done, total uint64
+	tell        func(done float64)
+}
+
+func (p *progress) add(rows uint64) {
+	p.done += rows
+	if p.tell != nil && p.total > 0 {
+		p.tell(min(1, float64(p.done)/float64(p.total)))
+	}
+}
+
+// survey counts the rows of the instruments there are.
+func (s *Store) survey(ctx context.Context, sc scope, r *Report) (map[marketprism.Instrument]uint64, error) {
+	stored := make(map[marketprism.Instrument]uint64)
 	text := "SELECT exchange, market, symbol, sum(n) FROM ("
 	for t := range tableCount {
 		if t > 0 {
@@ -136,7 +167,7 @@ func (s *Store) survey(ctx context.Context, sc scope, r *Report) (map[marketpris
 			return nil, checkError("survey", ctx, err)
 		}
 		i.Market = marketprism.Market(market)
-		stored[i] = true
+		stored[i] = n
 		r.Instruments++
 		r.Rows += n
 	}

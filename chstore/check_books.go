@@ -9,9 +9,9 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// checkSnapshots compares each stored snapshot of an instrument with the book that the updates make of
-// the one before it.
-func (s *Store) checkSnapshots(ctx context.Context, i marketprism.Instrument, q CheckQuery, r *Report) error {
+// checkBooks rebuilds the book of an instrument. Each stored snapshot is compared with the book that the updates
+// make of the one before it, and no update may leave the book crossed or a side of it empty.
+func (s *Store) checkBooks(ctx context.Context, i marketprism.Instrument, q CheckQuery, r *Report) error {
 	r.Checks++
 	ctx, cancel := context.WithCancel(ctx)
 	f, err := s.openFeed(ctx, Query{Instrument: i, Kinds: bookKinds(), From: q.From, To: q.To}, 0)
@@ -33,6 +33,12 @@ func (s *Store) checkSnapshots(ctx context.Context, i marketprism.Instrument, q 
 			break
 		}
 	}
+	if n := a.crossed + a.empty; n > 0 {
+		r.add(Finding{
+			Check: CheckCrossed, Table: depthTable.name(), Instrument: i, Count: n, First: a.unsound,
+			Detail: fmt.Sprintf("%d crossed, %d with an empty side", a.crossed, a.empty),
+		})
+	}
 	if a.wrong > 0 {
 		r.add(Finding{
 			Check: CheckSnapshots, Table: snapshotTable.name(), Instrument: i, Count: a.wrong, First: a.first,
@@ -51,6 +57,9 @@ type audit struct {
 	fresh   *fold // from a snapshot that lies between two updates of book
 	freshTo reach
 	sent    time.Time // of fresh
+
+	crossed, empty uint64    // updates that left the book so
+	unsound        time.Time // of the first
 
 	compared, wrong uint64
 	first           time.Time
@@ -102,10 +111,29 @@ func (a *audit) update(u *orderbook.Update, at time.Time) {
 	if a.fresh != nil && !a.fresh.apply(u, at) {
 		a.fresh = nil
 	}
-	if !a.book.apply(u, at) {
+	if a.book.apply(u, at) {
+		a.look(a.book.sync.Book(), at)
+	} else {
 		a.book = nil // a hole, which another check reports
 	}
 	a.settle()
+}
+
+// look counts a book that cannot be right.
+func (a *audit) look(book *orderbook.Book, at time.Time) {
+	bid, bids := book.BestBid()
+	ask, asks := book.BestAsk()
+	switch {
+	case !bids || !asks:
+		a.empty++
+	case bid.Price >= ask.Price:
+		a.crossed++
+	default:
+		return
+	}
+	if a.unsound.IsZero() {
+		a.unsound = at
+	}
 }
 
 // settle compares the two books if they stand at one id, and goes on with the fresh one.

@@ -123,8 +123,14 @@ func TestCheck(t *testing.T) {
 				s, _ := openStore(t, chstore.Config{})
 				recs := test.plant(sound(m))
 				require.NoError(t, s.Write(t.Context(), recs))
-				report, err := s.Check(t.Context(), chstore.CheckQuery{Silence: time.Hour})
+				var done []float64
+				report, err := s.Check(t.Context(), chstore.CheckQuery{
+					Silence: time.Hour, Progress: func(d float64) { done = append(done, d) },
+				})
 				require.NoError(t, err)
+				require.Greater(t, len(done), 10)
+				require.True(t, slices.IsSorted(done), "%v", done)
+				require.Equal(t, 1.0, done[len(done)-1])
 				require.EqualValues(t, len(recs), report.Rows)
 				require.Equal(t, 2, report.Instruments)
 				if test.check == "" {
@@ -158,6 +164,38 @@ func sum(findings []chstore.Finding) (n uint64) {
 		n += f.Count
 	}
 	return n
+}
+
+// Books are looked at after every update, not only where a snapshot shows them.
+func TestCheckCrossed(t *testing.T) {
+	s, _ := openStore(t, chstore.Config{})
+	at := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
+	level := func(price, quantity int64) orderbook.Level {
+		return orderbook.Level{Price: orderbook.Fixed(price), Quantity: orderbook.Fixed(quantity)}
+	}
+	snapshot := func(symbol string, bids, asks []orderbook.Level) marketprism.Record {
+		return marketprism.Record{Instrument: spot(symbol), ReceivedAt: at, Snapshot: &orderbook.Snapshot{LastID: 10, Bids: bids, Asks: asks}}
+	}
+	update := func(id int64, bids, asks []orderbook.Level) marketprism.Record {
+		then := at.Add(time.Duration(id) * time.Second)
+		return marketprism.Record{Instrument: spot("UPDATES"), EventTime: then, ReceivedAt: then,
+			Update: &orderbook.Update{FirstID: id, LastID: id, EventTime: then, Bids: bids, Asks: asks}}
+	}
+	bid, ask := []orderbook.Level{level(100, 1)}, []orderbook.Level{level(101, 1)}
+	require.NoError(t, s.Write(t.Context(), []marketprism.Record{
+		snapshot("CROSSED", ask, bid), snapshot("EMPTY", bid, nil), snapshot("SOUND", bid, ask), snapshot("UPDATES", bid, ask),
+		update(11, []orderbook.Level{level(101, 5)}, nil),                              // crossed
+		update(12, nil, []orderbook.Level{level(101, 0)}),                              // no ask
+		update(13, nil, []orderbook.Level{level(102, 1)}),                              // well again
+		update(14, []orderbook.Level{level(103, 1)}, []orderbook.Level{level(102, 1)}), // crossed
+	}))
+	report, err := s.Check(t.Context(), chstore.CheckQuery{Silence: -1})
+	require.NoError(t, err)
+	require.Equal(t, []chstore.Finding{
+		{Check: chstore.CheckCrossed, Table: "book_snapshots", Instrument: spot("CROSSED"), Count: 1, First: at, Detail: "1 crossed, 0 with an empty side"},
+		{Check: chstore.CheckCrossed, Table: "book_snapshots", Instrument: spot("EMPTY"), Count: 1, First: at, Detail: "0 crossed, 1 with an empty side"},
+		{Check: chstore.CheckCrossed, Table: "depth_events", Instrument: spot("UPDATES"), Count: 3, First: at.Add(11 * time.Second), Detail: "2 crossed, 1 with an empty side"},
+	}, report.Findings)
 }
 
 // An instrument is silent only while another one of its market is not.

@@ -21,7 +21,7 @@ type Conn struct {
 }
 
 // Open prepares connections as options say, which it does not keep; none is opened before it is needed. What is
-// zero is set to suit a Store: LZ4, 5 s to dial, a minute to wait for an answer, 16 connections for questions. An
+// zero is set to suit a Store: LZ4, 5 s to dial, a minute to wait for an answer, up to 64 connections for questions. An
 // INSERT takes one more, of which a Store has up to five at a time; they follow Addr in the order of
 // ConnOpenStrategy, and stay open for ConnMaxLifetime.
 //
@@ -31,7 +31,7 @@ func Open(options *clickhouse.Options) (*Conn, error) {
 	o := *options
 	defaults.Set(&o.DialTimeout, 5*time.Second)
 	defaults.Set(&o.ReadTimeout, time.Minute)
-	defaults.Set(&o.MaxOpenConns, 16)
+	defaults.Set(&o.MaxOpenConns, 64)
 	defaults.Set(&o.MaxIdleConns, o.MaxOpenConns)
 	defaults.Set(&o.ConnMaxLifetime, time.Hour)
 	if o.Compression == nil {

@@ -99,7 +99,8 @@ func (s *Store) checkPool(q ReplayQuery) error {
 		}
 	}
 	if limit := s.conn.Stats().MaxOpenConns; need > limit {
-		return fmt.Errorf("%w: it needs %d connections, and MaxOpenConns is %d", ErrReplay, need, limit)
+		return fmt.Errorf("%w: it needs %d connections, and MaxOpenConns is %d (ask for fewer instruments or kinds, or give the address max_open_conns=%d)",
+			ErrReplay, need, limit, need)
 	}
 	return nil
 }

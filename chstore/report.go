@@ -20,7 +20,7 @@ const (
 	CheckUpdateHoles CheckName = "update_holes" // updates are missing, by their ids
 	CheckTradeHoles  CheckName = "trade_holes"  // trades are missing, by their ids
 	CheckDuplicates  CheckName = "duplicates"   // rows have the same key
-	CheckCrossed     CheckName = "crossed"      // a ticker or a snapshot is crossed, or has an empty side
+	CheckCrossed     CheckName = "crossed"      // a ticker, a snapshot, or a book after an update is crossed, or has an empty side
 	CheckSilence     CheckName = "silence"      // nothing came while another instrument of the market moved
 	CheckSkew        CheckName = "skew"         // received before it was sent
 	CheckSnapshots   CheckName = "snapshots"    // a snapshot is not what the updates before it make of the one before

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"syscall"
 	"testing"
 
@@ -25,6 +26,8 @@ func TestDeadLetterCommands(t *testing.T) {
 		return times
 	}
 	w.eventually(func() bool { return len(redriven()) == 1 }, "%s", archiver.output)
+
+	w.eventually(func() bool { return strings.Contains(archiver.output.String(), "dlq 1") }, "the status tells of it: %s", archiver.output)
 
 	expect := func(wantCode int, wantText string, args ...string) {
 		t.Helper()

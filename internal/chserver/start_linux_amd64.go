@@ -10,6 +10,8 @@ import (
 	"path/filepath"
 	"syscall"
 	"time"
+
+	"github.com/marketprism/marketprism/internal/pty"
 )
 
 // startTimeout bounds how long Start waits for the server to listen; it takes a fifth of a second where
@@ -110,7 +112,7 @@ func launch(config Config, lock *os.File) (*Server, *os.File, error) {
 		return nil, nil, fmt.Errorf("chserver: %w", err)
 	}
 	defer readyFar.Close()
-	terminal, terminalFar, err := openTerminal()
+	terminal, terminalFar, err := pty.Open()
 	if err != nil {
 		ready.Close()
 		return nil, nil, err

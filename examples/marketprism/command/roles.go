@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
@@ -84,21 +85,32 @@ func (p *program) needNATS() error {
 }
 
 func (p *program) exchange() *cobra.Command {
-	return &cobra.Command{
+	attached := false
+	cmd := &cobra.Command{
 		Use: "exchange", Short: "Run the simulated exchange by itself, for several processes to follow", Args: exactArgs(),
 		Example: `  marketprism exchange --symbols BTCUSDT,ETHUSDT
   marketprism collect --source live --rest-url http://127.0.0.1:PORT --stream-url ws://127.0.0.1:PORT …`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := context.WithCancel(cmd.Context())
+			defer stop()
+			if attached {
+				go func() {
+					_, _ = io.Copy(io.Discard, cmd.InOrStdin()) // an error ends it as well
+					stop()
+				}()
+			}
 			exchange, err := pipeline.Simulate(p.settings.Config)
 			if err != nil {
 				return usageError{err}
 			}
 			fmt.Fprintf(p.out, "--source live --rest-url %s --stream-url %s\n", exchange.RESTURL(), exchange.StreamURL())
-			err = exchange.Run(cmd.Context())
-			if cmd.Context().Err() != nil {
+			err = exchange.Run(ctx)
+			if ctx.Err() != nil {
 				err = nil // told to end
 			}
 			return errors.Join(err, exchange.Close())
 		},
 	}
+	cmd.Flags().BoolVar(&attached, "attached", false, "end when standard input does, as it does with the process that started this one")
+	return cmd
 }

@@ -85,9 +85,13 @@ func (p *program) startExchange(ctx context.Context, cfg *config.Config) (*exec.
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, "exchange", "--source", config.Sim,
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, "exchange", "--attached", "--source", config.Sim,
 		"--symbols", strings.Join(cfg.Symbols, ","), "--sim-rate", fmt.Sprint(cfg.SimRate), "--market", cfg.Market)
 	cmd.Stderr = p.errOut
+	_, err = cmd.StdinPipe() // which ends with this process, however that ends
+	if err != nil {
+		return nil, err
+	}
 	lines, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()

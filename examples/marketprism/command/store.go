@@ -17,7 +17,7 @@ import (
 // withStore opens the archive for use.
 func (p *program) withStore(ctx context.Context, use func(*chstore.Store) error) error {
 	cfg := p.settings.Config
-	archive, err := engines.OpenArchive(ctx, cfg.ClickHouse, cfg.Data, chstore.Config{Database: cfg.Database})
+	archive, err := engines.OpenArchive(ctx, cfg.ClickHouse, cfg.Data, cfg.Store())
 	if errors.Is(err, engines.ErrNoArchive) {
 		return usageError{err}
 	}
@@ -38,6 +38,9 @@ func (p *program) instruments(symbols []string) []marketprism.Instrument {
 	return all
 }
 
+// checkSteps is the length of the bar of a check.
+const checkSteps = 1000
+
 func (p *program) check() *cobra.Command {
 	var when span
 	var asJSON, skipBooks bool
@@ -49,9 +52,10 @@ the updates before them, and tables that are not as they should be. It exits wit
   marketprism check --clickhouse ch:9000 --json BTCUSDT   # for cron`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return p.withStore(cmd.Context(), func(store *chstore.Store) error {
-				bar := p.spinner("checking")
+				bar := p.newBar("checking", checkSteps)
 				report, err := store.Check(cmd.Context(), chstore.CheckQuery{
 					Instruments: p.instruments(args), From: when.from.Time, To: when.to.Time, SkipBooks: skipBooks,
+					Progress: func(done float64) { bar.set(int64(done * checkSteps)) },
 				})
 				bar.end()
 				if err != nil {

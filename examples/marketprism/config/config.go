@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/chstore"
 )
 
 // The sources.
@@ -49,6 +50,13 @@ type Config struct {
 	NATS       string // "" means embedded, likewise
 	ClickHouse string
 	Database   string
+	Cluster    string        // of ClickHouse; "" means one server by itself
+	KeepBooks  time.Duration // updates, snapshots, tickers and gaps; 0 means for ever, likewise
+	KeepTrades time.Duration
+	ColdPolicy string        // storage policy of the tables; "" means the server's own
+	ColdAfter  time.Duration // when rows move to the policy's volume "cold"; 0 means never
+
+	Redrive bool // dead letters that may have failed for a reason that passes are put back
 
 	Instance     string
 	HealthListen string // "" means off, likewise
@@ -83,6 +91,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("redundancy %d is neither 1 nor 2", c.Redundancy)
 	case c.For < 0 || c.Drain <= 0 || c.SnapshotEvery < 0:
 		return errors.New("for and snapshot-every must not be negative, drain must be positive")
+	case c.KeepBooks < 0 || c.KeepTrades < 0 || c.ColdAfter < 0:
+		return errors.New("keep-books, keep-trades and cold-after must not be negative")
 	case c.Speed < 0 || c.SimRate < 0:
 		return errors.New("speed and sim-rate must not be negative")
 	case c.BusReplicas < 1 || c.BusReplicas > 5:
@@ -93,6 +103,19 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("instance %q: want letters, digits, '-' and '_'", c.Instance)
 	}
 	return nil
+}
+
+// Store is the settings of the archive.
+func (c *Config) Store() chstore.Config {
+	all := func(books, trades time.Duration) chstore.TTL {
+		return chstore.TTL{Depth: books, Snapshots: books, Tickers: books, Gaps: books, Trades: trades}
+	}
+	return chstore.Config{
+		Database: c.Database,
+		Cluster:  chstore.Cluster{Name: c.Cluster},
+		TTL:      all(c.KeepBooks, c.KeepTrades),
+		Tiers:    chstore.Tiers{Policy: c.ColdPolicy, After: all(c.ColdAfter, c.ColdAfter)},
+	}
 }
 
 // defaultInstance is the host's name, in the letters that a subject may have.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 )
 
@@ -77,11 +78,22 @@ func TestInvalidSettings(t *testing.T) {
 	for _, args := range [][]string{
 		{"--source", "paper"}, {"--source", "recording"}, {"--recording", "x"}, {"--symbols", ""}, {"--for", "-1s"}, {"--drain", "0s"},
 		{"--market", "options"}, {"--rest-url", "http://x"}, {"--rest-url", "http://x", "--stream-url", "ws://x"}, {"--redundancy", "3"},
-		{"--instance", "a b"}, {"--speed", "-1"}, {"--bus-replicas", "0"},
+		{"--keep-books", "-1s"}, {"--keep-trades", "-1s"}, {"--cold-after", "-1s"}, {"--instance", "a b"}, {"--speed", "-1"}, {"--bus-replicas", "0"},
 	} {
 		_, err := load(t, "", nil, args...)
 		require.Error(t, err, args)
 	}
+}
+
+func TestStore(t *testing.T) {
+	s, err := load(t, "keep-books: 48h\nkeep-trades: 720h\ncold-policy: tiered\ncold-after: 24h\nclickhouse-cluster: prod\n", nil)
+	require.NoError(t, err)
+	cfg := s.Config.Store()
+	require.Equal(t, "prod", cfg.Cluster.Name)
+	require.Equal(t, "marketprism", cfg.Database)
+	const day = 24 * time.Hour
+	require.Equal(t, chstore.TTL{Depth: 2 * day, Snapshots: 2 * day, Tickers: 2 * day, Gaps: 2 * day, Trades: 30 * day}, cfg.TTL)
+	require.Equal(t, chstore.Tiers{Policy: "tiered", After: chstore.TTL{Depth: day, Snapshots: day, Tickers: day, Gaps: day, Trades: day}}, cfg.Tiers)
 }
 
 func TestListsInAFile(t *testing.T) {

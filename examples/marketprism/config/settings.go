@@ -52,6 +52,12 @@ func New() *Settings {
 	f.StringVar(&c.NATS, "nats", "", "URL of NATS with JetStream, such as nats://127.0.0.1:4222; empty means embedded")
 	f.StringVar(&c.ClickHouse, "clickhouse", "", "host:port or DSN of ClickHouse's native protocol; empty means CLICKHOUSE_DSN, else embedded")
 	f.StringVar(&c.Database, "database", "marketprism", "database in ClickHouse")
+	f.StringVar(&c.Cluster, "clickhouse-cluster", "", "cluster in ClickHouse's configuration, over which tables are replicated and distributed; empty means one server")
+	f.DurationVar(&c.KeepBooks, "keep-books", 0, "how long ClickHouse keeps updates, snapshots, tickers and gaps; 0 means for ever")
+	f.DurationVar(&c.KeepTrades, "keep-trades", 0, "how long ClickHouse keeps trades; 0 means for ever")
+	f.StringVar(&c.ColdPolicy, "cold-policy", "", "storage policy of the tables, with the volumes default and cold; empty means the server's own")
+	f.DurationVar(&c.ColdAfter, "cold-after", 0, "when rows move to the volume cold; 0 means never")
+	f.BoolVar(&c.Redrive, "redrive", true, "put dead letters back, three times at most, that may have failed for a reason that passes")
 
 	f.StringVar(&c.Instance, "instance", defaultInstance(), "name of this process among others of its role")
 	f.StringVar(&c.HealthListen, "health-listen", "127.0.0.1:0", "address of /healthz, /readyz and /metrics; port 0 is a free one, empty means off")

@@ -22,6 +22,7 @@ const batchRecords = 8192
 type archiver struct {
 	consumers  []*natsbus.Consumer
 	advisories *natsbus.AdvisoryWatch
+	redriver   *natsbus.Redriver // nil if dead letters are left to people
 	into       sink.Sink
 }
 
@@ -50,12 +51,21 @@ func (p *Pipeline) newArchiver() (*archiver, error) {
 	if err != nil {
 		return nil, err
 	}
+	if p.cfg.Redrive {
+		cfg := natsbus.RedriverConfig{Hooks: natsbus.LogRedriverHooks(log)}
+		if a.redriver, err = natsbus.NewRedriver(p.letters.work, cfg); err != nil {
+			return nil, err
+		}
+	}
 	p.watch.archive.Observe(p.archive.Store, a.consumers...)
 	return a, nil
 }
 
 func (a *archiver) stages() []stageFunc {
 	stages := []stageFunc{a.advisories.Run}
+	if a.redriver != nil {
+		stages = append(stages, a.redriver.Run)
+	}
 	for _, c := range a.consumers {
 		stages = append(stages, func(ctx context.Context) error { return c.Run(ctx, a.into) })
 	}

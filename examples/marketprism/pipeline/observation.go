@@ -61,6 +61,14 @@ func (w *observation) logger(component string) *slog.Logger {
 func (w *observation) beat() {
 	w.metrics.Beat()
 	w.health.Beat()
+	w.notify(health.Watchdog)
+}
+
+// notify tells the supervisor.
+func (w *observation) notify(state string) {
+	if err := health.Notify(state); err != nil {
+		w.logger("supervisor").Warn("not told", "state", state, "err", err)
+	}
 }
 
 // checks are what has to be there for the role to be ready.

@@ -30,7 +30,8 @@ func (p *Pipeline) openBus(ctx context.Context) (err error) {
 	if err == nil {
 		p.watch.bus.Observe(p.bus.Conn)
 		p.watch.bus.Streams(p.bus.JS, streamNames()...)
-		p.watch.bus.DeadLetters(p.bus.JS, natsbus.DeadLettersStream(""), nil)
+		p.letters = newLetters(p.bus.JS)
+		p.watch.bus.DeadLetters(p.bus.JS, p.letters.stream, p.letters.work)
 	}
 	return err
 }
@@ -51,10 +52,9 @@ func (p *Pipeline) openArchive(ctx context.Context) (err error) {
 		dir = p.dir
 	}
 	p.watch.archive = p.watch.metrics.Archive(durable, "")
-	p.archive, err = engines.OpenArchive(ctx, p.cfg.ClickHouse, dir, chstore.Config{
-		Database: p.cfg.Database,
-		Hooks:    chstore.TeeHooks(p.watch.archive.Hooks(), chstore.LogHooks(p.watch.logger("store"))),
-	})
+	cfg := p.cfg.Store()
+	cfg.Hooks = chstore.TeeHooks(p.watch.archive.Hooks(), chstore.LogHooks(p.watch.logger("store")))
+	p.archive, err = engines.OpenArchive(ctx, p.cfg.ClickHouse, dir, cfg)
 	if err == nil {
 		err = p.archive.Store.Migrate(ctx)
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
+	"github.com/marketprism/marketprism/examples/marketprism/health"
 )
 
 // A Pipeline is one run of one role.
@@ -33,6 +34,7 @@ type Pipeline struct {
 
 	source    *source // the parts of the role, nil where it has none
 	bus       *engines.Bus
+	letters   *letters
 	archive   *engines.Archive
 	collector *collector
 	archiver  *archiver
@@ -218,6 +220,8 @@ func (p *Pipeline) watchUntilEnd(ctx, downstream context.Context, source *source
 	if source != nil {
 		played = source.done
 	}
+	p.watch.notify(health.Ready)
+	defer p.watch.notify(health.Stopping)
 	status := newStatus(p)
 	defer status.end()
 	tick := time.NewTicker(status.interval)

@@ -24,7 +24,7 @@ func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCause
 	if err != nil {
 		return nil, err
 	}
-	stages := []stageFunc{beats.Run, p.watch.repeats.Run, p.watch.metrics.Poll}
+	stages := []stageFunc{beats.Run, p.watch.repeats.Run, p.watch.metrics.Poll, p.letters.watch}
 	if p.cfg.HealthListen != "" {
 		serve, url, err := listen(p.cfg.HealthListen, "health-listen", p.watch.health.Handler(metrics.Handler(p.watch.registry)))
 		if err != nil {
@@ -84,13 +84,12 @@ func (p *Pipeline) pageHealth() page.Health {
 		Received: p.tally.total(received), Published: p.tally.total(acked),
 	}
 	h.Connections, h.ConnectionsWant = p.collector.links.count()
+	h.DeadLetters = p.letters.count.Load()
 	if p.archiver != nil {
 		h.StoreConnected = true
 		h.Stored, h.Pending, h.LagSeconds = p.tally.total(stored), p.archiver.behind(), p.tally.lastLag().Seconds()
 		for _, c := range p.archiver.consumers {
-			s := c.Stats()
-			h.DeadLetters += s.DeadLettered
-			h.StoreConnected = h.StoreConnected && s.Circuit == natsbus.CircuitClosed
+			h.StoreConnected = h.StoreConnected && c.Stats().Circuit == natsbus.CircuitClosed
 		}
 	}
 	return h

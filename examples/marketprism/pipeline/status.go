@@ -14,6 +14,7 @@ type status struct {
 	started  time.Time
 	inPlace  bool
 	interval time.Duration
+	warm     bool // all books have been synced once
 
 	seen uint64 // records received, or stored where nothing is received, when it was shown last
 	at   time.Time
@@ -47,7 +48,7 @@ func (s *status) line(now time.Time) string {
 	parts := []string{fmt.Sprintf("%5.0fs", now.Sub(s.started).Seconds())}
 	if p.collector != nil {
 		synced, all := p.collector.synced()
-		parts = append(parts, fmt.Sprintf("%d of %d books synced", synced, all))
+		parts = append(parts, s.books(synced, all, now.Sub(s.started)))
 	}
 	parts = append(parts, fmt.Sprintf("%.0f events/s", s.rate))
 	if p.collector != nil {
@@ -58,14 +59,33 @@ func (s *status) line(now time.Time) string {
 		}
 	}
 	if p.archiver != nil {
-		var dead uint64
-		for _, c := range p.archiver.consumers {
-			dead += c.Stats().DeadLettered
-		}
 		parts = append(parts, fmt.Sprintf("stored %d", p.tally.total(stored)),
-			fmt.Sprintf("lag %v", p.tally.lastLag().Round(time.Millisecond)), fmt.Sprintf("behind %d", p.archiver.behind()), fmt.Sprintf("dlq %d", dead))
+			fmt.Sprintf("lag %v", p.tally.lastLag().Round(time.Millisecond)), fmt.Sprintf("behind %d", p.archiver.behind()), fmt.Sprintf("dlq %d", p.letters.count.Load()))
 	}
 	return strings.Join(parts, "  ")
+}
+
+// barWidth is that of the bar of a cold start, in characters.
+const barWidth = 20
+
+// books tells how many are synced, and of a cold start how long it will still take at the pace it has had.
+func (s *status) books(synced, all int, elapsed time.Duration) string {
+	text := fmt.Sprintf("%d of %d books synced", synced, all)
+	if all == 0 || synced == all {
+		s.warm = true
+	}
+	if s.warm {
+		return text
+	}
+	if synced > 0 {
+		left := elapsed * time.Duration(all-synced) / time.Duration(synced)
+		text += fmt.Sprintf(", about %v left", left.Round(time.Second))
+	}
+	if s.inPlace {
+		done := barWidth * synced / all
+		text = "[" + strings.Repeat("=", done) + strings.Repeat(" ", barWidth-done) + "] " + text
+	}
+	return text
 }
 
 // measure smooths the rate, so that the number can be read.

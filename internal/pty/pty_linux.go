@@ -1,4 +1,5 @@
-package chserver
+// Package pty opens pseudo terminals: for a program that insists on one, and for tests of what is shown on one.
+package pty
 
 import (
 	"fmt"
@@ -7,12 +8,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openTerminal opens a new pseudo terminal and returns its near and its far end. Neither becomes the
+// Open opens a new pseudo terminal and returns its near and its far end. Neither becomes the
 // controlling terminal of this process.
-func openTerminal() (near, far *os.File, err error) {
+func Open() (near, far *os.File, err error) {
 	near, err = os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("chserver: opening a pseudo terminal: %w", err)
+		return nil, nil, fmt.Errorf("pty: opening: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -21,7 +22,7 @@ func openTerminal() (near, far *os.File, err error) {
 	}()
 	raw, err := near.SyscallConn()
 	if err != nil {
-		return nil, nil, fmt.Errorf("chserver: pseudo terminal: %w", err)
+		return nil, nil, fmt.Errorf("pty: %w", err)
 	}
 	var number int
 	var ioctlErr error
@@ -34,11 +35,11 @@ func openTerminal() (near, far *os.File, err error) {
 		err = ioctlErr
 	}
 	if err != nil {
-		return nil, nil, fmt.Errorf("chserver: unlocking the pseudo terminal: %w", err)
+		return nil, nil, fmt.Errorf("pty: unlocking: %w", err)
 	}
 	far, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|unix.O_NOCTTY, 0)
 	if err != nil {
-		return nil, nil, fmt.Errorf("chserver: opening the far end of the pseudo terminal: %w", err)
+		return nil, nil, fmt.Errorf("pty: opening the far end: %w", err)
 	}
 	return near, far, nil
 }

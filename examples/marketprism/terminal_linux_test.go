@@ -1,0 +1,72 @@
+package main
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/internal/pty"
+)
+
+// onTerminal runs a command with a terminal for standard output and error, and returns what was drawn there.
+func onTerminal(t *testing.T, args ...string) string {
+	t.Helper()
+	near, far, err := pty.Open()
+	require.NoError(t, err)
+	defer near.Close()
+	drawn := &output{}
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		_, _ = io.Copy(drawn, near) // ends with an error when the far end is closed
+	}()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self, args...)
+	cmd.Env = append(os.Environ(), commandEnv+"=1")
+	cmd.Stdout, cmd.Stderr = far, far
+	err = cmd.Run()
+	require.NoError(t, far.Close())
+	<-copied
+	require.NoError(t, err, "%q: %s", args, drawn)
+	return drawn.String()
+}
+
+// On a terminal the status is one line that changes, and long work has a bar with an estimate; what is piped has
+// lines to be read.
+func TestTerminal(t *testing.T) {
+	chtest.Require(t)
+	data := t.TempDir()
+	run := []string{"run", "--for", "3s", "--data", data, "--page-listen", "", "--health-listen", ""}
+	const inPlace = "\r\x1b[K"
+
+	drawn := onTerminal(t, run...)
+	require.Contains(t, drawn, inPlace)
+	require.Contains(t, drawn, "5 of 5 books synced")
+	require.Regexp(t, `dlq 0`, drawn)
+	require.Regexp(t, `weight \d+/6000`, drawn)
+
+	require.Regexp(t, `checking +\d+% .*\[\ds:\d+s\]`, onTerminal(t, "check", "--data", data), "a bar with an estimate")
+	require.Regexp(t, `replaying +\d+% `, onTerminal(t, "replay", "--data", data, "--from", "-5m"))
+
+	self, err := os.Executable()
+	require.NoError(t, err)
+	for _, args := range [][]string{append(run, "--for", "6s"), {"check", "--data", data}} {
+		cmd := exec.Command(self, args...)
+		cmd.Env = append(os.Environ(), commandEnv+"=1")
+		piped, err := cmd.CombinedOutput()
+		require.NoError(t, err, "%q: %s", args, piped)
+		require.NotContains(t, string(piped), "\x1b", args)
+		require.NotContains(t, string(piped), "checking", args)
+		if args[0] == "run" {
+			require.Regexp(t, regexp.MustCompile(`(?m)^ +5s  5 of 5 books synced`), string(piped))
+			require.Equal(t, 5, strings.Count(string(piped), "equal at update id"))
+		}
+	}
+}
