@@ -137,6 +137,13 @@ func (b *Budget) refused(by *spender, status int, retryAfter time.Duration) {
 	}
 }
 
+// isBlocked tells whether the exchange wants no request now.
+func (b *Budget) isBlocked() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return time.Now().Before(b.blocked)
+}
+
 // Usage returns how much is used, and what waits.
 func (b *Budget) Usage() Usage {
 	b.mu.Lock()

@@ -21,7 +21,8 @@ import (
 type Client struct {
 	market    *market
 	endpoints Endpoints
-	micros    bool // of the times of websocket events
+	micros    bool        // of the times of websocket events
+	header    http.Header // of the handshake of a stream
 	dial      dialFunc
 	http      *http.Client
 	httpOwned bool
@@ -45,6 +46,14 @@ func NewClient(cfg Config) (*Client, error) {
 		return nil, fmt.Errorf("binance: Config.Microseconds: %s has milliseconds only", m.name)
 	}
 	c := &Client{market: m, endpoints: endpoints, micros: cfg.Microseconds, dial: cfg.DialContext, hooks: cfg.Hooks, recorder: cfg.Recorder}
+	if cfg.SBE {
+		if err := cfg.checkSBE(); err != nil {
+			return nil, err
+		}
+		c.market, c.micros = sbeMarket(), false
+		c.endpoints.Stream = endpoints.SBE
+		c.header = http.Header{"X-Mbx-Apikey": {cfg.APIKey}}
+	}
 	if c.hooks == nil {
 		c.hooks = &Hooks{}
 	}

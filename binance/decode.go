@@ -6,18 +6,20 @@ import (
 	"github.com/marketprism/marketprism/internal/scan"
 )
 
-// A Decoder turns websocket frames, raw or combined, and REST depth answers into values. It is
+// A Decoder turns websocket frames, raw or combined, JSON or SBE, and REST depth answers into values. It is
 // written by hand for this one purpose: it allocates nothing once it has seen the symbols and the
 // Message has room for the levels. The zero value is ready to use. It is not safe for concurrent use.
 //
 // It reads fields in any order and reads over those it does not know, for the venue adds some every
 // year. A field it needs that is missing or of the wrong type is an error, as is a known field that
 // occurs twice, a quantity below zero, text that is not UTF-8, and everything encoding/json would
-// refuse.
+// refuse. Of SBE it reads what has the fields of version 0 of the streams' schema, whatever follows them in a newer one.
 type Decoder struct {
 	scan   scan.Scanner
 	names  struct{ streams, symbols, tradeTypes scan.Intern }
 	object survey // of the object whose first key does not tell what it is
+
+	sbeKnown map[string]*sbeNames // by symbol
 }
 
 // Decode decodes one frame into m. What m holds is valid until m is decoded into again; nothing in it
@@ -26,7 +28,10 @@ type Decoder struct {
 // The error is a *DecodeError. m.Type is then MessageUnknown and the rest of m is not meaningful.
 func (d *Decoder) Decode(frame []byte, m *Message) error {
 	m.Type, m.Stream, m.Symbol, m.EventTime = MessageUnknown, "", "", time.Time{}
-	m.RequestID, m.Result, m.Err = RequestID{}, nil, nil
+	m.RequestID, m.Result, m.Err, m.More = RequestID{}, nil, nil, m.More[:0]
+	if isSBE(frame) {
+		return d.sbe(frame, m)
+	}
 
 	d.scan.Reset(frame)
 	d.frame(m)

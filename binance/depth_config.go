@@ -34,8 +34,8 @@ type DepthConfig struct {
 	// on spot. 0 means 5 minutes, or one with AllTrading; negative means never after the beginning.
 	PollEvery time.Duration
 
-	// Interval is the speed of the depth stream; 0 means 100 ms. Spot also has 1 s, the futures
-	// markets 250 and 500 ms.
+	// Interval is the speed of the depth stream; 0 means the fastest: 100 ms, or 20 ms of spot's SBE streams, which
+	// have no other. Spot also has 1 s, the futures markets 250 and 500 ms.
 	Interval time.Duration
 
 	SnapshotLimit int // levels a side that each book is known to, if the exchange has them; 0 means 1000
@@ -156,6 +156,8 @@ func (cfg DepthConfig) withDefaults(m *market) (DepthConfig, error) {
 		return cfg, fmt.Errorf("binance: TopLevels %d: want 0 or more", cfg.TopLevels)
 	case cfg.StreamsPerConn < perSymbol || cfg.StreamsPerConn > m.maxStreams:
 		return cfg, fmt.Errorf("binance: StreamsPerConn %d: want %d to %d", cfg.StreamsPerConn, perSymbol, m.maxStreams)
+	case cfg.AggTrades && m.sbe:
+		return cfg, errors.New("binance: AggTrades: the SBE streams have none")
 	case cfg.Redundancy < 1 || cfg.Redundancy > 2:
 		return cfg, fmt.Errorf("binance: Redundancy %d: want 1 or 2", cfg.Redundancy)
 	case cfg.ReconnectMin < 0 || cfg.ReconnectMax < cfg.ReconnectMin:

@@ -128,7 +128,7 @@ func (c *Client) dialWebsocket(ctx context.Context, target string) (*websocket.C
 		}
 		return conn, err
 	}
-	conn, resp, err := dialer.DialContext(ctx, target, nil)
+	conn, resp, err := dialer.DialContext(ctx, target, c.header)
 	stopped := stop()
 	switch {
 	case err != nil && ctx.Err() != nil:

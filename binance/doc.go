@@ -18,6 +18,9 @@
 // missing, mends what is, and reconnects. A [Handler] gets everything as records, in order, with the
 // gaps marked. [Hooks] tell what happens underneath.
 //
+// Config.SBE takes the binary streams that spot has, for programs with an API key: what follows holds for them as
+// well, and bestBidAsk is to them what bookTicker is to JSON.
+//
 // # How deep a book is known, and how that is proved
 //
 // Snapshots cost request weight, of which a [Budget] has so much a minute. It is one for all Clients of

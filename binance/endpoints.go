@@ -11,13 +11,14 @@ import (
 type Endpoints struct {
 	REST   string // "https://api.binance.com"
 	Stream string // "wss://stream.binance.com:9443"
+	SBE    string // "wss://stream-sbe.binance.com:9443", for Config.SBE; "" where there is none
 }
 
 // Production returns the hosts of the real exchange. An unknown market gives the zero value.
 func Production(m marketprism.Market) Endpoints {
 	switch m {
 	case marketprism.Spot:
-		return Endpoints{REST: "https://api.binance.com", Stream: "wss://stream.binance.com:9443"}
+		return Endpoints{REST: "https://api.binance.com", Stream: "wss://stream.binance.com:9443", SBE: "wss://stream-sbe.binance.com:9443"}
 	case marketprism.USDM:
 		return Endpoints{REST: "https://fapi.binance.com", Stream: "wss://fstream.binance.com"}
 	case marketprism.COINM:
@@ -36,7 +37,7 @@ func MarketDataOnly() Endpoints {
 func Testnet(m marketprism.Market) Endpoints {
 	switch m {
 	case marketprism.Spot:
-		return Endpoints{REST: "https://testnet.binance.vision", Stream: "wss://stream.testnet.binance.vision"}
+		return Endpoints{REST: "https://testnet.binance.vision", Stream: "wss://stream.testnet.binance.vision", SBE: "wss://stream-sbe.testnet.binance.vision"}
 	case marketprism.USDM:
 		return Endpoints{REST: "https://testnet.binancefuture.com", Stream: "wss://fstream.binancefuture.com"}
 	case marketprism.COINM:
@@ -50,7 +51,7 @@ func Testnet(m marketprism.Market) Endpoints {
 func Demo(m marketprism.Market) Endpoints {
 	switch m {
 	case marketprism.Spot:
-		return Endpoints{REST: "https://demo-api.binance.com", Stream: "wss://demo-stream.binance.com"}
+		return Endpoints{REST: "https://demo-api.binance.com", Stream: "wss://demo-stream.binance.com", SBE: "wss://demo-stream-sbe.binance.com"}
 	case marketprism.USDM:
 		return Endpoints{REST: "https://demo-fapi.binance.com", Stream: "wss://demo-fstream.binance.com"}
 	case marketprism.COINM:
@@ -67,6 +68,14 @@ func (e Endpoints) withDefaults(m marketprism.Market) (Endpoints, error) {
 	}
 	if e.Stream == "" {
 		e.Stream = production.Stream
+	}
+	if e.SBE == "" {
+		e.SBE = production.SBE
+	}
+	if e.SBE != "" {
+		if err := checkHost("SBE", e.SBE, "ws", "wss"); err != nil {
+			return e, err
+		}
 	}
 	if err := checkHost("REST", e.REST, "http", "https"); err != nil {
 		return e, err

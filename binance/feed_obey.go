@@ -43,6 +43,9 @@ func (f *feed) obey(ctx context.Context, y *followed, out orderbook.Output, at t
 	if len(out.Events) > 0 {
 		f.check(y)
 	}
+	if out.Audit != nil {
+		return f.overtaken(ctx, y, out.Audit)
+	}
 	return nil
 }
 

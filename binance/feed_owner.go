@@ -237,6 +237,9 @@ func (f *feed) arm(due time.Time) {
 // streamOf finds the stream of a combined frame without decoding it; nil if it does not tell. The
 // exchange writes the name first: {"stream":"btcusdt@depth@100ms","data":…
 func (f *feed) streamOf(frame []byte) *stream {
+	if isSBE(frame) {
+		return f.streams[sbeStream(frame)]
+	}
 	rest, ok := bytes.CutPrefix(frame, []byte(`{"stream":"`))
 	end := bytes.IndexByte(rest, '"')
 	if !ok || end < 0 {

@@ -122,6 +122,11 @@ func (f *feed) granted(ctx context.Context, r *fetch) error {
 	if !f.syncer.fetcher.claim(r) {
 		return nil
 	}
+	// The owner may have been busy since the request was granted, and the exchange may want silence meanwhile.
+	if f.syncer.client.budget.isBlocked() {
+		f.syncer.fetcher.requeue(r)
+		return nil
+	}
 	y.refresh.asked = f.now
 	out := y.change(f.now.UTC(), func(s *orderbook.Syncer) orderbook.Output { return s.Refresh(f.now) })
 	f.arm(y.syncer.Deadline())

@@ -54,9 +54,19 @@ func (f *feed) event(ctx context.Context, l *link, at time.Time) error {
 	case MessageDepth:
 		return f.depth(ctx, l, st, at)
 	case MessageTrade:
-		return f.trade(ctx, l, st, at)
+		return f.trades(ctx, l, st, at)
 	}
 	return f.ticker(ctx, l, st, at)
+}
+
+// trades gives the trades of a message, mostly one, to their stream.
+func (f *feed) trades(ctx context.Context, l *link, st *stream, at time.Time) error {
+	err := f.trade(ctx, l, st, at)
+	for i := 0; err == nil && i < len(f.msg.More); i++ {
+		f.msg.Trade = f.msg.More[i]
+		err = f.trade(ctx, l, st, at)
+	}
+	return err
 }
 
 func (f *feed) depth(ctx context.Context, l *link, st *stream, at time.Time) error {

@@ -80,6 +80,16 @@ func (f *fetcher) claim(r *fetch) bool {
 	return claimed
 }
 
+// requeue gives back a refresh that was claimed, and lets it wait for the Budget once more.
+func (f *fetcher) requeue(r *fetch) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	r.ticket.giveUp()
+	if r.symbol.request == r {
+		f.enqueue(r)
+	}
+}
+
 // resume sends a refresh that was claimed. With the id 0 the Syncer did not ask for a snapshot, and
 // it is over.
 func (f *fetcher) resume(r *fetch, id orderbook.FetchID) {

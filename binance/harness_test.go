@@ -85,7 +85,7 @@ func newHarness(t *testing.T, s setup) *harness {
 	}
 	h := &harness{t: t, srv: srv, books: make(map[string]*auditedBook), ended: make(chan error, 1), midBatch: s.server.MidBatchSnapshots}
 	s.client.Market = s.server.Market
-	s.client.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL()}
+	s.client.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL(), SBE: srv.StreamURL()}
 	if s.client.DialContext == nil {
 		s.client.DialContext = srv.DialContext
 	}
@@ -342,7 +342,7 @@ func newBudget(t *testing.T, cfg binance.BudgetConfig) *binance.Budget {
 // dial returns a Client of the fake exchange that leaves nothing behind.
 func dial(t *testing.T, srv *binancetest.Server, cfg binance.Config) *binance.Client {
 	t.Helper()
-	cfg.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL()}
+	cfg.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL(), SBE: srv.StreamURL()}
 	cfg.DialContext = srv.DialContext
 	client, err := binance.NewClient(cfg)
 	if err != nil {

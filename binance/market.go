@@ -22,9 +22,11 @@ type market struct {
 	depthLimits  []int // the only limits accepted; nil means any up to maxDepth
 	namedDepth   bool  // depth answers carry the symbol
 
+	sbe       bool            // streams are binary
 	micros    bool            // event times can be had in microseconds
 	intervals []depthInterval // speeds of the diff stream; the first is the default
 	routed    bool            // streams are split over the paths /public and /market
+	ticker    string          // ending of the name of the stream of best prices
 
 	requestsPerSecond int           // control requests this package sends on one connection
 	maxStreams        int           // of one connection
@@ -74,6 +76,7 @@ func spotMarket() *market {
 		// timeUnit=MICROSECOND or timeUnit=microsecond in the URL."
 		micros:    true,
 		intervals: []depthInterval{{100 * time.Millisecond, "@depth@100ms"}, {time.Second, "@depth"}},
+		ticker:    tickerSuffix,
 
 		// web-socket-streams.md, Websocket Limits: "WebSocket connections have a limit of 5 incoming
 		// messages per second. A message is considered: a PING frame, a PONG frame, a JSON controlled
@@ -84,6 +87,25 @@ func spotMarket() *market {
 		// "The websocket server will send a ping frame every 20 seconds." Three missed ones are enough.
 		silence: time.Minute,
 	}
+}
+
+// Endings of the names of streams.
+const (
+	tickerSuffix    = "@bookTicker"
+	tradeSuffix     = "@trade"
+	aggTradeSuffix  = "@aggTrade"
+	sbeDepthSuffix  = "@depth"
+	sbeTickerSuffix = "@bestBidAsk"
+)
+
+// sbeMarket is spot by its binary streams. sbe-market-data-streams.md: "All time and timestamp related fields are in
+// microseconds", and the diffs come every 20 ms. The limits are those of the JSON streams.
+func sbeMarket() *market {
+	m := spotMarket()
+	m.sbe, m.micros = true, false // there is no choice
+	m.intervals = []depthInterval{{20 * time.Millisecond, sbeDepthSuffix}}
+	m.ticker = sbeTickerSuffix
+	return m
 }
 
 func futuresMarket(name marketprism.Market, prefix string) *market {
@@ -102,6 +124,7 @@ func futuresMarket(name marketprism.Market, prefix string) *market {
 		intervals: []depthInterval{
 			{100 * time.Millisecond, "@depth@100ms"}, {250 * time.Millisecond, "@depth"}, {500 * time.Millisecond, "@depth@500ms"},
 		},
+		ticker: tickerSuffix,
 
 		// Futures, Websocket Market Streams: "WebSocket connections have a limit of 10 incoming messages
 		// per second." "The websocket server will send a ping frame every 3 minutes. If the websocket

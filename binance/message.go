@@ -36,13 +36,14 @@ func (t MessageType) String() string {
 // again.
 type Message struct {
 	Type      MessageType
-	Stream    string    // the combined stream's name; "" on a raw connection, and of answers to requests
+	Stream    string    // the combined stream's name, or what it is of an SBE message; "" on a raw connection, and of answers to requests
 	Symbol    string    // as the venue spells it; "" where the frame has none or is not decoded
 	EventTime time.Time // exchange clock, UTC (Binance E); zero where the frame has none (spot bookTicker)
 
 	Update    orderbook.Update
 	Trade     marketprism.Trade
-	TradeType string // of futures trades (Binance X): MARKET, or INSURANCE_FUND, ADL, NA; else ""
+	More      []marketprism.Trade // those after Trade, where one SBE message has several; else empty
+	TradeType string              // of futures trades (Binance X): MARKET, or INSURANCE_FUND, ADL, NA; else ""
 	Ticker    marketprism.Ticker
 
 	RequestID RequestID

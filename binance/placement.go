@@ -16,17 +16,17 @@ type routeStreams struct {
 func (cfg *DepthConfig) routesOf(m *market, depth string) []routeStreams {
 	books := routeStreams{m.bookRoute(), []string{depth}}
 	if cfg.Tickers {
-		books.suffixes = append(books.suffixes, "@bookTicker")
+		books.suffixes = append(books.suffixes, m.ticker)
 	}
 	if cfg.Trades {
-		books.suffixes = append(books.suffixes, "@trade")
+		books.suffixes = append(books.suffixes, tradeSuffix)
 	}
 	switch {
 	case !cfg.AggTrades:
 	case m.aggRoute() == books.route:
-		books.suffixes = append(books.suffixes, "@aggTrade")
+		books.suffixes = append(books.suffixes, aggTradeSuffix)
 	default:
-		return []routeStreams{books, {m.aggRoute(), []string{"@aggTrade"}}}
+		return []routeStreams{books, {m.aggRoute(), []string{aggTradeSuffix}}}
 	}
 	return []routeStreams{books}
 }

@@ -267,3 +267,37 @@ func TestRefreshesAreForgottenWithTheirBooks(t *testing.T) {
 		h.ended <- nil
 	})
 }
+
+// A refresh whose turn came while the handler was slow is not sent once the exchange wants silence.
+func TestRefreshHeedsABanThatCameMeanwhile(t *testing.T) {
+	bubble(t, setup{server: exchange(2)}, func(t *testing.T, h *harness) {
+		h.ready()
+		slow := make(chan struct{})
+		h.mu.Lock()
+		h.block = slow
+		h.mu.Unlock()
+		time.Sleep(time.Second) // the handler waits
+		if err := h.syncer.Refresh(victim); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second) // its turn has come
+		h.srv.RejectREST(1, 418, time.Minute)
+		if _, err := h.client.Time(t.Context()); err == nil {
+			t.Fatal("no ban")
+		}
+		time.Sleep(time.Second) // beyond what may have been under way
+		h.mu.Lock()
+		h.block = nil
+		h.mu.Unlock()
+		close(slow)
+		time.Sleep(50 * time.Second)
+		if s := h.srv.Stats(); s.EarlyRequests > 0 || h.syncer.Stats().Audits > 0 {
+			t.Errorf("%d requests during the ban", s.EarlyRequests)
+		}
+		time.Sleep(20 * time.Second)
+		if n := h.syncer.Stats().Audits; n != 1 {
+			t.Errorf("%d audits after the ban", n)
+		}
+		h.wellBehaved()
+	})
+}

@@ -102,6 +102,9 @@ func rollSetup(market marketprism.Market, seed uint64) simSetup {
 	if one(4) {
 		c.depth.AllTrading = &binance.SymbolFilter{Statuses: []string{"TRADING", "HALT", "BREAK", "CANCEL_ONLY", "AUCTION_OF_TOMORROW"}}
 	}
+	if market == marketprism.Spot && one(4) {
+		c.client.SBE, c.client.APIKey, c.depth.AggTrades = true, "key", false
+	}
 	c.rollLimits(r)
 	c.rollChaos(r, seed)
 	return c

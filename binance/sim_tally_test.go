@@ -33,7 +33,6 @@ func neverThrown() map[string]string {
 		"F25": "the driver writes stream names in lower case",
 		"F33": "the driver uses the right routes",
 		"F35": "the driver subscribes no all-market stream",
-		"F37": "the driver reads no SBE",
 	}
 }
 

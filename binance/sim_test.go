@@ -160,7 +160,7 @@ func (s *sim) run(ctx context.Context) {
 	}
 	defer srv.Close()
 	s.srv = srv
-	s.client.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL()}
+	s.client.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL(), SBE: srv.StreamURL()}
 	s.client.DialContext = srv.DialContext
 	s.client.Hooks = s.hooks()
 	if s.client.Budget, err = binance.NewBudget(s.budget); err != nil {

@@ -2,6 +2,7 @@ package binance
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/marketprism/marketprism/internal/hook"
@@ -24,7 +25,7 @@ const (
 	WatchNoPing    WatchReason = 1 // a connection brings events but no ping; it is replaced
 	WatchNoEvents  WatchReason = 2 // a connection brings pings but no event; it is replaced
 	WatchQuiet     WatchReason = 3 // a stream is silent while others of its connection are not; it is subscribed again, and its book refreshed
-	WatchDeadDepth WatchReason = 4 // bookTicker shows changes that a depth stream does not; it is subscribed again, and its book resynced
+	WatchDeadDepth WatchReason = 4 // bookTicker, or on spot a snapshot, shows changes that a depth stream does not; it is subscribed again, and its book resynced
 )
 
 var watchReasons = [...]string{WatchNoPing: "no ping", WatchNoEvents: "no events", WatchQuiet: "quiet", WatchDeadDepth: "dead depth"}
@@ -64,7 +65,7 @@ func (f *feed) watch(ctx context.Context) error {
 		if !st.book {
 			continue
 		}
-		ticker := f.streams[StreamName(st.symbol.instrument.Symbol, "@bookTicker")]
+		ticker := f.streams[StreamName(st.symbol.instrument.Symbol, f.syncer.client.market.ticker)]
 		if ticker == nil {
 			break // no symbol has one
 		}
@@ -144,6 +145,17 @@ func (f *feed) watchDepth(ctx context.Context, st, ticker *stream) error {
 		st.behind = suspicion{}
 	}
 	return nil
+}
+
+// overtaken resyncs a book whose refresh has shown, by snapshot after snapshot, ids that its updates do not come to.
+// On spot alone: futures ids are shared by all symbols, and those of a quiet one's snapshots run ahead of its updates.
+func (f *feed) overtaken(ctx context.Context, y *followed, audit *orderbook.Audit) error {
+	st := f.books[y.instrument.Symbol]
+	if st == nil || f.syncer.client.market.continuity != orderbook.Contiguous || !errors.Is(audit.Err, orderbook.ErrRefreshAhead) {
+		return nil
+	}
+	f.bark(WatchInfo{Conn: f.number, Stream: st.name, Reason: WatchDeadDepth, Silent: f.now.Sub(y.updatedAt)})
+	return f.revive(ctx, st)
 }
 
 // revive gives a book up and subscribes its stream anew; the acknowledgement lets it begin again.

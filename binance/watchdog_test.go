@@ -40,6 +40,37 @@ func TestDeadDepthStreamIsRevived(t *testing.T) {
 	}
 }
 
+// Without tickers the snapshots of a refresh show that a depth stream is dead, in time: on spot, where the ids are
+// the symbol's own. A quiet futures symbol may have its snapshots run ahead for ever.
+func TestDeadDepthStreamIsFoundByARefresh(t *testing.T) {
+	for market, gaps := range map[marketprism.Market]uint64{marketprism.Spot: 1, marketprism.USDM: 0} {
+		var h *harness
+		client := binance.Config{Hooks: &binance.Hooks{Watchdog: func(binance.WatchInfo) { h.srv.DropDepth(victim, 0) }}}
+		depth := binance.DepthConfig{Sync: orderbook.SyncerConfig{RetryMax: 2 * time.Second}}
+		s := setup{server: mixed(market), client: client, depth: depth, before: func(made *harness) { h = made }}
+		bubble(t, s, func(t *testing.T, h *harness) {
+			h.ready()
+			h.srv.DropDepth(victim, 1000)
+			time.Sleep(2 * time.Second)
+			if err := h.syncer.Refresh(victim); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Minute)
+			barks := infos[binance.WatchInfo](h)
+			if s := h.syncer.Stats(); s.Gaps != gaps || len(barks) != int(gaps) {
+				t.Fatalf("%s: %d gaps, %+v", market, s.Gaps, barks)
+			}
+			if gaps > 0 {
+				h.onlyGap(victim, orderbook.GapStale)
+				if barks[0].Reason != binance.WatchDeadDepth || barks[0].Silent < 2*time.Second {
+					t.Errorf("Watchdog hook: %+v", barks)
+				}
+				h.live(h.srv.Listed()[:4]...)
+			}
+		})
+	}
+}
+
 // A stream that is silent for long is subscribed again, and its book refreshed, without a gap.
 func TestQuietStreamIsSubscribedAgain(t *testing.T) {
 	depth := binance.DepthConfig{StreamTimeout: 2 * time.Minute, Trades: true}

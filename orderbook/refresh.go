@@ -14,12 +14,14 @@ var (
 	ErrRefreshOverflow = errors.New("orderbook: too many updates during a refresh")
 	// ErrRefreshFailed: no snapshot came that could be joined; the error wraps what befell the last one.
 	ErrRefreshFailed = errors.New("orderbook: no usable snapshot for a refresh")
+	// ErrRefreshAhead: the snapshots were newer than the book, and its updates did not reach their ids in time. It comes
+	// wrapped in ErrRefreshFailed. Where the ids are the instrument's own, the book's stream has lost something.
+	ErrRefreshAhead = errors.New("the updates did not reach its id in time")
 )
 
 var (
 	errNoAnswer = errors.New("no answer in time")
 	errTooOld   = errors.New("it is older than the request")
-	errAhead    = errors.New("the updates did not reach its id in time")
 )
 
 // maxRefreshTries is how many snapshots in a row may be of no use until a refresh is given up.

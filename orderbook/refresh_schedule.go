@@ -43,7 +43,7 @@ func (s *Syncer) shallow() bool {
 func (s *Syncer) refreshTimeout(now time.Time) {
 	if s.refresh.phase == catchingUp && !now.Before(s.refresh.until) {
 		s.ask()
-		s.refreshFailed(now, errAhead)
+		s.refreshFailed(now, ErrRefreshAhead)
 	}
 }
 

@@ -79,6 +79,15 @@ func chaosFaults() []chaosFault {
 			return "Wipe()"
 		}},
 		forWhile("F32", "ThirdElements", func(s *Server, on bool) { s.encode.third = on }),
+		{"F37", func(s *Server, d *dice) string {
+			if d.kind%2 == 0 {
+				s.wire.sbe = sbeFaults{unknown: d.few, truncate: d.few}
+				return fmt.Sprintf("UnknownSBE(%d), TruncateSBE(%d)", d.few, d.few)
+			}
+			s.encode.sbe = sbeStyle{longer: d.kind%3 > 0, vary: d.kind%3 < 2}
+			s.restoreAfter(d.lasting, "sbe", func() { s.encode.sbe = sbeStyle{} })
+			return fmt.Sprintf("LengthenSBE(%t), VarySBEExponents(%t) for %v", s.encode.sbe.longer, s.encode.sbe.vary, d.lasting)
+		}},
 		{"F39", func(s *Server, d *dice) string {
 			y := s.chaosSymbol(d)
 			if d.kind%2 == 0 {

@@ -142,7 +142,7 @@ func TestCalmEndsChaos(t *testing.T) {
 		}
 	})
 	s := newServer(t, manual(t))
-	for _, cfg := range []binancetest.ChaosConfig{{Every: -1}, {Longest: -1}, {Faults: []string{}}, {Faults: []string{"F37"}}} {
+	for _, cfg := range []binancetest.ChaosConfig{{Every: -1}, {Longest: -1}, {Faults: []string{}}, {Faults: []string{"F41"}}} {
 		if err := s.RunChaos(t.Context(), cfg); !errors.Is(err, binancetest.ErrConfig) {
 			t.Errorf("%+v: %v", cfg, err)
 		}

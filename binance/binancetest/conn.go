@@ -26,7 +26,7 @@ type conn struct {
 	class  int // which batches of depth it gets
 	path   string
 	route  route
-	micros bool // times in microseconds
+	form   form
 	opened time.Time
 	out    *outbox
 	ended  chan struct{} // closed when the reader ends
@@ -58,7 +58,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, p
 	query := r.URL.Query()
 	c := &conn{
 		server: s, route: rt, path: r.URL.Path, opened: time.Now(),
-		micros:   s.rules.contiguous && strings.EqualFold(query.Get("timeUnit"), "MICROSECOND"),
+		form:     s.formOf(r),
 		combined: path == "/stream",
 		out:      newOutbox(s.cfg.SendQueue), ended: make(chan struct{}),
 	}
@@ -79,6 +79,19 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, p
 	s.running.Go(c.keep)
 	c.read()
 	close(c.ended)
+}
+
+// formOf tells in which form a connection wants events. The exchange has a host of its own for SBE, which asks for
+// an API key; here the key alone makes the difference. Futures have one form.
+func (s *Server) formOf(r *http.Request) form {
+	switch {
+	case !s.rules.contiguous:
+	case r.Header.Get("X-MBX-APIKEY") != "":
+		return inSBE
+	case strings.EqualFold(r.URL.Query().Get("timeUnit"), "MICROSECOND"):
+		return inMicros
+	}
+	return inMillis
 }
 
 // admitConn enforces web-socket-streams.md, "General WSS information": "There is a limit of 300
@@ -262,6 +275,8 @@ func (c *conn) writeFrame(f frame) error {
 	switch f.kind {
 	case textFrame:
 		return c.ws.WriteMessage(websocket.TextMessage, f.data)
+	case binaryFrame:
+		return c.ws.WriteMessage(websocket.BinaryMessage, f.data)
 	case pingFrame:
 		return c.ws.WriteControl(websocket.PingMessage, f.data, time.Time{})
 	case pongFrame:

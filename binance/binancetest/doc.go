@@ -63,7 +63,7 @@
 //   - F34 a futures event that follows a snapshot at once (pu is its id, U above): every one after a snapshot that F7 leaves alone
 //   - F35 all-market streams that carry both futures markets: !contractInfo has the changes of the listed symbols; [Server.SendEvent] sends the other market's
 //   - F36 a reader that is too slow: [Config.SendQueue]
-//   - F37 faults of the SBE encoding: not served. SBE has hosts of its own and asks for an API key, so that a client of the JSON streams never meets it
+//   - F37 an SBE group of 0 or of up to 65,534 entries, longer blocks, an unknown template, a message cut short, exponents that change: [Server.Apply], [Server.LengthenSBE], [Server.UnknownSBE], [Server.TruncateSBE], [Server.VarySBEExponents]
 //   - F38 two connections with different events: [Config.AlternateBatches]
 //   - F39 trades lost, twice, never there, and broken aggregates: [Server.DropTrades], [Server.DuplicateTrades], [Server.SkipTradeIDs], [Server.BreakAggregate]
 //   - F40 a clock that jumps or goes backwards: [Server.SetClock]
@@ -77,6 +77,10 @@
 // venue's documents (github.com/binance/binance-spot-api-docs: web-socket-streams.md, rest-api.md,
 // errors.md, as of July 2026, and the USDⓈ-M and COIN-M futures pages of developers.binance.com). Where
 // these say nothing, the comment beside the code says what was chosen.
+//
+// A spot connection that brings an API key in its handshake is one of the binary streams, for which the
+// exchange has hosts of their own: depth, at the speed of Config.Tick, depth20, bestBidAsk and trade in SBE
+// (sbe-market-data-streams.md), requests and their answers in JSON.
 //
 // Streams served are depth at each speed of the market, the partial depth streams of 5, 10 and 20
 // levels, bookTicker, trade, aggTrade and, on futures, !contractInfo. As on the real exchange, subscribing

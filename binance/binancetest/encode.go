@@ -53,13 +53,22 @@ func (f numberFormat) appendQuantity(b []byte, q orderbook.Fixed) []byte {
 	return append(appendNumber(append(b, '"'), q, f.quantity), '"')
 }
 
-// A payload writes the data of a stream event. Times are in milliseconds, or in microseconds where
-// the connection asked for it.
-type payload func(b []byte, micros bool) []byte
+// A form is how a connection wants events.
+type form uint8
 
-func appendTime(b []byte, key string, t time.Time, micros bool) []byte {
+// The forms.
+const (
+	inMillis form = iota // JSON, with times in milliseconds
+	inMicros             // or in microseconds
+	inSBE                // binary
+)
+
+// A payload writes the data of a stream event. It is nil in a form that the exchange does not have it in.
+type payload func(b []byte, as form) []byte
+
+func appendTime(b []byte, key string, t time.Time, as form) []byte {
 	b = append(b, key...)
-	if micros {
+	if as == inMicros {
 		return strconv.AppendInt(b, t.UnixMicro(), 10)
 	}
 	return strconv.AppendInt(b, t.UnixMilli(), 10)
@@ -74,6 +83,7 @@ type encoder struct {
 	market marketprism.Market
 	rules  *rules
 	third  bool // levels carry an empty third element
+	sbe    sbeStyle
 }
 
 func (e encoder) appendLevels(b []byte, f numberFormat, levels []orderbook.Level) []byte {
@@ -121,10 +131,14 @@ func (e encoder) depth(y *symbolState, bt *batch, now time.Time) payload {
 func (e encoder) update(y *symbolState, bt *batch, bids, asks []orderbook.Level, now time.Time) payload {
 	futures := e.market != marketprism.Spot
 	first, last, prev, at := bt.first, bt.last, bt.prev, bt.at
-	return func(b []byte, micros bool) []byte {
-		b = appendTime(b, `{"e":"depthUpdate","E":`, now, micros)
+	sbe := *bt
+	return func(b []byte, as form) []byte {
+		if as == inSBE {
+			return append(b, e.sbeDepth(y, &sbe, bids, asks, now)...)
+		}
+		b = appendTime(b, `{"e":"depthUpdate","E":`, now, as)
 		if futures {
-			b = appendTime(b, `,"T":`, at, micros)
+			b = appendTime(b, `,"T":`, at, as)
 		}
 		b = append(append(b, `,"s":`...), y.jsonName...)
 		b = appendInt(appendInt(b, `,"U":`, first), `,"u":`, last)
@@ -146,7 +160,12 @@ func (e encoder) partial(y *symbolState, bt *batch, limit int, now time.Time) pa
 	snap := orderbook.Snapshot{LastID: bt.last}
 	snap.Bids, snap.Asks = y.book.snapshot(limit)
 	if e.market == marketprism.Spot {
-		return func(b []byte, _ bool) []byte { return append(b, e.snapshot(y, &snap, now)...) }
+		return func(b []byte, as form) []byte {
+			if as == inSBE {
+				return append(b, e.sbeSnapshot(y, &snap, now)...)
+			}
+			return append(b, e.snapshot(y, &snap, now)...)
+		}
 	}
 	return e.update(y, bt, snap.Bids, snap.Asks, now)
 }
@@ -154,7 +173,10 @@ func (e encoder) partial(y *symbolState, bt *batch, limit int, now time.Time) pa
 // ticker is the bookTicker of the book at id. That of spot has neither an event type nor a time.
 func (e encoder) ticker(y *symbolState, id int64, t touch, now time.Time) payload {
 	futures := e.market != marketprism.Spot
-	return func(b []byte, micros bool) []byte {
+	return func(b []byte, as form) []byte {
+		if as == inSBE {
+			return append(b, e.sbeBest(y, id, t, now)...)
+		}
 		b = append(b, '{')
 		if futures {
 			b = append(b, `"e":"bookTicker",`...)
@@ -168,18 +190,21 @@ func (e encoder) ticker(y *symbolState, id int64, t touch, now time.Time) payloa
 		if !futures {
 			return append(b, '}')
 		}
-		b = appendTime(b, `,"T":`, now, micros)
-		b = appendTime(b, `,"E":`, now, micros)
+		b = appendTime(b, `,"T":`, now, as)
+		b = appendTime(b, `,"E":`, now, as)
 		return e.futuresTail(b, y, true)
 	}
 }
 
 // trade is the payload of the trade stream. Futures add the kind of execution, "X".
 func (e encoder) trade(y *symbolState, t marketprism.Trade, now time.Time) payload {
-	return func(b []byte, micros bool) []byte {
-		b = appendTime(b, `{"e":"trade","E":`, now, micros)
+	return func(b []byte, as form) []byte {
+		if as == inSBE {
+			return nil // see sbeTrades
+		}
+		b = appendTime(b, `{"e":"trade","E":`, now, as)
 		if e.market != marketprism.Spot {
-			b = appendTime(b, `,"T":`, t.TradeTime, micros)
+			b = appendTime(b, `,"T":`, t.TradeTime, as)
 		}
 		b = append(append(b, `,"s":`...), y.jsonName...)
 		b = appendInt(b, `,"t":`, t.ID)
@@ -189,7 +214,7 @@ func (e encoder) trade(y *symbolState, t marketprism.Trade, now time.Time) paylo
 			b = append(b, `,"X":"MARKET","m":`...)
 			return append(strconv.AppendBool(b, t.BuyerMaker), '}')
 		}
-		b = appendTime(b, `,"T":`, t.TradeTime, micros)
+		b = appendTime(b, `,"T":`, t.TradeTime, as)
 		b = strconv.AppendBool(append(b, `,"m":`...), t.BuyerMaker)
 		return append(b, `,"M":true}`...)
 	}
@@ -198,8 +223,11 @@ func (e encoder) trade(y *symbolState, t marketprism.Trade, now time.Time) paylo
 // aggTrade is the payload of the aggTrade stream. USDⓈ-M adds "nq", the quantity without the retail
 // orders, of which the fake has none.
 func (e encoder) aggTrade(y *symbolState, t marketprism.Trade, now time.Time) payload {
-	return func(b []byte, micros bool) []byte {
-		b = appendTime(b, `{"e":"aggTrade","E":`, now, micros)
+	return func(b []byte, as form) []byte {
+		if as == inSBE {
+			return nil
+		}
+		b = appendTime(b, `{"e":"aggTrade","E":`, now, as)
 		b = append(append(b, `,"s":`...), y.jsonName...)
 		b = appendInt(b, `,"a":`, t.ID)
 		b = y.format.appendPrice(append(b, `,"p":`...), t.Price)
@@ -208,7 +236,7 @@ func (e encoder) aggTrade(y *symbolState, t marketprism.Trade, now time.Time) pa
 			b = y.format.appendQuantity(append(b, `,"nq":`...), t.Quantity)
 		}
 		b = appendInt(appendInt(b, `,"f":`, t.FirstID), `,"l":`, t.LastID)
-		b = appendTime(b, `,"T":`, t.TradeTime, micros)
+		b = appendTime(b, `,"T":`, t.TradeTime, as)
 		b = strconv.AppendBool(append(b, `,"m":`...), t.BuyerMaker)
 		if e.market != marketprism.Spot {
 			return e.futuresTail(b, y, false)
@@ -225,8 +253,8 @@ func (e encoder) snapshot(y *symbolState, s *orderbook.Snapshot, now time.Time) 
 		b = append(append(b, `,"pair":`...), y.jsonPair...)
 	}
 	if e.market != marketprism.Spot {
-		b = appendTime(b, `,"E":`, now, false)
-		b = appendTime(b, `,"T":`, now, false)
+		b = appendTime(b, `,"E":`, now, inMillis)
+		b = appendTime(b, `,"T":`, now, inMillis)
 	}
 	b = e.appendLevels(append(b, `,"bids":`...), y.format, s.Bids)
 	b = e.appendLevels(append(b, `,"asks":`...), y.format, s.Asks)

@@ -120,7 +120,7 @@ func (s *Server) Calm() {
 		c.skipPings = 0
 	}
 	s.faults, s.wire, s.commands = restFaults{}, wireFaults{}, commandFaults{}
-	s.encode.third = false
+	s.encode.third, s.encode.sbe = false, sbeStyle{}
 	close(s.calm)
 	s.calm = make(chan struct{})
 }

@@ -100,10 +100,10 @@ func (c *conn) goAway(after time.Duration) {
 
 func (c *conn) announceShutdown() {
 	now := c.server.now()
-	event := func(b []byte, micros bool) []byte {
-		return append(appendTime(b, `{"e":"serverShutdown","E":`, now, micros), '}')
+	event := func(b []byte, as form) []byte {
+		return append(appendTime(b, `{"e":"serverShutdown","E":`, now, as), '}')
 	}
-	c.push(frame{data: shapeFrame("!serverShutdown", event, c.combined, c.micros)})
+	c.push(frame{data: shapeJSON("!serverShutdown", event, c.combined && c.form != inSBE, c.form)})
 }
 
 // later runs f under the Server's mutex after a while, unless the server is closed by then.

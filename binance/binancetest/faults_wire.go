@@ -11,6 +11,7 @@ type wireFaults struct {
 	clock       time.Duration // ahead of the real one
 	extraFields bool
 	mute        bool // pings of clients are not answered
+	sbe         sbeFaults
 }
 
 // extraFields are such as no document knows.
@@ -21,8 +22,10 @@ func (f *wireFaults) dress(p payload) payload {
 	if !f.extraFields {
 		return p
 	}
-	return func(b []byte, micros bool) []byte {
-		b = p(b, micros)
+	return func(b []byte, as form) []byte {
+		if b = p(b, as); b == nil || as == inSBE {
+			return b
+		}
 		return append(b[:len(b)-1], extraFields...)
 	}
 }
@@ -69,6 +72,11 @@ func (s *Server) SendEvent(stream, payload string) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.publish(stream, func(b []byte, _ bool) []byte { return append(b, payload...) })
+	s.publish(stream, func(b []byte, as form) []byte {
+		if as == inSBE {
+			return nil
+		}
+		return append(b, payload...)
+	})
 	return nil
 }

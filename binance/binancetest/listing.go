@@ -72,8 +72,8 @@ func (s *Server) contractInfo(y *symbolState) {
 		return
 	}
 	now, status := s.now(), jsonString(y.Status)
-	s.publish("!contractInfo", func(b []byte, micros bool) []byte {
-		b = appendTime(b, `{"e":"contractInfo","E":`, now, micros)
+	s.publish("!contractInfo", func(b []byte, as form) []byte {
+		b = appendTime(b, `{"e":"contractInfo","E":`, now, as)
 		b = append(append(b, `,"s":`...), y.jsonName...)
 		b = append(append(b, `,"ps":`...), y.jsonPair...)
 		b = append(b, `,"ct":"PERPETUAL","dt":4133404800000,"ot":1569398400000,"cs":`...)

@@ -5,7 +5,7 @@ import "sync"
 // A frame is something to be written to a connection.
 type frame struct {
 	kind frameKind
-	data []byte // of a text, a ping or a pong
+	data []byte // of a text, a binary, a ping or a pong
 
 	code   int // of a close frame
 	reason string
@@ -18,6 +18,7 @@ const (
 	pingFrame
 	pongFrame
 	closeFrame
+	binaryFrame
 )
 
 // An outbox is the bounded queue between the exchange and a connection's writer.

@@ -60,7 +60,7 @@ func (s *Server) endpoint(path string) *endpoint {
 		return &endpoint{weight: constant(1), serve: func(url.Values) *answer { return ok([]byte("{}")) }}
 	case "/time":
 		return &endpoint{weight: constant(1), serve: func(url.Values) *answer {
-			return ok(append(appendTime(nil, `{"serverTime":`, s.now(), false), '}'))
+			return ok(append(appendTime(nil, `{"serverTime":`, s.now(), inMillis), '}'))
 		}}
 	case "/exchangeInfo":
 		return &endpoint{params: s.withStatus("symbol", "symbols"), weight: constant(s.rules.infoWeight), serve: s.exchangeInfo}

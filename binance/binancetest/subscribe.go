@@ -20,6 +20,9 @@ func (s *Server) subscribe(c *conn, streams []string) {
 			continue
 		}
 		c.streams = append(c.streams, name)
+		if name = c.served(name); name == "" {
+			continue
+		}
 		_, kind := splitStream(name)
 		s.partials = s.partials || kind == "depth5" || kind == "depth10" || kind == "depth20"
 		if (c.route == routeAll || c.route == routeOf(kind)) && !slices.Contains(s.subscribers[name], c) {
@@ -32,6 +35,14 @@ func (s *Server) subscribe(c *conn, streams []string) {
 	}
 	close(s.subscribed)
 	s.subscribed = make(chan struct{})
+}
+
+// served returns what a stream of a connection is among all; "" for one that says nothing.
+func (c *conn) served(name string) string {
+	if c.form == inSBE {
+		return sbeStream(name)
+	}
+	return name
 }
 
 // splitStream cuts a stream's name, such as "btcusdt@depth@100ms", into the symbol in lower case and the
@@ -48,6 +59,7 @@ func splitStream(name string) (symbol, kind string) {
 func (s *Server) unsubscribe(c *conn, streams []string) {
 	c.streams = slices.DeleteFunc(c.streams, func(name string) bool { return slices.Contains(streams, name) })
 	for _, name := range streams {
+		name = c.served(name)
 		rest := slices.DeleteFunc(s.subscribers[name], func(o *conn) bool { return o == c })
 		if len(rest) == 0 {
 			delete(s.subscribers, name)
@@ -70,26 +82,49 @@ func (s *Server) publishTo(class int, stream string, p payload) {
 		return
 	}
 	p = s.wire.dress(p)
-	var shapes [2][2][]byte // by combined and micros; connections of one shape share the bytes
+	var shapes [2][3][]frame // by combined and form; connections of one shape share the bytes
 	for _, c := range subscribers {
 		if class != anyClass && c.class != class {
 			continue
 		}
-		shape := &shapes[index(c.combined)][index(c.micros)]
+		shape := &shapes[index(c.combined)][c.form]
 		if *shape == nil {
-			*shape = shapeFrame(stream, p, c.combined, c.micros)
+			*shape = s.shape(stream, p, c.combined, c.form)
 		}
-		c.push(frame{data: *shape})
+		for _, f := range *shape {
+			c.push(f)
+		}
 	}
 }
 
-func shapeFrame(stream string, p payload, combined, micros bool) []byte {
+// shape makes frames of an event: none if the exchange does not have it in that form. sbe-market-data-streams.md
+// shows no wrapper around binary events, on combined connections either.
+func (s *Server) shape(stream string, p payload, combined bool, as form) []frame {
+	frames := []frame{}
+	if as != inSBE {
+		if data := shapeJSON(stream, p, combined, as); data != nil {
+			frames = append(frames, frame{data: data})
+		}
+		return frames
+	}
+	if message := p(nil, as); message != nil {
+		for _, data := range s.wire.sbe.frames(message) {
+			frames = append(frames, frame{kind: binaryFrame, data: data})
+		}
+	}
+	return frames
+}
+
+func shapeJSON(stream string, p payload, combined bool, as form) []byte {
 	b := make([]byte, 0, 512)
 	if !combined {
-		return p(b, micros)
+		return p(b, as)
 	}
 	b = append(append(b, `{"stream":`...), jsonString(stream)...)
-	return append(p(append(b, `,"data":`...), micros), '}')
+	if b = p(append(b, `,"data":`...), as); b == nil {
+		return nil
+	}
+	return append(b, '}')
 }
 
 func index(b bool) int {

@@ -67,6 +67,7 @@ type aggregate struct {
 func (s *Server) execute(y *symbolState, price orderbook.Fixed, buyerMaker bool, quantities ...orderbook.Fixed) int64 {
 	now := s.now()
 	copies := y.faults.tradeCopies()
+	var told []marketprism.Trade
 	y.aggTradeID++
 	all := marketprism.Trade{
 		ID: y.aggTradeID, FirstID: y.tradeID + 1, Price: price, BuyerMaker: buyerMaker, TradeTime: now,
@@ -80,8 +81,10 @@ func (s *Server) execute(y *symbolState, price orderbook.Fixed, buyerMaker bool,
 		one := marketprism.Trade{ID: y.tradeID, Price: price, Quantity: quantity, BuyerMaker: buyerMaker, TradeTime: now}
 		for range copies {
 			s.publish(y.lower+"@trade", s.encode.trade(y, one, now))
+			told = append(told, one)
 		}
 	}
+	s.publish(y.lower+"@trade", s.encode.sbeTrades(y, told, now))
 	all.LastID = y.tradeID
 	for range copies {
 		s.publish(y.lower+"@aggTrade", s.encode.aggTrade(y, all, now))

@@ -149,9 +149,11 @@ func (s *Server) reopen(y *symbolState) {
 	case len(y.book[bid]) > 0:
 		price, sd = y.book.at(bid, 0).Price+y.TickSize, ask
 	}
-	if price > 0 {
-		s.apply(y, change{place{sd, price}, y.randomQuantity()})
+	if price <= 0 { // there is no room for bids below the asks
+		s.apply(y, change{place{ask, y.book.at(ask, 0).Price}, 0})
+		return
 	}
+	s.apply(y, change{place{sd, price}, y.randomQuantity()})
 }
 
 func (y *symbolState) randomQuantity() orderbook.Fixed {

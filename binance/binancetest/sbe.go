@@ -1,0 +1,208 @@
+package binancetest
+
+import (
+	"encoding/binary"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// The templates of the binary streams (sbe/schemas/stream_1_0.xml, schema 1 version 0), and one that there is not.
+const (
+	sbeTrades    = 10000
+	sbeBest      = 10001
+	sbeSnapshot  = 10002
+	sbeDepth     = 10003
+	sbeUnheardOf = 10999
+	sbeSchema    = 1
+)
+
+// sbeMost is the most levels of one side: the group's size takes two bytes, and 65,535 is reserved.
+const sbeMost = math.MaxUint16 - 1
+
+// sbeStyle is how messages are written within the rules of the encoding.
+type sbeStyle struct {
+	longer bool // blocks and entries have fields at their ends that version 0 does not know
+	vary   bool // exponents are as large as the numbers of a message allow, in place of -8
+}
+
+// sbeExtra is how many bytes the fields of a newer version take.
+const sbeExtra = 3
+
+// An sbeMessage is a message that is being written.
+type sbeMessage struct {
+	b               []byte
+	style           sbeStyle
+	price, quantity int8 // exponents
+}
+
+// begin writes the header, after which the fields of the root block follow.
+func (e encoder) begin(template, block int, prices, quantities []orderbook.Fixed) *sbeMessage {
+	m := &sbeMessage{style: e.sbe, price: -orderbook.FractionDigits, quantity: -orderbook.FractionDigits}
+	version := 0
+	if e.sbe.longer {
+		block, version = block+sbeExtra, 1
+	}
+	if e.sbe.vary {
+		m.price, m.quantity = m.price+zeros(prices), m.quantity+zeros(quantities)
+	}
+	m.u16(block, template, sbeSchema, version)
+	return m
+}
+
+// zeros counts the digits that all numbers have as 0 at their end.
+func zeros(numbers []orderbook.Fixed) (n int8) {
+	for power := orderbook.Fixed(10); n < 2*orderbook.FractionDigits; power *= 10 {
+		for _, v := range numbers {
+			if v%power != 0 {
+				return n
+			}
+		}
+		n++
+	}
+	return n
+}
+
+func (m *sbeMessage) u16(values ...int) {
+	for _, v := range values {
+		m.b = binary.LittleEndian.AppendUint16(m.b, uint16(v))
+	}
+}
+
+func (m *sbeMessage) i64(values ...int64) {
+	for _, v := range values {
+		m.b = binary.LittleEndian.AppendUint64(m.b, uint64(v))
+	}
+}
+
+func (m *sbeMessage) exponents() { m.b = append(m.b, byte(m.price), byte(m.quantity)) }
+
+// number writes the mantissa of a Fixed.
+func (m *sbeMessage) number(v orderbook.Fixed, exponent int8) {
+	for ; exponent > -orderbook.FractionDigits; exponent-- {
+		v /= 10
+	}
+	m.i64(int64(v))
+}
+
+// end ends a block or an entry.
+func (m *sbeMessage) end() {
+	if m.style.longer {
+		m.b = append(m.b, make([]byte, sbeExtra)...)
+	}
+}
+
+// entry returns the length of a group's entries.
+func (m *sbeMessage) entry(size int) int {
+	if m.style.longer {
+		size += sbeExtra
+	}
+	return size
+}
+
+func (m *sbeMessage) levels(levels []orderbook.Level) {
+	m.u16(m.entry(16), len(levels))
+	for _, l := range levels {
+		m.number(l.Price, m.price)
+		m.number(l.Quantity, m.quantity)
+		m.end()
+	}
+}
+
+func (m *sbeMessage) symbol(name string) []byte {
+	return append(append(m.b, byte(len(name))), name...)
+}
+
+// sbeDepth is the DepthDiffStreamEvent of an interval; nil if it has more levels than fit.
+func (e encoder) sbeDepth(y *symbolState, bt *batch, bids, asks []orderbook.Level, now time.Time) []byte {
+	if len(bids) > sbeMost || len(asks) > sbeMost {
+		return nil
+	}
+	prices, quantities := split(bids, asks)
+	m := e.begin(sbeDepth, 26, prices, quantities)
+	m.i64(now.UnixMicro(), bt.first, bt.last)
+	m.exponents()
+	m.end()
+	m.levels(bids)
+	m.levels(asks)
+	return m.symbol(y.Name)
+}
+
+// sbeSnapshot is the DepthSnapshotStreamEvent of a book's best levels.
+func (e encoder) sbeSnapshot(y *symbolState, snap *orderbook.Snapshot, now time.Time) []byte {
+	prices, quantities := split(snap.Bids, snap.Asks)
+	m := e.begin(sbeSnapshot, 18, prices, quantities)
+	m.i64(now.UnixMicro(), snap.LastID)
+	m.exponents()
+	m.end()
+	m.levels(snap.Bids)
+	m.levels(snap.Asks)
+	return m.symbol(y.Name)
+}
+
+func split(sides ...[]orderbook.Level) (prices, quantities []orderbook.Fixed) {
+	for _, side := range sides {
+		for _, l := range side {
+			prices, quantities = append(prices, l.Price), append(quantities, l.Quantity)
+		}
+	}
+	return prices, quantities
+}
+
+// sbeBest is the BestBidAskStreamEvent of the book at id.
+func (e encoder) sbeBest(y *symbolState, id int64, t touch, now time.Time) []byte {
+	m := e.begin(sbeBest, 50, []orderbook.Fixed{t.bid.Price, t.ask.Price}, []orderbook.Fixed{t.bid.Quantity, t.ask.Quantity})
+	m.i64(now.UnixMicro(), id)
+	m.exponents()
+	for _, l := range []orderbook.Level{t.bid, t.ask} {
+		m.number(l.Price, m.price)
+		m.number(l.Quantity, m.quantity)
+	}
+	m.end()
+	return m.symbol(y.Name)
+}
+
+// sbeTrades is the TradesStreamEvent of the fills of one order, for binary connections alone.
+func (e encoder) sbeTrades(y *symbolState, trades []marketprism.Trade, now time.Time) payload {
+	return func(b []byte, as form) []byte {
+		if as != inSBE || len(trades) == 0 {
+			return nil
+		}
+		var prices, quantities []orderbook.Fixed
+		for _, t := range trades {
+			prices, quantities = append(prices, t.Price), append(quantities, t.Quantity)
+		}
+		m := e.begin(sbeTrades, 18, prices, quantities)
+		m.i64(now.UnixMicro(), trades[0].TradeTime.UnixMicro())
+		m.exponents()
+		m.end()
+		m.u16(m.entry(25))
+		m.b = binary.LittleEndian.AppendUint32(m.b, uint32(len(trades)))
+		for _, t := range trades {
+			m.i64(t.ID)
+			m.number(t.Price, m.price)
+			m.number(t.Quantity, m.quantity)
+			m.b = append(m.b, byte(index(t.BuyerMaker)))
+			m.end()
+		}
+		return append(b, m.symbol(y.Name)...)
+	}
+}
+
+// sbeStream returns the JSON stream that tells the same as a binary one; "" if there is none, so that it stays
+// silent. The diffs come at the speed of the fastest stream, which Config.Tick sets.
+func sbeStream(name string) string {
+	symbol, kind, _ := strings.Cut(name, "@")
+	switch kind {
+	case "depth", "depth20":
+		return name + "@100ms"
+	case "bestBidAsk":
+		return symbol + "@bookTicker"
+	case "trade":
+		return name
+	}
+	return ""
+}

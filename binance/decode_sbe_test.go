@@ -1,0 +1,281 @@
+package binance
+
+import (
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"math"
+	"math/big"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// unhex reads bytes as documents show them.
+func unhex(t testing.TB, text string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "|", "", "\n", "", "\t", "").Replace(text))
+	require.NoError(t, err)
+	return b
+}
+
+// Messages written out by hand after the layout of sbe-market-data-streams.md.
+const (
+	sbeDepthHex = `1a 00 13 27 01 00 00 00 | 40 c2 d6 8f 71 4d 06 00  41 42 0f 00 00 00 00 00  47 42 0f 00 00 00 00 00  fe fb
+		10 00 02 00 | aa 2e 63 00 00 00 00 00  f0 49 02 00 00 00 00 00 | 96 2e 63 00 00 00 00 00  00 00 00 00 00 00 00 00
+		10 00 01 00 | b4 2e 63 00 00 00 00 00  c4 09 00 00 00 00 00 00 | 07 42 54 43 55 53 44 54`
+	sbeTradesHex = `12 00 10 27 01 00 00 00 | 40 c2 d6 8f 71 4d 06 00  79 c0 d6 8f 71 4d 06 00  fe fb | 19 00 02 00 00 00
+		01 f2 05 2a 01 00 00 00  aa 2e 63 00 00 00 00 00  e8 03 00 00 00 00 00 00  01
+		02 f2 05 2a 01 00 00 00  a9 2e 63 00 00 00 00 00  d0 07 00 00 00 00 00 00  01 | 07 42 54 43 55 53 44 54`
+	sbeTickerHex = `32 00 11 27 01 00 00 00 | 40 c2 d6 8f 71 4d 06 00  47 42 0f 00 00 00 00 00  fe fb
+		aa 2e 63 00 00 00 00 00  f0 49 02 00 00 00 00 00  b4 2e 63 00 00 00 00 00  c4 09 00 00 00 00 00 00 | 07 42 54 43 55 53 44 54`
+	sbeSnapshotHex = `12 00 12 27 01 00 00 00 | 40 c2 d6 8f 71 4d 06 00  47 42 0f 00 00 00 00 00  fe fb
+		10 00 01 00 | aa 2e 63 00 00 00 00 00  f0 49 02 00 00 00 00 00 | 10 00 01 00 | b4 2e 63 00 00 00 00 00  c4 09 00 00 00 00 00 00 | 07 42 54 43 55 53 44 54`
+)
+
+func fixed(t testing.TB, text string) orderbook.Fixed {
+	t.Helper()
+	v, err := orderbook.ParseFixed(text)
+	require.NoError(t, err)
+	return v
+}
+
+func TestDecodeSBE(t *testing.T) {
+	level := func(price, quantity string) orderbook.Level {
+		return orderbook.Level{Price: fixed(t, price), Quantity: fixed(t, quantity)}
+	}
+	at := time.UnixMicro(1774000000123456).UTC()
+	var d Decoder
+	var m Message
+
+	require.NoError(t, d.Decode(unhex(t, sbeDepthHex), &m))
+	require.Equal(t, MessageDepth, m.Type)
+	require.Equal(t, "BTCUSDT", m.Symbol)
+	require.Equal(t, "btcusdt@depth", m.Stream)
+	require.Equal(t, at, m.EventTime)
+	require.Equal(t, orderbook.Update{
+		FirstID: 1000001, LastID: 1000007, EventTime: at,
+		Bids: []orderbook.Level{level("65000.10", "1.5"), level("64999.90", "0")}, Asks: []orderbook.Level{level("65000.20", "0.025")},
+	}, m.Update)
+
+	require.NoError(t, d.Decode(unhex(t, sbeTradesHex), &m))
+	require.Equal(t, MessageTrade, m.Type)
+	require.Equal(t, "btcusdt@trade", m.Stream)
+	trade := func(id int64, price, quantity string) marketprism.Trade {
+		return marketprism.Trade{
+			ID: id, Price: fixed(t, price), Quantity: fixed(t, quantity), BuyerMaker: true, BestMatch: true,
+			TradeTime: time.UnixMicro(1774000000123001).UTC(),
+		}
+	}
+	require.Equal(t, trade(5000000001, "65000.10", "0.01"), m.Trade)
+	require.Equal(t, []marketprism.Trade{trade(5000000002, "65000.09", "0.02")}, m.More)
+
+	require.NoError(t, d.Decode(unhex(t, sbeTickerHex), &m))
+	require.Equal(t, MessageTicker, m.Type)
+	require.Equal(t, "btcusdt@bestBidAsk", m.Stream)
+	require.Empty(t, m.More)
+	require.Equal(t, marketprism.Ticker{UpdateID: 1000007, Bid: level("65000.10", "1.5"), Ask: level("65000.20", "0.025")}, m.Ticker)
+
+	require.NoError(t, d.Decode(unhex(t, sbeSnapshotHex), &m), "a template that is not read")
+	require.Equal(t, MessageUnknown, m.Type)
+
+	require.NoError(t, d.Decode([]byte(`{"result":null,"id":7}`), &m), "JSON in between")
+	require.Equal(t, MessageAck, m.Type)
+}
+
+// What tells a message's stream without reading it agrees with what reads it.
+func TestSBEStream(t *testing.T) {
+	var d Decoder
+	var m Message
+	for _, text := range []string{sbeDepthHex, sbeTradesHex, sbeTickerHex} {
+		frame := unhex(t, text)
+		require.NoError(t, d.Decode(frame, &m))
+		require.Equal(t, m.Stream, sbeStream(frame))
+		for n := range frame {
+			require.Empty(t, sbeStream(frame[:n]))
+		}
+	}
+	require.Empty(t, sbeStream(unhex(t, sbeSnapshotHex)))
+}
+
+// A message that is cut anywhere is an error, and so is one with something behind it; longer blocks and entries of
+// a newer version are passed over.
+func TestDecodeSBEForm(t *testing.T) {
+	var d Decoder
+	var m Message
+	for _, text := range []string{sbeDepthHex, sbeTradesHex, sbeTickerHex} {
+		frame := unhex(t, text)
+		for n := 2; n < len(frame); n++ {
+			err := d.Decode(frame[:n], &m)
+			var de *DecodeError
+			require.ErrorAs(t, err, &de, "%d", n)
+			require.ErrorIs(t, err, ErrTruncated)
+			require.Equal(t, MessageUnknown, m.Type)
+		}
+		require.ErrorIs(t, d.Decode(append(frame, 0), &m), ErrMalformed)
+		newer := append([]byte(nil), frame...)
+		newer[6] = 1
+		require.NoError(t, d.Decode(append(newer, 1, 2, 3), &m))
+	}
+	other := unhex(t, sbeDepthHex)
+	other[4] = 3
+	require.ErrorIs(t, d.Decode(other, &m), ErrSchema)
+
+	long := depthMessage{root: 26 + 5, entry: 16 + 3, version: 1, bids: [][2]int64{{1, 2}, {3, 4}}, asks: [][2]int64{{5, 0}}, symbol: "AB", price: -8, quantity: -8}
+	require.NoError(t, d.Decode(long.frame(), &m))
+	require.Equal(t, []orderbook.Level{{Price: 1, Quantity: 2}, {Price: 3, Quantity: 4}}, m.Update.Bids)
+	require.Equal(t, []orderbook.Level{{Price: 5}}, m.Update.Asks)
+
+	empty := depthMessage{root: 26, entry: 16, symbol: "AB"}
+	require.NoError(t, d.Decode(empty.frame(), &m))
+	require.Empty(t, m.Update.Bids)
+
+	full := depthMessage{root: 26, entry: 16, symbol: "AB", price: -8, quantity: -8}
+	for i := range int64(65534) {
+		full.bids = append(full.bids, [2]int64{i + 1, 1})
+	}
+	require.NoError(t, d.Decode(full.frame(), &m))
+	require.Len(t, m.Update.Bids, 65534)
+
+	for want, broken := range map[error]depthMessage{
+		ErrMissingField:        {root: 25, entry: 16, symbol: "AB"},
+		orderbook.ErrRange:     {root: 26, entry: 16, symbol: "AB", bids: [][2]int64{{1, -1}, {1, 1}}, price: -8, quantity: -8},
+		orderbook.ErrPrecision: {root: 26, entry: 16, symbol: "AB", asks: [][2]int64{{1, 1}, {1, 1}}, price: -9, quantity: -8},
+		ErrMalformed:           {root: 26, entry: 16},
+	} {
+		require.ErrorIs(t, d.Decode(broken.frame(), &m), want)
+	}
+	negative := depthMessage{root: 26, entry: 16, symbol: "AB", bids: [][2]int64{{1, -1}}, price: -2, quantity: -2}
+	require.ErrorIs(t, d.Decode(negative.frame(), &m), orderbook.ErrRange)
+	require.ErrorIs(t, d.Decode(depthMessage{root: 26, entry: 12, symbol: "AB"}.frame(), &m), ErrMissingField)
+}
+
+// A depthMessage is a DepthDiffStreamEvent to be written.
+type depthMessage struct {
+	root, entry     int
+	version         uint16
+	bids, asks      [][2]int64
+	price, quantity int8
+	symbol          string
+}
+
+func (d depthMessage) frame() []byte {
+	le := binary.LittleEndian
+	b := le.AppendUint16(nil, uint16(d.root))
+	b = le.AppendUint16(b, uint16(templateDepthDiff))
+	b = le.AppendUint16(b, sbeSchema)
+	b = le.AppendUint16(b, d.version)
+	root := make([]byte, max(d.root, 26))
+	le.PutUint64(root, 1774000000123456)
+	le.PutUint64(root[8:], 11)
+	le.PutUint64(root[16:], 12)
+	root[24], root[25] = byte(d.price), byte(d.quantity)
+	b = append(b, root[:d.root]...)
+	for _, side := range [][][2]int64{d.bids, d.asks} {
+		b = le.AppendUint16(le.AppendUint16(b, uint16(d.entry)), uint16(len(side)))
+		for _, l := range side {
+			entry := make([]byte, d.entry)
+			le.PutUint64(entry, uint64(l[0]))
+			le.PutUint64(entry[8:], uint64(l[1]))
+			b = append(b, entry...)
+		}
+	}
+	return append(append(b, byte(len(d.symbol))), d.symbol...)
+}
+
+// Every exponent gives the exact number, or says that a Fixed has no room for it.
+func TestSBEScale(t *testing.T) {
+	for exponent := math.MinInt8; exponent <= math.MaxInt8; exponent++ {
+		for _, mantissa := range []int64{0, 1, -1, 5, 10, 65000_10, 150_000, 1_000_000_000, math.MaxInt64, math.MinInt64, 9_223_372_036_854_775_800} {
+			got, err := scaleOf(byte(int8(exponent))).fixed(mantissa)
+			exact := new(big.Rat).SetInt64(mantissa)
+			power := new(big.Rat).SetInt(new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(max(exponent+8, -exponent-8))), nil))
+			if exponent+8 < 0 {
+				power.Inv(power)
+			}
+			exact.Mul(exact, power)
+			switch {
+			case !exact.IsInt():
+				require.ErrorIs(t, err, orderbook.ErrPrecision, "%d e%d", mantissa, exponent)
+			case !exact.Num().IsInt64():
+				require.ErrorIs(t, err, orderbook.ErrRange, "%d e%d", mantissa, exponent)
+			default:
+				require.NoError(t, err, "%d e%d", mantissa, exponent)
+				require.Equal(t, exact.Num().Int64(), int64(got), "%d e%d", mantissa, exponent)
+			}
+		}
+	}
+}
+
+func TestDecodeSBEAllocatesNothing(t *testing.T) {
+	var d Decoder
+	var m Message
+	for _, text := range []string{sbeDepthHex, sbeTradesHex, sbeTickerHex} {
+		frame := unhex(t, text)
+		require.NoError(t, d.Decode(frame, &m))
+		require.Zero(t, testing.AllocsPerRun(100, func() {
+			if err := d.Decode(frame, &m); err != nil {
+				t.Fatal(err)
+			}
+		}))
+	}
+}
+
+// Whatever comes, the decoder does not panic, and what it accepts keeps its promises.
+func FuzzDecodeSBE(f *testing.F) {
+	for _, text := range []string{sbeDepthHex, sbeTradesHex, sbeTickerHex, sbeSnapshotHex} {
+		f.Add(unhex(f, text))
+	}
+	f.Add(depthMessage{root: 31, entry: 19, version: 1, bids: [][2]int64{{1, 2}}, symbol: "测试", price: -9, quantity: 3}.frame())
+	var d Decoder
+	var m Message
+	f.Fuzz(func(t *testing.T, frame []byte) {
+		if !isSBE(frame) {
+			return
+		}
+		if err := d.Decode(frame, &m); err != nil {
+			var de *DecodeError
+			if !errors.As(err, &de) || m.Type != MessageUnknown {
+				t.Fatalf("%v, %v", err, m.Type)
+			}
+			return
+		}
+		if m.Type == MessageUnknown {
+			return
+		}
+		if m.Stream != sbeStream(frame) || m.Symbol == "" || m.EventTime.Before(time.UnixMicro(0)) {
+			t.Fatalf("%q of %q, %q at %v", m.Stream, m.Symbol, sbeStream(frame), m.EventTime)
+		}
+		for _, side := range [][]orderbook.Level{m.Update.Bids, m.Update.Asks} {
+			for _, l := range side {
+				if m.Type == MessageDepth && l.Quantity < 0 {
+					t.Fatalf("%v", l)
+				}
+			}
+		}
+	})
+}
+
+// The same 40 levels as in the JSON benchmark's mean frame.
+func BenchmarkDecodeSBE(b *testing.B) {
+	msg := depthMessage{root: 26, entry: 16, symbol: "BTCUSDT", price: -8, quantity: -8}
+	for i := range int64(20) {
+		msg.bids = append(msg.bids, [2]int64{6_500_000_000_000 - i, i * 1000})
+		msg.asks = append(msg.asks, [2]int64{6_500_000_000_001 + i, i * 1000})
+	}
+	frame := msg.frame()
+	var d Decoder
+	var m Message
+	b.ReportAllocs()
+	b.SetBytes(int64(len(frame)))
+	for b.Loop() {
+		if err := d.Decode(frame, &m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
