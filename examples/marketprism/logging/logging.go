@@ -14,7 +14,7 @@ import (
 // duration_seconds, which is what becomes of "elapsed", "duration" and
 // "took"; an "instrument" becomes exchange, market and symbol.
 func NewHandler(w io.Writer, level slog.Leveler) slog.Handler {
-	return slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: fixed})
+	return unique{Handler: slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: fixed})}
 }
 
 // fixed gives attributes of the library's hooks the program's keys.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -70,4 +71,15 @@ func TestRepeats(t *testing.T) {
 		}
 		require.Equal(t, [][2]any{{0., nil}, {10., nil}, {11., nil}, {4., 4.}, {20., nil}, {21., 1.}}, got)
 	})
+}
+
+func TestNoKeyTwice(t *testing.T) {
+	var out bytes.Buffer
+	log := slog.New(logging.NewHandler(&out, slog.LevelInfo)).With("stream", "A").With("stream", "B", "consumer", "c")
+	log.Info("x", "stream", "C", "n", 1)
+	log.WithGroup("g").Info("y", "stream", "D")
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	require.Len(t, lines, 2)
+	require.Regexp(t, `"msg":"x","stream":"A","consumer":"c","n":1}$`, lines[0])
+	require.Regexp(t, `"msg":"y","stream":"A","consumer":"c","g":{"stream":"D"}}$`, lines[1])
 }

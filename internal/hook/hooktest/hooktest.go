@@ -67,6 +67,12 @@ func Complete[H any](t *testing.T, tee func(...*H) *H, log func(*slog.Logger) *H
 	})
 }
 
+// CallAll calls every hook of hooks, a struct of funcs of one argument each that are all set, with an argument in
+// which what can be is not zero.
+func CallAll(hooks any) {
+	each(hooks, func(_ string, f reflect.Value) { f.Call([]reflect.Value{filled(f.Type().In(0))}) })
+}
+
 // errBroken is the error that every info tells of which can tell of one.
 var errBroken = errors.New("broken")
 
