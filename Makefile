@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test engine lint bench soak fuzz sim chaos bench-bus bench-store exchange monitoring-check
+.PHONY: help run test engine lint bench soak fuzz sim chaos bench-bus bench-store exchange monitoring-check monitoring-deep
 
 # Arguments of the example: make run ARGS='--source live --for 0'
 ARGS ?=
@@ -93,3 +93,7 @@ monitoring-check: ## Check rules, alerts, dashboards, units and the whole monito
 	@./internal/chserver/engine/install.sh
 	@cd examples/marketprism/deploy && echo "compose-go compose.yaml" && go run $(COMPOSE) compose.yaml >/dev/null
 	MONITORING=1 go test -count=1 -timeout 10m ./examples/marketprism/metrics ./examples/marketprism/monitoring
+
+monitoring-deep: ## Build Loki and the OpenTelemetry Collector (20 minutes, once) and send the program's logs through them
+	@./internal/chserver/engine/install.sh
+	.ci/monitoring-deep

@@ -10,8 +10,8 @@ import (
 // what is frequent as debugging.
 func LogHooks(l *slog.Logger) *Hooks {
 	log := func(level slog.Level, err error, msg string, attrs ...slog.Attr) {
-		if errors.Is(err, ErrReplaced) {
-			level = slog.LevelInfo // another connection carries on
+		if errors.Is(err, ErrReplaced) || errors.Is(err, context.Canceled) {
+			level = min(level, slog.LevelInfo) // another connection carries on, or the program wants no more
 		} else if err != nil {
 			level = slog.LevelWarn
 		}

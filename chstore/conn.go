@@ -66,7 +66,7 @@ func unsupported(o *clickhouse.Options) error {
 	return nil
 }
 
-// Close closes all connections. INSERTs that are running end with an error.
+// Close closes all connections; one that an INSERT is using, when that is over. What is asked later is an error.
 func (c *Conn) Close() error {
 	return errors.Join(c.inserters.close(), c.Conn.Close())
 }

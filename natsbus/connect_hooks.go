@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 
@@ -80,7 +81,13 @@ func TeeConnHooks(hooks ...*ConnHooks) *ConnHooks {
 // LogConnHooks returns ConnHooks that log. The log handler must not block.
 func LogConnHooks(l *slog.Logger) *ConnHooks {
 	return &ConnHooks{
-		Disconnected: func(err error) { l.Warn("connection to the bus is broken", "err", err) },
+		Disconnected: func(err error) {
+			level := slog.LevelWarn
+			if err == nil {
+				level = slog.LevelInfo // by Close
+			}
+			l.Log(context.Background(), level, "connection to the bus is broken", "err", err)
+		},
 		Reconnected:  func(server string) { l.Info("connected to the bus again", "server", server) },
 		Closed:       func(err error) { l.Info("connection to the bus is closed", "err", err) },
 		Failed: func(i AsyncErrorInfo) {
