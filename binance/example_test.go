@@ -75,3 +75,35 @@ func ExampleDepthSyncer() {
 	// binance:spot:gap:BTCUSDT:1000001-disconnect
 	// true
 }
+
+// The frames of a binary stream are read one by one. Against the real exchange, the Endpoints are left out.
+func ExampleClient_Dial_sbe() {
+	exchange, err := binancetest.New(binancetest.Config{Tick: -1, Symbols: binancetest.Symbols("BTCUSDT")})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer exchange.Close()
+	client, err := binance.NewClient(binance.Config{
+		SBE: true, APIKey: "an Ed25519 key",
+		Endpoints: binance.Endpoints{REST: exchange.RESTURL(), SBE: exchange.StreamURL()},
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	stream, err := client.Dial(context.Background(), binance.StreamName("BTCUSDT", "@depth"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer stream.Close()
+
+	exchange.Apply("BTCUSDT", []orderbook.Level{level(7, 5)}, nil)
+	exchange.Tick()
+	var m binance.Message
+	if err := stream.Next(&m); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(m.Type, m.Symbol, m.Update.FirstID, m.Update.Bids)
+
+	// Output:
+	// depth BTCUSDT 1000001 [{7 5}]
+}

@@ -88,8 +88,8 @@ func LogConnHooks(l *slog.Logger) *ConnHooks {
 			}
 			l.Log(context.Background(), level, "connection to the bus is broken", "err", err)
 		},
-		Reconnected:  func(server string) { l.Info("connected to the bus again", "server", server) },
-		Closed:       func(err error) { l.Info("connection to the bus is closed", "err", err) },
+		Reconnected: func(server string) { l.Info("connected to the bus again", "server", server) },
+		Closed:      func(err error) { l.Info("connection to the bus is closed", "err", err) },
 		Failed: func(i AsyncErrorInfo) {
 			l.Error("error on the connection to the bus", "kind", i.Kind, "subject", i.Subject, "err", i.Err)
 		},
