@@ -154,6 +154,7 @@ func TestContinues(t *testing.T) {
 	for script, want := range map[string]bool{
 		"join 0, 0:5-9":                                     false, // nothing is subscribed
 		"join 0, 0:5-9, join 1":                             false,
+		"join 0, +20s":                                      false, // 1 is not subscribed, silent as 0 is
 		"join 0, 0:5-9, +3s, join 1, 1:8-9":                 true,
 		"join 0, 0:5-9, +3s, join 1, 1:12-13":               false, // ahead
 		"join 0, 0:5-9, +3s, join 1, 1:12-13, 0:10-13":      true,
