@@ -65,6 +65,7 @@ func TestRedundantConnectionsSurviveCuts(t *testing.T) {
 func TestBothRedundantConnectionsEnd(t *testing.T) {
 	bubble(t, setup{server: mixed(marketprism.Spot), depth: binance.DepthConfig{Redundancy: 2}}, func(t *testing.T, h *harness) {
 		h.ready()
+		synctest.Wait() // the books are known from one connection; the other may still be on its way
 		h.srv.Disconnect(0, "")
 		time.Sleep(2 * time.Second)
 		h.ready()

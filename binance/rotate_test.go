@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -57,7 +58,8 @@ func TestConnectionsAreRotatedBeforeTheirEnd(t *testing.T) {
 				t.Errorf("%+v", r)
 			}
 		}
-		if len(ages) > 1 && ages[0] == ages[1] {
+		slices.Sort(ages)
+		if distinct := len(slices.Compact(slices.Clone(ages))); distinct < len(ages)/2 { // a few may be the same by chance
 			t.Errorf("connections are replaced at one age: %v", ages)
 		}
 		for _, d := range infos[binance.DisconnectInfo](h) {

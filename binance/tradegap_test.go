@@ -2,12 +2,14 @@ package binance_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 // inOrder checks that every trade of every symbol came once, and in order.
@@ -130,4 +132,28 @@ func TestTradesThatStayMissing(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Futures trades of the insurance fund and of auto-deleveraging are counted, and are no records.
+func TestTradesThatAreNoneOfTheMarket(t *testing.T) {
+	s := setup{server: mixed(marketprism.USDM), depth: binance.DepthConfig{Trades: true}, before: func(h *harness) {
+		h.each = func(rec *marketprism.Record) {
+			if rec.Trade != nil && rec.Trade.Price == orderbook.One {
+				t.Errorf("%+v", rec.Trade)
+			}
+		}
+	}}
+	bubble(t, s, func(t *testing.T, h *harness) {
+		h.ready()
+		for _, kind := range []string{"INSURANCE_FUND", "ADL", "NA"} {
+			event := fmt.Sprintf(`{"e":"trade","E":1,"T":1,"s":%q,"t":900000000,"p":"1","q":"1","X":%q,"m":false}`, "T0000USDT", kind)
+			if err := h.srv.SendEvent("t0000usdt@trade", event); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		if s := h.syncer.Stats(); s.OtherTrades != 3 || s.Trades == 0 || s.TradeGaps != 0 {
+			t.Errorf("%d of other kinds, %d trades, %d gaps", s.OtherTrades, s.Trades, s.TradeGaps)
+		}
+	})
 }
