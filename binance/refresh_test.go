@@ -298,6 +298,9 @@ func TestRefreshHeedsABanThatCameMeanwhile(t *testing.T) {
 		if n := h.syncer.Stats().Audits; n != 1 {
 			t.Errorf("%d audits after the ban", n)
 		}
+		if u := h.client.Usage(); u.Sending != 0 {
+			t.Errorf("%d requests are on their way", u.Sending)
+		}
 		h.wellBehaved()
 	})
 }
