@@ -24,7 +24,9 @@ type Handler func(ctx context.Context, rec *marketprism.Record) error
 
 // A DepthConfig says what a DepthSyncer follows. Only Symbols or AllTrading has to be set.
 type DepthConfig struct {
-	Symbols []string // as the exchange spells them: "BTCUSDT"
+	// Symbols are as the exchange spells them: "BTCUSDT". Of one that it lists no longer StatusChanged tells, with a To
+	// of "". It stays until Remove, and its snapshot is asked for again and again, every Sync.RetryMax.
+	Symbols []string
 
 	// AllTrading follows all symbols that the filter chooses besides Symbols, and keeps to that while
 	// symbols are listed, halted and delisted. Nil means none.
