@@ -1,6 +1,7 @@
 package natsbus_test
 
 import (
+	"errors"
 	"strings"
 	"testing"
 
@@ -58,7 +59,12 @@ func newClusterBus(t testing.TB, cfg natsbus.StreamsConfig) *bus {
 	c := natstest.StartCluster(t)
 	b := &bus{cluster: c, js: natstest.Connect(t, c.URL(), natsbus.Options()...)}
 	cfg.Replicas = 3
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, cfg))
+	var err error
+	require.Eventually(t, func() bool { // a leader that has not heard of a peer lately takes it to be away
+		err = natsbus.EnsureStreams(t.Context(), b.js, cfg)
+		return !errors.Is(err, natsbus.ErrReplicas)
+	}, patience, interval)
+	require.NoError(t, err)
 	return b
 }
 
