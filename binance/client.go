@@ -23,6 +23,7 @@ type Client struct {
 	endpoints Endpoints
 	micros    bool        // of the times of websocket events
 	header    http.Header // of the handshake of a stream
+	apiKey    string      // "" if there is none
 	dial      dialFunc
 	http      *http.Client
 	httpOwned bool
@@ -45,14 +46,14 @@ func NewClient(cfg Config) (*Client, error) {
 	if cfg.Microseconds && !m.micros {
 		return nil, fmt.Errorf("binance: Config.Microseconds: %s has milliseconds only", m.name)
 	}
-	c := &Client{market: m, endpoints: endpoints, micros: cfg.Microseconds, dial: cfg.DialContext, hooks: cfg.Hooks, recorder: cfg.Recorder}
+	c := &Client{market: m, endpoints: endpoints, micros: cfg.Microseconds, dial: cfg.DialContext, hooks: cfg.Hooks, recorder: cfg.Recorder, apiKey: cfg.APIKey}
 	if cfg.SBE {
 		if err := cfg.checkSBE(); err != nil {
 			return nil, err
 		}
 		c.market, c.micros = sbeMarket(), false
 		c.endpoints.Stream = endpoints.SBE
-		c.header = http.Header{"X-Mbx-Apikey": {cfg.APIKey}}
+		c.header = http.Header{apiKeyHeader: {cfg.APIKey}}
 	}
 	if c.hooks == nil {
 		c.hooks = &Hooks{}
@@ -92,7 +93,10 @@ type query struct {
 	priority Priority
 	weight   int
 	maxBody  int64 // bytes
+	keyed    bool  // it is for holders of an API key
 }
+
+const apiKeyHeader = "X-Mbx-Apikey"
 
 // get waits for the Budget and makes the request.
 func (c *Client) get(ctx context.Context, r query) (body []byte, took span, err error) {
@@ -101,7 +105,7 @@ func (c *Client) get(ctx context.Context, r query) (body []byte, took span, err 
 		return nil, took, err
 	}
 	defer t.close()
-	return c.send(ctx, r.path, r.params, r.maxBody)
+	return c.send(ctx, r)
 }
 
 // A span is when a request left and when the head of its answer was there, by the local clock.
@@ -109,14 +113,17 @@ type span struct{ sent, answered time.Time }
 
 // send makes a request, with the Budget's leave, and returns the body of a 200 answer. Other answers
 // are an *APIError; a body longer than maxBody is ErrBodyTooLarge.
-func (c *Client) send(ctx context.Context, path string, query url.Values, maxBody int64) (body []byte, took span, err error) {
-	target := c.endpoints.REST + c.market.restPrefix + path
-	if len(query) > 0 {
-		target += "?" + query.Encode()
+func (c *Client) send(ctx context.Context, r query) (body []byte, took span, err error) {
+	target := c.endpoints.REST + c.market.restPrefix + r.path
+	if len(r.params) > 0 {
+		target += "?" + r.params.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
 	if err != nil {
-		return nil, took, fmt.Errorf("binance: GET %s: %w", path, err)
+		return nil, took, fmt.Errorf("binance: GET %s: %w", r.path, err)
+	}
+	if r.keyed {
+		req.Header.Set(apiKeyHeader, c.apiKey)
 	}
 	took.sent = time.Now()
 	resp, err := c.http.Do(req)
@@ -131,12 +138,12 @@ func (c *Client) send(ctx context.Context, path string, query url.Values, maxBod
 	if resp.StatusCode != http.StatusOK {
 		return nil, took, c.refusal(resp)
 	}
-	body, err = io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
+	body, err = io.ReadAll(io.LimitReader(resp.Body, r.maxBody+1))
 	if err != nil {
-		return nil, took, fmt.Errorf("binance: GET %s: reading the answer: %w", path, err)
+		return nil, took, fmt.Errorf("binance: GET %s: reading the answer: %w", r.path, err)
 	}
-	if int64(len(body)) > maxBody {
-		return nil, took, fmt.Errorf("binance: GET %s: more than %d bytes: %w", path, maxBody, ErrBodyTooLarge)
+	if int64(len(body)) > r.maxBody {
+		return nil, took, fmt.Errorf("binance: GET %s: more than %d bytes: %w", r.path, r.maxBody, ErrBodyTooLarge)
 	}
 	c.recorder.answer(req.URL.RequestURI(), body, took.answered)
 	return body, took, nil

@@ -40,7 +40,8 @@ type Config struct {
 	// microseconds, a fraction of the bytes and of the work. They have no aggregate trades, and ask for an APIKey.
 	// A Recorder cannot write them.
 	SBE bool
-	// APIKey is an Ed25519 key of the exchange, for SBE alone. It needs no permission, and nothing is signed.
+	// APIKey is a key of the exchange: for SBE, which wants one of the kind Ed25519, and for raw trades that were
+	// missed on the futures markets, which no other request gives. It needs no permission, and nothing is signed.
 	APIKey string
 
 	Hooks *Hooks // nil means none

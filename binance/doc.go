@@ -69,8 +69,8 @@
 // Programs on one IP that do not share a Budget see each other's use of request weight only after a
 // request of their own. A book holds what its snapshot held and what has changed since: beyond its
 // known range it is incomplete. Symbols that the exchange renames are others. Missing trades that took longer than half a minute to fetch
-// come after those that follow them, and on the futures markets, where the exchange wants an API key for
-// it, only aggregate trades are fetched. Trades before the first one of a Run are not. The undocumented raw trades of the
+// come after those that follow them, and on the futures markets raw ones are fetched only with Config.APIKey, which
+// the exchange wants for it. Trades before the first one of a Run are not. The undocumented raw trades of the
 // futures markets are taken where the exchange sends them; those outside the market (insurance fund,
-// auto-deleveraging) are left out and counted. Of SBE and FIX nothing is read.
+// auto-deleveraging) are left out and counted. Of FIX, and of SBE on REST, nothing is read.
 package binance

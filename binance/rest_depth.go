@@ -35,8 +35,8 @@ func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook
 
 // depth is Depth with the Budget's leave. receivedAt is the local clock when the whole answer was there.
 func (c *Client) depth(ctx context.Context, symbol string, limit int) (snap orderbook.Snapshot, receivedAt time.Time, err error) {
-	query := url.Values{"symbol": {symbol}, "limit": {strconv.Itoa(limit)}}
-	body, _, err := c.send(ctx, "/depth", query, maxDepthBody)
+	params := url.Values{"symbol": {symbol}, "limit": {strconv.Itoa(limit)}}
+	body, _, err := c.send(ctx, query{path: "/depth", params: params, maxBody: maxDepthBody})
 	if err != nil {
 		return snap, receivedAt, err
 	}

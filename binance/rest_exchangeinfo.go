@@ -71,7 +71,7 @@ func (c *Client) exchangeInfo(ctx context.Context, p Priority, symbols []string)
 		}
 		params.Set("symbols", string(list)) // the futures markets ignore it
 	}
-	body, took, err := c.get(ctx, query{"/exchangeInfo", params, p, c.market.infoWeight, maxInfoBody})
+	body, took, err := c.get(ctx, query{path: "/exchangeInfo", params: params, priority: p, weight: c.market.infoWeight, maxBody: maxInfoBody})
 	if err != nil {
 		return nil, err
 	}

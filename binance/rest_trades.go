@@ -13,35 +13,37 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
+// Trades that a request asks for: as many as it may.
 const (
-	maxTradesPage = 1000 // trades a request asks for
+	maxTradesPage = 1000
+	maxKeyedPage  = 500 // of raw futures trades
 	maxTradesBody = 4 << 20
 )
 
 var errKeyed = errors.New("binance: past trades of this market are for holders of an API key")
 
 // tradesQuery is the request for trades from an id on. rest-api.md: historicalTrades weighs 25 and
-// aggTrades 4; on the futures markets aggTrades weighs 20, and historicalTrades needs an API key.
-func (m *market) tradesQuery(symbol string, aggregate bool, fromID int64) (query, error) {
-	q := query{
-		path: "/historicalTrades", weight: 25, priority: PriorityGap, maxBody: maxTradesBody,
-		params: url.Values{"symbol": {symbol}, "fromId": {strconv.FormatInt(fromID, 10)}, "limit": {strconv.Itoa(maxTradesPage)}},
-	}
-	spot := m.name == marketprism.Spot
+// aggTrades 4; on the futures markets both weigh 20, and historicalTrades needs an API key.
+func (c *Client) tradesQuery(symbol string, aggregate bool, fromID int64) (query, error) {
+	q := query{path: "/historicalTrades", weight: 25, priority: PriorityGap, maxBody: maxTradesBody}
+	limit, spot := maxTradesPage, c.market.name == marketprism.Spot
 	switch {
 	case aggregate && spot:
 		q.path, q.weight = "/aggTrades", 4
 	case aggregate:
 		q.path, q.weight = "/aggTrades", 20
-	case !spot:
+	case !spot && c.apiKey == "":
 		return q, errKeyed
+	case !spot:
+		q.weight, q.keyed, limit = 20, true, maxKeyedPage
 	}
+	q.params = url.Values{"symbol": {symbol}, "fromId": {strconv.FormatInt(fromID, 10)}, "limit": {strconv.Itoa(limit)}}
 	return q, nil
 }
 
 // trades fetches a page of past trades from an id on, oldest first.
 func (c *Client) trades(ctx context.Context, symbol string, aggregate bool, fromID int64) ([]marketprism.Trade, error) {
-	q, err := c.market.tradesQuery(symbol, aggregate, fromID)
+	q, err := c.tradesQuery(symbol, aggregate, fromID)
 	if err != nil {
 		return nil, err
 	}

@@ -35,7 +35,7 @@ func (f *feed) fill(st *stream, next int64) bool {
 	f.count.tradeGaps.Add(1)
 	gap := &tradeFill{first: m.at + 1, last: next - 1, begun: f.now}
 	aggregate := strings.HasSuffix(st.name, aggTradeSuffix)
-	_, err := f.syncer.client.market.tradesQuery("", aggregate, 0)
+	_, err := f.syncer.client.tradesQuery("", aggregate, 0)
 	if most := f.syncer.cfg.MaxTradeFill; err == nil && gap.last-gap.first >= int64(most) {
 		err = fmt.Errorf("%w: more than %d", ErrTradesMissing, max(most, 0))
 	}

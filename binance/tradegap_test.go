@@ -36,17 +36,25 @@ func away(h *harness) {
 }
 
 func TestMissingTradesAreFetched(t *testing.T) {
-	for name, lose := range map[string]func(*harness){
-		"dropped":      func(h *harness) { h.srv.DropTrades(victim, 3) },
-		"disconnected": away,
-		"repeated":     func(h *harness) { h.srv.DropTrades(victim, 2); h.srv.DuplicateTrades(victim, 2) },
+	dropped := func(h *harness) { h.srv.DropTrades(victim, 3) }
+	for name, c := range map[string]struct {
+		client binance.Config
+		lose   func(*harness)
+	}{
+		"dropped":            {lose: dropped},
+		"disconnected":       {lose: away},
+		"repeated":           {lose: func(h *harness) { h.srv.DropTrades(victim, 2); h.srv.DuplicateTrades(victim, 2) }},
+		"with a key, USD-M":  {client: binance.Config{Market: marketprism.USDM, APIKey: "key"}, lose: away},
+		"with a key, COIN-M": {client: binance.Config{Market: marketprism.COINM, APIKey: "key"}, lose: dropped},
 	} {
 		t.Run(name, func(t *testing.T) {
 			depth := binance.DepthConfig{Trades: true, ReconnectMin: 20 * time.Second}
-			bubble(t, setup{server: exchange(3), depth: depth}, func(t *testing.T, h *harness) {
+			server := exchange(3)
+			server.Market = c.client.Market
+			bubble(t, setup{server: server, client: c.client, depth: depth}, func(t *testing.T, h *harness) {
 				h.ready()
 				time.Sleep(5 * time.Second)
-				lose(h)
+				c.lose(h)
 				time.Sleep(20 * time.Second)
 				gaps := infos[binance.TradeGapInfo](h)
 				if len(gaps) == 0 {
