@@ -22,7 +22,7 @@ var schema embed.FS
 // ErrNewerSchema is the cause in a *MigrationError where the database was made by a newer version of
 // this package, and ErrChangedMigration where a migration on record has another text.
 var (
-	ErrNewerSchema      = errors.New("the database was migrated by a newer version of this library")
+	ErrNewerSchema      = errors.New("the database was migrated by a newer version of this library: use that version, or another database")
 	ErrChangedMigration = errors.New("it was applied with another text")
 )
 

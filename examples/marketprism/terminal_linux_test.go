@@ -49,6 +49,8 @@ func TestTerminal(t *testing.T) {
 	drawn := onTerminal(t, run...)
 	require.Contains(t, drawn, inPlace)
 	require.Contains(t, drawn, "5 of 5 books synced")
+	require.Contains(t, drawn, "verified: each of 5 books")
+	require.Contains(t, drawn, "next: marketprism check --data "+data)
 	require.Regexp(t, `dlq 0`, drawn)
 	require.Regexp(t, `weight \d+/6000`, drawn)
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -88,6 +89,9 @@ func readFile(path string, known *pflag.FlagSet) (map[string]value, error) {
 		return nil, nil
 	}
 	text, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w; marketprism config print > FILE writes one with all settings", err)
+	}
 	if err != nil {
 		return nil, err
 	}

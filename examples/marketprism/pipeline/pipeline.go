@@ -77,7 +77,21 @@ func (p *Pipeline) runAll(ctx context.Context) error {
 
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.Drain)
 	defer cancel()
-	return verify(late, p.live, p.archive.Store, p.out)
+	err := verify(late, p.live, p.archive.Store, p.out)
+	p.printNext()
+	return err
+}
+
+// printNext tells what can be done with the archive of a run.
+func (p *Pipeline) printNext() {
+	switch {
+	case p.archive.Addr == "":
+		fmt.Fprintf(p.out, "next: marketprism check --clickhouse ADDRESS --database %s\n", p.cfg.Database)
+	case p.cfg.Data == "":
+		fmt.Fprintln(p.out, "next: --data FOLDER keeps the archive, for marketprism check, book-at and replay; --source live --for 0 follows Binance")
+	default:
+		fmt.Fprintf(p.out, "next: marketprism check --data %[1]s; marketprism book-at BTCUSDT --at -10s --data %[1]s\n", p.cfg.Data)
+	}
 }
 
 // transport moves records from the source to the archive. When the collection ends each stage is
