@@ -6,11 +6,10 @@ import (
 	"errors"
 	"math"
 	"math/big"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
@@ -20,8 +19,29 @@ import (
 func unhex(t testing.TB, text string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "|", "", "\n", "", "\t", "").Replace(text))
-	require.NoError(t, err)
+	must(t, err)
 	return b
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func fails(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("%v, want %v", err, want)
+	}
+}
+
+func same(t testing.TB, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("%+v, want %+v", got, want)
+	}
 }
 
 // Messages written out by hand after the layout of sbe-market-data-streams.md.
@@ -41,7 +61,7 @@ const (
 func fixed(t testing.TB, text string) orderbook.Fixed {
 	t.Helper()
 	v, err := orderbook.ParseFixed(text)
-	require.NoError(t, err)
+	must(t, err)
 	return v
 }
 
@@ -53,39 +73,39 @@ func TestDecodeSBE(t *testing.T) {
 	var d Decoder
 	var m Message
 
-	require.NoError(t, d.Decode(unhex(t, sbeDepthHex), &m))
-	require.Equal(t, MessageDepth, m.Type)
-	require.Equal(t, "BTCUSDT", m.Symbol)
-	require.Equal(t, "btcusdt@depth", m.Stream)
-	require.Equal(t, at, m.EventTime)
-	require.Equal(t, orderbook.Update{
+	must(t, d.Decode(unhex(t, sbeDepthHex), &m))
+	same(t, m.Type, MessageDepth)
+	same(t, m.Symbol, "BTCUSDT")
+	same(t, m.Stream, "btcusdt@depth")
+	same(t, m.EventTime, at)
+	same(t, m.Update, orderbook.Update{
 		FirstID: 1000001, LastID: 1000007, EventTime: at,
 		Bids: []orderbook.Level{level("65000.10", "1.5"), level("64999.90", "0")}, Asks: []orderbook.Level{level("65000.20", "0.025")},
-	}, m.Update)
+	})
 
-	require.NoError(t, d.Decode(unhex(t, sbeTradesHex), &m))
-	require.Equal(t, MessageTrade, m.Type)
-	require.Equal(t, "btcusdt@trade", m.Stream)
+	must(t, d.Decode(unhex(t, sbeTradesHex), &m))
+	same(t, m.Type, MessageTrade)
+	same(t, m.Stream, "btcusdt@trade")
 	trade := func(id int64, price, quantity string) marketprism.Trade {
 		return marketprism.Trade{
 			ID: id, Price: fixed(t, price), Quantity: fixed(t, quantity), BuyerMaker: true, BestMatch: true,
 			TradeTime: time.UnixMicro(1774000000123001).UTC(),
 		}
 	}
-	require.Equal(t, trade(5000000001, "65000.10", "0.01"), m.Trade)
-	require.Equal(t, []marketprism.Trade{trade(5000000002, "65000.09", "0.02")}, m.More)
+	same(t, m.Trade, trade(5000000001, "65000.10", "0.01"))
+	same(t, m.More, []marketprism.Trade{trade(5000000002, "65000.09", "0.02")})
 
-	require.NoError(t, d.Decode(unhex(t, sbeTickerHex), &m))
-	require.Equal(t, MessageTicker, m.Type)
-	require.Equal(t, "btcusdt@bestBidAsk", m.Stream)
-	require.Empty(t, m.More)
-	require.Equal(t, marketprism.Ticker{UpdateID: 1000007, Bid: level("65000.10", "1.5"), Ask: level("65000.20", "0.025")}, m.Ticker)
+	must(t, d.Decode(unhex(t, sbeTickerHex), &m))
+	same(t, m.Type, MessageTicker)
+	same(t, m.Stream, "btcusdt@bestBidAsk")
+	same(t, len(m.More), 0)
+	same(t, m.Ticker, marketprism.Ticker{UpdateID: 1000007, Bid: level("65000.10", "1.5"), Ask: level("65000.20", "0.025")})
 
-	require.NoError(t, d.Decode(unhex(t, sbeSnapshotHex), &m), "a template that is not read")
-	require.Equal(t, MessageUnknown, m.Type)
+	must(t, d.Decode(unhex(t, sbeSnapshotHex), &m))
+	same(t, m.Type, MessageUnknown)
 
-	require.NoError(t, d.Decode([]byte(`{"result":null,"id":7}`), &m), "JSON in between")
-	require.Equal(t, MessageAck, m.Type)
+	must(t, d.Decode([]byte(`{"result":null,"id":7}`), &m))
+	same(t, m.Type, MessageAck)
 }
 
 // What tells a message's stream without reading it agrees with what reads it.
@@ -94,13 +114,13 @@ func TestSBEStream(t *testing.T) {
 	var m Message
 	for _, text := range []string{sbeDepthHex, sbeTradesHex, sbeTickerHex} {
 		frame := unhex(t, text)
-		require.NoError(t, d.Decode(frame, &m))
-		require.Equal(t, m.Stream, sbeStream(frame))
+		must(t, d.Decode(frame, &m))
+		same(t, sbeStream(frame), m.Stream)
 		for n := range frame {
-			require.Empty(t, sbeStream(frame[:n]))
+			same(t, sbeStream(frame[:n]), "")
 		}
 	}
-	require.Empty(t, sbeStream(unhex(t, sbeSnapshotHex)))
+	same(t, sbeStream(unhex(t, sbeSnapshotHex)), "")
 }
 
 // A message that is cut anywhere is an error, and so is one with something behind it; longer blocks and entries of
@@ -112,35 +132,33 @@ func TestDecodeSBEForm(t *testing.T) {
 		frame := unhex(t, text)
 		for n := 2; n < len(frame); n++ {
 			err := d.Decode(frame[:n], &m)
-			var de *DecodeError
-			require.ErrorAs(t, err, &de, "%d", n)
-			require.ErrorIs(t, err, ErrTruncated)
-			require.Equal(t, MessageUnknown, m.Type)
+			fails(t, err, ErrTruncated)
+			same(t, m.Type, MessageUnknown)
 		}
-		require.ErrorIs(t, d.Decode(append(frame, 0), &m), ErrMalformed)
+		fails(t, d.Decode(append(frame, 0), &m), ErrMalformed)
 		newer := append([]byte(nil), frame...)
 		newer[6] = 1
-		require.NoError(t, d.Decode(append(newer, 1, 2, 3), &m))
+		must(t, d.Decode(append(newer, 1, 2, 3), &m))
 	}
 	other := unhex(t, sbeDepthHex)
 	other[4] = 3
-	require.ErrorIs(t, d.Decode(other, &m), ErrSchema)
+	fails(t, d.Decode(other, &m), ErrSchema)
 
 	long := depthMessage{root: 26 + 5, entry: 16 + 3, version: 1, bids: [][2]int64{{1, 2}, {3, 4}}, asks: [][2]int64{{5, 0}}, symbol: "AB", price: -8, quantity: -8}
-	require.NoError(t, d.Decode(long.frame(), &m))
-	require.Equal(t, []orderbook.Level{{Price: 1, Quantity: 2}, {Price: 3, Quantity: 4}}, m.Update.Bids)
-	require.Equal(t, []orderbook.Level{{Price: 5}}, m.Update.Asks)
+	must(t, d.Decode(long.frame(), &m))
+	same(t, m.Update.Bids, []orderbook.Level{{Price: 1, Quantity: 2}, {Price: 3, Quantity: 4}})
+	same(t, m.Update.Asks, []orderbook.Level{{Price: 5}})
 
 	empty := depthMessage{root: 26, entry: 16, symbol: "AB"}
-	require.NoError(t, d.Decode(empty.frame(), &m))
-	require.Empty(t, m.Update.Bids)
+	must(t, d.Decode(empty.frame(), &m))
+	same(t, len(m.Update.Bids), 0)
 
 	full := depthMessage{root: 26, entry: 16, symbol: "AB", price: -8, quantity: -8}
 	for i := range int64(65534) {
 		full.bids = append(full.bids, [2]int64{i + 1, 1})
 	}
-	require.NoError(t, d.Decode(full.frame(), &m))
-	require.Len(t, m.Update.Bids, 65534)
+	must(t, d.Decode(full.frame(), &m))
+	same(t, len(m.Update.Bids), 65534)
 
 	for want, broken := range map[error]depthMessage{
 		ErrMissingField:        {root: 25, entry: 16, symbol: "AB"},
@@ -148,11 +166,11 @@ func TestDecodeSBEForm(t *testing.T) {
 		orderbook.ErrPrecision: {root: 26, entry: 16, symbol: "AB", asks: [][2]int64{{1, 1}, {1, 1}}, price: -9, quantity: -8},
 		ErrMalformed:           {root: 26, entry: 16},
 	} {
-		require.ErrorIs(t, d.Decode(broken.frame(), &m), want)
+		fails(t, d.Decode(broken.frame(), &m), want)
 	}
 	negative := depthMessage{root: 26, entry: 16, symbol: "AB", bids: [][2]int64{{1, -1}}, price: -2, quantity: -2}
-	require.ErrorIs(t, d.Decode(negative.frame(), &m), orderbook.ErrRange)
-	require.ErrorIs(t, d.Decode(depthMessage{root: 26, entry: 12, symbol: "AB"}.frame(), &m), ErrMissingField)
+	fails(t, d.Decode(negative.frame(), &m), orderbook.ErrRange)
+	fails(t, d.Decode(depthMessage{root: 26, entry: 12, symbol: "AB"}.frame(), &m), ErrMissingField)
 }
 
 // A depthMessage is a DepthDiffStreamEvent to be written.
@@ -201,12 +219,12 @@ func TestSBEScale(t *testing.T) {
 			exact.Mul(exact, power)
 			switch {
 			case !exact.IsInt():
-				require.ErrorIs(t, err, orderbook.ErrPrecision, "%d e%d", mantissa, exponent)
+				fails(t, err, orderbook.ErrPrecision)
 			case !exact.Num().IsInt64():
-				require.ErrorIs(t, err, orderbook.ErrRange, "%d e%d", mantissa, exponent)
+				fails(t, err, orderbook.ErrRange)
 			default:
-				require.NoError(t, err, "%d e%d", mantissa, exponent)
-				require.Equal(t, exact.Num().Int64(), int64(got), "%d e%d", mantissa, exponent)
+				must(t, err)
+				same(t, int64(got), exact.Num().Int64())
 			}
 		}
 	}
@@ -217,12 +235,12 @@ func TestDecodeSBEAllocatesNothing(t *testing.T) {
 	var m Message
 	for _, text := range []string{sbeDepthHex, sbeTradesHex, sbeTickerHex} {
 		frame := unhex(t, text)
-		require.NoError(t, d.Decode(frame, &m))
-		require.Zero(t, testing.AllocsPerRun(100, func() {
+		must(t, d.Decode(frame, &m))
+		same(t, testing.AllocsPerRun(100, func() {
 			if err := d.Decode(frame, &m); err != nil {
 				t.Fatal(err)
 			}
-		}))
+		}), 0.0)
 	}
 }
 
