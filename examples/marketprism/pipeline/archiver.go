@@ -72,11 +72,19 @@ func (a *archiver) stages() []stageFunc {
 	return stages
 }
 
+// stats are those of the consumers.
+func (a *archiver) stats() []natsbus.ConsumerStats {
+	var all []natsbus.ConsumerStats
+	for _, c := range a.consumers {
+		all = append(all, c.Stats())
+	}
+	return all
+}
+
 // behind is how many messages wait to be stored, as far as the consumers know.
 func (a *archiver) behind() uint64 {
 	var n uint64
-	for _, c := range a.consumers {
-		s := c.Stats()
+	for _, s := range a.stats() {
 		n += s.Behind + uint64(s.InHand)
 	}
 	return n

@@ -38,6 +38,7 @@ type Pipeline struct {
 	archive   *engines.Archive
 	collector *collector
 	archiver  *archiver
+	work      work // of the archiver; used by the main loop alone
 }
 
 // New returns the Pipeline of a role, "marketprism", "collector" or "archiver". People read out; logs
@@ -243,7 +244,7 @@ func (p *Pipeline) watchUntilEnd(ctx, downstream context.Context, source *source
 	for {
 		select {
 		case <-tick.C:
-			p.watch.beat()
+			p.beat()
 			status.show()
 		case <-timeUp:
 			return nil

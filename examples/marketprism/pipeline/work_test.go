@@ -1,0 +1,61 @@
+package pipeline
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/examples/marketprism/health"
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+// An archiver that holds messages and does nothing with them is stuck; one that stores, fails, waits for a server
+// or has nothing to do is not.
+func TestWork(t *testing.T) {
+	step := 30 * time.Second
+	for name, test := range map[string]struct {
+		stats func(turn uint64) natsbus.ConsumerStats
+		want  bool
+	}{
+		"in hand for ever": {func(uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: 7, InHand: 1} }, false},
+		"stores":           {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: n, InHand: 1} }, true},
+		"refused":          {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Refusals: n, InHand: 1} }, true},
+		"the store fails":  {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{SinkFailures: n, InHand: 1} }, true},
+		"the bus fails":    {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{ServerFailures: n, InHand: 1} }, true},
+		"the store is away": {func(uint64) natsbus.ConsumerStats {
+			return natsbus.ConsumerStats{InHand: 1, Circuit: natsbus.CircuitOpen}
+		}, true},
+		"nothing in hand":    {func(uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Behind: 9} }, true},
+		"idle before, stuck": {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{InHand: int(min(n, 1))} }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var w work
+			now := time.Unix(1, 0)
+			idle := natsbus.ConsumerStats{}
+			require.True(t, w.getsOn(now, idle, test.stats(0)))
+			for turn := range uint64(stuck/step) - 1 {
+				now = now.Add(step)
+				require.True(t, w.getsOn(now, idle, test.stats(turn+1)), "not yet")
+			}
+			now = now.Add(2 * step)
+			require.Equal(t, test.want, w.getsOn(now, idle, test.stats(99)))
+		})
+	}
+}
+
+// A main loop that turns keeps the process alive, with an archiver that gets on and without one.
+func TestBeat(t *testing.T) {
+	for _, a := range []*archiver{nil, {}} {
+		p := newRun(t, testConfig(t))
+		p.archiver = a
+		synctest.Test(t, func(t *testing.T) {
+			p.watch.health = health.New(stalled)
+			time.Sleep(stalled + time.Second)
+			require.Error(t, p.watch.health.Alive())
+			p.beat()
+			require.NoError(t, p.watch.health.Alive())
+		})
+	}
+}
