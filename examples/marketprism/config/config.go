@@ -51,6 +51,8 @@ type Config struct {
 	ClickHouse string
 	Database   string
 	Cluster    string        // of ClickHouse; "" means one server by itself
+	Partition  string        // hour, day, week or month; "" leaves it to each table
+	Replacing  bool          // the tables drop duplicates by themselves, beside what the store does
 	KeepBooks  time.Duration // updates, snapshots, tickers and gaps; 0 means for ever, likewise
 	KeepTrades time.Duration
 	ColdPolicy string        // storage policy of the tables; "" means the server's own
@@ -68,6 +70,9 @@ type Config struct {
 const minBusAge = 5 * time.Minute
 
 var instanceName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
+// partitions are the names of chstore's, by their value.
+var partitions = []string{"", chstore.Hour: "hour", chstore.Day: "day", chstore.Week: "week", chstore.Month: "month"}
 
 // Validate says what is wrong with the settings.
 func (c *Config) Validate() error {
@@ -91,6 +96,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("redundancy %d is neither 1 nor 2", c.Redundancy)
 	case c.For < 0 || c.Drain <= 0 || c.SnapshotEvery < 0:
 		return errors.New("for and snapshot-every must not be negative, drain must be positive")
+	case !slices.Contains(partitions, c.Partition):
+		return fmt.Errorf("partition %q is none of hour, day, week, month", c.Partition)
 	case c.KeepBooks < 0 || c.KeepTrades < 0 || c.ColdAfter < 0:
 		return errors.New("keep-books, keep-trades and cold-after must not be negative")
 	case c.Speed < 0 || c.SimRate < 0:
@@ -110,11 +117,17 @@ func (c *Config) Store() chstore.Config {
 	all := func(books, trades time.Duration) chstore.TTL {
 		return chstore.TTL{Depth: books, Snapshots: books, Tickers: books, Gaps: books, Trades: trades}
 	}
+	engine := chstore.MergeTree
+	if c.Replacing {
+		engine = chstore.ReplacingMergeTree
+	}
 	return chstore.Config{
-		Database: c.Database,
-		Cluster:  chstore.Cluster{Name: c.Cluster},
-		TTL:      all(c.KeepBooks, c.KeepTrades),
-		Tiers:    chstore.Tiers{Policy: c.ColdPolicy, After: all(c.ColdAfter, c.ColdAfter)},
+		Database:  c.Database,
+		Partition: chstore.Partition(max(0, slices.Index(partitions, c.Partition))),
+		Engine:    engine,
+		Cluster:   chstore.Cluster{Name: c.Cluster},
+		TTL:       all(c.KeepBooks, c.KeepTrades),
+		Tiers:     chstore.Tiers{Policy: c.ColdPolicy, After: all(c.ColdAfter, c.ColdAfter)},
 	}
 }
 

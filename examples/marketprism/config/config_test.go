@@ -78,7 +78,7 @@ func TestInvalidSettings(t *testing.T) {
 	for _, args := range [][]string{
 		{"--source", "paper"}, {"--source", "recording"}, {"--recording", "x"}, {"--symbols", ""}, {"--for", "-1s"}, {"--drain", "0s"},
 		{"--market", "options"}, {"--rest-url", "http://x"}, {"--rest-url", "http://x", "--stream-url", "ws://x"}, {"--redundancy", "3"},
-		{"--keep-books", "-1s"}, {"--keep-trades", "-1s"}, {"--cold-after", "-1s"}, {"--instance", "a b"}, {"--speed", "-1"}, {"--bus-replicas", "0"},
+		{"--keep-books", "-1s"}, {"--keep-trades", "-1s"}, {"--cold-after", "-1s"}, {"--instance", "a b"}, {"--speed", "-1"}, {"--bus-replicas", "0"}, {"--partition", "year"},
 	} {
 		_, err := load(t, "", nil, args...)
 		require.Error(t, err, args)
@@ -86,14 +86,29 @@ func TestInvalidSettings(t *testing.T) {
 }
 
 func TestStore(t *testing.T) {
-	s, err := load(t, "keep-books: 48h\nkeep-trades: 720h\ncold-policy: tiered\ncold-after: 24h\nclickhouse-cluster: prod\n", nil)
+	s, err := load(t, "keep-books: 48h\nkeep-trades: 720h\ncold-policy: tiered\ncold-after: 24h\nclickhouse-cluster: prod\npartition: week\nreplacing: true\n", nil)
 	require.NoError(t, err)
 	cfg := s.Config.Store()
 	require.Equal(t, "prod", cfg.Cluster.Name)
+	require.Equal(t, chstore.Week, cfg.Partition)
+	require.Equal(t, chstore.ReplacingMergeTree, cfg.Engine)
 	require.Equal(t, "marketprism", cfg.Database)
 	const day = 24 * time.Hour
 	require.Equal(t, chstore.TTL{Depth: 2 * day, Snapshots: 2 * day, Tickers: 2 * day, Gaps: 2 * day, Trades: 30 * day}, cfg.TTL)
 	require.Equal(t, chstore.Tiers{Policy: "tiered", After: chstore.TTL{Depth: day, Snapshots: day, Tickers: day, Gaps: day, Trades: day}}, cfg.Tiers)
+}
+
+// A setting of a partition is called as chstore calls it, and the default is the library's own.
+func TestPartitions(t *testing.T) {
+	for _, span := range []chstore.Partition{chstore.Hour, chstore.Day, chstore.Week, chstore.Month} {
+		s, err := load(t, "", nil, "--partition", span.String())
+		require.NoError(t, err)
+		require.Equal(t, span, s.Config.Store().Partition)
+	}
+	s, err := load(t, "", nil)
+	require.NoError(t, err)
+	require.Zero(t, s.Config.Store().Partition)
+	require.Equal(t, chstore.MergeTree, s.Config.Store().Engine)
 }
 
 func TestListsInAFile(t *testing.T) {

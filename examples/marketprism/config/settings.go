@@ -53,6 +53,8 @@ func New() *Settings {
 	f.StringVar(&c.ClickHouse, "clickhouse", "", "host:port or DSN of ClickHouse's native protocol; empty means CLICKHOUSE_DSN, else embedded")
 	f.StringVar(&c.Database, "database", "marketprism", "database in ClickHouse")
 	f.StringVar(&c.Cluster, "clickhouse-cluster", "", "cluster in ClickHouse's configuration, over which tables are replicated and distributed; empty means one server")
+	f.StringVar(&c.Partition, "partition", "", "time that one partition of a table holds: hour, day, week or month; empty leaves it to each table; fixed when tables are created")
+	f.BoolVar(&c.Replacing, "replacing", false, "make the tables ReplacingMergeTree, which drop duplicates in merges; fixed when tables are created")
 	f.DurationVar(&c.KeepBooks, "keep-books", 0, "how long ClickHouse keeps updates, snapshots, tickers and gaps; 0 means for ever")
 	f.DurationVar(&c.KeepTrades, "keep-trades", 0, "how long ClickHouse keeps trades; 0 means for ever")
 	f.StringVar(&c.ColdPolicy, "cold-policy", "", "storage policy of the tables, with the volumes default and cold; empty means the server's own")
