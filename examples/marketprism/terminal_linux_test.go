@@ -1,17 +1,21 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
 	"github.com/marketprism/marketprism/internal/pty"
+	"github.com/marketprism/marketprism/natsbus"
 )
 
 // onTerminal runs a command with a terminal for standard output and error, and returns what was drawn there.
@@ -71,4 +75,20 @@ func TestTerminal(t *testing.T) {
 			require.Equal(t, 5, strings.Count(string(piped), "equal at update id"))
 		}
 	}
+}
+
+// The bar of a re-drive counts letters, and has an estimate.
+func TestTerminalRedrive(t *testing.T) {
+	w := newWorld(t)
+	archiver := w.start("archive", "--redrive=false")
+	for i := range 15 {
+		_, err := w.bus.JS.Publish(t.Context(), natsbus.Subject("", instrument(symbol), marketprism.KindUpdate), fmt.Appendf(nil, "no record %d", i))
+		require.NoError(t, err)
+	}
+	w.eventually(func() bool { return strings.Contains(archiver.output.String(), "dlq 15") }, "%s", archiver.output)
+	require.Equal(t, 0, archiver.end(syscall.SIGTERM), "so that none fails again meanwhile: %s", archiver.output)
+
+	drawn := onTerminal(t, append(w.settings, "dlq", "redrive", "--rate", "20")...)
+	require.Regexp(t, `re-driving +\d+% .*\(\d+/15[^)]*\) \[\ds:\d+s\]`, drawn)
+	require.Contains(t, drawn, "15 letters put back")
 }
