@@ -127,6 +127,17 @@ func (b *bus) unacked(t testing.TB, stream, durable string) int {
 	return int(info.NumPending) + info.NumAckPending
 }
 
+// allAcked fails unless a durable has acknowledged all messages. Servers that hold it together agree on that one after
+// the other, so it may take them a moment.
+func (b *bus) allAcked(t testing.TB, stream, durable string) {
+	t.Helper()
+	if !inCluster(t) {
+		require.Zero(t, b.unacked(t, stream, durable))
+		return
+	}
+	require.Eventually(t, func() bool { return b.unacked(t, stream, durable) == 0 }, patience, interval)
+}
+
 // split parts records as the streams do.
 func split(recs []marketprism.Record) (books, trades []marketprism.Record) {
 	for _, r := range recs {

@@ -36,7 +36,7 @@ func TestEveryKindArrivesExactlyAndInOrder(t *testing.T) {
 		for i, r := range got.Records() {
 			require.Equal(t, marketprism.Origin{Source: source, Sequence: uint64(i + 1)}, r.Origin)
 		}
-		require.Zero(t, b.unacked(t, stream, "test"))
+		b.allAcked(t, stream, "test")
 		stats := c.Stats()
 		require.EqualValues(t, len(want), stats.Records)
 		require.EqualValues(t, len(want), stats.Sequence)
@@ -117,7 +117,7 @@ func TestRunDrains(t *testing.T) {
 	release()
 	require.ErrorIs(t, <-done, context.Canceled)
 	requireEqual(t, recs, got.Records())
-	require.Zero(t, b.unacked(t, natsbus.BooksStream(""), "test"))
+	b.allAcked(t, natsbus.BooksStream(""), "test")
 }
 
 func TestFailingSinkIsWaitedFor(t *testing.T) {

@@ -57,7 +57,7 @@ func TestUndecodableMessageIsMovedToTheDeadLetters(t *testing.T) {
 	requireEqual(t, good, await(t, &got, 2))
 	require.Error(t, stop())
 	require.Len(t, dead, 1)
-	require.Zero(t, b.unacked(t, natsbus.BooksStream(""), "test"))
+	b.allAcked(t, natsbus.BooksStream(""), "test")
 
 	stream, err := b.js.Stream(t.Context(), natsbus.DeadLettersStream(""))
 	require.NoError(t, err)

@@ -113,7 +113,7 @@ func TestRefusedRecordIsIsolated(t *testing.T) {
 			}})
 			stop := run(t, c, sk)
 			settled(t, c, len(recs))
-			require.Zero(t, b.unacked(t, "MD_DEPTH", "test"))
+			b.allAcked(t, "MD_DEPTH", "test")
 			require.ErrorIs(t, stop(), context.Canceled)
 			requireEqual(t, without(recs, test.poison...), got.Records())
 
@@ -183,7 +183,7 @@ func TestOutageIsNoRefusal(t *testing.T) {
 	stop := run(t, c, flaky)
 	await(t, &got, len(recs)-1)
 	settled(t, c, len(recs))
-	require.Zero(t, b.unacked(t, "MD_DEPTH", "test"))
+	b.allAcked(t, "MD_DEPTH", "test")
 	require.Error(t, stop())
 	requireEqual(t, without(recs, 150), got.Records())
 	stats := c.Stats()
