@@ -190,7 +190,8 @@ func (w *AdvisoryWatch) bury(ctx context.Context, told advisory, exhausted bool)
 	} else if err != nil {
 		return err
 	}
-	ack, err := w.js.PublishMsg(ctx, newLetter(at, msg.Header, msg.Data, why))
+	letter := newLetter(at, msg.Header, msg.Data, why)
+	ack, err := storeLetter(ctx, w.js, letter)
 	if err != nil {
 		return err
 	}
@@ -200,7 +201,7 @@ func (w *AdvisoryWatch) bury(ctx context.Context, told advisory, exhausted bool)
 	}
 	w.count(func(s *AdvisoryStats) { s.DeadLettered++ })
 	hook.Call(w.cfg.Hooks.DeadLettered, DeadLetterInfo{
-		Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Reason: why.reason, Err: why.err,
+		Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Reason: why.reason, Bodiless: bodiless(letter), Err: why.err,
 	})
 	return nil
 }

@@ -1,8 +1,6 @@
 package natsbus
 
 import (
-	"context"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -11,8 +9,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// Headers of a dead letter, beside the headers of the original message. Its body is the original's.
-// Times are RFC 3339.
+// Headers of a dead letter, beside the headers of the original message. Its body is the original's,
+// unless HeaderDeadBodySize or HeaderDeadHeadersCut tells that one did not fit. Times are RFC 3339.
 const (
 	HeaderDeadID            = "Md-Dlq-Id"              // STREAM:DURABLE:SEQUENCE, and :N after N re-drives
 	HeaderDeadStream        = "Md-Dlq-Stream"          // where the message stands
@@ -29,6 +27,8 @@ const (
 	HeaderDeadStage         = "Md-Dlq-Stage"           // "decode", "write" or "deliver"
 	HeaderDeadError         = "Md-Dlq-Error"           // the error, cut to 1024 bytes
 	HeaderDeadRedrives      = "Md-Dlq-Redrives"        // how often it was re-driven; absent if never
+	HeaderDeadBodySize      = "Md-Dlq-Body-Size"       // bytes of a body that the letter has no room for; absent otherwise
+	HeaderDeadHeadersCut    = "Md-Dlq-Headers-Cut"     // number of headers that it has no room for; absent otherwise
 	HeaderDeadTrace         = "Md-Dlq-Trace"           // traceparent of the span in which it was moved last; absent if not traced
 
 	// headerDeadPrefix begins every one of them, and headerDeadOriginal the name of a header of the
@@ -84,6 +84,10 @@ func (p place) id() string {
 	return id
 }
 
+// deadMsgID is the id by which the bus stores a letter once, or what is put back of it. It names the
+// stream's incarnation: one that was made anew counts from 1 again.
+func deadMsgID(what, source, id string) string { return what + ":" + source + ":" + id }
+
 // A cause is why a message becomes a dead letter.
 type cause struct {
 	reason     DeadReason
@@ -111,7 +115,7 @@ func newLetter(at place, original nats.Header, body []byte, why cause) *nats.Msg
 	if first.IsZero() {
 		first = why.failedAt
 	}
-	set(jetstream.MsgIDHeader, "dlq:"+at.id())
+	set(jetstream.MsgIDHeader, deadMsgID("dlq", at.source, at.id()))
 	set(HeaderDeadID, at.id())
 	set(HeaderDeadStream, at.stream)
 	set(HeaderDeadSource, at.source)
@@ -156,18 +160,3 @@ func reserved(name string) bool {
 func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
-
-// bury publishes the letter and, only when a stream has confirmed it, takes the message from the
-// durable. Whatever happens between the two, the next attempt publishes the same Nats-Msg-Id.
-func (r *reader) bury(letter *nats.Msg, msg delivery) error {
-	ctx, cancel := context.WithTimeout(r.work, ackTimeout)
-	defer cancel()
-	if _, err := r.js.PublishMsg(ctx, letter); err != nil {
-		return fmt.Errorf("dead letter to %s: %w", letter.Subject, err)
-	}
-	_, err := r.conn.RequestWithContext(ctx, msg.Reply, []byte("+TERM "+terminatedByUs+letter.Header.Get(HeaderDeadReason)))
-	return err
-}
-
-// terminatedByUs begins the reason for which a message is terminated whose dead letter is stored.
-const terminatedByUs = "dlq:"

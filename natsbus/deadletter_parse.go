@@ -24,6 +24,11 @@ func parseLetter(msg *jetstream.RawStreamMsg) *DeadLetter {
 		raw: msg.Header,
 	}
 	l.Deliveries, _ = strconv.ParseUint(msg.Header.Get(HeaderDeadDeliveries), 10, 64)
+	l.BodySize = len(l.Body)
+	if size, err := strconv.Atoi(msg.Header.Get(HeaderDeadBodySize)); err == nil {
+		l.BodySize = size
+	}
+	l.HeadersCut, _ = strconv.Atoi(msg.Header.Get(HeaderDeadHeadersCut))
 	l.Attempts, _ = strconv.Atoi(msg.Header.Get(HeaderDeadAttempts))
 	return l
 }

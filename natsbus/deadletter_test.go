@@ -63,10 +63,12 @@ func TestUndecodableMessageIsMovedToTheDeadLetters(t *testing.T) {
 	require.NoError(t, err)
 	letter, err := stream.GetMsg(t.Context(), 1)
 	require.NoError(t, err)
+	source := letter.Header.Get(natsbus.HeaderDeadSource)
+	require.Regexp(t, "^MD_DEPTH@2", source)
 	require.Equal(t, "dlq.MD_DEPTH.test.md.binance.spot.depth.BTCUSDT", letter.Subject)
 	require.Equal(t, `{"v":1,"kind":"depth"}`, string(letter.Data))
 	for name, want := range map[string]string{
-		"Nats-Msg-Id":                "dlq:MD_DEPTH:test:2",
+		"Nats-Msg-Id":                "dlq:" + source + ":MD_DEPTH:test:2",
 		"Md-Dlq-Orig-Nats-Msg-Id":    "poison",
 		"Trace":                      "kept",
 		natsbus.HeaderDeadID:         "MD_DEPTH:test:2",

@@ -69,6 +69,13 @@ type DeadLetter struct {
 	Header nats.Header // of the original, Nats-Msg-Id and traceparent included
 	Body   []byte      // of the original
 
+	// BodySize is how many bytes the original's body has, and HeadersCut how many headers of it are left
+	// out here. Where BodySize is not len(Body), a letter with the body would have been larger than the
+	// bus allows, and cannot be put back. The message stands in Stream at StreamSequence for as long as
+	// that keeps it.
+	BodySize   int
+	HeadersCut int
+
 	raw nats.Header
 }
 

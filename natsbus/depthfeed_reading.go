@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -30,6 +31,7 @@ const (
 	feedBatch     = 500 // messages of a fetch
 	feedFetch     = 10 * time.Second
 	feedHeartbeat = time.Second // by which the server shows during a fetch that it is there
+	feedSilence   = 2 * feedHeartbeat
 	feedIdle      = time.Minute // after which the server forgets a consumer that asks for nothing
 )
 
@@ -103,12 +105,17 @@ func (w *follower) read(ctx context.Context) error {
 	}
 	defer w.close(ctx, consumer)
 	defer w.away()
+	puller, err := newPuller(w.feed.js, w.feed.cfg.Stream, consumer.CachedInfo().Name, feedBatch)
+	if err != nil {
+		return err
+	}
+	defer puller.close()
 	w.reading.next = 1
 	if consumer.CachedInfo().NumPending == 0 {
 		w.turned(w.book.reached(w.book.sequence, 0, true))
 	}
 	for {
-		if err := w.fetchOnce(ctx, consumer); err != nil || ctx.Err() != nil {
+		if err := w.fetchOnce(ctx, puller); err != nil || ctx.Err() != nil {
 			return broken(ctx, err)
 		}
 	}
@@ -159,51 +166,56 @@ func (w *follower) close(ctx context.Context, consumer jetstream.Consumer) {
 	_ = w.feed.js.DeleteConsumer(late, w.feed.cfg.Stream, consumer.CachedInfo().Name) // or it does so after feedIdle
 }
 
-func (w *follower) fetchOnce(ctx context.Context, consumer jetstream.Consumer) error {
-	fetching, cancel := context.WithTimeout(ctx, feedFetch)
-	defer cancel()
-	batch, err := consumer.Fetch(feedBatch, jetstream.FetchContext(fetching), jetstream.FetchHeartbeat(feedHeartbeat))
-	if err != nil {
+func (w *follower) fetchOnce(ctx context.Context, p *puller) error {
+	if err := p.ask(pullRequest{Batch: feedBatch, Expires: feedFetch, Heartbeat: feedHeartbeat}); err != nil {
 		return err
 	}
-	messages := batch.Messages()
-	for {
+	silence := time.NewTimer(feedSilence)
+	defer silence.Stop()
+	for p.due > 0 {
 		select {
-		case msg, ok := <-messages:
-			if !ok {
-				if err := batch.Error(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
-					return err
-				}
-				return nil
-			}
-			if err := w.message(msg); err != nil {
+		case msg := <-p.msgs:
+			silence.Reset(feedSilence)
+			if err := w.receive(p, msg); err != nil {
 				return err
 			}
 		case <-w.late.C:
 			if err := w.overtaken(); err != nil {
 				return &stopError{err}
 			}
+		case <-silence.C:
+			if len(p.msgs) == 0 { // otherwise it was the handler that took so long
+				return errSilent
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
+	return nil
 }
 
-// message brings one message to the book. An error of the handler comes as a *stopError.
-func (w *follower) message(msg jetstream.Msg) error {
-	meta, err := msg.Metadata()
+// receive takes what the server sent: the next message, which it brings to the book, or how it stands
+// with the request. An error of the handler comes as a *stopError.
+func (w *follower) receive(p *puller, msg *nats.Msg) error {
+	if !strings.HasPrefix(msg.Reply, ackPrefix) {
+		return p.status(msg)
+	}
+	d, err := newDelivery(msg)
 	if err != nil {
 		return err
 	}
 	r := &w.reading
-	if meta.Sequence.Consumer != r.next {
-		return fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, meta.Sequence.Consumer)
+	if d.meta.Sequence.Consumer != r.next {
+		return fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, d.meta.Sequence.Consumer)
 	}
 	r.next++
-	r.last = meta.Sequence.Stream
+	p.due--
+	r.last = d.meta.Sequence.Stream
 
 	var rec marketprism.Record
 	r.decoder.Reset()
-	if err = r.decoder.Decode(msg.Data(), &rec); err != nil {
-		hook.Call(w.feed.cfg.Hooks.Undecodable, UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: r.last, Subject: msg.Subject(), Err: err})
+	if err = r.decoder.Decode(msg.Data, &rec); err != nil {
+		hook.Call(w.feed.cfg.Hooks.Undecodable, UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: r.last, Subject: msg.Subject, Err: err})
 		rec = marketprism.Record{ReceivedAt: time.Now().UTC(), Gap: &orderbook.Gap{
 			After: w.book.syncer.Book().LastID(), Reason: orderbook.GapInvalid, Err: err,
 		}}
@@ -212,6 +224,6 @@ func (w *follower) message(msg jetstream.Msg) error {
 	if err = w.take(&rec); err != nil {
 		return &stopError{err}
 	}
-	w.turned(w.book.reached(r.last, meta.NumPending, w.book.live || meta.NumPending == 0))
+	w.turned(w.book.reached(r.last, d.meta.NumPending, w.book.live || d.meta.NumPending == 0))
 	return nil
 }

@@ -128,6 +128,7 @@
 // After the dedupe window (2 min for books) the stream has forgotten a record and stores it again.
 // Readers drop it by its ids.
 //
-// A letter has about 1 KiB of headers more than its message. A message that is not smaller than the
-// server's max_payload by that much cannot become one: it is held, as in an outage.
+// A letter has about 1 KiB of headers more than its message. Where that is more than the server's
+// max_payload allows, the letter goes without the body and says where it stands, see
+// [DeadLetter.BodySize]; it cannot be put back.
 package natsbus

@@ -148,7 +148,8 @@ type DeadLetterInfo struct {
 	Subject  string
 	Key      string // of the record; "" if it is none
 	Reason   DeadReason
-	Redrives int // how often it was re-driven before
+	Redrives int  // how often it was re-driven before
+	Bodiless bool // the letter had no room for its body, see DeadLetter.BodySize
 	Err      error
 }
 

@@ -87,7 +87,7 @@ func LogHooks(l *slog.Logger) *Hooks {
 		},
 		DeadLettered: func(i DeadLetterInfo) {
 			l.Error("moved to the dead letters", "stream", i.Stream, "sequence", i.Sequence, "subject", i.Subject,
-				"key", i.Key, "reason", i.Reason, "redrives", i.Redrives, "err", i.Err)
+				"key", i.Key, "reason", i.Reason, "redrives", i.Redrives, "bodiless", i.Bodiless, "err", i.Err)
 		},
 		Released: func(i ReleaseInfo) {
 			l.Warn("handed back", "stream", i.Stream, "records", i.Records, "first", i.First, "last", i.Last)

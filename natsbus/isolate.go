@@ -163,11 +163,14 @@ func (r *reader) deadLetter(msg delivery, key string, why cause) error {
 	span := r.trace.die(r.work, msg.Header, letter)
 	err := r.buryOrHold(at, letter, msg)
 	endSpan(span, err)
-	if err != nil {
+	var unsettled *unsettledError
+	if err != nil && !errors.As(err, &unsettled) {
 		return err
 	}
 	r.count(func(s *ConsumerStats) {
-		s.Replies.Term++
+		if err == nil {
+			s.Replies.Term++
+		}
 		s.DeadLettered++
 		if s.DeadReasons == nil {
 			s.DeadReasons = make(map[DeadReason]uint64)
@@ -176,12 +179,13 @@ func (r *reader) deadLetter(msg delivery, key string, why cause) error {
 	})
 	hook.Call(r.cfg.Hooks.DeadLettered, DeadLetterInfo{
 		Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Key: key,
-		Reason: why.reason, Redrives: at.redrives, Err: why.err,
+		Reason: why.reason, Redrives: at.redrives, Bodiless: bodiless(letter), Err: why.err,
 	})
-	return nil
+	return err
 }
 
-// buryOrHold tries until the letter is stored, or there is no hope.
+// buryOrHold tries until the letter is stored, or there is no hope. Its error is an *unsettledError if
+// the letter is stored, but the message will come again.
 func (r *reader) buryOrHold(at place, letter *nats.Msg, msg delivery) error {
 	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
 	for attempt := 1; ; attempt++ {
@@ -192,7 +196,8 @@ func (r *reader) buryOrHold(at place, letter *nats.Msg, msg delivery) error {
 		if r.work.Err() != nil {
 			return &stopError{fmt.Errorf("natsbus: message %d of stream %s: %w", at.sequence, at.stream, errors.Join(context.Cause(r.work), err))}
 		}
-		if hopeless(err) {
+		var unsettled *unsettledError
+		if hopeless(err) || errors.As(err, &unsettled) {
 			return err
 		}
 		r.waitForSink([]delivery{msg}, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))

@@ -62,6 +62,7 @@ const (
 	codeMemoryExceeded        jetstream.ErrorCode = 10028
 	codeStorageExceeded       jetstream.ErrorCode = 10047
 	codeStoreFailed           jetstream.ErrorCode = 10077 // a limit of the stream was reached
+	codeHeaderTooLarge        jetstream.ErrorCode = 10097 // headers of more than 64 KiB
 	codeStreamSealed          jetstream.ErrorCode = 10109
 )
 
@@ -83,13 +84,19 @@ func classify(err error) error {
 		switch api.ErrorCode {
 		case codeStoreFailed, codeStorageExceeded, codeInsufficientResources, codeMemoryExceeded:
 			return fmt.Errorf("%w: %w", ErrStreamFull, err)
-		case jetstream.JSErrCodeStreamMessageExceedsMaximum:
+		case jetstream.JSErrCodeStreamMessageExceedsMaximum, codeHeaderTooLarge:
 			return fmt.Errorf("%w: %w", ErrTooLarge, err)
 		case codeStreamSealed:
 			return fmt.Errorf("%w: %w", ErrReadOnly, err)
 		}
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// headerTooLarge tells whether a message has more headers than the server takes, whatever its body.
+func headerTooLarge(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == codeHeaderTooLarge
 }
 
 // permanent tells whether waiting cannot help.

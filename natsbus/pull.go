@@ -12,12 +12,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A puller asks the server for messages of a durable, by one request at a time.
+// A puller asks the server for messages of a consumer, by one request at a time.
 //
 // It takes the place of Fetch of the client library, which does not fit a replicated durable: there the
 // server holds each message back until its replicas know of the delivery, but says at once that a
 // request is at its end. Fetch takes the server at its word and drops the messages that come
-// behind it. A puller counts what was delivered, and waits for that.
+// behind it, as it does with those that come when its time is over. A puller counts what was delivered,
+// and waits for that.
 type puller struct {
 	conn    *nats.Conn
 	sub     *nats.Subscription
@@ -31,11 +32,12 @@ const pullPatience = time.Second
 
 var errSilent = fmt.Errorf("%w: what was asked for does not come", ErrUnavailable)
 
-func newPuller(js jetstream.JetStream, cfg ConsumerConfig) (*puller, error) {
+// newPuller returns a puller that asks for so many messages at most.
+func newPuller(js jetstream.JetStream, stream, consumer string, batch int) (*puller, error) {
 	p := &puller{
 		conn:    js.Conn(),
-		msgs:    make(chan *nats.Msg, 2*cfg.Batch+64), // more than one request and what the server says of it
-		request: apiPrefix(js.Options()) + "CONSUMER.MSG.NEXT." + cfg.Stream + "." + cfg.Durable,
+		msgs:    make(chan *nats.Msg, 2*batch+64), // more than one request and what the server says of it
+		request: apiPrefix(js.Options()) + "CONSUMER.MSG.NEXT." + stream + "." + consumer,
 	}
 	var err error
 	p.sub, err = p.conn.ChanSubscribe(p.conn.NewInbox(), p.msgs)
@@ -61,9 +63,10 @@ func (p *puller) close() {
 
 // A pullRequest is what the server wants to be told.
 type pullRequest struct {
-	Batch    int           `json:"batch"`
-	MaxBytes int           `json:"max_bytes"`
-	Expires  time.Duration `json:"expires"`
+	Batch     int           `json:"batch"`
+	MaxBytes  int           `json:"max_bytes,omitempty"`
+	Expires   time.Duration `json:"expires"`
+	Heartbeat time.Duration `json:"idle_heartbeat,omitempty"` // by which the server shows that it is there
 }
 
 func (p *puller) ask(r pullRequest) error {

@@ -107,7 +107,7 @@ func (r *reader) align(why error) error {
 		return err
 	}
 	r.puller.close() // what the server still has for it is of the time before
-	if r.puller, err = newPuller(r.js, r.cfg); err != nil {
+	if r.puller, err = newPuller(r.js, r.cfg.Stream, r.cfg.Durable, r.cfg.Batch); err != nil {
 		return err
 	}
 	reset, err := stream.ResetConsumer(r.ctx, r.cfg.Durable)

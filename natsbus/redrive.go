@@ -38,6 +38,7 @@ type RedriveReport struct {
 	Redriven  int // put back, or would be
 	Exhausted int // left, because MaxRedrives was reached
 	Foreign   int // left, because they do not say where they came from: not written by this package
+	TooLarge  int // left, because they have no room for their body, see DeadLetter.BodySize, or the lane has none for them
 }
 
 // Redrive puts the letters that filter selects back for the durable that could not use them, oldest
@@ -64,8 +65,11 @@ func (d *DeadLetters) Redrive(ctx context.Context, filter DeadLetterFilter, cfg 
 		switch {
 		case err != nil:
 			return report, err
-		case !letter.complete():
+		case !letter.known():
 			report.Foreign++
+			continue
+		case letter.BodySize != len(letter.Body):
+			report.TooLarge++
 			continue
 		case cfg.MaxRedrives > 0 && letter.Redrives >= cfg.MaxRedrives:
 			report.Exhausted++
@@ -79,7 +83,10 @@ func (d *DeadLetters) Redrive(ctx context.Context, filter DeadLetterFilter, cfg 
 					return report, context.Cause(ctx)
 				}
 			}
-			if err := d.move(ctx, letter, &tracer); err != nil {
+			if err := d.move(ctx, letter, &tracer); errors.Is(err, ErrTooLarge) {
+				report.TooLarge++
+				continue
+			} else if err != nil {
 				return report, err
 			}
 		}
@@ -101,8 +108,8 @@ func (d *DeadLetters) move(ctx context.Context, letter *DeadLetter, t *tracer) e
 	return nil
 }
 
-// complete tells whether a letter says where it came from.
-func (l *DeadLetter) complete() bool {
+// known tells whether a letter says where it came from.
+func (l *DeadLetter) known() bool {
 	_, ok := parsePlace(l.raw)
 	return ok
 }
@@ -137,7 +144,7 @@ func (l *DeadLetter) redrive() *nats.Msg {
 			header[name] = values
 		}
 	}
-	header[jetstream.MsgIDHeader] = []string{"redrive:" + l.raw.Get(HeaderDeadID)}
+	header[jetstream.MsgIDHeader] = []string{deadMsgID("redrive", l.Source, l.raw.Get(HeaderDeadID))}
 	header[HeaderDeadRedrives] = []string{strconv.Itoa(l.Redrives + 1)}
 	return &nats.Msg{Subject: redriveSubject(l.Stream, l.Consumer, l.Subject), Header: header, Data: l.Body}
 }

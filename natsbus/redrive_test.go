@@ -330,8 +330,11 @@ func TestLaneAndStreamTakeTurns(t *testing.T) {
 func TestDeadLetterIsStoredOnce(t *testing.T) {
 	b := newBus(t, natsbus.StreamsConfig{})
 	b.publish(t, updates(1))
-	_, err := b.js.Publish(t.Context(), "dlq.MD_DEPTH.test.md.binance.spot.depth.BTCUSDT", []byte("stored before"),
-		jetstream.WithMsgID("dlq:MD_DEPTH:test:1"))
+	stream, err := b.js.Stream(t.Context(), "MD_DEPTH")
+	require.NoError(t, err)
+	source := "MD_DEPTH@" + stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano)
+	_, err = b.js.Publish(t.Context(), "dlq.MD_DEPTH.test.md.binance.spot.depth.BTCUSDT", []byte("stored before"),
+		jetstream.WithMsgID("dlq:"+source+":MD_DEPTH:test:1"))
 	require.NoError(t, err)
 	var got sinktest.Recorder
 	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})

@@ -37,7 +37,7 @@ type RedriverStats struct {
 	// As the last pass found the letters that it has left where they are:
 	Waiting    int // until their Delay has passed
 	Quarantine int // put back as often as their policy allows
-	Left       int // without a policy, or not written by this package
+	Left       int // without a policy, too large to be put back, or not written by this package
 }
 
 // NewRedriver returns a Redriver of the letters in dead. It fails if cfg is contradictory; whether the
@@ -103,7 +103,7 @@ func (r *Redriver) pass(ctx context.Context) error {
 		}
 		policy, ok := r.cfg.Policies[letter.Reason]
 		switch {
-		case !ok || !letter.complete():
+		case !ok || !letter.known(), letter.BodySize != len(letter.Body):
 			found.Left++
 		case letter.Redrives >= policy.MaxRedrives:
 			found.Quarantine++
@@ -114,7 +114,9 @@ func (r *Redriver) pass(ctx context.Context) error {
 		case time.Since(letter.FailedAt) < policy.wait(letter.Redrives):
 			found.Waiting++
 		default:
-			if err := r.redrive(ctx, letter); err != nil {
+			if err := r.redrive(ctx, letter); errors.Is(err, ErrTooLarge) {
+				found.Left++
+			} else if err != nil {
 				return err
 			}
 		}

@@ -127,7 +127,11 @@ func (p *program) dlqShow() *cobra.Command {
 				for name, values := range l.Header {
 					fmt.Fprintf(table, "header %s\t%q\n", name, values)
 				}
-				fmt.Fprintf(table, "body\t%q\n", l.Body)
+				if l.BodySize == len(l.Body) {
+					fmt.Fprintf(table, "body\t%q\n", l.Body)
+				} else {
+					fmt.Fprintf(table, "body\t%d bytes, too many for a letter; they are in %s at %d\n", l.BodySize, l.Stream, l.StreamSequence)
+				}
 				return table.Flush()
 			})
 		},

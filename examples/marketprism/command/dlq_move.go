@@ -33,8 +33,8 @@ letters when the bus has it. One that fails again is a letter again, and how oft
 				if cfg.DryRun {
 					verb = "would be put back"
 				}
-				fmt.Fprintf(p.out, "%s %s, %d left since they were put back too often, %d left since their origin is not known\n",
-					plural(report.Redriven, "letter"), verb, report.Exhausted, report.Foreign)
+				fmt.Fprintf(p.out, "%s %s, %d left since they were put back too often, %d left since their origin is not known, %d left since they are too large\n",
+					plural(report.Redriven, "letter"), verb, report.Exhausted, report.Foreign, report.TooLarge)
 				return err
 			})
 		},
