@@ -13,6 +13,9 @@ import "strconv"
 //	aggtrade  aggregate id
 //	bbo       update id
 //
+// A book that is quiet while its connection is lost twice ends twice in the same Gap, and begins twice with
+// the same Snapshot. Of those two kinds nobody may drop a second one for its key alone.
+//
 // Two connections may cut the same changes into updates at different borders; those have different
 // keys, and readers drop the overlap by update id.
 func (r *Record) Key() string {

@@ -26,7 +26,9 @@
 // its option sync_interval says how much a power cut may cost, and more than one replica covers it.
 //
 // A record is stored once: its Nats-Msg-Id is Record.Key, made of the exchange's own ids, and the
-// stream drops a second one that comes within its dedupe window, from this collector or another.
+// stream drops a second one that comes within its dedupe window, from this collector or another. Only
+// the id of a Snapshot or Gap also says when it was received: a quiet book that is lost twice ends and
+// begins twice at one update id.
 //
 // The records of one instrument that one goroutine writes are stored in order, across repetitions and
 // reconnections. The exception: a server that is just running full may refuse a large record and

@@ -20,7 +20,8 @@ import (
 
 // A Publisher is a sink that publishes records to JetStream, one message each, with Record.Key as
 // its Nats-Msg-Id: what two collectors, or one that repeats itself, publish within a stream's dedupe
-// window is stored once. It is safe for concurrent use.
+// window is stored once. The id of a Snapshot or Gap also has its ReceivedAt, since the same one may
+// rightly come again. It is safe for concurrent use.
 type Publisher struct {
 	cfg   PublisherConfig
 	js    jetstream.JetStream // the caller's, for questions about streams

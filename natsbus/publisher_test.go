@@ -2,6 +2,7 @@ package natsbus_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -382,4 +383,41 @@ func TestConnectNamesTheAddress(t *testing.T) {
 	cancel()
 	_, err = natsbus.Connect(ctx, "nats://192.0.2.1:4222") // an address that nobody has
 	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A quiet book whose connection is lost twice ends and begins twice at one update id. The stream keeps
+// both, so that its readers do not take what follows for updates outside of a span; a Write that is
+// repeated is stored once all the same.
+func TestQuietBookThatIsLostTwice(t *testing.T) {
+	b := newBus(t, natsbus.StreamsConfig{})
+	syncer, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
+	require.NoError(t, err)
+	now := time.Unix(1_780_000_000, 0).UTC()
+	var recs []marketprism.Record
+	emit := func(out orderbook.Output) orderbook.FetchID {
+		for _, e := range out.Events {
+			r := marketprism.Record{Instrument: btc, ReceivedAt: now, Update: e.Update, Snapshot: e.Snapshot, Gap: e.Gap}
+			recs = append(recs, r.Clone())
+		}
+		now = now.Add(time.Second)
+		return out.Fetch
+	}
+	snap := orderbook.Snapshot{LastID: 150, Bids: []orderbook.Level{{Price: 1, Quantity: 1}}}
+	for range 2 {
+		emit(syncer.Snapshot(now, emit(syncer.Connected(now)), &snap))
+		emit(syncer.Disconnected(now, errors.New("reset")))
+	}
+	emit(syncer.Snapshot(now, emit(syncer.Connected(now)), &snap))
+	emit(syncer.Update(now, &orderbook.Update{FirstID: 151, LastID: 152, Bids: []orderbook.Level{{Price: 2, Quantity: 1}}}))
+	require.Len(t, recs, 6)
+	for range 2 {
+		b.publish(t, recs)
+	}
+	var got sinktest.Recorder
+	run(t, b.consumer(t, natsbus.ConsumerConfig{}), &got)
+	await(t, &got, len(recs))
+	for i, r := range got.Records() {
+		require.Equal(t, recs[i].Key(), r.Key())
+	}
+	require.Equal(t, len(recs), b.messages(t, natsbus.BooksStream("")))
 }

@@ -117,12 +117,25 @@ func (w *write) message(r *marketprism.Record) (msg *nats.Msg, span trace.Span, 
 	if w.buf, err = AppendRecord(w.buf[:0], r); err != nil {
 		return nil, nil, err
 	}
-	id := r.Key()
+	id := messageID(r)
 	if strings.ContainsAny(id, "\r\n") { // the client would make blanks of them, and of two ids one
 		return nil, nil, &CodecError{Op: opEncode, Key: jetstream.MsgIDHeader, Err: ErrValue}
 	}
 	msg = &nats.Msg{Subject: w.p.subject(r), Header: nats.Header{jetstream.MsgIDHeader: {id}}, Data: w.buf}
 	return msg, w.p.trace.publish(w.ctx, r, msg, id), nil
+}
+
+// messageID returns the id by which a stream stores a record once. A Snapshot and a Gap begin and end what
+// a reader knows of a book: a quiet book whose connection is lost twice rightly ends twice after one
+// update, and begins twice with one snapshot, so their ids also say when the collector had them.
+func messageID(r *marketprism.Record) string {
+	var buf [128]byte
+	id := r.AppendKey(buf[:0])
+	if r.Snapshot != nil || r.Gap != nil {
+		id = append(id, '@')
+		id = r.ReceivedAt.UTC().AppendFormat(id, time.RFC3339Nano)
+	}
+	return string(id)
 }
 
 // sameConnection returns an error unless the connection is the one that the pass began with. What was

@@ -74,13 +74,29 @@ func (d *delivery) refuse(r *marketprism.Record, behind []marketprism.Record, ca
 	}
 	d.broken = true
 	d.holes.book(r.Instrument).hole = true
-	kept, useless := d.holes.useful(behind)
-	d.holes.passAll(kept)
-	if gap.Gap == nil {
-		return kept, useless
+	if gap.Gap != nil {
+		d.gaps++
+		recs = append(recs, gap)
 	}
-	d.gaps++
-	return append([]marketprism.Record{gap}, kept...), useless
+	for i := range behind { // of other books, those behind have passed already
+		if next := &behind[i]; next.Instrument == r.Instrument && !d.holes.pass(next) {
+			useless = append(useless, *next)
+		} else {
+			recs = append(recs, *next)
+		}
+	}
+	return recs, useless
+}
+
+// useful returns what passAll would make of recs, and notes nothing.
+func (d *delivery) useful(recs []marketprism.Record) (kept, dropped []marketprism.Record) {
+	trial := delivery{holes: newHoles(), damage: d.damage}
+	for i := range recs {
+		if book := d.holes.books[recs[i].Instrument]; book != nil {
+			*trial.holes.book(recs[i].Instrument) = *book
+		}
+	}
+	return trial.passAll(recs)
 }
 
 // passAll returns what pass makes of recs.

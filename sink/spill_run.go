@@ -31,8 +31,9 @@ func (s *Spill) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if s.cfg.SyncInterval > 0 {
-		syncing.Go(func() { s.sync(ctx) })
+		syncing.Go(func() { s.repeat(ctx, s.cfg.SyncInterval, s.queue.Sync) })
 	}
+	syncing.Go(func() { s.repeat(ctx, saveEvery, s.queue.SaveRead) })
 	d := drain{Spill: s, retry: s.backoff()}
 	for s.await(ctx) {
 		if err := d.next(ctx); err != nil {
@@ -46,10 +47,13 @@ func (s *Spill) backoff() backoff.Backoff {
 	return backoff.Backoff{Min: s.cfg.RetryMin, Max: s.cfg.RetryMax}
 }
 
-// sync syncs the queue now and then.
-func (s *Spill) sync(ctx context.Context) {
-	for backoff.Sleep(ctx, s.cfg.SyncInterval) == nil {
-		if err := s.queue.Sync(); err != nil {
+// saveEvery bounds what is handed on once more after a crash.
+const saveEvery = time.Second
+
+// repeat does something with the queue now and then, until ctx ends.
+func (s *Spill) repeat(ctx context.Context, every time.Duration, do func() error) {
+	for backoff.Sleep(ctx, every) == nil {
+		if err := do(); err != nil {
 			s.diskFailed(err)
 		}
 	}
@@ -109,7 +113,10 @@ func (d *drain) next(ctx context.Context) error {
 		return nil // ctx has ended
 	}
 	d.retry.Reset()
-	if err := d.queue.Commit(&d.batch); err != nil {
+	switch err := d.queue.Commit(&d.batch); {
+	case errors.Is(err, wal.ErrClosed):
+		return ErrClosed
+	case err != nil:
 		d.diskFailed(err)
 	}
 	clear(d.recs) // let go of what the records point to
@@ -180,12 +187,15 @@ func (d *drain) reject(ctx context.Context, entry *wal.Entry, cause error) (dama
 	return damage, ok
 }
 
-// insist repeats what needs the disk until it succeeds; false if ctx ends.
+// insist repeats what needs the disk until it succeeds; false if ctx ends, or the queue is closed.
 func (d *drain) insist(ctx context.Context, do func() error) bool {
 	for {
 		err := do()
-		if err == nil {
+		switch {
+		case err == nil:
 			return true
+		case errors.Is(err, wal.ErrClosed):
+			return false
 		}
 		d.diskFailed(err)
 		if backoff.Sleep(ctx, d.retry.Next()) != nil {

@@ -25,12 +25,12 @@ func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 	if len(recs) == 0 {
 		return nil
 	}
-	recs, direct, err := s.enter(recs)
-	if err != nil || len(recs) == 0 {
+	e, err := s.enter(recs)
+	if err != nil {
 		return err
 	}
-	if direct {
-		err := s.writeDirect(ctx, recs)
+	if e.direct {
+		err := s.writeDirect(ctx, recs, e)
 		if err == nil || ctx.Err() != nil || s.permanent(err) {
 			return err
 		}
@@ -47,44 +47,61 @@ func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 	return s.store(ctx, recs)
 }
 
-// enter decides where recs go. Those that go directly it returns without what a hole has made useless.
-func (s *Spill) enter(recs []marketprism.Record) (kept []marketprism.Record, direct bool, err error) {
+// An entry is where a Write goes. One that goes directly goes without what a hole has made useless, and
+// with a Gap for each book of which a damage may have taken something.
+type entry struct {
+	direct bool
+	broken bool // as delivery.broken was
+
+	recs           []marketprism.Record
+	useless, later []marketprism.Record // behind holes at the end of the queue, and behind damage in it
+}
+
+// enter decides where recs go, and notes nothing but that: a Write that fails is written again.
+func (s *Spill) enter(recs []marketprism.Record) (entry, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return nil, false, ErrClosed
+		return entry{}, ErrClosed
 	}
 	gapWaits := s.accepted != nil && len(s.accepted.gaps) > 0
 	if s.spilling || gapWaits || s.cfg.DirectTimeout == 0 {
 		s.queueUp(SpillingInfo{Records: len(recs)})
-		return recs, false, nil
+		return entry{}, nil
 	}
-	var useless, lost []marketprism.Record
+	defer s.mu.Unlock()
+	e := entry{direct: true, broken: s.passed.broken, recs: recs}
 	if s.accepted != nil {
-		recs, useless = s.accepted.useful(recs)
+		e.recs, e.useless = s.accepted.useful(e.recs)
 	}
-	if s.passed.broken {
-		recs, lost = s.passed.passAll(recs)
+	if e.broken {
+		e.recs, e.later = s.passed.useful(e.recs)
 	}
-	s.mu.Unlock()
-	s.dropped(useless)
-	s.dropped(lost)
-	return recs, true, nil
+	return e, nil
 }
 
-func (s *Spill) writeDirect(ctx context.Context, recs []marketprism.Record) error {
-	ctx, cancel := context.WithTimeout(ctx, s.cfg.DirectTimeout)
-	defer cancel()
-	if err := s.dst.Write(ctx, recs); err != nil {
-		return err
+// writeDirect hands recs on as e says, and then notes that they were taken.
+func (s *Spill) writeDirect(ctx context.Context, recs []marketprism.Record, e entry) error {
+	if len(e.recs) > 0 {
+		ctx, cancel := context.WithTimeout(ctx, s.cfg.DirectTimeout)
+		defer cancel()
+		if err := s.dst.Write(ctx, e.recs); err != nil {
+			return err
+		}
 	}
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats.Direct += uint64(len(recs))
-	s.passed.holes.passAll(recs)
-	if s.accepted != nil {
-		s.accepted.passAll(recs)
+	s.stats.Direct += uint64(len(e.recs))
+	if e.broken {
+		s.passed.passAll(recs)
+	} else {
+		s.passed.holes.passAll(e.recs)
 	}
+	if s.accepted != nil {
+		s.accepted.passAll(e.recs)
+	}
+	s.mu.Unlock()
+	s.dropped(e.useless)
+	s.dropped(e.later)
 	return nil
 }
 

@@ -103,6 +103,7 @@ func (q *Queue) create(number uint64) (position, error) {
 	defer q.mu.Unlock()
 	q.last = number
 	q.segments = append(q.segments, segment{number: number, size: segmentHeader})
+	q.passDrained()
 	return position{number, segmentHeader}, nil
 }
 

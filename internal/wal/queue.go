@@ -49,6 +49,7 @@ type Queue struct {
 	reading *scanner
 	file    *os.File // of reading; nil if it is not open
 	saved   time.Time
+	unsaved bool // something was committed since
 
 	appending sync.Mutex // held by what writes to segments; taken before mu
 	active    *os.File   // the last segment, at the end of which Append goes on; nil if a new one is due
@@ -142,6 +143,12 @@ func (q *Queue) Damaged() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.progress.damaged
+}
+
+func (q *Queue) isClosed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
 }
 
 // path returns the path of a segment.

@@ -136,6 +136,9 @@ func (q *Queue) Reject(b *Batch, e *Entry, reason error) (*Damage, error) {
 
 // Keep treats b as damaged, and keeps a copy of its segment, whose path it returns.
 func (q *Queue) Keep(b *Batch) (path string, err error) {
+	if q.isClosed() {
+		return "", ErrClosed
+	}
 	b.damaged = true
 	return q.keepAside(b.end.number)
 }
@@ -183,22 +186,43 @@ func copyFile(to, from string) error {
 	return os.Rename(to+".new", to)
 }
 
-// Commit removes what b holds from the queue. An error is about files that could not be removed or
-// written; b is committed all the same, and after a crash it may be read again.
+// Commit removes what b holds from the queue. An error other than ErrClosed is about files that could
+// not be removed or written; b is committed all the same, and after a crash it may be read again.
 func (q *Queue) Commit(b *Batch) error {
 	if len(b.Entries) == 0 {
 		return nil
 	}
 	q.reader.Lock()
 	defer q.reader.Unlock()
+	if q.isClosed() {
+		return ErrClosed
+	}
 	q.advance(b.end, b.payloads, b.damaged)
 	empty := q.Empty()
-	err := q.trim(empty)
-	if now := time.Now(); empty || b.damaged || now.Sub(q.saved) >= saveEvery {
-		q.saved = now
-		err = errors.Join(err, q.save())
+	drained := q.trim(empty)
+	q.unsaved = true
+	var err error
+	if len(drained) > 0 || empty || b.damaged || time.Since(q.saved) >= saveEvery {
+		err = q.saveRead() // before a file goes, or the next Open would miss it
 	}
-	return err
+	return errors.Join(err, q.remove(drained))
+}
+
+// SaveRead saves how far the queue was read, if it is not saved yet. Commit does so once a second at
+// most, so a reader that has nothing to commit for a while calls it.
+func (q *Queue) SaveRead() error {
+	q.reader.Lock()
+	defer q.reader.Unlock()
+	if !q.unsaved || q.isClosed() {
+		return nil
+	}
+	return q.saveRead()
+}
+
+// saveRead is SaveRead with q.reader held.
+func (q *Queue) saveRead() error {
+	q.saved, q.unsaved = time.Now(), false
+	return q.save()
 }
 
 func (q *Queue) advance(to position, payloads int, damaged bool) {
@@ -213,14 +237,15 @@ func (q *Queue) advance(to position, payloads int, damaged bool) {
 	q.progress.damaged = q.progress.damaged || damaged
 }
 
-// trim removes the segments that were read, and when all were, also the one that is appended to if it
-// has grown.
-func (q *Queue) trim(empty bool) error {
+// trim forgets the segments that were read, and returns them; when all were, also the one that is
+// appended to if it has grown.
+func (q *Queue) trim(empty bool) (drained []segment) {
 	if empty {
 		q.appending.Lock()
 		defer q.appending.Unlock()
 	}
 	q.mu.Lock()
+	defer q.mu.Unlock()
 	if empty && q.active != nil {
 		end := q.segments[len(q.segments)-1]
 		if q.left(end) == 0 && end.size >= min(trimBytes, q.cfg.SegmentBytes) {
@@ -228,15 +253,27 @@ func (q *Queue) trim(empty bool) error {
 			q.retire()
 		}
 	}
-	var drained []segment
 	for len(q.segments) > 0 && q.left(q.segments[0]) == 0 && (len(q.segments) > 1 || empty && q.active == nil) {
 		drained = append(drained, q.segments[0])
 		q.segments = q.segments[1:]
 	}
+	q.passDrained()
 	if q.empty() {
 		q.progress.damaged = false
 	}
-	q.mu.Unlock()
+	return drained
+}
+
+// passDrained moves the read position from the end of a segment that is to go to the beginning of the
+// next: a segment in which it lies ought to be there. q.mu is held.
+func (q *Queue) passDrained() {
+	if len(q.segments) > 0 && q.progress.read.number < q.segments[0].number {
+		q.progress.read = position{number: q.segments[0].number}
+	}
+}
+
+// remove removes the files of segments that were read.
+func (q *Queue) remove(drained []segment) error {
 	if n := len(drained); n > 0 && q.reading != nil && q.reading.number <= drained[n-1].number {
 		q.closeReading()
 	}

@@ -55,7 +55,7 @@ func (q *Queue) recover(r *Recovery) (err error) {
 	if err := q.list(); err != nil {
 		return err
 	}
-	var kept []segment
+	var drained, kept []segment
 	for i, s := range q.segments {
 		last := i == len(q.segments)-1
 		if s, err = q.count(s, last, r); err != nil {
@@ -63,18 +63,20 @@ func (q *Queue) recover(r *Recovery) (err error) {
 		}
 		// An empty one behind others stays, so that no number is left out.
 		if q.left(s) == 0 && len(kept) == 0 {
-			if err := os.Remove(q.path(s.number)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-				return err
-			}
+			drained = append(drained, s)
 			continue
 		}
 		kept = append(kept, s)
 	}
 	q.segments = kept
+	q.passDrained()
 	if q.empty() {
 		q.progress.damaged = false
 	}
-	return nil
+	if len(drained) == 0 {
+		return nil
+	}
+	return errors.Join(q.save(), q.remove(drained)) // in this order, as in Commit
 }
 
 // list finds the segments.
@@ -106,12 +108,23 @@ func (q *Queue) list() error {
 	return nil
 }
 
-// addMissing puts a segment where a number is left out, and makes the last as long as it once was:
-// reading them finds the Damage.
+// addMissing puts a segment where a number is left out between two that are there, or from the read
+// position to the last that was on disk, and makes that as long as it once was: reading them finds the
+// Damage.
 func (q *Queue) addMissing() {
 	read, synced := q.progress.read, q.progress.synced
-	for i := 1; i < len(q.segments); i++ {
-		if number := q.segments[i-1].number + 1; number < q.segments[i].number && number > read.number {
+	first, last := uint64(1), uint64(0)
+	if n := len(q.segments); n > 0 {
+		first, last = max(q.segments[0].number, read.number+1), q.segments[n-1].number
+	}
+	if read.before(synced) { // the segment in which it lies was not read to its end, see passDrained
+		first, last = max(read.number, 1), max(last, synced.number)
+	}
+	for i, number := 0, first; number <= last; number++ {
+		for i < len(q.segments) && q.segments[i].number < number {
+			i++
+		}
+		if i == len(q.segments) || q.segments[i].number > number {
 			q.segments = slices.Insert(q.segments, i, segment{number: number, size: segmentHeader + 1})
 		}
 	}

@@ -129,6 +129,9 @@ func (s *scanner) search(from int64) (int64, error) {
 			continue
 		}
 		payload, err := s.bytes(at+frameHeader, length)
+		if err == io.ErrUnexpectedEOF {
+			continue // the file ends before; a shorter frame may be there
+		}
 		if err != nil {
 			return 0, err
 		}
@@ -157,10 +160,10 @@ func (s *scanner) fill(offset, n int64) error {
 	}
 	s.windowAt, s.window = offset, s.window[:size]
 	read, err := s.file.ReadAt(s.window, offset)
-	if int64(read) == size {
+	s.window = s.window[:read]
+	if int64(read) >= n { // it reads ahead; a file that is too short is so from there on
 		return nil
 	}
-	s.window = s.window[:0]
 	if err == io.EOF {
 		err = io.ErrUnexpectedEOF
 	}

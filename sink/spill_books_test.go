@@ -1,0 +1,147 @@
+package sink_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/sink"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+// damageRecord flips a bit of the symbol of a record that is in the queue.
+func damageRecord(t *testing.T, dir, symbol string) {
+	t.Helper()
+	for _, file := range segments(t, dir) {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if i := bytes.Index(data, []byte(symbol)); i >= 0 {
+			data[i] ^= 1
+			if err := os.WriteFile(file, data, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			return
+		}
+	}
+	t.Fatalf("no %s in the queue", symbol)
+}
+
+// A Write that fails behind damage leaves the Gap of its book to the one that repeats it.
+func TestSpillWriteThatFailsBehindDamage(t *testing.T) {
+	var dst sinktest.Recorder
+	live := make(chan struct{}, 9)
+	cfg := sink.SpillConfig{Dir: t.TempDir(), DirectTimeout: -1}
+	s := openSpill(t, &dst, cfg)
+	s.write(t, []marketprism.Record{trade("DAMAGED", 1), trade("T", 2)})
+	s.stop()
+	damageRecord(t, cfg.Dir, "DAMAGED")
+
+	var told damaged
+	cfg.DirectTimeout, cfg.Hooks = time.Minute, told.hooks()
+	cfg.Hooks.Live = func(sink.SpillLiveInfo) { live <- struct{}{} }
+	s = openSpill(t, &dst, cfg).run(t)
+	<-live
+	release := s.faults.Hold()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
+	defer cancel()
+	if err := s.Write(ctx, []marketprism.Record{update("A", 5)}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if stats := s.Stats(); stats.Gaps != 0 || len(told.dropped) != 0 {
+		t.Errorf("%d Gaps and %d dropped of a Write that failed", stats.Gaps, len(told.dropped))
+	}
+	release()
+	s.write(t, []marketprism.Record{update("A", 5)})
+	s.write(t, []marketprism.Record{update("A", 6)})
+	s.write(t, []marketprism.Record{snapshot("A", 7), update("A", 8)})
+	wantKeys(t, dst.Records(), "T trade 2", "A gap 0-invalid", "A snap 7:0x0", "A depth 8-8")
+	if got := keys(told.dropped); len(got) != 2 || s.Stats().Gaps != 1 {
+		t.Errorf("dropped %q, %d Gaps", got, s.Stats().Gaps)
+	}
+}
+
+// What is refused of one book costs no other what was accepted of it, be there damage behind.
+func TestSpillRefusalCostsNoOtherBook(t *testing.T) {
+	var dst sinktest.Recorder
+	var told damaged
+	dir := t.TempDir()
+	s := openSpill(t, &dst, sink.SpillConfig{Dir: dir, DirectTimeout: -1})
+	poison := update("A", 2)
+	s.write(t, []marketprism.Record{
+		snapshot("A", 1), snapshot("B", 1), poison, update("B", 2), update("A", 3), update("B", 3), trade("DAMAGED", 1), update("B", 4),
+	})
+	s.stop()
+	damageRecord(t, dir, "DAMAGED")
+	var faults sinktest.Faults
+	refuser, err := sink.NewSpill(refusing(&dst, map[string]bool{poison.Key(): true}, &faults), sink.SpillConfig{
+		Dir: dir, Encode: encodeRecord, Decode: decodeRecord, Hooks: told.hooks(),
+		Permanent: func(err error) bool { return errors.Is(err, errPoison) },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = (&spilling{Spill: refuser, dst: &dst}).run(t)
+	s.flush(t)
+	s.stop()
+	wantKeys(t, dst.Records(), "A snap 1:0x0", "B snap 1:0x0", "A gap 1-invalid", "B depth 2-2", "B depth 3-3", "A gap 3-invalid", "B gap 3-invalid")
+	if got := keys(told.dropped); len(got) != 2 {
+		t.Errorf("dropped %q, want B's 4 and A's 3", got)
+	}
+}
+
+// However long the destination is away, a crash repeats nothing that was handed on more than a second
+// before it.
+func TestSpillSavesWhatWasHandedOn(t *testing.T) {
+	var dst, after sinktest.Recorder
+	cfg := sink.SpillConfig{Dir: t.TempDir(), DirectTimeout: -1, MaxBatch: 1}
+	s := openSpill(t, &dst, cfg)
+	s.write(t, []marketprism.Record{trade("T", 1), trade("T", 2), trade("T", 3)})
+	s.stop()
+	position := func() []byte {
+		data, err := os.ReadFile(filepath.Join(cfg.Dir, "position"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return data
+	}
+	var second []byte
+	away := sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+		switch recs[0].Trade.ID {
+		case 2:
+			second = position() // saved with the first at the latest
+		case 3:
+			<-ctx.Done()
+			return ctx.Err()
+		}
+		return dst.Write(ctx, recs)
+	})
+	opened, err := sink.NewSpill(away, sink.SpillConfig{Dir: cfg.Dir, Encode: encodeRecord, Decode: decodeRecord, MaxBatch: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s = (&spilling{Spill: opened, dst: &dst}).run(t)
+	if _, err := dst.Wait(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	for bytes.Equal(position(), second) {
+		if t.Context().Err() != nil {
+			t.Fatal(t.Context().Err())
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	killed := t.TempDir() // what kill -9 leaves at this moment
+	if err := os.CopyFS(killed, os.DirFS(cfg.Dir)); err != nil {
+		t.Fatal(err)
+	}
+	s.stop()
+	s = openSpill(t, &after, sink.SpillConfig{Dir: killed, DirectTimeout: -1}).run(t)
+	s.flush(t)
+	wantKeys(t, after.Records(), "T trade 3")
+}
