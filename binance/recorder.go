@@ -243,7 +243,11 @@ func (r *Recorder) write(file *recordFile) error {
 		written.Lines++
 		written.Bytes += uint64(n)
 	}
+	if err != nil {
+		written.Lost = uint64(len(list)) - written.Lines - written.Skipped
+	}
 	r.mu.Lock()
+	r.stats.Lost += written.Lost
 	r.stats.Lines += written.Lines
 	r.stats.Bytes += written.Bytes
 	r.stats.Skipped += written.Skipped

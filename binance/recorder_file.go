@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -77,11 +78,7 @@ func (f *recordFile) turn(now time.Time) error {
 	if err := f.close(); err != nil {
 		return err
 	}
-	name := f.cfg.Name + "-" + now.UTC().Format("20060102T150405.000000000Z") + ".ndjson"
-	if !f.cfg.Plain {
-		name += f.cfg.Compression.Suffix
-	}
-	file, err := os.OpenFile(filepath.Join(f.cfg.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+	file, err := f.create(now)
 	if err != nil {
 		return err
 	}
@@ -98,6 +95,22 @@ func (f *recordFile) turn(now time.Time) error {
 	}
 	f.out, f.zip = zip, zip
 	return nil
+}
+
+// create makes a file that is named by the time, or by the next nanosecond of which there is none yet.
+func (f *recordFile) create(now time.Time) (*os.File, error) {
+	suffix := ".ndjson"
+	if !f.cfg.Plain {
+		suffix += f.cfg.Compression.Suffix
+	}
+	for {
+		name := f.cfg.Name + "-" + now.UTC().Format("20060102T150405.000000000Z") + suffix
+		file, err := os.OpenFile(filepath.Join(f.cfg.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
+		if !errors.Is(err, fs.ErrExist) {
+			return file, err
+		}
+		now = now.Add(1)
+	}
 }
 
 // flush gives all that was written to the operating system. A file that has reached its age is closed,

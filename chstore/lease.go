@@ -132,6 +132,9 @@ func (w *writer) say(ctx context.Context, name string, l lease, term time.Durati
 	if token != "" {
 		settings["deduplicate_insert"], settings["insert_deduplication_token"] = "enable", token
 	}
+	if w.s.cfg.Cluster.replicated() { // as leaseOf reads: what was said is seen on every replica
+		settings["insert_quorum"], settings["insert_quorum_parallel"] = "auto", 0
+	}
 	err := w.s.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), "INSERT INTO "+w.s.tableName("leases")+
 		" (name, epoch, holder, turn, until) SELECT {name:String}, {epoch:UInt64}, {holder:String}, {turn:UInt64}, "+
 		"now64(3, 'UTC') + toIntervalMillisecond({term:Int64})",

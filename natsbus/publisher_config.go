@@ -57,6 +57,9 @@ func (cfg PublisherConfig) withDefaults() (PublisherConfig, error) {
 
 // setRetry fills in and checks the bounds of a back-off.
 func setRetry(low, high *time.Duration, lowDefault, highDefault time.Duration) error {
+	if *high > 0 {
+		lowDefault = min(lowDefault, *high)
+	}
 	defaults.Set(low, lowDefault)
 	defaults.Set(high, max(highDefault, *low))
 	if *low < 0 || *high < *low {

@@ -13,7 +13,7 @@ type Fill struct {
 	Notional decimal.Decimal // what that costs: the sum of price × quantity, exact
 	Worst    Fixed           // the last price it touches
 	Levels   int             // how many levels it touches
-	Complete bool            // the book held the whole size
+	Complete bool            // the book held the whole size, and Quantity has room for it
 	Known    bool            // it lies within the known range: the exchange's book gives the same
 }
 
@@ -71,7 +71,9 @@ func (b *Book) FillNotional(s Side, notional Fixed) Fill {
 		if level.Price > 0 {
 			taken = min(taken, limit.sub(cost).quotient(level.Price))
 		}
-		taken = min(taken, MaxFixed-f.Quantity)
+		room := MaxFixed - f.Quantity
+		full := taken > room // a Fixed holds no larger quantity, whatever money is left
+		taken = min(taken, room)
 		cost.add(level.Price, taken)
 		f.Quantity += taken
 		if taken > 0 {
@@ -79,7 +81,7 @@ func (b *Book) FillNotional(s Side, notional Fixed) Fill {
 			f.Levels++
 		}
 		if taken < level.Quantity {
-			f.Complete = true
+			f.Complete = !full
 			break
 		}
 	}

@@ -50,7 +50,8 @@ func (f *Fixed) UnmarshalText(b []byte) error {
 // Decimal returns f as a shopspring decimal, exactly.
 func (f Fixed) Decimal() decimal.Decimal { return decimal.New(int64(f), -FractionDigits) }
 
-// Float64 returns the float nearest to f. It is for display and statistics: it rounds.
+// Float64 returns the float nearest to f, or from 2^53 hundred-millionths (about 90 million) on one next
+// to that. It is for display and statistics: it rounds.
 func (f Fixed) Float64() float64 { return float64(f) / float64(One) }
 
 // append writes the digits of the magnitude from the unsigned value, since -MinFixed is not an int64.

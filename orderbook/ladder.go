@@ -148,6 +148,9 @@ func (l *ladder) search(rank Fixed, near int) int {
 // reset replaces the side by levels that come best first, as venues send them. Any other order is
 // sorted out: of several levels with one price the last counts, and empty ones are left out.
 func (l *ladder) reset(bestFirst []Level) {
+	if l.front != nil {
+		l.levels = l.front // the whole array is free
+	}
 	l.levels, l.front = l.levels[:0], nil
 	for i := len(bestFirst) - 1; i >= 0; i-- {
 		l.levels = append(l.levels, bestFirst[i])

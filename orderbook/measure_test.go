@@ -205,8 +205,8 @@ func checkFillNotional(t *testing.T, b *orderbook.Book, money orderbook.Fixed) {
 	complete = complete || left.Sign() == 0
 	got := b.FillNotional(orderbook.Ask, money)
 	if !quantity.IsInt64() {
-		if got.Quantity != orderbook.MaxFixed {
-			t.Fatalf("FillNotional(%v) of %v = %+v, want a quantity of MaxFixed", money, b.AppendAsks(nil, -1), got)
+		if got.Quantity != orderbook.MaxFixed || got.Complete {
+			t.Fatalf("FillNotional(%v) of %v = %+v, want a quantity of MaxFixed, which is not all", money, b.AppendAsks(nil, -1), got)
 		}
 		return
 	}

@@ -33,7 +33,7 @@ type SyncerConfig struct {
 
 	// RetryMin and RetryMax bound the delay before the next Fetch after one that failed or was too
 	// old: it doubles from the first to the second. Two Fetches are never closer than RetryMin. 0
-	// means 250 ms and 30 s.
+	// means 250 ms and 30 s, or the other one where that is beyond it.
 	RetryMin, RetryMax time.Duration
 
 	// MaxStale is how many updates in a row may lie before the book's id until the venue's ids are
@@ -56,6 +56,9 @@ func (cfg SyncerConfig) withDefaults() (SyncerConfig, error) {
 	setDefault(&cfg.MaxBuffered, 4096)
 	setDefault(&cfg.MaxBufferedBytes, 16<<20)
 	setDefault(&cfg.SnapshotTimeout, 20*time.Second)
+	if cfg.RetryMax > 0 {
+		setDefault(&cfg.RetryMin, min(250*time.Millisecond, cfg.RetryMax))
+	}
 	setDefault(&cfg.RetryMin, 250*time.Millisecond)
 	setDefault(&cfg.RetryMax, max(30*time.Second, cfg.RetryMin))
 	setDefault(&cfg.MaxStale, 512)

@@ -11,14 +11,13 @@ import (
 
 func TestSyncerConfig(t *testing.T) {
 	for name, cfg := range map[string]orderbook.SyncerConfig{
-		"an unknown rule":       {Continuity: orderbook.Linked + 1},
-		"an unbounded buffer":   {MaxBuffered: -1},
-		"unbounded bytes":       {MaxBufferedBytes: -1},
-		"a negative delay":      {RetryMin: -1},
-		"bounds the wrong way":  {RetryMin: time.Second, RetryMax: time.Millisecond},
-		"a negative RetryMax":   {RetryMax: -1},
-		"RetryMax below 250 ms": {RetryMax: time.Millisecond},
-		"a promise too deep":    {RefreshDepth: 10, MaxDepth: 10},
+		"an unknown rule":      {Continuity: orderbook.Linked + 1},
+		"an unbounded buffer":  {MaxBuffered: -1},
+		"unbounded bytes":      {MaxBufferedBytes: -1},
+		"a negative delay":     {RetryMin: -1},
+		"bounds the wrong way": {RetryMin: time.Second, RetryMax: time.Millisecond},
+		"a negative RetryMax":  {RetryMax: -1},
+		"a promise too deep":   {RefreshDepth: 10, MaxDepth: 10},
 	} {
 		if s, err := orderbook.NewSyncer(cfg); err == nil || s != nil {
 			t.Errorf("%s was accepted: %v", name, cfg)
@@ -29,6 +28,7 @@ func TestSyncerConfig(t *testing.T) {
 		"everything off":    {SnapshotTimeout: -1, MaxStale: -1, MaxDepth: -1, RefreshDepth: -1, RefreshEvery: -1},
 		"any depth kept":    {RefreshDepth: 1000},
 		"a long RetryMin":   {RetryMin: time.Hour},
+		"a short RetryMax":  {RetryMax: time.Millisecond},
 		"a constant delay":  {RetryMin: time.Second, RetryMax: time.Second},
 		"the least buffers": {MaxBuffered: 1, MaxBufferedBytes: 1},
 	} {

@@ -27,7 +27,7 @@ type Buffer struct {
 
 	mu      sync.Mutex // guards what follows; never held while waiting, nor during a hook
 	queue   queue
-	flushTo uint64 // position in queue up to which somebody waits in Flush
+	flushTo uint64 // position in queue up to which somebody waits in Flush, or for room
 	started bool   // Run was called
 	ending  bool   // its ctx has ended: no Write is accepted
 	ended   bool   // it has returned
@@ -103,10 +103,10 @@ func (b *Buffer) Write(ctx context.Context, recs []marketprism.Record) error {
 
 // check returns an error if one of recs could never be delivered.
 func (b *Buffer) check(recs []marketprism.Record) error {
+	if err := validate(recs); err != nil {
+		return err
+	}
 	for i := range recs {
-		if err := recs[i].Validate(); err != nil {
-			return fmt.Errorf("sink: record %d of %d: %w", i, len(recs), err)
-		}
 		if size := recordSize(&recs[i]); size > b.cfg.MaxBytes {
 			return fmt.Errorf("%w: record %d of %d has %d bytes, MaxBytes is %d", ErrTooLarge, i, len(recs), size, b.cfg.MaxBytes)
 		}
@@ -128,6 +128,10 @@ func (b *Buffer) admit(recs []marketprism.Record, first bool) (n int, room <-cha
 		err = ErrFull
 	default:
 		n, dropped = b.enqueue(recs)
+	}
+	if noRoom { // what is queued is due at once, however little it is
+		b.flushTo = max(b.flushTo, b.queue.came)
+		b.wake()
 	}
 	if noRoom && first {
 		full.Records, full.Bytes = b.queue.records(), b.queue.size()

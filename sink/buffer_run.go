@@ -125,7 +125,7 @@ func (b *Buffer) untilReady(now time.Time) (wait <-chan time.Time, ready bool) {
 }
 
 // batchReady reports whether a batch is due whatever the time. One is long before the queue is full,
-// so that no Write has to wait while the destination is idle.
+// and where a Write has found no room, so that none has to wait while the destination is idle.
 func (b *Buffer) batchReady() bool {
 	q := &b.queue
 	switch {

@@ -211,6 +211,21 @@ func TestBufferBlocks(t *testing.T) {
 	})
 }
 
+// A record that has no room makes those due that have it: its Write does not wait out their MaxDelay.
+func TestBufferMakesRoomAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := run(t, sink.BufferConfig{MaxBytes: 1000, MaxDelay: time.Hour})
+		b.write(t, []marketprism.Record{trade("A", 1)})
+		big := snapshot("B", 1)
+		big.Snapshot.Bids = make([]orderbook.Level, 35)
+		start := time.Now()
+		b.write(t, []marketprism.Record{big})
+		if waited := time.Since(start); waited > 0 {
+			t.Errorf("Write waited %v for an idle destination", waited)
+		}
+	})
+}
+
 func TestBufferBoundsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		levels := make([]orderbook.Level, 100)

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"fmt"
 
 	"github.com/marketprism/marketprism"
 )
@@ -25,3 +26,13 @@ type Func func(ctx context.Context, recs []marketprism.Record) error
 
 // Write calls f.
 func (f Func) Write(ctx context.Context, recs []marketprism.Record) error { return f(ctx, recs) }
+
+// validate returns the error of the first of recs that is not valid.
+func validate(recs []marketprism.Record) error {
+	for i := range recs {
+		if err := recs[i].Validate(); err != nil {
+			return fmt.Errorf("sink: record %d of %d: %w", i, len(recs), err)
+		}
+	}
+	return nil
+}

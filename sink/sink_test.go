@@ -45,6 +45,14 @@ func TestTeeTriesAll(t *testing.T) {
 	if err := sink.Tee().Write(t.Context(), sinktest.Records(1, 1)); err != nil {
 		t.Errorf("a Tee of nothing: %v", err)
 	}
+	if sink.Tee().Write(t.Context(), make([]marketprism.Record, 1)) == nil {
+		t.Error("a Tee of nothing accepts what is no record")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := sink.Tee().Write(ended, sinktest.Records(1, 1)); !errors.Is(err, context.Canceled) {
+		t.Errorf("a Tee of nothing after the end of ctx: %v", err)
+	}
 }
 
 func TestFilterIsASink(t *testing.T) {

@@ -2,7 +2,6 @@ package sink
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -17,10 +16,8 @@ func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	for i := range recs {
-		if err := recs[i].Validate(); err != nil {
-			return fmt.Errorf("sink: record %d of %d: %w", i, len(recs), err)
-		}
+	if err := validate(recs); err != nil {
+		return err
 	}
 	if len(recs) == 0 {
 		return nil

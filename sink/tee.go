@@ -19,6 +19,9 @@ func Tee(sinks ...Sink) Sink { return tee(slices.Clone(sinks)) }
 type tee []Sink
 
 func (t tee) Write(ctx context.Context, recs []marketprism.Record) error {
+	if len(t) == 0 { // what each of several sinks would say
+		return errors.Join(ctx.Err(), validate(recs))
+	}
 	var errs []error
 	for _, s := range t {
 		if err := s.Write(ctx, recs); err != nil {
