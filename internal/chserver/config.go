@@ -36,6 +36,10 @@ type Config struct {
 	// Settings holds further server settings that have a single value.
 	Settings map[string]string
 
+	// Sections is further XML of the configuration file, put there as it is, for what has more than a
+	// single value: <remote_servers>, <zookeeper>, <macros>.
+	Sections string
+
 	// MergeTree holds defaults for the settings of all MergeTree tables, such as
 	// {"merge_with_ttl_timeout": "1"} for a TTL that acts within seconds.
 	MergeTree map[string]string

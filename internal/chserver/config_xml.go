@@ -28,6 +28,9 @@ const serverXML = `<clickhouse>
     {{- range $name, $value := .Settings}}
     <{{$name}}>{{text $value}}</{{$name}}>
     {{- end}}
+    {{- if .Sections}}
+    {{.Sections}}
+    {{- end}}
     <storage_configuration>
         <disks>
             <cold><path>{{text .Dir}}/cold/</path></cold>

@@ -8,9 +8,13 @@
 // program clickhouse-local. That program can listen on the native and the HTTP protocol and serves them
 // as any server does: MergeTree tables, background merges, TTL, disks and volumes, users' sessions.
 //
-// What it has not: Keeper, so no Replicated tables, ON CLUSTER, or KeeperMap; CREATE USER; and a queue
-// for asynchronous inserts (async_insert is accepted, and every insert is synchronous). Its database
-// "default" is a special engine: create one of your own.
+// What it has not: a Keeper of its own, ON CLUSTER, CREATE USER, and a queue for asynchronous inserts
+// (async_insert is accepted, and every insert is synchronous). Its database "default" is a special
+// engine: create one of your own.
+//
+// With <remote_servers> in Config.Sections, Distributed tables and clusterAllReplicas work over several
+// servers. With <zookeeper> a Replicated table can be made and is registered there, but stays read-only:
+// the engine has no port for other servers to fetch parts from, whatever the configuration says.
 //
 // # Usage
 //

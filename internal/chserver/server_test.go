@@ -108,7 +108,9 @@ func TestConfigReachesTheServer(t *testing.T) {
 		Timezone:    "Asia/Tokyo",
 		MergeTree:   map[string]string{"merge_with_ttl_timeout": "1"},
 		Settings:    map[string]string{"max_table_size_to_drop": "12345"},
+		Sections:    "<macros><shard>one</shard></macros>",
 	})
+	require.Equal(t, "one", query(t, s, "SELECT getMacro('shard')"))
 	require.Equal(t, "Asia/Tokyo", query(t, s, "SELECT serverTimezone()"))
 	require.Equal(t, "1", query(t, s, "SELECT value FROM system.merge_tree_settings WHERE name = 'merge_with_ttl_timeout'"))
 	require.Equal(t, "1073741824\n12345\n2", query(t, s,
