@@ -82,6 +82,9 @@
 //   - Books and Replay put a snapshot before the updates that follow it if they were received within ten
 //     minutes of each other; BookAt looks further.
 //   - The server has to be ClickHouse 26.2 or later.
-//   - What Cluster makes was read by ClickHouse, statement by statement, but never run: the engine of the
-//     tests has no Keeper. Try it before relying on it.
+//   - Of Cluster, shards without replicas are tested on two servers, and replicated tables are made on two
+//     with ZooKeeper; ON CLUSTER itself and replication are not, since the engine of the tests does
+//     neither. Try them before relying on them.
+//   - On a cluster every server has to answer for the first Write of a stream, and for the next one after
+//     an error: it asks all of them whether an earlier INSERT is still running.
 package chstore

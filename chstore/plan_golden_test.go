@@ -52,7 +52,7 @@ func onCluster(c chstore.Cluster) chstore.Config {
 }
 
 // The statements that Migrate runs on an empty server stand in files, and ClickHouse can read each of
-// them. Those of a cluster cannot be run here, as there is no Keeper: this is all that is known of them.
+// them. Those of a cluster are run, as far as this engine does, by TestDistributed and TestReplicatedTables.
 func TestPlanGolden(t *testing.T) {
 	db := chtest.Open(t)
 	for name, cfg := range map[string]chstore.Config{
