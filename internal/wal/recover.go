@@ -31,7 +31,7 @@ type Recovery struct {
 // Open opens the folder for one process at a time, and reads through all of it once. Its errors are
 // ErrLocked and those of the file system.
 func Open(cfg Config) (_ *Queue, _ Recovery, err error) {
-	if err := os.MkdirAll(cfg.Dir, dirPerm); err != nil {
+	if err := makeDir(filepath.Clean(cfg.Dir)); err != nil {
 		return nil, Recovery{}, err
 	}
 	lock, err := lock(filepath.Join(cfg.Dir, "lock"))
@@ -45,6 +45,22 @@ func Open(cfg Config) (_ *Queue, _ Recovery, err error) {
 	}
 	r.Stats, r.Damaged = q.Stats(), q.progress.damaged
 	return q, r, nil
+}
+
+// makeDir makes a folder and those above it, durably: what is in a folder that its own does not list after a
+// power cut is lost.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	above := filepath.Dir(dir)
+	if err := makeDir(above); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, dirPerm); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(above)
 }
 
 func (q *Queue) recover(r *Recovery) (err error) {

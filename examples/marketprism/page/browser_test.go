@@ -155,10 +155,11 @@ func TestBrowser(t *testing.T) {
 	p.exchange.RejectStreams(1_000_000, http.StatusServiceUnavailable)
 	p.exchange.Disconnect(1001, "going away")
 	b.until("document.getElementById('state').dataset.state === 'bad' && document.getElementById('health-exchange').textContent === '0 of 1'" +
+		" && document.getElementById('link').dataset.state === 'bad' && document.getElementById('link').textContent === 'no word from the exchange'" +
 		" && document.querySelectorAll('#symbols li[data-state=synced]').length === 0 && !document.getElementById('notice').hidden")
 	b.keep("page-cut.png")
 	p.exchange.RejectStreams(0, 0)
-	b.until("document.getElementById('state').textContent === 'synced' && document.getElementById('health-exchange').textContent === '1 of 1'")
+	b.until("document.getElementById('state').textContent === 'synced' && document.getElementById('health-exchange').textContent === '1 of 1' && document.getElementById('link').textContent === 'live'")
 	require.Empty(t, eval[[]string](b, "performance.getEntriesByType('resource').map(e => e.name).filter(n => !n.startsWith(location.origin))"), "something came from elsewhere")
 }
 

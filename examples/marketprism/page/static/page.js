@@ -28,7 +28,8 @@ function select(symbol) {
 
 function show(state) {
   view.lastState = Date.now();
-  setLink("good", "live");
+  const cut = state.health && state.health.connections === 0;
+  setLink(cut ? "bad" : "good", cut ? "no word from the exchange" : "live");
   if (state.symbols) {
     view.symbols = state.symbols;
     past.clock(state.time);
