@@ -107,9 +107,18 @@ func (f *recordFile) create(now time.Time) (*os.File, error) {
 		name := f.cfg.Name + "-" + now.UTC().Format("20060102T150405.000000000Z") + suffix
 		file, err := os.OpenFile(filepath.Join(f.cfg.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		if !errors.Is(err, fs.ErrExist) {
+			f.listed()
 			return file, err
 		}
 		now = now.Add(1)
+	}
+}
+
+// listed has the folder list its files after a power cut, on the systems that can be told to.
+func (f *recordFile) listed() {
+	if dir, err := os.Open(f.cfg.Dir); err == nil {
+		_ = dir.Sync() // Windows cannot
+		_ = dir.Close()
 	}
 }
 
