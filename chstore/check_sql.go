@@ -56,16 +56,16 @@ GROUP BY ` + instrumentColumns + `, aggregate`}
 
 // duplicates finds rows of one key. Reads do not show them.
 func (s *Store) duplicates(t table) sqlCheck {
-	id, minor := t.identity()
+	id, minor, received := t.identity()
 	if t == tradeTable {
 		minor = "toInt64(aggregate)"
 	}
 	return sqlCheck{name: CheckDuplicates, table: t.name(), text: `
 SELECT ` + instrumentColumns + `, toUInt64(sum(n - 1)), toUnixTimestamp64Nano(min(first)), concat('of ', toString(count()), ' keys')
 FROM (
-	SELECT ` + instrumentColumns + `, count() AS n, min(ts) AS first, ` + id + ` AS a, ` + minor + ` AS b
+	SELECT ` + instrumentColumns + `, count() AS n, min(ts) AS first, ` + id + ` AS a, ` + minor + ` AS b, ` + received + ` AS c
 	FROM ` + s.tableName(t.name()) + ` WHERE $
-	GROUP BY ` + instrumentColumns + `, a, b HAVING n > 1)
+	GROUP BY ` + instrumentColumns + `, a, b, c HAVING n > 1)
 GROUP BY ` + instrumentColumns}
 }
 

@@ -103,7 +103,7 @@ func (c *cursor) advance(ctx context.Context) error {
 		if c.rank, err = c.row.payload(&c.rec); err != nil {
 			return c.table.readError(ctx, err)
 		}
-		duplicate, err := c.seen[c.rank.kind].check(ctx, c.rank, c.base.ts)
+		duplicate, err := c.seen[c.rank.kind].check(ctx, c.rank, &c.base)
 		if err != nil {
 			return err
 		}

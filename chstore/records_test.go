@@ -147,3 +147,38 @@ func TestRecordsDuplicatesFarApart(t *testing.T) {
 	}
 	require.Len(t, shown, n)
 }
+
+// A quiet book that is lost twice ends and begins twice at one update id. Reads show both, and Check does
+// not take them for duplicates.
+func TestRecordsOfAQuietBookLostTwice(t *testing.T) {
+	s, _ := openStore(t, chstore.Config{})
+	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	i := spot("QUIET")
+	snap := orderbook.Snapshot{
+		LastID: 150, Bids: []orderbook.Level{{Price: orderbook.One, Quantity: 1}}, Asks: []orderbook.Level{{Price: 2 * orderbook.One, Quantity: 1}},
+	}
+	var recs []marketprism.Record
+	add := func(r marketprism.Record) {
+		at = at.Add(time.Second)
+		r.Instrument, r.ReceivedAt = i, at
+		recs = append(recs, r)
+	}
+	for range 2 {
+		add(marketprism.Record{Snapshot: &snap})
+		add(marketprism.Record{Gap: &orderbook.Gap{After: 150, Reason: orderbook.GapDisconnect}})
+	}
+	add(marketprism.Record{Snapshot: &snap})
+	add(marketprism.Record{EventTime: at.Add(time.Second), Update: &orderbook.Update{
+		FirstID: 151, LastID: 152, EventTime: at.Add(time.Second), Bids: []orderbook.Level{{Price: orderbook.One, Quantity: 2}},
+	}})
+	recs = withOrigins(recs, "S", 1)
+	require.NoError(t, s.Write(t.Context(), recs))
+	got := readAll(t, s, recs)
+	require.Len(t, got, len(recs))
+	for i := range recs {
+		require.Empty(t, sinktest.Diff(&recs[i], &got[i]))
+	}
+	report, err := s.Check(t.Context(), chstore.CheckQuery{Silence: -1})
+	require.NoError(t, err)
+	require.True(t, report.OK(), "%s", report.String())
+}

@@ -7,8 +7,9 @@ import (
 	"github.com/marketprism/marketprism"
 )
 
-// An identity tells a record from the others of its kind, as Record.Key does.
-type identity struct{ id, minor int64 }
+// An identity tells a record from the others of its kind, as Record.Key does, and of a Snapshot or Gap also
+// when it was received: a quiet book that is lost twice ends and begins twice at one update id.
+type identity struct{ id, minor, received int64 }
 
 // seenRecords bounds the identities of one kind that a reader remembers, and also those it asks the
 // server for at a time.
@@ -41,9 +42,12 @@ func newSeen(s *Store, t table, kind marketprism.Kind, sc scope) *seen {
 	return &seen{s: s, t: t, kind: kind, sc: sc, recent: make(map[identity]struct{})}
 }
 
-// check reports whether a row at time ts was read before, and remembers it.
-func (s *seen) check(ctx context.Context, r rank, ts int64) (duplicate bool, err error) {
-	key := identity{r.id, r.minor}
+// check reports whether a row was read before, and remembers it.
+func (s *seen) check(ctx context.Context, r rank, b *base) (duplicate bool, err error) {
+	key, ts := identity{id: r.id, minor: r.minor}, b.ts
+	if r.kind == marketprism.KindSnapshot || r.kind == marketprism.KindGap {
+		key.received = b.received
+	}
 	if _, ok := s.recent[key]; ok {
 		return true, nil
 	}
@@ -83,14 +87,14 @@ func (s *seen) remember(key identity) {
 // ask fills earlier with the identities of rows before ts, from id on.
 func (s *seen) ask(ctx context.Context, id, ts int64) error {
 	const unlimited = 1<<63 - 1
-	idColumn, minorColumn := s.t.identity()
+	idColumn, minorColumn, receivedColumn := s.t.identity()
 	sc := s.sc
 	sc.add("ts < fromUnixTimestamp64Nano({before:Int64}, 'UTC')", "before", ts)
 	sc.add(idColumn+" >= {id:Int64}", "id", id)
 	if s.t == tradeTable {
 		sc.add("aggregate = {kind:Bool}", "kind", s.kind == marketprism.KindAggTrade)
 	}
-	rows, err := s.s.query(ctx, s.t, []string{"DISTINCT " + idColumn + " AS id", minorColumn + " AS minor"}, sc,
+	rows, err := s.s.query(ctx, s.t, []string{"DISTINCT " + idColumn + " AS id", minorColumn + " AS minor", receivedColumn + " AS received"}, sc,
 		fmt.Sprintf("ORDER BY id LIMIT %d WITH TIES", seenRecords))
 	if err != nil {
 		return err
@@ -101,7 +105,7 @@ func (s *seen) ask(ctx context.Context, id, ts int64) error {
 	last := id
 	for rows.Next() {
 		var key identity
-		if err := rows.Scan(&key.id, &key.minor); err != nil {
+		if err := rows.Scan(&key.id, &key.minor, &key.received); err != nil {
 			return s.t.readError(ctx, err)
 		}
 		s.earlier[key] = struct{}{}

@@ -76,23 +76,24 @@ func (t table) turn() int {
 	return [...]int{depthTable: 0, gapTable: 1, snapshotTable: 2, tickerTable: 3, tradeTable: 4}[t]
 }
 
-// identity returns the columns that tell its rows of one kind apart, as Record.Key does: the id, and
-// what else there is.
-func (t table) identity() (id, minor string) {
+// identity returns the columns that tell its rows of one kind apart: the id, what else Record.Key has, and for
+// a Snapshot or Gap when it was received, see the type identity.
+func (t table) identity() (id, minor, received string) {
+	const none, at = "toInt64(0)", "toUnixTimestamp64Nano(received_at)"
 	switch t {
 	case depthTable:
-		return "last_id", "first_id"
+		return "last_id", "first_id", none
 	case snapshotTable:
-		return "last_id", "toInt64(bitOr(bitShiftLeft(toUInt64(length(bid_price_e8)), 32), length(ask_price_e8)))"
+		return "last_id", "toInt64(bitOr(bitShiftLeft(toUInt64(length(bid_price_e8)), 32), length(ask_price_e8)))", at
 	case tradeTable:
-		return "id", "toInt64(0)"
+		return "id", none, none
 	case tickerTable:
-		return "update_id", "toInt64(0)"
+		return "update_id", none, none
 	}
 	// The numbers of the reasons count from 1, as positions in an array do.
 	var names []string
 	for reason := orderbook.GapReason(1); reason.String() != "unknown"; reason++ {
 		names = append(names, "'"+reason.String()+"'")
 	}
-	return "after_id", "toInt64(indexOf([" + strings.Join(names, ", ") + "], reason))"
+	return "after_id", "toInt64(indexOf([" + strings.Join(names, ", ") + "], reason))", at
 }

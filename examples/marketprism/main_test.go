@@ -192,12 +192,15 @@ func TestRolesAsProcesses(t *testing.T) {
 	require.Equal(t, 0, archiver.end(syscall.SIGTERM), archiver.output)
 
 	require.Equal(t, published, w.archived(), "every message of the bus once")
-	updates := 0
+	events := 0
 	for key, n := range published {
+		if strings.Contains(key, ":snap:") || strings.Contains(key, ":gap:") {
+			continue // each collector's own
+		}
 		require.Equal(t, 1, n, "two collectors give one copy of %s", key)
-		updates++
+		events++
 	}
-	require.Greater(t, updates, 40)
+	require.Greater(t, events, 40)
 }
 
 var healthURL = regexp.MustCompile(`health: (http://\S+/readyz)`)
@@ -270,7 +273,8 @@ func (w *world) published() map[string]int {
 		for sequence := info.State.FirstSeq; sequence <= info.State.LastSeq; sequence++ {
 			msg, err := s.GetMsg(w.Context(), sequence)
 			require.NoError(w, err)
-			keys[msg.Header.Get(jetstream.MsgIDHeader)]++
+			key, _, _ := strings.Cut(msg.Header.Get(jetstream.MsgIDHeader), "@") // of a snapshot or gap, when it was received follows
+			keys[key]++
 		}
 	}
 	return keys
