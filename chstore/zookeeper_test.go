@@ -13,11 +13,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// zookeeperJar is where Debian's package zookeeper has the server; it names the libraries it needs.
+// zookeeperJar is where Debian's package libzookeeper-java has the server; it names the libraries it needs.
 const zookeeperJar = "/usr/share/java/zookeeper.jar"
 
 // startZooKeeper starts a ZooKeeper for the test and returns its address. The test is skipped where
-// ZooKeeper is not installed: no other test needs it, so CI may be without.
+// ZooKeeper is not installed: no other test needs it.
 func startZooKeeper(t *testing.T) string {
 	t.Helper()
 	java, err := exec.LookPath("java")
@@ -25,7 +25,7 @@ func startZooKeeper(t *testing.T) string {
 		_, err = os.Stat(zookeeperJar)
 	}
 	if err != nil {
-		t.Skipf("SKIPPED, this test needs ZooKeeper (apt-get install zookeeper): %v", err)
+		t.Skipf("SKIPPED, this test needs ZooKeeper (apt-get install default-jre-headless libzookeeper-java): %v", err)
 	}
 	// ZooKeeper does not tell the port it would choose by itself.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
