@@ -19,7 +19,7 @@ type tableState struct {
 	part    string // the partition key
 	order   string // the sort key
 	columns map[string]columnState
-	indexes map[string]bool
+	indexes map[string]string // what each is, see plainIndex
 }
 
 type columnState struct{ kind, codec, computed string }
@@ -32,7 +32,7 @@ func (s *Store) states(ctx context.Context) (map[table]*tableState, error) {
 		func(t table, v []string) {
 			states[t] = &tableState{
 				engine: v[0], kind: v[1], part: v[2], order: v[3],
-				columns: make(map[string]columnState), indexes: make(map[string]bool),
+				columns: make(map[string]columnState), indexes: make(map[string]string),
 			}
 		})
 	if err != nil {
@@ -48,11 +48,11 @@ func (s *Store) states(ctx context.Context) (map[table]*tableState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return states, s.eachTable(ctx, "SELECT substring(table, {skip:UInt64}), name FROM system.data_skipping_indices "+
+	return states, s.eachTable(ctx, "SELECT substring(table, {skip:UInt64}), name, concat(type_full, ' GRANULARITY ', toString(granularity)) FROM system.data_skipping_indices "+
 		"WHERE database = {database:String} AND table IN {tables:Array(String)}",
 		func(t table, v []string) {
 			if st := states[t]; st != nil {
-				st.indexes[v[0]] = true
+				st.indexes[v[0]] = plainIndex(v[1])
 			}
 		})
 }
@@ -136,10 +136,17 @@ func (s *Store) alterLayout(t table, st *tableState) (steps []step) {
 		}
 	}
 	for _, index := range layout.Indexes {
-		if st == nil || !st.indexes[index.Name] {
-			steps = append(steps, s.alterStep(t, "ADD INDEX IF NOT EXISTS `"+index.Name+"` `"+index.Column+"` TYPE "+index.Type+
-				" GRANULARITY "+strconv.Itoa(max(index.Granularity, 1))))
+		want, has := index.Type+" GRANULARITY "+strconv.Itoa(max(index.Granularity, 1)), ""
+		if st != nil {
+			has = st.indexes[index.Name]
 		}
+		if has == plainIndex(want) {
+			continue
+		}
+		if has != "" { // there is no ALTER that changes one
+			steps = append(steps, s.alterStep(t, "DROP INDEX `"+index.Name+"`"))
+		}
+		steps = append(steps, s.alterStep(t, "ADD INDEX IF NOT EXISTS `"+index.Name+"` `"+index.Column+"` TYPE "+want))
 	}
 	return steps
 }
@@ -162,6 +169,12 @@ func plainCodec(codec string) string {
 	codec = strings.ReplaceAll(codec, "ZSTD(1)", "ZSTD")
 	codec = strings.ReplaceAll(codec, "LZ4HC(9)", "LZ4HC")
 	return strings.ReplaceAll(codec, "FPC(12)", "FPC")
+}
+
+// plainIndex makes the texts of a skip index's type and granularity comparable. Its column is not in them:
+// of an ALIAS the server tells the expression.
+func plainIndex(text string) string {
+	return strings.NewReplacer(" ", "", "bloom_filter()", "bloom_filter", "bloom_filter(0.025)", "bloom_filter").Replace(text)
 }
 
 // inBackground lets a statement return before the rows that are there have been worked through: of a

@@ -139,10 +139,7 @@ func (s *Store) foldUpdates(ctx context.Context, snapshot *marketprism.Record, f
 	sc.add("last_id > {id:Int64}", "id", snapshot.Snapshot.LastID)
 	// If the venue's ids went back before the snapshot, updates with the old, higher ids can lie after
 	// from. They were received before that was noticed.
-	sc.add("received_at >= (SELECT max(received_at) FROM "+s.tableName(gapTable.name())+
-		" WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}"+
-		" AND reason = 'regressed' AND received_at <= fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC'))",
-		"snapshot", nanos(snapshot.ReceivedAt))
+	s.addSinceRegressed(&sc, snapshot)
 	var b base
 	r := new(depthRow)
 	expressions, dest := selection(b.scanned(), r.scanned())

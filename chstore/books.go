@@ -75,12 +75,13 @@ type bookPass struct {
 	yield   func(BookState, error) bool
 	stopped bool // the caller wants no more
 
-	fold  *fold              // nil before the first snapshot and after ids went back
-	base  marketprism.Record // the snapshot under fold
-	lost  bool               // updates after fold's are missing
-	early []earlyUpdate      // by id
-	floor time.Time          // ids went back: what was received before is of the old ones
-	doubt time.Time          // of a gap that may have missed something; zero if there is none
+	fold     *fold              // nil before the first snapshot and after ids went back
+	base     marketprism.Record // the snapshot under fold, without its levels
+	baseBids int                // how many bids it had
+	lost     bool               // updates after fold's are missing
+	early    []earlyUpdate      // by id
+	floor    time.Time          // ids went back: what was received before is of the old ones
+	doubt    time.Time          // of a gap that may have missed something; zero if there is none
 }
 
 // run goes through the feed. Its error is nil where the caller stopped.
@@ -122,9 +123,27 @@ func (p *bookPass) begin(ctx context.Context) error {
 	}
 	p.fold, p.base = f, marketprism.Record{Instrument: p.q.Instrument, ReceivedAt: f.began}
 	if f.lost != nil {
-		return p.lose(ctx, p.q.From)
+		return p.beginLost(ctx, f.lost)
 	}
 	return nil
+}
+
+// beginLost begins where updates are missing. If those come only now, of a connection whose clock is
+// behind, the book goes on with what came before From already.
+func (p *bookPass) beginLost(ctx context.Context, lost *loss) error {
+	if err := p.startAnew(lost); err != nil {
+		return err
+	}
+	q := Query{Instrument: p.q.Instrument, Kinds: []marketprism.Kind{marketprism.KindUpdate}, From: p.q.From.Add(-clockSkew), To: p.q.From}
+	for rec, err := range p.s.Records(ctx, q) {
+		if err != nil {
+			return err
+		}
+		if rec.Update.LastID > p.id() {
+			p.keep(rec.Update, rec.Time())
+		}
+	}
+	return p.lose(ctx, p.q.From)
 }
 
 // take moves the book on by one record.

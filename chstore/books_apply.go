@@ -15,9 +15,13 @@ type earlyUpdate struct {
 	at     time.Time
 }
 
-// reset begins the book anew from a snapshot, unless the book is known further already.
+// reset begins the book anew from a snapshot, unless the book is known further already: beyond its id, or
+// deeper from a snapshot of the same id and time.
 func (p *bookPass) reset(ctx context.Context, rec *marketprism.Record, at time.Time) error {
 	if p.fold != nil && rec.Snapshot.LastID < p.id() {
+		return nil
+	}
+	if p.fold != nil && !p.lost && rec.Snapshot.LastID == p.id() && rec.Time().Equal(p.base.Time()) && len(rec.Snapshot.Bids) < p.baseBids {
 		return nil
 	}
 	began := p.fold == nil || p.lost || p.id() != rec.Snapshot.LastID
@@ -25,8 +29,8 @@ func (p *bookPass) reset(ctx context.Context, rec *marketprism.Record, at time.T
 	if err != nil {
 		return err
 	}
-	p.fold, p.base, p.lost = f, *rec, false
-	p.base.Snapshot = nil // its levels are in the fold
+	p.fold, p.base, p.baseBids, p.lost = f, *rec, len(rec.Snapshot.Bids), false
+	p.base.Snapshot = nil
 	if err := p.applyEarly(); err != nil {
 		return err
 	}
@@ -72,24 +76,36 @@ func (p *bookPass) apply(u *orderbook.Update, at time.Time) (changed bool, err e
 	if p.fold.apply(u, at) {
 		return p.id() != before, nil
 	}
-	lost := p.fold.lost
-	book := p.fold.sync.Book().Snapshot()
-	f, err := newFold(p.q.Instrument.Market, &book, lost.from)
-	if err != nil {
+	if err := p.startAnew(p.fold.lost); err != nil {
 		return false, err
 	}
-	f.lost = lost
-	p.fold, p.lost = f, true
 	p.keep(u, at)
 	return false, nil
 }
 
+// startAnew begins a fold from the book as it was before a hole.
+func (p *bookPass) startAnew(lost *loss) error {
+	book := p.fold.sync.Book().Snapshot()
+	f, err := newFold(p.q.Instrument.Market, &book, lost.from)
+	if err != nil {
+		return err
+	}
+	f.lost = lost
+	p.fold, p.lost = f, true
+	return nil
+}
+
 // mayFollow reports whether an update can be the one that is missing.
 func (p *bookPass) mayFollow(u *orderbook.Update) bool {
-	if p.q.Instrument.Market == marketprism.Spot {
-		return u.FirstID <= p.id()+1
+	return follows(p.q.Instrument.Market, u, p.id())
+}
+
+// follows reports whether nothing can be missing between an id and an update.
+func follows(market marketprism.Market, u *orderbook.Update, id int64) bool {
+	if market == marketprism.Spot {
+		return u.FirstID <= id+1
 	}
-	return u.PrevLastID <= p.id()
+	return u.PrevLastID <= id
 }
 
 // applyEarly applies the updates that were kept for the one that has come. The book is known again if

@@ -103,8 +103,14 @@ func (s *Store) Check(ctx context.Context, q CheckQuery) (r Report, err error) {
 	return r, nil
 }
 
-// checkScope is the condition on the rows of every table of records.
+// checkScope is the condition on the rows of every table of records: of the instruments, and of the times.
 func checkScope(q CheckQuery) scope {
+	sc := checkInstruments(q)
+	times := checkTimes(q)
+	return scope{where: sc.where + " AND " + times.where, args: append(sc.args, times.args...)}
+}
+
+func checkInstruments(q CheckQuery) scope {
 	sc := scope{where: "true"}
 	if len(q.Instruments) > 0 {
 		sc.where = "("
@@ -118,6 +124,11 @@ func checkScope(q CheckQuery) scope {
 		}
 		sc.where += ")"
 	}
+	return sc
+}
+
+func checkTimes(q CheckQuery) scope {
+	sc := scope{where: "true"}
 	if !q.From.IsZero() {
 		sc.add("ts >= fromUnixTimestamp64Nano({from:Int64}, 'UTC')", "from", clamp(q.From))
 	}

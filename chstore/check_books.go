@@ -14,7 +14,7 @@ import (
 func (s *Store) checkBooks(ctx context.Context, i marketprism.Instrument, q CheckQuery, r *Report) error {
 	r.Checks++
 	ctx, cancel := context.WithCancel(ctx)
-	f, err := s.openFeed(ctx, Query{Instrument: i, Kinds: bookKinds(), From: q.From, To: q.To}, 0)
+	f, err := s.openFeedByID(ctx, Query{Instrument: i, Kinds: bookKinds(), From: q.From, To: q.To})
 	defer f.close()
 	defer cancel() // before close, which would otherwise read all that is left
 	if err != nil {
@@ -32,6 +32,12 @@ func (s *Store) checkBooks(ctx context.Context, i marketprism.Instrument, q Chec
 		if !ok {
 			break
 		}
+	}
+	if a.missing {
+		r.add(Finding{
+			Check: CheckUpdateHoles, Table: depthTable.name(), Instrument: i, Count: 1, First: a.missingAt,
+			Detail: fmt.Sprintf("after the snapshot at id %d", a.missingAfter),
+		})
 	}
 	if n := a.crossed + a.empty; n > 0 {
 		r.add(Finding{
@@ -57,6 +63,12 @@ type audit struct {
 	fresh   *fold // from a snapshot that lies between two updates of book
 	freshTo reach
 	sent    time.Time // of fresh
+
+	// The first update of all may not follow its snapshot: no check of the updates alone sees that.
+	updated      bool
+	missing      bool
+	missingAfter int64
+	missingAt    time.Time
 
 	crossed, empty uint64    // updates that left the book so
 	unsound        time.Time // of the first
@@ -84,8 +96,11 @@ func (a *audit) take(rec *marketprism.Record, at time.Time) error {
 	switch {
 	case rec.Snapshot != nil:
 		return a.snapshot(rec, at)
-	case rec.Update != nil && a.book != nil:
-		a.update(rec.Update, at)
+	case rec.Update != nil:
+		if a.book != nil {
+			a.update(rec.Update, at)
+		}
+		a.updated = true
 	case rec.Gap != nil && rec.Gap.Reason == orderbook.GapRegressed:
 		a.book, a.fresh = nil, nil
 	}
@@ -111,10 +126,13 @@ func (a *audit) update(u *orderbook.Update, at time.Time) {
 	if a.fresh != nil && !a.fresh.apply(u, at) {
 		a.fresh = nil
 	}
-	if a.book.apply(u, at) {
+	if id := a.book.sync.Book().LastID(); a.book.apply(u, at) {
 		a.look(a.book.sync.Book(), at)
 	} else {
-		a.book = nil // a hole, which another check reports
+		a.book = nil // a hole, which another check reports unless it is before the first update
+		if !a.updated {
+			a.missing, a.missingAfter, a.missingAt = true, id, at
+		}
 	}
 	a.settle()
 }
@@ -124,9 +142,9 @@ func (a *audit) look(book *orderbook.Book, at time.Time) {
 	bid, bids := book.BestBid()
 	ask, asks := book.BestAsk()
 	switch {
-	case !bids || !asks:
+	case emptied(book, orderbook.Bid, bids) || emptied(book, orderbook.Ask, asks):
 		a.empty++
-	case bid.Price >= ask.Price:
+	case bids && asks && bid.Price >= ask.Price:
 		a.crossed++
 	default:
 		return
@@ -134,6 +152,12 @@ func (a *audit) look(book *orderbook.Book, at time.Time) {
 	if a.unsound.IsZero() {
 		a.unsound = at
 	}
+}
+
+// emptied tells whether a side has no level. One that is known down to a limit only may have some beyond it.
+func emptied(book *orderbook.Book, side orderbook.Side, some bool) bool {
+	_, limited := book.Known(side)
+	return !some && !limited
 }
 
 // settle compares the two books if they stand at one id, and goes on with the fresh one.

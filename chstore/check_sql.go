@@ -1,10 +1,20 @@
 package chstore
 
-import "strings"
+import (
+	"fmt"
+	"strings"
+)
 
-// checks returns the checks that the server does by itself. The condition on rows takes the place of $.
+// checks returns the checks that the server does by itself. The condition on rows takes the place of $,
+// and its two parts those of $times and $instruments. $wider is $ with some time before, and $inside keeps
+// to the times themselves: what follows a row just before them is seen, and told of once.
 func (s *Store) checks(q CheckQuery) []sqlCheck {
 	all := []sqlCheck{s.updateHoles(), s.tradeHoles()}
+	if !q.From.IsZero() {
+		for i := range all {
+			all[i].args = append(all[i].args, named("wider", clamp(q.From.Add(-lookBack))))
+		}
+	}
 	for t := range tableCount {
 		all = append(all, s.duplicates(t))
 	}
@@ -17,27 +27,38 @@ func (s *Store) checks(q CheckQuery) []sqlCheck {
 			all = append(all, s.skew(t, int64(q.Skew)))
 		}
 	}
-	where := checkScope(q).where
+	wider, inside := q, "true"
+	if !q.From.IsZero() {
+		wider.From, inside = q.From.Add(-lookBack), fmt.Sprintf("toUnixTimestamp64Nano(ts) >= %d", clamp(q.From))
+	}
+	conditions := strings.NewReplacer(
+		"$times", checkTimes(q).where, "$instruments", checkInstruments(q).where, "$inside", inside,
+		"$wider", strings.ReplaceAll(checkScope(wider).where, "{from:", "{wider:"), "$", checkScope(q).where)
 	for i := range all {
-		all[i].text = strings.ReplaceAll(all[i].text, "$", where)
+		all[i].text = conditions.Replace(all[i].text)
 	}
 	return all
 }
 
 const instrumentColumns = "exchange, market, symbol"
 
-// updateHoles finds updates that do not follow the one before them by id, by the rule of the market
-// (orderbook.Continuity): spot ids count without a hole, those of futures name the one before.
+// updateHoles finds updates that do not follow those before them by id, by the rule of the market
+// (orderbook.Continuity): spot ids count without a hole, those of futures name the one before. What came after
+// the venue's ids went back is a row of ids of its own.
 func (s *Store) updateHoles() sqlCheck {
 	return sqlCheck{name: CheckUpdateHoles, table: depthTable.name(), text: `
+WITH (SELECT groupArray((exchange, market, symbol, received_at)) FROM ` + s.tableName(gapTable.name()) + `
+	WHERE $instruments AND reason = 'regressed') AS wiped
 SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
 	concat('after ids ', arrayStringConcat(arrayMap(x -> toString(x), groupArraySorted(5)(before)), ', '), if(count() > 5, ', …', ''))
 FROM (
 	SELECT ` + instrumentColumns + `, ts, first_id, prev_id,
-		lagInFrame(last_id, 1, if(market = 'spot', first_id - 1, prev_id)) OVER (
-			PARTITION BY exchange, market, symbol ORDER BY last_id, first_id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
-	FROM ` + s.tableName(depthTable.name()) + ` WHERE $)
-WHERE if(market = 'spot', first_id > before + 1, prev_id > before)
+		arrayCount(w -> w.1 = exchange AND w.2 = market AND w.3 = symbol AND w.4 <= received_at, wiped) AS life,
+		row_number() OVER (PARTITION BY exchange, market, symbol, life ORDER BY first_id, last_id) AS n,
+		if(n = 1, if(market = 'spot', first_id - 1, prev_id), max(last_id) OVER (
+			PARTITION BY exchange, market, symbol, life ORDER BY first_id, last_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS before
+	FROM ` + s.tableName(depthTable.name()) + ` WHERE $wider)
+WHERE if(market = 'spot', first_id > before + 1, prev_id > before) AND $inside
 GROUP BY ` + instrumentColumns}
 }
 
@@ -49,8 +70,8 @@ SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
 FROM (
 	SELECT ` + instrumentColumns + `, ts, id, aggregate, lagInFrame(id, 1, id - 1) OVER (
 		PARTITION BY exchange, market, symbol, aggregate ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
-	FROM ` + s.tableName(tradeTable.name()) + ` WHERE $)
-WHERE id > before + 1
+	FROM ` + s.tableName(tradeTable.name()) + ` WHERE $wider)
+WHERE id > before + 1 AND $inside
 GROUP BY ` + instrumentColumns + `, aggregate`}
 }
 
@@ -96,7 +117,7 @@ func (s *Store) silence(seconds int64) sqlCheck {
 		if active != "" {
 			active += " UNION DISTINCT "
 		}
-		active += "SELECT DISTINCT " + instrumentColumns + ", toUnixTimestamp(toDateTime(ts, 'UTC')) AS second FROM " + s.tableName(t.name()) + " WHERE $"
+		active += "SELECT DISTINCT " + instrumentColumns + ", toUnixTimestamp(toDateTime(ts, 'UTC')) AS second FROM " + s.tableName(t.name()) + " WHERE $times"
 	}
 	return sqlCheck{name: CheckSilence, args: []any{named("silence", seconds)}, text: `
 SELECT ` + instrumentColumns + `, count(), toInt64(min(second)) * 1000000000, concat('up to ', toString(max(until - second)), ' s')
@@ -112,7 +133,7 @@ FROM (
 			SELECT ` + instrumentColumns + `, second, dense_rank() OVER (PARTITION BY exchange, market ORDER BY second) AS rank
 			FROM (` + active + `)))
 	WINDOW later AS (PARTITION BY exchange, market, symbol ORDER BY second ROWS BETWEEN CURRENT ROW AND 1 FOLLOWING))
-WHERE until - second > {silence:Int64} AND until_rank > rank + 1
+WHERE $instruments AND until - second > {silence:Int64} AND until_rank > rank + 1
 GROUP BY ` + instrumentColumns}
 }
 

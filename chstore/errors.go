@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -82,7 +83,7 @@ type HoleError struct {
 	At         time.Time // the moment asked for
 	After      int64     // the last update id before the hole
 	Next       int64     // the first update id known after it; 0 if nothing later is stored
-	From, To   time.Time // the last and the next moment at which the book is known; To is zero if there is none
+	From, To   time.Time // the last and the next moment at which the book is known; zero if there is none
 }
 
 func (e *HoleError) Error() string {
@@ -90,8 +91,12 @@ func (e *HoleError) Error() string {
 	if !e.To.IsZero() {
 		until = e.To.Format(time.RFC3339Nano)
 	}
+	since := "the beginning"
+	if !e.From.IsZero() {
+		since = e.From.Format(time.RFC3339Nano)
+	}
 	return fmt.Sprintf("chstore: book of %s at %s is not known: updates after id %d are missing, from %s to %s",
-		e.Instrument, e.At.Format(time.RFC3339Nano), e.After, e.From.Format(time.RFC3339Nano), until)
+		e.Instrument, e.At.Format(time.RFC3339Nano), e.After, since, until)
 }
 
 // withCause adds the error of an ended context, which the driver often tells as a network timeout.
@@ -103,11 +108,16 @@ func withCause(ctx context.Context, err error) error {
 }
 
 // Retryable reports whether the same call may succeed later without anything being changed: the
-// server was busy, restarting or out of reach. It is false for errors of the context, of the schema,
-// of access rights and of the records themselves.
+// server was busy, restarting or out of reach. It is false for a canceled context, and for errors of the
+// schema, of access rights and of the records themselves. Of several errors joined, as those of the
+// tables of one Write, all have to be.
 func Retryable(err error) bool {
-	if err == nil || errors.Is(err, context.Canceled) {
+	if err == nil || errors.Is(err, context.Canceled) || errors.Is(err, ErrWatermarkRegressed) {
 		return false
+	}
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		return !slices.ContainsFunc(joined.Unwrap(), func(e error) bool { return !Retryable(e) })
 	}
 	var held *LeaseError
 	if errors.As(err, &held) || errors.Is(err, errClaim) || errors.Is(err, errLapsed) {

@@ -2,6 +2,7 @@ package chstore_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -59,6 +60,10 @@ func TestRetryable(t *testing.T) {
 		{context.Canceled, false},
 		{context.DeadlineExceeded, true},
 		{io.EOF, true},
+		{errors.Join(io.EOF, &clickhouse.Exception{Code: 252}), true},
+		{errors.Join(&clickhouse.Exception{Code: 252}, &clickhouse.Exception{Code: 60}), false},
+		{errors.Join(&clickhouse.Exception{Code: 60}, &clickhouse.Exception{Code: 252}), false},
+		{errors.Join(io.EOF, &chstore.WatermarkError{}), false},
 		{clickhouse.ErrAcquireConnTimeout, true},
 		{&net.OpError{Op: "dial", Err: io.EOF}, true},
 		{&clickhouse.Exception{Code: 252}, true}, // TOO_MANY_PARTS

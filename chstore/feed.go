@@ -16,19 +16,40 @@ const maxAhead = 64
 // their time, but a snapshot comes before the updates that follow it by id. A spot snapshot has no
 // other time than that of its arrival, which is after some of them.
 type feed struct {
-	records   *merge // all kinds but snapshots
+	records   *merge   // all kinds but snapshots
+	byID      *idOrder // over records; nil where their order of time is wanted
 	snapshots *merge
 	head      marketprism.Record // of records
+	headAt    time.Time          // from when on it counts
 	held      bool               // there is a head
 	ahead     []marketprism.Record
 	ended     bool  // snapshots has no more
 	id        int64 // the highest update id given out since ids began anew
+
+	// floor is the id of the book that the feed goes on from. Snapshots before it, received up to stale, are
+	// left out.
+	floor int64
+	stale time.Time
+}
+
+// follow makes the feed one that goes on from a book at some time.
+func (f *feed) follow(id int64, at time.Time) {
+	f.id, f.floor, f.stale = id, id, at.Add(lookBack)
+}
+
+// openFeedByID is openFeed with the updates in the order of their ids, see idOrder.
+func (s *Store) openFeedByID(ctx context.Context, q Query) (*feed, error) {
+	f, err := s.openFeed(ctx, q, 0)
+	if err == nil {
+		f.byID = newIDOrder(f.records)
+	}
+	return f, err
 }
 
 // openFeed starts the queries. Snapshots are looked for up to the time late after q.To, since one that
 // came that late may belong to updates before. What it returns is to be closed, even after an error.
 func (s *Store) openFeed(ctx context.Context, q Query, late time.Duration) (*feed, error) {
-	f := &feed{records: &merge{}, snapshots: &merge{}, id: math.MinInt64}
+	f := &feed{records: &merge{}, snapshots: &merge{}, id: math.MinInt64, floor: math.MinInt64}
 	all := q.Kinds
 	if len(all) == 0 {
 		all = marketprism.Kinds[:]
@@ -68,14 +89,14 @@ func (f *feed) close() {
 // none.
 func (f *feed) next(ctx context.Context) (rec marketprism.Record, at time.Time, ok bool, err error) {
 	if !f.held {
-		if f.head, f.held, err = f.records.next(ctx); err != nil {
+		if err := f.readHead(ctx); err != nil {
 			return rec, at, false, err
 		}
 	}
 	if err := f.readAhead(ctx); err != nil {
 		return rec, at, false, err
 	}
-	at = f.head.Time()
+	at = f.headAt
 	if len(f.ahead) > 0 && (!f.held || f.due(&f.ahead[0])) {
 		rec = f.take(0)
 		return rec, rec.Time(), true, nil
@@ -93,10 +114,21 @@ func (f *feed) next(ctx context.Context) (rec marketprism.Record, at time.Time, 
 	return rec, at, ok, nil
 }
 
+func (f *feed) readHead(ctx context.Context) (err error) {
+	if f.byID == nil {
+		f.head, f.held, err = f.records.next(ctx)
+		f.headAt = f.head.Time()
+		return err
+	}
+	head, ok, err := f.byID.next(ctx)
+	f.head, f.headAt, f.held = head.rec, head.at, ok
+	return err
+}
+
 // readAhead reads the snapshots that may belong before the head.
 func (f *feed) readAhead(ctx context.Context) error {
 	for !f.ended && len(f.ahead) < maxAhead {
-		if n := len(f.ahead); n > 0 && f.held && f.ahead[n-1].Time().After(f.head.Time().Add(lookBack)) {
+		if n := len(f.ahead); n > 0 && f.held && f.ahead[n-1].Time().After(f.headAt.Add(lookBack)) {
 			return nil
 		}
 		rec, ok, err := f.snapshots.next(ctx)
@@ -107,6 +139,9 @@ func (f *feed) readAhead(ctx context.Context) error {
 			f.ended = true
 			return nil
 		}
+		if rec.Snapshot.LastID < f.floor && rec.ReceivedAt.Before(f.stale) {
+			continue
+		}
 		f.ahead = append(f.ahead, rec)
 	}
 	return nil
@@ -114,7 +149,7 @@ func (f *feed) readAhead(ctx context.Context) error {
 
 // due reports whether a snapshot's own time has come before the head.
 func (f *feed) due(snapshot *marketprism.Record) bool {
-	order := snapshot.Time().Compare(f.head.Time())
+	order := snapshot.Time().Compare(f.headAt)
 	switch {
 	case order != 0:
 		return order < 0

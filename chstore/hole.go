@@ -47,11 +47,19 @@ func (s *Store) findLoss(ctx context.Context, f *fold, snapshot *marketprism.Rec
 
 // hole describes a loss, with the next moment at which the book is known again.
 func (s *Store) hole(ctx context.Context, i marketprism.Instrument, t time.Time, lost *loss) error {
-	next, ok, err := s.nextSnapshot(ctx, i, t)
+	sc := newScope(i, t.Add(1), time.Time{})
+	sc.add("last_id >= {next:Int64}", "next", max(lost.next, lost.after+1)) // one from before the hole ends none
+	next, ok, err := s.readOne(ctx, snapshotTable, i, sc, "ORDER BY ts, last_id LIMIT 1")
+	if err == nil && !ok {
+		next, ok, err = s.nextSnapshot(ctx, i, t.Add(lookBack)) // ids may begin anew
+	}
 	if err != nil {
 		return err
 	}
 	e := &HoleError{Instrument: i, At: t, After: lost.after, Next: lost.next, From: lost.from}
+	if e.From.After(t) { // the snapshot before the hole came only later
+		e.From = time.Time{}
+	}
 	if ok {
 		e.To = next.Time()
 		if e.Next == 0 {
@@ -63,8 +71,32 @@ func (s *Store) hole(ctx context.Context, i marketprism.Instrument, t time.Time,
 
 // lastSnapshot returns the newest snapshot at or before t.
 func (s *Store) lastSnapshot(ctx context.Context, i marketprism.Instrument, t time.Time) (marketprism.Record, bool, error) {
-	sc := newScope(i, time.Time{}, t.Add(1))
-	return s.readOne(ctx, snapshotTable, i, sc, "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC LIMIT 1")
+	return s.newestSnapshot(ctx, i, newScope(i, time.Time{}, t.Add(1)))
+}
+
+// newestSnapshot returns the newest snapshot of a scope. One that had been overtaken on its way, by one with a
+// higher id that was there already, is not: another collector's, or of a server that was behind.
+func (s *Store) newestSnapshot(ctx context.Context, i marketprism.Instrument, sc scope) (marketprism.Record, bool, error) {
+	last, ok, err := s.readOne(ctx, snapshotTable, i, sc, "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC LIMIT 1")
+	if err != nil || !ok {
+		return last, ok, err
+	}
+	sc.add("ts >= fromUnixTimestamp64Nano({since:Int64}, 'UTC')", "since", clamp(last.Time().Add(-lookBack)))
+	sc.add("last_id > {overtaken:Int64}", "overtaken", last.Snapshot.LastID)
+	s.addSinceRegressed(&sc, &last)
+	higher, ok, err := s.readOne(ctx, snapshotTable, i, sc, "ORDER BY last_id DESC, ts DESC, length(bid_price_e8) DESC LIMIT 1")
+	if err == nil && ok {
+		return higher, true, nil
+	}
+	return last, true, err
+}
+
+// addSinceRegressed leaves out what was received before the venue's ids last went back before a snapshot.
+func (s *Store) addSinceRegressed(sc *scope, snapshot *marketprism.Record) {
+	sc.add("received_at >= (SELECT max(received_at) FROM "+s.tableName(gapTable.name())+
+		" WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}"+
+		" AND reason = 'regressed' AND received_at <= fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC'))",
+		"snapshot", nanos(snapshot.ReceivedAt))
 }
 
 // lastSnapshotBefore returns the newest snapshot that an update can be applied after, by its id. The
@@ -73,7 +105,11 @@ func (s *Store) lastSnapshotBefore(ctx context.Context, update *marketprism.Reco
 	sc := newScope(update.Instrument, time.Time{}, time.Time{})
 	sc.add("last_id <= {id:Int64}", "id", update.Update.LastID)
 	sc.add("received_at <= fromUnixTimestamp64Nano({received:Int64}, 'UTC')", "received", clamp(update.ReceivedAt.Add(lookBack)))
-	return s.readOne(ctx, snapshotTable, update.Instrument, sc, "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC LIMIT 1")
+	sc.add("received_at < (SELECT ifNull(minOrNull(received_at), toDateTime64('2262-01-01 00:00:00', 9, 'UTC')) FROM "+s.tableName(gapTable.name())+
+		" WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}"+
+		" AND reason = 'regressed' AND received_at > fromUnixTimestamp64Nano({update:Int64}, 'UTC'))",
+		"update", clamp(update.ReceivedAt))
+	return s.newestSnapshot(ctx, update.Instrument, sc)
 }
 
 // nextSnapshot returns the oldest snapshot after t.

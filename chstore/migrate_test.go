@@ -3,6 +3,7 @@ package chstore_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -113,4 +114,35 @@ func TestTTL(t *testing.T) {
 	require.NoError(t, s.Write(t.Context(), slices.Concat(old, fresh)))
 	require.NoError(t, db.Conn.Exec(t.Context(), "OPTIMIZE TABLE trades FINAL"))
 	require.Len(t, readAll(t, s, fresh), len(fresh))
+}
+
+// ClickHouse has no ALTER that changes a skip index: it is dropped and added. One that is as wanted is left
+// alone, however the server writes it.
+func TestMigrateChangesAnIndex(t *testing.T) {
+	db := chtest.Open(t)
+	open := func(kind string, granularity int) *chstore.Store {
+		s, err := chstore.New(connect(t, db), chstore.Config{Database: db.Name, Layouts: chstore.Layouts{Trades: chstore.Layout{
+			Indexes: []chstore.Index{{Name: "by_id", Column: "id", Type: kind, Granularity: granularity}},
+		}}})
+		require.NoError(t, err)
+		return s
+	}
+	for _, step := range []struct {
+		kind        string
+		granularity int
+		statements  int
+	}{{"minmax", 0, -1}, {"minmax", 1, 0}, {"bloom_filter", 1, 2}, {"bloom_filter(0.025)", 1, 0}, {"bloom_filter(0.01)", 1, 2}, {"set(100)", 1, 2}, {"set(100)", 4, 2}, {"set(100)", 4, 0}} {
+		s := open(step.kind, step.granularity)
+		plan, err := s.Plan(t.Context())
+		require.NoError(t, err)
+		if step.statements >= 0 {
+			require.Len(t, plan, step.statements, "%+v: %q", step, plan)
+		}
+		require.NoError(t, s.Migrate(t.Context()))
+		var kind string
+		var granularity uint64
+		require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT type_full, granularity FROM system.data_skipping_indices WHERE database = currentDatabase() AND name = 'by_id'").Scan(&kind, &granularity))
+		require.EqualValues(t, max(step.granularity, 1), granularity)
+		require.True(t, strings.HasPrefix(step.kind, kind) || strings.HasPrefix(kind, step.kind), "%s, want %s", kind, step.kind)
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
 
 // ErrWatermarkRegressed is wrapped by a *WatermarkError.
@@ -31,11 +32,16 @@ func (e *WatermarkError) Error() string {
 func (e *WatermarkError) Unwrap() error { return ErrWatermarkRegressed }
 
 // regressed compares what a table holds with what this Store has seen it hold. Rows that expire are no
-// loss, so a table with a TTL may lose partitions, but not the newest rows of one.
+// loss, so of a table with a TTL only partitions count in which nothing can have expired: the row of the
+// highest sequence need not be the newest.
 func (w *writer) regressed(name string, had, has map[uint32]uint64) error {
+	expired := uint32(0) // up to this partition rows may have
+	if ttl := w.table.ttl(w.s.cfg.TTL); ttl > 0 {
+		expired = w.s.partition(w.table).id(time.Now().Add(-ttl))
+	}
 	for partition, mark := range had {
-		now, there := has[partition]
-		if now < mark && (there || w.table.ttl(w.s.cfg.TTL) == 0) {
+		now := has[partition]
+		if now < mark && partition > expired {
 			return &WatermarkError{Table: w.name, Partition: partition, Source: name, Had: mark, Has: now}
 		}
 	}

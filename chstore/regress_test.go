@@ -61,3 +61,29 @@ func TestColdDiskIsMissing(t *testing.T) {
 	require.EqualValues(t, len(recs), rows(t, db))
 	requireSame(t, recs, readAll(t, s, recs))
 }
+
+// The row of the highest sequence need not be the newest: where it has expired, nothing is lost.
+func TestExpiredRowsAreNoLoss(t *testing.T) {
+	server := chtest.Start(t, chtest.Config())
+	db := chtest.OpenAt(t, server.Addr())
+	s, err := chstore.New(connect(t, db), chstore.Config{
+		Database: db.Name, Attempts: 10, RetryMin: time.Millisecond, Partition: chstore.Month, TTL: chstore.TTL{Trades: time.Hour},
+	})
+	require.NoError(t, err)
+	require.NoError(t, s.Migrate(t.Context()))
+	recs := withOrigins(trades(3, time.Second), "S", 1)
+	for i, age := range []time.Duration{0, 2 * time.Hour, 0} {
+		at := time.Now().UTC().Add(-age)
+		recs[i].EventTime, recs[i].ReceivedAt = at, at
+	}
+	require.NoError(t, s.Write(t.Context(), recs[:2]))
+	require.NoError(t, db.Conn.Exec(t.Context(), "OPTIMIZE TABLE trades FINAL"))
+	require.EqualValues(t, 1, rows(t, db), "the second has expired")
+
+	server.Kill()
+	require.Error(t, s.Write(t.Context(), recs[2:]), "after an INSERT that failed the Store asks what is there")
+	server = chtest.Start(t, server.Config())
+	t.Cleanup(func() { db.Conn.Close() })
+	require.NoError(t, s.Write(t.Context(), recs[2:]))
+	require.EqualValues(t, 2, rows(t, db))
+}

@@ -47,10 +47,10 @@ func (o *reorder) add(b *base, r *depthRow) error {
 }
 
 func (h *heldUpdate) after(k *heldUpdate) bool {
-	if h.update.LastID != k.update.LastID {
-		return h.update.LastID > k.update.LastID
+	if h.update.FirstID != k.update.FirstID {
+		return h.update.FirstID > k.update.FirstID
 	}
-	return h.update.FirstID > k.update.FirstID
+	return h.update.LastID > k.update.LastID
 }
 
 // next returns the update with the lowest id, if it is from before until, or room is short; nil if

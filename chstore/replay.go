@@ -29,7 +29,8 @@ type ReplayConfig struct {
 	Batch int
 	// Books begins the records of each instrument with a Snapshot of its book just before From, where
 	// it is known, so that a reader has the book from the first moment on. The record is made from
-	// what is stored; its ReceivedAt is From.
+	// what is stored; its ReceivedAt is From. Stored snapshots with a lower id, which came late, are left
+	// out.
 	Books bool
 }
 
@@ -54,7 +55,8 @@ func (cfg ReplayConfig) withDefaults(q ReplayQuery) (ReplayConfig, error) {
 // Replay gives stored records to dst in the order of their time, as a live feed would: what reads the
 // exchange reads the archive. As Record has it, the Snapshot of an instrument comes before the Updates
 // that follow it by id, although a spot snapshot was received after some of them. As in Books, the collector's
-// clock has to be right to within ten minutes for that.
+// clock has to be right to within ten minutes for that. Updates of servers whose clocks are up to five
+// seconds apart come in the order of their ids.
 //
 // Writes follow one another, so a slow dst slows the replay down, and an error of dst ends it. With a
 // Speed, a Write holds what is due; it may be late, never early, and the time lost is made up for.
@@ -117,9 +119,12 @@ func (s *Store) openFeeds(ctx context.Context, q ReplayQuery, cfg ReplayConfig) 
 		feeds = append(feeds, f)
 	}
 	for n, i := range q.Instruments {
-		feeds[n].feed, err = s.openFeed(ctx, Query{Instrument: i, Kinds: q.Kinds, From: q.From, To: q.To}, 0)
+		feeds[n].feed, err = s.openFeedByID(ctx, Query{Instrument: i, Kinds: q.Kinds, From: q.From, To: q.To})
 		if err != nil {
 			return feeds, err
+		}
+		if feeds[n].held {
+			feeds[n].follow(feeds[n].next.Snapshot.LastID, q.From)
 		}
 	}
 	return feeds, nil

@@ -21,7 +21,7 @@ const (
 	CheckTradeHoles  CheckName = "trade_holes"  // trades are missing, by their ids
 	CheckDuplicates  CheckName = "duplicates"   // rows have the same key
 	CheckCrossed     CheckName = "crossed"      // a ticker, a snapshot, or a book after an update is crossed, or has an empty side
-	CheckSilence     CheckName = "silence"      // nothing came while another instrument of the market moved
+	CheckSilence     CheckName = "silence"      // nothing came, since its first record, while another instrument of the market moved
 	CheckSkew        CheckName = "skew"         // received before it was sent
 	CheckSnapshots   CheckName = "snapshots"    // a snapshot is not what the updates before it make of the one before
 	CheckOverdue     CheckName = "overdue"      // rows are there long after their TTL
