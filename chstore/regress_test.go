@@ -82,7 +82,7 @@ func TestExpiredRowsAreNoLoss(t *testing.T) {
 
 	server.Kill()
 	require.Error(t, s.Write(t.Context(), recs[2:]), "after an INSERT that failed the Store asks what is there")
-	server = chtest.Start(t, server.Config())
+	chtest.Start(t, server.Config())
 	t.Cleanup(func() { db.Conn.Close() })
 	require.NoError(t, s.Write(t.Context(), recs[2:]))
 	require.EqualValues(t, 2, rows(t, db))
