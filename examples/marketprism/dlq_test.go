@@ -4,11 +4,14 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/examples/marketprism/command"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 // A message that is no record becomes a letter, which the commands list, show, put back and delete.
@@ -53,4 +56,16 @@ func TestDeadLetterCommands(t *testing.T) {
 	expect(0, "archiver", "status")
 	require.Equal(t, 0, archiver.end(syscall.SIGTERM), archiver.output)
 	expect(0, "OK", "check")
+
+	// What check finds is the exit status, for a timer: here an update that is missing.
+	at := time.Now().UTC()
+	var holed []marketprism.Record
+	for _, id := range []int64{10, 12} {
+		holed = append(holed, marketprism.Record{
+			Instrument: instrument("HOLEUSDT"), EventTime: at, ReceivedAt: at, Update: &orderbook.Update{FirstID: id, LastID: id, EventTime: at},
+		})
+	}
+	require.NoError(t, w.store.Write(t.Context(), holed))
+	expect(command.ExitFound, "after ids 10", "check")
+	expect(command.ExitFound, `"check": "update_holes"`, "check", "--json")
 }
