@@ -103,7 +103,7 @@ func (b *Budget) learnLimit(limit int) {
 
 // learnClock takes over the exchange's time in the answer to a request.
 func (b *Budget) learnClock(sent, answered, exchange time.Time) {
-	b.act(func(time.Time) { b.window.clock.learn(sent, answered, exchange) })
+	b.act(func(now time.Time) { b.window.learnClock(now, sent, answered, exchange) })
 }
 
 // learnUsed takes over the exchange's count in the answer to a request sent at that time.

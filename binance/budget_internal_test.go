@@ -242,3 +242,35 @@ func TestBudgetIsOfOneFamily(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// That the exchange's clock becomes known begins no new minute there.
+func TestLearningTheClockKeepsTheCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{})
+		time.Sleep(5 * time.Second) // 00:00:05 here, 23:59:45 there
+		for range 24 {
+			l.spend(250)
+		}
+		now := time.Now()
+		l.learnUsed(now, 6000) // the header of the answer that tells the time
+		l.learnClock(now, now, now.Add(-20*time.Second))
+		if u := l.Usage(); u.Used < 6000 {
+			t.Errorf("the exchange has just said that 6000 of its minute are used; Used = %d", u.Used)
+		}
+	})
+}
+
+// A grant that is given back was not in what the exchange has counted.
+func TestGiveBackKeepsWhatTheExchangeCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{})
+		a := l.ask("a", PriorityCall, 250)
+		b := l.ask("b", PriorityRefresh, 250)
+		l.learnUsed(time.Now(), 5750) // of a's answer: all that was really sent, b is not among it
+		a.close()
+		b.giveUp()
+		if u := l.Usage(); u.Used < 5750 {
+			t.Errorf("the exchange has counted 5750; Used = %d", u.Used)
+		}
+	})
+}

@@ -11,6 +11,7 @@ type weightWindow struct {
 
 	minute  time.Time // exchange clock: the one that used belongs to
 	used    int
+	learned int // the exchange's own count of that minute, as far as it is known
 	sending int // weight of the requests on their way
 }
 
@@ -19,7 +20,7 @@ func (w *weightWindow) reserved() int { return int(w.reserve * float64(w.limit))
 // turn begins a new count with each minute. The exchange may count what is on its way in either.
 func (w *weightWindow) turn(now time.Time) {
 	if minute := w.clock.earliest(now).Truncate(time.Minute); !minute.Equal(w.minute) {
-		w.minute, w.used = minute, w.sending
+		w.minute, w.used, w.learned = minute, w.sending, 0
 	}
 }
 
@@ -36,10 +37,17 @@ func (w *weightWindow) take(weight int) bool {
 	return true
 }
 
-// giveBack uncounts a request that was not sent.
+// giveBack uncounts a request that was not sent, and that the exchange therefore has not counted.
 func (w *weightWindow) giveBack(weight int) {
 	w.sending -= weight
-	w.used = max(0, w.used-weight)
+	w.used = max(w.learned, w.used-weight)
+}
+
+// learnClock takes over the exchange's time. That shows in which minute we are, and begins none: what was
+// counted counts on.
+func (w *weightWindow) learnClock(now, sent, answered, exchange time.Time) {
+	w.clock.learn(sent, answered, exchange)
+	w.minute = w.clock.earliest(now).Truncate(time.Minute)
 }
 
 // learn takes over the exchange's count in the answer to a request sent at that time. Other programs
@@ -47,7 +55,7 @@ func (w *weightWindow) giveBack(weight int) {
 // count. An answer that crossed the border of the minute may tell the old minute's count.
 func (w *weightWindow) learn(sent time.Time, used int) {
 	if !w.clock.earliest(sent).Before(w.minute) {
-		w.used = max(w.used, used)
+		w.used, w.learned = max(w.used, used), max(w.learned, used)
 	}
 }
 

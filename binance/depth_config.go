@@ -18,8 +18,8 @@ import (
 // may call View and Status, which show the book with all that came together: after a snapshot, with the
 // updates that waited for it. An error it returns stops Run.
 //
-// ctx is Run's, except for the Gap records that end every known book when Run stops: they come with a
-// context that ends a few seconds later.
+// ctx has the values of Run's and ends five seconds after it, so that what is in hand then, and the Gap
+// records that end every known book, can still be brought away.
 type Handler func(ctx context.Context, rec *marketprism.Record) error
 
 // A DepthConfig says what a DepthSyncer follows. Only Symbols or AllTrading has to be set.

@@ -161,6 +161,7 @@ func (f *feed) tell(ctx context.Context, st *stream, t *marketprism.Trade, event
 		m.reach(t.ID)
 		m.newest = t.TradeTime
 	}
+	st.merge.filling.bring(t.ID)
 	f.count.trades.Add(1)
 	f.rec = marketprism.Record{Instrument: st.symbol.instrument, EventTime: eventTime, ReceivedAt: at, Trade: t}
 	return f.syncer.handle(ctx, &f.rec)

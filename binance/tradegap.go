@@ -23,18 +23,37 @@ var ErrTradesMissing = errors.New("binance: trades are missing")
 type tradeFill struct {
 	first, last int64 // the ids missing
 	begun       time.Time
+	brought     map[int64]bool // of those, by a connection that was behind; nil if none was
+}
+
+// bring notes a trade that a connection has brought meanwhile.
+func (g *tradeFill) bring(id int64) {
+	if g == nil || id < g.first || id > g.last {
+		return
+	}
+	if g.brought == nil {
+		g.brought = make(map[int64]bool)
+	}
+	g.brought[id] = true
 }
 
 // fill begins to fetch the trades between the sequence and next, if there are any and they can be
 // had; else they are reported as missed.
 func (f *feed) fill(st *stream, next int64) bool {
 	m := &st.merge
-	if !m.begun || next <= m.at+1 || m.filling != nil {
+	if !m.begun || next <= m.at+1 {
+		return false
+	}
+	gap := &tradeFill{first: m.at + 1, last: next - 1, begun: f.now}
+	aggregate := strings.HasSuffix(st.name, aggTradeSuffix)
+	if m.filling != nil { // one hole is fetched at a time
+		if gap.first = max(gap.first, m.filling.last+1); gap.first <= gap.last {
+			f.count.tradeGaps.Add(1)
+			f.filled(st, aggregate, gap, 0, fmt.Errorf("%w: others are being fetched", ErrTradesMissing))
+		}
 		return false
 	}
 	f.count.tradeGaps.Add(1)
-	gap := &tradeFill{first: m.at + 1, last: next - 1, begun: f.now}
-	aggregate := strings.HasSuffix(st.name, aggTradeSuffix)
 	_, err := f.syncer.client.tradesQuery("", aggregate, 0)
 	if most := f.syncer.cfg.MaxTradeFill; err == nil && gap.last-gap.first >= int64(most) {
 		err = fmt.Errorf("%w: more than %d", ErrTradesMissing, max(most, 0))
@@ -54,8 +73,10 @@ func (f *feed) fill(st *stream, next int64) bool {
 	return true
 }
 
-// fetchTrades returns those of the missing trades that the exchange gives.
+// fetchTrades returns those of the missing trades that the exchange gives. The history has broken aggregates,
+// of no trade and at price 0, which are none.
 func (f *feed) fetchTrades(ctx context.Context, symbol string, aggregate bool, gap *tradeFill) (found []marketprism.Trade, err error) {
+	broken := int64(0)
 	for from := gap.first; from <= gap.last; {
 		page, err := f.syncer.client.trades(ctx, symbol, aggregate, from)
 		if err != nil {
@@ -63,7 +84,11 @@ func (f *feed) fetchTrades(ctx context.Context, symbol string, aggregate bool, g
 		}
 		before := from
 		for _, t := range page {
-			if t.ID >= from && t.ID <= gap.last {
+			switch {
+			case t.ID < from || t.ID > gap.last:
+			case t.Aggregate && t.FirstID < 0:
+				broken++
+			default:
 				found = append(found, t)
 			}
 			from = max(from, t.ID+1)
@@ -72,7 +97,7 @@ func (f *feed) fetchTrades(ctx context.Context, symbol string, aggregate bool, g
 			break
 		}
 	}
-	if missing := gap.last - gap.first + 1 - int64(len(found)); missing > 0 {
+	if missing := gap.last - gap.first + 1 - int64(len(found)) - broken; missing > 0 {
 		return found, fmt.Errorf("%w: the exchange does not give %d of them", ErrTradesMissing, missing)
 	}
 	return found, nil
@@ -85,14 +110,22 @@ func (f *feed) insert(ctx context.Context, st *stream, aggregate bool, gap *trad
 		return nil
 	}
 	m.filling = nil
+	filled := 0
 	for i := range trades {
 		t := &trades[i]
+		if gap.brought[t.ID] {
+			continue
+		}
+		filled++
 		if err := f.tell(ctx, st, t, t.TradeTime, at); err != nil {
 			return err
 		}
 	}
 	m.at = max(m.at, gap.last)
-	f.filled(st, aggregate, gap, len(trades), cause)
+	if int64(len(gap.brought)) == gap.last-gap.first+1 {
+		cause = nil
+	}
+	f.filled(st, aggregate, gap, filled, cause)
 	return f.release(ctx, st, false)
 }
 
