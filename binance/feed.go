@@ -3,6 +3,8 @@ package binance
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -128,6 +130,9 @@ func (f *feed) cutOff(handling context.Context, cause error) error {
 	var failed error
 	for _, st := range f.ordered {
 		if !st.book {
+			if err := f.letGo(handling, st); err != nil {
+				failed = err
+			}
 			continue
 		}
 		if err := f.offline(handling, st, cause); err != nil {
@@ -135,6 +140,20 @@ func (f *feed) cutOff(handling context.Context, cause error) error {
 		}
 	}
 	return failed
+}
+
+// letGo makes records of the trades that wait for others, and tells of those: nothing is fetched any more.
+func (f *feed) letGo(handling context.Context, st *stream) error {
+	m := &st.merge
+	gap := m.filling
+	if gap == nil {
+		m.filling = &tradeFill{first: m.at + 1, last: m.at} // none
+	}
+	err := f.release(handling, st, true)
+	if gap != nil {
+		f.filled(st, strings.HasSuffix(st.name, aggTradeSuffix), gap, 0, fmt.Errorf("%w: they were being fetched at the end", ErrTradesMissing))
+	}
+	return err
 }
 
 // offline tells a book that nothing carries its stream.

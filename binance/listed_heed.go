@@ -28,15 +28,20 @@ func (d *DepthSyncer) heed(info *ExchangeInfo) error {
 			d.noteStatus(y, statuses[symbol])
 		}
 	}
-	if err := d.Remove(removed...); err != nil {
-		return err
-	}
+	d.drop(removed)
 	d.listing.Store(true)
 	d.changed()
 	if len(added)+len(removed) > 0 {
 		hook.Call(d.client.hooks.SymbolsChanged, SymbolsInfo{Added: added, Removed: removed, Symbols: len(d.symbols.names())})
 	}
 	return nil
+}
+
+// drop removes symbols, those excepted that the program has removed meanwhile.
+func (d *DepthSyncer) drop(symbols []string) {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	d.remove(symbols)
 }
 
 // drift tells by how much the symbols followed are not those the filter chooses.

@@ -74,13 +74,20 @@ func (d *DepthSyncer) add(symbols []string, named bool) error {
 func (d *DepthSyncer) Remove(symbols ...string) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
-	var removed []*followed
 	for _, symbol := range symbols {
-		y, err := d.symbols.find(symbol)
-		if err != nil {
+		if _, err := d.symbols.find(symbol); err != nil {
 			return err
 		}
-		if !slices.Contains(removed, y) {
+	}
+	d.remove(symbols)
+	return nil
+}
+
+// remove is Remove with d.changing held. Symbols that are not followed are left out.
+func (d *DepthSyncer) remove(symbols []string) {
+	var removed []*followed
+	for _, symbol := range symbols {
+		if y := d.symbols.get(symbol); y != nil && !slices.Contains(removed, y) {
 			removed = append(removed, y)
 		}
 	}
@@ -95,5 +102,4 @@ func (d *DepthSyncer) Remove(symbols ...string) error {
 		}
 	}
 	d.changed()
-	return nil
 }

@@ -169,3 +169,17 @@ func TestBrokenAggregateIsNoTrade(t *testing.T) {
 		}
 	}
 }
+
+// Trades that wait for others when Run ends are records, and what they wait for is told of.
+func TestHeldTradesAtTheEnd(t *testing.T) {
+	f, _, ids, _, gaps := tradesFeed(t, marketprism.Spot, false, 1, "[]")
+	bringTrade(t, f, 0, 1, "MARKET")
+	bringTrade(t, f, 0, 4, "MARKET")
+	bringTrade(t, f, 0, 5, "MARKET")
+	if err := f.cutOff(t.Context(), nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := fmt.Sprint(*ids); got != "[1 4 5]" || len(*gaps) == 0 {
+		t.Errorf("records %s, want [1 4 5]; TradeGap %+v", got, *gaps)
+	}
+}
