@@ -68,6 +68,7 @@ func (s *Store) base(ctx context.Context, i marketprism.Instrument, t time.Time)
 	if err != nil {
 		return snapshot, from, err
 	}
+	upTo := int64(math.MinInt64)
 	if moved {
 		byID, ok, err := s.lastSnapshotBefore(ctx, &last)
 		if err != nil {
@@ -76,9 +77,13 @@ func (s *Store) base(ctx context.Context, i marketprism.Instrument, t time.Time)
 		if ok && (!known || byID.ReceivedAt.After(snapshot.ReceivedAt)) {
 			snapshot, known = byID, true
 		}
+		upTo = last.Update.LastID
 	}
 	if !known {
 		return snapshot, from, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, i, t.Format(time.RFC3339Nano))
+	}
+	if snapshot, err = s.notOvertaken(ctx, snapshot, t, upTo); err != nil {
+		return snapshot, from, err
 	}
 	from = snapshot.Time()
 	if moved && last.Time().Before(from) {

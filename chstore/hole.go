@@ -71,24 +71,28 @@ func (s *Store) hole(ctx context.Context, i marketprism.Instrument, t time.Time,
 
 // lastSnapshot returns the newest snapshot at or before t.
 func (s *Store) lastSnapshot(ctx context.Context, i marketprism.Instrument, t time.Time) (marketprism.Record, bool, error) {
-	return s.newestSnapshot(ctx, i, newScope(i, time.Time{}, t.Add(1)))
+	sc := newScope(i, time.Time{}, t.Add(1))
+	return s.readOne(ctx, snapshotTable, i, sc, "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC LIMIT 1")
 }
 
-// newestSnapshot returns the newest snapshot of a scope. One that had been overtaken on its way, by one with a
-// higher id that was there already, is not: another collector's, or of a server that was behind.
-func (s *Store) newestSnapshot(ctx context.Context, i marketprism.Instrument, sc scope) (marketprism.Record, bool, error) {
-	last, ok, err := s.readOne(ctx, snapshotTable, i, sc, "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC LIMIT 1")
+// notOvertaken returns a snapshot, or the one that had overtaken it on its way: another collector's, or of a
+// server that was less behind, with a higher id. It was there by t, or is of before the id upTo.
+func (s *Store) notOvertaken(ctx context.Context, snapshot marketprism.Record, t time.Time, upTo int64) (marketprism.Record, error) {
+	const tail = "ORDER BY last_id DESC, ts DESC, length(bid_price_e8) DESC LIMIT 1"
+	sc := newScope(snapshot.Instrument, snapshot.Time().Add(-lookBack), snapshot.Time().Add(1))
+	sc.add("last_id > {overtaken:Int64}", "overtaken", snapshot.Snapshot.LastID)
+	sc.add("(ts <= fromUnixTimestamp64Nano({by:Int64}, 'UTC') OR last_id <= {up_to:Int64})", "by", clamp(t))
+	sc.args = append(sc.args, named("up_to", upTo))
+	_, ok, err := s.readOne(ctx, snapshotTable, snapshot.Instrument, sc, tail)
 	if err != nil || !ok {
-		return last, ok, err
+		return snapshot, err
 	}
-	sc.add("ts >= fromUnixTimestamp64Nano({since:Int64}, 'UTC')", "since", clamp(last.Time().Add(-lookBack)))
-	sc.add("last_id > {overtaken:Int64}", "overtaken", last.Snapshot.LastID)
-	s.addSinceRegressed(&sc, &last)
-	higher, ok, err := s.readOne(ctx, snapshotTable, i, sc, "ORDER BY last_id DESC, ts DESC, length(bid_price_e8) DESC LIMIT 1")
-	if err == nil && ok {
-		return higher, true, nil
+	s.addSinceRegressed(&sc, &snapshot) // asked only now, since it costs a question of its own
+	higher, ok, err := s.readOne(ctx, snapshotTable, snapshot.Instrument, sc, tail)
+	if err != nil || !ok {
+		return snapshot, err
 	}
-	return last, true, err
+	return higher, nil
 }
 
 // addSinceRegressed leaves out what was received before the venue's ids last went back before a snapshot.
@@ -109,7 +113,7 @@ func (s *Store) lastSnapshotBefore(ctx context.Context, update *marketprism.Reco
 		" WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}"+
 		" AND reason = 'regressed' AND received_at > fromUnixTimestamp64Nano({update:Int64}, 'UTC'))",
 		"update", clamp(update.ReceivedAt))
-	return s.newestSnapshot(ctx, update.Instrument, sc)
+	return s.readOne(ctx, snapshotTable, update.Instrument, sc, "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC LIMIT 1")
 }
 
 // nextSnapshot returns the oldest snapshot after t.
