@@ -42,7 +42,7 @@ func (d *DepthSyncer) Symbols() []string { return slices.Clone(d.symbols.names()
 // Stats returns the counters.
 func (d *DepthSyncer) Stats() Stats {
 	var s Stats
-	for _, f := range d.allFeeds() {
+	for _, f := range d.allShards() {
 		f.count.addTo(&s)
 		f.queueStats(&s)
 	}

@@ -18,23 +18,23 @@ const stopGrace = 5 * time.Second
 // A DepthSyncer keeps the order books of many symbols in step with the exchange. Its methods are safe
 // for concurrent use.
 type DepthSyncer struct {
-	client  *Client
-	cfg     DepthConfig
-	symbols *symbolTable
-	fetcher *fetcher
+	client    *Client
+	cfg       DepthConfig
+	symbols   *symbolTable
+	snapshots *snapshotFetcher
 
 	depthSuffix string         // ending of the depth streams' names
 	routes      []routeStreams // what each symbol has on which route
 
-	changing sync.Mutex  // held while the symbols change, and their places on the feeds
-	launch   func(*feed) // runs a new feed; nil while Run does not
-	listing  atomic.Bool // AllTrading has been answered
+	changing sync.Mutex   // held while the symbols change, and their places on the feeds
+	launch   func(*shard) // runs a new feed; nil while Run does not
+	listing  atomic.Bool  // AllTrading has been answered
 
 	handling      chan struct{} // holds a token while the handler runs
 	handlerFailed bool          // guarded by handling
 
 	mu      sync.Mutex
-	feeds   []*feed // a new slice with each change
+	feeds   []*shard // a new slice with each change
 	running bool
 	ended   error         // why Run has returned; nil before and while it runs
 	news    chan struct{} // closed when a book became known, or Run has returned
@@ -60,9 +60,9 @@ func NewDepthSyncer(c *Client, cfg DepthConfig) (*DepthSyncer, error) {
 		client: c, cfg: cfg,
 		symbols: newSymbolTable(),
 		routes:  cfg.routesOf(c.market, depth), depthSuffix: depth,
-		handling: make(chan struct{}, 1),
-		news:     make(chan struct{}),
-		fetcher:  newFetcher(c, &cfg),
+		handling:  make(chan struct{}, 1),
+		news:      make(chan struct{}),
+		snapshots: newSnapshotFetcher(c, &cfg),
 	}
 	return d, d.add(cfg.Symbols, true)
 }
@@ -78,7 +78,7 @@ func (d *DepthSyncer) Run(ctx context.Context) error {
 	}
 	err := d.begin(ctx)
 	if err == nil {
-		err = d.runFeeds(ctx)
+		err = d.runShards(ctx)
 	}
 	if d.client.httpOwned {
 		d.client.CloseIdleConnections()
@@ -87,7 +87,7 @@ func (d *DepthSyncer) Run(ctx context.Context) error {
 	return err
 }
 
-func (d *DepthSyncer) runFeeds(ctx context.Context) error {
+func (d *DepthSyncer) runShards(ctx context.Context) error {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
 	handling, endHandling := withGrace(ctx, stopGrace)
@@ -96,10 +96,10 @@ func (d *DepthSyncer) runFeeds(ctx context.Context) error {
 	fetches, endFetches := context.WithCancel(context.WithoutCancel(ctx))
 	defer endFetches()
 	var fetching, feeding sync.WaitGroup
-	d.fetcher.begin()
-	fetching.Go(func() { d.fetcher.run(fetches) })
+	d.snapshots.begin()
+	fetching.Go(func() { d.snapshots.run(fetches) })
 	errs := make(chan error, 1) // the handler's
-	launch := func(f *feed) {
+	launch := func(f *shard) {
 		feeding.Go(func() {
 			var failed *handlerError
 			if errors.As(f.run(running, handling), &failed) {
@@ -110,7 +110,7 @@ func (d *DepthSyncer) runFeeds(ctx context.Context) error {
 	}
 	d.changing.Lock()
 	d.launch = launch
-	for _, f := range d.allFeeds() {
+	for _, f := range d.allShards() {
 		launch(f)
 	}
 	d.changing.Unlock()
@@ -121,7 +121,7 @@ func (d *DepthSyncer) runFeeds(ctx context.Context) error {
 	d.launch = nil
 	d.changing.Unlock()
 	feeding.Wait()
-	d.fetcher.end(d.symbols.all())
+	d.snapshots.end(d.symbols.all())
 	endFetches()
 	fetching.Wait()
 	select {

@@ -16,29 +16,29 @@ import (
 // A stream is one subscription of a feed.
 type stream struct {
 	name   string
-	symbol *followed
+	symbol *symbolBook
 	book   bool // it is the symbol's depth stream
-	merge  merge
+	merge  arbiter
 	behind suspicion // of a depth stream
 }
 
-// A feed keeps the books of a group of symbols, over one connection or over several that carry the
+// A shard keeps the books of a group of symbols, over one connection or over several that carry the
 // same streams. The goroutine of run, its owner, alone touches the Syncers of its books. Each
 // connection has a goroutine that reads it, so that pings are answered whatever the owner does, and
 // hands frames over in a bounded queue.
-type feed struct {
+type shard struct {
 	number int
 	syncer *DepthSyncer
 	routeStreams
 
-	members []*followed // whoever has streams here; the DepthSyncer's changing guards it
+	members []*symbolBook // whoever has streams here; the DepthSyncer's changing guards it
 
-	names   []string             // of the streams, in order of subscription; requests share the array, so that its elements stay as they are
-	ordered []*stream            // the streams, likewise
-	naming  sync.RWMutex         // held for writing by the owner while it changes the next three
-	streams map[string]*stream   // by name
-	symbols map[string]*followed // all that have a stream here
-	books   map[string]*stream   // depth streams, by symbol
+	names   []string               // of the streams, in order of subscription; requests share the array, so that its elements stay as they are
+	ordered []*stream              // the streams, likewise
+	naming  sync.RWMutex           // held for writing by the owner while it changes the next three
+	streams map[string]*stream     // by name
+	symbols map[string]*symbolBook // all that have a stream here
+	books   map[string]*stream     // depth streams, by symbol
 
 	inbox    []*fetch      // answers of the fetcher, which guards it
 	answered chan struct{} // holds a token while the inbox may hold some
@@ -46,11 +46,11 @@ type feed struct {
 	ready    chan struct{} // holds a token while frames may be queued
 	running  sync.WaitGroup
 	count    counters
-	queues   [maxLinks]atomic.Pointer[frameQueue] // of the open connections, by their place in links
+	queues   [maxConns]atomic.Pointer[frameQueue] // of the open connections, by their place in links
 
 	// The owner's alone.
-	seats   []*seat
-	links   [maxLinks]*link
+	seats   []*connSlot
+	links   [maxConns]*conn
 	holding map[*stream]struct{} // those with held events
 	decoder Decoder
 	frame   frame
@@ -63,11 +63,11 @@ type feed struct {
 	life    context.Context // of the run
 }
 
-func newFeed(number int, d *DepthSyncer, rs routeStreams) *feed {
-	return &feed{
+func newShard(number int, d *DepthSyncer, rs routeStreams) *shard {
+	return &shard{
 		number: number, syncer: d, routeStreams: rs,
 		streams:  make(map[string]*stream),
-		symbols:  make(map[string]*followed),
+		symbols:  make(map[string]*symbolBook),
 		books:    make(map[string]*stream),
 		answered: make(chan struct{}, 1),
 		ready:    make(chan struct{}, 1),
@@ -76,13 +76,13 @@ func newFeed(number int, d *DepthSyncer, rs routeStreams) *feed {
 }
 
 // begin prepares the owner's state for a run.
-func (f *feed) begin() {
+func (f *shard) begin() {
 	f.now = time.Now()
 	f.tasks.clear()
 	f.syncer.changing.Lock()
 	f.gather(f.members)
 	f.syncer.changing.Unlock()
-	f.links = [maxLinks]*link{}
+	f.links = [maxConns]*conn{}
 	for i := range f.queues {
 		f.queues[i].Store(nil)
 	}
@@ -90,12 +90,12 @@ func (f *feed) begin() {
 	f.watchAt = f.now.Add(watchEvery)
 	f.seats = nil
 	for i := range f.syncer.cfg.Redundancy {
-		f.seats = append(f.seats, newSeat(f.number*f.syncer.cfg.Redundancy+i, &f.syncer.cfg, f.now))
+		f.seats = append(f.seats, newConnSlot(f.number*f.syncer.cfg.Redundancy+i, &f.syncer.cfg, f.now))
 	}
 	f.frame, f.due = frame{}, time.Time{}
 	f.timer = time.NewTimer(0)
 	for _, st := range f.ordered {
-		st.merge, st.behind = merge{}, suspicion{}
+		st.merge, st.behind = arbiter{}, suspicion{}
 		if st.book {
 			st.symbol.lostAt = f.now
 		}
@@ -105,7 +105,7 @@ func (f *feed) begin() {
 // run keeps the feed connected until ctx ends, whose error it returns, or until the handler fails,
 // whose error it returns as a *handlerError. handling is the handler's context. The books know of the
 // end before the goroutines of the connections are waited for.
-func (f *feed) run(ctx, handling context.Context) error {
+func (f *shard) run(ctx, handling context.Context) error {
 	f.begin()
 	defer f.timer.Stop()
 	linking, cancel := context.WithCancel(ctx)
@@ -125,7 +125,7 @@ func (f *feed) run(ctx, handling context.Context) error {
 }
 
 // cutOff tells the books that nothing more comes.
-func (f *feed) cutOff(handling context.Context, cause error) error {
+func (f *shard) cutOff(handling context.Context, cause error) error {
 	f.now = time.Now()
 	var failed error
 	for _, st := range f.ordered {
@@ -143,11 +143,11 @@ func (f *feed) cutOff(handling context.Context, cause error) error {
 }
 
 // letGo makes records of the trades that wait for others, and tells of those: nothing is fetched any more.
-func (f *feed) letGo(handling context.Context, st *stream) error {
+func (f *shard) letGo(handling context.Context, st *stream) error {
 	m := &st.merge
 	gap := m.filling
 	if gap == nil {
-		m.filling = &tradeFill{first: m.at + 1, last: m.at} // none
+		m.filling = &backfill{first: m.at + 1, last: m.at} // none
 	}
 	err := f.release(handling, st, true)
 	if gap != nil {
@@ -157,9 +157,9 @@ func (f *feed) letGo(handling context.Context, st *stream) error {
 }
 
 // offline tells a book that nothing carries its stream.
-func (f *feed) offline(ctx context.Context, st *stream, cause error) error {
+func (f *shard) offline(ctx context.Context, st *stream, cause error) error {
 	y := st.symbol
-	f.syncer.fetcher.forget(y)
+	f.syncer.snapshots.forget(y)
 	out := y.change(f.now.UTC(), func(s *orderbook.Syncer) orderbook.Output { return s.Disconnected(f.now, cause) })
 	y.arrivals.clear()
 	st.merge.restart()

@@ -15,20 +15,20 @@ type tickerCheck struct {
 }
 
 // checkTicker compares the book with a ticker that has come.
-func (f *feed) checkTicker(y *followed, t *marketprism.Ticker) {
+func (f *shard) checkTicker(y *symbolBook, t *marketprism.Ticker) {
 	y.check.last, y.check.known = *t, true
 	f.check(y)
 }
 
 // check compares the book, which may have changed, with the latest ticker.
-func (f *feed) check(y *followed) {
+func (f *shard) check(y *symbolBook) {
 	if c := &y.check; c.known && c.last.UpdateID == y.syncer.Book().LastID() {
 		f.compareTop(y, &c.last)
 	}
 }
 
 // compareTop reports a book whose best levels are not the ticker's, and has it refreshed.
-func (f *feed) compareTop(y *followed, t *marketprism.Ticker) {
+func (f *shard) compareTop(y *symbolBook, t *marketprism.Ticker) {
 	book := y.syncer.Book()
 	if y.syncer.State() != orderbook.Synced || !y.trading() || !book.KnowsTop(orderbook.Bid, 1) || !book.KnowsTop(orderbook.Ask, 1) {
 		return

@@ -14,8 +14,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// syncedFeed returns a feed of one symbol whose book stands at id 100, without a connection.
-func syncedFeed(tb testing.TB, handler Handler) *feed {
+// syncedShard returns a feed of one symbol whose book stands at id 100, without a connection.
+func syncedShard(tb testing.TB, handler Handler) *shard {
 	tb.Helper()
 	c, err := NewClient(Config{})
 	if err != nil {
@@ -25,10 +25,10 @@ func syncedFeed(tb testing.TB, handler Handler) *feed {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	f, y := d.allFeeds()[0], d.symbols.get("BTCUSDT")
+	f, y := d.allShards()[0], d.symbols.get("BTCUSDT")
 	f.begin()
 	now := time.Now()
-	l := &link{seat: f.seats[0], stream: &Stream{}, cancel: func() {}}
+	l := &conn{seat: f.seats[0], stream: &Stream{}, cancel: func() {}}
 	f.seats[0].current, f.links[0] = l, l
 	for _, st := range f.streams {
 		st.merge.join(0, now)
@@ -59,9 +59,9 @@ func depthFrames(n int) [][]byte {
 	return frames
 }
 
-func TestFeedStepDoesNotAllocate(t *testing.T) {
+func TestShardStepDoesNotAllocate(t *testing.T) {
 	records := 0
-	f := syncedFeed(t, func(_ context.Context, rec *marketprism.Record) error {
+	f := syncedShard(t, func(_ context.Context, rec *marketprism.Record) error {
 		if rec.Update == nil {
 			t.Error("no Update")
 		}
@@ -112,8 +112,8 @@ func TestQueueDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func BenchmarkFeedStep(b *testing.B) {
-	f := syncedFeed(b, nil)
+func BenchmarkShardStep(b *testing.B) {
+	f := syncedShard(b, nil)
 	frames := depthFrames(10_000)
 	at := time.Now().UTC()
 	b.SetBytes(int64(len(frames[0])))
@@ -122,7 +122,7 @@ func BenchmarkFeedStep(b *testing.B) {
 	for b.Loop() {
 		if i == len(frames) {
 			b.StopTimer()
-			f, i = syncedFeed(b, nil), 0
+			f, i = syncedShard(b, nil), 0
 			b.StartTimer()
 		}
 		if err := f.step(b.Context(), f.links[0], frames[i], at); err != nil {
@@ -182,9 +182,9 @@ func TestQueueTellsLossesInTheirPlace(t *testing.T) {
 	}
 }
 
-func TestPacerHoldsInEveryWindow(t *testing.T) {
+func TestRateLimiterHoldsInEveryWindow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p := newPacer(4)
+		p := newRateLimiter(4)
 		var sent []time.Time
 		for i := range 40 {
 			if i%7 == 0 {
@@ -271,7 +271,7 @@ func TestArrivals(t *testing.T) {
 }
 
 func TestLostFrameOfAnUnknownStreamResyncsAllBooks(t *testing.T) {
-	f := syncedFeed(t, nil)
+	f := syncedShard(t, nil)
 	if st := f.streamOf([]byte(`{"stream":"btcusdt@trade","data":{}}`)); st == nil || st.book {
 		t.Errorf("stream: %+v", st)
 	}
@@ -327,7 +327,7 @@ func TestAcks(t *testing.T) {
 }
 
 func TestArrivalsAreForgottenOnceSynced(t *testing.T) {
-	f := syncedFeed(t, nil)
+	f := syncedShard(t, nil)
 	y := f.books["BTCUSDT"].symbol
 	f.now = time.Now()
 	if err := f.overflowed(t.Context(), f.links[0], losses{nil: 1}); err != nil {
@@ -353,7 +353,7 @@ func TestArrivalsAreForgottenOnceSynced(t *testing.T) {
 }
 
 func TestTickKeepsTheDeadlines(t *testing.T) {
-	f := syncedFeed(t, nil)
+	f := syncedShard(t, nil)
 	f.now = time.Now()
 	acks := &f.links[0].acks
 	f.watchAt = f.now.Add(2 * time.Hour)
@@ -371,7 +371,7 @@ func TestTickKeepsTheDeadlines(t *testing.T) {
 
 // Requests that wait for their acknowledgement name the streams of their time, whoever comes and goes.
 func TestPendingRequestsKeepTheirStreams(t *testing.T) {
-	f := syncedFeed(t, nil)
+	f := syncedShard(t, nil)
 	f.now = time.Now()
 	requests, err := planRequests("SUBSCRIBE", f.names, 0)
 	if err != nil {
@@ -382,7 +382,7 @@ func TestPendingRequestsKeepTheirStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.links[0] = nil // no connection is open
-	f.admit([]*followed{f.syncer.symbols.get("ETHUSDT")})
+	f.admit([]*symbolBook{f.syncer.symbols.get("ETHUSDT")})
 	btc := f.syncer.symbols.get("BTCUSDT")
 	if err := f.syncer.Remove("BTCUSDT"); err != nil {
 		t.Fatal(err)

@@ -7,7 +7,7 @@ import (
 )
 
 // add subscribes a stream of the symbol on this feed.
-func (f *feed) add(y *followed, suffix string, book bool) (name string) {
+func (f *shard) add(y *symbolBook, suffix string, book bool) (name string) {
 	name = StreamName(y.instrument.Symbol, suffix)
 	st := &stream{name: name, symbol: y, book: book}
 	f.names = append(f.names, name)
@@ -21,7 +21,7 @@ func (f *feed) add(y *followed, suffix string, book bool) (name string) {
 }
 
 // gather makes the streams of all members anew.
-func (f *feed) gather(members []*followed) {
+func (f *shard) gather(members []*symbolBook) {
 	f.naming.Lock()
 	defer f.naming.Unlock()
 	f.names, f.ordered = nil, nil
@@ -37,7 +37,7 @@ func (f *feed) gather(members []*followed) {
 
 // admit follows more symbols on the connections that are open; those that are about to be will
 // subscribe all. A symbol that has come with the start of the feed, or has gone again, is left out.
-func (f *feed) admit(added []*followed) {
+func (f *shard) admit(added []*symbolBook) {
 	var names []string
 	f.naming.Lock()
 	for _, y := range added {
@@ -57,7 +57,7 @@ func (f *feed) admit(added []*followed) {
 }
 
 // dismiss follows a symbol no longer.
-func (f *feed) dismiss(ctx context.Context, y *followed) error {
+func (f *shard) dismiss(ctx context.Context, y *symbolBook) error {
 	symbol := y.instrument.Symbol
 	if f.symbols[symbol] != y {
 		return nil
@@ -90,8 +90,8 @@ func (f *feed) dismiss(ctx context.Context, y *followed) error {
 }
 
 // farewell ends a book.
-func (f *feed) farewell(ctx context.Context, y *followed) error {
-	f.syncer.fetcher.forget(y)
+func (f *shard) farewell(ctx context.Context, y *symbolBook) error {
+	f.syncer.snapshots.forget(y)
 	if y.syncer.State() == orderbook.Synced {
 		gap := orderbook.Gap{Reason: orderbook.GapRemoved}
 		out := y.change(f.now.UTC(), func(s *orderbook.Syncer) orderbook.Output { return s.Resync(f.now, gap) })
@@ -105,7 +105,7 @@ func (f *feed) farewell(ctx context.Context, y *followed) error {
 }
 
 // requestAll sends requests on every open connection.
-func (f *feed) requestAll(method string, names []string) {
+func (f *shard) requestAll(method string, names []string) {
 	if len(names) == 0 {
 		return
 	}

@@ -10,10 +10,10 @@ import (
 )
 
 // obey does what a Syncer asks for. at is when the data that caused it was received.
-func (f *feed) obey(ctx context.Context, y *followed, out orderbook.Output, at time.Time) error {
+func (f *shard) obey(ctx context.Context, y *symbolBook, out orderbook.Output, at time.Time) error {
 	if out.Fetch != 0 {
 		limit, priority := f.terms(y)
-		f.syncer.fetcher.ask(y, f, out.Fetch, limit, priority)
+		f.syncer.snapshots.ask(y, f, out.Fetch, limit, priority)
 	}
 	for i := range out.Events {
 		ev := &out.Events[i]
@@ -50,7 +50,7 @@ func (f *feed) obey(ctx context.Context, y *followed, out orderbook.Output, at t
 }
 
 // known reports that a book is known; then are the events after its snapshot.
-func (f *feed) known(y *followed, snap *orderbook.Snapshot, then []orderbook.Event) {
+func (f *shard) known(y *symbolBook, snap *orderbook.Snapshot, then []orderbook.Event) {
 	applied := 0
 	for applied < len(then) && then[applied].Update != nil {
 		applied++
@@ -62,7 +62,7 @@ func (f *feed) known(y *followed, snap *orderbook.Snapshot, then []orderbook.Eve
 }
 
 // lost reports that a book is no longer known, or that what waited for its snapshot is gone.
-func (f *feed) lost(y *followed, gap orderbook.Gap) {
+func (f *shard) lost(y *symbolBook, gap orderbook.Gap) {
 	f.count.gaps.Add(1)
 	y.lostAt = f.now
 	hook.Call(f.syncer.client.hooks.Gap, GapInfo{Instrument: y.instrument, Gap: gap})

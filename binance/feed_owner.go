@@ -14,7 +14,7 @@ import (
 const maxBatch = 64
 
 // own works through what comes until ctx ends, or the handler fails.
-func (f *feed) own(ctx, handling context.Context) error {
+func (f *shard) own(ctx, handling context.Context) error {
 	for {
 		var err error
 		select {
@@ -35,7 +35,7 @@ func (f *feed) own(ctx, handling context.Context) error {
 	}
 }
 
-func (f *feed) doTasks(ctx context.Context) error {
+func (f *shard) doTasks(ctx context.Context) error {
 	f.now = time.Now()
 	for _, do := range f.tasks.take() {
 		if err := do(ctx); err != nil {
@@ -46,7 +46,7 @@ func (f *feed) doTasks(ctx context.Context) error {
 }
 
 // drain works through the queued frames of all connections, a batch of each in turn.
-func (f *feed) drain(ctx context.Context) error {
+func (f *shard) drain(ctx context.Context) error {
 	f.now = time.Now()
 	for _, l := range f.links {
 		if l == nil || l.stream == nil {
@@ -61,7 +61,7 @@ func (f *feed) drain(ctx context.Context) error {
 
 // drainLink works through a batch of a connection's frames. After its last frame, an ended connection
 // is dropped.
-func (f *feed) drainLink(ctx context.Context, l *link) error {
+func (f *shard) drainLink(ctx context.Context, l *conn) error {
 	for range maxBatch {
 		ok, ended := l.queue.pop(&f.frame)
 		switch {
@@ -89,7 +89,7 @@ func (f *feed) drainLink(ctx context.Context, l *link) error {
 }
 
 // overflowed takes note that a connection's frames were dropped.
-func (f *feed) overflowed(ctx context.Context, l *link, lost losses) error {
+func (f *shard) overflowed(ctx context.Context, l *conn, lost losses) error {
 	hooks := f.syncer.client.hooks
 	for st, n := range lost {
 		if st == nil {
@@ -113,13 +113,13 @@ func (f *feed) overflowed(ctx context.Context, l *link, lost losses) error {
 }
 
 // missed says that a connection has lost something of a stream.
-func (f *feed) missed(ctx context.Context, l *link, st *stream, gap orderbook.Gap) error {
+func (f *shard) missed(ctx context.Context, l *conn, st *stream, gap orderbook.Gap) error {
 	f.locate(st)
 	st.merge.skip(l.slot, f.now)
 	return f.left(ctx, st, gap)
 }
 
-func (f *feed) resync(ctx context.Context, st *stream, gap orderbook.Gap) error {
+func (f *shard) resync(ctx context.Context, st *stream, gap orderbook.Gap) error {
 	y := st.symbol
 	st.merge.restart()
 	delete(f.holding, st)
@@ -129,9 +129,9 @@ func (f *feed) resync(ctx context.Context, st *stream, gap orderbook.Gap) error 
 }
 
 // takeAnswers gives the books the snapshots that have come.
-func (f *feed) takeAnswers(ctx context.Context) error {
+func (f *shard) takeAnswers(ctx context.Context) error {
 	f.now = time.Now()
-	for _, r := range f.syncer.fetcher.collect(f) {
+	for _, r := range f.syncer.snapshots.collect(f) {
 		at := r.at.UTC()
 		r.symbol.answered = r.limit
 		out := r.symbol.change(at, func(s *orderbook.Syncer) orderbook.Output {
@@ -154,7 +154,7 @@ func (f *feed) takeAnswers(ctx context.Context) error {
 }
 
 // tick does what is due.
-func (f *feed) tick(ctx, handling context.Context) error {
+func (f *shard) tick(ctx, handling context.Context) error {
 	f.now, f.due = time.Now(), time.Time{}
 	for _, l := range f.links {
 		if l == nil || l.stream == nil {
@@ -184,7 +184,7 @@ func (f *feed) tick(ctx, handling context.Context) error {
 	return nil
 }
 
-func (f *feed) tickBooks(ctx context.Context) error {
+func (f *shard) tickBooks(ctx context.Context) error {
 	for _, st := range f.ordered {
 		if !st.book {
 			continue
@@ -205,7 +205,7 @@ func (f *feed) tickBooks(ctx context.Context) error {
 }
 
 // tickHeld lets events go that have been held for too long.
-func (f *feed) tickHeld(ctx context.Context) error {
+func (f *shard) tickHeld(ctx context.Context) error {
 	if len(f.holding) == 0 {
 		return nil
 	}
@@ -227,7 +227,7 @@ func (f *feed) tickHeld(ctx context.Context) error {
 }
 
 // arm sees to it that tick runs at due; zero needs none.
-func (f *feed) arm(due time.Time) {
+func (f *shard) arm(due time.Time) {
 	if !due.IsZero() && (f.due.IsZero() || due.Before(f.due)) {
 		f.due = due
 		f.timer.Reset(due.Sub(f.now))
@@ -236,7 +236,7 @@ func (f *feed) arm(due time.Time) {
 
 // streamOf finds the stream of a combined frame without decoding it; nil if it does not tell. The
 // exchange writes the name first: {"stream":"btcusdt@depth@100ms","data":…
-func (f *feed) streamOf(frame []byte) *stream {
+func (f *shard) streamOf(frame []byte) *stream {
 	if isSBE(frame) {
 		return f.streams[sbeStream(frame)]
 	}

@@ -12,8 +12,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A refreshPlan says when a book that is known is to be refreshed. The owner's alone.
-type refreshPlan struct {
+// A refreshSchedule says when a book that is known is to be refreshed. The owner's alone.
+type refreshSchedule struct {
 	deep      bool      // a snapshot of the full limit has been joined since the book became known
 	asked     time.Time // when a refresh that has not ended was asked for; zero if there is none
 	due       time.Time // when the next one is asked for in any case; zero if never
@@ -35,13 +35,13 @@ func (d *DepthSyncer) Refresh(symbol string) error {
 	if state != orderbook.Synced {
 		return &NotSyncedError{Symbol: symbol, State: state}
 	}
-	d.fetcher.askRefresh(y, y.home, d.cfg.SnapshotLimit, PriorityRefresh)
+	d.snapshots.askRefresh(y, y.home, d.cfg.SnapshotLimit, PriorityRefresh)
 	return nil
 }
 
 // plan decides about the refresh of a book after anything that happened to it. It costs next to
 // nothing where nothing is to be done.
-func (f *feed) plan(y *followed, out *orderbook.Output) {
+func (f *shard) plan(y *symbolBook, out *orderbook.Output) {
 	if out.Audit != nil {
 		f.audited(y, out.Audit)
 	}
@@ -54,21 +54,21 @@ func (f *feed) plan(y *followed, out *orderbook.Output) {
 }
 
 // shallow tells whether less is known of the book than RefreshDepth demands.
-func (f *feed) shallow(y *followed) bool {
+func (f *shard) shallow(y *symbolBook) bool {
 	n, book := f.syncer.cfg.Sync.RefreshDepth, y.syncer.Book()
 	return n > 0 && !(book.KnowsTop(orderbook.Bid, n) && book.KnowsTop(orderbook.Ask, n))
 }
 
-func (f *feed) refresh(y *followed) {
+func (f *shard) refresh(y *symbolBook) {
 	// The Audit of this refresh sets when the next one may come; the bound here is for one that is void.
 	y.refresh.notBefore = f.now.Add(f.syncer.cfg.refreshPause())
-	f.syncer.fetcher.askRefresh(y, f, f.syncer.cfg.SnapshotLimit, y.refresh.priority())
+	f.syncer.snapshots.askRefresh(y, f, f.syncer.cfg.SnapshotLimit, y.refresh.priority())
 }
 
 // startPlan begins the plan of a book that has become known. Its Syncer lets the next request out
 // RetryMin after the last one, and would keep updates until then.
-func (f *feed) startPlan(y *followed) {
-	y.refresh = refreshPlan{deep: y.answered >= f.syncer.cfg.SnapshotLimit, notBefore: f.now.Add(f.syncer.cfg.Sync.RetryMin)}
+func (f *shard) startPlan(y *symbolBook) {
+	y.refresh = refreshSchedule{deep: y.answered >= f.syncer.cfg.SnapshotLimit, notBefore: f.now.Add(f.syncer.cfg.Sync.RetryMin)}
 	f.schedule(y)
 	if f.shallow(y) {
 		y.refresh.due = y.refresh.notBefore
@@ -77,7 +77,7 @@ func (f *feed) startPlan(y *followed) {
 }
 
 // terms are the size and the priority of the snapshot that a Syncer asks for.
-func (f *feed) terms(y *followed) (limit int, p Priority) {
+func (f *shard) terms(y *symbolBook) (limit int, p Priority) {
 	switch {
 	case y.syncer.State() != orderbook.Synced && y.wasKnown:
 		return f.syncer.firstLimit(), PriorityGap
@@ -88,14 +88,14 @@ func (f *feed) terms(y *followed) (limit int, p Priority) {
 }
 
 // priority is more urgent for a book that was never more than shallow.
-func (p *refreshPlan) priority() Priority {
+func (p *refreshSchedule) priority() Priority {
 	if p.deep {
 		return PriorityRefresh
 	}
 	return PriorityDeepen
 }
 
-func (f *feed) schedule(y *followed) {
+func (f *shard) schedule(y *symbolBook) {
 	y.refresh.due = time.Time{}
 	if every := f.syncer.cfg.Sync.RefreshEvery; every > 0 {
 		y.refresh.due = f.now.Add(every)
@@ -104,7 +104,7 @@ func (f *feed) schedule(y *followed) {
 }
 
 // refreshIfDue is called when time has passed.
-func (f *feed) refreshIfDue(y *followed) {
+func (f *shard) refreshIfDue(y *symbolBook) {
 	switch due := y.refresh.due; {
 	case due.IsZero() || y.syncer.State() != orderbook.Synced:
 	case f.now.Before(due):
@@ -117,26 +117,26 @@ func (f *feed) refreshIfDue(y *followed) {
 
 // granted begins a refresh whose request may be sent. Only from here on the Syncer keeps updates for
 // it: in the queue a refresh costs nothing, however long it stands there.
-func (f *feed) granted(ctx context.Context, r *fetch) error {
+func (f *shard) granted(ctx context.Context, r *fetch) error {
 	y := r.symbol
-	if !f.syncer.fetcher.claim(r) {
+	if !f.syncer.snapshots.claim(r) {
 		return nil
 	}
 	// The owner may have been busy since the request was granted, and the exchange may want silence meanwhile.
 	if f.syncer.client.budget.isBlocked() {
-		f.syncer.fetcher.requeue(r)
+		f.syncer.snapshots.requeue(r)
 		return nil
 	}
 	y.refresh.asked = f.now
 	out := y.change(f.now.UTC(), func(s *orderbook.Syncer) orderbook.Output { return s.Refresh(f.now) })
 	f.arm(y.syncer.Deadline())
-	f.syncer.fetcher.resume(r, out.Fetch)
+	f.syncer.snapshots.resume(r, out.Fetch)
 	out.Fetch = 0
 	return f.obey(ctx, y, out, f.now.UTC())
 }
 
 // audited reports how a refresh ended.
-func (f *feed) audited(y *followed, a *orderbook.Audit) {
+func (f *shard) audited(y *symbolBook, a *orderbook.Audit) {
 	elapsed := f.now.Sub(y.refresh.asked)
 	y.refresh.asked = time.Time{}
 	y.refresh.notBefore = f.now.Add(f.syncer.cfg.refreshPause())
@@ -155,7 +155,7 @@ func (f *feed) audited(y *followed, a *orderbook.Audit) {
 }
 
 // retry sees to it that a refresh which came to nothing is not the last one of a quiet book.
-func (p *refreshPlan) retry(now time.Time, pause time.Duration) time.Time {
+func (p *refreshSchedule) retry(now time.Time, pause time.Duration) time.Time {
 	if at := now.Add(pause); p.due.IsZero() || at.Before(p.due) {
 		p.due = at
 	}

@@ -12,7 +12,7 @@ import (
 
 // step works through one frame of a connection, received at that time. It allocates nothing for a
 // depth event of a synced book. An error ends the feed; what ends the connection alone is seen to here.
-func (f *feed) step(ctx context.Context, l *link, data []byte, at time.Time) error {
+func (f *shard) step(ctx context.Context, l *conn, data []byte, at time.Time) error {
 	if err := f.decoder.Decode(data, &f.msg); err != nil {
 		return f.undecoded(ctx, l, data, err)
 	}
@@ -32,7 +32,7 @@ func (f *feed) step(ctx context.Context, l *link, data []byte, at time.Time) err
 
 // shutDown replaces a connection whose end the exchange has announced. web-socket-streams.md gives no
 // time between the announcement and the end.
-func (f *feed) shutDown(ctx context.Context, l *link) error {
+func (f *shard) shutDown(ctx context.Context, l *conn) error {
 	if l != l.seat.current {
 		return f.drop(ctx, l, ErrShutdown)
 	}
@@ -42,7 +42,7 @@ func (f *feed) shutDown(ctx context.Context, l *link) error {
 }
 
 // event gives one event to the stream it belongs to.
-func (f *feed) event(ctx context.Context, l *link, at time.Time) error {
+func (f *shard) event(ctx context.Context, l *conn, at time.Time) error {
 	st := f.streams[f.msg.Stream]
 	if st == nil || st.symbol.instrument.Symbol != f.msg.Symbol || st.book != (f.msg.Type == MessageDepth) {
 		f.count.unknown.Add(1)
@@ -60,7 +60,7 @@ func (f *feed) event(ctx context.Context, l *link, at time.Time) error {
 }
 
 // trades gives the trades of a message, mostly one, to their stream.
-func (f *feed) trades(ctx context.Context, l *link, st *stream, at time.Time) error {
+func (f *shard) trades(ctx context.Context, l *conn, st *stream, at time.Time) error {
 	err := f.trade(ctx, l, st, at)
 	for i := 0; err == nil && i < len(f.msg.More); i++ {
 		f.msg.Trade = f.msg.More[i]
@@ -69,13 +69,13 @@ func (f *feed) trades(ctx context.Context, l *link, st *stream, at time.Time) er
 	return err
 }
 
-func (f *feed) depth(ctx context.Context, l *link, st *stream, at time.Time) error {
+func (f *shard) depth(ctx context.Context, l *conn, st *stream, at time.Time) error {
 	u := &f.msg.Update
-	s := f.extentOf(u)
+	s := f.idRangeOf(u)
 	f.locate(st)
-	switch st.merge.judge(l.slot, s, at) {
+	switch st.merge.decide(l.slot, s, at) {
 	case wait:
-		return f.hold(ctx, st, held{extent: s, receivedAt: at, update: u.Clone()})
+		return f.hold(ctx, st, pendingEvent{idRange: s, receivedAt: at, update: u.Clone()})
 	case duplicate:
 		f.count.duplicates.Add(1)
 		return nil
@@ -86,16 +86,16 @@ func (f *feed) depth(ctx context.Context, l *link, st *stream, at time.Time) err
 	return f.release(ctx, st, false)
 }
 
-// extentOf tells where an update lies among the others of its symbol.
-func (f *feed) extentOf(u *orderbook.Update) extent {
+// idRangeOf tells where an update lies among the others of its symbol.
+func (f *shard) idRangeOf(u *orderbook.Update) idRange {
 	if f.syncer.client.market.continuity == orderbook.Linked {
-		return extent{u.PrevLastID, u.LastID}
+		return idRange{u.PrevLastID, u.LastID}
 	}
-	return extent{u.FirstID - 1, u.LastID}
+	return idRange{u.FirstID - 1, u.LastID}
 }
 
 // locate takes over where the book stands: a snapshot moves it past the last event.
-func (f *feed) locate(st *stream) {
+func (f *shard) locate(st *stream) {
 	if st.book && st.symbol.syncer.State() == orderbook.Synced {
 		id := st.symbol.syncer.Book().LastID()
 		st.merge.at, st.merge.begun = id, id >= 0
@@ -103,7 +103,7 @@ func (f *feed) locate(st *stream) {
 }
 
 // apply gives an update to its book.
-func (f *feed) apply(ctx context.Context, st *stream, u *orderbook.Update, at time.Time) error {
+func (f *shard) apply(ctx context.Context, st *stream, u *orderbook.Update, at time.Time) error {
 	y := st.symbol
 	out := y.update(f.now, at, u)
 	switch y.syncer.State() {
@@ -119,7 +119,7 @@ func (f *feed) apply(ctx context.Context, st *stream, u *orderbook.Update, at ti
 	return f.obey(ctx, y, out, at)
 }
 
-func (f *feed) trade(ctx context.Context, l *link, st *stream, at time.Time) error {
+func (f *shard) trade(ctx context.Context, l *conn, st *stream, at time.Time) error {
 	// Futures trades of the insurance fund and of auto-deleveraging are no trades of the market, and
 	// their prices may lie far off it.
 	if f.msg.TradeType != "" && f.msg.TradeType != "MARKET" {
@@ -130,21 +130,21 @@ func (f *feed) trade(ctx context.Context, l *link, st *stream, at time.Time) err
 	// Trade ids and times rise together, so a trade with an old id is a repetition, unless the venue's
 	// ids have gone back meanwhile.
 	if m := &st.merge; m.begun && t.ID <= m.at && !newer(t.TradeTime, m.newest) {
-		m.judge(l.slot, extent{t.ID - 1, t.ID}, at)
+		m.decide(l.slot, idRange{t.ID - 1, t.ID}, at)
 		f.count.duplicates.Add(1)
 		return nil
 	}
-	switch st.merge.judge(l.slot, extent{t.ID - 1, t.ID}, at) {
+	switch st.merge.decide(l.slot, idRange{t.ID - 1, t.ID}, at) {
 	case wait:
 		trade := *t
-		return f.hold(ctx, st, held{extent: extent{t.ID - 1, t.ID}, receivedAt: at, trade: &trade, eventTime: f.msg.EventTime})
+		return f.hold(ctx, st, pendingEvent{idRange: idRange{t.ID - 1, t.ID}, receivedAt: at, trade: &trade, eventTime: f.msg.EventTime})
 	case duplicate:
 		f.count.duplicates.Add(1)
 		return nil
 	}
 	if f.fill(st, t.ID) {
 		trade := *t
-		return f.hold(ctx, st, held{extent: extent{t.ID - 1, t.ID}, receivedAt: at, trade: &trade, eventTime: f.msg.EventTime})
+		return f.hold(ctx, st, pendingEvent{idRange: idRange{t.ID - 1, t.ID}, receivedAt: at, trade: &trade, eventTime: f.msg.EventTime})
 	}
 	if err := f.tell(ctx, st, t, f.msg.EventTime, at); err != nil {
 		return err
@@ -156,7 +156,7 @@ func (f *feed) trade(ctx context.Context, l *link, st *stream, at time.Time) err
 func newer(a, b time.Time) bool { return a.UnixMilli() > b.UnixMilli() }
 
 // tell makes a record of a trade.
-func (f *feed) tell(ctx context.Context, st *stream, t *marketprism.Trade, eventTime, at time.Time) error {
+func (f *shard) tell(ctx context.Context, st *stream, t *marketprism.Trade, eventTime, at time.Time) error {
 	if m := &st.merge; !m.begun || t.ID > m.at || newer(t.TradeTime, m.newest) {
 		m.reach(t.ID)
 		m.newest = t.TradeTime
@@ -169,9 +169,9 @@ func (f *feed) tell(ctx context.Context, st *stream, t *marketprism.Trade, event
 
 // ticker makes a record of a ticker. Each stands alone: one that another connection has overtaken says
 // nothing that is still of interest.
-func (f *feed) ticker(ctx context.Context, l *link, st *stream, at time.Time) error {
+func (f *shard) ticker(ctx context.Context, l *conn, st *stream, at time.Time) error {
 	t := &f.msg.Ticker
-	if st.merge.judge(l.slot, extent{noPredecessor, t.UpdateID}, at) == duplicate {
+	if st.merge.decide(l.slot, idRange{noPredecessor, t.UpdateID}, at) == duplicate {
 		f.count.duplicates.Add(1)
 		return nil
 	}
@@ -183,7 +183,7 @@ func (f *feed) ticker(ctx context.Context, l *link, st *stream, at time.Time) er
 }
 
 // hold keeps an event that is ahead of what the other connections have brought.
-func (f *feed) hold(ctx context.Context, st *stream, h held) error {
+func (f *shard) hold(ctx context.Context, st *stream, h pendingEvent) error {
 	room := st.merge.hold(h)
 	f.holding[st] = struct{}{}
 	f.arm(st.merge.since.Add(holdTime))
@@ -192,7 +192,7 @@ func (f *feed) hold(ctx context.Context, st *stream, h held) error {
 
 // release lets held events go whose turn has come; with force all of them, so that what is missing
 // before them shows.
-func (f *feed) release(ctx context.Context, st *stream, force bool) error {
+func (f *shard) release(ctx context.Context, st *stream, force bool) error {
 	if len(st.merge.held) == 0 {
 		return nil
 	}
@@ -224,7 +224,7 @@ func (f *feed) release(ctx context.Context, st *stream, force bool) error {
 
 // acknowledged lets the books of an acknowledged request begin: from here on every change of theirs
 // arrives, so that a snapshot asked for now can be joined to them.
-func (f *feed) acknowledged(ctx context.Context, l *link) error {
+func (f *shard) acknowledged(ctx context.Context, l *conn) error {
 	names, all := l.acks.arrived(f.msg.RequestID, f.now)
 	for _, name := range names {
 		st := f.streams[name]
@@ -251,7 +251,7 @@ func (f *feed) acknowledged(ctx context.Context, l *link) error {
 }
 
 // undecoded reports a frame that made no sense. What it said is lost to that connection.
-func (f *feed) undecoded(ctx context.Context, l *link, data []byte, err error) error {
+func (f *shard) undecoded(ctx context.Context, l *conn, data []byte, err error) error {
 	f.count.undecoded.Add(1)
 	hook.Call(f.syncer.client.hooks.DecodeFailed, DecodeInfo{Conn: l.seat.number, Err: err})
 	st := f.streamOf(data)

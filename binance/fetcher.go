@@ -11,8 +11,8 @@ import (
 
 // A fetch is one snapshot that a book waits for.
 type fetch struct {
-	symbol   *followed
-	feed     *feed
+	symbol   *symbolBook
+	feed     *shard
 	id       orderbook.FetchID // 0 of a refresh that the book's Syncer has not begun
 	limit    int               // levels a side
 	weight   int
@@ -28,23 +28,23 @@ type fetch struct {
 	err  error
 }
 
-// A fetcher requests the snapshots of all connections of a DepthSyncer. They wait in the Budget's
+// A snapshotFetcher requests the snapshots of all connections of a DepthSyncer. They wait in the Budget's
 // queue, where one that has become void gives its place away.
-type fetcher struct {
+type snapshotFetcher struct {
 	client  *Client
 	timeout time.Duration
 	granted chan *fetch // may be sent; has room for as many as the Budget ever grants at a time
 
-	mu   sync.Mutex // guards what a followed knows of its request, and the feeds' inboxes
+	mu   sync.Mutex // guards what a symbolBook knows of its request, and the feeds' inboxes
 	open bool       // requests are taken
 }
 
-func newFetcher(c *Client, cfg *DepthConfig) *fetcher {
-	return &fetcher{client: c, timeout: cfg.Sync.SnapshotTimeout, granted: make(chan *fetch, c.budget.cfg.Concurrent)}
+func newSnapshotFetcher(c *Client, cfg *DepthConfig) *snapshotFetcher {
+	return &snapshotFetcher{client: c, timeout: cfg.Sync.SnapshotTimeout, granted: make(chan *fetch, c.budget.cfg.Concurrent)}
 }
 
 // ask queues a request for the symbol. An earlier one is void. The answer comes to the feed's inbox.
-func (f *fetcher) ask(y *followed, from *feed, id orderbook.FetchID, limit int, p Priority) {
+func (f *snapshotFetcher) ask(y *symbolBook, from *shard, id orderbook.FetchID, limit int, p Priority) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.revoke(y)
@@ -53,7 +53,7 @@ func (f *fetcher) ask(y *followed, from *feed, id orderbook.FetchID, limit int, 
 
 // askRefresh queues a refresh of the symbol, unless something is queued or on its way already. The
 // feed is asked to begin it when it may be sent.
-func (f *fetcher) askRefresh(y *followed, of *feed, limit int, p Priority) {
+func (f *snapshotFetcher) askRefresh(y *symbolBook, of *shard, limit int, p Priority) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if y.request == nil {
@@ -62,7 +62,7 @@ func (f *fetcher) askRefresh(y *followed, of *feed, limit int, p Priority) {
 }
 
 // enqueue is called with mu held.
-func (f *fetcher) enqueue(r *fetch) {
+func (f *snapshotFetcher) enqueue(r *fetch) {
 	if !f.open {
 		return
 	}
@@ -72,7 +72,7 @@ func (f *fetcher) enqueue(r *fetch) {
 }
 
 // claim takes over a refresh that was offered; false if it has become void.
-func (f *fetcher) claim(r *fetch) bool {
+func (f *snapshotFetcher) claim(r *fetch) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	claimed := r.offered && !r.void
@@ -81,7 +81,7 @@ func (f *fetcher) claim(r *fetch) bool {
 }
 
 // requeue gives back a refresh that was claimed, and lets it wait for the Budget once more.
-func (f *fetcher) requeue(r *fetch) {
+func (f *snapshotFetcher) requeue(r *fetch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r.ticket.giveUp()
@@ -92,7 +92,7 @@ func (f *fetcher) requeue(r *fetch) {
 
 // resume sends a refresh that was claimed. With the id 0 the Syncer did not ask for a snapshot, and
 // it is over.
-func (f *fetcher) resume(r *fetch, id orderbook.FetchID) {
+func (f *snapshotFetcher) resume(r *fetch, id orderbook.FetchID) {
 	if id == 0 {
 		f.mu.Lock()
 		if r.symbol.request == r {
@@ -107,7 +107,7 @@ func (f *fetcher) resume(r *fetch, id orderbook.FetchID) {
 }
 
 // forget makes the symbol's request void, if there is one.
-func (f *fetcher) forget(y *followed) {
+func (f *snapshotFetcher) forget(y *symbolBook) {
 	f.mu.Lock()
 	f.revoke(y)
 	f.mu.Unlock()
@@ -115,7 +115,7 @@ func (f *fetcher) forget(y *followed) {
 
 // revoke is called with mu held. A request that was granted and not yet sent is given back by run. One
 // that is on its way goes on: its weight is spent, and the answer may be the one that tells to stay away.
-func (f *fetcher) revoke(y *followed) {
+func (f *snapshotFetcher) revoke(y *symbolBook) {
 	r := y.request
 	if r == nil {
 		return
@@ -132,14 +132,14 @@ func (f *fetcher) revoke(y *followed) {
 }
 
 // begin lets requests be asked for.
-func (f *fetcher) begin() {
+func (f *snapshotFetcher) begin() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.open = true
 }
 
 // end makes the requests for all symbols void, and takes no more.
-func (f *fetcher) end(symbols []*followed) {
+func (f *snapshotFetcher) end(symbols []*symbolBook) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.open = false
@@ -149,7 +149,7 @@ func (f *fetcher) end(symbols []*followed) {
 }
 
 // run makes requests until ctx ends, and returns when none is on its way. It is to end after end.
-func (f *fetcher) run(ctx context.Context) {
+func (f *snapshotFetcher) run(ctx context.Context) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
@@ -169,7 +169,7 @@ func (f *fetcher) run(ctx context.Context) {
 	}
 }
 
-func (f *fetcher) start(ctx context.Context, r *fetch, wg *sync.WaitGroup) {
+func (f *snapshotFetcher) start(ctx context.Context, r *fetch, wg *sync.WaitGroup) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
@@ -185,7 +185,7 @@ func (f *fetcher) start(ctx context.Context, r *fetch, wg *sync.WaitGroup) {
 }
 
 // do makes one request and hands over its outcome.
-func (f *fetcher) do(ctx context.Context, r *fetch) {
+func (f *snapshotFetcher) do(ctx context.Context, r *fetch) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	start := time.Now()
@@ -215,7 +215,7 @@ func (f *fetcher) do(ctx context.Context, r *fetch) {
 }
 
 // collect returns what has come to the feed's inbox.
-func (f *fetcher) collect(to *feed) []*fetch {
+func (f *snapshotFetcher) collect(to *shard) []*fetch {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	answers := to.inbox

@@ -10,8 +10,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A followed is one symbol that a DepthSyncer follows. Its connection's owner alone changes it.
-type followed struct {
+// A symbolBook is one symbol that a DepthSyncer follows. Its connection's owner alone changes it.
+type symbolBook struct {
 	instrument marketprism.Instrument
 
 	mu        sync.RWMutex // held for writing by the owner while it changes the next four
@@ -25,43 +25,43 @@ type followed struct {
 	lostAt   time.Time // when the book was last known, or its connection was opened
 	wasKnown bool      // the book has been known at some time
 	answered int       // levels a side that the latest snapshot was asked for with
-	refresh  refreshPlan
+	refresh  refreshSchedule
 	check    tickerCheck
 
 	// Set by whoever changes the symbols followed.
-	named bool    // by the program, not chosen by the filter
-	feeds []*feed // those that have its streams
-	home  *feed   // the one that has its depth stream
+	named bool     // by the program, not chosen by the filter
+	feeds []*shard // those that have its streams
+	home  *shard   // the one that has its depth stream
 
 	listing atomic.Pointer[string] // status by the last listing, "" if not listed; nil before the first
 
 	request *fetch // the snapshot that is asked for; guarded by the fetcher
 }
 
-func newFollowed(instrument marketprism.Instrument, s *orderbook.Syncer, topLevels int) *followed {
-	y := &followed{instrument: instrument, syncer: s, tops: tops{levels: topLevels}}
+func newSymbolBook(instrument marketprism.Instrument, s *orderbook.Syncer, topLevels int) *symbolBook {
+	y := &symbolBook{instrument: instrument, syncer: s, tops: tops{levels: topLevels}}
 	y.tops.latest.Store(&Top{})
 	return y
 }
 
 // end closes what watches the symbol, which is no longer followed.
-func (y *followed) end() {
+func (y *symbolBook) end() {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	y.tops.end()
 }
 
-func (y *followed) isOn(f *feed) bool { return slices.Contains(y.feeds, f) }
+func (y *symbolBook) isOn(f *shard) bool { return slices.Contains(y.feeds, f) }
 
 // trading tells whether orders are matched, as far as known. Where they are not, a book may be crossed,
 // one-sided or empty, and that is right.
-func (y *followed) trading() bool {
+func (y *symbolBook) trading() bool {
 	status := y.listing.Load()
 	return status == nil || *status == statusTrading
 }
 
 // change lets f act on the Syncer, out of readers' sight, and notes what came of it.
-func (y *followed) change(at time.Time, f func(*orderbook.Syncer) orderbook.Output) orderbook.Output {
+func (y *symbolBook) change(at time.Time, f func(*orderbook.Syncer) orderbook.Output) orderbook.Output {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	state := y.syncer.State()
@@ -74,7 +74,7 @@ func (y *followed) change(at time.Time, f func(*orderbook.Syncer) orderbook.Outp
 }
 
 // update is change for Syncer.Update, without a closure since it runs for every event.
-func (y *followed) update(now, at time.Time, u *orderbook.Update) orderbook.Output {
+func (y *symbolBook) update(now, at time.Time, u *orderbook.Update) orderbook.Output {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	out := y.syncer.Update(now, u)
@@ -82,7 +82,7 @@ func (y *followed) update(now, at time.Time, u *orderbook.Update) orderbook.Outp
 	return out
 }
 
-func (y *followed) note(at time.Time, out orderbook.Output) {
+func (y *symbolBook) note(at time.Time, out orderbook.Output) {
 	for i := range out.Events {
 		if gap := out.Events[i].Gap; gap != nil {
 			y.lastGap = *gap
@@ -96,7 +96,7 @@ func (y *followed) note(at time.Time, out orderbook.Output) {
 }
 
 // status is called with mu held for reading.
-func (y *followed) status() Status {
+func (y *symbolBook) status() Status {
 	book := y.syncer.Book()
 	listing := ""
 	if last := y.listing.Load(); last != nil {

@@ -12,8 +12,8 @@ const afterAck = 2 * time.Second
 
 // continues tells whether the lane to can stand in for the lane from: its own events have met the
 // sequence, or the stream is silent on both.
-func (m *merge) continues(from, to int, now time.Time) bool {
-	t, f := &m.lanes[to], &m.lanes[from]
+func (m *arbiter) continues(from, to int, now time.Time) bool {
+	t, f := &m.legs[to], &m.legs[from]
 	switch {
 	case !t.acked:
 		return false

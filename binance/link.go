@@ -9,9 +9,9 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A link is one websocket connection of a feed, from the attempt to open it to its end.
-type link struct {
-	seat   *seat
+// A conn is one websocket connection of a feed, from the attempt to open it to its end.
+type conn struct {
+	seat   *connSlot
 	slot   int // in feed.links, and in the lanes of every stream
 	cancel context.CancelFunc
 	queue  *frameQueue
@@ -27,9 +27,9 @@ type link struct {
 }
 
 // dial begins to open a connection for the seat.
-func (f *feed) dial(ctx context.Context, s *seat, attempt int) *link {
+func (f *shard) dial(ctx context.Context, s *connSlot, attempt int) *conn {
 	cfg := &f.syncer.cfg
-	l := &link{seat: s, slot: slices.Index(f.links[:], nil), outbox: newOutbox(), queue: newFrameQueue(cfg.QueueFrames, cfg.QueueBytes, f.ready)}
+	l := &conn{seat: s, slot: slices.Index(f.links[:], nil), outbox: newOutbox(), queue: newFrameQueue(cfg.QueueFrames, cfg.QueueBytes, f.ready)}
 	f.links[l.slot] = l
 	ctx, l.cancel = context.WithCancel(ctx)
 	f.running.Go(func() {
@@ -41,7 +41,7 @@ func (f *feed) dial(ctx context.Context, s *seat, attempt int) *link {
 
 // connect opens a connection and reads it to its end, or to that of ctx. It is the goroutine of the
 // connection.
-func (f *feed) connect(ctx context.Context, l *link, attempt int) {
+func (f *shard) connect(ctx context.Context, l *conn, attempt int) {
 	client := f.syncer.client
 	start := time.Now()
 	stream, err := client.dialRoute(ctx, f.route)
@@ -63,10 +63,10 @@ func (f *feed) connect(ctx context.Context, l *link, attempt int) {
 	stream.closeWith(ErrClosed)
 }
 
-func (f *feed) host() string { return f.syncer.client.endpoints.Stream + string(f.route) }
+func (f *shard) host() string { return f.syncer.client.endpoints.Stream + string(f.route) }
 
 // opened subscribes the streams on a new connection.
-func (f *feed) opened(ctx, handling context.Context, l *link, stream *Stream, at time.Time) error {
+func (f *shard) opened(ctx, handling context.Context, l *conn, stream *Stream, at time.Time) error {
 	l.stream, l.opened, l.heardAt = stream, at, f.now
 	f.queues[l.slot].Store(l.queue)
 	wake(f.ready)
@@ -85,7 +85,7 @@ func (f *feed) opened(ctx, handling context.Context, l *link, stream *Stream, at
 }
 
 // read hands over the frames of a connection until it ends. It never waits for the owner.
-func (f *feed) read(conn *Stream, queue *frameQueue) {
+func (f *shard) read(conn *Stream, queue *frameQueue) {
 	var buf []byte
 	for {
 		data, at, err := conn.Read(buf)
@@ -106,7 +106,7 @@ func (f *feed) read(conn *Stream, queue *frameQueue) {
 }
 
 // drop ends an open connection, or takes note of its end. Books that another connection carries go on.
-func (f *feed) drop(ctx context.Context, l *link, cause error) error {
+func (f *shard) drop(ctx context.Context, l *conn, cause error) error {
 	f.vacate(l)
 	l.cancel() // its goroutine closes what is open
 	cut := 0
@@ -119,11 +119,11 @@ func (f *feed) drop(ctx context.Context, l *link, cause error) error {
 }
 
 // connected tells whether any connection is open.
-func (f *feed) connected() bool {
-	return slices.ContainsFunc(f.links[:], func(l *link) bool { return l != nil && l.stream != nil })
+func (f *shard) connected() bool {
+	return slices.ContainsFunc(f.links[:], func(l *conn) bool { return l != nil && l.stream != nil })
 }
 
-func (f *feed) disconnected(l *link, symbols int, cause error) {
+func (f *shard) disconnected(l *conn, symbols int, cause error) {
 	f.count.disconnects.Add(1)
 	hook.Call(f.syncer.client.hooks.Disconnected, DisconnectInfo{
 		Conn: l.seat.number, Host: f.host(), Symbols: symbols, Uptime: time.Since(l.opened), Err: cause,
@@ -131,10 +131,10 @@ func (f *feed) disconnected(l *link, symbols int, cause error) {
 }
 
 // leave tells every stream that a connection no longer carries it.
-func (f *feed) leave(ctx context.Context, l *link, cause error) error {
+func (f *shard) leave(ctx context.Context, l *conn, cause error) error {
 	for _, st := range f.ordered {
 		m := &st.merge
-		carried := m.lanes[l.slot].acked
+		carried := m.legs[l.slot].acked
 		f.locate(st)
 		m.leave(l.slot)
 		if !carried {
@@ -150,7 +150,7 @@ func (f *feed) leave(ctx context.Context, l *link, cause error) error {
 // left sees to a stream that one connection has ceased to carry, or has lost something of. What the
 // others have brought and was held may go on now. If none of them is known to carry it without a hole,
 // a book is resynced.
-func (f *feed) left(ctx context.Context, st *stream, gap orderbook.Gap) error {
+func (f *shard) left(ctx context.Context, st *stream, gap orderbook.Gap) error {
 	switch {
 	case !st.book || st.merge.sound(f.now):
 		return f.release(ctx, st, false)

@@ -70,7 +70,7 @@ func (d *DepthSyncer) drift(info *ExchangeInfo) (added, removed []string) {
 // noteStatus reports a change of a symbol's status; "" stands for one that is no longer listed. What
 // the exchange does to update ids during a halt is not documented, so that a book is refreshed when
 // trading begins again.
-func (d *DepthSyncer) noteStatus(y *followed, status string) {
+func (d *DepthSyncer) noteStatus(y *symbolBook, status string) {
 	old := y.listing.Swap(&status)
 	if old == nil || *old == status {
 		return
@@ -80,7 +80,7 @@ func (d *DepthSyncer) noteStatus(y *followed, status string) {
 	synced := y.syncer.State() == orderbook.Synced
 	y.mu.RUnlock()
 	if synced && status == statusTrading {
-		d.fetcher.askRefresh(y, y.home, d.cfg.SnapshotLimit, PriorityRefresh)
+		d.snapshots.askRefresh(y, y.home, d.cfg.SnapshotLimit, PriorityRefresh)
 	}
 }
 

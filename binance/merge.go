@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	maxLinks = 4 // connections of a feed at a time: two that share its streams, and a replacement of each
+	maxConns = 4 // connections of a feed at a time: two that share its streams, and a replacement of each
 
 	// settleTime is after how long a new connection carries a stream that has said nothing on any
 	// connection meanwhile: what happened before its subscription has arrived on the others by then.
@@ -21,33 +21,33 @@ const (
 	maxHeld  = 512
 )
 
-// An extent is where an event lies in its stream: it follows what reaches up to the id after, and itself
+// An idRange is where an event lies in its stream: it follows what reaches up to the id after, and itself
 // reaches up to the id last.
-type extent struct{ after, last int64 }
+type idRange struct{ after, last int64 }
 
 // noPredecessor is the after of events that need nothing before them.
 const noPredecessor = -1 << 63
 
-// A merge makes one sequence of a stream that several connections carry, each in order and each with
+// An arbiter makes one sequence of a stream that several connections carry, each in order and each with
 // its own delay. The first to bring an event wins. An event ahead of the sequence, whose predecessors
 // another connection may still bring, is held; it shows a hole only once every connection has passed
 // the place. So a connection may join, lag or die at any moment, and nothing is missed that any of
 // them has brought.
-type merge struct {
+type arbiter struct {
 	at    int64 // the sequence reaches up to this id, once begun
 	begun bool
-	lanes [maxLinks]lane
+	legs  [maxConns]leg
 
 	newest time.Time // of the trades that have passed; exchange clock
 
-	filling *tradeFill // what is being fetched of a stream of trades; nil if nothing is
+	filling *backfill // what is being fetched of a stream of trades; nil if nothing is
 
-	held  []held    // in order of id
-	since time.Time // when the oldest of them came; local clock
+	held  []pendingEvent // in order of id
+	since time.Time      // when the oldest of them came; local clock
 }
 
-// A lane is what one connection carries of a stream.
-type lane struct {
+// A leg is what one connection carries of a stream.
+type leg struct {
 	acked bool      // it carries the stream
 	since time.Time // all from this time on; local clock
 	whole bool      // what was before is no concern: the sequence began after it
@@ -60,28 +60,28 @@ type lane struct {
 	back    bool      // the venue's ids have gone back on it, and not yet come up to the sequence again
 }
 
-// A held event is ahead of the sequence. One of update and trade is set.
-type held struct {
-	extent
+// A pendingEvent is ahead of the sequence. One of update and trade is set.
+type pendingEvent struct {
+	idRange
 	receivedAt time.Time
 	update     *orderbook.Update
 	trade      *marketprism.Trade
 	eventTime  time.Time // of the trade
 }
 
-// A ruling is what to do with an event.
-type ruling uint8
+// A decision is what to do with an event.
+type decision uint8
 
 const (
-	pass      ruling = iota // it is next, or nobody can bring what is missing before it
-	wait                    // it is ahead: hold it
-	duplicate               // another connection has brought it
+	pass      decision = iota // it is next, or nobody can bring what is missing before it
+	wait                      // it is ahead: hold it
+	duplicate                 // another connection has brought it
 )
 
-// judge rules on an event that a lane has brought. What a lane brings is in order, so ids that go back
+// decide rules on an event that a lane has brought. What a lane brings is in order, so ids that go back
 // on one lane are the venue's doing: such events pass, for they must not be missed.
-func (m *merge) judge(from int, s extent, now time.Time) ruling {
-	l := &m.lanes[from]
+func (m *arbiter) decide(from int, s idRange, now time.Time) decision {
+	l := &m.legs[from]
 	l.back = m.begun && s.last <= m.at && (l.back || l.heard && s.last < l.seen)
 	l.heard, l.seen, l.last = true, s.last, now
 	switch {
@@ -98,9 +98,9 @@ func (m *merge) judge(from int, s extent, now time.Time) ruling {
 }
 
 // alone tells whether no other lane carries the stream.
-func (m *merge) alone(lane int) bool {
-	for i := range m.lanes {
-		if i != lane && m.lanes[i].acked {
+func (m *arbiter) alone(lane int) bool {
+	for i := range m.legs {
+		if i != lane && m.legs[i].acked {
 			return false
 		}
 	}
@@ -108,9 +108,9 @@ func (m *merge) alone(lane int) bool {
 }
 
 // mayFill tells whether some lane has not passed the end of the sequence and may bring what follows it.
-func (m *merge) mayFill() bool {
-	for i := range m.lanes {
-		if l := &m.lanes[i]; l.acked && (!l.heard || l.seen <= m.at) {
+func (m *arbiter) mayFill() bool {
+	for i := range m.legs {
+		if l := &m.legs[i]; l.acked && (!l.heard || l.seen <= m.at) {
 			return true
 		}
 	}
@@ -118,11 +118,11 @@ func (m *merge) mayFill() bool {
 }
 
 // reach says that the sequence now ends at that id.
-func (m *merge) reach(at int64) { m.begun, m.at = true, at }
+func (m *arbiter) reach(at int64) { m.begun, m.at = true, at }
 
 // hold keeps an event that is ahead. It is false if there are too many; the event is kept all the same.
-func (m *merge) hold(h held) bool {
-	i, found := slices.BinarySearchFunc(m.held, h.last, func(a held, last int64) int {
+func (m *arbiter) hold(h pendingEvent) bool {
+	i, found := slices.BinarySearchFunc(m.held, h.last, func(a pendingEvent, last int64) int {
 		switch {
 		case a.last < last:
 			return -1
@@ -142,11 +142,11 @@ func (m *merge) hold(h held) bool {
 }
 
 // next takes the oldest held event if its turn has come; with force, in any case.
-func (m *merge) next(force bool) (held, bool) {
+func (m *arbiter) next(force bool) (pendingEvent, bool) {
 	for len(m.held) > 0 {
 		h := m.held[0]
 		if !force && m.begun && h.after > m.at && (m.mayFill() || m.filling != nil) {
-			return held{}, false
+			return pendingEvent{}, false
 		}
 		m.held = slices.Delete(m.held, 0, 1)
 		if len(m.held) > 0 {
@@ -157,35 +157,35 @@ func (m *merge) next(force bool) (held, bool) {
 		}
 	}
 	m.held = nil
-	return held{}, false
+	return pendingEvent{}, false
 }
 
 // restart forgets the sequence; the next event begins it anew, and every lane carries all of it.
-func (m *merge) restart() {
+func (m *arbiter) restart() {
 	m.begun, m.held = false, nil
-	for i := range m.lanes {
-		m.lanes[i].whole = true
+	for i := range m.legs {
+		m.legs[i].whole = true
 	}
 }
 
 // join says that a lane carries the stream from now on.
-func (m *merge) join(i int, now time.Time) {
-	l := &m.lanes[i]
+func (m *arbiter) join(i int, now time.Time) {
+	l := &m.legs[i]
 	l.acked, l.since, l.whole = true, now, false
 }
 
 // leave ends a lane.
-func (m *merge) leave(i int) { m.lanes[i] = lane{} }
+func (m *arbiter) leave(i int) { m.legs[i] = leg{} }
 
 // skip says that a lane has lost something. It carries all that comes after.
-func (m *merge) skip(i int, now time.Time) {
-	m.lanes[i] = lane{acked: m.lanes[i].acked, since: now}
+func (m *arbiter) skip(i int, now time.Time) {
+	m.legs[i] = leg{acked: m.legs[i].acked, since: now}
 }
 
 // carried tells whether some lane carries the stream.
-func (m *merge) carried() bool {
-	for i := range m.lanes {
-		if m.lanes[i].acked {
+func (m *arbiter) carried() bool {
+	for i := range m.legs {
+		if m.legs[i].acked {
 			return true
 		}
 	}
@@ -193,8 +193,8 @@ func (m *merge) carried() bool {
 }
 
 // sound tells whether some lane is known to carry the stream without a hole before it.
-func (m *merge) sound(now time.Time) bool {
-	for i := range m.lanes {
+func (m *arbiter) sound(now time.Time) bool {
+	for i := range m.legs {
 		if m.joined(i, now) {
 			return true
 		}
@@ -204,7 +204,7 @@ func (m *merge) sound(now time.Time) bool {
 
 // joined tells whether what a lane brings continues the sequence: its events have met it, or so much
 // time has passed that nothing from before it can be missing.
-func (m *merge) joined(i int, now time.Time) bool {
-	l := &m.lanes[i]
+func (m *arbiter) joined(i int, now time.Time) bool {
+	l := &m.legs[i]
 	return l.acked && (l.whole || l.heard && m.begun && l.seen <= m.at || now.Sub(l.since) >= settleTime)
 }

@@ -16,7 +16,7 @@ import (
 //	+3s                       time passes
 //	give-up                   what is held may wait no longer
 type merging struct {
-	merge
+	arbiter
 	now time.Time
 	out []string
 }
@@ -57,18 +57,18 @@ func parseWords(step, format string, into ...any) bool {
 }
 
 func (m *merging) bring(i int, first, last int64) {
-	e := extent{first - 1, last}
-	switch m.judge(i, e, m.now) {
+	e := idRange{first - 1, last}
+	switch m.decide(i, e, m.now) {
 	case pass:
 		m.pass(e)
 		m.release(false)
 	case wait:
-		room := m.hold(held{extent: e, receivedAt: m.now})
+		room := m.hold(pendingEvent{idRange: e, receivedAt: m.now})
 		m.release(!room)
 	}
 }
 
-func (m *merging) pass(e extent) {
+func (m *merging) pass(e idRange) {
 	hole := ""
 	if m.begun && e.after > m.at {
 		hole = "!"
@@ -83,7 +83,7 @@ func (m *merging) release(force bool) {
 		if !ok {
 			return
 		}
-		m.pass(h.extent)
+		m.pass(h.idRange)
 	}
 }
 
@@ -139,8 +139,8 @@ func TestMergeKnowsWhoCarriesAStream(t *testing.T) {
 		m := &merging{now: time.Unix(1000, 0)}
 		m.run(t, script)
 		var lanes []int
-		for i := range m.lanes {
-			if m.lanes[i].acked {
+		for i := range m.legs {
+			if m.legs[i].acked {
 				lanes = append(lanes, i)
 			}
 		}

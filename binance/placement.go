@@ -33,11 +33,11 @@ func (cfg *DepthConfig) routesOf(m *market, depth string) []routeStreams {
 
 // place spreads symbols evenly over as few connections as will do, and returns the new ones. It is
 // called with changing held.
-func (d *DepthSyncer) place(symbols []*followed) (opened []*feed) {
-	feeds := slices.Clone(d.allFeeds())
+func (d *DepthSyncer) place(symbols []*symbolBook) (opened []*shard) {
+	feeds := slices.Clone(d.allShards())
 	for _, rs := range d.routes {
 		room := 0
-		var open []*feed
+		var open []*shard
 		for _, f := range feeds {
 			if f.route == rs.route {
 				open = append(open, f)
@@ -45,11 +45,11 @@ func (d *DepthSyncer) place(symbols []*followed) (opened []*feed) {
 			}
 		}
 		for ; room < len(symbols); room += d.cfg.StreamsPerConn / len(rs.suffixes) {
-			f := newFeed(len(feeds), d, rs)
+			f := newShard(len(feeds), d, rs)
 			open, opened, feeds = append(open, f), append(opened, f), append(feeds, f)
 		}
 		for _, y := range symbols {
-			f := slices.MinFunc(open, func(a, b *feed) int { return len(a.members) - len(b.members) })
+			f := slices.MinFunc(open, func(a, b *shard) int { return len(a.members) - len(b.members) })
 			f.members = append(f.members, y)
 			y.feeds = append(y.feeds, f)
 			if len(rs.suffixes) > 0 && rs.suffixes[0] == d.depthSuffix {
@@ -63,15 +63,15 @@ func (d *DepthSyncer) place(symbols []*followed) (opened []*feed) {
 	return opened
 }
 
-// allFeeds returns the feeds, to be read only.
-func (d *DepthSyncer) allFeeds() []*feed {
+// allShards returns the feeds, to be read only.
+func (d *DepthSyncer) allShards() []*shard {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.feeds
 }
 
 // follow makes what is known of a symbol that is to be followed.
-func (d *DepthSyncer) follow(symbol string) (*followed, error) {
+func (d *DepthSyncer) follow(symbol string) (*symbolBook, error) {
 	cfg := d.cfg.Sync
 	cfg.SnapshotTimeout = -1                  // the fetcher bounds each request from when it is sent
 	cfg.RefreshEvery, cfg.RefreshDepth = 0, 0 // the feeds plan refreshes, since they wait for request weight
@@ -79,5 +79,5 @@ func (d *DepthSyncer) follow(symbol string) (*followed, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newFollowed(d.client.Instrument(symbol), s, d.cfg.TopLevels), nil
+	return newSymbolBook(d.client.Instrument(symbol), s, d.cfg.TopLevels), nil
 }

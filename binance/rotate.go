@@ -28,7 +28,7 @@ func (r RotateReason) String() string {
 // tells of each. A connection whose replacement is under way is left as it is. While Run does not run
 // it does nothing.
 func (d *DepthSyncer) Rotate() {
-	for _, f := range d.allFeeds() {
+	for _, f := range d.allShards() {
 		f.tasks.post(func(context.Context) error {
 			for _, s := range f.seats {
 				s.want(RotateRequest, f.now)

@@ -13,17 +13,17 @@ import (
 // checkEvery is how often it is looked whether a replacement carries every stream.
 const checkEvery = 200 * time.Millisecond
 
-// A seat is one place for a connection in a feed: the connection that fills it, and the one that is to
+// A connSlot is one place for a connection in a feed: the connection that fills it, and the one that is to
 // replace it. A connection is replaced before it ends: the new one carries every stream before the old
 // one is closed, so that no book notices.
 //
 // web-socket-streams.md: "A single connection to stream.binance.com is only valid for 24 hours; expect
 // to be disconnected at the 24 hour mark." Connections opened together must not be replaced together,
 // hence their ages differ.
-type seat struct {
+type connSlot struct {
 	number int
 
-	current, next *link // nil if there is none; both may be still opening
+	current, next *conn // nil if there is none; both may be still opening
 	dialAt        time.Time
 	attempt       int
 	delays        backoff.Backoff
@@ -36,14 +36,14 @@ type seat struct {
 	random      *rand.Rand // of its delays and ages
 }
 
-func newSeat(number int, cfg *DepthConfig, now time.Time) *seat {
+func newConnSlot(number int, cfg *DepthConfig, now time.Time) *connSlot {
 	random := cfg.random(uint64(number))
 	delays := backoff.Backoff{Min: cfg.ReconnectMin, Max: cfg.ReconnectMax, Rand: random}
-	return &seat{number: number, dialAt: now, delays: delays, nextDelays: delays, maxAge: cfg.MaxConnAge, random: random}
+	return &connSlot{number: number, dialAt: now, delays: delays, nextDelays: delays, maxAge: cfg.MaxConnAge, random: random}
 }
 
 // plan decides when a connection that was opened at that time is replaced.
-func (s *seat) plan(opened time.Time) {
+func (s *connSlot) plan(opened time.Time) {
 	s.replaceAt, s.nextAttempt = time.Time{}, 0
 	s.nextDelays.Reset()
 	if s.maxAge > 0 {
@@ -53,14 +53,14 @@ func (s *seat) plan(opened time.Time) {
 }
 
 // want asks for a replacement, unless one is under way.
-func (s *seat) want(why RotateReason, now time.Time) {
+func (s *connSlot) want(why RotateReason, now time.Time) {
 	if s.next == nil && s.nextAttempt == 0 {
 		s.replaceAt, s.why = now, why
 	}
 }
 
 // staff dials what is missing and due, and says when to look again.
-func (f *feed) staff(ctx context.Context) {
+func (f *shard) staff(ctx context.Context) {
 	for _, s := range f.seats {
 		switch {
 		case s.current == nil && !f.now.Before(s.dialAt):
@@ -80,7 +80,7 @@ func (f *feed) staff(ctx context.Context) {
 
 // handOver closes the old connections whose replacements carry every stream, and gives up
 // replacements that do not in time.
-func (f *feed) handOver(ctx context.Context) error {
+func (f *shard) handOver(ctx context.Context) error {
 	for _, s := range f.seats {
 		if s.next == nil || s.next.stream == nil {
 			continue
@@ -107,7 +107,7 @@ func (f *feed) handOver(ctx context.Context) error {
 }
 
 // waitingFor returns a stream that the replacement does not carry yet; "" if there is none.
-func (f *feed) waitingFor(s *seat) string {
+func (f *shard) waitingFor(s *connSlot) string {
 	for _, st := range f.ordered {
 		if !st.merge.continues(s.current.slot, s.next.slot, f.now) {
 			return st.name
@@ -116,7 +116,7 @@ func (f *feed) waitingFor(s *seat) string {
 	return ""
 }
 
-func (f *feed) replace(ctx context.Context, s *seat) error {
+func (f *shard) replace(ctx context.Context, s *connSlot) error {
 	old, next, why := s.current, s.next, s.why
 	s.current, s.next = next, nil
 	s.attempt = 0
@@ -131,7 +131,7 @@ func (f *feed) replace(ctx context.Context, s *seat) error {
 }
 
 // vacate takes a connection that has ended, or could not be opened, out of its seat.
-func (f *feed) vacate(l *link) {
+func (f *shard) vacate(l *conn) {
 	s := l.seat
 	f.links[l.slot] = nil
 	f.queues[l.slot].Store(nil)

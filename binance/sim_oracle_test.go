@@ -89,7 +89,7 @@ func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
 		b.book.Reset(rec.Snapshot)
 		b.known, b.fresh, b.newborn = true, true, rec.Snapshot.LastID == -1
 		b.wasNewborn = b.wasNewborn || b.newborn
-		o.judge(rec.Instrument.Symbol, b, true)
+		o.decide(rec.Instrument.Symbol, b, true)
 		s.tally.snapshot(rec.Snapshot)
 	case rec.Update != nil:
 		if !b.known {
@@ -99,7 +99,7 @@ func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
 		s.tally.update(rec.Update, b)
 		b.book.Apply(rec.Update)
 		b.fresh = false
-		o.judge(rec.Instrument.Symbol, b, false)
+		o.decide(rec.Instrument.Symbol, b, false)
 	case rec.Gap != nil:
 		if b.known && rec.Gap.After != b.book.LastID() {
 			s.failLocked("%v: a Gap after %d, and the book is at %d", rec.Instrument, rec.Gap.After, b.book.LastID())
@@ -124,7 +124,7 @@ func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
 }
 
 // judge holds a book against the truth at its id and against the DepthSyncer's; with mu held.
-func (o *simOracle) judge(symbol string, b *simBook, snapshot bool) {
+func (o *simOracle) decide(symbol string, b *simBook, snapshot bool) {
 	s := o.sim
 	o.own = b.book.Snapshot()
 	truth, err := s.srv.BookAt(symbol, b.book.LastID())

@@ -94,7 +94,7 @@ func (c *counters) addTo(s *Stats) {
 }
 
 // queueStats adds what waits between the connections of a feed and its books.
-func (f *feed) queueStats(s *Stats) {
+func (f *shard) queueStats(s *Stats) {
 	for i := range f.queues {
 		if q := f.queues[i].Load(); q != nil {
 			s.Queued += q.length()

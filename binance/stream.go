@@ -39,7 +39,7 @@ type Stream struct {
 	keep   keepAlive
 
 	writing  chan struct{} // holds one token while somebody writes
-	requests pacer
+	requests rateLimiter
 	nextID   int64
 	streams  int // subscribed
 
@@ -48,7 +48,7 @@ type Stream struct {
 }
 
 func newStream(conn *websocket.Conn, m *market, streams int) *Stream {
-	s := &Stream{conn: conn, market: m, streams: streams, writing: make(chan struct{}, 1), requests: newPacer(m.requestsPerSecond)}
+	s := &Stream{conn: conn, market: m, streams: streams, writing: make(chan struct{}, 1), requests: newRateLimiter(m.requestsPerSecond)}
 	s.opened = time.Now()
 	conn.SetReadLimit(maxFrame)
 	conn.SetPingHandler(s.pong)

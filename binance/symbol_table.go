@@ -17,7 +17,7 @@ type symbolTable struct {
 
 // A symbolSet is never changed.
 type symbolSet struct {
-	byName map[string]*followed
+	byName map[string]*symbolBook
 	names  []string // in the order they were added
 }
 
@@ -28,10 +28,10 @@ func newSymbolTable() *symbolTable {
 }
 
 // get returns a symbol; nil if it is not followed.
-func (t *symbolTable) get(symbol string) *followed { return t.set.Load().byName[symbol] }
+func (t *symbolTable) get(symbol string) *symbolBook { return t.set.Load().byName[symbol] }
 
 // find is get with an error, ErrUnknownSymbol.
-func (t *symbolTable) find(symbol string) (*followed, error) {
+func (t *symbolTable) find(symbol string) (*symbolBook, error) {
 	if y := t.get(symbol); y != nil {
 		return y, nil
 	}
@@ -42,20 +42,20 @@ func (t *symbolTable) find(symbol string) (*followed, error) {
 func (t *symbolTable) names() []string { return t.set.Load().names }
 
 // all returns what is known of the symbols.
-func (t *symbolTable) all() []*followed {
+func (t *symbolTable) all() []*symbolBook {
 	set := t.set.Load()
-	all := make([]*followed, len(set.names))
+	all := make([]*symbolBook, len(set.names))
 	for i, name := range set.names {
 		all[i] = set.byName[name]
 	}
 	return all
 }
 
-func (t *symbolTable) add(added ...*followed) {
+func (t *symbolTable) add(added ...*symbolBook) {
 	t.changing.Lock()
 	defer t.changing.Unlock()
 	old := t.set.Load()
-	next := &symbolSet{byName: make(map[string]*followed, len(old.byName)+len(added)), names: slices.Clip(old.names)}
+	next := &symbolSet{byName: make(map[string]*symbolBook, len(old.byName)+len(added)), names: slices.Clip(old.names)}
 	maps.Copy(next.byName, old.byName)
 	for _, y := range added {
 		next.byName[y.instrument.Symbol] = y

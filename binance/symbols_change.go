@@ -35,7 +35,7 @@ func (d *DepthSyncer) Add(ctx context.Context, symbols ...string) error {
 func (d *DepthSyncer) add(symbols []string, named bool) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
-	var added []*followed
+	var added []*symbolBook
 	seen := make(map[string]bool, len(symbols))
 	for _, symbol := range symbols {
 		if y := d.symbols.get(symbol); y != nil {
@@ -58,7 +58,7 @@ func (d *DepthSyncer) add(symbols []string, named bool) error {
 	}
 	opened := d.place(added)
 	d.symbols.add(added...)
-	for _, f := range d.allFeeds() {
+	for _, f := range d.allShards() {
 		switch {
 		case !slices.Contains(opened, f):
 			f.tasks.post(func(context.Context) error { f.admit(added); return nil })
@@ -85,15 +85,15 @@ func (d *DepthSyncer) Remove(symbols ...string) error {
 
 // remove is Remove with d.changing held. Symbols that are not followed are left out.
 func (d *DepthSyncer) remove(symbols []string) {
-	var removed []*followed
+	var removed []*symbolBook
 	for _, symbol := range symbols {
 		if y := d.symbols.get(symbol); y != nil && !slices.Contains(removed, y) {
 			removed = append(removed, y)
 		}
 	}
 	d.symbols.remove(symbols...)
-	for _, f := range d.allFeeds() {
-		f.members = slices.DeleteFunc(f.members, func(y *followed) bool { return slices.Contains(removed, y) })
+	for _, f := range d.allShards() {
+		f.members = slices.DeleteFunc(f.members, func(y *symbolBook) bool { return slices.Contains(removed, y) })
 	}
 	for _, y := range removed {
 		y.end()

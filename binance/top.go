@@ -61,7 +61,7 @@ func (d *DepthSyncer) Watch(symbol string) (tops <-chan *Top, stop func(), err e
 	}), nil
 }
 
-func (d *DepthSyncer) topped(symbol string) (*followed, error) {
+func (d *DepthSyncer) topped(symbol string) (*symbolBook, error) {
 	if d.cfg.TopLevels == 0 {
 		return nil, ErrNoTop
 	}

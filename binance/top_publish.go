@@ -7,7 +7,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// tops publish the best levels of one book. Their followed's mu guards all but latest.
+// tops publish the best levels of one book. Their symbolBook's mu guards all but latest.
 type tops struct {
 	levels   int // a side; 0 means that nothing is published
 	latest   atomic.Pointer[Top]
@@ -19,7 +19,7 @@ type tops struct {
 
 // publish makes the top anew and hands it to the watchers in place of the one they have not read. It
 // allocates, since readers may keep what they got; levels that did not change are shared.
-func (y *followed) publish() {
+func (y *symbolBook) publish() {
 	t := &y.tops
 	if t.levels == 0 || t.ended {
 		return

@@ -19,15 +19,15 @@ const fillTime = 30 * time.Second
 // Hooks.TradeGap.
 var ErrTradesMissing = errors.New("binance: trades are missing")
 
-// A tradeFill fetches trades that no connection has brought.
-type tradeFill struct {
+// A backfill fetches trades that no connection has brought.
+type backfill struct {
 	first, last int64 // the ids missing
 	begun       time.Time
 	brought     map[int64]bool // of those, by a connection that was behind; nil if none was
 }
 
 // bring notes a trade that a connection has brought meanwhile.
-func (g *tradeFill) bring(id int64) {
+func (g *backfill) bring(id int64) {
 	if g == nil || id < g.first || id > g.last {
 		return
 	}
@@ -39,12 +39,12 @@ func (g *tradeFill) bring(id int64) {
 
 // fill begins to fetch the trades between the sequence and next, if there are any and they can be
 // had; else they are reported as missed.
-func (f *feed) fill(st *stream, next int64) bool {
+func (f *shard) fill(st *stream, next int64) bool {
 	m := &st.merge
 	if !m.begun || next <= m.at+1 {
 		return false
 	}
-	gap := &tradeFill{first: m.at + 1, last: next - 1, begun: f.now}
+	gap := &backfill{first: m.at + 1, last: next - 1, begun: f.now}
 	aggregate := strings.HasSuffix(st.name, aggTradeSuffix)
 	if m.filling != nil { // one hole is fetched at a time
 		if gap.first = max(gap.first, m.filling.last+1); gap.first <= gap.last {
@@ -75,7 +75,7 @@ func (f *feed) fill(st *stream, next int64) bool {
 
 // fetchTrades returns those of the missing trades that the exchange gives. The history has broken aggregates,
 // of no trade and at price 0, which are none.
-func (f *feed) fetchTrades(ctx context.Context, symbol string, aggregate bool, gap *tradeFill) (found []marketprism.Trade, err error) {
+func (f *shard) fetchTrades(ctx context.Context, symbol string, aggregate bool, gap *backfill) (found []marketprism.Trade, err error) {
 	broken := int64(0)
 	for from := gap.first; from <= gap.last; {
 		page, err := f.syncer.client.trades(ctx, symbol, aggregate, from)
@@ -104,7 +104,7 @@ func (f *feed) fetchTrades(ctx context.Context, symbol string, aggregate bool, g
 }
 
 // insert makes records of the fetched trades, before those that have waited for them.
-func (f *feed) insert(ctx context.Context, st *stream, aggregate bool, gap *tradeFill, trades []marketprism.Trade, at time.Time, cause error) error {
+func (f *shard) insert(ctx context.Context, st *stream, aggregate bool, gap *backfill, trades []marketprism.Trade, at time.Time, cause error) error {
 	m := &st.merge
 	if m.filling != gap || f.streams[st.name] != st {
 		return nil
@@ -129,7 +129,7 @@ func (f *feed) insert(ctx context.Context, st *stream, aggregate bool, gap *trad
 	return f.release(ctx, st, false)
 }
 
-func (f *feed) filled(st *stream, aggregate bool, gap *tradeFill, filled int, err error) {
+func (f *shard) filled(st *stream, aggregate bool, gap *backfill, filled int, err error) {
 	f.count.tradesFilled.Add(uint64(filled))
 	hook.Call(f.syncer.client.hooks.TradeGap, TradeGapInfo{
 		Instrument: st.symbol.instrument, Aggregate: aggregate, FirstID: gap.first, LastID: gap.last,

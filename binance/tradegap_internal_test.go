@@ -18,9 +18,9 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// tradesFeed is one feed with open connections that carry the trades of one symbol, without a network.
+// tradesShard is one feed with open connections that carry the trades of one symbol, without a network.
 // Every REST request waits for release and is then answered with body.
-func tradesFeed(t *testing.T, market marketprism.Market, agg bool, links int, body string) (f *feed, release func(), ids *[]int64, prices *[]string, gaps *[]TradeGapInfo) {
+func tradesShard(t *testing.T, market marketprism.Market, agg bool, links int, body string) (f *shard, release func(), ids *[]int64, prices *[]string, gaps *[]TradeGapInfo) {
 	t.Helper()
 	gate := make(chan struct{})
 	var once sync.Once
@@ -39,11 +39,11 @@ func tradesFeed(t *testing.T, market marketprism.Market, agg bool, links int, bo
 	if err != nil {
 		t.Fatal(err)
 	}
-	f = d.allFeeds()[0]
+	f = d.allShards()[0]
 	f.begin()
 	f.life = t.Context()
 	for i := range links {
-		l := &link{seat: f.seats[0], slot: i, stream: &Stream{}, cancel: func() {}}
+		l := &conn{seat: f.seats[0], slot: i, stream: &Stream{}, cancel: func() {}}
 		f.links[i] = l
 		for _, st := range f.streams {
 			st.merge.join(i, time.Now())
@@ -63,7 +63,7 @@ func handlerOf(ids *[]int64, prices *[]string) Handler {
 	}
 }
 
-func bringTrade(t *testing.T, f *feed, link int, id int64, kind string) {
+func bringTrade(t *testing.T, f *shard, link int, id int64, kind string) {
 	t.Helper()
 	f.now = time.Now()
 	frame := fmt.Sprintf(`{"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,"p":"5","q":"1","T":%d,"X":%q,"m":true,"M":true}}`, 1770000000000+id, id, 1770000000000+id, kind)
@@ -76,7 +76,7 @@ func tradeRowOf(id int64) string {
 	return fmt.Sprintf(`{"id":%d,"price":"5","qty":"1","time":%d,"isBuyerMaker":true,"isBestMatch":true}`, id, 1770000000000+id)
 }
 
-func fetched(t *testing.T, f *feed, release func()) {
+func fetched(t *testing.T, f *shard, release func()) {
 	t.Helper()
 	release()
 	f.running.Wait()
@@ -87,7 +87,7 @@ func fetched(t *testing.T, f *feed, release func()) {
 
 // A connection that was behind brings what is being fetched: each trade is one record.
 func TestTradesOfASlowConnectionDuringAFill(t *testing.T) {
-	f, release, ids, _, gaps := tradesFeed(t, marketprism.Spot, false, 2, "["+tradeRowOf(2)+","+tradeRowOf(3)+"]")
+	f, release, ids, _, gaps := tradesShard(t, marketprism.Spot, false, 2, "["+tradeRowOf(2)+","+tradeRowOf(3)+"]")
 	bringTrade(t, f, 0, 1, "MARKET")
 	bringTrade(t, f, 1, 1, "MARKET")
 	bringTrade(t, f, 0, 4, "MARKET") // connection 1 lags; held
@@ -106,7 +106,7 @@ func TestTradesOfASlowConnectionDuringAFill(t *testing.T) {
 
 // What is missed while another hole is being fetched is told of.
 func TestSecondHoleDuringAFill(t *testing.T) {
-	f, release, ids, _, gaps := tradesFeed(t, marketprism.Spot, false, 1, "["+tradeRowOf(2)+","+tradeRowOf(3)+"]")
+	f, release, ids, _, gaps := tradesShard(t, marketprism.Spot, false, 1, "["+tradeRowOf(2)+","+tradeRowOf(3)+"]")
 	bringTrade(t, f, 0, 1, "MARKET")
 	for id := int64(4); id < 4+maxHeld; id++ {
 		bringTrade(t, f, 0, id, "MARKET")
@@ -135,7 +135,7 @@ func TestSecondHoleDuringAFill(t *testing.T) {
 
 // The same where the second hole lies among the trades that wait.
 func TestSecondHoleAmongTheHeld(t *testing.T) {
-	f, release, ids, _, gaps := tradesFeed(t, marketprism.Spot, false, 1, "["+tradeRowOf(2)+","+tradeRowOf(3)+"]")
+	f, release, ids, _, gaps := tradesShard(t, marketprism.Spot, false, 1, "["+tradeRowOf(2)+","+tradeRowOf(3)+"]")
 	bringTrade(t, f, 0, 1, "MARKET")
 	bringTrade(t, f, 0, 4, "MARKET")
 	bringTrade(t, f, 0, 7, "MARKET") // 5 and 6 are missing as well
@@ -154,7 +154,7 @@ func TestSecondHoleAmongTheHeld(t *testing.T) {
 // The history of the exchange has aggregates of no trade, at price 0.
 func TestBrokenAggregateIsNoTrade(t *testing.T) {
 	body := `[{"a":2,"p":"0","q":"0","f":-1,"l":-1,"T":1770000000002,"m":false,"M":true},{"a":3,"p":"5","q":"1","f":3,"l":3,"T":1770000000003,"m":false,"M":true}]`
-	f, release, ids, prices, gaps := tradesFeed(t, marketprism.Spot, true, 1, body)
+	f, release, ids, prices, gaps := tradesShard(t, marketprism.Spot, true, 1, body)
 	for _, id := range []int64{1, 4} {
 		f.now = time.Now()
 		frame := fmt.Sprintf(`{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1,"s":"BTCUSDT","a":%d,"p":"5","q":"1","f":%d,"l":%d,"T":%d,"m":true,"M":true}}`, id, id, id, 1770000000000+id)
@@ -172,7 +172,7 @@ func TestBrokenAggregateIsNoTrade(t *testing.T) {
 
 // Trades that wait for others when Run ends are records, and what they wait for is told of.
 func TestHeldTradesAtTheEnd(t *testing.T) {
-	f, _, ids, _, gaps := tradesFeed(t, marketprism.Spot, false, 1, "[]")
+	f, _, ids, _, gaps := tradesShard(t, marketprism.Spot, false, 1, "[]")
 	bringTrade(t, f, 0, 1, "MARKET")
 	bringTrade(t, f, 0, 4, "MARKET")
 	bringTrade(t, f, 0, 5, "MARKET")

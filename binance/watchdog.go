@@ -49,7 +49,7 @@ type suspicion struct {
 //
 // A subscription of a stream that does not exist, or that is served on another route, is acknowledged
 // and stays silent, and so may one that the exchange has lost.
-func (f *feed) watch(ctx context.Context) error {
+func (f *shard) watch(ctx context.Context) error {
 	if f.now.Before(f.watchAt) {
 		f.arm(f.watchAt)
 		return nil
@@ -76,7 +76,7 @@ func (f *feed) watch(ctx context.Context) error {
 	return nil
 }
 
-func (f *feed) watchLink(l *link) {
+func (f *shard) watchLink(l *conn) {
 	bound := f.syncer.cfg.StreamTimeout
 	replaceable := l == l.seat.current && l.seat.next == nil && l.seat.nextAttempt == 0
 	switch unpinged, silent := f.now.Sub(l.stream.pingedAt()), f.now.Sub(l.heardAt); {
@@ -94,10 +94,10 @@ func (f *feed) watchLink(l *link) {
 }
 
 // watchStreams subscribes the streams again that are silent on a connection that is not.
-func (f *feed) watchStreams(l *link, bound time.Duration) {
+func (f *shard) watchStreams(l *conn, bound time.Duration) {
 	var quiet []string
 	for _, st := range f.ordered {
-		lane := &st.merge.lanes[l.slot]
+		lane := &st.merge.legs[l.slot]
 		silent := f.now.Sub(lane.heardOrJoined())
 		if !lane.acked || silent <= bound {
 			continue
@@ -116,7 +116,7 @@ func (f *feed) watchStreams(l *link, bound time.Duration) {
 }
 
 // heardOrJoined returns since when the lane has been silent, as far as that was not acted on.
-func (l *lane) heardOrJoined() time.Time {
+func (l *leg) heardOrJoined() time.Time {
 	latest := l.since
 	for _, t := range [...]time.Time{l.last, l.watched} {
 		if t.After(latest) {
@@ -127,7 +127,7 @@ func (l *lane) heardOrJoined() time.Time {
 }
 
 // watchDepth resyncs a book that has stayed behind its symbol's bookTicker.
-func (f *feed) watchDepth(ctx context.Context, st, ticker *stream) error {
+func (f *shard) watchDepth(ctx context.Context, st, ticker *stream) error {
 	if st.symbol.syncer.State() != orderbook.Synced {
 		st.behind = suspicion{}
 		return nil
@@ -149,7 +149,7 @@ func (f *feed) watchDepth(ctx context.Context, st, ticker *stream) error {
 
 // overtaken resyncs a book whose refresh has shown, by snapshot after snapshot, ids that its updates do not come to.
 // On spot alone: futures ids are shared by all symbols, and those of a quiet one's snapshots run ahead of its updates.
-func (f *feed) overtaken(ctx context.Context, y *followed, audit *orderbook.Audit) error {
+func (f *shard) overtaken(ctx context.Context, y *symbolBook, audit *orderbook.Audit) error {
 	st := f.books[y.instrument.Symbol]
 	if st == nil || f.syncer.client.market.continuity != orderbook.Contiguous || !errors.Is(audit.Err, orderbook.ErrRefreshAhead) {
 		return nil
@@ -159,7 +159,7 @@ func (f *feed) overtaken(ctx context.Context, y *followed, audit *orderbook.Audi
 }
 
 // revive gives a book up and subscribes its stream anew; the acknowledgement lets it begin again.
-func (f *feed) revive(ctx context.Context, st *stream) error {
+func (f *shard) revive(ctx context.Context, st *stream) error {
 	if err := f.resync(ctx, st, orderbook.Gap{Reason: orderbook.GapStale}); err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (f *feed) revive(ctx context.Context, st *stream) error {
 		return err
 	}
 	for _, l := range f.links {
-		if l == nil || !st.merge.lanes[l.slot].acked {
+		if l == nil || !st.merge.legs[l.slot].acked {
 			continue
 		}
 		st.merge.leave(l.slot)
@@ -180,7 +180,7 @@ func (f *feed) revive(ctx context.Context, st *stream) error {
 }
 
 // request sends planned requests on an open connection, in the order in which they come here.
-func (f *feed) request(l *link, requests []request, err error) {
+func (f *shard) request(l *conn, requests []request, err error) {
 	if err != nil {
 		f.running.Go(func() { l.stream.closeWith(err) })
 		return
@@ -190,7 +190,7 @@ func (f *feed) request(l *link, requests []request, err error) {
 	l.outbox.put(requests)
 }
 
-func (f *feed) bark(info WatchInfo) {
+func (f *shard) bark(info WatchInfo) {
 	f.count.watchdogs.Add(1)
 	hook.Call(f.syncer.client.hooks.Watchdog, info)
 }
