@@ -1,5 +1,7 @@
 package marketprism
 
+import "github.com/marketprism/marketprism/orderbook"
+
 // An Exchange names a venue in lower case.
 const Binance = "binance"
 
@@ -13,6 +15,15 @@ const (
 	USDM  Market = "usdm"  // Binance USDⓈ-margined futures
 	COINM Market = "coinm" // Binance coin-margined futures
 )
+
+// Continuity returns the rule of the market's update ids: spot counts the changes of each symbol, the
+// futures markets count all their symbols together.
+func (m Market) Continuity() orderbook.Continuity {
+	if m == Spot {
+		return orderbook.Contiguous
+	}
+	return orderbook.Linked
+}
 
 // An Instrument is one thing that is traded. It is comparable and serves as a map key.
 type Instrument struct {

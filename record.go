@@ -51,8 +51,10 @@ const (
 	KindTicker   Kind = 6
 )
 
-// Kinds lists every kind, in order.
-var Kinds = [...]Kind{KindUpdate, KindSnapshot, KindGap, KindTrade, KindAggTrade, KindTicker}
+// Kinds returns every kind, in the order of their numbers.
+func Kinds() []Kind {
+	return []Kind{KindUpdate, KindSnapshot, KindGap, KindTrade, KindAggTrade, KindTicker}
+}
 
 var kindNames = [...]string{
 	KindUpdate: "depth", KindSnapshot: "snap", KindGap: "gap",
@@ -70,7 +72,7 @@ func (k Kind) String() string {
 
 // ParseKind is the inverse of String. Its error is ErrKind.
 func ParseKind(s string) (Kind, error) {
-	for _, k := range Kinds {
+	for _, k := range Kinds() {
 		if kindNames[k] == s {
 			return k, nil
 		}

@@ -39,10 +39,10 @@ func TestKind(t *testing.T) {
 	// Numbers and names are stored: they never change.
 	stored := map[marketprism.Kind]string{1: "depth", 2: "snap", 3: "gap", 4: "trade", 5: "aggtrade", 6: "bbo"}
 	recs := fullRecords()
-	if len(stored) != len(marketprism.Kinds) || len(stored) != len(recs) {
-		t.Fatalf("%d kinds, %d stored names, %d records", len(marketprism.Kinds), len(stored), len(recs))
+	if len(stored) != len(marketprism.Kinds()) || len(stored) != len(recs) {
+		t.Fatalf("%d kinds, %d stored names, %d records", len(marketprism.Kinds()), len(stored), len(recs))
 	}
-	for i, k := range marketprism.Kinds {
+	for i, k := range marketprism.Kinds() {
 		if k.String() != stored[k] {
 			t.Errorf("kind %d is %q, want %q", k, k, stored[k])
 		}
@@ -146,6 +146,16 @@ func reach(v reflect.Value, path string, found func(p uintptr, path string)) {
 		}
 		for i := range v.NumField() {
 			reach(v.Field(i), path+"."+v.Type().Field(i).Name, found)
+		}
+	}
+}
+
+func TestMarketContinuity(t *testing.T) {
+	for market, want := range map[marketprism.Market]orderbook.Continuity{
+		marketprism.Spot: orderbook.Contiguous, marketprism.USDM: orderbook.Linked, marketprism.COINM: orderbook.Linked,
+	} {
+		if got := market.Continuity(); got != want {
+			t.Errorf("%s: %v", market, got)
 		}
 	}
 }

@@ -143,7 +143,7 @@ func (cfg DepthConfig) withDefaults(m *market) (DepthConfig, error) {
 	if cfg.Sync.SnapshotTimeout < 0 {
 		cfg.Sync.SnapshotTimeout = math.MaxInt64
 	}
-	cfg.Sync.Continuity = m.continuity
+	cfg.Sync.Continuity = m.name.Continuity()
 
 	perSymbol := 1
 	for _, on := range [...]bool{cfg.Trades, cfg.AggTrades, cfg.Tickers} {

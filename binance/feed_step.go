@@ -86,12 +86,9 @@ func (f *shard) depth(ctx context.Context, l *conn, st *stream, at time.Time) er
 	return f.release(ctx, st, false)
 }
 
-// idRangeOf tells where an update lies among the others of its symbol.
+// idRangeOf returns where an update lies among the others of its symbol.
 func (f *shard) idRangeOf(u *orderbook.Update) idRange {
-	if f.syncer.client.market.continuity == orderbook.Linked {
-		return idRange{u.PrevLastID, u.LastID}
-	}
-	return idRange{u.FirstID - 1, u.LastID}
+	return idRange{f.syncer.client.market.name.Continuity().Predecessor(u), u.LastID}
 }
 
 // locate takes over where the book stands: a snapshot moves it past the last event.

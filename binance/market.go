@@ -6,14 +6,12 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/orderbook"
 )
 
 // A market holds the rules in which Binance's markets differ.
 type market struct {
 	name       marketprism.Market
 	restPrefix string // of every REST path
-	continuity orderbook.Continuity
 
 	weightLimit  int // request weight an IP may use in a clock minute
 	infoWeight   int // of exchangeInfo
@@ -63,7 +61,6 @@ func spotMarket() *market {
 	return &market{
 		name:       marketprism.Spot,
 		restPrefix: "/api/v3",
-		continuity: orderbook.Contiguous,
 
 		// rest-api.md, Order book: "1-100: 5, 101-500: 25, 501-1000: 50, 1001-5000: 250".
 		weightLimit:  6000,
@@ -112,7 +109,6 @@ func futuresMarket(name marketprism.Market, prefix string) *market {
 	return &market{
 		name:       name,
 		restPrefix: prefix,
-		continuity: orderbook.Linked,
 
 		// Futures, Order Book: limits 5, 10, 20, 50 weigh 2; 100: 5; 500: 10; 1000: 20. Others are refused.
 		weightLimit:  2400,

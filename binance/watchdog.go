@@ -151,7 +151,7 @@ func (f *shard) watchDepth(ctx context.Context, st, ticker *stream) error {
 // On spot alone: futures ids are shared by all symbols, and those of a quiet one's snapshots run ahead of its updates.
 func (f *shard) overtaken(ctx context.Context, y *symbolBook, audit *orderbook.Audit) error {
 	st := f.books[y.instrument.Symbol]
-	if st == nil || f.syncer.client.market.continuity != orderbook.Contiguous || !errors.Is(audit.Err, orderbook.ErrRefreshAhead) {
+	if st == nil || f.syncer.client.market.name.Continuity() != orderbook.Contiguous || !errors.Is(audit.Err, orderbook.ErrRefreshAhead) {
 		return nil
 	}
 	f.bark(WatchInfo{Conn: f.number, Stream: st.name, Reason: WatchDeadDepth, Silent: f.now.Sub(y.updatedAt)})

@@ -107,11 +107,7 @@ type loss struct {
 }
 
 func newFold(market marketprism.Market, snapshot *orderbook.Snapshot, at time.Time) (*fold, error) {
-	continuity := orderbook.Linked
-	if market == marketprism.Spot {
-		continuity = orderbook.Contiguous
-	}
-	sync, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: continuity, MaxStale: -1})
+	sync, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: market.Continuity(), MaxStale: -1})
 	if err != nil {
 		return nil, err
 	}

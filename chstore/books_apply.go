@@ -97,15 +97,7 @@ func (p *bookPass) startAnew(lost *loss) error {
 
 // mayFollow reports whether an update can be the one that is missing.
 func (p *bookPass) mayFollow(u *orderbook.Update) bool {
-	return follows(p.q.Instrument.Market, u, p.id())
-}
-
-// follows reports whether nothing can be missing between an id and an update.
-func follows(market marketprism.Market, u *orderbook.Update, id int64) bool {
-	if market == marketprism.Spot {
-		return u.FirstID <= id+1
-	}
-	return u.PrevLastID <= id
+	return p.q.Instrument.Market.Continuity().Predecessor(u) <= p.id()
 }
 
 // applyEarly applies the updates that were kept for the one that has come. The book is known again if

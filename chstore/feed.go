@@ -52,7 +52,7 @@ func (s *Store) openFeed(ctx context.Context, q Query, late time.Duration) (*fee
 	f := &feed{records: &merge{}, snapshots: &merge{}, id: math.MinInt64, floor: math.MinInt64}
 	all := q.Kinds
 	if len(all) == 0 {
-		all = marketprism.Kinds[:]
+		all = marketprism.Kinds()
 	}
 	var others []marketprism.Kind
 	wanted := false

@@ -95,7 +95,7 @@ func clamp(t time.Time) int64 {
 // kindsByTable returns which kinds are wanted of each table.
 func kindsByTable(kinds []marketprism.Kind) (byTable [tableCount][]marketprism.Kind, err error) {
 	if len(kinds) == 0 {
-		kinds = marketprism.Kinds[:]
+		kinds = marketprism.Kinds()
 	}
 	for _, k := range kinds {
 		if k.String() == "unknown" {

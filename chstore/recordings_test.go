@@ -76,11 +76,7 @@ func (f *recordedFeed) instrument(symbol string) marketprism.Instrument {
 
 func (f *recordedFeed) syncer(symbol string, at time.Time) *orderbook.Syncer {
 	if f.syncers[symbol] == nil {
-		continuity := orderbook.Linked
-		if f.market == marketprism.Spot {
-			continuity = orderbook.Contiguous
-		}
-		s, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: continuity})
+		s, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: f.market.Continuity()})
 		require.NoError(f.t, err)
 		f.syncers[symbol], f.following[symbol] = s, new(orderbook.Book)
 		f.fetches[symbol] = s.Connected(at).Fetch

@@ -22,7 +22,7 @@ type feedBook struct {
 }
 
 func newFeedBook(instrument marketprism.Instrument, cfg orderbook.SyncerConfig) (*feedBook, error) {
-	cfg.Continuity = continuity(instrument.Market)
+	cfg.Continuity = instrument.Market.Continuity()
 	s, err := orderbook.NewSyncer(cfg)
 	if err != nil {
 		return nil, err

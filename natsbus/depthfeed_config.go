@@ -84,11 +84,3 @@ func (cfg DepthFeedConfig) withDefaults() (DepthFeedConfig, error) {
 	}
 	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second)
 }
-
-// continuity is the rule of a market's update ids: those of futures are shared by all symbols.
-func continuity(market marketprism.Market) orderbook.Continuity {
-	if market == marketprism.Spot {
-		return orderbook.Contiguous
-	}
-	return orderbook.Linked
-}

@@ -115,7 +115,7 @@ func (w *follower) take(rec *marketprism.Record) error {
 
 func (w *follower) update(rec *marketprism.Record) error {
 	u, known := rec.Update, w.known()
-	follows := w.mendable && follows(w.book.syncer.Book().LastID(), u, w.book.instrument.Market)
+	follows := w.mendable && w.book.instrument.Market.Continuity().Follows(w.book.syncer.Book().LastID(), u)
 	if err := w.step(rec, func(s *orderbook.Syncer, now time.Time) orderbook.Output { return s.Update(now, u) }); err != nil {
 		return err
 	}
@@ -134,17 +134,6 @@ func (w *follower) update(rec *marketprism.Record) error {
 		w.mendable = false // this one waits; what fits the book later would not fit this one
 	}
 	return nil
-}
-
-// follows tells whether an update proves that nothing is missing between it and a book at id.
-func follows(id int64, u *orderbook.Update, market marketprism.Market) bool {
-	if u.LastID <= id {
-		return false
-	}
-	if continuity(market) == orderbook.Linked {
-		return u.PrevLastID <= id
-	}
-	return u.FirstID <= id+1
 }
 
 // snapshot makes a snapshot the book if that is not known, and compares it with the book if it is.

@@ -25,6 +25,17 @@ func (c Continuity) String() string {
 	return "unknown"
 }
 
+// Follows reports whether u moves a book on from update id and nothing is missing between the two.
+func (c Continuity) Follows(id int64, u *Update) bool { return c.judge(id, false, u) == apply }
+
+// Predecessor returns the id of the last update before u: PrevLastID for Linked, FirstID-1 for Contiguous.
+func (c Continuity) Predecessor(u *Update) int64 {
+	if c == Linked {
+		return u.PrevLastID
+	}
+	return u.FirstID - 1
+}
+
 var errContinuity = errors.New("orderbook: unknown Continuity")
 
 // A verdict is what is to be done with an update.

@@ -50,7 +50,7 @@ type BufferStats struct {
 	Gaps        uint64 // Gap records put in by DropOldest
 
 	// Dropped counts the records that DropOldest gave up, by kind: Dropped[marketprism.KindTrade].
-	Dropped [len(marketprism.Kinds) + 1]uint64
+	Dropped [marketprism.KindTicker + 1]uint64
 }
 
 // NewBuffer returns a Buffer for dst. Nothing reaches dst until Run is called.

@@ -81,7 +81,7 @@ type SpillStats struct {
 
 	// Dropped counts the records given up, by kind: Dropped[marketprism.KindTrade]. What was
 	// damaged or refused is not in it.
-	Dropped [len(marketprism.Kinds) + 1]uint64
+	Dropped [marketprism.KindTicker + 1]uint64
 }
 
 // NewSpill opens the folder of cfg, in which records of an earlier run may wait, and returns a Spill for

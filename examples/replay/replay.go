@@ -19,16 +19,11 @@ type replay struct {
 }
 
 func newReplay(market marketprism.Market) (*replay, error) {
-	r := &replay{symbols: make(map[string]*symbolReplay)}
 	switch market {
-	case marketprism.Spot:
-		r.continuity = orderbook.Contiguous
-	case marketprism.USDM, marketprism.COINM:
-		r.continuity = orderbook.Linked
-	default:
-		return nil, fmt.Errorf("market %q is none of spot, usdm, coinm", market)
+	case marketprism.Spot, marketprism.USDM, marketprism.COINM:
+		return &replay{continuity: market.Continuity(), symbols: make(map[string]*symbolReplay)}, nil
 	}
-	return r, nil
+	return nil, fmt.Errorf("market %q is none of spot, usdm, coinm", market)
 }
 
 // file replays one recording after those before it.

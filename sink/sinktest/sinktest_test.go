@@ -46,7 +46,7 @@ func TestRecordsKeepTheContract(t *testing.T) {
 			}
 		}
 	}
-	for _, k := range marketprism.Kinds {
+	for _, k := range marketprism.Kinds() {
 		if kinds[k] < 50 {
 			t.Errorf("%d records of kind %v in 20,000", kinds[k], k)
 		}
@@ -71,7 +71,7 @@ func TestExtremesAreDistinct(t *testing.T) {
 			t.Errorf("%s: ReceivedAt %v is not in whole microseconds", r.Key(), r.ReceivedAt)
 		}
 	}
-	if len(kinds) != len(marketprism.Kinds) {
+	if len(kinds) != len(marketprism.Kinds()) {
 		t.Errorf("kinds %v", kinds)
 	}
 }

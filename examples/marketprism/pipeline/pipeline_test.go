@@ -107,7 +107,7 @@ func TestInterrupt(t *testing.T) {
 	require.Eventually(t, func() bool { return p.tally.count(stored, marketprism.KindUpdate) > 20 }, time.Minute, 10*time.Millisecond)
 	interrupt()
 	require.NoError(t, <-result)
-	for _, k := range marketprism.Kinds {
+	for _, k := range marketprism.Kinds() {
 		require.Equal(t, p.tally.count(received, k), p.tally.count(stored, k), k)
 	}
 }

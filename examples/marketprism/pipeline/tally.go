@@ -24,7 +24,7 @@ func (s stage) String() string { return [...]string{"received", "published", "ac
 
 // A tally counts records by stage and kind. It is safe for concurrent use.
 type tally struct {
-	counts [stages][len(marketprism.Kinds) + 1]atomic.Uint64
+	counts [stages][marketprism.KindTicker + 1]atomic.Uint64
 	lag    atomic.Int64 // see lastLag
 
 	// visible is told of records that can be read in the store, on the goroutines of the consumers; nil
@@ -48,7 +48,7 @@ func (t *tally) count(s stage, k marketprism.Kind) uint64 { return t.counts[s][k
 
 func (t *tally) total(s stage) uint64 {
 	var n uint64
-	for _, k := range marketprism.Kinds {
+	for _, k := range marketprism.Kinds() {
 		n += t.count(s, k)
 	}
 	return n

@@ -62,7 +62,7 @@ func printTally(t *tally, out io.Writer) {
 		fmt.Fprintf(out, "%12v", s)
 	}
 	fmt.Fprintln(out)
-	for _, k := range marketprism.Kinds {
+	for _, k := range marketprism.Kinds() {
 		fmt.Fprintf(out, "%-10v", k)
 		for s := range stages {
 			fmt.Fprintf(out, "%12d", t.count(s, k))
