@@ -3,7 +3,9 @@ package binancetest
 import (
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/marketprism/marketprism/orderbook"
@@ -13,7 +15,7 @@ import (
 // it did.
 type chaosFault struct {
 	name string
-	do   func(s *Server, d *dice) (action string)
+	do   func(x *exchange, d *dice) (action string)
 }
 
 func chaosFaults() []chaosFault {
@@ -26,12 +28,12 @@ func chaosFaults() []chaosFault {
 		forSymbol("F7", "MidBatchSnapshots", func(f *symbolFaults, n int) { f.midBatches = n }),
 		forSymbol("F8", "HoldDepth", func(f *symbolFaults, n int) { f.holdDepth = n }),
 		{"F9", chaosQuiet},
-		{"F10", func(s *Server, d *dice) string {
-			return s.chaosApply(d, "no level", func(*symbolState) []change { return nil })
+		{"F10", func(x *exchange, d *dice) string {
+			return chaosApply(x, d, "no level", func(*symbolState) []change { return nil })
 		}},
-		{"F12", func(s *Server, d *dice) string {
-			return s.chaosApply(d, "0 for an unknown level", func(y *symbolState) []change {
-				return []change{{place{side(d.kind % 2), y.TickSize}, 0}}
+		{"F12", func(x *exchange, d *dice) string {
+			return chaosApply(x, d, "0 for an unknown level", func(sym *symbolState) []change {
+				return []change{{place{side(d.kind % 2), sym.TickSize}, 0}}
 			})
 		}},
 		{"F13", chaosMovePrice},
@@ -46,7 +48,7 @@ func chaosFaults() []chaosFault {
 			if d.kind%2 == 0 {
 				return fmt.Sprintf("Disconnect(%d)", code)
 			}
-			c.server.faults.rejectStreams, c.server.faults.streamStatus = d.few, http.StatusServiceUnavailable
+			c.exchange.faults.rejectStreams, c.exchange.faults.streamStatus = d.few, http.StatusServiceUnavailable
 			return fmt.Sprintf("Disconnect(%d) and RejectStreams(%d, 503)", code, d.few)
 		}),
 		forConn("F19", func(c *conn, _ *dice) string {
@@ -58,147 +60,147 @@ func chaosFaults() []chaosFault {
 			return fmt.Sprintf("GoAway(%v)", d.lasting)
 		}),
 		{"F22", chaosLateCommands},
-		{"F23", func(s *Server, d *dice) string {
-			s.commands.reject, s.commands.with = 1, *invalid("refused by a fault")
-			s.commands.flat = d.kind%2 == 0
-			return fmt.Sprintf("RejectCommands(1), FlatErrors(%t)", s.commands.flat)
+		{"F23", func(x *exchange, d *dice) string {
+			x.commands.reject, x.commands.with = 1, *invalid("refused by a fault")
+			x.commands.flat = d.kind%2 == 0
+			return fmt.Sprintf("RejectCommands(1), FlatErrors(%t)", x.commands.flat)
 		}},
-		forWhile("F24", "ExtraFields", func(s *Server, on bool) { s.wire.extraFields = on }),
-		{"F28", func(s *Server, d *dice) string {
-			return s.chaosApply(d, "the largest quantity", func(y *symbolState) []change {
-				return []change{{place{bid, y.TickSize}, math.MaxInt64}}
+		forWhile("F24", "ExtraFields", func(x *exchange, on bool) { x.wire.extraFields = on }),
+		{"F28", func(x *exchange, d *dice) string {
+			return chaosApply(x, d, "the largest quantity", func(sym *symbolState) []change {
+				return []change{{place{bid, sym.TickSize}, math.MaxInt64}}
 			})
 		}},
 		{"F29", chaosSteps},
 		{"F30", chaosStatus},
-		{"F31", func(s *Server, _ *dice) string {
-			if s.replay != nil {
+		{"F31", func(x *exchange, _ *dice) string {
+			if x.replay != nil {
 				return "nothing: a playback"
 			}
-			s.wipe()
+			x.wipe()
 			return "Wipe()"
 		}},
-		forWhile("F32", "ThirdElements", func(s *Server, on bool) { s.encode.third = on }),
-		{"F37", func(s *Server, d *dice) string {
+		forWhile("F32", "ThirdElements", func(x *exchange, on bool) { x.encode.third = on }),
+		{"F37", func(x *exchange, d *dice) string {
 			if d.kind%2 == 0 {
-				s.wire.sbe = sbeFaults{unknown: d.few, truncate: d.few}
+				x.wire.sbe = sbeFaults{unknown: d.few, truncate: d.few}
 				return fmt.Sprintf("UnknownSBE(%d), TruncateSBE(%d)", d.few, d.few)
 			}
-			s.encode.sbe = sbeStyle{longer: d.kind%3 > 0, vary: d.kind%3 < 2}
-			s.restoreAfter(d.lasting, "sbe", func() { s.encode.sbe = sbeStyle{} })
-			return fmt.Sprintf("LengthenSBE(%t), VarySBEExponents(%t) for %v", s.encode.sbe.longer, s.encode.sbe.vary, d.lasting)
+			x.encode.sbe = sbeStyle{longer: d.kind%3 > 0, vary: d.kind%3 < 2}
+			x.restorers.add(d.lasting, "sbe", func() { x.encode.sbe = sbeStyle{} })
+			return fmt.Sprintf("LengthenSBE(%t), VarySBEExponents(%t) for %v", x.encode.sbe.longer, x.encode.sbe.vary, d.lasting)
 		}},
-		{"F39", func(s *Server, d *dice) string {
-			y := s.chaosSymbol(d)
+		{"F39", func(x *exchange, d *dice) string {
+			sym := chaosSymbol(x, d)
 			if d.kind%2 == 0 {
-				y.faults.dropTrades = d.few
-				return fmt.Sprintf("DropTrades(%s, %d)", y.Name, d.few)
+				sym.faults.dropTrades = d.few
+				return fmt.Sprintf("DropTrades(%s, %d)", sym.Name, d.few)
 			}
-			y.faults.duplicateTrades = d.few
-			return fmt.Sprintf("DuplicateTrades(%s, %d)", y.Name, d.few)
+			sym.faults.duplicateTrades = d.few
+			return fmt.Sprintf("DuplicateTrades(%s, %d)", sym.Name, d.few)
 		}},
-		{"F40", func(s *Server, d *dice) string {
-			s.wire.clock = time.Duration(d.kind%4001-2000) * time.Millisecond
-			s.restoreAfter(d.lasting, "clock", func() { s.wire.clock = 0 })
-			return fmt.Sprintf("SetClock(%v) for %v", s.wire.clock, d.lasting)
+		{"F40", func(x *exchange, d *dice) string {
+			x.wire.clock = time.Duration(d.kind%4001-2000) * time.Millisecond
+			x.restorers.add(d.lasting, "clock", func() { x.wire.clock = 0 })
+			return fmt.Sprintf("SetClock(%v) for %v", x.wire.clock, d.lasting)
 		}},
 	}
 }
 
 // forSymbol is a fault that waits for n events of a symbol.
 func forSymbol(name, method string, set func(*symbolFaults, int)) chaosFault {
-	return chaosFault{name, func(s *Server, d *dice) string {
-		y := s.chaosSymbol(d)
-		set(&y.faults, d.few)
-		return fmt.Sprintf("%s(%s, %d)", method, y.Name, d.few)
+	return chaosFault{name, func(x *exchange, d *dice) string {
+		sym := chaosSymbol(x, d)
+		set(&sym.faults, d.few)
+		return fmt.Sprintf("%s(%s, %d)", method, sym.Name, d.few)
 	}}
 }
 
 // forConn is a fault of one connection.
 func forConn(name string, do func(*conn, *dice) string) chaosFault {
-	return chaosFault{name, func(s *Server, d *dice) string {
-		if len(s.conns) == 0 {
+	return chaosFault{name, func(x *exchange, d *dice) string {
+		if len(x.conns) == 0 {
 			return "nothing: no connection"
 		}
-		c := s.conns[d.conn%len(s.conns)]
+		c := x.conns[d.conn%len(x.conns)]
 		return fmt.Sprintf("%s on connection %d", do(c, d), c.id)
 	}}
 }
 
 // forWhile is a fault that is switched on and off.
-func forWhile(name, method string, set func(*Server, bool)) chaosFault {
-	return chaosFault{name, func(s *Server, d *dice) string {
-		set(s, true)
-		s.restoreAfter(d.lasting, method, func() { set(s, false) })
+func forWhile(name, method string, set func(*exchange, bool)) chaosFault {
+	return chaosFault{name, func(x *exchange, d *dice) string {
+		set(x, true)
+		x.restorers.add(d.lasting, method, func() { set(x, false) })
 		return fmt.Sprintf("%s for %v", method, d.lasting)
 	}}
 }
 
-func (s *Server) chaosSymbol(d *dice) *symbolState { return s.symbols[d.symbol%len(s.symbols)] }
+func chaosSymbol(x *exchange, d *dice) *symbolState { return x.symbols[d.symbol%len(x.symbols)] }
 
 // chaosApply makes a change of a symbol's book.
-func (s *Server) chaosApply(d *dice, what string, changes func(*symbolState) []change) string {
-	if s.replay != nil {
+func chaosApply(x *exchange, d *dice, what string, changes func(*symbolState) []change) string {
+	if x.replay != nil {
 		return "nothing: a playback"
 	}
-	y := s.chaosSymbol(d)
-	id := s.apply(y, changes(y)...)
-	return fmt.Sprintf("Apply(%s, %s): %d", y.Name, what, id)
+	sym := chaosSymbol(x, d)
+	id := x.apply(sym, changes(sym)...)
+	return fmt.Sprintf("Apply(%s, %s): %d", sym.Name, what, id)
 }
 
-func chaosQuiet(s *Server, d *dice) string {
-	y := s.chaosSymbol(d)
-	rate := y.Rate
-	y.Rate = 0
-	s.restoreAfter(d.lasting, "rate of "+y.Name, func() { y.Rate = rate })
-	return fmt.Sprintf("SetRate(%s, 0) for %v", y.Name, d.lasting)
+func chaosQuiet(x *exchange, d *dice) string {
+	sym := chaosSymbol(x, d)
+	rate := sym.Rate
+	sym.Rate = 0
+	x.restorers.add(d.lasting, "rate of "+sym.Name, func() { sym.Rate = rate })
+	return fmt.Sprintf("SetRate(%s, 0) for %v", sym.Name, d.lasting)
 }
 
-func chaosStatus(s *Server, d *dice) string {
-	y := s.chaosSymbol(d)
-	if d.kind%5 == 4 && s.replay == nil {
-		return fmt.Sprintf("EmptyBook(%s): %d", y.Name, s.emptyBook(y))
+func chaosStatus(x *exchange, d *dice) string {
+	sym := chaosSymbol(x, d)
+	if d.kind%5 == 4 && x.replay == nil {
+		return fmt.Sprintf("EmptyBook(%s): %d", sym.Name, x.emptyBook(sym))
 	}
-	status := y.Status
-	s.restoreAfter(d.lasting, "status of "+y.Name, func() { s.setStatus(y, status) })
-	s.setStatus(y, [...]string{"BREAK", "HALT", "CANCEL_ONLY", "AUCTION_OF_TOMORROW"}[d.kind%4])
-	return fmt.Sprintf("SetStatus(%s, %s) for %v", y.Name, y.Status, d.lasting)
+	status := sym.Status
+	x.restorers.add(d.lasting, "status of "+sym.Name, func() { x.setStatus(sym, status) })
+	x.setStatus(sym, [...]string{"BREAK", "HALT", "CANCEL_ONLY", "AUCTION_OF_TOMORROW"}[d.kind%4])
+	return fmt.Sprintf("SetStatus(%s, %s) for %v", sym.Name, sym.Status, d.lasting)
 }
 
 // chaosSteps makes prices ten times as fine for a while.
-func chaosSteps(s *Server, d *dice) string {
-	y := s.chaosSymbol(d)
-	tick := y.TickSize
+func chaosSteps(x *exchange, d *dice) string {
+	sym := chaosSymbol(x, d)
+	tick := sym.TickSize
 	if tick%10 != 0 {
 		return "nothing: the steps are the smallest"
 	}
-	y.setSteps(s.rules, tick/10, y.StepSize)
-	s.restoreAfter(d.lasting, "steps of "+y.Name, func() { y.setSteps(s.rules, tick, y.StepSize) })
-	return fmt.Sprintf("SetSteps(%s, %s) for %v", y.Name, y.TickSize, d.lasting)
+	sym.setSteps(x.rules, tick/10, sym.StepSize)
+	x.restorers.add(d.lasting, "steps of "+sym.Name, func() { sym.setSteps(x.rules, tick, sym.StepSize) })
+	return fmt.Sprintf("SetSteps(%s, %s) for %v", sym.Name, sym.TickSize, d.lasting)
 }
 
-func chaosMovePrice(s *Server, d *dice) string {
-	if s.replay != nil {
+func chaosMovePrice(x *exchange, d *dice) string {
+	if x.replay != nil {
 		return "nothing: a playback"
 	}
-	y := s.chaosSymbol(d)
-	away := y.TickSize * orderbook.Fixed(10*d.few)
-	price := y.book.at(ask, 0).Price + away
+	sym := chaosSymbol(x, d)
+	away := sym.TickSize * orderbook.Fixed(10*d.few)
+	price := sym.book.at(ask, 0).Price + away
 	if d.kind%2 == 0 {
-		price = y.book.at(bid, 0).Price - away
+		price = sym.book.at(bid, 0).Price - away
 	}
 	if price <= 0 {
 		return "nothing: no price to move to"
 	}
-	s.movePrice(y, price)
-	return fmt.Sprintf("MovePrice(%s, %s)", y.Name, price)
+	x.movePrice(sym, price)
+	return fmt.Sprintf("MovePrice(%s, %s)", sym.Name, price)
 }
 
 // chaosREST troubles the next requests. Bans are short, so that a client that waits for their end comes
 // back soon.
-func chaosREST(s *Server, d *dice) string {
+func chaosREST(x *exchange, d *dice) string {
 	reject := func(n, status int, retryAfter time.Duration) string {
-		s.faults.rejectWith(n, status, retryAfter)
+		x.faults.rejectWith(n, status, retryAfter)
 		return fmt.Sprintf("RejectREST(%d, %d, %v)", n, status, retryAfter)
 	}
 	wait := time.Duration(d.few) * time.Second
@@ -214,23 +216,80 @@ func chaosREST(s *Server, d *dice) string {
 	case 4:
 		return reject(d.few, http.StatusBadGateway, 0)
 	case 5:
-		s.faults.hang, s.faults.hangFor = d.few, d.lasting
+		x.faults.hang, x.faults.hangFor = d.few, d.lasting
 		return fmt.Sprintf("HangREST(%d, %v)", d.few, d.lasting)
 	case 6:
-		s.faults.truncate = d.few
+		x.faults.truncate = d.few
 		return fmt.Sprintf("TruncateREST(%d)", d.few)
 	}
-	s.faults.gzip = true
-	s.restoreAfter(d.lasting, "GzipREST", func() { s.faults.gzip = false })
+	x.faults.gzip = true
+	x.restorers.add(d.lasting, "GzipREST", func() { x.faults.gzip = false })
 	return fmt.Sprintf("GzipREST for %v", d.lasting)
 }
 
-func chaosLateCommands(s *Server, d *dice) string {
+func chaosLateCommands(x *exchange, d *dice) string {
 	delay := min(d.lasting, time.Second)
 	if d.kind%2 == 0 {
-		s.commands.lateAcks, s.commands.ackDelay = d.few, delay
+		x.commands.lateAcks, x.commands.ackDelay = d.few, delay
 		return fmt.Sprintf("DelayAcks(%d, %v)", d.few, delay)
 	}
-	s.commands.lingering, s.commands.lingerFor = d.few, delay
+	x.commands.lingering, x.commands.lingerFor = d.few, delay
 	return fmt.Sprintf("DelayUnsubscribes(%d, %v)", d.few, delay)
+}
+
+// dice are the random numbers of one fault. As many are thrown for every fault, so that what one does
+// with them does not change the next.
+type dice struct {
+	symbol, conn, kind int
+	few                int // 1 to 3
+	lasting            time.Duration
+}
+
+func throw(r *rand.Rand, longest time.Duration) *dice {
+	return &dice{
+		symbol: r.IntN(1 << 30), conn: r.IntN(1 << 30), kind: r.IntN(1 << 30), few: 1 + r.IntN(3),
+		lasting: time.Duration(r.Float64() * float64(longest)).Truncate(time.Millisecond),
+	}
+}
+
+// A restorer takes back a change that lasts for a while.
+type restorer struct {
+	what string // no two of the same wait at a time
+	at   time.Time
+	undo func()
+}
+
+// restorers are the changes that are due to be undone, in no order.
+type restorers []restorer
+
+// add schedules undo. Where the same change is scheduled already, only its time moves: undo has captured
+// the changed state, not the original one.
+func (r *restorers) add(after time.Duration, what string, undo func()) {
+	at := time.Now().Add(after)
+	if i := slices.IndexFunc(*r, func(o restorer) bool { return o.what == what }); i >= 0 {
+		(*r)[i].at = at
+		return
+	}
+	*r = append(*r, restorer{what, at, undo})
+}
+
+// next returns when the next restorer is due, but no later than latest.
+func (r restorers) next(latest time.Time) time.Time {
+	for _, o := range r {
+		if o.at.Before(latest) {
+			latest = o.at
+		}
+	}
+	return latest
+}
+
+// run undoes what is due.
+func (r *restorers) run(now time.Time) {
+	*r = slices.DeleteFunc(*r, func(o restorer) bool {
+		if o.at.After(now) {
+			return false
+		}
+		o.undo()
+		return true
+	})
 }

@@ -85,6 +85,33 @@ var (
 	ErrPlayback      = errors.New("binancetest: books move by the recording alone")
 )
 
+// Stats are what a Server has counted since New.
+type Stats struct {
+	Connections int // websockets opened
+	Open        int // of these open at the moment
+	Messages    int // text messages, pings and pongs received
+
+	Requests   map[string]int // REST requests by path, refused ones included
+	WeightUsed int            // request weight in the current minute
+
+	// The limits that clients broke, and what it cost them.
+	WeightViolations  int // REST requests answered 429 or 418 for their weight
+	EarlyRequests     int // other REST requests more than 100 ms after a 429 or 418 and before its Retry-After was over
+	Bans              int // times that an address was banned
+	MessageViolations int // connections closed for more messages in a second than allowed
+	StreamViolations  int // connections closed for more streams than allowed
+	ConnectViolations int // connections refused for more in five minutes than allowed
+	StalledMessages   int // messages of more than 4,088 bytes, which stalled their connection
+	PongTimeouts      int // connections closed because a ping was not answered in time
+	SlowConsumers     int // connections cut because their queue was full
+}
+
+// Violations is the number of limits broken, of every kind. It is 0 for a well-behaved client.
+func (s Stats) Violations() int {
+	return s.WeightViolations + s.EarlyRequests + s.MessageViolations + s.StreamViolations + s.ConnectViolations +
+		s.StalledMessages + s.PongTimeouts + s.SlowConsumers
+}
+
 const (
 	defaultTick      = 100 * time.Millisecond
 	defaultBanAfter  = 10
@@ -126,38 +153,38 @@ func (cfg Config) withDefaults() (Config, error) {
 	return cfg, nil
 }
 
-// withDefaults returns y with every default in place, or ErrConfig.
-func (y Symbol) withDefaults() (Symbol, error) {
-	if y.Name == "" || strings.ContainsAny(y.Name, "@/?&\"\\ ") || y.Name != upper(y.Name) {
-		return y, fmt.Errorf("%w: symbol %q: a name is upper case and has no @ / ? & quote or space", ErrConfig, y.Name)
+// withDefaults returns sym with every default in place, or ErrConfig.
+func (sym Symbol) withDefaults() (Symbol, error) {
+	if sym.Name == "" || strings.ContainsAny(sym.Name, "@/?&\"\\ ") || sym.Name != upper(sym.Name) {
+		return sym, fmt.Errorf("%w: symbol %q: a name is upper case and has no @ / ? & quote or space", ErrConfig, sym.Name)
 	}
-	if y.Base == "" && y.Quote == "" {
-		y.Base, y.Quote = splitAssets(y.Name)
+	if sym.Base == "" && sym.Quote == "" {
+		sym.Base, sym.Quote = splitAssets(sym.Name)
 	}
-	if y.Status == "" {
-		y.Status = defaultStatus
+	if sym.Status == "" {
+		sym.Status = defaultStatus
 	}
-	defaults.Set(&y.Price, 100*orderbook.One)
-	defaults.Set(&y.TickSize, orderbook.One/100)
-	defaults.Set(&y.StepSize, orderbook.One/1000)
-	defaults.Set(&y.Levels, defaultLevels)
-	y.Levels = max(y.Levels, 0)
-	defaults.Set(&y.LastID, defaultLastID)
-	defaults.Set(&y.Rate, defaultRate)
+	defaults.Set(&sym.Price, 100*orderbook.One)
+	defaults.Set(&sym.TickSize, orderbook.One/100)
+	defaults.Set(&sym.StepSize, orderbook.One/1000)
+	defaults.Set(&sym.Levels, defaultLevels)
+	sym.Levels = max(sym.Levels, 0)
+	defaults.Set(&sym.LastID, defaultLastID)
+	defaults.Set(&sym.Rate, defaultRate)
 	switch {
-	case y.LastID < newborn:
-		return y, fmt.Errorf("%w: symbol %s: update id %d", ErrConfig, y.Name, y.LastID)
-	case y.Price < 0 || y.TickSize < 0 || y.StepSize < 0:
-		return y, fmt.Errorf("%w: symbol %s: negative price or step", ErrConfig, y.Name)
-	case y.Price%y.TickSize != 0:
-		return y, fmt.Errorf("%w: symbol %s: price %s is not a multiple of the tick size %s", ErrConfig, y.Name, y.Price, y.TickSize)
+	case sym.LastID < newborn:
+		return sym, fmt.Errorf("%w: symbol %s: update id %d", ErrConfig, sym.Name, sym.LastID)
+	case sym.Price < 0 || sym.TickSize < 0 || sym.StepSize < 0:
+		return sym, fmt.Errorf("%w: symbol %s: negative price or step", ErrConfig, sym.Name)
+	case sym.Price%sym.TickSize != 0:
+		return sym, fmt.Errorf("%w: symbol %s: price %s is not a multiple of the tick size %s", ErrConfig, sym.Name, sym.Price, sym.TickSize)
 	}
-	for _, l := range append(append([]orderbook.Level(nil), y.Bids...), y.Asks...) {
+	for _, l := range append(append([]orderbook.Level(nil), sym.Bids...), sym.Asks...) {
 		if l.Price <= 0 || l.Quantity <= 0 {
-			return y, fmt.Errorf("%w: symbol %s: level %s x %s", ErrConfig, y.Name, l.Price, l.Quantity)
+			return sym, fmt.Errorf("%w: symbol %s: level %s x %s", ErrConfig, sym.Name, l.Price, l.Quantity)
 		}
 	}
-	return y, nil
+	return sym, nil
 }
 
 // splitAssets cuts a symbol's name before a well-known quote asset; a name without one is all base.

@@ -1,16 +1,98 @@
 package binancetest
 
 import (
-	"net/http"
 	"slices"
 	"strconv"
-	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
 
 	"github.com/marketprism/marketprism/internal/defaults"
 )
+
+// A frame is something to be written to a connection.
+type frame struct {
+	kind frameKind
+	data []byte // of a text, a binary, a ping or a pong
+
+	code   int // of a close frame
+	reason string
+}
+
+type frameKind uint8
+
+const (
+	textFrame frameKind = iota
+	pingFrame
+	pongFrame
+	closeFrame
+	binaryFrame
+)
+
+// An outbox is the bounded queue between the exchange and a connection's writer.
+type outbox struct {
+	mu      sync.Mutex
+	changed *sync.Cond
+	frames  []frame
+	bound   int
+	closed  bool
+}
+
+func newOutbox(bound int) *outbox {
+	o := &outbox{bound: bound}
+	o.changed = sync.NewCond(&o.mu)
+	return o
+}
+
+// push adds a frame; false means that the queue is full. What is pushed after close is forgotten.
+func (o *outbox) push(f frame) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return true
+	}
+	if len(o.frames) >= o.bound {
+		return false
+	}
+	o.frames = append(o.frames, f)
+	o.changed.Broadcast()
+	return true
+}
+
+// take waits for frames and moves all of them to into. It returns none once the outbox is closed.
+func (o *outbox) take(into []frame) []frame {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.frames) == 0 && !o.closed {
+		o.changed.Wait()
+	}
+	if o.closed {
+		return nil
+	}
+	into = append(into[:0], o.frames...)
+	clear(o.frames)
+	o.frames = o.frames[:0]
+	o.changed.Broadcast()
+	return into
+}
+
+// drained waits until fewer than n frames wait, or the outbox is closed.
+func (o *outbox) drained(n int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for len(o.frames) >= n && !o.closed {
+		o.changed.Wait()
+	}
+}
+
+// close forgets what waits and ends take and drained.
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed, o.frames = true, nil
+	o.changed.Broadcast()
+}
 
 const (
 	maxMessage = 1 << 20          // bytes a client may send in one message
@@ -20,16 +102,16 @@ const (
 
 // A conn is one websocket connection. A reader, a writer and a keeper of time each have a goroutine.
 type conn struct {
-	server *Server
-	ws     *websocket.Conn // set under the Server's mutex before any goroutine of the connection starts
-	id     int
-	class  int // which batches of depth it gets
-	path   string
-	route  route
-	form   form
-	opened time.Time
-	out    *outbox
-	ended  chan struct{} // closed when the reader ends
+	exchange *exchange
+	ws       *websocket.Conn // set under the Server's mutex before any goroutine of the connection starts
+	id       int
+	class    int // which batches of depth it gets
+	path     string
+	route    route
+	form     form
+	opened   time.Time
+	out      *outbox
+	ended    chan struct{} // closed when the reader ends
 
 	// Guarded by the Server's mutex.
 	gone      bool     // cut
@@ -49,114 +131,12 @@ type sentPing struct {
 	at   time.Time
 }
 
-// serveStream upgrades a request and serves the connection until it ends.
-func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, path string) {
-	if status := s.admitConn(time.Now()); status != http.StatusOK {
-		http.Error(w, http.StatusText(status), status)
-		return
-	}
-	query := r.URL.Query()
-	c := &conn{
-		server: s, route: rt, path: r.URL.Path, opened: time.Now(),
-		form:     s.formOf(r),
-		combined: path == "/stream",
-		out:      newOutbox(s.cfg.SendQueue), ended: make(chan struct{}),
-	}
-	names := strings.TrimPrefix(strings.TrimPrefix(path, "/ws"), "/")
-	if c.combined {
-		names = query.Get("streams")
-	}
-	// Entered before the handshake is answered, so that a client misses nothing from then on.
-	s.open(c, strings.FieldsFunc(names, func(r rune) bool { return r == '/' }))
-	defer s.forget(c)
-	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
-	ws, err := up.Upgrade(w, r, nil)
-	if err != nil {
-		return // Upgrade has answered
-	}
-	s.attach(c, ws)
-	s.running.Go(c.write)
-	s.running.Go(c.keep)
-	c.read()
-	close(c.ended)
-}
-
-// formOf tells in which form a connection wants events. The exchange has a host of its own for SBE, which asks for
-// an API key; here the key alone makes the difference. Futures have one form.
-func (s *Server) formOf(r *http.Request) form {
-	switch {
-	case !s.rules.contiguous:
-	case r.Header.Get("X-MBX-APIKEY") != "":
-		return inSBE
-	case strings.EqualFold(r.URL.Query().Get("timeUnit"), "MICROSECOND"):
-		return inMicros
-	}
-	return inMillis
-}
-
-// admitConn enforces web-socket-streams.md, "General WSS information": "There is a limit of 300
-// connections per attempt every 5 minutes per IP." The documents give no answer to one more; 429 is this
-// package's choice.
-func (s *Server) admitConn(now time.Time) (status int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.connects = slices.DeleteFunc(s.connects, func(t time.Time) bool { return now.Sub(t) >= 5*time.Minute })
-	if limit := s.cfg.ConnectLimit; limit >= 0 && len(s.connects) >= limit {
-		s.stats.ConnectViolations++
-		return http.StatusTooManyRequests
-	}
-	s.connects = append(s.connects, now)
-	if s.faults.rejectStreams > 0 {
-		s.faults.rejectStreams--
-		return s.faults.streamStatus
-	}
-	return http.StatusOK
-}
-
-// open enters a connection into the books with the streams of its address. It counts from here on, so that a
-// client whose handshake was answered finds it counted.
-func (s *Server) open(c *conn, streams []string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.nextConn++
-	c.id = s.nextConn
-	if s.cfg.AlternateBatches {
-		c.class = 1 - c.id%2
-	}
-	s.conns = append(s.conns, c)
-	s.stats.Connections++
-	s.subscribe(c, streams)
-}
-
-// attach gives a connection its websocket, unless it was cut during the handshake.
-func (s *Server) attach(c *conn, ws *websocket.Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.ws = ws
-	if c.gone || s.closed {
-		c.cut()
-	}
-}
-
-func (s *Server) forget(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.closing = true
-	if c.ws == nil { // the handshake failed
-		s.stats.Connections--
-	}
-	s.unsubscribe(c, slices.Clone(c.streams))
-	s.conns = slices.DeleteFunc(s.conns, func(o *conn) bool { return o == c })
-	c.out.close()
-	c.cut()
-}
-
 // read handles what the client sends until the connection ends.
 func (c *conn) read() {
 	c.ws.SetReadLimit(maxMessage)
 	c.ws.SetPingHandler(func(data string) error {
 		c.receive(func() {
-			if !c.server.wire.mute {
+			if !c.exchange.wire.mute {
 				c.push(frame{kind: pongFrame, data: []byte(data)})
 			}
 		})
@@ -186,19 +166,19 @@ func (c *conn) read() {
 // subscribe, unsubscribe). A connection that goes beyond the limit will be disconnected". The window
 // slides, and the close frame says 1008 "Too many requests".
 func (c *conn) receive(handle func()) {
-	s, now := c.server, time.Now()
+	x, now := c.exchange, time.Now()
 	c.received = slices.DeleteFunc(c.received, func(t time.Time) bool { return now.Sub(t) >= time.Second })
 	c.received = append(c.received, now)
-	limit := s.cfg.MessageLimit
-	defaults.Set(&limit, s.rules.messages)
+	limit := x.cfg.MessageLimit
+	defaults.Set(&limit, x.rules.messages)
 
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats.Messages++
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stats.Messages++
 	switch {
 	case c.closing || c.silent:
 	case limit >= 0 && len(c.received) > limit:
-		s.stats.MessageViolations++
+		x.stats.MessageViolations++
 		c.close(websocket.ClosePolicyViolation, "Too many requests")
 	default:
 		handle()
@@ -220,7 +200,7 @@ func (c *conn) push(f frame) {
 		return
 	}
 	c.closing = true
-	c.server.stats.SlowConsumers++
+	c.exchange.stats.SlowConsumers++
 	c.cut()
 }
 
@@ -232,18 +212,18 @@ func (c *conn) close(code int, reason string) {
 
 // answerClose sends a client's close frame back, past the queue, unless it was an answer itself.
 func (c *conn) answerClose(code int) {
-	c.server.mu.Lock()
+	c.exchange.mu.Lock()
 	answer := !c.closing && !c.silent
 	c.closing = true
-	c.server.mu.Unlock()
+	c.exchange.mu.Unlock()
 	if answer {
 		_ = c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(code, ""), time.Now().Add(writeWait))
 	}
 }
 
 func (c *conn) lockedClose(code int, reason string) {
-	c.server.mu.Lock()
-	defer c.server.mu.Unlock()
+	c.exchange.mu.Lock()
+	defer c.exchange.mu.Unlock()
 	c.close(code, reason)
 }
 
@@ -293,13 +273,13 @@ func (c *conn) writeFrame(f frame) error {
 // ping frame every 20 seconds. If the WebSocket server does not receive a pong frame back from the
 // connection within a minute the connection will be disconnected."
 func (c *conn) keep() {
-	r := c.server.rules
+	r := c.exchange.rules
 	ping := time.NewTicker(r.pingPeriod)
 	defer ping.Stop()
 	overdue := time.NewTimer(r.pongTimeout)
 	defer overdue.Stop()
 	var expired <-chan time.Time
-	if life := c.server.cfg.Lifetime; life >= 0 {
+	if life := c.exchange.cfg.Lifetime; life >= 0 {
 		t := time.NewTimer(life)
 		defer t.Stop()
 		expired = t.C
@@ -319,8 +299,8 @@ func (c *conn) keep() {
 }
 
 func (c *conn) ping(now time.Time) {
-	c.server.mu.Lock()
-	defer c.server.mu.Unlock()
+	c.exchange.mu.Lock()
+	defer c.exchange.mu.Unlock()
 	c.deaf = false
 	if c.skipPings > 0 {
 		c.skipPings--
@@ -336,17 +316,39 @@ func (c *conn) ping(now time.Time) {
 
 // checkPongs closes a connection whose oldest ping is too old, and returns when to look again.
 func (c *conn) checkPongs(now time.Time) time.Duration {
-	c.server.mu.Lock()
-	defer c.server.mu.Unlock()
-	limit := c.server.rules.pongTimeout
+	c.exchange.mu.Lock()
+	defer c.exchange.mu.Unlock()
+	limit := c.exchange.rules.pongTimeout
 	if len(c.pings) == 0 || c.silent {
-		return c.server.rules.pingPeriod
+		return c.exchange.rules.pingPeriod
 	}
 	left := limit - now.Sub(c.pings[0].at)
 	if left <= 0 {
-		c.server.stats.PongTimeouts++
+		c.exchange.stats.PongTimeouts++
 		c.close(websocket.ClosePolicyViolation, "Pong timeout")
 		return limit
 	}
 	return left
+}
+
+func (c *conn) disconnect(code int, reason string) {
+	if code == 0 {
+		c.closing = true
+		c.cut()
+		return
+	}
+	c.close(code, reason)
+}
+
+func (c *conn) goAway(after time.Duration) {
+	c.announceShutdown()
+	c.exchange.later(after, func() { c.close(CloseGoingAway, "") })
+}
+
+func (c *conn) announceShutdown() {
+	now := c.exchange.now()
+	event := func(b []byte, as form) []byte {
+		return append(appendTime(b, `{"e":"serverShutdown","E":`, now, as), '}')
+	}
+	c.push(frame{data: shapeJSON("!serverShutdown", event, c.combined && c.form != inSBE, c.form)})
 }

@@ -1,5 +1,13 @@
 package binancetest
 
+import (
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+)
+
 // symbolFaults are the faults waiting for one symbol.
 type symbolFaults struct {
 	dropDepth, duplicateDepth, swapDepth, holdDepth int // events
@@ -31,96 +39,245 @@ func (f *symbolFaults) depthCopies() int {
 	return 1
 }
 
-// depthEvents is what goes out in place of the next event of a batch.
-func (f *symbolFaults) depthEvents(b *batch, e payload) []payload {
+// depthEvents returns the events to send in place of the next event of a depth stream, from which k
+// keeps some back.
+func (f *symbolFaults) depthEvents(k *keptEvents, e payload) []payload {
 	switch copies := f.depthCopies(); {
 	case copies == 0:
 		return nil
 	case copies == 2:
-		return append(b.release(), e, e)
-	case f.holdDepth > 0 && !b.reversed:
+		return append(k.release(), e, e)
+	case f.holdDepth > 0 && !k.reversed:
 		f.holdDepth--
-		b.held = append(b.held, e)
+		k.events = append(k.events, e)
 		return nil
-	case f.swapDepth > 0 && len(b.held) == 0:
+	case f.swapDepth > 0 && len(k.events) == 0:
 		f.swapDepth--
-		b.held, b.reversed = append(b.held, e), true
+		k.events, k.reversed = append(k.events, e), true
 		return nil
-	case b.reversed:
-		return append([]payload{e}, b.release()...)
+	case k.reversed:
+		return append([]payload{e}, k.release()...)
 	}
-	return append(b.release(), e)
+	return append(k.release(), e)
+}
+
+// keptEvents are the events of a depth stream that a fault keeps back.
+type keptEvents struct {
+	events   []payload
+	reversed bool // they are sent after the next event, else before it
 }
 
 // release returns the events that were kept back, in their order.
-func (b *batch) release() []payload {
-	held := b.held
-	b.held, b.reversed = nil, false
-	return held
+func (k *keptEvents) release() []payload {
+	events := k.events
+	*k = keptEvents{}
+	return events
 }
 
-// DropDepth loses the next n depth events of a symbol that somebody would have got, for all its
-// subscribers: the ids are used up, so that the event after them shows a gap. The error is
-// ErrUnknownSymbol.
-func (s *Server) DropDepth(symbol string, n int) error {
-	return s.fault(symbol, func(f *symbolFaults) { f.dropDepth = n })
-}
-
-// DropDepthAtSnapshot is DropDepth from the next snapshot of the symbol on: the events lost are those
-// that follow the snapshot. The error is ErrUnknownSymbol.
-func (s *Server) DropDepthAtSnapshot(symbol string, n int) error {
-	return s.fault(symbol, func(f *symbolFaults) { f.dropAtSnapshot = n })
-}
-
-// DuplicateDepth sends the next n depth events of a symbol twice. The error is ErrUnknownSymbol.
-func (s *Server) DuplicateDepth(symbol string, n int) error {
-	return s.fault(symbol, func(f *symbolFaults) { f.duplicateDepth = n })
-}
-
-// SwapDepth sends each of the next n depth events of a symbol behind the one that follows it. It does
-// nothing on a playback. The error is ErrUnknownSymbol.
-func (s *Server) SwapDepth(symbol string, n int) error {
-	return s.fault(symbol, func(f *symbolFaults) { f.swapDepth = n })
-}
-
-// HoldDepth keeps the next n depth events of a symbol back. They go out in order ahead of the one that
-// comes then, or with Calm; a snapshot meanwhile is newer than all that was sent. It does nothing on a
-// playback. The error is ErrUnknownSymbol.
-func (s *Server) HoldDepth(symbol string, n int) error {
-	return s.fault(symbol, func(f *symbolFaults) { f.holdDepth = n })
-}
-
-func (s *Server) fault(symbol string, f func(*symbolFaults)) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.with(symbol, func(y *symbolState) { f(&y.faults) })
-}
-
-// Calm ends every fault: what waits for an event, a request or a connection is forgotten, what was
-// switched on is switched off, depth events kept back go out, the clock is right again, and a RunChaos
-// that is under way takes back what it changed and returns. It does not bring back what is lost, nor a
-// connection that Silence has made half-open.
-func (s *Server) Calm() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, r := range s.restorers {
-		r.undo()
+// staleBy is how many borders back the next snapshot is taken.
+func (f *symbolFaults) staleBy() int {
+	if f.stale <= 0 {
+		return 0
 	}
-	s.restorers = nil
-	for _, y := range s.symbols {
-		y.faults = symbolFaults{}
-		for i := range y.batches {
-			b := &y.batches[i]
-			for _, e := range b.release() {
-				s.sendEvent(y, b, e)
-			}
+	f.stale--
+	return f.staleBorders
+}
+
+// midBatch tells whether the next snapshot shows the book as it is.
+func (f *symbolFaults) midBatch() bool {
+	if f.midBatches <= 0 {
+		return false
+	}
+	f.midBatches--
+	return true
+}
+
+// afterSnapshot arms what waits for a snapshot.
+func (f *symbolFaults) afterSnapshot() {
+	if f.dropAtSnapshot > 0 {
+		f.dropDepth, f.dropAtSnapshot = f.dropAtSnapshot, 0
+	}
+}
+
+// tradeCopies is how often the next execution is told: 1, unless a fault says 0 or 2.
+func (f *symbolFaults) tradeCopies() int {
+	switch {
+	case f.dropTrades > 0:
+		f.dropTrades--
+		return 0
+	case f.duplicateTrades > 0:
+		f.duplicateTrades--
+		return 2
+	}
+	return 1
+}
+
+// requestFaults are the faults waiting for REST requests: for all, or for those of one symbol.
+type requestFaults struct {
+	reject     int // requests
+	status     int
+	retryAfter time.Duration
+
+	slow  int // snapshots
+	delay time.Duration
+}
+
+func (f *requestFaults) rejectWith(n, status int, retryAfter time.Duration) {
+	if status < 400 || status > 599 {
+		status = http.StatusInternalServerError
+	}
+	f.reject, f.status, f.retryAfter = n, status, retryAfter
+}
+
+// rejection is the answer that a fault has for the next request, or nil.
+func (f *requestFaults) rejection(now time.Time, m *weightMeter) *answer {
+	if f.reject <= 0 {
+		return nil
+	}
+	f.reject--
+	var a *answer
+	switch f.status {
+	case http.StatusTooManyRequests:
+		a = m.tooMany(now)
+	case http.StatusTeapot:
+		a = bannedAnswer(now, now.Add(f.retryAfter))
+	case http.StatusForbidden, http.StatusBadGateway, http.StatusGatewayTimeout:
+		text := fmt.Sprintf("%d %s", f.status, http.StatusText(f.status))
+		a = &answer{status: f.status, html: true, foreign: true, body: fmt.Appendf(nil,
+			"<html>\r\n<head><title>%[1]s</title></head>\r\n<body>\r\n<center><h1>%[1]s</h1></center>\r\n</body>\r\n</html>\r\n", text)}
+	default:
+		a = apiError(f.status, -1008, "Server is currently overloaded with other requests. Please try again in a few minutes.")
+	}
+	a.retryAfter = f.retryAfter
+	return a
+}
+
+func (f *requestFaults) snapshotDelay() time.Duration {
+	if f.slow <= 0 {
+		return 0
+	}
+	f.slow--
+	return f.delay
+}
+
+// restFaults are the faults of all requests.
+type restFaults struct {
+	requestFaults
+
+	hang    int // requests
+	hangFor time.Duration
+
+	rejectStreams int // handshakes
+	streamStatus  int
+
+	truncate int  // requests
+	gzip     bool // until it is switched off
+}
+
+// decorate lets the faults have an answer that is ready.
+func (f *restFaults) decorate(a *answer) {
+	if f.hang > 0 {
+		f.hang--
+		a.delay = max(a.delay, f.hangFor)
+	}
+	if f.truncate > 0 {
+		f.truncate--
+		a.truncated = true
+	}
+	a.gzip = f.gzip
+}
+
+// commandFaults are the faults waiting for control messages, on whatever connection.
+type commandFaults struct {
+	reject int // messages
+	with   requestError
+
+	lateAcks int // messages
+	ackDelay time.Duration
+
+	lingering int // UNSUBSCRIBE messages
+	lingerFor time.Duration
+
+	flat bool
+}
+
+// rejection is the error that a fault has for the next control message, or nil.
+func (f *commandFaults) rejection() *requestError {
+	if f.reject <= 0 {
+		return nil
+	}
+	f.reject--
+	return &requestError{f.with.Code, f.with.Msg}
+}
+
+// delayAck returns how late the next answer to a control message is sent.
+func (f *commandFaults) delayAck() time.Duration {
+	if f.lateAcks <= 0 {
+		return 0
+	}
+	f.lateAcks--
+	return f.ackDelay
+}
+
+// delayUnsubscribe returns how long the data of the next UNSUBSCRIBE message goes on.
+func (f *commandFaults) delayUnsubscribe() time.Duration {
+	if f.lingering <= 0 {
+		return 0
+	}
+	f.lingering--
+	return f.lingerFor
+}
+
+// errorReply is the answer to a wrong control message.
+func (f *commandFaults) errorReply(id json.RawMessage, e *requestError) []byte {
+	body, _ := json.Marshal(e) // a struct of plain fields always marshals
+	if f.flat {
+		return fmt.Appendf(nil, `%s,"id":%s}`, body[:len(body)-1], orNull(id))
+	}
+	return fmt.Appendf(nil, `{"error":%s,"id":%s}`, body, orNull(id))
+}
+
+// wireFaults change what all events look like.
+type wireFaults struct {
+	clock       time.Duration // ahead of the real one
+	extraFields bool
+	mute        bool // pings of clients are not answered
+	sbe         sbeFaults
+}
+
+// extraFields are such as no document knows.
+const extraFields = `,"zz":{"deep":[1,-2.5e3,"\u00e9\"}",null,true,{}]},"0":[]}`
+
+// dress lets the faults have the payload of an event.
+func (f *wireFaults) dress(p payload) payload {
+	if !f.extraFields {
+		return p
+	}
+	return func(b []byte, as form) []byte {
+		if b = p(b, as); b == nil || as == inSBE {
+			return b
 		}
+		return append(b[:len(b)-1], extraFields...)
 	}
-	for _, c := range s.conns {
-		c.skipPings = 0
+}
+
+// sbeFaults are messages that break the rules of the encoding, or that a reader has to pass over.
+type sbeFaults struct {
+	unknown, truncate int // messages
+}
+
+// frames are what goes out in place of a message.
+func (f *sbeFaults) frames(message []byte) [][]byte {
+	var all [][]byte
+	if f.unknown > 0 {
+		f.unknown--
+		other := append([]byte(nil), message...)
+		binary.LittleEndian.PutUint16(other[2:], sbeUnheardOf)
+		all = append(all, other)
 	}
-	s.faults, s.wire, s.commands = restFaults{}, wireFaults{}, commandFaults{}
-	s.encode.third, s.encode.sbe = false, sbeStyle{}
-	close(s.calm)
-	s.calm = make(chan struct{})
+	if f.truncate > 0 {
+		f.truncate--
+		message = message[:len(message)*2/3]
+	}
+	return append(all, message)
 }

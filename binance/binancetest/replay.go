@@ -153,15 +153,15 @@ func (p *replay) reach(l *recording.Line) error {
 	s := p.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	y, b := s.byName[name], p.books[name]
-	if !y.known {
-		y.book.load(snap.Bids, snap.Asks)
-		y.startAt(snap.LastID)
-		y.known = true
+	sym, b := s.byName[name], p.books[name]
+	if !sym.known {
+		sym.book.load(snap.Bids, snap.Asks)
+		sym.startAt(snap.LastID)
+		sym.known = true
 		early := b.early
 		b.early = nil
 		for i := range early {
-			p.advance(y, b, &early[i])
+			p.advance(sym, b, &early[i])
 		}
 	}
 	b.left--
@@ -205,16 +205,16 @@ func (p *replay) send(ctx context.Context, l *recording.Line, pace *pacer) error
 
 // deliver queues a frame and moves the true book of its symbol, which is nil for one that is not
 // listed, by its update, if it has one. It returns whom the frame was queued for.
-func (p *replay) deliver(stream string, whole, data []byte, y *symbolState, u *orderbook.Update) []*conn {
+func (p *replay) deliver(stream string, whole, data []byte, sym *symbolState, u *orderbook.Update) []*conn {
 	s := p.server
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	to := append([]*conn(nil), s.subscribers[stream]...)
 	copies := 1
-	if u != nil && y != nil && p.books[y.Name] != nil {
-		p.advance(y, p.books[y.Name], u)
+	if u != nil && sym != nil && p.books[sym.Name] != nil {
+		p.advance(sym, p.books[sym.Name], u)
 		if len(to) > 0 {
-			copies = y.faults.depthCopies()
+			copies = sym.faults.depthCopies()
 		}
 	}
 	for range copies {
@@ -231,18 +231,18 @@ func (p *replay) deliver(stream string, whole, data []byte, y *symbolState, u *o
 
 // advance applies a recorded depth event to the true book. An event that does not follow makes the
 // book unknown until the recording's next snapshot.
-func (p *replay) advance(y *symbolState, b *recordedBook, u *orderbook.Update) {
-	follows := u.FirstID <= y.id+1
+func (p *replay) advance(sym *symbolState, b *recordedBook, u *orderbook.Update) {
+	follows := u.FirstID <= sym.id+1
 	if !p.server.rules.contiguous {
-		follows = u.PrevLastID <= y.id
+		follows = u.PrevLastID <= sym.id
 	}
 	switch {
-	case y.known && u.LastID <= y.id:
+	case sym.known && u.LastID <= sym.id:
 		return
-	case y.known && !follows:
-		y.known = false
+	case sym.known && !follows:
+		sym.known = false
 		fallthrough
-	case !y.known:
+	case !sym.known:
 		if len(b.early) == maxEarly {
 			b.early = b.early[1:]
 		}
@@ -256,38 +256,24 @@ func (p *replay) advance(y *symbolState, b *recordedBook, u *orderbook.Update) {
 	for _, l := range u.Asks {
 		changes = append(changes, change{place{ask, l.Price}, l.Quantity})
 	}
-	y.change(u.LastID, time.Now(), true, changes...)
-	for i := range y.batches {
-		y.cut(i, p.server.cfg.History)
+	sym.change(u.LastID, time.Now(), true, changes...)
+	for i := range sym.batches {
+		sym.cut(i, p.server.cfg.History)
 	}
 }
 
 // snapshot returns the recorded answer to a depth request. Without one, hold is closed when the next is
 // reached; where both are nil the true book is the answer.
-func (p *replay) snapshot(y *symbolState, limit int) (body []byte, hold <-chan struct{}) {
-	b := p.books[y.Name]
+func (p *replay) snapshot(sym *symbolState, limit int) (body []byte, hold <-chan struct{}) {
+	b := p.books[sym.Name]
 	switch {
 	case b == nil:
 		return nil, nil
 	case b.newest != nil:
 		body, b.newest = b.newest, nil
 		return cutSnapshot(body, limit), nil
-	case !y.known && b.left > 0:
+	case !sym.known && b.left > 0:
 		return nil, b.reached
 	}
 	return nil, nil
-}
-
-// Played is closed when the recording of Config.Playback has been sent to its end, or could not be:
-// PlaybackErr tells. Without a playback it is never closed.
-func (s *Server) Played() <-chan struct{} { return s.played }
-
-// PlaybackErr returns why the playback ended before the end of the recording; nil if it did not.
-func (s *Server) PlaybackErr() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.replay == nil {
-		return nil
-	}
-	return s.replay.err
 }

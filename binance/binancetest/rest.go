@@ -1,43 +1,14 @@
 package binancetest
 
 import (
-	"bytes"
-	"compress/gzip"
-	"encoding/json"
-	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 )
 
-// An answer is what a REST request gets.
-type answer struct {
-	status     int
-	body       []byte
-	html       bool          // else JSON
-	retryAfter time.Duration // rounded up to seconds in the header; 0 means no header
-	delay      time.Duration // before it is sent
-	truncated  bool          // the connection ends in the middle of the body
-	gzip       bool          // if the client accepts it
-	foreign    bool          // from a firewall or a proxy, without the exchange's headers
-
-	// hold means that there is no answer yet: ask again when the channel is closed.
-	hold <-chan struct{}
-}
-
-func ok(body []byte) *answer { return &answer{status: http.StatusOK, body: body} }
-
-// apiError is an answer of errors.md: {"code":…,"msg":…}.
-func apiError(status, code int, msg string) *answer {
-	body, _ := json.Marshal(requestError{Code: code, Msg: msg}) // plain fields always marshal
-	return &answer{status: status, body: body}
-}
-
-func badRequest(code int, format string, args ...any) *answer {
-	return apiError(http.StatusBadRequest, code, fmt.Sprintf(format, args...))
-}
+// A restAPI serves the REST requests of an exchange.
+type restAPI struct{ *exchange }
 
 // An endpoint is one REST path.
 type endpoint struct {
@@ -50,8 +21,8 @@ type endpoint struct {
 func constant(weight int) func(url.Values) int { return func(url.Values) int { return weight } }
 
 // endpoint returns what serves a path, or nil.
-func (s *Server) endpoint(path string) *endpoint {
-	name, found := strings.CutPrefix(path, s.rules.restPrefix)
+func (api restAPI) endpoint(path string) *endpoint {
+	name, found := strings.CutPrefix(path, api.rules.restPrefix)
 	if !found {
 		return nil
 	}
@@ -60,87 +31,87 @@ func (s *Server) endpoint(path string) *endpoint {
 		return &endpoint{weight: constant(1), serve: func(url.Values) *answer { return ok([]byte("{}")) }}
 	case "/time":
 		return &endpoint{weight: constant(1), serve: func(url.Values) *answer {
-			return ok(append(appendTime(nil, `{"serverTime":`, s.now(), inMillis), '}'))
+			return ok(append(appendTime(nil, `{"serverTime":`, api.now(), inMillis), '}'))
 		}}
 	case "/exchangeInfo":
-		return &endpoint{params: s.withStatus("symbol", "symbols"), weight: constant(s.rules.infoWeight), serve: s.exchangeInfo}
+		return &endpoint{params: api.withStatus("symbol", "symbols"), weight: constant(api.rules.infoWeight), serve: api.exchangeInfo}
 	case "/depth":
-		return &endpoint{params: s.withStatus("symbol", "limit"), weight: s.depthWeight, serve: s.depth}
+		return &endpoint{params: api.withStatus("symbol", "limit"), weight: api.depthWeight, serve: api.depth}
 	case "/trades":
-		return &endpoint{params: []string{"symbol", "limit"}, weight: constant(s.rules.trades.weight), serve: s.trades}
+		return &endpoint{params: []string{"symbol", "limit"}, weight: constant(api.rules.trades.weight), serve: api.trades}
 	case "/historicalTrades":
 		return &endpoint{
-			params: []string{"symbol", "limit", "fromId"}, weight: constant(s.rules.historicalTrades.weight),
-			serve: s.historicalTrades, keyed: s.rules.keyed,
+			params: []string{"symbol", "limit", "fromId"}, weight: constant(api.rules.historicalTrades.weight),
+			serve: api.historicalTrades, keyed: api.rules.keyed,
 		}
 	case "/aggTrades":
 		return &endpoint{
-			params: []string{"symbol", "limit", "fromId", "startTime", "endTime"}, weight: constant(s.rules.aggTrades.weight),
-			serve: s.aggTrades,
+			params: []string{"symbol", "limit", "fromId", "startTime", "endTime"}, weight: constant(api.rules.aggTrades.weight),
+			serve: api.aggTrades,
 		}
 	}
 	return nil
 }
 
 // withStatus adds the parameter symbolStatus, which spot alone has.
-func (s *Server) withStatus(params ...string) []string {
-	if s.rules.byStatus {
+func (api restAPI) withStatus(params ...string) []string {
+	if api.rules.byStatus {
 		return append(params, "symbolStatus")
 	}
 	return params
 }
 
-// serveREST answers one REST request.
-func (s *Server) serveREST(w http.ResponseWriter, r *http.Request) {
+// serveHTTP answers one REST request.
+func (api restAPI) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	a, used := s.answer(r.URL.Path, query, r.Header.Get("X-MBX-APIKEY") != "")
+	a, used := api.answer(r.URL.Path, query, r.Header.Get("X-MBX-APIKEY") != "")
 	for a.hold != nil {
-		await(s, r, a.hold)
-		a = s.answerAgain(r.URL.Path, query)
+		await(api.done, r, a.hold)
+		a = api.answerAgain(r.URL.Path, query)
 	}
 	if a.delay > 0 {
 		t := time.NewTimer(a.delay)
 		defer t.Stop()
-		await(s, r, t.C)
+		await(api.done, r, t.C)
 	}
-	a.write(w, r, used, s.rules.contiguous)
+	a.write(w, r, used, api.rules.contiguous)
 }
 
 // await waits for ready. If the client goes or the server is closed before, it abandons the request
 // without an answer.
-func await[T any](s *Server, r *http.Request, ready <-chan T) {
+func await[T any](done <-chan struct{}, r *http.Request, ready <-chan T) {
 	select {
 	case <-ready:
 		return
 	case <-r.Context().Done():
-	case <-s.done:
+	case <-done:
 	}
 	panic(http.ErrAbortHandler)
 }
 
 // answer counts a request, lets the faults and the limits have it, and then serves it. used is the
 // weight of the current minute, this request included.
-func (s *Server) answer(path string, query url.Values, key bool) (a *answer, used int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (api restAPI) answer(path string, query url.Values, key bool) (a *answer, used int) {
+	api.mu.Lock()
+	defer api.mu.Unlock()
 	now := time.Now()
-	s.stats.Requests[path]++
-	defer func() { s.retry.observe(now, a) }()
-	e := s.endpoint(path)
+	api.stats.Requests[path]++
+	defer func() { api.retry.observe(now, a) }()
+	e := api.endpoint(path)
 	weight := 1
 	if e != nil {
 		weight = e.weight(query)
 	}
-	if a = s.weight.charge(now, weight); a != nil {
-		s.stats.WeightViolations++
-		s.stats.Bans = s.weight.bans
-		return a, s.weight.used
+	if a = api.weight.charge(now, weight); a != nil {
+		api.stats.WeightViolations++
+		api.stats.Bans = api.weight.bans
+		return a, api.weight.used
 	}
-	used = s.weight.used
-	if now.Before(s.retry.until) && now.Sub(s.retry.since) > retryGrace {
-		s.stats.EarlyRequests++
+	used = api.weight.used
+	if now.Before(api.retry.until) && now.Sub(api.retry.since) > retryGrace {
+		api.stats.EarlyRequests++
 	}
-	if a = s.rejection(now, query.Get("symbol")); a != nil {
+	if a = api.rejection(now, query.Get("symbol")); a != nil {
 		return a, used
 	}
 	switch {
@@ -150,85 +121,43 @@ func (s *Server) answer(path string, query url.Values, key bool) (a *answer, use
 		return apiError(http.StatusUnauthorized, -2014, "API-key format invalid."), used
 	}
 	if a = unread(query, e.params); a == nil {
-		a = s.serve(e, query)
+		a = api.serve(e, query)
 	}
 	return a, used
 }
 
 // rejection is the answer that the faults have for a request, or nil.
-func (s *Server) rejection(now time.Time, symbol string) *answer {
-	a := s.faults.rejection(now, &s.weight)
-	if y := s.byName[symbol]; a == nil && y != nil {
-		a = y.faults.rest.rejection(now, &s.weight)
+func (api restAPI) rejection(now time.Time, symbol string) *answer {
+	a := api.faults.rejection(now, &api.weight)
+	if sym := api.byName[symbol]; a == nil && sym != nil {
+		a = sym.faults.rest.rejection(now, &api.weight)
 	}
 	return a
 }
 
-func (s *Server) serve(e *endpoint, query url.Values) *answer {
+func (api restAPI) serve(e *endpoint, query url.Values) *answer {
 	a := e.serve(query)
 	if a.hold == nil {
-		s.faults.decorate(a)
+		api.faults.decorate(a)
 	}
 	return a
 }
 
-func (s *Server) answerAgain(path string, query url.Values) *answer {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.serve(s.endpoint(path), query)
+func (api restAPI) answerAgain(path string, query url.Values) *answer {
+	api.mu.Lock()
+	defer api.mu.Unlock()
+	return api.serve(api.endpoint(path), query)
 }
 
-// unread refuses parameters that the endpoint does not know, which would otherwise be a misspelling
-// without a consequence.
-func unread(query url.Values, known []string) *answer {
-	read := 0
-	for _, name := range known {
-		if query.Has(name) {
-			read++
-		}
+// symbolParam reads the mandatory symbol.
+func (api restAPI) symbolParam(query url.Values) (*symbolState, *answer) {
+	name := query.Get("symbol")
+	if name == "" {
+		return nil, badRequest(-1102, "Mandatory parameter 'symbol' was not sent, was empty/null, or malformed.")
 	}
-	if read == len(query) {
-		return nil
+	sym := api.byName[name]
+	if sym == nil {
+		return nil, badRequest(-1121, "Invalid symbol.")
 	}
-	return badRequest(-1104, "Not all sent parameters were read; read '%d' parameter(s) but was sent '%d'.", read, len(query))
-}
-
-// write sends an answer. The exchange's own headers are not in the canonical form of Go.
-func (a *answer) write(w http.ResponseWriter, r *http.Request, used int, spot bool) {
-	h := w.Header()
-	h.Set("Content-Type", "application/json;charset=UTF-8")
-	if a.html {
-		h.Set("Content-Type", "text/html")
-	}
-	if !a.foreign {
-		h["X-MBX-USED-WEIGHT-1M"] = []string{strconv.Itoa(used)}
-		if spot {
-			h["X-MBX-USED-WEIGHT"] = []string{strconv.Itoa(used)}
-		}
-	}
-	if a.retryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10))
-	}
-	body := a.body
-	if a.gzip && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
-		h.Set("Content-Encoding", "gzip")
-		body = compress(body)
-	}
-	h.Set("Content-Length", strconv.Itoa(len(body)))
-	w.WriteHeader(a.status)
-	if !a.truncated {
-		_, _ = w.Write(body) // the client may have gone
-		return
-	}
-	_, _ = w.Write(body[:len(body)/2])
-	_ = http.NewResponseController(w).Flush()
-	panic(http.ErrAbortHandler) // cuts the connection
-}
-
-func compress(body []byte) []byte {
-	var b bytes.Buffer
-	z := gzip.NewWriter(&b)
-	_, _ = z.Write(body) // a Buffer takes all
-	_ = z.Close()
-	return b.Bytes()
+	return sym, nil
 }

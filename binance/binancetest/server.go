@@ -5,54 +5,28 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"math/rand/v2"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/gorilla/websocket"
 )
 
 // A Server is a fake exchange that listens. New makes one.
 type Server struct {
-	cfg    Config
-	rules  *rules
-	encode encoder
+	exchange
 
 	http *http.Server
 	dial dialFunc
 	host string
 
-	done    chan struct{}  // closed by Close
 	running sync.WaitGroup // request handlers, connections, the playback
-	played  chan struct{}  // closed when the recording is at its end
-
-	mu          sync.Mutex // guards all below; never held while waiting
-	closed      bool
-	symbols     []*symbolState // in order of listing
-	byName      map[string]*symbolState
-	sharedID    int64      // update id of futures, which all symbols share
-	ids         *rand.Rand // its jumps
-	grid        grid
-	conns       []*conn // open websockets in order of opening
-	subscribers map[string][]*conn
-	subscribed  chan struct{} // closed and replaced when subscribers grows
-	nextConn    int
-	connects    []time.Time // of the last 5 minutes
-	weight      weightMeter
-	retry       retryWindow
-	partials    bool          // some connection has asked for a partial depth stream
-	calm        chan struct{} // closed and replaced by Calm
-	restorers   []restorer    // what RunChaos has changed for a while
-	faults      restFaults
-	wire        wireFaults
-	commands    commandFaults
-	replay      *replay // nil without a playback
-	stats       Stats
+	played  chan struct{}  // closed at the end of the recording
 }
-
-// now is the exchange's clock. The limits keep to the real one.
-func (s *Server) now() time.Time { return time.Now().Add(s.wire.clock) }
 
 // New starts an exchange. The caller closes it. The errors are ErrConfig, those of the network, and
 // with a playback ErrRecording, which wraps the cause and names the line.
@@ -61,17 +35,9 @@ func New(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, _ := rulesOf(cfg.Market)
-	s := &Server{
-		cfg: cfg, rules: r, encode: encoder{market: cfg.Market, rules: r},
-		done: make(chan struct{}), played: make(chan struct{}),
-		byName: make(map[string]*symbolState), subscribers: make(map[string][]*conn), subscribed: make(chan struct{}), calm: make(chan struct{}),
-		ids:    rand.New(rand.NewPCG(cfg.Seed, uint64(len(cfg.Market)))),
-		weight: newWeightMeter(cfg, r),
-		stats:  Stats{Requests: make(map[string]int)},
-	}
-	for _, y := range cfg.Symbols {
-		if err := s.list(y); err != nil {
+	s := &Server{exchange: newExchange(cfg), played: make(chan struct{})}
+	for _, sym := range cfg.Symbols {
+		if err := s.list(sym); err != nil {
 			return nil, err
 		}
 	}
@@ -87,22 +53,6 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// list adds a symbol.
-func (s *Server) list(cfg Symbol) error {
-	cfg, err := cfg.withDefaults()
-	if err != nil {
-		return err
-	}
-	if s.byName[cfg.Name] != nil {
-		return fmt.Errorf("%w: symbol %s is listed twice", ErrConfig, cfg.Name)
-	}
-	y := newSymbol(cfg, s.rules, &s.cfg)
-	s.symbols = append(s.symbols, y)
-	s.byName[y.Name] = y
-	s.sharedID = max(s.sharedID, y.id)
-	return nil
 }
 
 // start opens the network and serves it.
@@ -188,7 +138,7 @@ func (s *Server) handler() http.Handler {
 			s.serveStream(w, r, rt, path)
 			return
 		}
-		s.serveREST(w, r)
+		restAPI{&s.exchange}.serveHTTP(w, r)
 	})
 }
 
@@ -205,4 +155,116 @@ func (s *Server) streamPath(path string) (rt route, rest string, ok bool) {
 		}
 	}
 	return rt, path, path == "/ws" || path == "/stream" || strings.HasPrefix(path, "/ws/")
+}
+
+// serveStream upgrades a request and serves the connection until it ends.
+func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, path string) {
+	if status := s.admitConn(time.Now()); status != http.StatusOK {
+		http.Error(w, http.StatusText(status), status)
+		return
+	}
+	query := r.URL.Query()
+	c := &conn{
+		exchange: &s.exchange, route: rt, path: r.URL.Path, opened: time.Now(),
+		form:     formOf(s.rules, r),
+		combined: path == "/stream",
+		out:      newOutbox(s.cfg.SendQueue), ended: make(chan struct{}),
+	}
+	names := strings.TrimPrefix(strings.TrimPrefix(path, "/ws"), "/")
+	if c.combined {
+		names = query.Get("streams")
+	}
+	// Entered before the handshake is answered, so that a client misses nothing from then on.
+	s.open(c, strings.FieldsFunc(names, func(r rune) bool { return r == '/' }))
+	defer s.forget(c)
+	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	ws, err := up.Upgrade(w, r, nil)
+	if err != nil {
+		return // Upgrade has answered
+	}
+	s.attach(c, ws)
+	s.running.Go(c.write)
+	s.running.Go(c.keep)
+	c.read()
+	close(c.ended)
+}
+
+// formOf tells in which form a connection wants events. The exchange has a host of its own for SBE, which asks for
+// an API key; here the key alone makes the difference. Futures have one form.
+func formOf(rules *rules, r *http.Request) form {
+	switch {
+	case !rules.contiguous:
+	case r.Header.Get("X-MBX-APIKEY") != "":
+		return inSBE
+	case strings.EqualFold(r.URL.Query().Get("timeUnit"), "MICROSECOND"):
+		return inMicros
+	}
+	return inMillis
+}
+
+// Subscribed waits until each of the streams, by their full names such as "btcusdt@depth@100ms", has a
+// subscriber. The errors are that of ctx, and ErrClosed.
+func (s *Server) Subscribed(ctx context.Context, streams ...string) error {
+	for {
+		s.mu.Lock()
+		missing := slices.ContainsFunc(streams, func(name string) bool { return len(s.subscribers[name]) == 0 })
+		grown := s.subscribed
+		s.mu.Unlock()
+		if !missing {
+			return nil
+		}
+		select {
+		case <-grown:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-s.done:
+			return ErrClosed
+		}
+	}
+}
+
+// Stats returns the counts. The map is the caller's.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st := s.stats
+	st.Requests = maps.Clone(s.stats.Requests)
+	st.Open = len(s.conns)
+	s.weight.roll(time.Now())
+	st.WeightUsed = s.weight.used
+	return st
+}
+
+// A Connection describes an open websocket.
+type Connection struct {
+	ID       int    // 1 for the first the server accepted, and so on
+	Path     string // of the address it was opened with
+	Streams  []string
+	Combined bool // events are wrapped with the name of their stream
+	Opened   time.Time
+}
+
+// Connections lists the open websockets in the order they were opened.
+func (s *Server) Connections() []Connection {
+	var list []Connection
+	s.eachConn(0, func(c *conn) {
+		list = append(list, Connection{
+			ID: c.id, Path: c.path, Streams: append([]string(nil), c.streams...), Combined: c.combined, Opened: c.opened,
+		})
+	})
+	return list
+}
+
+// Played is closed when the recording of Config.Playback has been sent to its end, or could not be:
+// PlaybackErr tells. Without a playback it is never closed.
+func (s *Server) Played() <-chan struct{} { return s.played }
+
+// PlaybackErr returns why the playback ended before the end of the recording; nil if it did not.
+func (s *Server) PlaybackErr() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.replay == nil {
+		return nil
+	}
+	return s.replay.err
 }

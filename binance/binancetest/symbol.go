@@ -1,8 +1,8 @@
 package binancetest
 
 import (
-	"encoding/json"
 	"hash/fnv"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -47,8 +47,7 @@ type batch struct {
 	at      time.Time                 // of the last change
 	changed map[place]orderbook.Fixed // the quantity each had before the interval
 
-	held     []payload // events that a fault keeps back
-	reversed bool      // they go out behind the next event, else ahead of it
+	kept keptEvents
 }
 
 // newborn is the id of a symbol that has never had a change.
@@ -61,13 +60,13 @@ type borders struct {
 	undo   []change // of all that happened between them
 }
 
-func newSymbol(y Symbol, r *rules, cfg *Config) *symbolState {
+func newSymbol(sym Symbol, r *rules, cfg *Config) *symbolState {
 	h := fnv.New64a()
-	h.Write([]byte(y.Name))
+	h.Write([]byte(sym.Name))
 	s := &symbolState{
-		Symbol: y, lower: lower(y.Name), known: true,
-		jsonName: jsonString(y.Name), jsonPair: jsonString(y.Base + y.Quote),
-		format: newNumberFormat(r, y.TickSize, y.StepSize),
+		Symbol: sym, lower: lower(sym.Name), known: true,
+		jsonName: jsonString(sym.Name), jsonPair: jsonString(sym.Base + sym.Quote),
+		format: newNumberFormat(r, sym.TickSize, sym.StepSize),
 		rng:    rand.New(rand.NewPCG(cfg.Seed, h.Sum64())),
 		tape:   tape{keep: max(cfg.TradeHistory, 0)},
 	}
@@ -79,46 +78,65 @@ func newSymbol(y Symbol, r *rules, cfg *Config) *symbolState {
 		}
 	}
 	s.fill()
-	s.startAt(y.LastID)
+	s.startAt(sym.LastID)
 	return s
 }
 
 // fill makes the book the one the symbol begins with. A newborn's is empty.
-func (y *symbolState) fill() {
-	y.book = book{}
+func (sym *symbolState) fill() {
+	sym.book = book{}
 	switch {
-	case y.LastID == newborn:
-	case y.Bids != nil || y.Asks != nil:
-		y.book.load(y.Bids, y.Asks)
+	case sym.LastID == newborn:
+	case sym.Bids != nil || sym.Asks != nil:
+		sym.book.load(sym.Bids, sym.Asks)
 	default:
-		y.generate()
+		sym.generate()
+	}
+}
+
+// generate makes the book a symbol begins with: levels on both sides of Price, denser near it.
+func (sym *symbolState) generate() {
+	for _, sd := range [...]side{bid, ask} {
+		price := sym.Price
+		for range sym.Levels {
+			step := sym.TickSize * orderbook.Fixed(1+sym.rng.IntN(3))
+			if sd == bid {
+				price -= step
+			} else {
+				price += step
+			}
+			if price <= 0 {
+				break
+			}
+			sym.book.set(change{place{sd, price}, sym.randomQuantity()})
+		}
 	}
 }
 
 // startAt makes id the border from which everything is counted. What was before it is forgotten.
-func (y *symbolState) startAt(id int64) {
-	y.id, y.border, y.history, y.between = id, id, nil, nil
-	for i := range y.batches {
-		b := &y.batches[i]
-		b.prev, b.first, b.last, b.held = id, 0, 0, nil
+func (sym *symbolState) startAt(id int64) {
+	sym.id, sym.border, sym.history, sym.between = id, id, nil, nil
+	for i := range sym.batches {
+		b := &sym.batches[i]
+		b.prev, b.first, b.last, b.kept.events = id, 0, 0, nil
 		clear(b.changed)
 	}
 }
 
 // change applies one change of the venue under one update id. The first one of a newborn has no
 // predecessor, so that its event begins at its own id.
-func (y *symbolState) change(id int64, now time.Time, contiguous bool, changes ...change) {
+func (sym *symbolState) change(id int64, now time.Time, contiguous bool, changes ...change) {
 	for _, c := range changes {
-		old := y.book.set(c)
-		for i := range y.batches {
-			if _, ok := y.batches[i].changed[c.place]; !ok {
-				y.batches[i].changed[c.place] = old
+		old := sym.book.set(c)
+		for i := range sym.batches {
+			if _, ok := sym.batches[i].changed[c.place]; !ok {
+				sym.batches[i].changed[c.place] = old
 			}
 		}
 	}
-	y.id = id
-	for i := range y.batches {
-		b := &y.batches[i]
+	sym.id = id
+	for i := range sym.batches {
+		b := &sym.batches[i]
 		if b.first == 0 {
 			b.first = id
 			if contiguous && b.prev != newborn {
@@ -130,16 +148,16 @@ func (y *symbolState) change(id int64, now time.Time, contiguous bool, changes .
 }
 
 // cut ends the interval of batch i. The fastest one makes the borders.
-func (y *symbolState) cut(i, keep int) {
-	b := &y.batches[i]
+func (sym *symbolState) cut(i, keep int) {
+	b := &sym.batches[i]
 	if i == 0 {
 		if keep > 0 {
-			y.history = append(y.history, borders{id: b.last, before: y.border, undo: b.undo()})
-			if extra := len(y.history) - keep; extra > 0 {
-				y.history = append(y.history[:0], y.history[extra:]...)
+			sym.history = append(sym.history, borders{id: b.last, before: sym.border, undo: b.undo()})
+			if extra := len(sym.history) - keep; extra > 0 {
+				sym.history = append(sym.history[:0], sym.history[extra:]...)
 			}
 		}
-		y.border = b.last
+		sym.border = b.last
 	}
 	b.prev, b.first = b.last, 0
 	clear(b.changed)
@@ -155,25 +173,25 @@ func (b *batch) undo() []change {
 }
 
 // current returns the book with every change.
-func (y *symbolState) current() *state { return &state{id: y.id, book: y.book.clone()} }
+func (sym *symbolState) current() *state { return &state{id: sym.id, book: sym.book.clone()} }
 
 // atBorder returns the book as it was at a border: the last one if back is 0, the one before it for 1,
 // and so on, as far as the history goes.
-func (y *symbolState) atBorder(back int) *state {
-	st := y.current()
-	st.undo(y.batches[0].undo(), y.border)
-	for i := len(y.history) - 1; i >= 0 && back > 0; i, back = i-1, back-1 {
-		st.undo(y.history[i].undo, y.history[i].before)
+func (sym *symbolState) atBorder(back int) *state {
+	st := sym.current()
+	st.undo(sym.batches[0].undo(), sym.border)
+	for i := len(sym.history) - 1; i >= 0 && back > 0; i, back = i-1, back-1 {
+		st.undo(sym.history[i].undo, sym.history[i].before)
 	}
 	return st
 }
 
 // midBatch returns the book as it is for a snapshot, and remembers it.
-func (y *symbolState) midBatch() *state {
-	st := y.current()
-	if st.id != y.border {
-		y.between = append(y.between, st)
-		y.between = y.between[max(len(y.between)-keptBetween, 0):]
+func (sym *symbolState) midBatch() *state {
+	st := sym.current()
+	if st.id != sym.border {
+		sym.between = append(sym.between, st)
+		sym.between = sym.between[max(len(sym.between)-keptBetween, 0):]
 	}
 	return st
 }
@@ -183,16 +201,16 @@ const keptBetween = 16
 
 // atID returns the book at a border's id, at that of a remembered snapshot, or at the current id; nil if
 // the id is none of these or too old.
-func (y *symbolState) atID(id int64) *state {
-	if id == y.id {
-		return y.current()
+func (sym *symbolState) atID(id int64) *state {
+	if id == sym.id {
+		return sym.current()
 	}
-	if i := slices.IndexFunc(y.between, func(st *state) bool { return st.id == id }); i >= 0 {
-		return y.between[i]
+	if i := slices.IndexFunc(sym.between, func(st *state) bool { return st.id == id }); i >= 0 {
+		return sym.between[i]
 	}
-	st := y.atBorder(0)
-	for i := len(y.history) - 1; i >= 0 && st.id > id; i-- {
-		st.undo(y.history[i].undo, y.history[i].before)
+	st := sym.atBorder(0)
+	for i := len(sym.history) - 1; i >= 0 && st.id > id; i-- {
+		st.undo(sym.history[i].undo, sym.history[i].before)
 	}
 	if st.id != id {
 		return nil
@@ -218,7 +236,40 @@ func (st *state) snapshot(limit int) orderbook.Snapshot {
 	return orderbook.Snapshot{LastID: st.id, Bids: bids, Asks: asks}
 }
 
-func jsonString(s string) []byte {
-	b, _ := json.Marshal(s) // a string always marshals
-	return b
+func (sym *symbolState) setSteps(r *rules, tick, step orderbook.Fixed) {
+	sym.TickSize, sym.StepSize, sym.format = tick, step, newNumberFormat(r, tick, step)
+}
+
+// quiet tells whether the random walk leaves a symbol alone. In HALT market data goes on.
+func (sym *symbolState) quiet() bool {
+	return slices.Contains([]string{"BREAK", "PENDING_TRADING", "CLOSE", "DELIVERED"}, sym.Status)
+}
+
+// cancelOnly tells whether the random walk only removes levels.
+func (sym *symbolState) cancelOnly() bool {
+	return sym.Status == "CANCEL_ONLY" || sym.Status == "TRADING_CANCEL_ONLY"
+}
+
+// poisson draws how many changes come in an interval that has mean of them on average (Knuth's
+// method; a large mean is drawn in parts that keep exp(-mean) above zero).
+func (sym *symbolState) poisson(mean float64) (n int) {
+	for ; mean > 0; mean -= 500 {
+		limit := math.Exp(-min(mean, 500))
+		for p := sym.rng.Float64(); p > limit; p *= sym.rng.Float64() {
+			n++
+		}
+	}
+	return n
+}
+
+// reach is the number of levels a side of the walked book has, roughly.
+func (sym *symbolState) reach() int { return max(sym.Levels, 20) }
+
+// depth draws a number of places behind the best, near it most of the time and less than n.
+func (sym *symbolState) depth(n int) int {
+	return min(int(sym.rng.ExpFloat64()*12), n-1)
+}
+
+func (sym *symbolState) randomQuantity() orderbook.Fixed {
+	return sym.StepSize * orderbook.Fixed(1+int64(sym.rng.ExpFloat64()*2000))
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/gorilla/websocket"
@@ -21,13 +22,6 @@ type request struct {
 	ID     json.RawMessage `json:"id"`
 }
 
-// A requestError is answered as {"error":{"code":…,"msg":…},"id":…}. The documents show it flat; on
-// the wire it is nested.
-type requestError struct {
-	Code int    `json:"code"`
-	Msg  string `json:"msg"`
-}
-
 func invalid(format string, args ...any) *requestError {
 	return &requestError{2, "Invalid request: " + fmt.Sprintf(format, args...)}
 }
@@ -36,14 +30,14 @@ func invalid(format string, args ...any) *requestError {
 func (c *conn) command(data []byte) {
 	if len(data) > stallSize {
 		c.deaf = true
-		c.server.stats.StalledMessages++
+		c.exchange.stats.StalledMessages++
 	}
 	if c.deaf {
 		return
 	}
 	if !json.Valid(data) {
 		c.replyError(nil, &requestError{3, "Invalid JSON: expected value at line 1 column 1"})
-		if c.server.rules.closeOnBadJSON {
+		if c.exchange.rules.closeOnBadJSON {
 			c.close(websocket.ClosePolicyViolation, "Invalid JSON") // the futures documents say that it closes, not how
 		}
 		return
@@ -58,7 +52,7 @@ func (c *conn) command(data []byte) {
 		c.replyError(nil, invalid("request ID must be an unsigned integer"))
 		return
 	}
-	err := c.server.commands.rejection()
+	err := c.exchange.commands.rejection()
 	var result json.RawMessage
 	if err == nil {
 		result, err = c.execute(&req, data)
@@ -68,7 +62,7 @@ func (c *conn) command(data []byte) {
 		return
 	}
 	// Never wrapped, on combined connections either.
-	c.server.commands.send(c, frame{data: fmt.Appendf(nil, `{"result":%s,"id":%s}`, orNull(result), orNull(id))})
+	c.reply(fmt.Appendf(nil, `{"result":%s,"id":%s}`, orNull(result), orNull(id)))
 }
 
 // execute runs a request and returns the result of its acknowledgement.
@@ -82,9 +76,9 @@ func (c *conn) execute(req *request, data []byte) (result json.RawMessage, err *
 			return nil, invalid("missing field `params` at line 1 column %d", len(data))
 		}
 		if method == "SUBSCRIBE" {
-			c.server.subscribe(c, streams)
+			c.exchange.subscribe(c, streams)
 		} else {
-			c.server.commands.unsubscribe(c, streams)
+			c.unsubscribe(streams)
 		}
 		return nil, nil
 	case "LIST_SUBSCRIPTIONS":
@@ -144,12 +138,37 @@ func replyID(raw json.RawMessage) (id json.RawMessage, ok bool) {
 }
 
 func (c *conn) replyError(id json.RawMessage, e *requestError) {
-	c.server.commands.send(c, c.server.commands.errorReply(id, e))
+	c.reply(c.exchange.commands.errorReply(id, e))
 }
 
-func orNull(raw json.RawMessage) json.RawMessage {
-	if raw == nil {
-		return json.RawMessage("null")
+// reply queues an answer to a control message, late if a fault says so.
+func (c *conn) reply(data []byte) {
+	f := frame{data: data}
+	if delay := c.exchange.commands.delayAck(); delay > 0 {
+		c.exchange.later(delay, func() { c.push(f) })
+		return
 	}
-	return raw
+	c.push(f)
+}
+
+// unsubscribe removes streams from the connection; their data ends late if a fault says so.
+func (c *conn) unsubscribe(streams []string) {
+	delay := c.exchange.commands.delayUnsubscribe()
+	if delay <= 0 {
+		c.exchange.unsubscribe(c, streams)
+		return
+	}
+	c.streams = slices.DeleteFunc(c.streams, func(name string) bool { return slices.Contains(streams, name) })
+	c.exchange.later(delay, func() {
+		again := func(name string) bool { return slices.Contains(c.streams, name) }
+		c.exchange.unsubscribe(c, slices.DeleteFunc(slices.Clone(streams), again))
+	})
+}
+
+// served returns what a stream of a connection is among all; "" for one that says nothing.
+func (c *conn) served(name string) string {
+	if c.form == inSBE {
+		return sbeStream(name)
+	}
+	return name
 }

@@ -3,7 +3,6 @@ package binancetest
 import (
 	"encoding/json"
 	"net/url"
-	"slices"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
@@ -59,12 +58,9 @@ type lotSize struct {
 	StepSize string `json:"stepSize"`
 }
 
-// contractSize is what one COIN-M contract of the fake is worth, in quote units.
-const contractSize = 10
-
 // exchangeInfo serves the listed symbols, or those asked for.
-func (s *Server) exchangeInfo(query url.Values) *answer {
-	symbols, refusal := s.wanted(query)
+func (api restAPI) exchangeInfo(query url.Values) *answer {
+	symbols, refusal := api.wanted(query)
 	if refusal != nil {
 		return refusal
 	}
@@ -76,12 +72,12 @@ func (s *Server) exchangeInfo(query url.Values) *answer {
 		return badRequest(-1128, "Combination of optional parameters invalid.")
 	}
 	info := exchangeInfo{
-		Timezone: "UTC", ServerTime: s.now().UnixMilli(),
-		RateLimits: s.rateLimits(), ExchangeFilters: []json.RawMessage{}, Symbols: []symbolInfo{},
+		Timezone: "UTC", ServerTime: api.now().UnixMilli(),
+		RateLimits: api.rateLimits(), ExchangeFilters: []json.RawMessage{}, Symbols: []symbolInfo{},
 	}
-	for _, y := range symbols {
-		if status == "" || y.Status == status {
-			info.Symbols = append(info.Symbols, s.symbolInfo(y))
+	for _, sym := range symbols {
+		if status == "" || sym.Status == status {
+			info.Symbols = append(info.Symbols, api.symbolInfo(sym))
 		}
 	}
 	body, _ := json.Marshal(info) // plain fields always marshal
@@ -90,27 +86,16 @@ func (s *Server) exchangeInfo(query url.Values) *answer {
 
 // rateLimits are those of the market. The fake enforces the weight alone, as it takes no orders and has
 // fewer requests than raw ones are allowed.
-func (s *Server) rateLimits() []rateLimit {
-	weight := rateLimit{Type: "REQUEST_WEIGHT", Interval: "MINUTE", IntervalNum: 1, Limit: s.weight.stated}
-	if s.cfg.Market == marketprism.Spot {
+func (api restAPI) rateLimits() []rateLimit {
+	weight := rateLimit{Type: "REQUEST_WEIGHT", Interval: "MINUTE", IntervalNum: 1, Limit: api.weight.stated}
+	if api.cfg.Market == marketprism.Spot {
 		return []rateLimit{weight, {"ORDERS", "SECOND", 10, 100}, {"ORDERS", "DAY", 1, 200_000}, {"RAW_REQUESTS", "MINUTE", 5, 300_000}}
 	}
 	return []rateLimit{weight, {"ORDERS", "MINUTE", 1, 1200}, {"ORDERS", "SECOND", 10, 300}}
 }
 
-// statusParam reads symbolStatus, "" where it is absent. rest-api.md, "Order book": "Filters for symbols that
-// have this tradingStatus. A status mismatch returns error -1220 SYMBOL_DOES_NOT_MATCH_STATUS. Valid
-// values: TRADING, HALT, BREAK".
-func statusParam(query url.Values) (string, *answer) {
-	status := query.Get("symbolStatus")
-	if query.Has("symbolStatus") && !slices.Contains([]string{"TRADING", "HALT", "BREAK"}, status) {
-		return "", badRequest(-1122, "Invalid symbolStatus.")
-	}
-	return status, nil
-}
-
 // wanted are the symbols a request names, all without a name.
-func (s *Server) wanted(query url.Values) ([]*symbolState, *answer) {
+func (api restAPI) wanted(query url.Values) ([]*symbolState, *answer) {
 	var names []string
 	switch {
 	case query.Has("symbol") && query.Has("symbols"):
@@ -122,45 +107,45 @@ func (s *Server) wanted(query url.Values) ([]*symbolState, *answer) {
 			return nil, badRequest(-1100, "Illegal characters found in parameter 'symbols'.")
 		}
 	default:
-		return s.symbols, nil
+		return api.symbols, nil
 	}
 	var found []*symbolState
 	seen := make(map[string]bool)
 	for _, name := range names {
-		y := s.byName[name]
+		sym := api.byName[name]
 		switch {
-		case y == nil:
+		case sym == nil:
 			return nil, badRequest(-1121, "Invalid symbol.")
 		case seen[name]:
 			return nil, badRequest(-1151, "Symbol is present multiple times in the list.")
 		}
 		seen[name] = true
-		found = append(found, y)
+		found = append(found, sym)
 	}
 	return found, nil
 }
 
-func (s *Server) symbolInfo(y *symbolState) symbolInfo {
-	price := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, y.format.price)) }
-	quantity := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, y.format.quantity)) }
+func (api restAPI) symbolInfo(sym *symbolState) symbolInfo {
+	price := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, sym.format.price)) }
+	quantity := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, sym.format.quantity)) }
 	info := symbolInfo{
-		Symbol: y.Name, Status: y.Status, BaseAsset: y.Base, QuoteAsset: y.Quote,
+		Symbol: sym.Name, Status: sym.Status, BaseAsset: sym.Base, QuoteAsset: sym.Quote,
 		BasePrecision: orderbook.FractionDigits, QuotePrecision: orderbook.FractionDigits,
 		OrderTypes: []string{"LIMIT", "MARKET"},
 		Filters: []any{
-			priceFilter{"PRICE_FILTER", price(y.TickSize), price(1_000_000 * orderbook.One), price(y.TickSize)},
-			lotSize{"LOT_SIZE", quantity(y.StepSize), quantity(9_000_000 * orderbook.One), quantity(y.StepSize)},
+			priceFilter{"PRICE_FILTER", price(sym.TickSize), price(1_000_000 * orderbook.One), price(sym.TickSize)},
+			lotSize{"LOT_SIZE", quantity(sym.StepSize), quantity(9_000_000 * orderbook.One), quantity(sym.StepSize)},
 		},
 	}
-	if s.cfg.Market == marketprism.Spot {
+	if api.cfg.Market == marketprism.Spot {
 		allowed := true
 		info.SpotAllowed, info.PermissionSets = &allowed, [][]string{{"SPOT"}}
 		return info
 	}
-	info.Pair, info.ContractType, info.MarginAsset = y.Base+y.Quote, "PERPETUAL", y.Quote
-	info.PricePrecision, info.QuantityPrecision = &y.format.price, &y.format.quantity
-	if s.cfg.Market == marketprism.COINM {
-		info.Status, info.ContractStatus, info.ContractSize, info.MarginAsset = "", y.Status, contractSize, y.Base
+	info.Pair, info.ContractType, info.MarginAsset = sym.Base+sym.Quote, "PERPETUAL", sym.Quote
+	info.PricePrecision, info.QuantityPrecision = &sym.format.price, &sym.format.quantity
+	if api.cfg.Market == marketprism.COINM {
+		info.Status, info.ContractStatus, info.ContractSize, info.MarginAsset = "", sym.Status, contractSize, sym.Base
 	}
 	return info
 }

@@ -117,7 +117,7 @@ func (m *sbeMessage) symbol(name string) []byte {
 }
 
 // sbeDepth is the DepthDiffStreamEvent of an interval; nil if it has more levels than fit.
-func (e encoder) sbeDepth(y *symbolState, bt *batch, bids, asks []orderbook.Level, now time.Time) []byte {
+func (e encoder) sbeDepth(sym *symbolState, bt *batch, bids, asks []orderbook.Level, now time.Time) []byte {
 	if len(bids) > sbeMost || len(asks) > sbeMost {
 		return nil
 	}
@@ -128,11 +128,11 @@ func (e encoder) sbeDepth(y *symbolState, bt *batch, bids, asks []orderbook.Leve
 	m.end()
 	m.levels(bids)
 	m.levels(asks)
-	return m.symbol(y.Name)
+	return m.symbol(sym.Name)
 }
 
 // sbeSnapshot is the DepthSnapshotStreamEvent of a book's best levels.
-func (e encoder) sbeSnapshot(y *symbolState, snap *orderbook.Snapshot, now time.Time) []byte {
+func (e encoder) sbeSnapshot(sym *symbolState, snap *orderbook.Snapshot, now time.Time) []byte {
 	prices, quantities := split(snap.Bids, snap.Asks)
 	m := e.begin(sbeSnapshot, 18, prices, quantities)
 	m.i64(now.UnixMicro(), snap.LastID)
@@ -140,7 +140,7 @@ func (e encoder) sbeSnapshot(y *symbolState, snap *orderbook.Snapshot, now time.
 	m.end()
 	m.levels(snap.Bids)
 	m.levels(snap.Asks)
-	return m.symbol(y.Name)
+	return m.symbol(sym.Name)
 }
 
 func split(sides ...[]orderbook.Level) (prices, quantities []orderbook.Fixed) {
@@ -153,7 +153,7 @@ func split(sides ...[]orderbook.Level) (prices, quantities []orderbook.Fixed) {
 }
 
 // sbeBest is the BestBidAskStreamEvent of the book at id.
-func (e encoder) sbeBest(y *symbolState, id int64, t touch, now time.Time) []byte {
+func (e encoder) sbeBest(sym *symbolState, id int64, t touch, now time.Time) []byte {
 	m := e.begin(sbeBest, 50, []orderbook.Fixed{t.bid.Price, t.ask.Price}, []orderbook.Fixed{t.bid.Quantity, t.ask.Quantity})
 	m.i64(now.UnixMicro(), id)
 	m.exponents()
@@ -162,11 +162,11 @@ func (e encoder) sbeBest(y *symbolState, id int64, t touch, now time.Time) []byt
 		m.number(l.Quantity, m.quantity)
 	}
 	m.end()
-	return m.symbol(y.Name)
+	return m.symbol(sym.Name)
 }
 
 // sbeTrades is the TradesStreamEvent of the fills of one order, for binary connections alone.
-func (e encoder) sbeTrades(y *symbolState, trades []marketprism.Trade, now time.Time) payload {
+func (e encoder) sbeTrades(sym *symbolState, trades []marketprism.Trade, now time.Time) payload {
 	return func(b []byte, as form) []byte {
 		if as != inSBE || len(trades) == 0 {
 			return nil
@@ -188,7 +188,7 @@ func (e encoder) sbeTrades(y *symbolState, trades []marketprism.Trade, now time.
 			m.b = append(m.b, byte(index(t.BuyerMaker)))
 			m.end()
 		}
-		return append(b, m.symbol(y.Name)...)
+		return append(b, m.symbol(sym.Name)...)
 	}
 }
 

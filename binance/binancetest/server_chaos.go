@@ -90,7 +90,9 @@ func (s *Server) RunChaos(ctx context.Context, cfg ChaosConfig) error {
 			s.Calm()
 			return nil
 		}
-		wake := s.nextRestorer(begin.Add(at))
+		s.mu.Lock()
+		wake := s.restorers.next(begin.Add(at))
+		s.mu.Unlock()
 		select {
 		case <-ctx.Done():
 			s.Calm()
@@ -101,7 +103,10 @@ func (s *Server) RunChaos(ctx context.Context, cfg ChaosConfig) error {
 			return ErrClosed
 		case <-time.After(time.Until(wake)):
 		}
-		if s.runRestorers(wake); wake.Before(begin.Add(at)) {
+		s.mu.Lock()
+		s.restorers.run(wake)
+		s.mu.Unlock()
+		if wake.Before(begin.Add(at)) {
 			continue
 		}
 		fault := faults[random.IntN(len(faults))]
@@ -113,7 +118,7 @@ func (s *Server) RunChaos(ctx context.Context, cfg ChaosConfig) error {
 		}
 		action := "nothing: no symbol is listed"
 		if len(s.symbols) > 0 {
-			action = fault.do(s, d)
+			action = fault.do(&s.exchange, d)
 		}
 		s.mu.Unlock()
 		if cfg.Log != nil {
@@ -123,59 +128,31 @@ func (s *Server) RunChaos(ctx context.Context, cfg ChaosConfig) error {
 	}
 }
 
-// dice are the random numbers of one fault. As many are thrown for every fault, so that what one does
-// with them does not change the next.
-type dice struct {
-	symbol, conn, kind int
-	few                int // 1 to 3
-	lasting            time.Duration
-}
-
-func throw(r *rand.Rand, longest time.Duration) *dice {
-	return &dice{
-		symbol: r.IntN(1 << 30), conn: r.IntN(1 << 30), kind: r.IntN(1 << 30), few: 1 + r.IntN(3),
-		lasting: time.Duration(r.Float64() * float64(longest)).Truncate(time.Millisecond),
-	}
-}
-
-// A restorer takes back a change that lasts for a while.
-type restorer struct {
-	what string // no two of the same wait at a time
-	at   time.Time
-	undo func()
-}
-
-// restoreAfter has undo run after a while, or with Calm. Where the same change waits to be taken back
-// already, only the time is put off, since undo has been told the changed state as the original one.
-func (s *Server) restoreAfter(d time.Duration, what string, undo func()) {
-	at := time.Now().Add(d)
-	if i := slices.IndexFunc(s.restorers, func(r restorer) bool { return r.what == what }); i >= 0 {
-		s.restorers[i].at = at
-		return
-	}
-	s.restorers = append(s.restorers, restorer{what, at, undo})
-}
-
-// nextRestorer returns when the next restorer is due, but no later than the latest.
-func (s *Server) nextRestorer(latest time.Time) time.Time {
+// Calm ends every fault: what waits for an event, a request or a connection is forgotten, what was
+// switched on is switched off, depth events kept back go out, the clock is right again, and a RunChaos
+// that is under way takes back what it changed and returns. It does not bring back what is lost, nor a
+// connection that Silence has made half-open.
+func (s *Server) Calm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, r := range s.restorers {
-		if r.at.Before(latest) {
-			latest = r.at
+		r.undo()
+	}
+	s.restorers = nil
+	for _, sym := range s.symbols {
+		sym.faults = symbolFaults{}
+		for i := range sym.batches {
+			b := &sym.batches[i]
+			for _, e := range b.kept.release() {
+				s.sendEvent(sym, b, e)
+			}
 		}
 	}
-	return latest
-}
-
-func (s *Server) runRestorers(now time.Time) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.restorers = slices.DeleteFunc(s.restorers, func(r restorer) bool {
-		if r.at.After(now) {
-			return false
-		}
-		r.undo()
-		return true
-	})
+	for _, c := range s.conns {
+		c.skipPings = 0
+	}
+	s.faults, s.wire, s.commands = restFaults{}, wireFaults{}, commandFaults{}
+	s.encode.third, s.encode.sbe = false, sbeStyle{}
+	close(s.calm)
+	s.calm = make(chan struct{})
 }

@@ -1,0 +1,170 @@
+package binancetest
+
+import (
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// apply makes one change of the venue: it takes an id and tells the new touch at once. The depth
+// streams hear of it at the next border.
+func (x *exchange) apply(sym *symbolState, changes ...change) int64 {
+	id := max(sym.id, 0) + 1
+	if !x.rules.contiguous {
+		x.sharedID += 1 + x.ids.Int64N(futuresIDJump)
+		id = x.sharedID - sym.idOffset
+	}
+	now := x.now()
+	before := sym.book.touch()
+	sym.change(id, now, x.rules.contiguous, changes...)
+	if after := sym.book.touch(); after != before {
+		x.publish(sym.lower+"@bookTicker", x.encode.ticker(sym, id, after, now))
+	}
+	x.arm()
+	return id
+}
+
+// futuresIDJump bounds by how much one futures update id exceeds the last: the ids between belong to
+// other symbols.
+const futuresIDJump = 400
+
+// execute tells of one taker order's executions at a price, as a trade each and as one aggregate, and
+// returns the id of the first trade.
+func (x *exchange) execute(sym *symbolState, price orderbook.Fixed, buyerMaker bool, quantities ...orderbook.Fixed) int64 {
+	now := x.now()
+	copies := sym.faults.tradeCopies()
+	var told []marketprism.Trade
+	sym.aggTradeID++
+	all := marketprism.Trade{
+		ID: sym.aggTradeID, FirstID: sym.tradeID + 1, Price: price, BuyerMaker: buyerMaker, TradeTime: now,
+	}
+	for _, quantity := range quantities {
+		sym.tradeID++
+		all.Quantity += quantity
+		sym.tape.add(execution{
+			id: sym.tradeID, aggregate: sym.aggTradeID, price: price, quantity: quantity, millis: now.UnixMilli(), buyerMaker: buyerMaker,
+		})
+		one := marketprism.Trade{ID: sym.tradeID, Price: price, Quantity: quantity, BuyerMaker: buyerMaker, TradeTime: now}
+		for range copies {
+			x.publish(sym.lower+"@trade", x.encode.trade(sym, one, now))
+			told = append(told, one)
+		}
+	}
+	x.publish(sym.lower+"@trade", x.encode.sbeTrades(sym, told, now))
+	all.LastID = sym.tradeID
+	for range copies {
+		x.publish(sym.lower+"@aggTrade", x.encode.aggTrade(sym, all, now))
+	}
+	return all.FirstID
+}
+
+func (x *exchange) emptyBook(sym *symbolState) int64 {
+	var changes []change
+	for sd, levels := range sym.book {
+		for _, l := range levels {
+			changes = append(changes, change{place{side(sd), l.Price}, 0})
+		}
+	}
+	return x.apply(sym, changes...)
+}
+
+func (x *exchange) movePrice(sym *symbolState, price orderbook.Fixed) int64 {
+	sd, passed := ask, func(p orderbook.Fixed) bool { return p <= price }
+	if sym.book.at(bid, 0).Price >= price {
+		sd, passed = bid, func(p orderbook.Fixed) bool { return p >= price }
+	}
+	for best := sym.book.at(sd, 0); best.Quantity > 0 && passed(best.Price); best = sym.book.at(sd, 0) {
+		x.apply(sym, change{place{sd, best.Price}, 0})
+	}
+	return x.apply(sym, change{place{1 - sd, price}, sym.randomQuantity()})
+}
+
+// walk makes the random changes of one interval in every book.
+func (x *exchange) walk() {
+	interval := defaultTick
+	if x.cfg.Tick > 0 {
+		interval = x.cfg.Tick
+	}
+	for _, sym := range x.symbols {
+		if sym.Rate <= 0 || sym.quiet() {
+			continue
+		}
+		for range sym.poisson(sym.Rate * interval.Seconds()) {
+			x.step(sym)
+		}
+	}
+}
+
+// step makes one random change. Most are near the touch; about a third remove a level; a few come far
+// away; some are executions against the best level.
+func (x *exchange) step(sym *symbolState) {
+	side := side(sym.rng.IntN(2))
+	if len(sym.book[bid]) == 0 || len(sym.book[ask]) == 0 {
+		if !sym.cancelOnly() {
+			x.reopen(sym)
+		}
+		return
+	}
+	switch roll := sym.rng.Float64(); {
+	case sym.cancelOnly():
+		near := sym.book.at(side, sym.depth(len(sym.book[side])))
+		x.apply(sym, change{place{side, near.Price}, 0})
+	case roll < 0.08:
+		x.stepTrade(sym, side)
+	case roll < 0.44:
+		// The removals balance the insertions when the side has as many levels as it began with.
+		if sym.rng.Float64() < float64(len(sym.book[side]))/float64(2*sym.reach())+0.25 {
+			near := sym.book.at(side, sym.depth(len(sym.book[side])))
+			x.apply(sym, change{place{side, near.Price}, 0})
+			return
+		}
+		x.stepInsert(sym, side, 1+sym.depth(sym.reach()))
+	case roll < 0.68:
+		near := sym.book.at(side, sym.depth(len(sym.book[side])))
+		x.apply(sym, change{place{side, near.Price}, sym.randomQuantity()})
+	case roll < 0.98:
+		x.stepInsert(sym, side, 1+sym.depth(sym.reach()))
+	default:
+		x.stepInsert(sym, side, sym.reach()+sym.rng.IntN(10*sym.reach()))
+	}
+}
+
+// stepInsert puts a level the given number of price steps away from the other side's best.
+func (x *exchange) stepInsert(sym *symbolState, sd side, steps int) {
+	price := sym.book.at(1-sd, 0).Price
+	away := sym.TickSize * orderbook.Fixed(steps)
+	if sd == bid {
+		price -= away
+	} else {
+		price += away
+	}
+	if price > 0 {
+		x.apply(sym, change{place{sd, price}, sym.randomQuantity()})
+	}
+}
+
+// stepTrade executes against the best level of a side, for all of it or for a part.
+func (x *exchange) stepTrade(sym *symbolState, sd side) {
+	best := sym.book.at(sd, 0)
+	quantity := best.Quantity
+	if steps := int64(quantity / sym.StepSize); steps > 1 && sym.rng.IntN(3) > 0 {
+		quantity = sym.StepSize * orderbook.Fixed(1+sym.rng.Int64N(steps-1))
+	}
+	x.execute(sym, best.Price, sd == bid, quantity)
+	x.apply(sym, change{place{sd, best.Price}, best.Quantity - quantity})
+}
+
+// reopen puts a level on an empty side, beside the other side's best, or around Price if both are empty.
+func (x *exchange) reopen(sym *symbolState) {
+	price, sd := sym.Price, bid
+	switch {
+	case len(sym.book[ask]) > 0:
+		price = sym.book.at(ask, 0).Price - sym.TickSize
+	case len(sym.book[bid]) > 0:
+		price, sd = sym.book.at(bid, 0).Price+sym.TickSize, ask
+	}
+	if price <= 0 { // there is no room for bids below the asks
+		x.apply(sym, change{place{ask, sym.book.at(ask, 0).Price}, 0})
+		return
+	}
+	x.apply(sym, change{place{sd, price}, sym.randomQuantity()})
+}
