@@ -5,11 +5,36 @@ import (
 	"math"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance/binancetest"
 	"github.com/marketprism/marketprism/orderbook"
 )
+
+// BenchmarkInterval is one interval of one busy symbol: fifty changes, and their event to one subscriber.
+func BenchmarkInterval(b *testing.B) {
+	s, err := binancetest.New(binancetest.Config{Tick: -1, Symbols: []binancetest.Symbol{{Name: "BTCUSDT", Rate: 500, Levels: 1000}}})
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = s.Close() }()
+	ws, _, err := tryDial(s, "/ws/btcusdt@depth@100ms")
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Walk(); err != nil {
+			b.Fatal(err)
+		}
+		s.Tick()
+		if _, _, err := ws.ReadMessage(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
 
 // interval makes one change that nobody sees but in the id, and ends the interval.
 func interval(t *testing.T, s *binancetest.Server) {
@@ -26,82 +51,6 @@ func (c *client) firsts(n int) string {
 		ids = append(ids, c.next().First)
 	}
 	return fmt.Sprint(ids)
-}
-
-// TestDropDepthAtSnapshot is F2.
-func TestDropDepthAtSnapshot(t *testing.T) {
-	s := newServer(t, manual(t))
-	c := dial(t, s, "/ws/btcusdt@depth@100ms")
-	must(t, s.DropDepthAtSnapshot("BTCUSDT", 2))
-	interval(t, s)
-	equal(t, "snapshot", getSnapshot(t, s, "/api/v3/depth?symbol=BTCUSDT").ID, 101)
-	for range 3 {
-		interval(t, s)
-	}
-	equal(t, "events", c.firsts(2), "[101 104]")
-}
-
-// TestSwapDepth is F4.
-func TestSwapDepth(t *testing.T) {
-	s := newServer(t, manual(t))
-	c := dial(t, s, "/ws/btcusdt@depth@100ms")
-	must(t, s.SwapDepth("BTCUSDT", 2))
-	for range 5 {
-		interval(t, s)
-	}
-	equal(t, "events", c.firsts(5), "[102 101 104 103 105]")
-}
-
-// TestHoldDepth is F8: while events are kept back, a snapshot is newer than all of them.
-func TestHoldDepth(t *testing.T) {
-	s := newServer(t, manual(t))
-	c := dial(t, s, "/ws/btcusdt@depth@100ms")
-	must(t, s.HoldDepth("BTCUSDT", 2))
-	interval(t, s)
-	interval(t, s)
-	equal(t, "nothing came", c.ask(`{"method":"LIST_SUBSCRIPTIONS","id":1}`), `{"result":["btcusdt@depth@100ms"],"id":1}`)
-	equal(t, "snapshot", getSnapshot(t, s, "/api/v3/depth?symbol=BTCUSDT").ID, 102)
-	interval(t, s)
-	equal(t, "events", c.firsts(3), "[101 102 103]")
-
-	must(t, s.HoldDepth("BTCUSDT", 9))
-	interval(t, s)
-	s.Calm()
-	interval(t, s)
-	equal(t, "after Calm", c.firsts(2), "[104 105]")
-}
-
-// TestSnapshotPlaces is F6 and F7: a snapshot at the end of an event, and one inside the next.
-func TestSnapshotPlaces(t *testing.T) {
-	s := newServer(t, manual(t))
-	c := dial(t, s, "/ws/btcusdt@depth@100ms")
-	interval(t, s)
-	apply(t, s, "BTCUSDT", nil, nil)
-	must(t, s.MidBatchSnapshots("BTCUSDT", 1))
-	equal(t, "inside", getSnapshot(t, s, "/api/v3/depth?symbol=BTCUSDT").ID, 102)
-	equal(t, "at the end", getSnapshot(t, s, "/api/v3/depth?symbol=BTCUSDT").ID, 101)
-	interval(t, s)
-	truth, err := s.BookAt("BTCUSDT", 102)
-	must(t, err)
-	equal(t, "the truth inside", truth.LastID, 102)
-	equal(t, "the event before", c.next().Last, 101)
-	e := c.next()
-	equal(t, "the event around", fmt.Sprint(e.First, e.Last), "102 103")
-}
-
-// TestQuietSymbol is F9.
-func TestQuietSymbol(t *testing.T) {
-	s := newServer(t, manual(t))
-	must(t, s.SetRate("BTCUSDT", 0))
-	must(t, s.Walk())
-	snap, err := s.Book("BTCUSDT")
-	must(t, err)
-	equal(t, "id", snap.LastID, 100)
-	must(t, s.SetRate("BTCUSDT", 1000))
-	must(t, s.Walk())
-	if snap, err = s.Book("BTCUSDT"); err != nil || snap.LastID == 100 {
-		t.Errorf("the symbol is still quiet: %v", err)
-	}
 }
 
 // TestEventShapes is F10, F11, F12 and F28, and the halves of F30 that are about the book.
@@ -288,4 +237,82 @@ func TestFuturesSpeeds(t *testing.T) {
 		counts[f.Stream]++
 	}
 	equal(t, "events", fmt.Sprint(counts), "map[btcusdt@depth:4 btcusdt@depth@100ms:10 btcusdt@depth@250ms:4 btcusdt@depth@500ms:2]")
+}
+
+// TestGrid: depth events come at borders of a grid common to all symbols, merge what happened between
+// them, and are not sent where nothing did.
+func TestGrid(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newServer(t, inMemory("BTCUSDT", "ETHUSDT"))
+		c := dial(t, s, "/ws/btcusdt@depth@100ms/ethusdt@depth@100ms")
+		slow := dial(t, s, "/ws/btcusdt@depth")
+		time.Sleep(30 * time.Millisecond)
+		start := time.Now()
+		apply(t, s, "BTCUSDT", levels(t, "1 1, 2 2"), nil)
+		time.Sleep(40 * time.Millisecond)
+		apply(t, s, "BTCUSDT", levels(t, "1 0, 3 3"), nil) // 1 came and went between two borders
+		apply(t, s, "ETHUSDT", levels(t, "1 1"), nil)
+
+		e := c.next()
+		equal(t, "at the border", time.Since(start), 70*time.Millisecond)
+		equal(t, "E", e.Time, time.Now().UnixMilli())
+		equal(t, "U", e.First, 1_000_001)
+		equal(t, "u", e.Last, 1_000_002)
+		equal(t, "bids", fmt.Sprint(e.Bids), "[[3.00000000 3.00000000] [2.00000000 2.00000000] [1.00000000 0.00000000]]")
+		e = c.next()
+		equal(t, "symbol at the same border", e.Symbol, "ETHUSDT")
+		equal(t, "at the same border", time.Since(start), 70*time.Millisecond)
+
+		time.Sleep(330 * time.Millisecond)
+		apply(t, s, "BTCUSDT", nil, nil)
+		e = c.next()
+		equal(t, "silence is not broken", time.Since(start), 470*time.Millisecond)
+		equal(t, "U follows", e.First, 1_000_003)
+		equal(t, "empty event", len(e.Bids)+len(e.Asks), 0)
+
+		e = slow.next()
+		equal(t, "one second stream", time.Since(start), 970*time.Millisecond)
+		equal(t, "U of one second", e.First, 1_000_001)
+		equal(t, "u of one second", e.Last, 1_000_003)
+		equal(t, "levels of one second", len(e.Bids), 3)
+	})
+}
+
+// TestManualGrid: ten Ticks make one interval of the 1 s stream.
+func TestManualGrid(t *testing.T) {
+	s := newServer(t, manual(t))
+	c := dial(t, s, "/ws/btcusdt@depth")
+	for range 20 {
+		apply(t, s, "BTCUSDT", levels(t, "1 1"), nil)
+		s.Tick()
+	}
+	for _, want := range [][2]int64{{101, 110}, {111, 120}} {
+		e := c.next()
+		equal(t, "ids", [2]int64{e.First, e.Last}, want)
+	}
+}
+
+func TestSnapshotsAreTakenAtBorders(t *testing.T) {
+	for midBatch, want := range map[bool]int64{false: 101, true: 103} {
+		cfg := manual(t)
+		cfg.MidBatchSnapshots = midBatch
+		s := newServer(t, cfg)
+		apply(t, s, "BTCUSDT", levels(t, "10 2"), nil)
+		s.Tick()
+		apply(t, s, "BTCUSDT", levels(t, "10 3, 9 9"), nil)
+		apply(t, s, "BTCUSDT", levels(t, "10 4"), nil)
+		snap := getSnapshot(t, s, "/api/v3/depth?symbol=BTCUSDT")
+		equal(t, "id", snap.ID, want)
+		equal(t, "best bid", snap.Bids[0][1], map[bool]string{false: "2.00000000", true: "4.00000000"}[midBatch])
+		equal(t, "bids", len(snap.Bids), map[bool]int{false: 2, true: 3}[midBatch])
+	}
+}
+
+func TestEmptySide(t *testing.T) {
+	s := newServer(t, binancetest.Config{Tick: -1, Symbols: []binancetest.Symbol{{Name: "NEWUSDT", Levels: -1}}})
+	c := dial(t, s, "/ws/newusdt@bookTicker")
+	equal(t, "empty book", get(t, s, "/api/v3/depth?symbol=NEWUSDT").body, `{"lastUpdateId":1000000,"bids":[],"asks":[]}`)
+	apply(t, s, "NEWUSDT", levels(t, "5 1"), nil)
+	e := decode[tickerEvent](t, c.text())
+	equal(t, "no ask", e.Ask+" "+e.AskQty, "0.00000000 0.00000000")
 }

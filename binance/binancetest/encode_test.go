@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance/binancetest"
@@ -141,75 +139,6 @@ func TestUSDMRoutes(t *testing.T) {
 	}
 }
 
-// TestGrid: depth events come at borders of a grid common to all symbols, merge what happened between
-// them, and are not sent where nothing did.
-func TestGrid(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newServer(t, inMemory("BTCUSDT", "ETHUSDT"))
-		c := dial(t, s, "/ws/btcusdt@depth@100ms/ethusdt@depth@100ms")
-		slow := dial(t, s, "/ws/btcusdt@depth")
-		time.Sleep(30 * time.Millisecond)
-		start := time.Now()
-		apply(t, s, "BTCUSDT", levels(t, "1 1, 2 2"), nil)
-		time.Sleep(40 * time.Millisecond)
-		apply(t, s, "BTCUSDT", levels(t, "1 0, 3 3"), nil) // 1 came and went between two borders
-		apply(t, s, "ETHUSDT", levels(t, "1 1"), nil)
-
-		e := c.next()
-		equal(t, "at the border", time.Since(start), 70*time.Millisecond)
-		equal(t, "E", e.Time, time.Now().UnixMilli())
-		equal(t, "U", e.First, 1_000_001)
-		equal(t, "u", e.Last, 1_000_002)
-		equal(t, "bids", fmt.Sprint(e.Bids), "[[3.00000000 3.00000000] [2.00000000 2.00000000] [1.00000000 0.00000000]]")
-		e = c.next()
-		equal(t, "symbol at the same border", e.Symbol, "ETHUSDT")
-		equal(t, "at the same border", time.Since(start), 70*time.Millisecond)
-
-		time.Sleep(330 * time.Millisecond)
-		apply(t, s, "BTCUSDT", nil, nil)
-		e = c.next()
-		equal(t, "silence is not broken", time.Since(start), 470*time.Millisecond)
-		equal(t, "U follows", e.First, 1_000_003)
-		equal(t, "empty event", len(e.Bids)+len(e.Asks), 0)
-
-		e = slow.next()
-		equal(t, "one second stream", time.Since(start), 970*time.Millisecond)
-		equal(t, "U of one second", e.First, 1_000_001)
-		equal(t, "u of one second", e.Last, 1_000_003)
-		equal(t, "levels of one second", len(e.Bids), 3)
-	})
-}
-
-// TestManualGrid: ten Ticks make one interval of the 1 s stream.
-func TestManualGrid(t *testing.T) {
-	s := newServer(t, manual(t))
-	c := dial(t, s, "/ws/btcusdt@depth")
-	for range 20 {
-		apply(t, s, "BTCUSDT", levels(t, "1 1"), nil)
-		s.Tick()
-	}
-	for _, want := range [][2]int64{{101, 110}, {111, 120}} {
-		e := c.next()
-		equal(t, "ids", [2]int64{e.First, e.Last}, want)
-	}
-}
-
-func TestSnapshotsAreTakenAtBorders(t *testing.T) {
-	for midBatch, want := range map[bool]int64{false: 101, true: 103} {
-		cfg := manual(t)
-		cfg.MidBatchSnapshots = midBatch
-		s := newServer(t, cfg)
-		apply(t, s, "BTCUSDT", levels(t, "10 2"), nil)
-		s.Tick()
-		apply(t, s, "BTCUSDT", levels(t, "10 3, 9 9"), nil)
-		apply(t, s, "BTCUSDT", levels(t, "10 4"), nil)
-		snap := getSnapshot(t, s, "/api/v3/depth?symbol=BTCUSDT")
-		equal(t, "id", snap.ID, want)
-		equal(t, "best bid", snap.Bids[0][1], map[bool]string{false: "2.00000000", true: "4.00000000"}[midBatch])
-		equal(t, "bids", len(snap.Bids), map[bool]int{false: 2, true: 3}[midBatch])
-	}
-}
-
 // TestMicroseconds: timeUnit is a matter of the connection.
 func TestMicroseconds(t *testing.T) {
 	s := newServer(t, manual(t))
@@ -232,13 +161,4 @@ func TestNonASCIISymbol(t *testing.T) {
 	}
 	equal(t, "symbol", raw.next().Symbol, "这是测试币456")
 	equal(t, "snapshot", getSnapshot(t, s, "/api/v3/depth?symbol=%E8%BF%99%E6%98%AF%E6%B5%8B%E8%AF%95%E5%B8%81456").ID, 1_000_001)
-}
-
-func TestEmptySide(t *testing.T) {
-	s := newServer(t, binancetest.Config{Tick: -1, Symbols: []binancetest.Symbol{{Name: "NEWUSDT", Levels: -1}}})
-	c := dial(t, s, "/ws/newusdt@bookTicker")
-	equal(t, "empty book", get(t, s, "/api/v3/depth?symbol=NEWUSDT").body, `{"lastUpdateId":1000000,"bids":[],"asks":[]}`)
-	apply(t, s, "NEWUSDT", levels(t, "5 1"), nil)
-	e := decode[tickerEvent](t, c.text())
-	equal(t, "no ask", e.Ask+" "+e.AskQty, "0.00000000 0.00000000")
 }
