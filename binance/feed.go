@@ -103,7 +103,7 @@ func (f *shard) begin() {
 }
 
 // run keeps the feed connected until ctx ends, whose error it returns, or until the handler fails,
-// whose error it returns as a *handlerError. handling is the handler's context. The books know of the
+// whose error it returns as a *bookset.HandlerError. handling is the handler's context. The books know of the
 // end before the goroutines of the connections are waited for.
 func (f *shard) run(ctx, handling context.Context) error {
 	f.begin()

@@ -25,7 +25,7 @@ func syncedShard(tb testing.TB, handler Handler) *shard {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	f, y := d.allShards()[0], d.symbols.get("BTCUSDT")
+	f, y := d.allShards()[0], d.books.Get("BTCUSDT")
 	f.begin()
 	now := time.Now()
 	l := &conn{seat: f.seats[0], stream: &Stream{}, cancel: func() {}}
@@ -291,8 +291,8 @@ func TestLostFrameOfAnUnknownStreamResyncsAllBooks(t *testing.T) {
 	if err := f.overflowed(t.Context(), f.links[0], losses{nil: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if y.syncer.State() != orderbook.Buffering || y.lastGap.Reason != orderbook.GapOverflow {
-		t.Errorf("%v, %+v", y.syncer.State(), y.lastGap)
+	if y.syncer.State() != orderbook.Buffering || y.LastGap.Reason != orderbook.GapOverflow {
+		t.Errorf("%v, %+v", y.syncer.State(), y.LastGap)
 	}
 }
 
@@ -382,8 +382,8 @@ func TestPendingRequestsKeepTheirStreams(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.links[0] = nil // no connection is open
-	f.admit([]*symbolBook{f.syncer.symbols.get("ETHUSDT")})
-	btc := f.syncer.symbols.get("BTCUSDT")
+	f.admit([]*symbolBook{f.syncer.books.Get("ETHUSDT")})
+	btc := f.syncer.books.Get("BTCUSDT")
 	if err := f.syncer.Remove("BTCUSDT"); err != nil {
 		t.Fatal(err)
 	}

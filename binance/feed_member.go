@@ -42,7 +42,7 @@ func (f *shard) admit(added []*symbolBook) {
 	f.naming.Lock()
 	for _, y := range added {
 		symbol := y.instrument.Symbol
-		if f.symbols[symbol] != nil || f.syncer.symbols.get(symbol) != y || !y.isOn(f) {
+		if f.symbols[symbol] != nil || f.syncer.books.Get(symbol) != y || !y.isOn(f) {
 			continue
 		}
 		if y.home == f {

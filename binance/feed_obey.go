@@ -57,7 +57,7 @@ func (f *shard) known(y *symbolBook, snap *orderbook.Snapshot, then []orderbook.
 	}
 	y.wasKnown = true
 	f.startPlan(y)
-	f.syncer.changed()
+	f.syncer.books.Changed()
 	hook.Call(f.syncer.client.hooks.Synced, SyncInfo{Instrument: y.instrument, LastID: snap.LastID, Applied: applied, Elapsed: f.now.Sub(y.lostAt)})
 }
 

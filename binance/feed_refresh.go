@@ -25,13 +25,13 @@ type refreshSchedule struct {
 // what came of it. The request waits in the Budget with PriorityRefresh; one that waits already is not
 // doubled. The error is ErrUnknownSymbol, or a *NotSyncedError while the book is not known.
 func (d *DepthSyncer) Refresh(symbol string) error {
-	y, err := d.symbols.find(symbol)
+	y, err := d.books.Find(symbol)
 	if err != nil {
 		return err
 	}
-	y.mu.RLock()
+	y.RLock()
 	state := y.syncer.State()
-	y.mu.RUnlock()
+	y.RUnlock()
 	if state != orderbook.Synced {
 		return &NotSyncedError{Symbol: symbol, State: state}
 	}
@@ -172,7 +172,7 @@ func (d *DepthSyncer) firstLimit() int {
 		return d.cfg.FirstLimit
 	}
 	perMinute := d.client.budget.Usage().Limit
-	if all := len(d.symbols.names()) * d.client.market.depthWeight(d.cfg.SnapshotLimit); perMinute == 0 || all <= perMinute/2 {
+	if all := len(d.books.Keys()) * d.client.market.depthWeight(d.cfg.SnapshotLimit); perMinute == 0 || all <= perMinute/2 {
 		return d.cfg.SnapshotLimit
 	}
 	return min(shallowLimit, d.cfg.SnapshotLimit)

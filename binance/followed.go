@@ -2,11 +2,11 @@ package binance
 
 import (
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/bookset"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -14,11 +14,9 @@ import (
 type symbolBook struct {
 	instrument marketprism.Instrument
 
-	mu        sync.RWMutex // held for writing by the owner while it changes the next four
-	syncer    *orderbook.Syncer
-	updatedAt time.Time     // local clock
-	lastGap   orderbook.Gap // Reason 0 if there was none
-	tops      tops
+	bookset.Shared // its lock guards the next two as well
+	syncer         *orderbook.Syncer
+	tops           tops
 
 	// The owner's alone.
 	arrivals arrivals
@@ -46,8 +44,8 @@ func newSymbolBook(instrument marketprism.Instrument, s *orderbook.Syncer, topLe
 
 // end closes what watches the symbol, which is no longer followed.
 func (y *symbolBook) end() {
-	y.mu.Lock()
-	defer y.mu.Unlock()
+	y.Lock()
+	defer y.Unlock()
 	y.tops.end()
 }
 
@@ -62,12 +60,12 @@ func (y *symbolBook) trading() bool {
 
 // change lets f act on the Syncer, out of readers' sight, and notes what came of it.
 func (y *symbolBook) change(at time.Time, f func(*orderbook.Syncer) orderbook.Output) orderbook.Output {
-	y.mu.Lock()
-	defer y.mu.Unlock()
+	y.Lock()
+	defer y.Unlock()
 	state := y.syncer.State()
 	out := f(y.syncer)
-	y.note(at, out)
-	if len(out.Events) == 0 && y.syncer.State() != state {
+	y.Note(at, out.Events)
+	if len(out.Events) > 0 || y.syncer.State() != state {
 		y.publish()
 	}
 	return out
@@ -75,28 +73,27 @@ func (y *symbolBook) change(at time.Time, f func(*orderbook.Syncer) orderbook.Ou
 
 // update is change for Syncer.Update, without a closure since it runs for every event.
 func (y *symbolBook) update(now, at time.Time, u *orderbook.Update) orderbook.Output {
-	y.mu.Lock()
-	defer y.mu.Unlock()
+	y.Lock()
+	defer y.Unlock()
 	out := y.syncer.Update(now, u)
-	y.note(at, out)
+	if len(out.Events) > 0 {
+		y.Note(at, out.Events)
+		y.publish()
+	}
 	return out
 }
 
-func (y *symbolBook) note(at time.Time, out orderbook.Output) {
-	for i := range out.Events {
-		if gap := out.Events[i].Gap; gap != nil {
-			y.lastGap = *gap
-		} else {
-			y.updatedAt = at
-		}
-	}
-	if len(out.Events) > 0 {
-		y.publish()
-	}
-}
+// Key returns the symbol.
+func (y *symbolBook) Key() string { return y.instrument.Symbol }
 
-// status is called with mu held for reading.
-func (y *symbolBook) status() Status {
+// State returns the state of the book. The caller is the owner or holds the lock for reading.
+func (y *symbolBook) State() orderbook.State { return y.syncer.State() }
+
+// Book returns the book. The caller is the owner or holds the lock for reading.
+func (y *symbolBook) Book() *orderbook.Book { return y.syncer.Book() }
+
+// Status returns the status of the book. The caller is the owner or holds the lock for reading.
+func (y *symbolBook) Status() Status {
 	book := y.syncer.Book()
 	listing := ""
 	if last := y.listing.Load(); last != nil {
@@ -107,8 +104,8 @@ func (y *symbolBook) status() Status {
 		State:     y.syncer.State(),
 		LastID:    book.LastID(),
 		EventTime: book.EventTime(),
-		UpdatedAt: y.updatedAt,
-		LastGap:   y.lastGap,
+		UpdatedAt: y.UpdatedAt,
+		LastGap:   y.LastGap,
 		Sync:      y.syncer.Stats(),
 	}
 }

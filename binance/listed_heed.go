@@ -13,7 +13,7 @@ func (d *DepthSyncer) heed(info *ExchangeInfo) error {
 	for i := range info.Symbols {
 		statuses[info.Symbols[i].Symbol] = info.Symbols[i].Status
 	}
-	for _, y := range d.symbols.all() {
+	for _, y := range d.books.All() {
 		d.noteStatus(y, statuses[y.instrument.Symbol])
 	}
 	if d.cfg.AllTrading == nil {
@@ -24,15 +24,15 @@ func (d *DepthSyncer) heed(info *ExchangeInfo) error {
 		return err
 	}
 	for _, symbol := range added {
-		if y := d.symbols.get(symbol); y != nil {
+		if y := d.books.Get(symbol); y != nil {
 			d.noteStatus(y, statuses[symbol])
 		}
 	}
 	d.drop(removed)
 	d.listing.Store(true)
-	d.changed()
+	d.books.Changed()
 	if len(added)+len(removed) > 0 {
-		hook.Call(d.client.hooks.SymbolsChanged, SymbolsInfo{Added: added, Removed: removed, Symbols: len(d.symbols.names())})
+		hook.Call(d.client.hooks.SymbolsChanged, SymbolsInfo{Added: added, Removed: removed, Symbols: len(d.books.Keys())})
 	}
 	return nil
 }
@@ -55,11 +55,11 @@ func (d *DepthSyncer) drift(info *ExchangeInfo) (added, removed []string) {
 			continue
 		}
 		chosen[s.Symbol] = true
-		if d.symbols.get(s.Symbol) == nil {
+		if d.books.Get(s.Symbol) == nil {
 			added = append(added, s.Symbol)
 		}
 	}
-	for _, y := range d.symbols.all() {
+	for _, y := range d.books.All() {
 		if symbol := y.instrument.Symbol; !y.named && !chosen[symbol] {
 			removed = append(removed, symbol)
 		}
@@ -76,9 +76,9 @@ func (d *DepthSyncer) noteStatus(y *symbolBook, status string) {
 		return
 	}
 	hook.Call(d.client.hooks.StatusChanged, StatusInfo{Instrument: y.instrument, From: *old, To: status})
-	y.mu.RLock()
+	y.RLock()
 	synced := y.syncer.State() == orderbook.Synced
-	y.mu.RUnlock()
+	y.RUnlock()
 	if synced && status == statusTrading {
 		d.snapshots.askRefresh(y, y.home, d.cfg.SnapshotLimit, PriorityRefresh)
 	}
@@ -88,7 +88,7 @@ func (d *DepthSyncer) noteStatus(y *symbolBook, status string) {
 func (d *DepthSyncer) named() (names []string) {
 	d.changing.Lock()
 	defer d.changing.Unlock()
-	for _, y := range d.symbols.all() {
+	for _, y := range d.books.All() {
 		if y.named {
 			names = append(names, y.instrument.Symbol)
 		}

@@ -21,7 +21,7 @@ func TestDropOfASymbolThatIsGone(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.drop(removed)
-	if left := d.symbols.names(); len(removed) != 2 || len(left) != 0 {
+	if left := d.books.Keys(); len(removed) != 2 || len(left) != 0 {
 		t.Errorf("%v were to go, %v are left", removed, left)
 	}
 }

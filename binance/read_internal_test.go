@@ -24,7 +24,7 @@ func deepSyncer(tb testing.TB) *DepthSyncer {
 		snap.Asks = append(snap.Asks, orderbook.Level{Price: (100_001 + i) * orderbook.One, Quantity: orderbook.One})
 	}
 	now := time.Now()
-	y := d.symbols.get("BTCUSDT")
+	y := d.books.Get("BTCUSDT")
 	fetch := y.syncer.Connected(now).Fetch
 	y.change(now, func(s *orderbook.Syncer) orderbook.Output { return s.Snapshot(now, fetch, snap) })
 	return d

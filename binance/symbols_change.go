@@ -16,10 +16,7 @@ func (d *DepthSyncer) Add(ctx context.Context, symbols ...string) error {
 	if slices.Contains(symbols, "") {
 		return errEmptySymbol
 	}
-	d.mu.Lock()
-	running := d.running
-	d.mu.Unlock()
-	if running && !d.cfg.SkipSymbolCheck {
+	if d.books.Running() && !d.cfg.SkipSymbolCheck {
 		info, err := d.client.ExchangeInfo(ctx)
 		if err != nil {
 			return err
@@ -38,7 +35,7 @@ func (d *DepthSyncer) add(symbols []string, named bool) error {
 	var added []*symbolBook
 	seen := make(map[string]bool, len(symbols))
 	for _, symbol := range symbols {
-		if y := d.symbols.get(symbol); y != nil {
+		if y := d.books.Get(symbol); y != nil {
 			y.named = y.named || named
 			continue
 		}
@@ -57,7 +54,7 @@ func (d *DepthSyncer) add(symbols []string, named bool) error {
 		return nil
 	}
 	opened := d.place(added)
-	d.symbols.add(added...)
+	d.books.Add(added...)
 	for _, f := range d.allShards() {
 		switch {
 		case !slices.Contains(opened, f):
@@ -75,7 +72,7 @@ func (d *DepthSyncer) Remove(symbols ...string) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	for _, symbol := range symbols {
-		if _, err := d.symbols.find(symbol); err != nil {
+		if _, err := d.books.Find(symbol); err != nil {
 			return err
 		}
 	}
@@ -87,11 +84,11 @@ func (d *DepthSyncer) Remove(symbols ...string) error {
 func (d *DepthSyncer) remove(symbols []string) {
 	var removed []*symbolBook
 	for _, symbol := range symbols {
-		if y := d.symbols.get(symbol); y != nil && !slices.Contains(removed, y) {
+		if y := d.books.Get(symbol); y != nil && !slices.Contains(removed, y) {
 			removed = append(removed, y)
 		}
 	}
-	d.symbols.remove(symbols...)
+	d.books.Remove(symbols...)
 	for _, f := range d.allShards() {
 		f.members = slices.DeleteFunc(f.members, func(y *symbolBook) bool { return slices.Contains(removed, y) })
 	}
@@ -101,5 +98,5 @@ func (d *DepthSyncer) remove(symbols []string) {
 			f.tasks.post(func(ctx context.Context) error { return f.dismiss(ctx, y) })
 		}
 	}
-	d.changed()
+	d.books.Changed()
 }

@@ -41,11 +41,10 @@ func TestSymbolsComeAndGo(t *testing.T) {
 				if got := h.syncer.Symbols(); !slices.Equal(got, all) {
 					t.Errorf("symbols: %v", got)
 				}
-				tops, stop, err := h.syncer.Watch(victim)
+				tops, err := h.syncer.Watch(t.Context(), victim)
 				if err != nil {
 					t.Fatal(err)
 				}
-				defer stop()
 				if err := h.syncer.Remove(all[:2]...); err != nil {
 					t.Fatal(err)
 				}

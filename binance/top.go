@@ -1,69 +1,136 @@
 package binance
 
 import (
+	"context"
 	"errors"
-	"sync"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A Top is the best levels of a book as they were at one update id. It never changes, and may be kept;
+// A Top is the best levels of a book as they were at one update id. It never changes and may be kept;
 // its levels must not be changed.
 type Top struct {
 	State     orderbook.State // there are levels only if Synced
 	LastID    int64           // update id of the book; the last one known if it is not Synced
 	EventTime time.Time       // exchange clock of the book's last change; zero if it had none with a time
-	UpdatedAt time.Time       // local clock of the same, UTC; zero if the book was never known
+	UpdatedAt time.Time       // local clock of the same, UTC; zero if the book was never synced
 
 	Bids, Asks []orderbook.Level // best first, at most DepthConfig.TopLevels
 }
 
-// Age returns how long ago the book was changed last, by the local clock.
+// Age returns the time since the book's last change, by the local clock.
 func (t *Top) Age() time.Duration { return time.Since(t.UpdatedAt) }
 
-// ErrNoTop says that DepthConfig.TopLevels asks for no tops.
+// ErrNoTop says that DepthConfig.TopLevels is 0, so no tops are published.
 var ErrNoTop = errors.New("binance: tops are off: DepthConfig.TopLevels is 0")
 
-// Top returns the best levels of the symbol's book, at most DepthConfig.TopLevels a side, without
-// waiting for anything and without holding up anybody. The book's State is in it. The error is
-// ErrUnknownSymbol or ErrNoTop.
+// Top returns the best levels of the symbol's book, at most DepthConfig.TopLevels a side, with the
+// book's State. It takes no lock. The error is ErrUnknownSymbol or ErrNoTop.
 func (d *DepthSyncer) Top(symbol string) (*Top, error) {
-	y, err := d.topped(symbol)
+	b, err := d.bookWithTop(symbol)
 	if err != nil {
 		return nil, err
 	}
-	return y.tops.latest.Load(), nil
+	return b.tops.latest.Load(), nil
 }
 
-// Watch returns a channel that gets the symbol's Top now and whenever it has changed. It holds the
-// latest one alone: who reads slowly misses what came between, and nobody waits for him. The channel
-// is closed by stop, which is to be called in the end, and when the symbol is removed. Errors are
-// those of Top.
-func (d *DepthSyncer) Watch(symbol string) (tops <-chan *Top, stop func(), err error) {
-	y, err := d.topped(symbol)
+// Watch returns a channel that gets the symbol's Top now and after each change. It holds the latest
+// one only: a slow reader skips values; it never blocks the feed. The channel is closed when ctx ends
+// and when the symbol is removed. Errors are those of Top.
+func (d *DepthSyncer) Watch(ctx context.Context, symbol string) (<-chan *Top, error) {
+	b, err := d.bookWithTop(symbol)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	y.mu.Lock()
-	defer y.mu.Unlock()
-	c := make(chan *Top, 1)
-	if y.tops.ended {
-		close(c)
-		return c, func() {}, nil
+	b.Lock()
+	defer b.Unlock()
+	w := topWatcher{tops: make(chan *Top, 1)}
+	if b.tops.ended {
+		close(w.tops)
+		return w.tops, nil
 	}
-	c <- y.tops.latest.Load()
-	y.tops.watchers = append(y.tops.watchers, c)
-	return c, sync.OnceFunc(func() {
-		y.mu.Lock()
-		defer y.mu.Unlock()
-		y.tops.drop(c)
-	}), nil
+	w.tops <- b.tops.latest.Load()
+	w.stop = context.AfterFunc(ctx, func() {
+		b.Lock()
+		defer b.Unlock()
+		b.tops.remove(w.tops)
+	})
+	b.tops.watchers = append(b.tops.watchers, w)
+	return w.tops, nil
 }
 
-func (d *DepthSyncer) topped(symbol string) (*symbolBook, error) {
+func (d *DepthSyncer) bookWithTop(symbol string) (*symbolBook, error) {
 	if d.cfg.TopLevels == 0 {
 		return nil, ErrNoTop
 	}
-	return d.symbols.find(symbol)
+	return d.books.Find(symbol)
+}
+
+// tops publishes the best levels of one book. The book's lock guards all but latest.
+type tops struct {
+	levels   int // a side; 0 means that nothing is published
+	latest   atomic.Pointer[Top]
+	watchers []topWatcher
+	ended    bool
+
+	bids, asks []orderbook.Level // scratch
+}
+
+// A topWatcher is one call of Watch.
+type topWatcher struct {
+	tops chan *Top // holds one value; publish is the only sender
+	stop func() bool
+}
+
+// publish makes a Top of the book and gives it to the watchers in place of one they have not read.
+// It allocates, since readers may keep a Top; a side that has not changed is shared with the last one.
+func (b *symbolBook) publish() {
+	t := &b.tops
+	if t.levels == 0 || t.ended {
+		return
+	}
+	book := b.syncer.Book()
+	next := &Top{State: b.syncer.State(), LastID: book.LastID(), EventTime: book.EventTime(), UpdatedAt: b.UpdatedAt}
+	if next.State == orderbook.Synced {
+		t.bids, t.asks = book.AppendBids(t.bids[:0], t.levels), book.AppendAsks(t.asks[:0], t.levels)
+		last := t.latest.Load()
+		next.Bids, next.Asks = shared(last.Bids, t.bids), shared(last.Asks, t.asks)
+	}
+	t.latest.Store(next)
+	for _, w := range t.watchers {
+		select {
+		case <-w.tops:
+		default:
+		}
+		w.tops <- next
+	}
+}
+
+// shared returns have if it equals levels, otherwise a copy of levels.
+func shared(have, levels []orderbook.Level) []orderbook.Level {
+	if slices.Equal(have, levels) {
+		return have
+	}
+	return slices.Clone(levels)
+}
+
+func (t *tops) remove(c chan *Top) {
+	at := slices.IndexFunc(t.watchers, func(w topWatcher) bool { return w.tops == c })
+	if at >= 0 {
+		t.watchers = slices.Delete(t.watchers, at, at+1)
+		close(c)
+	}
+}
+
+// end closes the channels of all watchers. A value they hold can still be read.
+func (t *tops) end() {
+	t.ended = true
+	for _, w := range t.watchers {
+		w.stop()
+		close(w.tops)
+	}
+	t.watchers = nil
 }

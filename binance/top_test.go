@@ -1,6 +1,7 @@
 package binance_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -53,7 +54,8 @@ func TestTopIsTheBooks(t *testing.T) {
 
 func TestWatchKeepsTheLatestAlone(t *testing.T) {
 	bubble(t, setup{server: exchange(1), depth: binance.DepthConfig{TopLevels: 5}}, func(t *testing.T, h *harness) {
-		slow, stop, err := h.syncer.Watch(victim)
+		ctx, stop := context.WithCancel(t.Context())
+		slow, err := h.syncer.Watch(ctx, victim)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -74,18 +76,17 @@ func TestWatchKeepsTheLatestAlone(t *testing.T) {
 		if top := <-slow; top.State != orderbook.Offline {
 			t.Errorf("the end of the connection went by: %+v", top)
 		}
-		other, stopOther, err := h.syncer.Watch(victim)
+		other, err := h.syncer.Watch(t.Context(), victim)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer stopOther()
 		h.ready()
 		synctest.Wait()
 		stop()
-		stop()
-		<-slow // what it held
+		synctest.Wait()
+		<-slow // the value it held
 		if _, open := <-slow; open {
-			t.Error("the channel is open after stop")
+			t.Error("the channel is open after the end of its context")
 		}
 		h.live(victim)
 		if top := <-other; top.State != orderbook.Synced || len(top.Bids) != 5 {
@@ -99,7 +100,7 @@ func TestTopsAreOff(t *testing.T) {
 		if _, err := h.syncer.Top(victim); !errors.Is(err, binance.ErrNoTop) {
 			t.Errorf("err = %v", err)
 		}
-		if _, _, err := h.syncer.Watch(victim); !errors.Is(err, binance.ErrNoTop) {
+		if _, err := h.syncer.Watch(t.Context(), victim); !errors.Is(err, binance.ErrNoTop) {
 			t.Errorf("err = %v", err)
 		}
 	})

@@ -154,7 +154,7 @@ func (f *shard) overtaken(ctx context.Context, y *symbolBook, audit *orderbook.A
 	if st == nil || f.syncer.client.market.name.Continuity() != orderbook.Contiguous || !errors.Is(audit.Err, orderbook.ErrRefreshAhead) {
 		return nil
 	}
-	f.bark(WatchInfo{Conn: f.number, Stream: st.name, Reason: WatchDeadDepth, Silent: f.now.Sub(y.updatedAt)})
+	f.bark(WatchInfo{Conn: f.number, Stream: st.name, Reason: WatchDeadDepth, Silent: f.now.Sub(y.UpdatedAt)})
 	return f.revive(ctx, st)
 }
 

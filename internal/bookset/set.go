@@ -1,0 +1,213 @@
+// Package bookset is the registry of order books that a feed offers its users: lookup without a lock,
+// View and Status under a read lock, Ready, and a handler that is called one record at a time.
+// binance.DepthSyncer and the feed of books from the bus are built on it, so that both behave alike.
+package bookset
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// An Entry is one book of a Set; S is its status. An Entry embeds Shared.
+type Entry[K comparable, S any] interface {
+	comparable
+	Key() K
+
+	RLock()
+	RUnlock()
+	// The next three are called with the read lock held.
+	State() orderbook.State
+	Book() *orderbook.Book
+	Status() S
+}
+
+// Shared is what every Entry has. The goroutine that owns the book is the only one that changes it,
+// and holds the lock for writing while it does.
+type Shared struct {
+	sync.RWMutex
+	UpdatedAt time.Time     // local clock of the book's last change; zero if it was never synced
+	LastGap   orderbook.Gap // Reason is 0 if there was none
+}
+
+// Note records what a change of the book, made at the given time, has emitted. The lock is held for writing.
+func (s *Shared) Note(at time.Time, events []orderbook.Event) {
+	for i := range events {
+		if gap := events[i].Gap; gap != nil {
+			s.LastGap = *gap
+		} else {
+			s.UpdatedAt = at
+		}
+	}
+}
+
+// Errors are the errors of a Set in the words of the package that offers it.
+type Errors[K comparable] struct {
+	Unknown   func(key K) error                        // no such book
+	NotSynced func(key K, state orderbook.State) error // the book cannot be read
+	Stopped   error                                    // Run has returned
+}
+
+// A Set is the books of one feed. Its methods are safe for concurrent use. New returns one.
+type Set[K comparable, S any, E Entry[K, S]] struct {
+	errors Errors[K]
+
+	changing sync.Mutex // held while table is replaced
+	table    atomic.Pointer[table[K, E]]
+
+	handling chan struct{} // holds a token while the handler runs
+	failed   bool          // the handler has returned an error in this Run; guarded by handling
+
+	mu      sync.Mutex
+	running bool
+	ended   error         // why Run has returned; nil before and during a Run
+	news    chan struct{} // closed when a book was synced or removed, or Run has returned
+}
+
+// A table is never changed: each change of the Set makes a new one.
+type table[K comparable, E any] struct {
+	byKey map[K]E
+	keys  []K // in the order they were added
+}
+
+// New returns an empty Set.
+func New[K comparable, S any, E Entry[K, S]](errors Errors[K]) *Set[K, S, E] {
+	s := &Set[K, S, E]{errors: errors, handling: make(chan struct{}, 1), news: make(chan struct{})}
+	s.table.Store(&table[K, E]{})
+	return s
+}
+
+// Get returns the entry of a key, or the zero value if there is none.
+func (s *Set[K, S, E]) Get(key K) E { return s.table.Load().byKey[key] }
+
+// Find returns the entry of a key, or the error Unknown.
+func (s *Set[K, S, E]) Find(key K) (E, error) {
+	e, ok := s.table.Load().byKey[key]
+	if !ok {
+		return e, s.errors.Unknown(key)
+	}
+	return e, nil
+}
+
+// Keys returns the keys in the order they were added. The caller must not change the slice.
+func (s *Set[K, S, E]) Keys() []K { return s.table.Load().keys }
+
+// All returns the entries in the order they were added.
+func (s *Set[K, S, E]) All() []E {
+	t := s.table.Load()
+	all := make([]E, len(t.keys))
+	for i, key := range t.keys {
+		all[i] = t.byKey[key]
+	}
+	return all
+}
+
+// Add adds entries, none of which is in the Set.
+func (s *Set[K, S, E]) Add(added ...E) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	old := s.table.Load()
+	next := &table[K, E]{byKey: make(map[K]E, len(old.byKey)+len(added)), keys: slices.Clip(old.keys)}
+	maps.Copy(next.byKey, old.byKey)
+	for _, e := range added {
+		next.byKey[e.Key()] = e
+		next.keys = append(next.keys, e.Key())
+	}
+	s.table.Store(next)
+}
+
+// Remove removes the entries of keys. It ignores keys without one.
+func (s *Set[K, S, E]) Remove(keys ...K) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	old := s.table.Load()
+	next := &table[K, E]{byKey: maps.Clone(old.byKey)}
+	for _, key := range keys {
+		delete(next.byKey, key)
+	}
+	for _, key := range old.keys {
+		if _, ok := next.byKey[key]; ok {
+			next.keys = append(next.keys, key)
+		}
+	}
+	s.table.Store(next)
+}
+
+// View calls f with a book that is synced while nothing changes it. The error is Unknown or NotSynced;
+// f is not called then.
+func (s *Set[K, S, E]) View(key K, f func(*orderbook.Book, S)) error {
+	e, err := s.Find(key)
+	if err != nil {
+		return err
+	}
+	e.RLock()
+	defer e.RUnlock()
+	if state := e.State(); state != orderbook.Synced {
+		return s.errors.NotSynced(key, state)
+	}
+	f(e.Book(), e.Status())
+	return nil
+}
+
+// Status returns the status of a book, and whether there is one.
+func (s *Set[K, S, E]) Status(key K) (status S, ok bool) {
+	e, ok := s.table.Load().byKey[key]
+	if !ok {
+		return status, false
+	}
+	e.RLock()
+	defer e.RUnlock()
+	return e.Status(), true
+}
+
+// Ready blocks until the books of all keys are synced at once. No keys mean all books, once incomplete,
+// which may be nil, returns nil. The error is Unknown; Stopped with the error of Run if that has returned;
+// or that of ctx with the first book that is not synced.
+func (s *Set[K, S, E]) Ready(ctx context.Context, incomplete func() error, keys ...K) error {
+	for {
+		s.mu.Lock()
+		news, ended := s.news, s.ended
+		s.mu.Unlock()
+		missing, err := s.firstUnsynced(incomplete, keys)
+		if missing == nil || err != nil {
+			return err
+		}
+		if ended != nil {
+			return ended
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: %w", missing, ctx.Err())
+		}
+	}
+}
+
+// firstUnsynced returns NotSynced for the first book that is not synced, nil if all are.
+func (s *Set[K, S, E]) firstUnsynced(incomplete func() error, keys []K) (missing, err error) {
+	if len(keys) == 0 {
+		if incomplete != nil {
+			missing = incomplete()
+		}
+		keys = s.Keys()
+	}
+	for _, key := range keys {
+		e, err := s.Find(key)
+		if err != nil {
+			return nil, err
+		}
+		e.RLock()
+		state := e.State()
+		e.RUnlock()
+		if state != orderbook.Synced && missing == nil {
+			missing = s.errors.NotSynced(key, state)
+		}
+	}
+	return missing, nil
+}
