@@ -161,7 +161,6 @@ func (f *shard) offline(ctx context.Context, st *stream, cause error) error {
 	y := st.symbol
 	f.syncer.snapshots.forget(y)
 	out := y.change(f.now.UTC(), func(s *orderbook.Syncer) orderbook.Output { return s.Disconnected(f.now, cause) })
-	y.arrivals.clear()
 	st.merge.restart()
 	delete(f.holding, st)
 	return f.obey(ctx, y, out, f.now.UTC())

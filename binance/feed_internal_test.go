@@ -242,34 +242,6 @@ func TestRequestsStayBelowTheirBound(t *testing.T) {
 	}
 }
 
-func TestArrivals(t *testing.T) {
-	var a arrivals
-	t0 := time.Unix(1000, 0)
-	for i := range int64(maxArrivals + 10) {
-		a.add(i, t0.Add(time.Duration(i)))
-	}
-	if len(a.list) > maxArrivals {
-		t.Errorf("%d arrivals are kept", len(a.list))
-	}
-	for _, c := range []struct {
-		id   int64
-		want time.Time
-	}{
-		{5, time.Time{}}, // forgotten
-		{maxArrivals, t0.Add(maxArrivals)},
-		{maxArrivals - 1, time.Time{}}, // before one that was taken
-		{maxArrivals + 9, t0.Add(maxArrivals + 9)},
-	} {
-		if got := a.take(c.id, time.Time{}); !got.Equal(c.want) {
-			t.Errorf("take(%d) = %v, want %v", c.id, got, c.want)
-		}
-	}
-	a.clear()
-	if got := a.take(maxArrivals+9, t0); got != t0 {
-		t.Errorf("after clear: %v", got)
-	}
-}
-
 func TestLostFrameOfAnUnknownStreamResyncsAllBooks(t *testing.T) {
 	f := syncedShard(t, nil)
 	if st := f.streamOf([]byte(`{"stream":"btcusdt@trade","data":{}}`)); st == nil || st.book {
@@ -323,32 +295,6 @@ func TestAcks(t *testing.T) {
 	}
 	if streams, all := a.arrived(RequestID{Number: 1}, now); !slices.Equal(streams, []string{"a"}) || !all || a.overdue(now.Add(time.Hour)) != nil {
 		t.Error(streams, all)
-	}
-}
-
-func TestArrivalsAreForgottenOnceSynced(t *testing.T) {
-	f := syncedShard(t, nil)
-	y := f.books["BTCUSDT"].symbol
-	f.now = time.Now()
-	if err := f.overflowed(t.Context(), f.links[0], losses{nil: 1}); err != nil {
-		t.Fatal(err)
-	}
-	for _, data := range depthFrames(3) {
-		if err := f.step(t.Context(), f.links[0], data, f.now); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if n := len(y.arrivals.list); n != 3 {
-		t.Fatalf("%d updates wait", n)
-	}
-	f.now = y.syncer.Deadline()
-	out := y.syncer.Tick(f.now)
-	out = y.syncer.Snapshot(f.now, out.Fetch, &orderbook.Snapshot{LastID: 101})
-	if err := f.obey(t.Context(), y, out, f.now); err != nil {
-		t.Fatal(err)
-	}
-	if n := len(y.arrivals.list); y.syncer.State() != orderbook.Synced || n != 0 {
-		t.Errorf("%v, %d arrivals are kept", y.syncer.State(), n)
 	}
 }
 

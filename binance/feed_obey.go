@@ -22,7 +22,7 @@ func (f *shard) obey(ctx context.Context, y *symbolBook, out orderbook.Output, a
 		case ev.Update != nil:
 			f.count.updates.Add(1)
 			f.rec.EventTime = ev.Update.EventTime
-			f.rec.ReceivedAt = y.arrivals.take(ev.Update.LastID, at)
+			f.rec.ReceivedAt = ev.ReceivedAt
 		case ev.Snapshot != nil:
 			f.rec.EventTime = ev.Snapshot.EventTime
 			f.count.snapshots.Add(1)
@@ -35,9 +35,6 @@ func (f *shard) obey(ctx context.Context, y *symbolBook, out orderbook.Output, a
 		if err := f.syncer.handle(ctx, &f.rec); err != nil {
 			return err
 		}
-	}
-	if len(out.Events) > 0 && y.syncer.State() == orderbook.Synced {
-		y.arrivals.clear()
 	}
 	f.plan(y, &out)
 	if len(out.Events) > 0 {

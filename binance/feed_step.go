@@ -107,7 +107,6 @@ func (f *shard) apply(ctx context.Context, st *stream, u *orderbook.Update, at t
 	case orderbook.Synced:
 		st.merge.reach(y.syncer.Book().LastID())
 	case orderbook.Buffering:
-		y.arrivals.add(u.LastID, at)
 		if !st.merge.begun || len(out.Events) > 0 || u.LastID > st.merge.at {
 			st.merge.reach(u.LastID)
 		}

@@ -19,7 +19,6 @@ type symbolBook struct {
 	tops           tops
 
 	// The owner's alone.
-	arrivals arrivals
 	lostAt   time.Time // when the book was last known, or its connection was opened
 	wasKnown bool      // the book has been known at some time
 	answered int       // levels a side that the latest snapshot was asked for with
@@ -75,7 +74,7 @@ func (y *symbolBook) change(at time.Time, f func(*orderbook.Syncer) orderbook.Ou
 func (y *symbolBook) update(now, at time.Time, u *orderbook.Update) orderbook.Output {
 	y.Lock()
 	defer y.Unlock()
-	out := y.syncer.Update(now, u)
+	out := y.syncer.UpdateReceived(now, at, u)
 	if len(out.Events) > 0 {
 		y.Note(at, out.Events)
 		y.publish()

@@ -38,8 +38,8 @@ func (e *RecordError) Error() string {
 
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// Permanent is true: writing the record again cannot help. With RecordKey it lets a consumer of a
-// bus set exactly this record aside.
+// Permanent returns true: writing the record again cannot succeed (see sink.Permanent). With RecordKey
+// a consumer of a bus can dead-letter exactly this record.
 func (e *RecordError) Permanent() bool { return true }
 
 // RecordKey returns Key.

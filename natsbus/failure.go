@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/sink"
 )
 
 // A FailureClass says what an error of a sink is about, and so what becomes of the records.
@@ -31,46 +32,19 @@ type Failure struct {
 	Key string
 }
 
-// ClassifyError is how a Consumer tells failures apart unless it is configured otherwise. A Refusal is
-// an error that has in its tree one with the method
-//
-//	Permanent() bool
-//
-// that returns true; its method RecordKey() string, if it has one, gives the Key. Of errors that are
-// joined each one has to be a Refusal, because a sink of several may have failed in one for a record
-// and in another for an outage. Everything else is an Outage.
+// ClassifyError is how a Consumer tells failures apart unless it is configured otherwise: an error for
+// which sink.Permanent is true is a Refusal, every other one an Outage. The Key of a Refusal is the result
+// of the method RecordKey() string, where the error or one that it wraps has it.
 func ClassifyError(err error) Failure {
-	for err != nil {
-		if refusal, ok := err.(interface{ Permanent() bool }); ok {
-			if !refusal.Permanent() {
-				return Failure{}
-			}
-			failure := Failure{Class: Refusal}
-			if named, ok := err.(interface{ RecordKey() string }); ok {
-				failure.Key = named.RecordKey()
-			}
-			return failure
-		}
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			return classifyAll(joined.Unwrap())
-		}
-		err = errors.Unwrap(err)
+	if !sink.Permanent(err) {
+		return Failure{}
 	}
-	return Failure{}
-}
-
-func classifyAll(errs []error) Failure {
-	var first Failure
-	for i, err := range errs {
-		failure := ClassifyError(err)
-		if failure.Class != Refusal {
-			return Failure{}
-		}
-		if i == 0 {
-			first = failure
-		}
+	failure := Failure{Class: Refusal}
+	var named interface{ RecordKey() string }
+	if errors.As(err, &named) {
+		failure.Key = named.RecordKey()
 	}
-	return first
+	return failure
 }
 
 // A refusal is why a record is not written but becomes a dead letter.

@@ -56,6 +56,13 @@ func (e *PublishError) Unwrap() []error {
 	return []error{e.Err, e.Ended}
 }
 
+// Permanent reports whether the record can never be published: it is too large, or has no form on the
+// bus. See sink.Permanent.
+func (e *PublishError) Permanent() bool {
+	var codec *CodecError
+	return errors.Is(e.Err, ErrTooLarge) || errors.As(e.Err, &codec)
+}
+
 // Codes of server errors that the client library does not name (nats-server, errors.json).
 const (
 	codeInsufficientResources jetstream.ErrorCode = 10023

@@ -1,6 +1,9 @@
 package orderbook
 
-import "unsafe"
+import (
+	"time"
+	"unsafe"
+)
 
 // A buffer keeps copies of the updates that wait for a snapshot. The levels of all of them lie in
 // one array, so that buffering costs no allocation once it has grown.
@@ -13,6 +16,7 @@ type buffer struct {
 // A bufferedUpdate has its levels at levels[at:], bids first; the slices in Update are set when it is read.
 type bufferedUpdate struct {
 	Update
+	receivedAt     time.Time
 	at, bids, asks int
 }
 
@@ -28,28 +32,28 @@ func (b *buffer) bytes(u *Update) int {
 }
 
 // add copies u to the end. It invalidates what first returned.
-func (b *buffer) add(u *Update) {
+func (b *buffer) add(receivedAt time.Time, u *Update) {
 	switch {
 	case b.len() == 0:
 		b.clear()
 	case b.head > b.len():
 		b.compact()
 	}
-	kept := bufferedUpdate{Update: *u, at: len(b.levels), bids: len(u.Bids), asks: len(u.Asks)}
+	kept := bufferedUpdate{Update: *u, receivedAt: receivedAt, at: len(b.levels), bids: len(u.Bids), asks: len(u.Asks)}
 	kept.Bids, kept.Asks = nil, nil
 	b.levels = append(b.levels, u.Bids...)
 	b.levels = append(b.levels, u.Asks...)
 	b.updates = append(b.updates, kept)
 }
 
-// first returns the oldest waiting update; the caller knows that there is one. It is valid until
+// first returns the oldest waiting update; the buffer must not be empty. It is valid until
 // the next add or clear, also after next.
-func (b *buffer) first() *Update {
+func (b *buffer) first() *bufferedUpdate {
 	u := &b.updates[b.head]
 	asks := u.at + u.bids
 	u.Bids = b.levels[u.at:asks:asks]
 	u.Asks = b.levels[asks : asks+u.asks : asks+u.asks]
-	return &u.Update
+	return u
 }
 
 func (b *buffer) next() { b.head++ }

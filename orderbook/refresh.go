@@ -85,7 +85,7 @@ func (s *Syncer) keep(now time.Time, u *Update) {
 	case s.full(&r.kept, u):
 		s.abandonRefresh(now, ErrRefreshOverflow)
 	default:
-		r.kept.add(u)
+		r.kept.add(now, u)
 	}
 }
 
@@ -117,7 +117,7 @@ func (s *Syncer) join(now time.Time, snap *Snapshot) {
 	r.fresh.Reset(snap)
 	s.prune(&r.fresh)
 	for ; r.kept.len() > 0; r.kept.next() {
-		s.followFresh(r.kept.first())
+		s.followFresh(&r.kept.first().Update)
 	}
 	r.kept.clear()
 	r.phase = catchingUp

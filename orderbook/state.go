@@ -1,5 +1,7 @@
 package orderbook
 
+import "time"
+
 // A State says how far a book can be trusted.
 type State uint8
 
@@ -30,6 +32,8 @@ type Event struct {
 	Snapshot *Snapshot // the book is known from here on; if it was known already, this is the same book from a refresh
 	Update   *Update   // the book changed
 	Gap      *Gap      // the book is not known until the next Snapshot
+
+	ReceivedAt time.Time // of an Update: when it was received, which may be long before its snapshot; else zero
 }
 
 // A FetchID numbers a request for a snapshot; 0 is none.

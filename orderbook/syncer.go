@@ -85,8 +85,12 @@ func (s *Syncer) Disconnected(now time.Time, cause error) Output {
 	return s.output(now)
 }
 
-// Update takes the next update of the feed. It is not kept; the Output may point to it.
-func (s *Syncer) Update(now time.Time, u *Update) Output {
+// Update takes the next update of the feed, received now. It is not kept; the Output may point to it.
+func (s *Syncer) Update(now time.Time, u *Update) Output { return s.UpdateReceived(now, now, u) }
+
+// UpdateReceived is Update for a driver that queues: receivedAt, by any clock, is the ReceivedAt of the
+// Event that emits u.
+func (s *Syncer) UpdateReceived(now, receivedAt time.Time, u *Update) Output {
 	s.begin()
 	s.stats.Received++
 	switch {
@@ -96,9 +100,9 @@ func (s *Syncer) Update(now time.Time, u *Update) Output {
 		s.stats.Discarded++
 		s.missed(now, GapInvalid, &SequenceError{Want: u.FirstID, Got: u.LastID})
 	case s.state == Synced:
-		s.follow(now, u)
+		s.follow(now, receivedAt, u)
 	default:
-		s.wait(now, u)
+		s.wait(now, receivedAt, u)
 	}
 	return s.output(now)
 }

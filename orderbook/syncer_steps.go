@@ -3,11 +3,11 @@ package orderbook
 import "time"
 
 // follow applies an update to a synced book, or finds that it does not follow.
-func (s *Syncer) follow(now time.Time, u *Update) {
+func (s *Syncer) follow(now, receivedAt time.Time, u *Update) {
 	switch s.cfg.Continuity.judge(s.book.lastID, s.fresh, u) {
 	case apply:
 		newborn := s.fresh && s.book.lastID == noID
-		s.apply(u)
+		s.apply(receivedAt, u)
 		switch {
 		case s.refresh.phase == idle:
 		case newborn:
@@ -19,7 +19,7 @@ func (s *Syncer) follow(now time.Time, u *Update) {
 		s.stale++
 		if s.cfg.MaxStale > 0 && s.stale >= s.cfg.MaxStale {
 			s.restart(now, GapRegressed, &SequenceError{Want: s.book.lastID + 1, Got: u.FirstID})
-			s.waiting.add(u)
+			s.waiting.add(receivedAt, u)
 			return
 		}
 		s.stats.Dropped++
@@ -27,17 +27,17 @@ func (s *Syncer) follow(now time.Time, u *Update) {
 		// The connection is sound, only this symbol lost something: buffering goes on from the
 		// update that showed it, and a snapshot of this symbol alone mends it.
 		s.restart(now, GapSequence, s.cfg.Continuity.sequenceError(s.book.lastID, u))
-		s.waiting.add(u)
+		s.waiting.add(receivedAt, u)
 	}
 }
 
-func (s *Syncer) apply(u *Update) {
+func (s *Syncer) apply(receivedAt time.Time, u *Update) {
 	s.book.Apply(u)
 	s.prune(&s.book)
 	s.fresh = false
 	s.stale = 0
 	s.stats.Applied++
-	s.events = append(s.events, Event{Update: u})
+	s.events = append(s.events, Event{Update: u, ReceivedAt: receivedAt})
 }
 
 // prune keeps a book bounded. It lets a side grow a little first, since it moves all that it keeps.
@@ -54,11 +54,11 @@ func (s *Syncer) prune(b *Book) {
 }
 
 // wait keeps an update until the snapshot is there.
-func (s *Syncer) wait(now time.Time, u *Update) {
+func (s *Syncer) wait(now, receivedAt time.Time, u *Update) {
 	if s.full(&s.waiting, u) {
 		s.restart(now, GapOverflow, nil)
 	}
-	s.waiting.add(u)
+	s.waiting.add(receivedAt, u)
 }
 
 // full tells whether u is more than a buffer may hold.
@@ -79,10 +79,11 @@ func (s *Syncer) install(now time.Time, snap *Snapshot) {
 	s.events = append(s.events, Event{Snapshot: snap})
 
 	for s.waiting.len() > 0 {
-		u := s.waiting.first()
+		first := s.waiting.first()
+		u := &first.Update
 		switch s.cfg.Continuity.judge(s.book.lastID, s.fresh, u) {
 		case apply:
-			s.apply(u)
+			s.apply(first.receivedAt, u)
 		case drop:
 			s.stats.Dropped++
 		case gap:
@@ -107,7 +108,7 @@ func (s *Syncer) mayBeTooOld(snap *Snapshot) bool {
 	if s.fetches.doubtful {
 		return true
 	}
-	return s.waiting.len() > 0 && s.cfg.Continuity.judge(snap.LastID, true, s.waiting.first()) == gap
+	return s.waiting.len() > 0 && s.cfg.Continuity.judge(snap.LastID, true, &s.waiting.first().Update) == gap
 }
 
 // fetchFailed asks again after a while for a snapshot that did not come.

@@ -132,6 +132,38 @@ func TestOutputKeepsUntilTheNextCall(t *testing.T) {
 	}
 }
 
+// An update tells when it was received, however long it waited for its snapshot.
+func TestEventReceivedAt(t *testing.T) {
+	t0 := time.Unix(1000, 0)
+	s, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := func(second int) time.Time { return t0.Add(time.Duration(second) * time.Second) }
+	fetch := s.Connected(at(0)).Fetch
+	update := func(id int64) *orderbook.Update { return &orderbook.Update{FirstID: id, LastID: id} }
+	s.Update(at(1), update(1))
+	s.UpdateReceived(at(3), at(2), update(2))
+	s.Update(at(4), update(3))
+	check := func(out orderbook.Output, want ...time.Time) {
+		t.Helper()
+		if len(out.Events) != len(want) {
+			t.Fatalf("%d events, want %d", len(out.Events), len(want))
+		}
+		for i, ev := range out.Events {
+			if !ev.ReceivedAt.Equal(want[i]) {
+				t.Errorf("event %d was received at %v, want %v", i, ev.ReceivedAt, want[i])
+			}
+		}
+	}
+	check(s.Snapshot(at(5), fetch, &orderbook.Snapshot{LastID: 1}), time.Time{}, at(2), at(4))
+	check(s.Update(at(6), update(4)), at(6))
+	check(s.UpdateReceived(at(8), at(7), update(5)), at(7))
+	out := s.Update(at(9), update(7)) // 6 is missing
+	check(out, time.Time{})
+	check(s.Snapshot(at(12), out.Fetch, &orderbook.Snapshot{LastID: 6}), time.Time{}, at(9))
+}
+
 func TestSyncerAllocatesNothing(t *testing.T) {
 	now := time.Unix(1000, 0)
 	for name, cfg := range map[string]orderbook.SyncerConfig{

@@ -3,6 +3,7 @@ package sink
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // The states in which a Buffer or a Spill does not accept records, or does not run.
@@ -30,3 +31,27 @@ func (e *UndeliveredError) Error() string {
 }
 
 func (e *UndeliveredError) Unwrap() error { return e.Err }
+
+// A PermanentError is an error of a Sink about the records themselves. Its method reports whether
+// writing the same records again can never succeed, as for a record that is too large for the sink.
+type PermanentError interface {
+	error
+	Permanent() bool
+}
+
+// Permanent reports whether err says that a record of the Write will never be accepted. The first
+// PermanentError in err's chain decides. Of joined errors each one must be permanent: a Tee may have
+// failed in one sink for a record and in another for an outage.
+func Permanent(err error) bool {
+	for err != nil {
+		if e, ok := err.(PermanentError); ok {
+			return e.Permanent()
+		}
+		if joined, ok := err.(interface{ Unwrap() []error }); ok {
+			errs := joined.Unwrap()
+			return len(errs) > 0 && !slices.ContainsFunc(errs, func(e error) bool { return !Permanent(e) })
+		}
+		err = errors.Unwrap(err)
+	}
+	return false
+}

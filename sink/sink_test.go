@@ -3,6 +3,7 @@ package sink_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -79,5 +80,32 @@ func TestFilter(t *testing.T) {
 	wantSame(t, r.Records(), want)
 	if len(r.Writes()) != len(want) {
 		t.Errorf("%d Writes for %d records", len(r.Writes()), len(want))
+	}
+}
+
+// passing is an error that has Permanent and says no.
+type passing struct{ error }
+
+func (passing) Permanent() bool { return false }
+
+func TestPermanent(t *testing.T) {
+	plain := errors.New("x")
+	for _, test := range []struct {
+		err  error
+		want bool
+	}{
+		{nil, false},
+		{plain, false},
+		{errPoison, true},
+		{fmt.Errorf("a: %w", fmt.Errorf("b: %w", errPoison)), true},
+		{passing{errPoison}, false},
+		{errors.Join(errPoison, errPoison), true},
+		{errors.Join(errPoison, plain), false},
+		{fmt.Errorf("%w: %w", plain, errPoison), false},
+		{fmt.Errorf("a: %w", errors.Join(errPoison, errors.Join(errPoison, plain))), false},
+	} {
+		if got := sink.Permanent(test.err); got != test.want {
+			t.Errorf("%v: %v", test.err, got)
+		}
 	}
 }

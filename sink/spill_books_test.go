@@ -82,7 +82,6 @@ func TestSpillRefusalCostsNoOtherBook(t *testing.T) {
 	var faults sinktest.Faults
 	refuser, err := sink.NewSpill(refusing(&dst, map[string]bool{poison.Key(): true}, &faults), sink.SpillConfig{
 		Dir: dir, Encode: encodeRecord, Decode: decodeRecord, Hooks: told.hooks(),
-		Permanent: func(err error) bool { return errors.Is(err, errPoison) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -56,11 +56,6 @@ type SpillConfig struct {
 	// where that is beyond it.
 	RetryMin, RetryMax time.Duration
 
-	// Permanent tells whether an error of the destination will not pass, as of a record that is too
-	// large for it, natsbus.ErrTooLarge. nil means that none is: a record that is always refused
-	// then holds up those behind it, until the queue is full.
-	Permanent func(error) bool
-
 	Hooks *SpillHooks // nil means none
 }
 

@@ -24,7 +24,7 @@ func (d *drain) deliver(ctx context.Context) bool {
 			rest = rest[part:]
 		case ctx.Err() != nil:
 			return false
-		case !d.permanent(err):
+		case !Permanent(err):
 			if !d.wait(ctx, FailedInfo{Records: part, Attempts: attempts, Err: err, Delay: delays.Next()}) {
 				return false
 			}
@@ -69,9 +69,6 @@ func (d *drain) wait(ctx context.Context, info FailedInfo) bool {
 	hook.Call(d.cfg.Hooks.Failed, info)
 	return backoff.Sleep(ctx, info.Delay) == nil
 }
-
-// permanent tells whether waiting cannot help.
-func (s *Spill) permanent(err error) bool { return s.cfg.Permanent != nil && s.cfg.Permanent(err) }
 
 // refuse gives up the first of recs, of whose segment a copy is kept. It returns the others, a Gap in
 // front and without what the hole has made useless; false if ctx ends.

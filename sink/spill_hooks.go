@@ -68,7 +68,7 @@ type SpillCorruptInfo struct {
 // SpillRefusedInfo tells of a record that was left out.
 type SpillRefusedInfo struct {
 	Record *marketprism.Record // valid until the hook returns
-	Err    error               // for which SpillConfig.Permanent returned true
+	Err    error               // for which Permanent is true
 	Kept   string              // path of the copy of its segment, for a person to look at
 }
 

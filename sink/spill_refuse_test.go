@@ -13,7 +13,13 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-var errPoison = errors.New("refused for the test")
+// A poisonError is permanent.
+type poisonError struct{}
+
+func (poisonError) Error() string   { return "refused for the test" }
+func (poisonError) Permanent() bool { return true }
+
+var errPoison = poisonError{}
 
 // refusing is a destination that refuses some records for good, and everything now and then.
 func refusing(dst sink.Sink, poison map[string]bool, faults *sinktest.Faults) sink.Sink {
@@ -51,7 +57,6 @@ func TestSpillLeavesOutWhatIsRefused(t *testing.T) {
 		s, err := sink.NewSpill(refusing(&dst, poison, &faults), sink.SpillConfig{
 			Dir: t.TempDir(), Encode: encodeRecord, Decode: decodeRecord, DirectTimeout: -1, SyncInterval: -1,
 			MaxBatch: 1 + rng.IntN(100), RetryMin: 1, RetryMax: 1000, Hooks: hooks,
-			Permanent: func(err error) bool { return errors.Is(err, errPoison) },
 		})
 		if err != nil {
 			t.Fatal(err)
@@ -89,7 +94,6 @@ func TestSpillReturnsARefusal(t *testing.T) {
 	var dst sinktest.Recorder
 	s, err := sink.NewSpill(refusing(&dst, map[string]bool{recs[4].Key(): true}, &sinktest.Faults{}), sink.SpillConfig{
 		Dir: t.TempDir(), Encode: encodeRecord, Decode: decodeRecord,
-		Permanent: func(err error) bool { return errors.Is(err, errPoison) },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -116,7 +120,6 @@ func TestSpillHoleOfARefusal(t *testing.T) {
 	a2, b2 := update("A", 2), update("B", 2)
 	s, err := sink.NewSpill(refusing(&dst, map[string]bool{a2.Key(): true, b2.Key(): true}, &faults), sink.SpillConfig{
 		Dir: t.TempDir(), Encode: encodeRecord, Decode: decodeRecord, DirectTimeout: time.Minute, Hooks: hooks,
-		Permanent: func(err error) bool { return errors.Is(err, errPoison) },
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -28,7 +28,7 @@ func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 	}
 	if e.direct {
 		err := s.writeDirect(ctx, recs, e)
-		if err == nil || ctx.Err() != nil || s.permanent(err) {
+		if err == nil || ctx.Err() != nil || Permanent(err) {
 			return err
 		}
 		s.mu.Lock()

@@ -39,7 +39,6 @@ func newSpill(url, dir string, set func(*sink.SpillConfig)) (*sink.Spill, func()
 		Dir: dir, Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord, SyncInterval: -1,
 		DirectTimeout: 200 * time.Millisecond, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond,
 		WriteTimeout: 2 * time.Second,
-		Permanent:    func(err error) bool { return errors.Is(err, natsbus.ErrTooLarge) },
 	}
 	set(&cfg)
 	s, err := sink.NewSpill(p, cfg)

@@ -51,7 +51,6 @@ func (p *Pipeline) connectBus(c *collector) error {
 		Dir:    filepath.Join(p.dir, "spill"),
 		Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord,
 		SyncInterval: spillSync,
-		Permanent:    func(err error) bool { return errors.Is(err, natsbus.ErrTooLarge) },
 		Hooks:        sink.LogSpillHooks(p.watch.logger("spill")),
 	})
 	if err != nil {
