@@ -103,9 +103,9 @@ func TestBookAtHole(t *testing.T) {
 			require.Equal(t, mk.history[id], text)
 
 			_, err := s.BookAt(t.Context(), mk.instrument, updates[40].EventTime)
-			var hole *chstore.HoleError
+			var hole *chstore.MissingError
 			require.ErrorAs(t, err, &hole)
-			require.Equal(t, chstore.HoleError{
+			require.Equal(t, chstore.MissingError{
 				Instrument: mk.instrument, At: updates[40].EventTime,
 				After: missing.Update.FirstID - 1, Next: updates[31].Update.FirstID,
 				From: updates[29].EventTime, To: again.Time(),
@@ -159,7 +159,7 @@ func TestBookAtGap(t *testing.T) {
 					require.NoError(t, err)
 					require.Equal(t, after, book.LastID())
 				} else {
-					var hole *chstore.HoleError
+					var hole *chstore.MissingError
 					require.ErrorAs(t, err, &hole)
 					require.Equal(t, after, hole.After)
 					require.Equal(t, mk.id, hole.Next)

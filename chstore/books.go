@@ -23,18 +23,18 @@ type BookQuery struct {
 }
 
 // A BookState is the book of an instrument at one moment, or the news that it is not known from then
-// on. Exactly one of Book and Hole is set.
+// on. Exactly one of Book and Missing is set.
 type BookState struct {
 	At time.Time
 	// Book is valid until the next state; Clone keeps it.
 	Book *orderbook.Book
-	// Hole tells that updates are missing. Its To is the time of the next snapshot, which ends the hole.
-	Hole *HoleError
+	// Missing tells that updates are missing. Its To is the time of the next snapshot, which ends the hole.
+	Missing *MissingError
 }
 
 // Books returns the states of a book over a span of time, each the one that BookAt returns for its At,
 // from one pass over what is stored. Of several updates with one time, BookAt tells the book after the
-// last. States begin once the book is known. Where it is lost there is one state with the Hole; steps
+// last. States begin once the book is known. Where it is lost there is one state with Missing; steps
 // within a hole are left out.
 //
 // One pass tells a spot snapshot's place from the collector's clock, to within ten minutes: where that clock was
@@ -75,7 +75,7 @@ type bookPass struct {
 	yield   func(BookState, error) bool
 	stopped bool // the caller wants no more
 
-	fold     *fold              // nil before the first snapshot and after ids went back
+	fold     *bookBuilder       // nil before the first snapshot and after ids went back
 	base     marketprism.Record // the snapshot under fold, without its levels
 	baseBids int                // how many bids it had
 	lost     bool               // updates after fold's are missing
@@ -114,7 +114,7 @@ func (p *bookPass) begin(ctx context.Context) error {
 	if p.q.From.IsZero() {
 		return nil
 	}
-	f, err := p.s.foldAt(ctx, p.q.Instrument, p.q.From.Add(-1))
+	f, err := p.s.reader(p.q.Instrument).bookAt(ctx, p.q.From.Add(-1))
 	if errors.Is(err, ErrNoSnapshot) {
 		return nil
 	}
@@ -122,15 +122,15 @@ func (p *bookPass) begin(ctx context.Context) error {
 		return err
 	}
 	p.fold, p.base = f, marketprism.Record{Instrument: p.q.Instrument, ReceivedAt: f.began}
-	if f.lost != nil {
-		return p.beginLost(ctx, f.lost)
+	if f.missing != nil {
+		return p.beginLost(ctx, f.missing)
 	}
 	return nil
 }
 
 // beginLost begins where updates are missing. If those come only now, of a connection whose clock is
 // behind, the book goes on with what came before From already.
-func (p *bookPass) beginLost(ctx context.Context, lost *loss) error {
+func (p *bookPass) beginLost(ctx context.Context, lost *missingRange) error {
 	if err := p.startAnew(lost); err != nil {
 		return err
 	}
@@ -171,7 +171,7 @@ func (p *bookPass) resolve(ctx context.Context, rec *marketprism.Record, at time
 	}
 	proven := rec.Snapshot != nil && rec.Snapshot.LastID == p.id()
 	if rec.Update != nil {
-		probe, err := newFold(p.q.Instrument.Market, &orderbook.Snapshot{LastID: p.id()}, at)
+		probe, err := newBookBuilder(p.q.Instrument.Market, &orderbook.Snapshot{LastID: p.id()}, at)
 		if err != nil {
 			return err
 		}
@@ -183,9 +183,9 @@ func (p *bookPass) resolve(ctx context.Context, rec *marketprism.Record, at time
 		return nil
 	}
 	p.stepTo(since)
-	p.fold.lost = &loss{after: p.id(), from: p.fold.last}
+	p.fold.missing = &missingRange{after: p.id(), from: p.fold.last}
 	if rec.Update != nil {
-		p.fold.lost.next = rec.Update.FirstID
+		p.fold.missing.next = rec.Update.FirstID
 	}
 	return p.lose(ctx, since)
 }
@@ -198,7 +198,7 @@ func (p *bookPass) gap(ctx context.Context, rec *marketprism.Record, at time.Tim
 	switch {
 	case rec.Gap.Reason == orderbook.GapRegressed:
 		p.floor = rec.ReceivedAt
-		p.fold.lost = &loss{after: p.id(), from: p.fold.last}
+		p.fold.missing = &missingRange{after: p.id(), from: p.fold.last}
 		err := p.lose(ctx, at)
 		p.fold, p.early = nil, nil
 		return err
@@ -215,10 +215,10 @@ func (p *bookPass) end(ctx context.Context, last time.Time) error {
 		until = last.Add(1)
 	}
 	if !p.doubt.IsZero() {
-		if err := p.s.findLoss(ctx, p.fold, &p.base, until.Add(-1)); err != nil {
+		if err := p.s.reader(p.q.Instrument).findMissing(ctx, p.fold, &p.base, until.Add(-1)); err != nil {
 			return err
 		}
-		if p.fold.lost != nil {
+		if p.fold.missing != nil {
 			p.stepTo(p.doubt)
 			return p.lose(ctx, p.doubt)
 		}
@@ -265,11 +265,11 @@ func (p *bookPass) changed(at time.Time) {
 // lose tells of the hole in fold.lost.
 func (p *bookPass) lose(ctx context.Context, at time.Time) error {
 	p.lost = true
-	var hole *HoleError
-	err := p.s.hole(ctx, p.q.Instrument, at, p.fold.lost)
+	var hole *MissingError
+	err := p.s.reader(p.q.Instrument).missingError(ctx, at, p.fold.missing)
 	if !errors.As(err, &hole) {
 		return err
 	}
-	p.give(BookState{At: at, Hole: hole})
+	p.give(BookState{At: at, Missing: hole})
 	return nil
 }

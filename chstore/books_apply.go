@@ -25,7 +25,7 @@ func (p *bookPass) reset(ctx context.Context, rec *marketprism.Record, at time.T
 		return nil
 	}
 	began := p.fold == nil || p.lost || p.id() != rec.Snapshot.LastID
-	f, err := newFold(p.q.Instrument.Market, rec.Snapshot, at)
+	f, err := newBookBuilder(p.q.Instrument.Market, rec.Snapshot, at)
 	if err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (p *bookPass) apply(u *orderbook.Update, at time.Time) (changed bool, err e
 	if p.fold.apply(u, at) {
 		return p.id() != before, nil
 	}
-	if err := p.startAnew(p.fold.lost); err != nil {
+	if err := p.startAnew(p.fold.missing); err != nil {
 		return false, err
 	}
 	p.keep(u, at)
@@ -84,13 +84,13 @@ func (p *bookPass) apply(u *orderbook.Update, at time.Time) (changed bool, err e
 }
 
 // startAnew begins a fold from the book as it was before a hole.
-func (p *bookPass) startAnew(lost *loss) error {
+func (p *bookPass) startAnew(lost *missingRange) error {
 	book := p.fold.sync.Book().Snapshot()
-	f, err := newFold(p.q.Instrument.Market, &book, lost.from)
+	f, err := newBookBuilder(p.q.Instrument.Market, &book, lost.from)
 	if err != nil {
 		return err
 	}
-	f.lost = lost
+	f.missing = lost
 	p.fold, p.lost = f, true
 	return nil
 }
@@ -111,7 +111,7 @@ func (p *bookPass) applyEarly() error {
 		}
 	}
 	if !p.lost {
-		p.fold.lost = nil
+		p.fold.missing = nil
 	}
 	return nil
 }

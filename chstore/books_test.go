@@ -20,7 +20,7 @@ func states(t *testing.T, s *chstore.Store, q chstore.BookQuery) []chstore.BookS
 	var all []chstore.BookState
 	for state, err := range s.Books(t.Context(), q) {
 		require.NoError(t, err)
-		require.Equal(t, state.Book == nil, state.Hole != nil)
+		require.Equal(t, state.Book == nil, state.Missing != nil)
 		if state.Book != nil {
 			state.Book = state.Book.Clone()
 		}
@@ -33,10 +33,10 @@ func states(t *testing.T, s *chstore.Store, q chstore.BookQuery) []chstore.BookS
 func requireBookAt(t *testing.T, s *chstore.Store, i marketprism.Instrument, state chstore.BookState) {
 	t.Helper()
 	book, err := s.BookAt(t.Context(), i, state.At)
-	if state.Hole != nil {
-		var hole *chstore.HoleError
+	if state.Missing != nil {
+		var hole *chstore.MissingError
 		require.ErrorAs(t, err, &hole, "at %s", state.At)
-		require.Equal(t, hole.After, state.Hole.After)
+		require.Equal(t, hole.After, state.Missing.After)
 		return
 	}
 	require.NoError(t, err, "at %s", state.At)
@@ -111,12 +111,12 @@ func TestBooksHole(t *testing.T) {
 			require.NoError(t, s.Write(t.Context(), recs))
 
 			all := states(t, s, chstore.BookQuery{Instrument: mk.instrument})
-			holes := slices.DeleteFunc(slices.Clone(all), func(s chstore.BookState) bool { return s.Hole == nil })
+			holes := slices.DeleteFunc(slices.Clone(all), func(s chstore.BookState) bool { return s.Missing == nil })
 			require.Len(t, holes, 1)
 			require.Equal(t, updates[31].EventTime, holes[0].At)
-			require.Equal(t, updates[29].Update.LastID, holes[0].Hole.After)
+			require.Equal(t, updates[29].Update.LastID, holes[0].Missing.After)
 			requireBookAt(t, s, mk.instrument, holes[0])
-			for _, good := range []time.Time{holes[0].Hole.From, holes[0].Hole.To} {
+			for _, good := range []time.Time{holes[0].Missing.From, holes[0].Missing.To} {
 				_, err := s.BookAt(t.Context(), mk.instrument, good)
 				require.NoError(t, err)
 			}
@@ -127,7 +127,7 @@ func TestBooksHole(t *testing.T) {
 				requireBookAt(t, s, mk.instrument, state)
 			}
 			inHole := states(t, s, chstore.BookQuery{Instrument: mk.instrument, From: updates[40].EventTime, Every: time.Second})
-			require.NotNil(t, inHole[0].Hole)
+			require.NotNil(t, inHole[0].Missing)
 			require.NotNil(t, inHole[1].Book)
 			requireBookAt(t, s, mk.instrument, inHole[1])
 		})
@@ -166,7 +166,7 @@ func TestBooksGap(t *testing.T) {
 				found := false
 				for _, state := range steps {
 					requireBookAt(t, s, mk.instrument, state)
-					found = found || state.Hole != nil
+					found = found || state.Missing != nil
 				}
 				require.Equal(t, hole, found)
 				if !hole {
@@ -216,10 +216,10 @@ func TestBooksMended(t *testing.T) {
 			all := states(t, s, chstore.BookQuery{Instrument: mk.instrument})
 			var ids []int64
 			for i, state := range all {
-				if state.Hole == nil {
+				if state.Missing == nil {
 					ids = append(ids, state.Book.LastID())
 				} else {
-					require.Equal(t, late.Update.FirstID-1, state.Hole.After)
+					require.Equal(t, late.Update.FirstID-1, state.Missing.After)
 				}
 				if i > 9 && i < 20 {
 					requireBookAt(t, s, mk.instrument, state)
@@ -255,8 +255,8 @@ func TestBooksRegressed(t *testing.T) {
 	all := states(t, s, chstore.BookQuery{Instrument: mk.instrument})
 	var lost int
 	for i, state := range all {
-		if state.Hole != nil {
-			require.Equal(t, old, state.Hole.After)
+		if state.Missing != nil {
+			require.Equal(t, old, state.Missing.After)
 			lost = i
 			continue
 		}

@@ -129,12 +129,7 @@ func checkInstruments(q CheckQuery) scope {
 
 func checkTimes(q CheckQuery) scope {
 	sc := scope{where: "true"}
-	if !q.From.IsZero() {
-		sc.add("ts >= fromUnixTimestamp64Nano({from:Int64}, 'UTC')", "from", clamp(q.From))
-	}
-	if !q.To.IsZero() {
-		sc.add("ts < fromUnixTimestamp64Nano({to:Int64}, 'UTC')", "to", clamp(q.To))
-	}
+	sc.addTimes(q.From, q.To)
 	return sc
 }
 

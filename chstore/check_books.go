@@ -58,9 +58,9 @@ func (s *Store) checkBooks(ctx context.Context, i marketprism.Instrument, q Chec
 // cut at its limit knows nothing beyond its last level.
 type audit struct {
 	market  marketprism.Market
-	book    *fold // from the snapshot before; nil where the book is not known
-	reach   reach // of book
-	fresh   *fold // from a snapshot that lies between two updates of book
+	book    *bookBuilder // from the snapshot before; nil where the book is not known
+	reach   reach        // of book
+	fresh   *bookBuilder // from a snapshot that lies between two updates of book
 	freshTo reach
 	sent    time.Time // of fresh
 
@@ -113,7 +113,7 @@ func (a *audit) snapshot(rec *marketprism.Record, at time.Time) error {
 	if a.book != nil && rec.Snapshot.LastID < a.book.sync.Book().LastID() {
 		return nil // late: the running book has its updates already
 	}
-	f, err := newFold(a.market, rec.Snapshot, at)
+	f, err := newBookBuilder(a.market, rec.Snapshot, at)
 	if err != nil {
 		return err
 	}

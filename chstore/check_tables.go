@@ -81,19 +81,6 @@ func (s *Store) partsCheck(ctx context.Context, name CheckName, r *Report, text 
 	return nil
 }
 
-// tableArgs are the parameters by which system tables are asked for the tables of records: skip is
-// where the name without the prefix begins.
-func (s *Store) tableArgs() []any {
-	var names []string
-	for t := range tableCount {
-		names = append(names, s.localName(t))
-	}
-	return []any{
-		clickhouse.Named("database", s.cfg.Database), clickhouse.Named("tables", names),
-		clickhouse.Named("skip", uint64(len(s.localPrefix())+1)),
-	}
-}
-
 func firstLine(s string) string {
 	for i, c := range s {
 		if c == '\n' {

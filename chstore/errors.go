@@ -76,9 +76,9 @@ func (e *SchemaError) Error() string {
 	return fmt.Sprintf("chstore: %s has the %s %s, want %s", e.Table, e.What, e.Got, e.Want)
 }
 
-// A HoleError is the error of BookAt for a moment at which the book is not known, because updates
+// A MissingError is the error of BookAt for a moment at which the book is not known, because updates
 // before it are missing.
-type HoleError struct {
+type MissingError struct {
 	Instrument marketprism.Instrument
 	At         time.Time // the moment asked for
 	After      int64     // the last update id before the hole
@@ -86,7 +86,7 @@ type HoleError struct {
 	From, To   time.Time // the last and the next moment at which the book is known; zero if there is none
 }
 
-func (e *HoleError) Error() string {
+func (e *MissingError) Error() string {
 	until := "the present"
 	if !e.To.IsZero() {
 		until = e.To.Format(time.RFC3339Nano)

@@ -67,8 +67,8 @@ func ExampleStore_Books() {
 		switch {
 		case err != nil:
 			log.Fatal(err)
-		case state.Hole != nil:
-			fmt.Println(state.Hole)
+		case state.Missing != nil:
+			fmt.Println(state.Missing)
 		default:
 			spread, _ := state.Book.Spread()
 			fmt.Println(state.At, spread)

@@ -62,7 +62,7 @@ func ExampleStore_BookAt() {
 	}
 	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	book, err := store.BookAt(ctx, btc, time.Date(2026, 11, 23, 14, 30, 0, 0, time.UTC))
-	var hole *chstore.HoleError
+	var hole *chstore.MissingError
 	switch {
 	case errors.As(err, &hole):
 		log.Fatalf("updates are missing; the book is known up to %s and from %s on", hole.From, hole.To)

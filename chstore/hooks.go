@@ -100,14 +100,6 @@ type AnswerInfo struct {
 	Err  error
 }
 
-// observe begins to measure a question. The function it returns ends that.
-func (s *Store) observe(op Op) (end func(err *error)) {
-	start := time.Now()
-	return func(err *error) {
-		hook.Call(s.hooks.Answered, AnswerInfo{Op: op, Took: time.Since(start), Err: *err})
-	}
-}
-
 // TeeHooks returns Hooks that call each of hooks in order. Nil ones are left out.
 func TeeHooks(hooks ...*Hooks) *Hooks {
 	var t Hooks

@@ -78,7 +78,7 @@ func TestHoleNamesGoodMoments(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s := storeOf(t, test.recs...)
 			_, err := s.BookAt(t.Context(), spot("BOOK"), secondsOf(test.at))
-			var hole *chstore.HoleError
+			var hole *chstore.MissingError
 			require.ErrorAs(t, err, &hole)
 			require.True(t, test.from.Equal(hole.From), "%v", hole)
 			require.True(t, test.to.Equal(hole.To), "%v", hole)

@@ -126,7 +126,7 @@ func TestRecordings(t *testing.T) {
 				seen := make(map[int64]bool)
 				for state, err := range s.Books(t.Context(), chstore.BookQuery{Instrument: i}) {
 					require.NoError(t, err)
-					require.Nil(t, state.Hole)
+					require.Nil(t, state.Missing)
 					text, _ := state.Book.AppendText(nil)
 					require.Equal(t, books[state.Book.LastID()], string(text))
 					seen[state.Book.LastID()] = true

@@ -132,11 +132,11 @@ func (s *Store) openFeeds(ctx context.Context, q ReplayQuery, cfg ReplayConfig) 
 
 // firstBook puts the book just before from in front of a feed.
 func (s *Store) firstBook(ctx context.Context, i marketprism.Instrument, from time.Time, f *instrumentFeed) error {
-	fold, err := s.foldAt(ctx, i, from.Add(-1))
+	fold, err := s.reader(i).bookAt(ctx, from.Add(-1))
 	switch {
 	case errors.Is(err, ErrNoSnapshot):
 		return nil
-	case err != nil || fold.lost != nil:
+	case err != nil || fold.missing != nil:
 		return err
 	}
 	snapshot := fold.sync.Book().Snapshot()

@@ -129,7 +129,7 @@ func TestGaps(t *testing.T) {
 	require.NoError(t, s.Write(t.Context(), recs))
 	n := 0
 	for _, i := range instruments(recs) {
-		for r, err := range s.Gaps(t.Context(), chstore.Query{Instrument: i}) {
+		for r, err := range s.Records(t.Context(), chstore.Query{Instrument: i, Kinds: []marketprism.Kind{marketprism.KindGap}}) {
 			require.NoError(t, err)
 			require.NotNil(t, r.Gap)
 			n++

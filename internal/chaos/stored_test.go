@@ -123,7 +123,7 @@ func (c *cluster) requireBook(store *chstore.Store, i marketprism.Instrument, wa
 	}
 	got, err := store.BookAt(c.t.Context(), i, time.Now().AddDate(1, 0, 0))
 	if !synced {
-		var hole *chstore.HoleError
+		var hole *chstore.MissingError
 		require.ErrorAs(c.t, err, &hole, "%s", i)
 		return
 	}

@@ -211,7 +211,7 @@ func requireStored(t *testing.T, srv *binancetest.Server, recs []marketprism.Rec
 	var last int64
 	for state, err := range store.Books(t.Context(), chstore.BookQuery{Instrument: recs[0].Instrument}) {
 		require.NoError(t, err)
-		require.Nil(t, state.Hole)
+		require.Nil(t, state.Missing)
 		require.GreaterOrEqual(t, state.Book.LastID(), last)
 		last = state.Book.LastID()
 		at, err := srv.BookAt(collected, last)

@@ -53,7 +53,7 @@ func (p *Page) serveBook(w http.ResponseWriter, r *http.Request) {
 
 // explain fills in why there is no book, and returns the status that says the same.
 func (s *pastState) explain(err error) int {
-	var hole *chstore.HoleError
+	var hole *chstore.MissingError
 	switch {
 	case errors.As(err, &hole):
 		s.Error, s.From, s.To = "updates are missing there, so the book is not known", hole.From, hole.To

@@ -1,0 +1,183 @@
+package chstore
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// clockSkew bounds how far the clocks of an exchange's own servers, and of two collectors, are taken
+// to be apart: updates are put in order by id within that span.
+const clockSkew = 5 * time.Second
+
+// lookBack is how long before a snapshot's time the updates that follow it are searched at first. It
+// covers the time in which a snapshot arrives, and a collector with a wrong clock. Where it is not enough, as
+// with a recording that was played back years later, all earlier updates are searched.
+const lookBack = 10 * time.Minute
+
+// A reader reads the book of one instrument at a given time.
+type reader struct {
+	*db
+	instrument marketprism.Instrument
+}
+
+// bookAt applies the stored updates up to t to a stored snapshot. The result has the book at t, unless its
+// missing is set.
+func (r *reader) bookAt(ctx context.Context, t time.Time) (*bookBuilder, error) {
+	snapshot, from, err := r.startSnapshot(ctx, t)
+	if err != nil {
+		return nil, err
+	}
+	b, err := r.buildBook(ctx, &snapshot, from, t)
+	if err == nil && b.missing != nil && b.missing.after == snapshot.Snapshot.LastID {
+		b, err = r.buildBook(ctx, &snapshot, time.Time{}, t) // the updates after the snapshot may lie before from
+	}
+	if err == nil && b.missing == nil {
+		err = r.findMissing(ctx, b, &snapshot, t)
+	}
+	return b, err
+}
+
+// startSnapshot returns the newest snapshot that the book at t can be built from, and the time from which the
+// updates after it are searched. It is the last one before t by time, or the last one before the last update
+// before t by id: the ids of a moving book order events better than two different clocks do.
+func (r *reader) startSnapshot(ctx context.Context, t time.Time) (snapshot marketprism.Record, from time.Time, err error) {
+	snapshot, found, err := r.lastSnapshot(ctx, t)
+	if err != nil {
+		return snapshot, from, err
+	}
+	sc := newScope(r.instrument, time.Time{}, t.Add(1))
+	last, moved, err := r.queryOne(ctx, depthTable, r.instrument, sc, "ORDER BY ts DESC, last_id DESC LIMIT 1")
+	if err != nil {
+		return snapshot, from, err
+	}
+	upTo := int64(math.MinInt64)
+	if moved {
+		byID, ok, err := r.snapshotBefore(ctx, &last)
+		if err != nil {
+			return snapshot, from, err
+		}
+		if ok && (!found || byID.ReceivedAt.After(snapshot.ReceivedAt)) {
+			snapshot, found = byID, true
+		}
+		upTo = last.Update.LastID
+	}
+	if !found {
+		return snapshot, from, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, r.instrument, t.Format(time.RFC3339Nano))
+	}
+	if snapshot, err = r.supersedingSnapshot(ctx, snapshot, t, upTo); err != nil {
+		return snapshot, from, err
+	}
+	from = snapshot.Time()
+	if moved && last.Time().Before(from) {
+		from = last.Time()
+	}
+	return snapshot, from.Add(-lookBack), nil
+}
+
+// buildBook applies the updates after a snapshot, from one time up to another.
+func (r *reader) buildBook(ctx context.Context, snapshot *marketprism.Record, from, t time.Time) (*bookBuilder, error) {
+	builder, err := newBookBuilder(r.instrument.Market, snapshot.Snapshot, snapshot.Time())
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	sc := newScope(r.instrument, from, t.Add(1))
+	sc.add("last_id > {id:Int64}", "id", snapshot.Snapshot.LastID)
+	// If the venue's ids went back before the snapshot, updates with the old, higher ids can lie after
+	// from. They were received before that was noticed.
+	r.addSinceRegressed(&sc, snapshot)
+	var b base
+	row := new(depthRow)
+	expressions, dest := selection(b.scanned(), row.scanned())
+	rows, err := r.query(ctx, depthTable, expressions, sc, "ORDER BY ts, last_id")
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	defer rows.Close()
+	defer cancel() // before Close, which would otherwise read all remaining rows
+	var order reorder
+	for rows.Next() {
+		if err := rows.Scan(dest...); err != nil {
+			return nil, depthTable.readError(ctx, err)
+		}
+		if err := order.add(&b, row); err != nil {
+			return nil, err
+		}
+		if !builder.applyAll(&order, b.ts-int64(clockSkew)) {
+			return builder, nil
+		}
+	}
+	if err := rows.Err(); err != nil {
+		return nil, depthTable.readError(ctx, err)
+	}
+	builder.applyAll(&order, math.MaxInt64)
+	return builder, nil
+}
+
+// findMissing looks for a Gap record between the last update of a book and t, and sets the book's missing if
+// there is one. It does not where the ids of a later record prove that no update was missed.
+func (r *reader) findMissing(ctx context.Context, b *bookBuilder, snapshot *marketprism.Record, t time.Time) error {
+	id := b.sync.Book().LastID()
+	sc := newScope(r.instrument, snapshot.Time().Add(-clockSkew), t.Add(1))
+	sc.add("received_at > fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC')", "snapshot", nanos(snapshot.ReceivedAt))
+	sc.add("after_id >= {id:Int64}", "id", id)
+	_, gap, err := r.queryOne(ctx, gapTable, r.instrument, sc, "ORDER BY ts LIMIT 1")
+	if err != nil || !gap {
+		return err
+	}
+	next, ok, err := r.nextSnapshot(ctx, t)
+	if err != nil || ok && next.Snapshot.LastID == id {
+		return err
+	}
+	sc = newScope(r.instrument, t.Add(1), time.Time{})
+	sc.add("last_id > {id:Int64}", "id", id)
+	update, ok, err := r.queryOne(ctx, depthTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
+	if err != nil {
+		return err
+	}
+	b.missing = &missingRange{after: id, from: b.last}
+	if !ok {
+		return nil
+	}
+	probe, err := newBookBuilder(r.instrument.Market, &orderbook.Snapshot{LastID: id}, t)
+	if err != nil {
+		return err
+	}
+	if probe.apply(update.Update, t) {
+		b.missing = nil
+		return nil
+	}
+	b.missing.next = update.Update.FirstID
+	return nil
+}
+
+// missingError returns the *MissingError for a time t within a missing range, with the next time at which the
+// book is synced again.
+func (r *reader) missingError(ctx context.Context, t time.Time, missing *missingRange) error {
+	sc := newScope(r.instrument, t.Add(1), time.Time{})
+	sc.add("last_id >= {next:Int64}", "next", max(missing.next, missing.after+1)) // an older one does not end the range
+	next, ok, err := r.queryOne(ctx, snapshotTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
+	if err == nil && !ok {
+		next, ok, err = r.nextSnapshot(ctx, t.Add(lookBack)) // the venue's ids may start again from low ones
+	}
+	if err != nil {
+		return err
+	}
+	e := &MissingError{Instrument: r.instrument, At: t, After: missing.after, Next: missing.next, From: missing.from}
+	if e.From.After(t) { // the snapshot before the range arrived later
+		e.From = time.Time{}
+	}
+	if ok {
+		e.To = next.Time()
+		if e.Next == 0 {
+			e.Next = next.Snapshot.LastID
+		}
+	}
+	return e
+}
