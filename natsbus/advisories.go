@@ -15,6 +15,8 @@ import (
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/check"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // advisorySubjects are those on which the server tells that it will not deliver a message of a stream
@@ -67,14 +69,14 @@ type AdvisoryStats struct {
 func NewAdvisoryWatch(js jetstream.JetStream, cfg AdvisoryConfig) (*AdvisoryWatch, error) {
 	defaults.Set(&cfg.Stream, AdvisoriesStream(""))
 	defaults.Set(&cfg.Durable, "dead-letters")
-	if !plainASCII(cfg.Stream) || !plainASCII(cfg.Durable) {
-		return nil, fmt.Errorf("natsbus: Stream %q, Durable %q: want letters, digits, '-' and '_'", cfg.Stream, cfg.Durable)
+	if err := check.Names("Stream", cfg.Stream, "Durable", cfg.Durable); err != nil {
+		return nil, fmt.Errorf("natsbus: %w", err)
 	}
 	if cfg.Hooks == nil {
 		cfg.Hooks = &Hooks{}
 	}
-	if err := setRetry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second); err != nil {
-		return nil, err
+	if err := check.Retry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second); err != nil {
+		return nil, fmt.Errorf("natsbus: %w", err)
 	}
 	return &AdvisoryWatch{js: js, cfg: cfg}, nil
 }
@@ -101,7 +103,7 @@ func (w *AdvisoryWatch) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if hopeless(err) {
+		if isPermanent(err) {
 			return &ConsumerError{Stream: w.cfg.Stream, Durable: w.cfg.Durable, Err: err}
 		}
 		wait := retry.Next()
@@ -213,7 +215,7 @@ func (w *AdvisoryWatch) find(ctx context.Context, told advisory) (place, *jetstr
 	if err != nil {
 		return at, &jetstream.RawStreamMsg{}, err
 	}
-	at.source = source(stream.CachedInfo())
+	at.source = pull.Source(stream.CachedInfo())
 	msg, err := stream.GetMsg(ctx, told.StreamSeq)
 	if err != nil {
 		return at, &jetstream.RawStreamMsg{}, err

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
@@ -21,9 +22,9 @@ func next(t *testing.T, durable jetstream.Consumer, wait time.Duration) jetstrea
 }
 
 // watch runs an AdvisoryWatch until the test ends.
-func watch(t *testing.T, b *bus) *natsbus.AdvisoryWatch {
+func watch(t *testing.T, b *bustest.Bus) *natsbus.AdvisoryWatch {
 	t.Helper()
-	w, err := natsbus.NewAdvisoryWatch(b.js, natsbus.AdvisoryConfig{RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond})
+	w, err := natsbus.NewAdvisoryWatch(b.JS, natsbus.AdvisoryConfig{RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -38,26 +39,26 @@ func watch(t *testing.T, b *bus) *natsbus.AdvisoryWatch {
 // What another program lets the server give up becomes a dead letter, with body and headers, even if
 // the watch was not running and the dead letters were not there at the time.
 func TestGivenUpMessagesBecomeDeadLetters(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	body := publishTraced(t, b, update(1))
-	b.publish(t, updates(3)[1:])
-	other, err := b.js.CreateConsumer(t.Context(), "MD_DEPTH", jetstream.ConsumerConfig{
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	body := publishTraced(t, b, bustest.Update(1))
+	b.Publish(t, bustest.Updates(3)[1:])
+	other, err := b.JS.CreateConsumer(t.Context(), "MD_DEPTH", jetstream.ConsumerConfig{
 		Durable: "other", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 2, MaxAckPending: 1,
 	})
 	require.NoError(t, err)
 	for range 2 {
-		require.NoError(t, next(t, other, patience).Nak())
+		require.NoError(t, next(t, other, bustest.Patience).Nak())
 	}
-	second := next(t, other, patience) // the first is passed over
+	second := next(t, other, bustest.Patience) // the first is passed over
 	require.NoError(t, second.TermWithReason("bad day"))
-	require.NoError(t, b.js.DeleteStream(t.Context(), "MD_DLQ"))
+	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DLQ"))
 
 	w := watch(t, b)
-	require.Eventually(t, func() bool { return w.Stats().ServerFailures > 0 }, patience, interval)
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
-	require.Eventually(t, func() bool { return w.Stats().Advisories == 2 }, patience, interval)
+	require.Eventually(t, func() bool { return w.Stats().ServerFailures > 0 }, bustest.Patience, bustest.Interval)
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
+	require.Eventually(t, func() bool { return w.Stats().Advisories == 2 }, bustest.Patience, bustest.Interval)
 	byReason := make(map[natsbus.DeadReason]*natsbus.DeadLetter)
-	for _, l := range b.letters(t, natsbus.DeadLetterFilter{Consumer: "other"}) {
+	for _, l := range letters(t, b, natsbus.DeadLetterFilter{Consumer: "other"}) {
 		byReason[l.Reason] = l
 	}
 	require.Len(t, byReason, 2)
@@ -77,41 +78,41 @@ func TestGivenUpMessagesBecomeDeadLetters(t *testing.T) {
 	require.EqualValues(t, 2, l.StreamSequence)
 	require.Contains(t, l.Error, "bad day")
 
-	require.NotNil(t, next(t, other, patience), "the stream goes on behind them")
+	require.NotNil(t, next(t, other, bustest.Patience), "the stream goes on behind them")
 }
 
 // A dead letter of a Consumer's own is not told twice, and what is no advisory is passed over, visibly.
 func TestSettledAdvisoriesAreOnlyCounted(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(3)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(3)
 	var got sinktest.Recorder
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
-	run(t, c, newPicky(&got, recs[1]))
-	b.publish(t, recs)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	bustest.Run(t, c, newPicky(&got, recs[1]))
+	b.Publish(t, recs)
 	settled(t, c, 3)
 	for _, text := range []string{"?", "{}"} {
-		_, err := b.js.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_DEPTH.x", []byte(text))
+		_, err := b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_DEPTH.x", []byte(text))
 		require.NoError(t, err)
 	}
 	// The message is gone: the letter says so.
-	_, err := b.js.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.x",
+	_, err := b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.x",
 		[]byte(`{"stream":"MD_DEPTH","consumer":"x","stream_seq":99,"deliveries":7}`))
 	require.NoError(t, err)
 	w := watch(t, b)
-	require.Eventually(t, func() bool { return w.Stats().Advisories == 4 }, patience, interval)
+	require.Eventually(t, func() bool { return w.Stats().Advisories == 4 }, bustest.Patience, bustest.Interval)
 	require.Equal(t, natsbus.AdvisoryStats{Advisories: 4, Settled: 1, Malformed: 2, DeadLettered: 1}, w.Stats())
-	letters := b.letters(t, natsbus.DeadLetterFilter{})
+	letters := letters(t, b, natsbus.DeadLetterFilter{})
 	require.Len(t, letters, 2)
 	require.Contains(t, letters[1].Error, "gone")
 	require.EqualValues(t, 99, letters[1].StreamSequence)
 }
 
 func TestAdvisoryWatchWithoutStream(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	require.NoError(t, b.js.DeleteStream(t.Context(), natsbus.AdvisoriesStream("")))
-	w, err := natsbus.NewAdvisoryWatch(b.js, natsbus.AdvisoryConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	require.NoError(t, b.JS.DeleteStream(t.Context(), natsbus.AdvisoriesStream("")))
+	w, err := natsbus.NewAdvisoryWatch(b.JS, natsbus.AdvisoryConfig{})
 	require.NoError(t, err)
 	require.ErrorIs(t, w.Run(t.Context()), jetstream.ErrStreamNotFound)
-	_, err = natsbus.NewAdvisoryWatch(b.js, natsbus.AdvisoryConfig{Durable: "a.b"})
+	_, err = natsbus.NewAdvisoryWatch(b.JS, natsbus.AdvisoryConfig{Durable: "a.b"})
 	require.Error(t, err)
 }

@@ -8,12 +8,13 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // A batch is what one fetch has brought. It is used again, so its records live as long as the batch
 // is held.
 type batch struct {
-	msgs    []delivery
+	msgs    []pull.Delivery
 	recs    []marketprism.Record // of each message; empty for one that is no record
 	bad     []badMessage         // those messages
 	err     error                // why the fetch ended early
@@ -32,7 +33,7 @@ func (b *batch) reset() {
 }
 
 // add decodes a message, while others are still on their way.
-func (b *batch) add(msg delivery, origin marketprism.Origin) {
+func (b *batch) add(msg pull.Delivery, origin marketprism.Origin) {
 	var rec marketprism.Record
 	if err := b.decoder.Decode(msg.Data, &rec); err != nil {
 		b.bad = append(b.bad, badMessage{len(b.msgs), err})
@@ -42,12 +43,12 @@ func (b *batch) add(msg delivery, origin marketprism.Origin) {
 	b.recs = append(b.recs, rec)
 }
 
-func first(msgs []delivery) uint64 { return msgs[0].meta.Sequence.Stream }
-func last(msgs []delivery) uint64  { return msgs[len(msgs)-1].meta.Sequence.Stream }
+func first(msgs []pull.Delivery) uint64 { return msgs[0].Meta.Sequence.Stream }
+func last(msgs []pull.Delivery) uint64  { return msgs[len(msgs)-1].Meta.Sequence.Stream }
 
-func redelivered(msgs []delivery) (n int) {
+func redelivered(msgs []pull.Delivery) (n int) {
 	for _, msg := range msgs {
-		if msg.meta.NumDelivered > 1 {
+		if msg.Meta.NumDelivered > 1 {
 			n++
 		}
 	}
@@ -85,7 +86,7 @@ func (h *holder) inProgress(conn *nats.Conn) (n int) {
 	defer h.mu.Unlock()
 	for _, b := range h.batches {
 		for i := range b.msgs {
-			if b.msgs[i].inProgress(conn) == nil { // without a connection the message may come again: at least once
+			if b.msgs[i].InProgress(conn) == nil { // without a connection the message may come again: at least once
 				n++
 			}
 		}
@@ -102,7 +103,7 @@ func (r *reader) hold(b *batch) {
 		s.Deliveries += uint64(len(b.msgs))
 		s.Redeliveries += uint64(redelivered(b.msgs))
 		if n := len(b.msgs); n > 0 && !r.lane {
-			s.Behind = b.msgs[n-1].meta.NumPending
+			s.Behind = b.msgs[n-1].Meta.NumPending
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/eventgen"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -77,8 +78,8 @@ func BenchmarkDecode(b *testing.B) {
 // benchBatch is how many records one iteration of the benchmarks below publishes or consumes.
 const benchBatch = 1000
 
-func benchBus(b *testing.B) *bus {
-	return newBus(b, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 7 << 30}})
+func benchBus(b *testing.B) *bustest.Bus {
+	return bustest.New(b, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 7 << 30}})
 }
 
 // BenchmarkPublish publishes batches of 1000 records and waits for the acknowledgements: through a
@@ -93,7 +94,7 @@ func BenchmarkPublish(b *testing.B) {
 	}
 	b.Run("natsbus", func(b *testing.B) {
 		bus := benchBus(b)
-		p := bus.publisher(b, natsbus.PublisherConfig{})
+		p := bus.Publisher(b, natsbus.PublisherConfig{})
 		b.ReportAllocs()
 		round := 0
 		for b.Loop() {
@@ -107,7 +108,7 @@ func BenchmarkPublish(b *testing.B) {
 	})
 	b.Run("nats.go", func(b *testing.B) {
 		bus := benchBus(b)
-		js, err := jetstream.New(bus.js.Conn(), jetstream.WithPublishAsyncMaxPending(2048), jetstream.WithPublishAsyncTimeout(5*time.Second),
+		js, err := jetstream.New(bus.JS.Conn(), jetstream.WithPublishAsyncMaxPending(2048), jetstream.WithPublishAsyncTimeout(5*time.Second),
 			jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) { b.Error(err) }))
 		require.NoError(b, err)
 		subjects, bodies := make([]string, len(recs)), make([][]byte, len(recs))
@@ -137,7 +138,7 @@ func BenchmarkPublish(b *testing.B) {
 func BenchmarkConsume(b *testing.B) {
 	const stored = 100_000
 	bus := benchBus(b)
-	bus.publish(b, benchRecords(stored))
+	bus.Publish(b, benchRecords(stored))
 	b.Run("natsbus", func(b *testing.B) {
 		counts := make(chan int, 2*stored) // the sink never waits
 		var stop func() error
@@ -149,8 +150,8 @@ func BenchmarkConsume(b *testing.B) {
 					_ = stop()
 				}
 				round++
-				c := bus.consumer(b, natsbus.ConsumerConfig{Durable: fmt.Sprintf("bench%d", round), Batch: benchBatch})
-				stop = run(b, c, sink.Func(func(_ context.Context, recs []marketprism.Record) error {
+				c := bus.Consumer(b, natsbus.ConsumerConfig{Durable: fmt.Sprintf("bench%d", round), Batch: benchBatch})
+				stop = bustest.Run(b, c, sink.Func(func(_ context.Context, recs []marketprism.Record) error {
 					counts <- len(recs)
 					return nil
 				}))
@@ -173,7 +174,7 @@ func BenchmarkConsume(b *testing.B) {
 			if left == 0 {
 				round++
 				var err error
-				durable, err = bus.js.CreateConsumer(b.Context(), natsbus.BooksStream(""), jetstream.ConsumerConfig{
+				durable, err = bus.JS.CreateConsumer(b.Context(), natsbus.BooksStream(""), jetstream.ConsumerConfig{
 					Durable: fmt.Sprintf("raw%d", round), AckPolicy: jetstream.AckExplicitPolicy, MaxAckPending: 2 * benchBatch,
 				})
 				require.NoError(b, err)

@@ -7,9 +7,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -46,7 +46,7 @@ func NewConsumer(js jetstream.JetStream, cfg ConsumerConfig) (*Consumer, error) 
 // Why Run returned, for errors.Is; the end of ctx and a *DecodeError are the other reasons.
 var (
 	// ErrRunning: Run is running already.
-	ErrRunning = errors.New("natsbus: Consumer is running already")
+	ErrRunning = errors.New("natsbus: already running")
 	// ErrOldServer: the server cannot reset a durable.
 	ErrOldServer = errors.New("nats-server 2.14 or newer is needed")
 )
@@ -153,14 +153,5 @@ func outlive(ctx context.Context, after time.Duration) (work context.Context, st
 	return work, func() { unwatch(); cancel(nil) }
 }
 
-// hopeless tells whether asking the server again would not help.
-func hopeless(err error) bool {
-	var api *jetstream.APIError
-	switch {
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining), errors.Is(err, ErrOldServer),
-		errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled),
-		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return true
-	}
-	return errors.As(err, &api) && api.Code == 400
-}
+// isPermanent reports whether a request that failed with err will never succeed.
+func isPermanent(err error) bool { return errors.Is(err, ErrOldServer) || pull.IsPermanent(err) }

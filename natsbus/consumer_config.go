@@ -1,13 +1,13 @@
 package natsbus
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/natsbus/internal/check"
 )
 
 // A ConsumerConfig names a stream and a place in it, and sets the bounds of a Consumer. Stream and
@@ -74,11 +74,8 @@ type ConsumerConfig struct {
 }
 
 func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
-	if cfg.Stream == "" || cfg.Durable == "" {
-		return cfg, errors.New("natsbus: Stream and Durable are required")
-	}
-	if !plainASCII(cfg.Stream) || !plainASCII(cfg.Durable) {
-		return cfg, fmt.Errorf("natsbus: Stream %q, Durable %q: want letters, digits, '-' and '_'", cfg.Stream, cfg.Durable)
+	if err := check.Names("Stream", cfg.Stream, "Durable", cfg.Durable); err != nil {
+		return cfg, fmt.Errorf("natsbus: %w", err)
 	}
 	if cfg.Batch < 0 || cfg.BatchBytes < 0 || cfg.MaxAckPending < 0 {
 		return cfg, fmt.Errorf("natsbus: Batch %d, BatchBytes %d, MaxAckPending %d: what is in flight cannot be unbounded", cfg.Batch, cfg.BatchBytes, cfg.MaxAckPending)
@@ -105,7 +102,10 @@ func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 	if cfg.Hooks == nil {
 		cfg.Hooks = &Hooks{}
 	}
-	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second)
+	if err := check.Retry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second); err != nil {
+		return cfg, fmt.Errorf("natsbus: %w", err)
+	}
+	return cfg, nil
 }
 
 // server returns the durable in the server's terms. MaxDeliver is unlimited, because the server

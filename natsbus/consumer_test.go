@@ -14,29 +14,30 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
 func TestEveryKindArrivesExactlyAndInOrder(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := append(sinktest.Records(1, 3000), sinktest.Extremes()...)
-	b.publish(t, recs)
+	b.Publish(t, recs)
 	books, trades := split(recs)
 	for stream, want := range map[string][]marketprism.Record{natsbus.BooksStream(""): books, natsbus.TradesStream(""): trades} {
-		c := b.consumer(t, natsbus.ConsumerConfig{Stream: stream, Batch: 700})
+		c := b.Consumer(t, natsbus.ConsumerConfig{Stream: stream, Batch: 700})
 		var got sinktest.Recorder
-		stop := run(t, c, &got)
-		await(t, &got, len(want))
+		stop := bustest.Run(t, c, &got)
+		bustest.Await(t, &got, len(want))
 		require.ErrorContains(t, stop(), "context canceled")
-		requireEqual(t, want, got.Records())
+		bustest.RequireEqual(t, want, got.Records())
 
-		source, err := natsbus.StreamSource(t.Context(), b.js, stream)
+		source, err := natsbus.StreamSource(t.Context(), b.JS, stream)
 		require.NoError(t, err)
 		for i, r := range got.Records() {
 			require.Equal(t, marketprism.Origin{Source: source, Sequence: uint64(i + 1)}, r.Origin)
 		}
-		b.allAcked(t, stream, "test")
+		b.AllAcked(t, stream, "test")
 		stats := c.Stats()
 		require.EqualValues(t, len(want), stats.Records)
 		require.EqualValues(t, len(want), stats.Sequence)
@@ -69,15 +70,15 @@ func TestKilledConsumerIsResumed(t *testing.T) {
 		drain time.Duration
 	}{{"killed", -1}, {"drain too short", time.Millisecond}} {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBus(t, natsbus.StreamsConfig{})
+			b := bustest.New(t, natsbus.StreamsConfig{})
 			recs, _ := split(sinktest.Records(1, 1000))
-			b.publish(t, recs)
+			b.Publish(t, recs)
 			cfg := natsbus.ConsumerConfig{Batch: 100, AckWait: time.Hour, FlushEvery: 5 * time.Second, DrainTimeout: test.drain}
 
 			var before sinktest.Recorder
 			writes := 0
 			stuck, entered, _ := hold(&before)
-			stop := run(t, b.consumer(t, cfg), sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+			stop := bustest.Run(t, b.Consumer(t, cfg), sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 				if writes++; writes <= 3 {
 					return before.Write(ctx, recs)
 				}
@@ -85,13 +86,13 @@ func TestKilledConsumerIsResumed(t *testing.T) {
 			}))
 			<-entered
 			require.ErrorIs(t, stop(), context.Canceled)
-			require.Equal(t, len(recs)-300, b.unacked(t, natsbus.BooksStream(""), "test"))
+			require.Equal(t, len(recs)-300, b.Unacked(t, natsbus.BooksStream(""), "test"))
 
 			var after sinktest.Recorder
 			cfg.FlushEvery = 0
-			run(t, b.consumer(t, cfg), &after)
-			got := append(before.Records(), await(t, &after, len(recs)-300)...)
-			requireEqual(t, recs, got)
+			bustest.Run(t, b.Consumer(t, cfg), &after)
+			got := append(before.Records(), bustest.Await(t, &after, len(recs)-300)...)
+			bustest.RequireEqual(t, recs, got)
 			for i, r := range got {
 				require.EqualValues(t, i+1, r.Origin.Sequence)
 				require.Equal(t, got[0].Origin.Source, r.Origin.Source)
@@ -102,28 +103,28 @@ func TestKilledConsumerIsResumed(t *testing.T) {
 
 // A batch that is in the sink's hands when ctx ends is finished and acknowledged.
 func TestRunDrains(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs, _ := split(sinktest.Records(1, 100))
-	b.publish(t, recs)
+	b.Publish(t, recs)
 	var got sinktest.Recorder
 	held, entered, release := hold(&got)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	c := b.consumer(t, natsbus.ConsumerConfig{Batch: len(recs), FlushEvery: 2 * time.Second}) // all in one batch
+	c := b.Consumer(t, natsbus.ConsumerConfig{Batch: len(recs), FlushEvery: 2 * time.Second}) // all in one batch
 	go func() { done <- c.Run(ctx, held) }()
 	<-entered
 	require.ErrorIs(t, c.Run(t.Context(), held), natsbus.ErrRunning)
 	cancel()
 	release()
 	require.ErrorIs(t, <-done, context.Canceled)
-	requireEqual(t, recs, got.Records())
-	b.allAcked(t, natsbus.BooksStream(""), "test")
+	bustest.RequireEqual(t, recs, got.Records())
+	b.AllAcked(t, natsbus.BooksStream(""), "test")
 }
 
 func TestFailingSinkIsWaitedFor(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs, _ := split(sinktest.Records(1, 1000))
-	b.publish(t, recs)
+	b.Publish(t, recs)
 	var (
 		got    sinktest.Recorder
 		faults sinktest.Faults
@@ -133,17 +134,17 @@ func TestFailingSinkIsWaitedFor(t *testing.T) {
 	faults.FailAfter(20, broken)
 	faults.FailAfter(100, broken) // the sink has it all, and says that it has not
 	failures := 0
-	c := b.consumer(t, natsbus.ConsumerConfig{Batch: 100, Hooks: &natsbus.Hooks{SinkFailed: func(i natsbus.SinkFailedInfo) {
+	c := b.Consumer(t, natsbus.ConsumerConfig{Batch: 100, Hooks: &natsbus.Hooks{SinkFailed: func(i natsbus.SinkFailedInfo) {
 		failures++
 		require.ErrorIs(t, i.Err, broken)
 		require.Equal(t, failures, i.Attempt)
 		require.EqualValues(t, 1, i.First)
-		require.Equal(t, len(recs), b.unacked(t, natsbus.BooksStream(""), "test"), "nothing is acknowledged")
+		require.Equal(t, len(recs), b.Unacked(t, natsbus.BooksStream(""), "test"), "nothing is acknowledged")
 	}}})
-	run(t, c, faults.Wrap(&got))
-	require.Eventually(t, func() bool { return len(got.Unique()) == len(recs) }, patience, interval)
+	bustest.Run(t, c, faults.Wrap(&got))
+	require.Eventually(t, func() bool { return len(got.Unique()) == len(recs) }, bustest.Patience, bustest.Interval)
 	require.Equal(t, 5, failures)
-	requireEqual(t, recs, got.Unique())
+	bustest.RequireEqual(t, recs, got.Unique())
 	sizes := got.Writes() // of the first batch: a part, all of it, and all of it again
 	require.LessOrEqual(t, sizes[0], 20)
 	require.Equal(t, sizes[1], sizes[2])
@@ -152,46 +153,46 @@ func TestFailingSinkIsWaitedFor(t *testing.T) {
 // While the sink is slow the server is told so: nothing is delivered again, although the sink takes
 // longer than AckWait.
 func TestSlowSinkKeepsItsBatch(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs, _ := split(sinktest.Records(1, 50))
-	b.publish(t, recs)
+	b.Publish(t, recs)
 	progress := make(chan *nats.Msg, 1000)
-	sub, err := b.js.Conn().ChanSubscribe("$JS.ACK."+natsbus.BooksStream("")+".>", progress)
+	sub, err := b.JS.Conn().ChanSubscribe("$JS.ACK."+natsbus.BooksStream("")+".>", progress)
 	require.NoError(t, err)
 	defer func() { require.NoError(t, sub.Unsubscribe()) }()
 
 	var got sinktest.Recorder
 	held, entered, release := hold(&got)
-	c := b.consumer(t, natsbus.ConsumerConfig{AckWait: 1500 * time.Millisecond})
-	run(t, c, held)
+	c := b.Consumer(t, natsbus.ConsumerConfig{AckWait: 1500 * time.Millisecond})
+	bustest.Run(t, c, held)
 	<-entered
 	for range 6 * len(recs) { // six times a third of AckWait
 		require.Equal(t, "+WPI", string((<-progress).Data))
 	}
 	require.Zero(t, c.Stats().LastTurn)
 	release()
-	await(t, &got, len(recs))
-	require.Eventually(t, func() bool { return c.Stats().Records == uint64(len(recs)) }, patience, interval)
-	requireEqual(t, recs, got.Records())
+	bustest.Await(t, &got, len(recs))
+	require.Eventually(t, func() bool { return c.Stats().Records == uint64(len(recs)) }, bustest.Patience, bustest.Interval)
+	bustest.RequireEqual(t, recs, got.Records())
 	require.Zero(t, c.Stats().Redelivered)
-	require.Eventually(t, func() bool { return !c.Stats().LastTurn.IsZero() }, patience, interval)
+	require.Eventually(t, func() bool { return !c.Stats().LastTurn.IsZero() }, bustest.Patience, bustest.Interval)
 }
 
 // Messages that the server has delivered to somebody else are asked for again before any later one
 // goes to the sink.
 func TestHoleInDeliveryIsClosedInOrder(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs, _ := split(sinktest.Records(1, 1000))
-	b.publish(t, recs)
+	b.Publish(t, recs)
 	var got sinktest.Recorder
 	realigns := make(chan natsbus.RealignInfo, 10)
-	c := b.consumer(t, natsbus.ConsumerConfig{Batch: 100, AckWait: time.Hour, MaxAckPending: 1000, Hooks: &natsbus.Hooks{
+	c := b.Consumer(t, natsbus.ConsumerConfig{Batch: 100, AckWait: time.Hour, MaxAckPending: 1000, Hooks: &natsbus.Hooks{
 		Realigned: func(i natsbus.RealignInfo) { realigns <- i },
 	}})
 	writes := 0
-	run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+	bustest.Run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		if writes++; writes == 3 {
-			thief, err := b.js.Consumer(ctx, natsbus.BooksStream(""), "test")
+			thief, err := b.JS.Consumer(ctx, natsbus.BooksStream(""), "test")
 			if err != nil {
 				return err
 			}
@@ -209,7 +210,7 @@ func TestHoleInDeliveryIsClosedInOrder(t *testing.T) {
 		}
 		return got.Write(ctx, recs)
 	}))
-	requireEqual(t, recs, await(t, &got, len(recs)))
+	bustest.RequireEqual(t, recs, bustest.Await(t, &got, len(recs)))
 	require.Len(t, realigns, 2)
 	require.NoError(t, (<-realigns).Err)
 	again := <-realigns
@@ -219,23 +220,23 @@ func TestHoleInDeliveryIsClosedInOrder(t *testing.T) {
 
 // A stream that was deleted and made anew counts from 1 again and has another Source.
 func TestStreamMadeAnewHasAnotherSource(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := []marketprism.Record{update(1)}
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := []marketprism.Record{bustest.Update(1)}
 	origin := func() marketprism.Origin {
-		b.publish(t, recs)
+		b.Publish(t, recs)
 		var got sinktest.Recorder
-		stop := run(t, b.consumer(t, natsbus.ConsumerConfig{}), &got)
+		stop := bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{}), &got)
 		defer func() { _ = stop() }()
-		return await(t, &got, 1)[0].Origin
+		return bustest.Await(t, &got, 1)[0].Origin
 	}
 	one := origin()
-	b.restart(t)
-	source, err := natsbus.StreamSource(t.Context(), b.js, natsbus.BooksStream(""))
+	b.Restart(t)
+	source, err := natsbus.StreamSource(t.Context(), b.JS, natsbus.BooksStream(""))
 	require.NoError(t, err)
 	require.Equal(t, one.Source, source, "a restart does not change it")
 
-	require.NoError(t, b.js.DeleteStream(t.Context(), natsbus.BooksStream("")))
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
+	require.NoError(t, b.JS.DeleteStream(t.Context(), natsbus.BooksStream("")))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
 	two := origin()
 	require.Equal(t, one.Sequence, two.Sequence)
 	require.NotEqual(t, one.Source, two.Source)
@@ -273,4 +274,30 @@ func TestConsumerConfigIsChecked(t *testing.T) {
 		_, err := natsbus.NewConsumer(nil, cfg)
 		require.Error(t, err, "%+v", cfg)
 	}
+}
+
+// A Consumer stops at such a snapshot, or makes it a dead letter.
+func TestConsumerRefusesWrongChecksum(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	b.PublishWrong(t, bustest.NewVenue("BTCUSDT", 12).Snapshot())
+	c := b.Consumer(t, natsbus.ConsumerConfig{})
+	err := c.Run(t.Context(), sink.Func(func(context.Context, []marketprism.Record) error {
+		t.Error("it was written")
+		return nil
+	}))
+	require.ErrorIs(t, err, natsbus.ErrChecksum)
+}
+
+// The bounds of a snapshot go over the bus.
+func TestCodecKeepsBounds(t *testing.T) {
+	v := bustest.NewVenue("BTCUSDT", 2)
+	want := v.Snapshot()
+	want.Snapshot.SetLimit(len(want.Snapshot.Bids))
+	require.True(t, want.Snapshot.BidBound.Limited)
+	body, err := natsbus.AppendRecord(nil, &want)
+	require.NoError(t, err)
+	var got marketprism.Record
+	require.NoError(t, natsbus.DecodeRecord(body, &got))
+	require.Equal(t, want.Snapshot.BidBound, got.Snapshot.BidBound)
+	require.Equal(t, want.Snapshot.AskBound, got.Snapshot.AskBound)
 }

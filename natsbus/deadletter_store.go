@@ -10,12 +10,14 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // bury publishes the letter and, only when a stream has confirmed it, takes the message from the
 // durable. Whatever happens between the two, the next attempt publishes the same Nats-Msg-Id. Its error
 // is an *unsettledError if the letter is stored.
-func (r *reader) bury(letter *nats.Msg, msg delivery) error {
+func (r *reader) bury(letter *nats.Msg, msg pull.Delivery) error {
 	storing, cancel := context.WithTimeout(r.work, ackTimeout)
 	defer cancel()
 	if _, err := storeLetter(storing, r.js, letter); err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
@@ -20,19 +21,19 @@ import (
 func TestDeadLetterOfAForgottenDelivery(t *testing.T) {
 	for _, remade := range []bool{false, true} {
 		t.Run(map[bool]string{false: "deleted", true: "made anew"}[remade], func(t *testing.T) {
-			b := newBus(t, natsbus.StreamsConfig{})
-			recs := updates(6)
-			b.publish(t, recs)
+			b := bustest.New(t, natsbus.StreamsConfig{})
+			recs := bustest.Updates(6)
+			b.Publish(t, recs)
 			var got sinktest.Recorder
 			picky, forgotten := newPicky(&got, recs[3]), false
-			c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
-			run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+			c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+			bustest.Run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 				err := picky.Write(ctx, recs)
 				if err == nil || len(recs) > 1 || forgotten {
 					return err
 				}
 				forgotten = true
-				stream, lookup := b.js.Stream(ctx, "MD_DEPTH")
+				stream, lookup := b.JS.Stream(ctx, "MD_DEPTH")
 				require.NoError(t, lookup)
 				durable, lookup := stream.Consumer(ctx, "test")
 				require.NoError(t, lookup)
@@ -43,11 +44,11 @@ func TestDeadLetterOfAForgottenDelivery(t *testing.T) {
 				}
 				return err
 			}))
-			await(t, &got, 2*3+2) // the first three before and after
-			require.Eventually(t, func() bool { return b.unacked(t, "MD_DEPTH", "test") == 0 }, patience, interval)
+			bustest.Await(t, &got, 2*3+2) // the first three before and after
+			require.Eventually(t, func() bool { return b.Unacked(t, "MD_DEPTH", "test") == 0 }, bustest.Patience, bustest.Interval)
 			require.True(t, forgotten)
-			requireEqual(t, append(recs[:3:3], without(recs, 3)...), got.Records())
-			require.Equal(t, 1, b.messages(t, "MD_DLQ"))
+			bustest.RequireEqual(t, append(recs[:3:3], without(recs, 3)...), got.Records())
+			require.Equal(t, 1, b.Messages(t, "MD_DLQ"))
 			require.EqualValues(t, 2, c.Stats().DeadLettered, "told once more, since it came once more")
 			require.EqualValues(t, 1, c.Stats().Replies.Term)
 		})
@@ -57,36 +58,36 @@ func TestDeadLetterOfAForgottenDelivery(t *testing.T) {
 // A stream that was deleted and made anew counts from 1 again. Its letters, and what is put back of them,
 // are not taken for those of the stream before.
 func TestDeadLettersOfAStreamMadeAnew(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	var got sinktest.Recorder
-	recs := updates(2)
+	recs := bustest.Updates(2)
 	for i := range recs {
 		if i > 0 {
-			require.NoError(t, b.js.DeleteStream(t.Context(), "MD_DEPTH"))
-			require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
+			require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DEPTH"))
+			require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
 		}
-		b.publish(t, recs[i:i+1])
-		c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
-		stop := run(t, c, newPicky(&got, recs...))
+		b.Publish(t, recs[i:i+1])
+		c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+		stop := bustest.Run(t, c, newPicky(&got, recs...))
 		settled(t, c, 1)
 		require.Error(t, stop())
-		letters := b.letters(t, natsbus.DeadLetterFilter{})
+		letters := letters(t, b, natsbus.DeadLetterFilter{})
 		require.Len(t, letters, i+1)
 		require.EqualValues(t, 1, letters[i].StreamSequence)
 	}
 	report, err := deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{})
 	require.NoError(t, err)
 	require.Equal(t, natsbus.RedriveReport{Redriven: 2}, report)
-	require.Zero(t, b.messages(t, "MD_DLQ"))
-	run(t, b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true}), &got)
-	requireEqual(t, recs, await(t, &got, 2))
+	require.Zero(t, b.Messages(t, "MD_DLQ"))
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true}), &got)
+	bustest.RequireEqual(t, recs, bustest.Await(t, &got, 2))
 }
 
 // A poison that leaves no room for what a letter says of it becomes one all the same, and tells where
 // the body is. What came behind it goes on.
 func TestDeadLetterWithoutRoom(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	limit := int(b.js.Conn().MaxPayload())
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	limit := int(b.JS.Conn().MaxPayload())
 	header := nats.Header{"Trace": {"kept"}}
 	for _, test := range []struct {
 		name   string
@@ -101,31 +102,31 @@ func TestDeadLetterWithoutRoom(t *testing.T) {
 		{"for anything", nats.Header{"Large": {strings.Repeat("x", 65_300)}}, 0, nats.Header{}, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			good := updates(2)
-			poison := &nats.Msg{Subject: natsbus.Subject("", btc, marketprism.KindUpdate), Header: test.header}
+			good := bustest.Updates(2)
+			poison := &nats.Msg{Subject: natsbus.Subject("", bustest.BTC, marketprism.KindUpdate), Header: test.header}
 			poison.Data = bytes.Repeat([]byte("?"), limit-test.room-(poison.Size()-len(poison.Subject)))
-			b.publish(t, good[:1])
-			ack, err := b.js.PublishMsg(t.Context(), poison)
+			b.Publish(t, good[:1])
+			ack, err := b.JS.PublishMsg(t.Context(), poison)
 			require.NoError(t, err)
-			b.publish(t, good[1:])
+			b.Publish(t, good[1:])
 
 			durable := strings.ReplaceAll(test.name, " ", "-")
 			dead := make(chan natsbus.DeadLetterInfo, 1)
-			c := b.consumer(t, natsbus.ConsumerConfig{Durable: durable, DeadLetters: true, Hooks: &natsbus.Hooks{
+			c := b.Consumer(t, natsbus.ConsumerConfig{Durable: durable, DeadLetters: true, Hooks: &natsbus.Hooks{
 				DeadLettered: func(i natsbus.DeadLetterInfo) {
 					if i.Sequence == ack.Sequence {
 						dead <- i
 					}
 				},
 			}})
-			stop := run(t, c, &sinktest.Recorder{})
+			stop := bustest.Run(t, c, &sinktest.Recorder{})
 			require.Equal(t, test.body, !(<-dead).Bodiless)
-			require.Eventually(t, func() bool { return b.unacked(t, "MD_DEPTH", durable) == 0 }, patience, interval)
+			require.Eventually(t, func() bool { return b.Unacked(t, "MD_DEPTH", durable) == 0 }, bustest.Patience, bustest.Interval)
 			require.Error(t, stop())
 
-			stream, err := b.js.Stream(t.Context(), "MD_DEPTH")
+			stream, err := b.JS.Stream(t.Context(), "MD_DEPTH")
 			require.NoError(t, err)
-			letters := b.letters(t, natsbus.DeadLetterFilter{Consumer: durable})
+			letters := letters(t, b, natsbus.DeadLetterFilter{Consumer: durable})
 			letter := letters[len(letters)-1]
 			require.Equal(t, ack.Sequence, letter.StreamSequence)
 			if require.Equal(t, len(poison.Data), letter.BodySize); test.body {
@@ -153,19 +154,19 @@ func TestDeadLetterWithoutRoom(t *testing.T) {
 
 // A stream of dead letters may allow less than the server.
 func TestDeadLetterLargerThanItsStreamAllows(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	stream, err := b.js.Stream(t.Context(), "MD_DLQ")
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	stream, err := b.JS.Stream(t.Context(), "MD_DLQ")
 	require.NoError(t, err)
 	cfg := stream.CachedInfo().Config
 	cfg.MaxMsgSize = 4096
-	_, err = b.js.UpdateStream(t.Context(), cfg)
+	_, err = b.JS.UpdateStream(t.Context(), cfg)
 	require.NoError(t, err)
-	_, err = b.js.Publish(t.Context(), natsbus.Subject("", btc, marketprism.KindUpdate), bytes.Repeat([]byte("?"), 4096))
+	_, err = b.JS.Publish(t.Context(), natsbus.Subject("", bustest.BTC, marketprism.KindUpdate), bytes.Repeat([]byte("?"), 4096))
 	require.NoError(t, err)
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
-	run(t, c, &sinktest.Recorder{})
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	bustest.Run(t, c, &sinktest.Recorder{})
 	settled(t, c, 1)
-	letter := b.letters(t, natsbus.DeadLetterFilter{})[0]
+	letter := letters(t, b, natsbus.DeadLetterFilter{})[0]
 	require.Empty(t, letter.Body)
 	require.Equal(t, 4096, letter.BodySize)
 }

@@ -8,58 +8,59 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
 // publishPoison publishes a record, a message that is none, and another record.
-func publishPoison(t *testing.T, b *bus) (good []marketprism.Record) {
+func publishPoison(t *testing.T, b *bustest.Bus) (good []marketprism.Record) {
 	t.Helper()
-	good = []marketprism.Record{update(1), update(2)}
-	b.publish(t, good[:1])
-	_, err := b.js.PublishMsg(t.Context(), &nats.Msg{
-		Subject: natsbus.Subject("", btc, marketprism.KindUpdate),
+	good = []marketprism.Record{bustest.Update(1), bustest.Update(2)}
+	b.Publish(t, good[:1])
+	_, err := b.JS.PublishMsg(t.Context(), &nats.Msg{
+		Subject: natsbus.Subject("", bustest.BTC, marketprism.KindUpdate),
 		Header:  nats.Header{"Nats-Msg-Id": {"poison"}, "Trace": {"kept"}},
 		Data:    []byte(`{"v":1,"kind":"depth"}`),
 	})
 	require.NoError(t, err)
-	b.publish(t, good[1:])
+	b.Publish(t, good[1:])
 	return good
 }
 
 func TestUndecodableMessageStopsRun(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	good := publishPoison(t, b)
 	for _, want := range [][]marketprism.Record{good[:1], nil} { // it is met again
 		var got sinktest.Recorder
-		err := b.consumer(t, natsbus.ConsumerConfig{}).Run(t.Context(), &got)
+		err := b.Consumer(t, natsbus.ConsumerConfig{}).Run(t.Context(), &got)
 		var failed *natsbus.DecodeError
 		require.ErrorAs(t, err, &failed)
 		require.ErrorIs(t, err, natsbus.ErrMissing)
 		require.Equal(t, "MD_DEPTH", failed.Stream)
 		require.EqualValues(t, 2, failed.Sequence)
 		require.Equal(t, "md.binance.spot.depth.BTCUSDT", failed.Subject)
-		requireEqual(t, want, got.Records())
-		require.Equal(t, 2, b.unacked(t, natsbus.BooksStream(""), "test"))
+		bustest.RequireEqual(t, want, got.Records())
+		require.Equal(t, 2, b.Unacked(t, natsbus.BooksStream(""), "test"))
 	}
 }
 
 func TestUndecodableMessageIsMovedToTheDeadLetters(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	good := publishPoison(t, b)
 	var (
 		got  sinktest.Recorder
 		dead []natsbus.DeadLetterInfo
 	)
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
 		DeadLettered: func(i natsbus.DeadLetterInfo) { dead = append(dead, i) },
 	}})
-	stop := run(t, c, &got)
-	requireEqual(t, good, await(t, &got, 2))
+	stop := bustest.Run(t, c, &got)
+	bustest.RequireEqual(t, good, bustest.Await(t, &got, 2))
 	require.Error(t, stop())
 	require.Len(t, dead, 1)
-	b.allAcked(t, natsbus.BooksStream(""), "test")
+	b.AllAcked(t, natsbus.BooksStream(""), "test")
 
-	stream, err := b.js.Stream(t.Context(), natsbus.DeadLettersStream(""))
+	stream, err := b.JS.Stream(t.Context(), natsbus.DeadLettersStream(""))
 	require.NoError(t, err)
 	letter, err := stream.GetMsg(t.Context(), 1)
 	require.NoError(t, err)
@@ -88,19 +89,19 @@ func TestUndecodableMessageIsMovedToTheDeadLetters(t *testing.T) {
 
 // Without a stream for dead letters the message is held, not dropped.
 func TestDeadLetterIsHeldUntilItIsStored(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	good := publishPoison(t, b)
-	require.NoError(t, b.js.DeleteStream(t.Context(), natsbus.DeadLettersStream("")))
+	require.NoError(t, b.JS.DeleteStream(t.Context(), natsbus.DeadLettersStream("")))
 	var got sinktest.Recorder
 	failures := 0
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{SinkFailed: func(i natsbus.SinkFailedInfo) {
-		require.Equal(t, 2, b.unacked(t, natsbus.BooksStream(""), "test"))
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{SinkFailed: func(i natsbus.SinkFailedInfo) {
+		require.Equal(t, 2, b.Unacked(t, natsbus.BooksStream(""), "test"))
 		if failures++; failures == 2 {
-			require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
+			require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
 		}
 	}}})
-	run(t, c, &got)
-	requireEqual(t, good, await(t, &got, 2))
+	bustest.Run(t, c, &got)
+	bustest.RequireEqual(t, good, bustest.Await(t, &got, 2))
 	require.GreaterOrEqual(t, failures, 2)
-	require.Equal(t, 1, b.messages(t, natsbus.DeadLettersStream("")))
+	require.Equal(t, 1, b.Messages(t, natsbus.DeadLettersStream("")))
 }

@@ -70,21 +70,7 @@
 //
 // # Books from the bus
 //
-// A [DepthFeed] keeps order books from what is on the bus, with no request to the exchange:
-//
-//	feed, err := natsbus.NewDepthFeed(js, natsbus.DepthFeedConfig{Instruments: instruments})
-//	go feed.Run(ctx)
-//	err = feed.Ready(ctx)
-//	err = feed.View(instrument, func(b *orderbook.Book, s natsbus.Status) { … })
-//
-// Each book begins with the last snapshot in the stream. A collector that has [Snapshots] before its
-// Publisher adds one now and then, with its checksum, so that little has to be read after it; the feed
-// takes none whose checksum is another, and compares later ones
-// of its book's id with the book and replaces one that is wrong. Any number of collectors may publish
-// the same instrument: each change is applied once, and a collector that ends costs nothing while
-// another goes on. A book whose changes may be missing, or that has not caught up with the stream, is
-// not Synced and View refuses it; it comes back with the next snapshot, or when the update ids prove
-// that nothing is missing.
+// Package bookfeed keeps order books from the records on the bus, with no request to the exchange.
 //
 // # Who is alive
 //

@@ -13,6 +13,7 @@ import (
 
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/check"
 )
 
 // A Beat is what a service says of itself: the JSON body of a message on PREFIXhb.SERVICE.INSTANCE,
@@ -68,11 +69,11 @@ const semver = `^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`
 func (cfg HeartbeatConfig) withDefaults() (HeartbeatConfig, error) {
 	defaults.Set(&cfg.Prefix, DefaultPrefix)
 	defaults.Set(&cfg.Every, 5*time.Second)
-	if err := validPrefix(cfg.Prefix); err != nil {
-		return cfg, err
+	if err := check.Prefix(cfg.Prefix); err != nil {
+		return cfg, fmt.Errorf("%w: %w", ErrSubject, err)
 	}
-	if cfg.Service == "" || cfg.Instance == "" || !plainASCII(cfg.Service) || !plainASCII(cfg.Instance) {
-		return cfg, fmt.Errorf("natsbus: Service %q, Instance %q: want letters, digits, '-' and '_'", cfg.Service, cfg.Instance)
+	if err := check.Names("Service", cfg.Service, "Instance", cfg.Instance); err != nil {
+		return cfg, fmt.Errorf("natsbus: %w", err)
 	}
 	if ok, err := regexp.MatchString(semver, cfg.Version); err != nil || !ok {
 		return cfg, errors.Join(fmt.Errorf("natsbus: Version %q: want a form like 1.2.3", cfg.Version), err)

@@ -11,16 +11,17 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 )
 
 // watch runs a Watch until the test ends, and returns it listening.
-func (b *bus) watch(t *testing.T, cfg natsbus.WatchConfig) (w *natsbus.Watch, changes <-chan natsbus.Peer) {
+func watchPeers(t *testing.T, b *bustest.Bus, cfg natsbus.WatchConfig) (w *natsbus.Watch, changes <-chan natsbus.Peer) {
 	t.Helper()
 	peers := make(chan natsbus.Peer, 100)
 	cfg.Changed = func(p natsbus.Peer) { peers <- p }
-	w, err := natsbus.NewWatch(b.js.Conn(), cfg)
+	w, err := natsbus.NewWatch(b.JS.Conn(), cfg)
 	require.NoError(t, err)
-	before := b.js.Conn().NumSubscriptions()
+	before := b.JS.Conn().NumSubscriptions()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- w.Run(ctx) }()
@@ -28,17 +29,17 @@ func (b *bus) watch(t *testing.T, cfg natsbus.WatchConfig) (w *natsbus.Watch, ch
 		cancel()
 		require.ErrorIs(t, <-done, context.Canceled)
 	})
-	require.Eventually(t, func() bool { return b.js.Conn().NumSubscriptions() > before }, patience, interval)
+	require.Eventually(t, func() bool { return b.JS.Conn().NumSubscriptions() > before }, bustest.Patience, bustest.Interval)
 	return w, peers
 }
 
 func TestWatchHearsHeartbeats(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	w, changes := b.watch(t, natsbus.WatchConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	w, changes := watchPeers(t, b, natsbus.WatchConfig{})
 	var lag atomic.Uint64
 	lag.Store(3)
 	sent := make(chan natsbus.Beat, 1000)
-	h, err := natsbus.NewHeartbeat(b.js.Conn(), natsbus.HeartbeatConfig{
+	h, err := natsbus.NewHeartbeat(b.JS.Conn(), natsbus.HeartbeatConfig{
 		Service: "collector", Instance: "tokyo-1", Version: "1.2.3", Every: 200 * time.Millisecond,
 		Report: func() natsbus.Report {
 			return natsbus.Report{State: "running", Counters: map[string]uint64{"records": 7}, Lag: lag.Load()}
@@ -50,9 +51,9 @@ func TestWatchHearsHeartbeats(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
 
-	alive := receive(t, changes)
+	alive := bustest.Receive(t, changes)
 	require.Equal(t, natsbus.Alive, alive.Liveness)
-	first := receive(t, sent)
+	first := bustest.Receive(t, sent)
 	require.Equal(t, first.Started, alive.Started)
 	require.Equal(t, "tokyo-1", alive.Instance)
 	require.Equal(t, "running", alive.State)
@@ -62,7 +63,7 @@ func TestWatchHearsHeartbeats(t *testing.T) {
 	require.Eventually(t, func() bool {
 		peers := w.Peers()
 		return len(peers) == 1 && peers[0].Lag == 0
-	}, patience, interval)
+	}, bustest.Patience, bustest.Interval)
 
 	cancel()
 	require.ErrorIs(t, <-done, context.Canceled)
@@ -78,11 +79,11 @@ func TestWatchHearsHeartbeats(t *testing.T) {
 // A Watch that begins later knows at once who is there, and how long ago it was heard: not those that
 // ended, nor those that are long silent.
 func TestWatchBeginsWithTheLastBeats(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	publish := func(instance string, every time.Duration) {
 		beat, err := json.Marshal(natsbus.Beat{Service: "archiver", Instance: instance, Every: every})
 		require.NoError(t, err)
-		_, err = b.js.Publish(t.Context(), "mdhb.archiver."+instance, beat)
+		_, err = b.JS.Publish(t.Context(), "mdhb.archiver."+instance, beat)
 		require.NoError(t, err)
 	}
 	for range 3 {
@@ -92,36 +93,36 @@ func TestWatchBeginsWithTheLastBeats(t *testing.T) {
 	publish("ended", time.Hour)
 	publish("ended", 0)
 	publish("other", time.Hour)
-	_, err := b.js.Publish(t.Context(), "mdhb.archiver.broken", []byte("{"))
+	_, err := b.JS.Publish(t.Context(), "mdhb.archiver.broken", []byte("{"))
 	require.NoError(t, err)
 
 	refused := make(chan string, 10)
-	_, changes := b.watch(t, natsbus.WatchConfig{Refused: func(subject string, _ error) { refused <- subject }})
-	heard := []string{receive(t, changes).Instance, receive(t, changes).Instance}
+	_, changes := watchPeers(t, b, natsbus.WatchConfig{Refused: func(subject string, _ error) { refused <- subject }})
+	heard := []string{bustest.Receive(t, changes).Instance, bustest.Receive(t, changes).Instance}
 	require.ElementsMatch(t, []string{"quiet", "other"}, heard)
-	require.Equal(t, "mdhb.archiver.broken", receive(t, refused))
+	require.Equal(t, "mdhb.archiver.broken", bustest.Receive(t, refused))
 	publish("new", time.Hour)
-	require.Equal(t, "new", receive(t, changes).Instance)
-	s, err := b.js.Stream(t.Context(), "MD_HEARTBEAT")
+	require.Equal(t, "new", bustest.Receive(t, changes).Instance)
+	s, err := b.JS.Stream(t.Context(), "MD_HEARTBEAT")
 	require.NoError(t, err)
 	require.Eventually(t, func() bool {
 		info, err := s.Info(t.Context())
 		return err == nil && info.State.Consumers == 0
-	}, patience, interval, "it leaves nothing behind")
+	}, bustest.Patience, bustest.Interval, "it leaves nothing behind")
 }
 
 // A service that falls silent is late, and then gone.
 func TestWatchNoticesSilence(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	refused := make(chan error, 10)
-	w, changes := b.watch(t, natsbus.WatchConfig{Service: "store", Refused: func(_ string, err error) { refused <- err }})
+	w, changes := watchPeers(t, b, natsbus.WatchConfig{Service: "store", Refused: func(_ string, err error) { refused <- err }})
 	publish := func(subject, body string) {
-		require.NoError(t, b.js.Conn().Publish(subject, []byte(body)))
+		require.NoError(t, b.JS.Conn().Publish(subject, []byte(body)))
 	}
 	publish("mdhb.collector.a", `{"service":"collector","instance":"a","every":1000000}`) // another service
 	publish("mdhb.store.a", `{"service":"store","instance":"a","every":1000000}`)
 	for _, want := range []natsbus.Liveness{natsbus.Alive, natsbus.Late, natsbus.Gone} {
-		if p := receive(t, changes); p.Liveness != want { // where the test was held up, it is gone at once
+		if p := bustest.Receive(t, changes); p.Liveness != want { // where the test was held up, it is gone at once
 			require.Equal(t, natsbus.Gone, p.Liveness)
 			break
 		}
@@ -129,16 +130,16 @@ func TestWatchNoticesSilence(t *testing.T) {
 	require.Empty(t, w.Peers())
 
 	publish("mdhb.store.b", `{"service":"store","instance":"a","every":1000000}`)
-	require.ErrorContains(t, receive(t, refused), "store.a")
+	require.ErrorContains(t, bustest.Receive(t, refused), "store.a")
 	publish("mdhb.store.b", `no beat`)
 	var syntax *json.SyntaxError
-	require.ErrorAs(t, receive(t, refused), &syntax)
+	require.ErrorAs(t, bustest.Receive(t, refused), &syntax)
 }
 
 // The micro service is found as any other, and answers with its status.
 func TestHeartbeatIsAService(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	nc := b.js.Conn()
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	nc := b.JS.Conn()
 	sent := make(chan natsbus.Beat, 1000)
 	h, err := natsbus.NewHeartbeat(nc, natsbus.HeartbeatConfig{
 		Service: "collector", Instance: "a", Version: "1.2.3",
@@ -148,16 +149,16 @@ func TestHeartbeatIsAService(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- h.Run(ctx) }()
-	receive(t, sent)
+	bustest.Receive(t, sent)
 
-	answer, err := nc.Request("$SRV.INFO.collector", nil, patience)
+	answer, err := nc.Request("$SRV.INFO.collector", nil, bustest.Patience)
 	require.NoError(t, err)
 	var info micro.Info
 	require.NoError(t, json.Unmarshal(answer.Data, &info))
 	require.Equal(t, "1.2.3", info.Version)
 	require.Equal(t, "a", info.Metadata["instance"])
 
-	answer, err = nc.Request(info.Endpoints[0].Subject, nil, patience)
+	answer, err = nc.Request(info.Endpoints[0].Subject, nil, bustest.Patience)
 	require.NoError(t, err)
 	var beat natsbus.Beat
 	require.NoError(t, json.Unmarshal(answer.Data, &beat))

@@ -13,5 +13,3 @@ func TestConnHooksAreComplete(t *testing.T) { hooktest.Complete(t, TeeConnHooks,
 func TestRedriverHooksAreComplete(t *testing.T) {
 	hooktest.Complete(t, TeeRedriverHooks, LogRedriverHooks)
 }
-
-func TestFeedHooksAreComplete(t *testing.T) { hooktest.Complete(t, TeeFeedHooks, LogFeedHooks) }

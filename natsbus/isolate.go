@@ -12,6 +12,7 @@ import (
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // deliver brings a batch to the sink and acknowledges it, in parts where there is a message in
@@ -73,7 +74,7 @@ func (r *reader) deliverPart(b *batch, from, to int) error {
 
 // write hands records to the sink until it accepts them, or refuses one of them for ever. Its error is
 // the end of the drain.
-func (r *reader) write(msgs []delivery, recs []marketprism.Record) (*refusal, error) {
+func (r *reader) write(msgs []pull.Delivery, recs []marketprism.Record) (*refusal, error) {
 	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
 	unknown := 0
 	for attempt := 1; ; attempt++ {
@@ -104,7 +105,7 @@ func (r *reader) write(msgs []delivery, recs []marketprism.Record) (*refusal, er
 }
 
 // handle calls the sink once.
-func (r *reader) handle(msgs []delivery, recs []marketprism.Record) error {
+func (r *reader) handle(msgs []pull.Delivery, recs []marketprism.Record) error {
 	ctx, span := r.traceHandle(msgs)
 	started := time.Now()
 	err := r.dst.Write(ctx, recs)
@@ -128,14 +129,14 @@ func (r *reader) givenUp(class FailureClass, unknown int) DeadReason {
 	return ""
 }
 
-func (r *reader) refused(msgs []delivery, key string, attempt int, err error) {
+func (r *reader) refused(msgs []pull.Delivery, key string, attempt int, err error) {
 	r.count(func(s *ConsumerStats) { s.Refusals++ })
 	hook.Call(r.cfg.Hooks.Refused, RefusedInfo{
 		Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Key: key, Attempt: attempt, Err: err,
 	})
 }
 
-func (r *reader) waitForSink(msgs []delivery, attempt int, wait time.Duration, err error) {
+func (r *reader) waitForSink(msgs []pull.Delivery, attempt int, wait time.Duration, err error) {
 	r.count(func(s *ConsumerStats) { s.SinkFailures++ })
 	hook.Call(r.cfg.Hooks.SinkFailed, SinkFailedInfo{
 		Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Attempt: attempt, Wait: wait, Err: err,
@@ -144,7 +145,7 @@ func (r *reader) waitForSink(msgs []delivery, attempt int, wait time.Duration, e
 }
 
 // undecodable deals with a message that is no record.
-func (r *reader) undecodable(msg delivery, err error) error {
+func (r *reader) undecodable(msg pull.Delivery, err error) error {
 	at := r.place(msg)
 	r.count(func(s *ConsumerStats) { s.Undecodable++ })
 	hook.Call(r.cfg.Hooks.Undecodable, UndecodableInfo{Stream: at.stream, Sequence: at.sequence, Subject: at.subject, Err: err})
@@ -156,9 +157,9 @@ func (r *reader) undecodable(msg delivery, err error) error {
 
 // deadLetter moves a message to the dead letters. While that fails the message is held, as it is
 // while the sink fails.
-func (r *reader) deadLetter(msg delivery, key string, why cause) error {
+func (r *reader) deadLetter(msg pull.Delivery, key string, why cause) error {
 	at := r.place(msg)
-	why.deliveries = msg.meta.NumDelivered
+	why.deliveries = msg.Meta.NumDelivered
 	letter := newLetter(at, msg.Header, msg.Data, why)
 	span := r.trace.die(r.work, msg.Header, letter)
 	err := r.buryOrHold(at, letter, msg)
@@ -186,7 +187,7 @@ func (r *reader) deadLetter(msg delivery, key string, why cause) error {
 
 // buryOrHold tries until the letter is stored, or there is no hope. Its error is an *unsettledError if
 // the letter is stored, but the message will come again.
-func (r *reader) buryOrHold(at place, letter *nats.Msg, msg delivery) error {
+func (r *reader) buryOrHold(at place, letter *nats.Msg, msg pull.Delivery) error {
 	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
 	for attempt := 1; ; attempt++ {
 		err := r.bury(letter, msg)
@@ -197,9 +198,9 @@ func (r *reader) buryOrHold(at place, letter *nats.Msg, msg delivery) error {
 			return &stopError{fmt.Errorf("natsbus: message %d of stream %s: %w", at.sequence, at.stream, errors.Join(context.Cause(r.work), err))}
 		}
 		var unsettled *unsettledError
-		if hopeless(err) || errors.As(err, &unsettled) {
+		if isPermanent(err) || errors.As(err, &unsettled) {
 			return err
 		}
-		r.waitForSink([]delivery{msg}, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
+		r.waitForSink([]pull.Delivery{msg}, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
@@ -96,9 +97,9 @@ func TestRefusedRecordIsIsolated(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			b := newBus(t, natsbus.StreamsConfig{})
-			recs := updates(400)
-			b.publish(t, recs)
+			b := bustest.New(t, natsbus.StreamsConfig{})
+			recs := bustest.Updates(400)
+			b.Publish(t, recs)
 			var (
 				got  sinktest.Recorder
 				dead []natsbus.DeadLetterInfo
@@ -108,14 +109,14 @@ func TestRefusedRecordIsIsolated(t *testing.T) {
 			for _, i := range test.poison {
 				sk.keys[recs[i].Key()] = true
 			}
-			c := b.consumer(t, natsbus.ConsumerConfig{Batch: batch, DeadLetters: true, Hooks: &natsbus.Hooks{
+			c := b.Consumer(t, natsbus.ConsumerConfig{Batch: batch, DeadLetters: true, Hooks: &natsbus.Hooks{
 				DeadLettered: func(i natsbus.DeadLetterInfo) { dead = append(dead, i) },
 			}})
-			stop := run(t, c, sk)
+			stop := bustest.Run(t, c, sk)
 			settled(t, c, len(recs))
-			b.allAcked(t, "MD_DEPTH", "test")
+			b.AllAcked(t, "MD_DEPTH", "test")
 			require.ErrorIs(t, stop(), context.Canceled)
-			requireEqual(t, without(recs, test.poison...), got.Records())
+			bustest.RequireEqual(t, without(recs, test.poison...), got.Records())
 
 			require.Len(t, dead, len(test.poison))
 			for n, i := range test.poison {
@@ -123,7 +124,7 @@ func TestRefusedRecordIsIsolated(t *testing.T) {
 				require.EqualValues(t, i+1, dead[n].Sequence)
 				require.Equal(t, natsbus.DeadRefused, dead[n].Reason)
 			}
-			require.Equal(t, len(test.poison), b.messages(t, "MD_DLQ"))
+			require.Equal(t, len(test.poison), b.Messages(t, "MD_DLQ"))
 			stats := c.Stats()
 			require.EqualValues(t, len(recs)-len(test.poison), stats.Records)
 			require.EqualValues(t, len(test.poison), stats.DeadLettered)
@@ -140,15 +141,7 @@ func settled(t testing.TB, c *natsbus.Consumer, n int) {
 	require.Eventually(t, func() bool {
 		stats := c.Stats()
 		return stats.Records+stats.DeadLettered == uint64(n)
-	}, patience, interval)
-}
-
-func updates(n int) []marketprism.Record {
-	recs := make([]marketprism.Record, n)
-	for i := range recs {
-		recs[i] = update(int64(i + 1))
-	}
-	return recs
+	}, bustest.Patience, bustest.Interval)
 }
 
 func span(from, to int) []int {
@@ -162,9 +155,9 @@ func span(from, to int) []int {
 // While the sink is away nothing is blamed, handed back or skipped, not even if another cause beside it
 // is a refusal; and a record that is refused later is found all the same.
 func TestOutageIsNoRefusal(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(300)
-	b.publish(t, recs)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(300)
+	b.Publish(t, recs)
 	var (
 		got    sinktest.Recorder
 		states []natsbus.CircuitState
@@ -177,15 +170,15 @@ func TestOutageIsNoRefusal(t *testing.T) {
 		}
 		return sk.Write(ctx, recs)
 	})
-	c := b.consumer(t, natsbus.ConsumerConfig{Batch: 100, DeadLetters: true, Hooks: &natsbus.Hooks{
+	c := b.Consumer(t, natsbus.ConsumerConfig{Batch: 100, DeadLetters: true, Hooks: &natsbus.Hooks{
 		Circuit: func(i natsbus.CircuitInfo) { states = append(states, i.State) },
 	}})
-	stop := run(t, c, flaky)
-	await(t, &got, len(recs)-1)
+	stop := bustest.Run(t, c, flaky)
+	bustest.Await(t, &got, len(recs)-1)
 	settled(t, c, len(recs))
-	b.allAcked(t, "MD_DEPTH", "test")
+	b.AllAcked(t, "MD_DEPTH", "test")
 	require.Error(t, stop())
-	requireEqual(t, without(recs, 150), got.Records())
+	bustest.RequireEqual(t, without(recs, 150), got.Records())
 	stats := c.Stats()
 	require.EqualValues(t, 1, stats.DeadLettered)
 	require.EqualValues(t, 10, stats.SinkFailures)
@@ -200,20 +193,20 @@ func TestOutageIsNoRefusal(t *testing.T) {
 
 // An error that may be either is waited out until MaxAttempts, for the batch and for each part of it.
 func TestUnknownErrorsAreExhausted(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(16)
-	b.publish(t, recs)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(16)
+	b.Publish(t, recs)
 	var got sinktest.Recorder
 	sk := newPicky(&got, recs[5])
-	c := b.consumer(t, natsbus.ConsumerConfig{
+	c := b.Consumer(t, natsbus.ConsumerConfig{
 		Batch: 16, FlushEvery: 2 * time.Second, DeadLetters: true, MaxAttempts: 3, // all in one batch
 		Classify: func(error) natsbus.Failure { return natsbus.Failure{Class: natsbus.Unknown} },
 	})
-	run(t, c, sk)
-	await(t, &got, len(recs)-1)
+	bustest.Run(t, c, sk)
+	bustest.Await(t, &got, len(recs)-1)
 	settled(t, c, len(recs))
-	requireEqual(t, without(recs, 5), got.Records())
-	letter := b.letters(t, natsbus.DeadLetterFilter{})[0]
+	bustest.RequireEqual(t, without(recs, 5), got.Records())
+	letter := letters(t, b, natsbus.DeadLetterFilter{})[0]
 	require.Equal(t, natsbus.DeadExhausted, letter.Reason)
 	require.Equal(t, 3, letter.Attempts)
 	require.EqualValues(t, 6, letter.StreamSequence)
@@ -222,19 +215,19 @@ func TestUnknownErrorsAreExhausted(t *testing.T) {
 
 // Without dead letters nothing is given up, whatever the sink says.
 func TestRefusalIsHeldWithoutDeadLetters(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(10)
-	b.publish(t, recs)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(10)
+	b.Publish(t, recs)
 	var got sinktest.Recorder
 	sk := newPicky(&got, recs[3])
 	failures := 0
-	run(t, b.consumer(t, natsbus.ConsumerConfig{Hooks: &natsbus.Hooks{SinkFailed: func(natsbus.SinkFailedInfo) {
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{Hooks: &natsbus.Hooks{SinkFailed: func(natsbus.SinkFailedInfo) {
 		if failures++; failures == 3 {
 			sk.relent()
 		}
 	}}}), sk)
-	requireEqual(t, recs, await(t, &got, len(recs)))
-	require.Zero(t, b.messages(t, "MD_DLQ"))
+	bustest.RequireEqual(t, recs, bustest.Await(t, &got, len(recs)))
+	require.Zero(t, b.Messages(t, "MD_DLQ"))
 }
 
 func TestClassifyError(t *testing.T) {
@@ -261,12 +254,12 @@ func TestClassifyError(t *testing.T) {
 
 // Each instrument keeps its order while others are written at the same time.
 func TestWorkersKeepTheOrderOfAnInstrument(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(2000)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(2000)
 	for i := range recs { // so many that not all are with one worker
 		recs[i].Instrument.Symbol = fmt.Sprintf("SYM%dUSDT", i%64)
 	}
-	b.publish(t, recs)
+	b.Publish(t, recs)
 	var (
 		mu     sync.Mutex
 		order  = make(map[marketprism.Instrument][]uint64)
@@ -274,8 +267,8 @@ func TestWorkersKeepTheOrderOfAnInstrument(t *testing.T) {
 		atOnce int
 	)
 	both := make(chan struct{}) // closed when two Writes have met
-	c := b.consumer(t, natsbus.ConsumerConfig{Workers: 4, Batch: 500})
-	run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+	c := b.Consumer(t, natsbus.ConsumerConfig{Workers: 4, Batch: 500})
+	bustest.Run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		mu.Lock()
 		if busy++; busy == 2 && atOnce < 2 {
 			close(both)
@@ -295,7 +288,7 @@ func TestWorkersKeepTheOrderOfAnInstrument(t *testing.T) {
 		}
 		return nil
 	}))
-	require.Eventually(t, func() bool { return c.Stats().Records == uint64(len(recs)) }, patience, interval)
+	require.Eventually(t, func() bool { return c.Stats().Records == uint64(len(recs)) }, bustest.Patience, bustest.Interval)
 	mu.Lock()
 	defer mu.Unlock()
 	require.LessOrEqual(t, atOnce, 4)

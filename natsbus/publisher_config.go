@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/natsbus/internal/check"
 )
 
 // A PublisherConfig sets the bounds of a Publisher. The zero value is ready to use.
@@ -34,8 +35,8 @@ type PublisherConfig struct {
 
 func (cfg PublisherConfig) withDefaults() (PublisherConfig, error) {
 	defaults.Set(&cfg.Prefix, DefaultPrefix)
-	if err := validPrefix(cfg.Prefix); err != nil {
-		return cfg, err
+	if err := check.Prefix(cfg.Prefix); err != nil {
+		return cfg, fmt.Errorf("%w: %w", ErrSubject, err)
 	}
 	defaults.Set(&cfg.MaxPending, 2048)
 	defaults.Set(&cfg.MaxPendingBytes, 64<<20)
@@ -52,18 +53,8 @@ func (cfg PublisherConfig) withDefaults() (PublisherConfig, error) {
 	if cfg.Hooks == nil {
 		cfg.Hooks = &Hooks{}
 	}
-	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 100*time.Millisecond, 2*time.Second)
-}
-
-// setRetry fills in and checks the bounds of a back-off.
-func setRetry(low, high *time.Duration, lowDefault, highDefault time.Duration) error {
-	if *high > 0 {
-		lowDefault = min(lowDefault, *high)
+	if err := check.Retry(&cfg.RetryMin, &cfg.RetryMax, 100*time.Millisecond, 2*time.Second); err != nil {
+		return cfg, fmt.Errorf("natsbus: %w", err)
 	}
-	defaults.Set(low, lowDefault)
-	defaults.Set(high, max(highDefault, *low))
-	if *low < 0 || *high < *low {
-		return fmt.Errorf("natsbus: RetryMin %v, RetryMax %v: want 0 < RetryMin <= RetryMax", *low, *high)
-	}
-	return nil
+	return cfg, nil
 }

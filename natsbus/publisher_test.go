@@ -17,6 +17,7 @@ import (
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
@@ -24,15 +25,15 @@ import (
 
 func TestPublisherAndConsumerAreASink(t *testing.T) {
 	sinktest.TestSink(t, func(t *testing.T) (sink.Sink, func(*testing.T) []marketprism.Record) {
-		b := newBus(t, natsbus.StreamsConfig{})
+		b := bustest.New(t, natsbus.StreamsConfig{})
 		streams := []string{natsbus.BooksStream(""), natsbus.TradesStream("")}
 		got := make([]sinktest.Recorder, len(streams))
 		for i, stream := range streams {
-			run(t, b.consumer(t, natsbus.ConsumerConfig{Stream: stream}), &got[i])
+			bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{Stream: stream}), &got[i])
 		}
-		return b.publisher(t, natsbus.PublisherConfig{}), func(t *testing.T) (all []marketprism.Record) {
+		return b.Publisher(t, natsbus.PublisherConfig{}), func(t *testing.T) (all []marketprism.Record) {
 			for i, stream := range streams {
-				all = append(all, await(t, &got[i], b.messages(t, stream))...)
+				all = append(all, bustest.Await(t, &got[i], b.Messages(t, stream))...)
 			}
 			return all
 		}
@@ -40,10 +41,10 @@ func TestPublisherAndConsumerAreASink(t *testing.T) {
 }
 
 func TestTwoPublishersStoreEachRecordOnce(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := sinktest.Records(1, 4000)
 	var wg sync.WaitGroup
-	publishers := []*natsbus.Publisher{b.publisher(t, natsbus.PublisherConfig{}), b.publisher(t, natsbus.PublisherConfig{})}
+	publishers := []*natsbus.Publisher{b.Publisher(t, natsbus.PublisherConfig{}), b.Publisher(t, natsbus.PublisherConfig{})}
 	for i, p := range publishers {
 		wg.Go(func() {
 			for batch := range slices.Chunk(recs, 100+i*57) {
@@ -56,15 +57,15 @@ func TestTwoPublishersStoreEachRecordOnce(t *testing.T) {
 	}
 	wg.Wait()
 	books, trades := split(recs)
-	require.Equal(t, len(books), b.messages(t, natsbus.BooksStream("")))
-	require.Equal(t, len(trades), b.messages(t, natsbus.TradesStream("")))
+	require.Equal(t, len(books), b.Messages(t, natsbus.BooksStream("")))
+	require.Equal(t, len(trades), b.Messages(t, natsbus.TradesStream("")))
 	one, two := publishers[0].Stats(), publishers[1].Stats()
 	require.EqualValues(t, len(recs), one.Duplicates+two.Duplicates)
 	require.EqualValues(t, 2*len(recs), one.Acked+two.Acked)
 
 	var got sinktest.Recorder
-	run(t, b.consumer(t, natsbus.ConsumerConfig{}), &got)
-	stored := await(t, &got, len(books))
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{}), &got)
+	stored := bustest.Await(t, &got, len(books))
 	if one.Overtaken+two.Overtaken > 0 { // a server that was slow to confirm: the publisher has told that the order is not kept
 		byKey := func(a, b marketprism.Record) int { return strings.Compare(a.Key(), b.Key()) }
 		slices.SortStableFunc(books, byKey)
@@ -78,7 +79,7 @@ func requirePerInstrument(t testing.TB, want, got []marketprism.Record) {
 	t.Helper()
 	wanted, found := byInstrument(want), byInstrument(got)
 	for inst, recs := range wanted {
-		requireEqual(t, recs, found[inst])
+		bustest.RequireEqual(t, recs, found[inst])
 	}
 	require.Len(t, found, len(wanted))
 }
@@ -94,26 +95,26 @@ func byInstrument(recs []marketprism.Record) map[marketprism.Instrument][]market
 // The server is stopped and started while records are published and consumed. Each is stored once,
 // and arrives, in order.
 func TestServerRestartsUnderLoad(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	underLoad(t, b, func() { b.restart(t) })
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	underLoad(t, b, func() { b.Restart(t) })
 }
 
 // TestConnectionIsCutUnderLoad: the same where the server stays and the connection alone is lost.
 func TestConnectionIsCutUnderLoad(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	underLoad(t, b, func() { require.NoError(t, b.js.Conn().ForceReconnect()) })
-	require.NotZero(t, b.js.Conn().Stats().Reconnects)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	underLoad(t, b, func() { require.NoError(t, b.JS.Conn().ForceReconnect()) })
+	require.NotZero(t, b.JS.Conn().Stats().Reconnects)
 }
 
 // underLoad breaks something four times while records are published and consumed, and finds each record
 // stored once, and read in order.
-func underLoad(t *testing.T, b *bus, disturb func()) {
+func underLoad(t *testing.T, b *bustest.Bus, disturb func()) {
 	recs := sinktest.Records(2, 12_000)
 	books, trades := split(recs)
 	const restarts = 4
 	due := make(chan struct{}, restarts)
 	published := 0
-	p := b.publisher(t, natsbus.PublisherConfig{MaxPending: 256, Hooks: &natsbus.Hooks{
+	p := b.Publisher(t, natsbus.PublisherConfig{MaxPending: 256, Hooks: &natsbus.Hooks{
 		Published: func(i natsbus.PublishInfo) {
 			before := published
 			published += i.Records
@@ -126,8 +127,8 @@ func underLoad(t *testing.T, b *bus, disturb func()) {
 		Overtaken: func(i natsbus.OvertakenInfo) { t.Errorf("overtaken: %+v", i) },
 	}})
 	var gotBooks, gotTrades sinktest.Recorder
-	run(t, b.consumer(t, natsbus.ConsumerConfig{Batch: 300}), &gotBooks)
-	run(t, b.consumer(t, natsbus.ConsumerConfig{Batch: 300, Stream: natsbus.TradesStream("")}), &gotTrades)
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{Batch: 300}), &gotBooks)
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{Batch: 300, Stream: natsbus.TradesStream("")}), &gotTrades)
 
 	written := make(chan error, 1)
 	go func() {
@@ -145,33 +146,26 @@ func underLoad(t *testing.T, b *bus, disturb func()) {
 	}
 	require.NoError(t, <-written)
 	require.NotZero(t, p.Stats().Retries)
-	require.Equal(t, len(books), b.messages(t, natsbus.BooksStream("")), "stored once each")
-	require.Equal(t, len(trades), b.messages(t, natsbus.TradesStream("")), "stored once each")
+	require.Equal(t, len(books), b.Messages(t, natsbus.BooksStream("")), "stored once each")
+	require.Equal(t, len(trades), b.Messages(t, natsbus.TradesStream("")), "stored once each")
 	for got, want := range map[*sinktest.Recorder][]marketprism.Record{&gotBooks: books, &gotTrades: trades} {
-		require.Eventually(t, func() bool { return len(got.Unique()) == len(want) }, patience, interval)
-		requireEqual(t, want, got.Unique())
+		require.Eventually(t, func() bool { return len(got.Unique()) == len(want) }, bustest.Patience, bustest.Interval)
+		bustest.RequireEqual(t, want, got.Unique())
 	}
 }
 
-// update is a small record of the instrument that all of these tests share.
-func update(id int64) marketprism.Record {
-	return marketprism.Record{Instrument: btc, Update: &orderbook.Update{FirstID: id, LastID: id}}
-}
-
-var btc = marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
-
 // large is a record of about that many bytes.
 func large(id int64, bytes int) marketprism.Record {
-	return marketprism.Record{Instrument: btc, Snapshot: &orderbook.Snapshot{
+	return marketprism.Record{Instrument: bustest.BTC, Snapshot: &orderbook.Snapshot{
 		LastID: id, Bids: make([]orderbook.Level, bytes/len(`["0","0"],`)),
 	}}
 }
 
 func TestFullStreamIsWaitedForUntilCtxEnds(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 20_000}})
+	b := bustest.New(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 20_000}})
 	ctx, cancel := context.WithCancel(t.Context())
 	retries := 0
-	p := b.publisher(t, natsbus.PublisherConfig{RetryMin: 1, Hooks: &natsbus.Hooks{Retrying: func(i natsbus.RetryInfo) {
+	p := b.Publisher(t, natsbus.PublisherConfig{RetryMin: 1, Hooks: &natsbus.Hooks{Retrying: func(i natsbus.RetryInfo) {
 		require.ErrorIs(t, i.Err, natsbus.ErrStreamFull)
 		if retries++; retries == 3 {
 			cancel()
@@ -179,7 +173,7 @@ func TestFullStreamIsWaitedForUntilCtxEnds(t *testing.T) {
 	}}})
 	var recs []marketprism.Record
 	for id := range int64(200) {
-		recs = append(recs, update(id+1))
+		recs = append(recs, bustest.Update(id+1))
 	}
 	err := p.Write(ctx, recs)
 	var failed *natsbus.PublishError
@@ -187,30 +181,30 @@ func TestFullStreamIsWaitedForUntilCtxEnds(t *testing.T) {
 	require.ErrorIs(t, err, natsbus.ErrStreamFull)
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, "md.binance.spot.depth.BTCUSDT", failed.Subject)
-	stored := b.messages(t, natsbus.BooksStream(""))
+	stored := b.Messages(t, natsbus.BooksStream(""))
 	require.Equal(t, recs[stored].Key(), failed.Key, "the first that is not stored")
 	require.NotZero(t, stored)
 	require.EqualValues(t, 1, p.Stats().Failed)
 
 	// Once there is room the same Write succeeds, and what was stored is not stored again.
-	stream, err := b.js.Stream(t.Context(), natsbus.BooksStream(""))
+	stream, err := b.JS.Stream(t.Context(), natsbus.BooksStream(""))
 	require.NoError(t, err)
 	cfg := stream.CachedInfo().Config
 	cfg.MaxBytes = 1 << 20
-	_, err = b.js.UpdateStream(t.Context(), cfg)
+	_, err = b.JS.UpdateStream(t.Context(), cfg)
 	require.NoError(t, err)
 	require.NoError(t, p.Write(t.Context(), recs))
-	require.Equal(t, len(recs), b.messages(t, natsbus.BooksStream("")))
+	require.Equal(t, len(recs), b.Messages(t, natsbus.BooksStream("")))
 }
 
 // A server may refuse a large record and take the small one behind it, when both were on their way.
 // Nothing is lost, and the disorder is reported.
 func TestOvertakingIsReported(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 20_000, Uncompressed: true}})
-	stream, err := b.js.Stream(t.Context(), natsbus.BooksStream(""))
+	b := bustest.New(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 20_000, Uncompressed: true}})
+	stream, err := b.JS.Stream(t.Context(), natsbus.BooksStream(""))
 	require.NoError(t, err)
 	var reported []natsbus.OvertakenInfo
-	p := b.publisher(t, natsbus.PublisherConfig{RetryMin: 1, Hooks: &natsbus.Hooks{
+	p := b.Publisher(t, natsbus.PublisherConfig{RetryMin: 1, Hooks: &natsbus.Hooks{
 		Retrying:  func(natsbus.RetryInfo) { require.NoError(t, stream.Purge(t.Context())) },
 		Overtaken: func(i natsbus.OvertakenInfo) { reported = append(reported, i) },
 	}})
@@ -218,7 +212,7 @@ func TestOvertakingIsReported(t *testing.T) {
 	for tries := 0; len(reported) == 0 && tries < 1000; tries++ { // the small one is on its way in time, or not
 		require.NoError(t, p.Write(t.Context(), []marketprism.Record{large(id, 15_000)}))
 		refused = large(id+2, 15_000)
-		require.NoError(t, p.Write(t.Context(), []marketprism.Record{update(id + 1), refused, update(id + 3)}))
+		require.NoError(t, p.Write(t.Context(), []marketprism.Record{bustest.Update(id + 1), refused, bustest.Update(id + 3)}))
 		require.NoError(t, stream.Purge(t.Context()))
 		id += 4
 	}
@@ -229,8 +223,8 @@ func TestOvertakingIsReported(t *testing.T) {
 }
 
 func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	lineBreak := update(1)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	lineBreak := bustest.Update(1)
 	lineBreak.Instrument.Symbol = "A\nB"
 	tests := []struct {
 		name string
@@ -238,15 +232,15 @@ func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 		rec  marketprism.Record
 		err  error
 	}{
-		{"no stream", natsbus.PublisherConfig{Prefix: "elsewhere"}, update(1), natsbus.ErrNoStream},
+		{"no stream", natsbus.PublisherConfig{Prefix: "elsewhere"}, bustest.Update(1), natsbus.ErrNoStream},
 		{"too large", natsbus.PublisherConfig{}, large(1, 2<<20), natsbus.ErrTooLarge},
 		{"line break in the symbol", natsbus.PublisherConfig{}, lineBreak, natsbus.ErrValue},
-		{"no record", natsbus.PublisherConfig{}, marketprism.Record{Instrument: btc}, marketprism.ErrKind},
+		{"no record", natsbus.PublisherConfig{}, marketprism.Record{Instrument: bustest.BTC}, marketprism.ErrKind},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			p := b.publisher(t, test.cfg)
-			err := p.Write(t.Context(), []marketprism.Record{update(100), test.rec, update(101)})
+			p := b.Publisher(t, test.cfg)
+			err := p.Write(t.Context(), []marketprism.Record{bustest.Update(100), test.rec, bustest.Update(101)})
 			if test.name == "no stream" {
 				err = p.Write(t.Context(), []marketprism.Record{test.rec})
 			}
@@ -258,17 +252,17 @@ func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 			require.Equal(t, 1, failed.Attempts)
 		})
 	}
-	require.Equal(t, 1, b.messages(t, natsbus.BooksStream("")), "what stands before the bad record is stored")
+	require.Equal(t, 1, b.Messages(t, natsbus.BooksStream("")), "what stands before the bad record is stored")
 }
 
 // A stream that is sealed takes nothing and never will: the Write fails at once.
 func TestSealedStreamIsReadOnly(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	sealed := config(t, b.js, "MD_DEPTH")
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	sealed := config(t, b.JS, "MD_DEPTH")
 	sealed.Sealed = true
-	_, err := b.js.UpdateStream(t.Context(), sealed)
+	_, err := b.JS.UpdateStream(t.Context(), sealed)
 	require.NoError(t, err)
-	err = b.publisher(t, natsbus.PublisherConfig{}).Write(t.Context(), []marketprism.Record{update(1)})
+	err = b.Publisher(t, natsbus.PublisherConfig{}).Write(t.Context(), []marketprism.Record{bustest.Update(1)})
 	require.ErrorIs(t, err, natsbus.ErrReadOnly)
 	require.NotErrorIs(t, err, natsbus.ErrUnavailable)
 }
@@ -281,39 +275,39 @@ func TestDeniedSubjectFails(t *testing.T) {
 	] }`)
 	require.NoError(t, natsbus.EnsureStreams(t.Context(), natstest.JetStream(t, s, nats.UserInfo("admin", "a")), natsbus.StreamsConfig{}))
 	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
-	b := &bus{Server: s, js: natstest.JetStream(t, s, append(natsbus.Options(), nats.UserInfo("trader", "b"), quiet)...)}
-	p := b.publisher(t, natsbus.PublisherConfig{AckTimeout: 200 * time.Millisecond})
-	err := p.Write(t.Context(), []marketprism.Record{update(1)})
+	b := &bustest.Bus{Server: s, JS: natstest.JetStream(t, s, append(natsbus.Options(), nats.UserInfo("trader", "b"), quiet)...)}
+	p := b.Publisher(t, natsbus.PublisherConfig{AckTimeout: 200 * time.Millisecond})
+	err := p.Write(t.Context(), []marketprism.Record{bustest.Update(1)})
 	require.ErrorIs(t, err, natsbus.ErrDenied)
 	require.ErrorContains(t, err, "md.binance.spot.depth.BTCUSDT")
-	require.NoError(t, p.Write(t.Context(), []marketprism.Record{{Instrument: btc, Trade: &marketprism.Trade{ID: 1}}}))
+	require.NoError(t, p.Write(t.Context(), []marketprism.Record{{Instrument: bustest.BTC, Trade: &marketprism.Trade{ID: 1}}}))
 }
 
 // A server that does not answer is waited for, and AckTimeout is what bounds each attempt.
 func TestSlowServerIsWaitedFor(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	silent, err := b.js.Conn().SubscribeSync("quiet.binance.spot.depth.*") // it takes the message and confirms nothing
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	silent, err := b.JS.Conn().SubscribeSync("quiet.binance.spot.depth.*") // it takes the message and confirms nothing
 	require.NoError(t, err)
 	retried := make(chan natsbus.RetryInfo, 100)
-	p := b.publisher(t, natsbus.PublisherConfig{
+	p := b.Publisher(t, natsbus.PublisherConfig{
 		Prefix: "quiet", AckTimeout: 50 * time.Millisecond, RetryMin: 1, RetryMax: time.Millisecond,
 		Hooks: &natsbus.Hooks{Retrying: func(i natsbus.RetryInfo) { retried <- i }},
 	})
 	done := make(chan error, 1)
-	go func() { done <- p.Write(t.Context(), []marketprism.Record{update(1)}) }()
-	require.ErrorIs(t, receive(t, retried).Err, natsbus.ErrUnavailable)
+	go func() { done <- p.Write(t.Context(), []marketprism.Record{bustest.Update(1)}) }()
+	require.ErrorIs(t, bustest.Receive(t, retried).Err, natsbus.ErrUnavailable)
 	require.Positive(t, p.Stats().Failures.Timeout)
-	_, err = b.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "QUIET", Subjects: []string{"quiet.>"}})
+	_, err = b.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: "QUIET", Subjects: []string{"quiet.>"}})
 	require.NoError(t, err)
 	require.NoError(t, <-done)
 	require.NoError(t, silent.Unsubscribe())
 }
 
 func TestWriteGivesUpAfterMaxAttempts(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	p := b.publisher(t, natsbus.PublisherConfig{MaxAttempts: 3, RetryMin: 1, RetryMax: 1})
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	p := b.Publisher(t, natsbus.PublisherConfig{MaxAttempts: 3, RetryMin: 1, RetryMax: 1})
 	b.Shutdown()
-	err := p.Write(t.Context(), []marketprism.Record{update(1)})
+	err := p.Write(t.Context(), []marketprism.Record{bustest.Update(1)})
 	var failed *natsbus.PublishError
 	require.ErrorAs(t, err, &failed)
 	require.ErrorIs(t, err, natsbus.ErrUnavailable)
@@ -322,21 +316,21 @@ func TestWriteGivesUpAfterMaxAttempts(t *testing.T) {
 }
 
 func TestClosedPublisherFails(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	p := b.publisher(t, natsbus.PublisherConfig{})
-	b.publish(t, []marketprism.Record{update(1)})
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	p := b.Publisher(t, natsbus.PublisherConfig{})
+	b.Publish(t, []marketprism.Record{bustest.Update(1)})
 	p.Close()
-	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{update(2)}), natsbus.ErrClosed)
+	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{bustest.Update(2)}), natsbus.ErrClosed)
 
-	p = b.publisher(t, natsbus.PublisherConfig{})
-	b.js.Conn().Close()
-	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{update(2)}), natsbus.ErrClosed)
+	p = b.Publisher(t, natsbus.PublisherConfig{})
+	b.JS.Conn().Close()
+	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{bustest.Update(2)}), natsbus.ErrClosed)
 }
 
 // A record above MaxPendingBytes is sent alone, and the bounds hold in between.
 func TestPendingIsBounded(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	p := b.publisher(t, natsbus.PublisherConfig{MaxPending: 8, MaxPendingBytes: 10_000})
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	p := b.Publisher(t, natsbus.PublisherConfig{MaxPending: 8, MaxPendingBytes: 10_000})
 	var recs []marketprism.Record
 	for id := range int64(300) {
 		recs = append(recs, large(id+1, int(id%50)*400))
@@ -389,14 +383,14 @@ func TestConnectNamesTheAddress(t *testing.T) {
 // both, so that its readers do not take what follows for updates outside of a span; a Write that is
 // repeated is stored once all the same.
 func TestQuietBookThatIsLostTwice(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	syncer, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
 	require.NoError(t, err)
 	now := time.Unix(1_780_000_000, 0).UTC()
 	var recs []marketprism.Record
 	emit := func(out orderbook.Output) orderbook.FetchID {
 		for _, e := range out.Events {
-			r := marketprism.Record{Instrument: btc, ReceivedAt: now, Update: e.Update, Snapshot: e.Snapshot, Gap: e.Gap}
+			r := marketprism.Record{Instrument: bustest.BTC, ReceivedAt: now, Update: e.Update, Snapshot: e.Snapshot, Gap: e.Gap}
 			recs = append(recs, r.Clone())
 		}
 		now = now.Add(time.Second)
@@ -411,13 +405,25 @@ func TestQuietBookThatIsLostTwice(t *testing.T) {
 	emit(syncer.Update(now, &orderbook.Update{FirstID: 151, LastID: 152, Bids: []orderbook.Level{{Price: 2, Quantity: 1}}}))
 	require.Len(t, recs, 6)
 	for range 2 {
-		b.publish(t, recs)
+		b.Publish(t, recs)
 	}
 	var got sinktest.Recorder
-	run(t, b.consumer(t, natsbus.ConsumerConfig{}), &got)
-	await(t, &got, len(recs))
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{}), &got)
+	bustest.Await(t, &got, len(recs))
 	for i, r := range got.Records() {
 		require.Equal(t, recs[i].Key(), r.Key())
 	}
-	require.Equal(t, len(recs), b.messages(t, natsbus.BooksStream("")))
+	require.Equal(t, len(recs), b.Messages(t, natsbus.BooksStream("")))
+}
+
+// split parts records as the streams do.
+func split(recs []marketprism.Record) (books, trades []marketprism.Record) {
+	for _, r := range recs {
+		if r.Trade != nil {
+			trades = append(trades, r)
+		} else {
+			books = append(books, r)
+		}
+	}
+	return books, trades
 }

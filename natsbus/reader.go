@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -29,9 +29,8 @@ type reader struct {
 
 	failedAt time.Time // first failure of the batch in hand; zero if it has not failed
 
-	puller  *puller
+	puller  *pull.Puller
 	source  string
-	next    uint64 // consumer sequence of the next delivery
 	lost    uint64 // connections that had been lost when the server was last asked to deliver anew
 	batches [2]batch
 	held    holder
@@ -49,7 +48,7 @@ func (r *reader) run() error {
 	defer r.held.keepAlive(r.conn, r.cfg.AckWait/3, func(n int) {
 		r.count(func(s *ConsumerStats) { s.Replies.InProgress += uint64(n) })
 	})()
-	defer func() { r.puller.close() }()
+	defer func() { r.puller.Close() }()
 	var why error
 	for r.ctx.Err() == nil {
 		r.turn.Lock()
@@ -63,7 +62,7 @@ func (r *reader) run() error {
 		case errors.As(err, &stop):
 			return stop.err
 		case r.ctx.Err() != nil:
-		case hopeless(err) && !r.lane: // the end of the stream proper ends both
+		case isPermanent(err) && !r.lane: // the end of the stream proper ends both
 			return &ConsumerError{Stream: r.cfg.Stream, Durable: r.cfg.Durable, Err: err}
 		default:
 			why = err
@@ -106,8 +105,8 @@ func (r *reader) align(why error) error {
 	if _, err = stream.CreateOrUpdateConsumer(r.ctx, r.cfg.server()); err != nil {
 		return err
 	}
-	r.puller.close() // what the server still has for it is of the time before
-	if r.puller, err = newPuller(r.js, r.cfg.Stream, r.cfg.Durable, r.cfg.Batch); err != nil {
+	r.puller.Close() // what the server still has for it is of the time before
+	if r.puller, err = pull.New(r.js, r.cfg.Stream, r.cfg.Durable, r.cfg.Batch); err != nil {
 		return err
 	}
 	reset, err := stream.ResetConsumer(r.ctx, r.cfg.Durable)
@@ -115,7 +114,7 @@ func (r *reader) align(why error) error {
 		// Not %w: the library takes silence to mean that there is no JetStream, which would be final.
 		return fmt.Errorf("%w: reset of the durable: %v", ErrUnavailable, err)
 	}
-	r.source, r.next, r.lost = source(stream.CachedInfo()), 1, lost
+	r.source, r.lost = pull.Source(stream.CachedInfo()), lost
 	r.count(func(s *ConsumerStats) { s.Realigned++ })
 	hook.Call(r.cfg.Hooks.Realigned, RealignInfo{From: reset.ResetSeq, Source: r.source, Err: why})
 	return nil
@@ -173,9 +172,6 @@ func (r *reader) drop(b *batch, err error) {
 	r.letGo(b)
 }
 
-// errHole is why messages are asked for anew when the server has delivered one that did not come.
-var errHole = errors.New("natsbus: a delivery is missing")
-
 // errReconnected is why they are asked for anew after the connection was lost: what the server has sent
 // over the old one, or has forgotten to be acknowledged, would come again only after AckWait.
 var errReconnected = errors.New("natsbus: the connection was lost and made again")
@@ -184,19 +180,19 @@ var errReconnected = errors.New("natsbus: the connection was lost and made again
 // has what came before, which is in order.
 func (r *reader) fetch(b *batch) {
 	b.reset()
-	b.err = r.puller.ask(pullRequest{
+	b.err = r.puller.Request(pull.Request{
 		Batch:    r.cfg.Batch,
 		MaxBytes: max(r.cfg.BatchBytes, int(r.conn.MaxPayload())+1<<16), // a message above the bound would never come
 		Expires:  r.cfg.FlushEvery,
 	})
-	timer := time.NewTimer(r.cfg.FlushEvery + pullPatience)
+	timer := time.NewTimer(r.cfg.FlushEvery + pull.Patience)
 	defer timer.Stop()
-	for b.err == nil && r.puller.due > 0 {
+	for b.err == nil && r.puller.Due() > 0 {
 		select {
-		case msg := <-r.puller.msgs:
+		case msg := <-r.puller.Messages():
 			b.err = r.receive(b, msg)
 		case <-timer.C:
-			b.err = errSilent
+			b.err = fmt.Errorf("%w: %w", ErrUnavailable, pull.ErrSilent)
 		}
 	}
 	if b.err == nil && r.reconnected() {
@@ -204,21 +200,13 @@ func (r *reader) fetch(b *batch) {
 	}
 }
 
-// receive takes what the server sent: the next message, or how it stands with the request.
+// receive adds the message to the batch, unless it is a report about the request.
 func (r *reader) receive(b *batch, msg *nats.Msg) error {
-	if !strings.HasPrefix(msg.Reply, ackPrefix) {
-		return r.puller.status(msg)
-	}
-	d, err := newDelivery(msg)
-	switch {
-	case err != nil:
+	d, ok, err := r.puller.Receive(msg)
+	if err != nil || !ok {
 		return err
-	case d.meta.Sequence.Consumer != r.next:
-		return fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, d.meta.Sequence.Consumer)
 	}
-	r.next++
-	r.puller.due--
-	r.delivered(&d.meta)
+	r.delivered(&d.Meta)
 	b.add(d, r.origin(d))
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // ackText acknowledges a message when it is published on the message's reply subject. The methods of
@@ -17,7 +18,7 @@ const ackText = "+ACK"
 
 // acknowledge tells the server that the batch is done, and returns when the server has confirmed the
 // last message: it handles those of one connection in order, so it has handled the others before.
-func (r *reader) acknowledge(msgs []delivery) error {
+func (r *reader) acknowledge(msgs []pull.Delivery) error {
 	for attempt := 1; ; attempt++ {
 		timeout, last := ackTimeout, maxAckAttempts
 		if r.reconnected() {
@@ -28,7 +29,7 @@ func (r *reader) acknowledge(msgs []delivery) error {
 		switch {
 		case err == nil:
 			return nil
-		case r.work.Err() != nil, hopeless(err):
+		case r.work.Err() != nil, isPermanent(err):
 			return err
 		case attempt >= last && r.conn.IsConnected():
 			// The durable may have been made anew and not know the deliveries.
@@ -45,7 +46,7 @@ const (
 	releaseDelay          = time.Second
 )
 
-func (r *reader) sendAcks(msgs []delivery, timeout time.Duration) error {
+func (r *reader) sendAcks(msgs []pull.Delivery, timeout time.Duration) error {
 	reconnects := r.conn.Stats().Reconnects
 	end := len(msgs) - 1
 	for _, msg := range msgs[:end] {
@@ -73,7 +74,7 @@ func (r *reader) sendAcks(msgs []delivery, timeout time.Duration) error {
 	return nil
 }
 
-func (r *reader) consumed(msgs []delivery, elapsed time.Duration) {
+func (r *reader) consumed(msgs []pull.Delivery, elapsed time.Duration) {
 	redelivered := redelivered(msgs)
 	r.count(func(s *ConsumerStats) {
 		s.Batches++
@@ -87,18 +88,18 @@ func (r *reader) consumed(msgs []delivery, elapsed time.Duration) {
 	})
 	hook.Call(r.cfg.Hooks.Consumed, ConsumeInfo{
 		Stream: r.cfg.Stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Redelivered: redelivered,
-		Behind: msgs[len(msgs)-1].meta.NumPending, Elapsed: elapsed,
+		Behind: msgs[len(msgs)-1].Meta.NumPending, Elapsed: elapsed,
 	})
 }
 
 // release hands a batch back, so that another Run has it sooner than after AckWait. It is a courtesy:
 // what is not handed back comes again all the same.
-func (r *reader) release(msgs []delivery) {
+func (r *reader) release(msgs []pull.Delivery) {
 	if len(msgs) == 0 {
 		return
 	}
 	naks := 0
-	for naks < len(msgs) && msgs[naks].nak(r.conn, releaseDelay) == nil {
+	for naks < len(msgs) && msgs[naks].Nak(r.conn, releaseDelay) == nil {
 		naks++
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.ctx), releaseDelay)

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // RedriveStream is the name of the stream of dead letters that are to be tried again unless another is
@@ -40,17 +41,17 @@ func (r *reader) findLane() error {
 }
 
 // origin returns where the record of a message stood first.
-func (r *reader) origin(msg delivery) marketprism.Origin {
+func (r *reader) origin(msg pull.Delivery) marketprism.Origin {
 	if r.lane {
 		at := r.place(msg)
 		return marketprism.Origin{Source: at.source, Sequence: at.sequence}
 	}
-	return marketprism.Origin{Source: r.source, Sequence: msg.meta.Sequence.Stream}
+	return marketprism.Origin{Source: r.source, Sequence: msg.Meta.Sequence.Stream}
 }
 
 // place returns where a message stood first. A message in the lane that nobody re-drove, but somebody
 // published there, stands in the lane.
-func (r *reader) place(msg delivery) place {
+func (r *reader) place(msg pull.Delivery) place {
 	if r.lane {
 		if at, ok := parsePlace(msg.Header); ok && at.stream == r.Consumer.cfg.Stream {
 			return at
@@ -58,7 +59,7 @@ func (r *reader) place(msg delivery) place {
 	}
 	return place{
 		stream: r.cfg.Stream, source: r.source, consumer: r.Consumer.cfg.Durable, subject: msg.Subject,
-		sequence: msg.meta.Sequence.Stream, storedAt: msg.meta.Timestamp,
+		sequence: msg.Meta.Sequence.Stream, storedAt: msg.Meta.Timestamp,
 	}
 }
 

@@ -12,20 +12,21 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-func deadLetters(b *bus) *natsbus.DeadLetters {
-	return natsbus.NewDeadLetters(b.js, natsbus.DeadLettersStream(""))
+func deadLetters(b *bustest.Bus) *natsbus.DeadLetters {
+	return natsbus.NewDeadLetters(b.JS, natsbus.DeadLettersStream(""))
 }
 
 // publishTraced publishes a record with a trace.
-func publishTraced(t *testing.T, b *bus, r marketprism.Record) (body []byte) {
+func publishTraced(t *testing.T, b *bustest.Bus, r marketprism.Record) (body []byte) {
 	t.Helper()
 	body, err := natsbus.AppendRecord(nil, &r)
 	require.NoError(t, err)
-	_, err = b.js.PublishMsg(t.Context(), &nats.Msg{
+	_, err = b.JS.PublishMsg(t.Context(), &nats.Msg{
 		Subject: natsbus.Subject("", r.Instrument, r.Kind()),
 		Header: nats.Header{
 			"Nats-Msg-Id": {r.Key()}, "traceparent": {"00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}, "tracestate": {"a=b"},
@@ -40,25 +41,25 @@ func publishTraced(t *testing.T, b *bus, r marketprism.Record) (body []byte) {
 // back once more, and then stored with the Origin that it had: the sink of an exact store sees each
 // place of the stream once.
 func TestDeadLetterRoundTrip(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(20)
-	b.publish(t, recs[:7])
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(20)
+	b.Publish(t, recs[:7])
 	body := publishTraced(t, b, recs[7])
-	b.publish(t, recs[8:])
+	b.Publish(t, recs[8:])
 	var got sinktest.Recorder
 	sk := newPicky(&got, recs[7])
 	died := make(chan natsbus.DeadLetterInfo, 10)
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
 		DeadLettered: func(i natsbus.DeadLetterInfo) { died <- i },
 	}})
-	run(t, c, sk)
+	bustest.Run(t, c, sk)
 	<-died
-	await(t, &got, len(recs)-1)
+	bustest.Await(t, &got, len(recs)-1)
 	dead := deadLetters(b)
 
-	first := b.letters(t, natsbus.DeadLetterFilter{})[0]
+	first := letters(t, b, natsbus.DeadLetterFilter{})[0]
 	for redrives := range 2 {
-		letters := b.letters(t, natsbus.DeadLetterFilter{})
+		letters := letters(t, b, natsbus.DeadLetterFilter{})
 		require.Len(t, letters, 1)
 		l := letters[0]
 		require.Equal(t, body, l.Body)
@@ -90,57 +91,57 @@ func TestDeadLetterRoundTrip(t *testing.T) {
 			require.EqualValues(t, 8, again.Sequence)
 		}
 	}
-	all := await(t, &got, len(recs))
-	requireEqual(t, append(without(recs, 7), recs[7]), all)
+	all := bustest.Await(t, &got, len(recs))
+	bustest.RequireEqual(t, append(without(recs, 7), recs[7]), all)
 	require.Equal(t, marketprism.Origin{Source: all[0].Origin.Source, Sequence: 8}, all[19].Origin)
-	require.Eventually(t, func() bool { return c.Stats().Redriven == 1 }, patience, interval)
+	require.Eventually(t, func() bool { return c.Stats().Redriven == 1 }, bustest.Patience, bustest.Interval)
 	require.EqualValues(t, 20, c.Stats().Sequence, "the lane does not move the place in the stream")
-	require.Zero(t, b.messages(t, "MD_DLQ"))
-	require.Eventually(t, func() bool { return b.messages(t, "MD_REDRIVE") == 0 }, patience, interval, "removed by the acknowledgement, some time after it")
+	require.Zero(t, b.Messages(t, "MD_DLQ"))
+	require.Eventually(t, func() bool { return b.Messages(t, "MD_REDRIVE") == 0 }, bustest.Patience, bustest.Interval, "removed by the acknowledgement, some time after it")
 }
 
 // kill puts recs into the dead letters and stops the Consumer.
-func kill(t *testing.T, b *bus, recs []marketprism.Record) {
+func kill(t *testing.T, b *bustest.Bus, recs []marketprism.Record) {
 	t.Helper()
-	b.publish(t, recs)
+	b.Publish(t, recs)
 	var got sinktest.Recorder
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
-	stop := run(t, c, newPicky(&got, recs...))
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	stop := bustest.Run(t, c, newPicky(&got, recs...))
 	settled(t, c, len(recs))
 	require.ErrorIs(t, stop(), context.Canceled)
 }
 
 func TestRedriveSelectsAndBounds(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(10)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(10)
 	for i := 5; i < 10; i++ {
 		recs[i].Instrument.Symbol = "ETHUSDT"
 	}
 	kill(t, b, recs)
 	dead := deadLetters(b)
-	all := b.letters(t, natsbus.DeadLetterFilter{})
+	all := letters(t, b, natsbus.DeadLetterFilter{})
 	require.Len(t, all, 10)
 
 	eth := natsbus.DeadLetterFilter{Subject: "md.*.*.depth.ETHUSDT"}
-	require.Len(t, b.letters(t, eth), 5)
-	require.Len(t, b.letters(t, natsbus.DeadLetterFilter{From: all[3].FailedAt, To: all[7].FailedAt}), 4)
-	require.Len(t, b.letters(t, natsbus.DeadLetterFilter{Reasons: []natsbus.DeadReason{natsbus.DeadDecode}}), 0)
-	require.Len(t, b.letters(t, natsbus.DeadLetterFilter{Stream: "MD_DEPTH", Consumer: "test", Sequences: []uint64{2, 9}}), 2)
-	require.Len(t, b.letters(t, natsbus.DeadLetterFilter{Consumer: "other"}), 0)
+	require.Len(t, letters(t, b, eth), 5)
+	require.Len(t, letters(t, b, natsbus.DeadLetterFilter{From: all[3].FailedAt, To: all[7].FailedAt}), 4)
+	require.Len(t, letters(t, b, natsbus.DeadLetterFilter{Reasons: []natsbus.DeadReason{natsbus.DeadDecode}}), 0)
+	require.Len(t, letters(t, b, natsbus.DeadLetterFilter{Stream: "MD_DEPTH", Consumer: "test", Sequences: []uint64{2, 9}}), 2)
+	require.Len(t, letters(t, b, natsbus.DeadLetterFilter{Consumer: "other"}), 0)
 
 	moved := 0
 	report, err := dead.Redrive(t.Context(), eth, natsbus.RedriveConfig{DryRun: true, Moved: func(*natsbus.DeadLetter) { moved++ }})
 	require.NoError(t, err)
 	require.Equal(t, natsbus.RedriveReport{Redriven: 5}, report)
 	require.Equal(t, 5, moved)
-	require.Equal(t, 10, b.messages(t, "MD_DLQ"))
-	require.Zero(t, b.messages(t, "MD_REDRIVE"))
+	require.Equal(t, 10, b.Messages(t, "MD_DLQ"))
+	require.Zero(t, b.Messages(t, "MD_REDRIVE"))
 
 	report, err = dead.Redrive(t.Context(), eth, natsbus.RedriveConfig{Max: 2, Rate: -1})
 	require.NoError(t, err)
 	require.Equal(t, natsbus.RedriveReport{Redriven: 2}, report)
-	require.Equal(t, 8, b.messages(t, "MD_DLQ"))
-	require.Equal(t, 2, b.messages(t, "MD_REDRIVE"))
+	require.Equal(t, 8, b.Messages(t, "MD_DLQ"))
+	require.Equal(t, 2, b.Messages(t, "MD_REDRIVE"))
 
 	stats, err := dead.Stats(t.Context())
 	require.NoError(t, err)
@@ -153,7 +154,7 @@ func TestRedriveSelectsAndBounds(t *testing.T) {
 	purged, err := dead.Purge(t.Context(), eth)
 	require.NoError(t, err)
 	require.Equal(t, 3, purged)
-	require.Equal(t, 5, b.messages(t, "MD_DLQ"))
+	require.Equal(t, 5, b.Messages(t, "MD_DLQ"))
 
 	letter, err := dead.Get(t.Context(), 3)
 	require.NoError(t, err)
@@ -172,12 +173,12 @@ func TestRedriveSelectsAndBounds(t *testing.T) {
 
 // A letter that was put back MaxRedrives times stays where it is.
 func TestNoLetterCirclesForEver(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(1)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(1)
 	kill(t, b, recs)
 	var got sinktest.Recorder
 	died := make(chan natsbus.DeadLetterInfo, 10)
-	run(t, b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
 		DeadLettered: func(i natsbus.DeadLetterInfo) { died <- i },
 	}}), newPicky(&got, recs...))
 	for n := range 3 {
@@ -189,45 +190,45 @@ func TestNoLetterCirclesForEver(t *testing.T) {
 	report, err := deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{})
 	require.NoError(t, err)
 	require.Equal(t, natsbus.RedriveReport{Exhausted: 1}, report)
-	require.Equal(t, 1, b.messages(t, "MD_DLQ"))
-	require.Zero(t, b.messages(t, "MD_REDRIVE"))
+	require.Equal(t, 1, b.Messages(t, "MD_DLQ"))
+	require.Zero(t, b.Messages(t, "MD_REDRIVE"))
 }
 
 // Where the bus does not take the letter it stays, and a Redrive that was cut off between the two steps
 // leaves one copy when it is repeated.
 func TestRedriveLosesAndDoublesNothing(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(3)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(3)
 	kill(t, b, recs)
 	dead := deadLetters(b)
-	require.NoError(t, b.js.DeleteStream(t.Context(), natsbus.RedriveStream("")))
+	require.NoError(t, b.JS.DeleteStream(t.Context(), natsbus.RedriveStream("")))
 	report, err := dead.Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{})
 	require.ErrorIs(t, err, natsbus.ErrNoStream)
 	require.Zero(t, report.Redriven)
-	require.Equal(t, 3, b.messages(t, "MD_DLQ"))
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
+	require.Equal(t, 3, b.Messages(t, "MD_DLQ"))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
 
 	// A stream that refuses deletions stands for the process that is killed after publishing.
-	cfg := config(t, b.js, "MD_DLQ")
-	require.NoError(t, b.js.DeleteStream(t.Context(), "MD_DLQ"))
+	cfg := config(t, b.JS, "MD_DLQ")
+	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DLQ"))
 	cfg.DenyDelete = true
-	_, err = b.js.CreateStream(t.Context(), cfg)
+	_, err = b.JS.CreateStream(t.Context(), cfg)
 	require.NoError(t, err)
-	kill(t, b, updates(6)[3:])
+	kill(t, b, bustest.Updates(6)[3:])
 	for range 2 {
 		report, err = dead.Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{})
 		var failed *natsbus.DeadLetterError
 		require.ErrorAs(t, err, &failed)
 		require.Equal(t, "redrive", failed.Op)
 		require.Zero(t, report.Redriven)
-		require.Equal(t, 1, b.messages(t, "MD_REDRIVE"))
-		require.Equal(t, 3, b.messages(t, "MD_DLQ"))
+		require.Equal(t, 1, b.Messages(t, "MD_REDRIVE"))
+		require.Equal(t, 3, b.Messages(t, "MD_DLQ"))
 	}
 }
 
 // Headers that the server or this package would act on are not acted on, and come back.
 func TestDeadLetterKeepsHostileHeaders(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	header := nats.Header{
 		"Md-Dlq-Stream": {"OTHER"}, "Md-Dlq-Reason": {"forged"}, "md-dlq-x": {"1"}, "Md-Dlq-Orig-Nats-Msg-Id": {"forged"},
 		"Plain": {"a", "b"},
@@ -236,14 +237,14 @@ func TestDeadLetterKeepsHostileHeaders(t *testing.T) {
 	for name, values := range header {
 		sent[name] = values
 	}
-	_, err := b.js.PublishMsg(t.Context(), &nats.Msg{Subject: natsbus.Subject("", btc, marketprism.KindUpdate), Header: sent, Data: []byte("x")})
+	_, err := b.JS.PublishMsg(t.Context(), &nats.Msg{Subject: natsbus.Subject("", bustest.BTC, marketprism.KindUpdate), Header: sent, Data: []byte("x")})
 	require.NoError(t, err)
 	var got sinktest.Recorder
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
-	stop := run(t, c, &got)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	stop := bustest.Run(t, c, &got)
 	settled(t, c, 1)
 	for redrives := range 2 {
-		letters := b.letters(t, natsbus.DeadLetterFilter{})
+		letters := letters(t, b, natsbus.DeadLetterFilter{})
 		require.Len(t, letters, 1)
 		require.Equal(t, header, letters[0].Header)
 		require.Equal(t, "MD_DEPTH", letters[0].Stream)
@@ -258,7 +259,7 @@ func TestDeadLetterKeepsHostileHeaders(t *testing.T) {
 	require.Error(t, stop())
 
 	// A message that is no dead letter of ours can be read and purged, and is not put back.
-	_, err = b.js.PublishMsg(t.Context(), &nats.Msg{Subject: "dlq.MD_DEPTH.x.y", Data: []byte("?")})
+	_, err = b.JS.PublishMsg(t.Context(), &nats.Msg{Subject: "dlq.MD_DEPTH.x.y", Data: []byte("?")})
 	require.NoError(t, err)
 	report, err := deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{Consumer: "x"}, natsbus.RedriveConfig{})
 	require.NoError(t, err)
@@ -267,41 +268,41 @@ func TestDeadLetterKeepsHostileHeaders(t *testing.T) {
 
 // What was put back while the Consumer was away, or in its hands when it died, comes at its next Run.
 func TestRedriveSurvivesTheConsumerAndTheServer(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(5)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(5)
 	kill(t, b, recs)
 	_, err := deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{Rate: -1})
 	require.NoError(t, err)
-	require.Equal(t, 5, b.messages(t, "MD_REDRIVE"))
+	require.Equal(t, 5, b.Messages(t, "MD_REDRIVE"))
 
 	var got sinktest.Recorder
 	stuck, entered, _ := hold(&got)
 	cfg := natsbus.ConsumerConfig{DeadLetters: true, AckWait: time.Hour, DrainTimeout: -1}
-	stop := run(t, b.consumer(t, cfg), stuck)
+	stop := bustest.Run(t, b.Consumer(t, cfg), stuck)
 	<-entered
 	require.Error(t, stop())
 	require.Empty(t, got.Records())
 
-	b.restart(t)
-	run(t, b.consumer(t, cfg), &got)
-	requireEqual(t, recs, await(t, &got, len(recs)))
+	b.Restart(t)
+	bustest.Run(t, b.Consumer(t, cfg), &got)
+	bustest.RequireEqual(t, recs, bustest.Await(t, &got, len(recs)))
 	for i, r := range got.Records() {
 		require.EqualValues(t, i+1, r.Origin.Sequence)
 	}
 	require.Eventually(t, func() bool {
-		s, err := b.js.Stream(t.Context(), "MD_REDRIVE")
+		s, err := b.JS.Stream(t.Context(), "MD_REDRIVE")
 		return err == nil && s.CachedInfo().State.Msgs == 0
-	}, patience, interval)
+	}, bustest.Patience, bustest.Interval)
 }
 
 // The stream and its lane give the sink one Write at a time, and call one hook at a time.
 func TestLaneAndStreamTakeTurns(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(1200)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(1200)
 	kill(t, b, recs[:200])
 	_, err := deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{Rate: -1})
 	require.NoError(t, err)
-	b.publish(t, recs[200:])
+	b.Publish(t, recs[200:])
 
 	var busy, met atomic.Int32
 	alone := func() func() {
@@ -311,11 +312,11 @@ func TestLaneAndStreamTakeTurns(t *testing.T) {
 		return func() { busy.Add(-1) }
 	}
 	var got sinktest.Recorder
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Batch: 10, Hooks: &natsbus.Hooks{
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Batch: 10, Hooks: &natsbus.Hooks{
 		Consumed:  func(natsbus.ConsumeInfo) { defer alone()() },
 		Realigned: func(natsbus.RealignInfo) { defer alone()() },
 	}})
-	run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+	bustest.Run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		defer alone()()
 		return got.Write(ctx, recs)
 	}))
@@ -328,44 +329,55 @@ func TestLaneAndStreamTakeTurns(t *testing.T) {
 
 // A Consumer that died after its letter was stored, and before it ended the delivery, leaves one copy.
 func TestDeadLetterIsStoredOnce(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	b.publish(t, updates(1))
-	stream, err := b.js.Stream(t.Context(), "MD_DEPTH")
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	b.Publish(t, bustest.Updates(1))
+	stream, err := b.JS.Stream(t.Context(), "MD_DEPTH")
 	require.NoError(t, err)
 	source := "MD_DEPTH@" + stream.CachedInfo().Created.UTC().Format(time.RFC3339Nano)
-	_, err = b.js.Publish(t.Context(), "dlq.MD_DEPTH.test.md.binance.spot.depth.BTCUSDT", []byte("stored before"),
+	_, err = b.JS.Publish(t.Context(), "dlq.MD_DEPTH.test.md.binance.spot.depth.BTCUSDT", []byte("stored before"),
 		jetstream.WithMsgID("dlq:"+source+":MD_DEPTH:test:1"))
 	require.NoError(t, err)
 	var got sinktest.Recorder
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
-	run(t, c, newPicky(&got, updates(1)...))
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	bustest.Run(t, c, newPicky(&got, bustest.Updates(1)...))
 	settled(t, c, 1)
-	b.allAcked(t, "MD_DEPTH", "test")
-	letters := b.letters(t, natsbus.DeadLetterFilter{})
+	b.AllAcked(t, "MD_DEPTH", "test")
+	letters := letters(t, b, natsbus.DeadLetterFilter{})
 	require.Len(t, letters, 1)
 	require.Equal(t, "stored before", string(letters[0].Body))
 }
 
 // A lane that is not there is looked for, while the stream itself is read.
 func TestConsumerWithoutALane(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	require.NoError(t, b.js.DeleteStream(t.Context(), natsbus.RedriveStream("")))
-	recs := updates(3)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	require.NoError(t, b.JS.DeleteStream(t.Context(), natsbus.RedriveStream("")))
+	recs := bustest.Updates(3)
 	var got sinktest.Recorder
 	missing := make(chan error, 1000)
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{ServerFailed: func(i natsbus.ServerFailedInfo) {
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{ServerFailed: func(i natsbus.ServerFailedInfo) {
 		select {
 		case missing <- i.Err:
 		default:
 		}
 	}}})
-	run(t, c, newPicky(&got, recs[1]))
-	b.publish(t, recs)
+	bustest.Run(t, c, newPicky(&got, recs[1]))
+	b.Publish(t, recs)
 	settled(t, c, 3)
 	require.ErrorIs(t, <-missing, jetstream.ErrStreamNotFound)
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
 	_, err := deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{})
 	require.NoError(t, err)
 	settled(t, c, 4)
 	require.EqualValues(t, 2, c.Stats().DeadLettered)
+}
+
+// letters returns the dead letters that match.
+func letters(t testing.TB, b *bustest.Bus, filter natsbus.DeadLetterFilter) []*natsbus.DeadLetter {
+	t.Helper()
+	var letters []*natsbus.DeadLetter
+	for letter, err := range natsbus.NewDeadLetters(b.JS, natsbus.DeadLettersStream("")).List(t.Context(), filter) {
+		require.NoError(t, err)
+		letters = append(letters, letter)
+	}
+	return letters
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/check"
 )
 
 // A RedriverConfig says which letters a Redriver puts back, and when. The zero value is ready to use.
@@ -80,7 +81,10 @@ func (cfg RedriverConfig) withDefaults() (RedriverConfig, error) {
 	if cfg.Hooks == nil {
 		cfg.Hooks = &RedriverHooks{}
 	}
-	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second)
+	if err := check.Retry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second); err != nil {
+		return cfg, fmt.Errorf("natsbus: %w", err)
+	}
+	return cfg, nil
 }
 
 // RedriverHooks observe a Redriver. Any field may be nil. They are called on the goroutine of Run and

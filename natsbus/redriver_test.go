@@ -9,11 +9,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
 // redrive runs a Redriver until the test ends.
-func redrive(t *testing.T, b *bus, cfg natsbus.RedriverConfig) (*natsbus.Redriver, func() error) {
+func redrive(t *testing.T, b *bustest.Bus, cfg natsbus.RedriverConfig) (*natsbus.Redriver, func() error) {
 	t.Helper()
 	cfg.RetryMin, cfg.RetryMax = time.Millisecond, 10*time.Millisecond
 	r, err := natsbus.NewRedriver(deadLetters(b), cfg)
@@ -29,14 +30,14 @@ func redrive(t *testing.T, b *bus, cfg natsbus.RedriverConfig) (*natsbus.Redrive
 // A letter that fails for ever is put back as often as the policy says and then rests in quarantine;
 // one whose sink relents is stored; and one of a reason without a policy is left alone.
 func TestRedriverPutsBackAndGivesUp(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(10)
-	b.publish(t, recs)
-	_, err := b.js.Publish(t.Context(), "md.binance.spot.depth.BTCUSDT", []byte("no record"))
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(10)
+	b.Publish(t, recs)
+	_, err := b.JS.Publish(t.Context(), "md.binance.spot.depth.BTCUSDT", []byte("no record"))
 	require.NoError(t, err)
 	var got sinktest.Recorder
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
-	run(t, c, newPicky(&got, recs[4]))
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	bustest.Run(t, c, newPicky(&got, recs[4]))
 	settled(t, c, 11)
 
 	quarantined := make(chan *natsbus.DeadLetter, 10)
@@ -49,47 +50,47 @@ func TestRedriverPutsBackAndGivesUp(t *testing.T) {
 	require.Equal(t, 2, l.Redrives)
 	require.EqualValues(t, 5, l.StreamSequence)
 	passes := r.Stats().Passes
-	require.Eventually(t, func() bool { return r.Stats().Passes > passes+5 }, patience, interval)
+	require.Eventually(t, func() bool { return r.Stats().Passes > passes+5 }, bustest.Patience, bustest.Interval)
 	require.ErrorIs(t, stop(), context.Canceled)
 	stats := r.Stats()
 	require.EqualValues(t, 2, stats.Redriven, "it does not circle")
 	require.Equal(t, 1, stats.Quarantine)
 	require.Equal(t, 1, stats.Left, "what is no record")
 	require.Empty(t, quarantined, "it is told of once")
-	require.Len(t, b.letters(t, natsbus.DeadLetterFilter{}), 2, "both are still there")
+	require.Len(t, letters(t, b, natsbus.DeadLetterFilter{}), 2, "both are still there")
 	// The Consumer counts a letter once its original is settled too, which may be after it can be read.
-	require.Eventually(t, func() bool { return c.Stats().DeadReasons[natsbus.DeadRefused] == 3 }, patience, interval)
+	require.Eventually(t, func() bool { return c.Stats().DeadReasons[natsbus.DeadRefused] == 3 }, bustest.Patience, bustest.Interval)
 }
 
 // A letter waits for its delay, and is stored once when the sink takes it.
 func TestRedriverWaits(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(3)
-	b.publish(t, recs)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(3)
+	b.Publish(t, recs)
 	var got sinktest.Recorder
 	sk := newPicky(&got, recs[1])
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
-	run(t, c, sk)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	bustest.Run(t, c, sk)
 	settled(t, c, 3)
 	sk.relent()
 	policies := map[natsbus.DeadReason]natsbus.RedrivePolicy{natsbus.DeadRefused: {Delay: time.Hour}}
 	r, stop := redrive(t, b, natsbus.RedriverConfig{Every: time.Millisecond, Policies: policies})
-	require.Eventually(t, func() bool { return r.Stats().Passes > 3 }, patience, interval)
+	require.Eventually(t, func() bool { return r.Stats().Passes > 3 }, bustest.Patience, bustest.Interval)
 	require.ErrorIs(t, stop(), context.Canceled)
 	require.Equal(t, 1, r.Stats().Waiting)
 	require.Zero(t, r.Stats().Redriven)
 
 	policies[natsbus.DeadRefused] = natsbus.RedrivePolicy{Delay: time.Nanosecond}
 	redrive(t, b, natsbus.RedriverConfig{Every: time.Millisecond, Policies: policies})
-	requireEqual(t, append(without(recs, 1), recs[1]), await(t, &got, 3))
-	require.Eventually(t, func() bool { return b.messages(t, "MD_DLQ")+b.messages(t, "MD_REDRIVE") == 0 }, patience, interval)
+	bustest.RequireEqual(t, append(without(recs, 1), recs[1]), bustest.Await(t, &got, 3))
+	require.Eventually(t, func() bool { return b.Messages(t, "MD_DLQ")+b.Messages(t, "MD_REDRIVE") == 0 }, bustest.Patience, bustest.Interval)
 }
 
 // A lane that does not confirm keeps the letter in the stream of dead letters until it does.
 func TestRedriverKeepsWhatIsNotConfirmed(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	kill(t, b, updates(2))
-	require.NoError(t, b.js.DeleteStream(t.Context(), "MD_REDRIVE"))
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	kill(t, b, bustest.Updates(2))
+	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_REDRIVE"))
 	failed := make(chan natsbus.ServerFailedInfo, 1000)
 	r, _ := redrive(t, b, natsbus.RedriverConfig{
 		Every: time.Millisecond, Rate: -1,
@@ -99,14 +100,14 @@ func TestRedriverKeepsWhatIsNotConfirmed(t *testing.T) {
 	info := <-failed
 	require.ErrorIs(t, info.Err, natsbus.ErrNoStream)
 	<-failed
-	require.Equal(t, 2, b.messages(t, "MD_DLQ"))
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
-	require.Eventually(t, func() bool { return b.messages(t, "MD_REDRIVE") == 2 && b.messages(t, "MD_DLQ") == 0 }, patience, interval)
+	require.Equal(t, 2, b.Messages(t, "MD_DLQ"))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
+	require.Eventually(t, func() bool { return b.Messages(t, "MD_REDRIVE") == 2 && b.Messages(t, "MD_DLQ") == 0 }, bustest.Patience, bustest.Interval)
 	require.GreaterOrEqual(t, r.Stats().Failures, uint64(2))
 }
 
 func TestRedriverConfigIsChecked(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	for _, p := range []natsbus.RedrivePolicy{{MaxRedrives: -1}, {Delay: -1}, {Delay: 2, MaxDelay: 1}} {
 		_, err := natsbus.NewRedriver(deadLetters(b), natsbus.RedriverConfig{
 			Policies: map[natsbus.DeadReason]natsbus.RedrivePolicy{natsbus.DeadRefused: p},
@@ -115,7 +116,7 @@ func TestRedriverConfigIsChecked(t *testing.T) {
 	}
 	_, err := natsbus.NewRedriver(deadLetters(b), natsbus.RedriverConfig{Every: -1})
 	require.Error(t, err)
-	r, err := natsbus.NewRedriver(natsbus.NewDeadLetters(b.js, "NONE"), natsbus.RedriverConfig{})
+	r, err := natsbus.NewRedriver(natsbus.NewDeadLetters(b.JS, "NONE"), natsbus.RedriverConfig{})
 	require.NoError(t, err)
 	require.ErrorIs(t, r.Run(t.Context()), jetstream.ErrStreamNotFound)
 }

@@ -25,6 +25,9 @@ import (
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/bookfeed"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
+	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
@@ -46,33 +49,33 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 
 	denied := make(chan natsbus.AsyncErrorInfo, 100)
 	hooks := &natsbus.ConnHooks{Failed: func(i natsbus.AsyncErrorInfo) { denied <- i }}
-	as := func(role string) *bus {
+	as := func(role string) *bustest.Bus {
 		nc, err := natsbus.Connect(t.Context(), s.URL(),
 			append(hooks.Options(), nats.UserInfo(role, role+"-secret"), nats.CustomInboxPrefix("_INBOX."+role))...)
 		require.NoError(t, err, role)
 		t.Cleanup(nc.Close)
 		js, err := jetstream.New(nc)
 		require.NoError(t, err)
-		return &bus{Server: s, js: js}
+		return &bustest.Bus{Server: s, JS: js}
 	}
 	admin, collector, archiver, reader, operator, monitor := as("admin"), as("collector"), as("archiver"), as("reader"), as("operator"), as("monitor")
 
 	for range 2 {
-		require.NoError(t, natsbus.EnsureStreams(t.Context(), admin.js, natsbus.StreamsConfig{}))
+		require.NoError(t, natsbus.EnsureStreams(t.Context(), admin.JS, natsbus.StreamsConfig{}))
 	}
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), admin.js, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxAge: time.Hour}}))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), admin.JS, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxAge: time.Hour}}))
 
-	v := newVenue("BTCUSDT", 21)
-	first := append([]marketprism.Record{v.snapshot()}, v.updates(10)...)
-	collector.publish(t, first)
+	v := bustest.NewVenue("BTCUSDT", 21)
+	first := append([]marketprism.Record{v.Snapshot()}, v.Updates(10)...)
+	collector.Publish(t, first)
 	beat(t, collector, "collector")
-	_, peers := monitor.watch(t, natsbus.WatchConfig{Service: "collector"})
-	require.Equal(t, natsbus.Alive, receive(t, peers).Liveness)
+	_, peers := watchPeers(t, monitor, natsbus.WatchConfig{Service: "collector"})
+	require.Equal(t, natsbus.Alive, bustest.Receive(t, peers).Liveness)
 
 	var got sinktest.Recorder
 	sk := newPicky(&got, first[3])
-	c := archiver.consumer(t, natsbus.ConsumerConfig{Durable: "archiver", DeadLetters: true})
-	run(t, c, sk)
+	c := archiver.Consumer(t, natsbus.ConsumerConfig{Durable: "archiver", DeadLetters: true})
+	bustest.Run(t, c, sk)
 	settled(t, c, len(first))
 	_, err = c.Lag(t.Context())
 	require.NoError(t, err)
@@ -82,15 +85,23 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 	report, err := dead.Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{})
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Redriven)
-	await(t, &got, len(first))
+	bustest.Await(t, &got, len(first))
 	_, err = dead.Stats(t.Context())
 	require.NoError(t, err)
 
-	f := reader.follow(t, natsbus.DepthFeedConfig{}, v)
-	f.reach(v)
-	require.ErrorIs(t, f.stop(), context.Canceled)
+	feed, err := bookfeed.New(reader.JS, bookfeed.Config{Instruments: []marketprism.Instrument{v.Instrument}})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- feed.Run(ctx) }()
+	require.NoError(t, feed.Ready(t.Context()))
+	require.NoError(t, feed.View(v.Instrument, func(b *orderbook.Book, _ bookfeed.Status) {
+		require.Equal(t, v.Book.Checksum(), b.Checksum())
+	}))
+	cancel()
+	require.NoError(t, <-ended)
 
-	stats, err := natsbus.ReadStreamStats(t.Context(), monitor.js, "MD_DEPTH")
+	stats, err := natsbus.ReadStreamStats(t.Context(), monitor.JS, "MD_DEPTH")
 	require.NoError(t, err)
 	require.EqualValues(t, len(first), stats.Messages)
 
@@ -101,14 +112,14 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 	}
 
 	// And they are not more than that: a reader can publish nothing, and is told so.
-	require.NoError(t, reader.js.Conn().Publish("md.binance.spot.depth.BTCUSDT", nil))
-	require.Equal(t, natsbus.AsyncPermission, receive(t, denied).Kind)
+	require.NoError(t, reader.JS.Conn().Publish("md.binance.spot.depth.BTCUSDT", nil))
+	require.Equal(t, natsbus.AsyncPermission, bustest.Receive(t, denied).Kind)
 }
 
 // beat runs a heartbeat with its micro service until the test ends.
-func beat(t *testing.T, b *bus, service string) {
+func beat(t *testing.T, b *bustest.Bus, service string) {
 	t.Helper()
-	h, err := natsbus.NewHeartbeat(b.js.Conn(), natsbus.HeartbeatConfig{Service: service, Instance: "one", Version: "1.0.0", Every: time.Second})
+	h, err := natsbus.NewHeartbeat(b.JS.Conn(), natsbus.HeartbeatConfig{Service: service, Instance: "one", Version: "1.0.0", Every: time.Second})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
@@ -214,10 +225,10 @@ func TestConnectWithCredentials(t *testing.T) {
 			defer nc.Close()
 			js, err := jetstream.New(nc)
 			require.NoError(t, err)
-			b := &bus{Server: s, js: js}
+			b := &bustest.Bus{Server: s, JS: js}
 			require.NoError(t, natsbus.EnsureStreams(t.Context(), js, natsbus.StreamsConfig{}))
-			b.publish(t, updates(3))
-			require.Equal(t, 3, b.messages(t, "MD_DEPTH"))
+			b.Publish(t, bustest.Updates(3))
+			require.Equal(t, 3, b.Messages(t, "MD_DEPTH"))
 
 			_, err = natsbus.Connect(t.Context(), s.URL(), test.wrong...)
 			var failed *natsbus.ConnectError

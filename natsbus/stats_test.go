@@ -15,18 +15,19 @@ import (
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
 // What a Publisher counts of each stream adds up, and Hooks.Acked hears of every confirmation.
 func TestPublisherCountsByStream(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	var (
 		mu   sync.Mutex
 		acks []natsbus.AckInfo
 	)
-	p := b.publisher(t, natsbus.PublisherConfig{Hooks: &natsbus.Hooks{Acked: func(i natsbus.AckInfo) {
+	p := b.Publisher(t, natsbus.PublisherConfig{Hooks: &natsbus.Hooks{Acked: func(i natsbus.AckInfo) {
 		mu.Lock()
 		defer mu.Unlock()
 		acks = append(acks, i)
@@ -34,12 +35,12 @@ func TestPublisherCountsByStream(t *testing.T) {
 	require.Equal(t, "MD_DEPTH", p.Stats().Books.Stream)
 	require.Equal(t, "MD_TRADE", p.Stats().Trades.Stream)
 
-	recs := updates(10)
+	recs := bustest.Updates(10)
 	trade := marketprism.Record{Instrument: recs[0].Instrument, Trade: &marketprism.Trade{ID: 1, Price: 1, Quantity: 1}}
 	require.NoError(t, p.Write(t.Context(), append(recs, trade)))
 	require.NoError(t, p.Write(t.Context(), recs[:4]))
 
-	large := updates(1)[0]
+	large := bustest.Updates(1)[0]
 	large.Update.FirstID, large.Update.LastID = 1000, 1000
 	large.Instrument.Symbol = strings.Repeat("A", 2<<20)
 	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{large}), natsbus.ErrTooLarge)
@@ -64,7 +65,7 @@ func TestPublisherCountsByStream(t *testing.T) {
 		mu.Lock()
 		defer mu.Unlock()
 		return len(acks) == 15
-	}, patience, interval, "the last is told of as its Write returns")
+	}, bustest.Patience, bustest.Interval, "the last is told of as its Write returns")
 	mu.Lock()
 	defer mu.Unlock()
 	duplicates := 0
@@ -80,11 +81,11 @@ func TestPublisherCountsByStream(t *testing.T) {
 
 // A stream that is full, and one that is not there, are counted as what they are.
 func TestPublisherCountsFailures(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 4096}})
-	require.NoError(t, b.js.DeleteStream(t.Context(), "MD_TRADE"))
-	p := b.publisher(t, natsbus.PublisherConfig{MaxAttempts: 1})
-	require.ErrorIs(t, p.Write(t.Context(), updates(100)), natsbus.ErrStreamFull)
-	trade := marketprism.Record{Instrument: updates(1)[0].Instrument, Trade: &marketprism.Trade{ID: 1, Price: 1, Quantity: 1}}
+	b := bustest.New(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 4096}})
+	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_TRADE"))
+	p := b.Publisher(t, natsbus.PublisherConfig{MaxAttempts: 1})
+	require.ErrorIs(t, p.Write(t.Context(), bustest.Updates(100)), natsbus.ErrStreamFull)
+	trade := marketprism.Record{Instrument: bustest.Updates(1)[0].Instrument, Trade: &marketprism.Trade{ID: 1, Price: 1, Quantity: 1}}
 	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{trade}), natsbus.ErrNoStream)
 
 	stats := p.Stats()
@@ -95,16 +96,16 @@ func TestPublisherCountsFailures(t *testing.T) {
 
 // Every message of a Consumer is counted when it comes and by how it was settled.
 func TestConsumerCountsReplies(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	recs := updates(20)
-	b.publish(t, recs)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(20)
+	b.Publish(t, recs)
 	var (
 		mu        sync.Mutex
 		delivered []natsbus.DeliveryInfo
 		handled   int
 		refused   int
 	)
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true, AckWait: 300 * time.Millisecond, Hooks: &natsbus.Hooks{
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, AckWait: 300 * time.Millisecond, Hooks: &natsbus.Hooks{
 		Delivered: func(i natsbus.DeliveryInfo) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -122,9 +123,9 @@ func TestConsumerCountsReplies(t *testing.T) {
 	require.ErrorIs(t, err, jetstream.ErrConsumerNotFound)
 	var got sinktest.Recorder
 	slow := newPicky(&got, recs[3])
-	stop := run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+	stop := bustest.Run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		for c.Stats().Replies.InProgress == 0 && ctx.Err() == nil {
-			_ = backoff.Sleep(ctx, interval)
+			_ = backoff.Sleep(ctx, bustest.Interval)
 		}
 		return slow.Write(ctx, recs)
 	}))
@@ -155,7 +156,7 @@ func TestConsumerCountsReplies(t *testing.T) {
 		require.False(t, info.StoredAt.IsZero())
 	}
 
-	dlq, err := natsbus.ReadStreamStats(t.Context(), b.js, "MD_DLQ")
+	dlq, err := natsbus.ReadStreamStats(t.Context(), b.JS, "MD_DLQ")
 	require.NoError(t, err)
 	require.EqualValues(t, 1, dlq.Messages)
 	require.EqualValues(t, 128<<20, dlq.MaxBytes)
@@ -168,11 +169,11 @@ func TestConsumerCountsReplies(t *testing.T) {
 
 // What is handed back at the end of Run is counted as such.
 func TestConsumerCountsNaks(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	b.publish(t, updates(5))
-	c := b.consumer(t, natsbus.ConsumerConfig{DrainTimeout: -1})
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	b.Publish(t, bustest.Updates(5))
+	c := b.Consumer(t, natsbus.ConsumerConfig{DrainTimeout: -1})
 	started := make(chan struct{}, 100)
-	stop := run(t, c, sink.Func(func(ctx context.Context, _ []marketprism.Record) error {
+	stop := bustest.Run(t, c, sink.Func(func(ctx context.Context, _ []marketprism.Record) error {
 		started <- struct{}{}
 		<-ctx.Done()
 		return ctx.Err()

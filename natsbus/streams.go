@@ -13,6 +13,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // A StreamsConfig describes the streams that hold market data. The zero value is ready to use.
@@ -187,9 +188,5 @@ func StreamSource(ctx context.Context, js jetstream.StreamManager, stream string
 	if err != nil {
 		return "", streamError(stream, "look up", err)
 	}
-	return source(s.CachedInfo()), nil
-}
-
-func source(info *jetstream.StreamInfo) string {
-	return info.Config.Name + "@" + info.Created.UTC().Format(time.RFC3339Nano)
+	return pull.Source(s.CachedInfo()), nil
 }

@@ -8,13 +8,14 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/natsbus/internal/check"
 )
 
 // streams validates cfg, fills in the defaults and returns the streams in the server's terms.
 func (cfg StreamsConfig) streams() ([]jetstream.StreamConfig, error) {
 	defaults.Set(&cfg.Prefix, DefaultPrefix)
-	if err := validPrefix(cfg.Prefix); err != nil {
-		return nil, err
+	if err := check.Prefix(cfg.Prefix); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSubject, err)
 	}
 	defaults.Set(&cfg.Replicas, 1)
 	if cfg.Replicas < 1 || cfg.Replicas > 5 {
@@ -86,8 +87,8 @@ func (c StreamConfig) or(name string, maxAge time.Duration, maxBytes int64, dedu
 }
 
 func (c streamClass) validate() error {
-	if !plainASCII(c.Name) {
-		return fmt.Errorf("natsbus: stream name %q: want letters, digits, '-' and '_'", c.Name)
+	if err := check.Names("stream name", c.Name); err != nil {
+		return fmt.Errorf("natsbus: %w", err)
 	}
 	if c.DropOldest && c.keeps {
 		return fmt.Errorf("natsbus: stream %s: DropOldest: what is in it would be lost", c.Name)

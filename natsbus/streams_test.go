@@ -11,6 +11,7 @@ import (
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 )
 
 func config(t testing.TB, js jetstream.JetStream, stream string) jetstream.StreamConfig {
@@ -21,8 +22,8 @@ func config(t testing.TB, js jetstream.JetStream, stream string) jetstream.Strea
 }
 
 func TestEnsureStreamsMakesAndChanges(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	books := config(t, b.js, "MD_DEPTH")
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	books := config(t, b.JS, "MD_DEPTH")
 	require.Equal(t, []string{"md.*.*.depth.*", "md.*.*.snap.*", "md.*.*.gap.*", "md.*.*.bbo.*"}, books.Subjects)
 	require.Equal(t, jetstream.FileStorage, books.Storage)
 	require.Equal(t, jetstream.LimitsPolicy, books.Retention)
@@ -32,18 +33,18 @@ func TestEnsureStreamsMakesAndChanges(t *testing.T) {
 	require.EqualValues(t, 1<<30, books.MaxBytes)
 	require.Equal(t, 2*time.Minute, books.Duplicates)
 	require.True(t, books.AllowDirect)
-	require.Equal(t, []string{"md.*.*.trade.*", "md.*.*.aggtrade.*"}, config(t, b.js, "MD_TRADE").Subjects)
-	require.Equal(t, []string{"dlq.MD_DEPTH.*.>", "dlq.MD_TRADE.*.>"}, config(t, b.js, "MD_DLQ").Subjects)
+	require.Equal(t, []string{"md.*.*.trade.*", "md.*.*.aggtrade.*"}, config(t, b.JS, "MD_TRADE").Subjects)
+	require.Equal(t, []string{"dlq.MD_DEPTH.*.>", "dlq.MD_TRADE.*.>"}, config(t, b.JS, "MD_DLQ").Subjects)
 
-	redrive := config(t, b.js, natsbus.RedriveStream(""))
+	redrive := config(t, b.JS, natsbus.RedriveStream(""))
 	require.Equal(t, []string{"redrive.MD_DEPTH.*.>", "redrive.MD_TRADE.*.>"}, redrive.Subjects)
 	require.Equal(t, jetstream.WorkQueuePolicy, redrive.Retention)
 	require.Zero(t, redrive.MaxAge)
 	require.Equal(t, []string{
 		"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.*", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_DEPTH.*",
 		"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_TRADE.*", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_TRADE.*",
-	}, config(t, b.js, natsbus.AdvisoriesStream("")).Subjects)
-	heartbeats := config(t, b.js, natsbus.HeartbeatsStream(""))
+	}, config(t, b.JS, natsbus.AdvisoriesStream("")).Subjects)
+	heartbeats := config(t, b.JS, natsbus.HeartbeatsStream(""))
 	require.Equal(t, []string{"mdhb.>"}, heartbeats.Subjects)
 	require.Equal(t, jetstream.MemoryStorage, heartbeats.Storage)
 	require.EqualValues(t, 1, heartbeats.MaxMsgsPerSubject)
@@ -51,40 +52,40 @@ func TestEnsureStreamsMakesAndChanges(t *testing.T) {
 	// Again: nothing changes, what others have set least of all.
 	books.Subjects = append(books.Subjects, "extra")
 	books.MaxMsgSize = 12345
-	_, err := b.js.UpdateStream(t.Context(), books)
+	_, err := b.JS.UpdateStream(t.Context(), books)
 	require.NoError(t, err)
-	b.publish(t, []marketprism.Record{update(1)})
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{}))
-	require.Equal(t, config(t, b.js, "MD_DEPTH").Subjects, books.Subjects)
-	require.EqualValues(t, 12345, config(t, b.js, "MD_DEPTH").MaxMsgSize)
+	b.Publish(t, []marketprism.Record{bustest.Update(1)})
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
+	require.Equal(t, config(t, b.JS, "MD_DEPTH").Subjects, books.Subjects)
+	require.EqualValues(t, 12345, config(t, b.JS, "MD_DEPTH").MaxMsgSize)
 
 	// Another configuration: it is applied, and the message stays.
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{
 		Books: natsbus.StreamConfig{MaxAge: -1, MaxBytes: -1, DedupeWindow: time.Minute, Uncompressed: true},
 	}))
-	books = config(t, b.js, "MD_DEPTH")
+	books = config(t, b.JS, "MD_DEPTH")
 	require.Zero(t, books.MaxAge)
 	require.EqualValues(t, -1, books.MaxBytes)
 	require.Equal(t, time.Minute, books.Duplicates)
 	require.Equal(t, jetstream.NoCompression, books.Compression)
-	require.Equal(t, 1, b.messages(t, "MD_DEPTH"))
+	require.Equal(t, 1, b.Messages(t, "MD_DEPTH"))
 }
 
 func TestEnsureStreamsDeletesNothing(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	b.publish(t, []marketprism.Record{large(1, 5000), update(2)})
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	b.Publish(t, []marketprism.Record{large(1, 5000), bustest.Update(2)})
 	stored := time.Now()
-	require.Eventually(t, func() bool { return time.Since(stored) > 200*time.Millisecond }, patience, interval)
+	require.Eventually(t, func() bool { return time.Since(stored) > 200*time.Millisecond }, bustest.Patience, bustest.Interval)
 	for _, limit := range []natsbus.StreamConfig{
 		{MaxBytes: 1000},
 		{MaxAge: 100 * time.Millisecond, DedupeWindow: 100 * time.Millisecond},
 	} {
-		err := natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{Books: limit})
+		err := natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{Books: limit})
 		var failed *natsbus.StreamError
 		require.ErrorAs(t, err, &failed)
 		require.ErrorIs(t, err, natsbus.ErrWouldDelete)
 		require.Equal(t, "MD_DEPTH", failed.Stream)
-		require.Equal(t, 2, b.messages(t, "MD_DEPTH"))
+		require.Equal(t, 2, b.Messages(t, "MD_DEPTH"))
 	}
 }
 
@@ -152,14 +153,14 @@ func TestStreamsConfigIsChecked(t *testing.T) {
 
 // A stream that drops its oldest takes everything, and keeps the newest; taken back, it is full again.
 func TestDropOldest(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 10_000, DropOldest: true}})
-	b.publish(t, updates(200))
-	stats, err := natsbus.ReadStreamStats(t.Context(), b.js, "MD_DEPTH")
+	b := bustest.New(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 10_000, DropOldest: true}})
+	b.Publish(t, bustest.Updates(200))
+	stats, err := natsbus.ReadStreamStats(t.Context(), b.JS, "MD_DEPTH")
 	require.NoError(t, err)
 	require.EqualValues(t, 200, stats.Last)
 	require.Less(t, stats.Messages, uint64(100))
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 10_000}}))
-	err = b.publisher(t, natsbus.PublisherConfig{MaxAttempts: 1}).Write(t.Context(), many(300, 100))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 10_000}}))
+	err = b.Publisher(t, natsbus.PublisherConfig{MaxAttempts: 1}).Write(t.Context(), many(300, 100))
 	require.ErrorIs(t, err, natsbus.ErrStreamFull)
 }
 
@@ -167,17 +168,17 @@ func TestDropOldest(t *testing.T) {
 func many(from int64, n int) []marketprism.Record {
 	recs := make([]marketprism.Record, n)
 	for i := range recs {
-		recs[i] = update(from + int64(i))
+		recs[i] = bustest.Update(from + int64(i))
 	}
 	return recs
 }
 
 func TestTwoPrefixesShareAServer(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.js, natsbus.StreamsConfig{Prefix: "eu.prod"}))
-	p := b.publisher(t, natsbus.PublisherConfig{Prefix: "eu.prod"})
-	require.NoError(t, p.Write(t.Context(), []marketprism.Record{update(1)}))
-	require.Equal(t, 1, b.messages(t, "EU_PROD_DEPTH"))
-	require.Zero(t, b.messages(t, "MD_DEPTH"))
-	require.Equal(t, []string{"eu.prodhb.>"}, config(t, b.js, "EU_PROD_HEARTBEAT").Subjects)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{Prefix: "eu.prod"}))
+	p := b.Publisher(t, natsbus.PublisherConfig{Prefix: "eu.prod"})
+	require.NoError(t, p.Write(t.Context(), []marketprism.Record{bustest.Update(1)}))
+	require.Equal(t, 1, b.Messages(t, "EU_PROD_DEPTH"))
+	require.Zero(t, b.Messages(t, "MD_DEPTH"))
+	require.Equal(t, []string{"eu.prodhb.>"}, config(t, b.JS, "EU_PROD_HEARTBEAT").Subjects)
 }

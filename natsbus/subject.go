@@ -130,18 +130,3 @@ func parseToken(token string) (string, bool) {
 	back := appendToken(make([]byte, 0, len(token)), string(text))
 	return string(text), token != "" && string(back) == token
 }
-
-// validPrefix tells whether prefix consists of one or more plain ASCII tokens.
-func validPrefix(prefix string) error {
-	for token := range strings.SplitSeq(prefix, ".") {
-		if token == "" || !plainASCII(token) {
-			return fmt.Errorf("%w: prefix %q: want tokens of letters, digits, '-' and '_' with dots between", ErrSubject, prefix)
-		}
-	}
-	return nil
-}
-
-// plainASCII tells whether every character of s is an ASCII one that stands for itself.
-func plainASCII(s string) bool {
-	return !strings.ContainsFunc(s, func(r rune) bool { return r >= utf8.RuneSelf || !plain(r, 1) })
-}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 )
 
 func TestSubject(t *testing.T) {
@@ -54,18 +55,18 @@ func TestParseSubjectRefuses(t *testing.T) {
 
 // Whatever the symbol, the server stores its records under a subject of its own and gives it back.
 func TestSubjectsAreKeptApartByTheServer(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	symbols := []string{"A", "a", "A.", "A=2E", "*", ">", "$", "币", "\u00a0", " ", "", "A/B", "A=2FB", strings.Repeat("Z", 200)}
-	p := b.publisher(t, natsbus.PublisherConfig{})
+	p := b.Publisher(t, natsbus.PublisherConfig{})
 	for i, symbol := range symbols {
-		r := update(int64(i))
+		r := bustest.Update(int64(i))
 		r.Instrument.Symbol = symbol
 		require.NoError(t, p.Write(t.Context(), []marketprism.Record{r}), "%q", symbol)
 	}
-	stream, err := b.js.Stream(t.Context(), natsbus.BooksStream(""))
+	stream, err := b.JS.Stream(t.Context(), natsbus.BooksStream(""))
 	require.NoError(t, err)
 	for i, symbol := range symbols {
-		inst := btc
+		inst := bustest.BTC
 		inst.Symbol = symbol
 		msg, err := stream.GetLastMsgForSubject(t.Context(), natsbus.Subject("", inst, marketprism.KindUpdate))
 		require.NoError(t, err, "%q", symbol)

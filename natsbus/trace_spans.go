@@ -10,6 +10,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // Attributes of spans, named as in the conventions for messaging
@@ -72,7 +73,7 @@ func endSpan(span trace.Span, err error) {
 // handle begins the span of a Write of the sink, if any of the messages is followed. It links to all of
 // those, up to maxLinks, and is a child of the first, because a sampler would not record a span without
 // a parent as often as the messages are.
-func (r *reader) traceHandle(msgs []delivery) (context.Context, trace.Span) {
+func (r *reader) traceHandle(msgs []pull.Delivery) (context.Context, trace.Span) {
 	if !r.trace.on() {
 		return r.work, nil
 	}
@@ -88,7 +89,7 @@ func (r *reader) traceHandle(msgs []delivery) (context.Context, trace.Span) {
 
 // linksTo returns links to the traces that messages belong to: the one they were published in, and for
 // those that were dead letters the one in which they were put back.
-func linksTo(msgs []delivery) (links []trace.Link) {
+func linksTo(msgs []pull.Delivery) (links []trace.Link) {
 	for _, msg := range msgs {
 		header := msg.Header
 		for _, at := range [...]trace.SpanContext{extract(header), parseTraceParent(header.Get(HeaderDeadTrace))} {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
@@ -52,10 +53,10 @@ func (s spans) one(t testing.TB, name string) sdktrace.ReadOnlySpan {
 	return found[0]
 }
 
-// headers returns the headers of the messages of a stream.
-func (b *bus) headers(t testing.TB, stream string) []nats.Header {
+// busHeaders returns the headers of the messages of a stream.
+func busHeaders(t testing.TB, b *bustest.Bus, stream string) []nats.Header {
 	t.Helper()
-	s, err := b.js.Stream(t.Context(), stream)
+	s, err := b.JS.Stream(t.Context(), stream)
 	require.NoError(t, err)
 	var headers []nats.Header
 	for at := uint64(1); at <= s.CachedInfo().State.LastSeq; at++ {
@@ -75,16 +76,16 @@ func traced(headers []nats.Header) (n int) {
 	return n
 }
 
-func refusedDead(t testing.TB, b *bus, n int) {
+func refusedDead(t testing.TB, b *bustest.Bus, n int) {
 	t.Helper()
-	require.Eventually(t, func() bool { return b.messages(t, "MD_DLQ") == n }, patience, interval)
+	require.Eventually(t, func() bool { return b.Messages(t, "MD_DLQ") == n }, bustest.Patience, bustest.Interval)
 }
 
 // One record is followed from the caller of Write through the publisher, the sink that refuses it, the
 // dead letters, the re-drive and the sink that takes it: one trace, in which each step is the child of
 // the one before, and of which the sink's context has the end.
 func TestTraceGoesAllTheWay(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	sp := newSpans(t)
 	cfg := natsbus.TraceConfig{Provider: sp}
 	state, err := trace.ParseTraceState("vendor=value")
@@ -92,8 +93,8 @@ func TestTraceGoesAllTheWay(t *testing.T) {
 	root := trace.NewSpanContext(trace.SpanContextConfig{
 		TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled, TraceState: state,
 	})
-	recs := updates(3)
-	p := b.publisher(t, natsbus.PublisherConfig{Trace: cfg})
+	recs := bustest.Updates(3)
+	p := b.Publisher(t, natsbus.PublisherConfig{Trace: cfg})
 	require.NoError(t, p.Write(t.Context(), recs[:1]))
 	require.NoError(t, p.Write(trace.ContextWithSpanContext(t.Context(), root), recs[1:2]))
 	require.NoError(t, p.Write(t.Context(), recs[2:]))
@@ -101,7 +102,7 @@ func TestTraceGoesAllTheWay(t *testing.T) {
 	published := sp.one(t, "publish depth")
 	require.Equal(t, root.SpanID(), published.Parent().SpanID())
 	require.Equal(t, trace.SpanKindProducer, published.SpanKind())
-	headers := b.headers(t, "MD_DEPTH")
+	headers := busHeaders(t, b, "MD_DEPTH")
 	require.Equal(t, 1, traced(headers))
 	require.Equal(t, []string{parent(published)}, headers[1]["traceparent"])
 	require.Equal(t, []string{"vendor=value"}, headers[1]["tracestate"])
@@ -117,14 +118,14 @@ func TestTraceGoesAllTheWay(t *testing.T) {
 		mu.Unlock()
 		return got.Write(ctx, recs)
 	}), recs[1])
-	c := b.consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Trace: cfg})
-	stop := run(t, c, sk)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Trace: cfg})
+	stop := bustest.Run(t, c, sk)
 	settled(t, c, len(recs))
 	refusedDead(t, b, 1)
 
 	dead := sp.one(t, "dead letter")
 	require.Equal(t, published.SpanContext().SpanID(), dead.Parent().SpanID())
-	letter := b.headers(t, "MD_DLQ")[0]
+	letter := busHeaders(t, b, "MD_DLQ")[0]
 	require.Equal(t, headers[1]["traceparent"], letter["traceparent"], "the original's headers are unchanged")
 	require.Equal(t, headers[1]["tracestate"], letter["tracestate"])
 	require.Equal(t, parent(dead), letter.Get(natsbus.HeaderDeadTrace))
@@ -141,7 +142,7 @@ func TestTraceGoesAllTheWay(t *testing.T) {
 	sk.relent()
 	_, err = deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{Trace: cfg})
 	require.NoError(t, err)
-	await(t, &got, len(recs))
+	bustest.Await(t, &got, len(recs))
 	require.ErrorIs(t, stop(), context.Canceled)
 	redriven := sp.one(t, "redrive")
 	require.Equal(t, dead.SpanContext().SpanID(), redriven.Parent().SpanID())
@@ -171,16 +172,16 @@ func linked(span sdktrace.ReadOnlySpan) (ids []trace.SpanID) {
 
 // A batch is linked to each of its traced messages.
 func TestTraceBatchLinks(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	sp := newSpans(t)
-	recs := updates(200)
-	require.NoError(t, b.publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp, Ratio: 1}}).Write(t.Context(), recs))
+	recs := bustest.Updates(200)
+	require.NoError(t, b.Publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp, Ratio: 1}}).Write(t.Context(), recs))
 	require.Len(t, sp.named("publish depth"), 200)
-	require.Equal(t, 200, traced(b.headers(t, "MD_DEPTH")))
+	require.Equal(t, 200, traced(busHeaders(t, b, "MD_DEPTH")))
 	var got sinktest.Recorder
-	c := b.consumer(t, natsbus.ConsumerConfig{Batch: 40, Trace: natsbus.TraceConfig{Provider: sp}})
-	stop := run(t, c, &got)
-	await(t, &got, 200)
+	c := b.Consumer(t, natsbus.ConsumerConfig{Batch: 40, Trace: natsbus.TraceConfig{Provider: sp}})
+	stop := bustest.Run(t, c, &got)
+	bustest.Await(t, &got, 200)
 	require.ErrorIs(t, stop(), context.Canceled)
 	var links []trace.SpanID
 	for _, span := range sp.named("process MD_DEPTH") {
@@ -198,13 +199,13 @@ func TestTraceBatchLinks(t *testing.T) {
 // Head sampling by key takes about as many as it should, the same ones in every collector; gaps are
 // always followed, and a context that says that its trace is not sampled is obeyed.
 func TestTraceSampling(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	const n = 4000
-	recs := updates(n)
+	recs := bustest.Updates(n)
 	var chosen [2][]string
 	for i := range chosen {
 		sp := newSpans(t)
-		p := b.publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp, Ratio: 0.05}})
+		p := b.Publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp, Ratio: 0.05}})
 		require.NoError(t, p.Write(t.Context(), recs))
 		for _, span := range sp.named("publish depth") {
 			for _, attr := range span.Attributes() {
@@ -217,10 +218,10 @@ func TestTraceSampling(t *testing.T) {
 	}
 	require.Equal(t, chosen[0], chosen[1])
 	require.InDelta(t, 0.05*n, len(chosen[0]), 5*math.Sqrt(0.05*n))
-	require.Equal(t, len(chosen[0]), traced(b.headers(t, "MD_DEPTH")))
+	require.Equal(t, len(chosen[0]), traced(busHeaders(t, b, "MD_DEPTH")))
 
 	sp := newSpans(t)
-	p := b.publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp}})
+	p := b.Publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp}})
 	gap := marketprism.Record{Instrument: recs[0].Instrument, Gap: &orderbook.Gap{After: n, Reason: orderbook.GapSequence}}
 	unsampled := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}})
 	require.NoError(t, p.Write(trace.ContextWithSpanContext(t.Context(), unsampled), []marketprism.Record{gap}))
@@ -232,24 +233,24 @@ func TestTraceSampling(t *testing.T) {
 
 // A span whose message is not confirmed tells so, and the one of the next attempt is another.
 func TestTraceFailure(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
-	require.NoError(t, b.js.DeleteStream(t.Context(), "MD_DEPTH"))
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DEPTH"))
 	sp := newSpans(t)
-	p := b.publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp, Ratio: 1}})
-	require.ErrorIs(t, p.Write(t.Context(), updates(1)), natsbus.ErrNoStream)
+	p := b.Publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp, Ratio: 1}})
+	require.ErrorIs(t, p.Write(t.Context(), bustest.Updates(1)), natsbus.ErrNoStream)
 	require.Equal(t, codes.Error, sp.one(t, "publish depth").Status().Code)
 }
 
 // A provider that records nothing carries on the traces of others.
 func TestTraceWithoutRecording(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	cfg := natsbus.TraceConfig{Provider: noop.NewTracerProvider(), Ratio: 1}
 	root := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, TraceFlags: trace.FlagsSampled})
-	p := b.publisher(t, natsbus.PublisherConfig{Trace: cfg})
-	require.NoError(t, p.Write(trace.ContextWithSpanContext(t.Context(), root), updates(1)))
-	require.Equal(t, 1, traced(b.headers(t, "MD_DEPTH")))
+	p := b.Publisher(t, natsbus.PublisherConfig{Trace: cfg})
+	require.NoError(t, p.Write(trace.ContextWithSpanContext(t.Context(), root), bustest.Updates(1)))
+	require.Equal(t, 1, traced(busHeaders(t, b, "MD_DEPTH")))
 	seen := make(chan trace.SpanContext, 10)
-	run(t, b.consumer(t, natsbus.ConsumerConfig{Trace: cfg}), sink.Func(func(ctx context.Context, _ []marketprism.Record) error {
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{Trace: cfg}), sink.Func(func(ctx context.Context, _ []marketprism.Record) error {
 		seen <- trace.SpanContextFromContext(ctx)
 		return nil
 	}))
@@ -257,12 +258,12 @@ func TestTraceWithoutRecording(t *testing.T) {
 }
 
 func TestTraceConfigIsChecked(t *testing.T) {
-	b := newBus(t, natsbus.StreamsConfig{})
+	b := bustest.New(t, natsbus.StreamsConfig{})
 	for _, ratio := range []float64{-0.1, 1.1, math.NaN(), math.Inf(1)} {
 		bad := natsbus.TraceConfig{Ratio: ratio}
-		_, err := natsbus.NewPublisher(b.js, natsbus.PublisherConfig{Trace: bad})
+		_, err := natsbus.NewPublisher(b.JS, natsbus.PublisherConfig{Trace: bad})
 		require.ErrorContains(t, err, "Ratio "+strconv.FormatFloat(ratio, 'g', -1, 64))
-		_, err = natsbus.NewConsumer(b.js, natsbus.ConsumerConfig{Stream: "A", Durable: "b", Trace: bad})
+		_, err = natsbus.NewConsumer(b.JS, natsbus.ConsumerConfig{Stream: "A", Durable: "b", Trace: bad})
 		require.Error(t, err)
 		_, err = deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{Trace: bad})
 		require.Error(t, err)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/check"
 )
 
 // A Liveness is how long ago a service was heard of, by its own measure.
@@ -91,10 +92,10 @@ type Watch struct {
 func NewWatch(nc *nats.Conn, cfg WatchConfig) (*Watch, error) {
 	defaults.Set(&cfg.Prefix, DefaultPrefix)
 	defaults.Set(&cfg.MaxPeers, 10_000)
-	if err := validPrefix(cfg.Prefix); err != nil {
-		return nil, err
+	if err := check.Prefix(cfg.Prefix); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrSubject, err)
 	}
-	if !plainASCII(cfg.Service) || cfg.MaxPeers < 0 {
+	if !check.IsName(cfg.Service) || cfg.MaxPeers < 0 {
 		return nil, fmt.Errorf("natsbus: Service %q, MaxPeers %d: want letters, digits, '-' and '_', and a bound", cfg.Service, cfg.MaxPeers)
 	}
 	return &Watch{cfg: cfg, nc: nc, peers: peers{max: cfg.MaxPeers}}, nil

@@ -17,6 +17,7 @@ import (
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/bookfeed"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -94,7 +95,7 @@ func testTwoCollectors(t *testing.T, differ bool) {
 
 	instrument := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: collected}
 	shown := reader{mayJoin: differ}
-	feed, err := natsbus.NewDepthFeed(js, natsbus.DepthFeedConfig{Instruments: []marketprism.Instrument{instrument}, Handler: shown.handle})
+	feed, err := bookfeed.New(js, bookfeed.Config{Instruments: []marketprism.Instrument{instrument}, Handler: shown.handle})
 	require.NoError(t, err)
 	var reading sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
@@ -124,7 +125,7 @@ func testTwoCollectors(t *testing.T, differ bool) {
 		s, _ := feed.Status(instrument)
 		return s.LastID == truth.LastID
 	}, patience, 5*time.Millisecond)
-	require.NoError(t, feed.View(instrument, func(b *orderbook.Book, _ natsbus.Status) { requireBook(t, truth, b) }))
+	require.NoError(t, feed.View(instrument, func(b *orderbook.Book, _ bookfeed.Status) { requireBook(t, truth, b) }))
 	cancel()
 	reading.Wait()
 	require.Empty(t, shown.wrong)
@@ -136,7 +137,7 @@ func testTwoCollectors(t *testing.T, differ bool) {
 	requireStored(t, srv, recs, truth)
 }
 
-// A reader notes where what a DepthFeed shows is not each change once.
+// A reader notes where what a bookfeed.Feed shows is not each change once.
 type reader struct {
 	id    int64 // of its book; 0 while there is none
 	ended bool

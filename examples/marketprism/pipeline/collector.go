@@ -10,6 +10,7 @@ import (
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/examples/marketprism/page"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/bookfeed"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 )
@@ -58,7 +59,7 @@ func (p *Pipeline) connectBus(c *collector) error {
 	}
 	var into sink.Sink = c.spill
 	if p.cfg.SnapshotEvery > 0 {
-		if into, err = natsbus.NewSnapshots(c.spill, natsbus.SnapshotsConfig{Every: p.cfg.SnapshotEvery}); err != nil {
+		if into, err = bookfeed.NewSnapshots(c.spill, bookfeed.SnapshotsConfig{Every: p.cfg.SnapshotEvery}); err != nil {
 			return errors.Join(err, c.close())
 		}
 	}

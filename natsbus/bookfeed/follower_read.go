@@ -1,10 +1,9 @@
-package natsbus
+package bookfeed
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -13,8 +12,15 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 	"github.com/marketprism/marketprism/orderbook"
 )
+
+// A stopError ends Run with err; any other error is a failure of the server, which may pass.
+type stopError struct{ err error }
+
+func (e *stopError) Error() string { return e.err.Error() }
 
 // A reading is how far a follower has come in the stream.
 type reading struct {
@@ -22,9 +28,8 @@ type reading struct {
 	last   uint64 // stream sequence up to which the instrument's messages have been read; 0 if none
 	joinAt uint64 // stream sequence of the snapshot to begin with: those before it are history
 	from   time.Time
-	next   uint64 // consumer sequence of the next delivery
 
-	decoder Decoder
+	decoder natsbus.Decoder
 }
 
 const (
@@ -51,7 +56,7 @@ func (w *follower) run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			continue
 		case w.final(err):
-			return errors.Join(w.end(ctx, err), streamError(w.feed.cfg.Stream, "read", err))
+			return errors.Join(w.end(ctx, err), &natsbus.StreamError{Stream: w.feed.cfg.Stream, Op: "read", Err: err})
 		}
 		if w.reading.last != before {
 			retry.Reset()
@@ -59,7 +64,7 @@ func (w *follower) run(ctx context.Context) error {
 		}
 		failures++
 		wait := retry.Next()
-		hook.Call(w.feed.cfg.Hooks.ServerFailed, FeedFailedInfo{w.book.instrument, ServerFailedInfo{Attempt: failures, Wait: wait, Err: err}})
+		hook.Call(w.feed.cfg.Hooks.ServerFailed, ServerFailedInfo{w.book.instrument, natsbus.ServerFailedInfo{Attempt: failures, Wait: wait, Err: err}})
 		_ = backoff.Sleep(ctx, wait) // ctx is looked at above
 	}
 	return w.end(ctx, context.Cause(ctx))
@@ -105,12 +110,11 @@ func (w *follower) read(ctx context.Context) error {
 	}
 	defer w.close(ctx, consumer)
 	defer w.away()
-	puller, err := newPuller(w.feed.js, w.feed.cfg.Stream, consumer.CachedInfo().Name, feedBatch)
+	puller, err := pull.New(w.feed.js, w.feed.cfg.Stream, consumer.CachedInfo().Name, feedBatch)
 	if err != nil {
 		return err
 	}
-	defer puller.close()
-	w.reading.next = 1
+	defer puller.Close()
 	if consumer.CachedInfo().NumPending == 0 {
 		w.turned(w.book.reached(w.book.sequence, 0, true))
 	}
@@ -166,15 +170,15 @@ func (w *follower) close(ctx context.Context, consumer jetstream.Consumer) {
 	_ = w.feed.js.DeleteConsumer(late, w.feed.cfg.Stream, consumer.CachedInfo().Name) // or it does so after feedIdle
 }
 
-func (w *follower) fetchOnce(ctx context.Context, p *puller) error {
-	if err := p.ask(pullRequest{Batch: feedBatch, Expires: feedFetch, Heartbeat: feedHeartbeat}); err != nil {
+func (w *follower) fetchOnce(ctx context.Context, p *pull.Puller) error {
+	if err := p.Request(pull.Request{Batch: feedBatch, Expires: feedFetch, Heartbeat: feedHeartbeat}); err != nil {
 		return err
 	}
 	silence := time.NewTimer(feedSilence)
 	defer silence.Stop()
-	for p.due > 0 {
+	for p.Due() > 0 {
 		select {
-		case msg := <-p.msgs:
+		case msg := <-p.Messages():
 			silence.Reset(feedSilence)
 			if err := w.receive(p, msg); err != nil {
 				return err
@@ -184,8 +188,8 @@ func (w *follower) fetchOnce(ctx context.Context, p *puller) error {
 				return &stopError{err}
 			}
 		case <-silence.C:
-			if len(p.msgs) == 0 { // otherwise it was the handler that took so long
-				return errSilent
+			if len(p.Messages()) == 0 { // otherwise it was the handler that took so long
+				return fmt.Errorf("%w: %w", natsbus.ErrUnavailable, pull.ErrSilent)
 			}
 		case <-ctx.Done():
 			return context.Cause(ctx)
@@ -194,28 +198,20 @@ func (w *follower) fetchOnce(ctx context.Context, p *puller) error {
 	return nil
 }
 
-// receive takes what the server sent: the next message, which it brings to the book, or how it stands
-// with the request. An error of the handler comes as a *stopError.
-func (w *follower) receive(p *puller, msg *nats.Msg) error {
-	if !strings.HasPrefix(msg.Reply, ackPrefix) {
-		return p.status(msg)
-	}
-	d, err := newDelivery(msg)
-	if err != nil {
+// receive applies a message to the book, unless it is a report about the request. An error of the handler comes as
+// a *stopError.
+func (w *follower) receive(p *pull.Puller, msg *nats.Msg) error {
+	d, ok, err := p.Receive(msg)
+	if err != nil || !ok {
 		return err
 	}
 	r := &w.reading
-	if d.meta.Sequence.Consumer != r.next {
-		return fmt.Errorf("%w: %d of the consumer wanted, %d came", errHole, r.next, d.meta.Sequence.Consumer)
-	}
-	r.next++
-	p.due--
-	r.last = d.meta.Sequence.Stream
+	r.last = d.Meta.Sequence.Stream
 
 	var rec marketprism.Record
 	r.decoder.Reset()
 	if err = r.decoder.Decode(msg.Data, &rec); err != nil {
-		hook.Call(w.feed.cfg.Hooks.Undecodable, UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: r.last, Subject: msg.Subject, Err: err})
+		hook.Call(w.feed.cfg.Hooks.Undecodable, natsbus.UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: r.last, Subject: msg.Subject, Err: err})
 		rec = marketprism.Record{ReceivedAt: time.Now().UTC(), Gap: &orderbook.Gap{
 			After: w.book.syncer.Book().LastID(), Reason: orderbook.GapInvalid, Err: err,
 		}}
@@ -224,6 +220,6 @@ func (w *follower) receive(p *puller, msg *nats.Msg) error {
 	if err = w.take(&rec); err != nil {
 		return &stopError{err}
 	}
-	w.turned(w.book.reached(r.last, d.meta.NumPending, w.book.live || d.meta.NumPending == 0))
+	w.turned(w.book.reached(r.last, d.Meta.NumPending, w.book.live || d.Meta.NumPending == 0))
 	return nil
 }

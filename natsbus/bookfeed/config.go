@@ -1,4 +1,4 @@
-package natsbus
+package bookfeed
 
 import (
 	"context"
@@ -8,13 +8,15 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/check"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A DepthFeedConfig says what a DepthFeed follows. Only Instruments has to be set.
-type DepthFeedConfig struct {
-	Prefix string // of the subjects; "" means DefaultPrefix
-	Stream string // "" means the name that BooksStream gives
+// A Config says what a Feed follows. Only Instruments has to be set.
+type Config struct {
+	Prefix string // of the subjects; "" means natsbus.DefaultPrefix
+	Stream string // "" means the name that natsbus.BooksStream gives
 
 	// Instruments are followed by one consumer of the server each. A server takes 1000 a stream, of all
 	// feeds together, unless its max_consumers says otherwise; beyond, a feed waits for room.
@@ -48,39 +50,42 @@ type DepthFeedConfig struct {
 	// bound doubles from the first to the second. 0 means 200 ms and 30 s.
 	RetryMin, RetryMax time.Duration
 
-	Hooks *FeedHooks // nil means none
+	Hooks *Hooks // nil means none
 }
 
-func (cfg DepthFeedConfig) withDefaults() (DepthFeedConfig, error) {
-	defaults.Set(&cfg.Prefix, DefaultPrefix)
-	if err := validPrefix(cfg.Prefix); err != nil {
-		return cfg, err
+func (cfg Config) withDefaults() (Config, error) {
+	defaults.Set(&cfg.Prefix, natsbus.DefaultPrefix)
+	if err := check.Prefix(cfg.Prefix); err != nil {
+		return cfg, fmt.Errorf("bookfeed: %w", err)
 	}
-	defaults.Set(&cfg.Stream, BooksStream(cfg.Prefix))
-	if !plainASCII(cfg.Stream) {
-		return cfg, fmt.Errorf("natsbus: Stream %q: want letters, digits, '-' and '_'", cfg.Stream)
+	defaults.Set(&cfg.Stream, natsbus.BooksStream(cfg.Prefix))
+	if err := check.Names("Stream", cfg.Stream); err != nil {
+		return cfg, fmt.Errorf("bookfeed: %w", err)
 	}
 	if len(cfg.Instruments) == 0 {
-		return cfg, errors.New("natsbus: DepthFeedConfig.Instruments is empty")
+		return cfg, errors.New("bookfeed: Instruments is empty")
 	}
 	seen := make(map[marketprism.Instrument]bool, len(cfg.Instruments))
 	for _, instrument := range cfg.Instruments {
 		if seen[instrument] {
-			return cfg, fmt.Errorf("natsbus: DepthFeedConfig.Instruments: %s is named twice", instrument)
+			return cfg, fmt.Errorf("bookfeed: Instruments: %s is named twice", instrument)
 		}
 		seen[instrument] = true
 	}
 	defaults.Set(&cfg.Lookback, 5*time.Second)
 	defaults.Set(&cfg.CatchUp, time.Second)
 	if cfg.CatchUp < 0 {
-		return cfg, fmt.Errorf("natsbus: CatchUp %v: want a positive time", cfg.CatchUp)
+		return cfg, fmt.Errorf("bookfeed: CatchUp %v: want a positive time", cfg.CatchUp)
 	}
 	defaults.Set(&cfg.Sync.MaxDepth, 10_000)
 	// A snapshot is taken as it comes, however long that is, and never asked for twice.
 	cfg.Sync.SnapshotTimeout, cfg.Sync.RetryMin, cfg.Sync.RetryMax = -1, 1, 1
 	cfg.Sync.RefreshEvery, cfg.Sync.RefreshDepth = 0, 0
 	if cfg.Hooks == nil {
-		cfg.Hooks = &FeedHooks{}
+		cfg.Hooks = &Hooks{}
 	}
-	return cfg, setRetry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second)
+	if err := check.Retry(&cfg.RetryMin, &cfg.RetryMax, 200*time.Millisecond, 30*time.Second); err != nil {
+		return cfg, fmt.Errorf("bookfeed: %w", err)
+	}
+	return cfg, nil
 }

@@ -1,4 +1,4 @@
-package natsbus
+package bookfeed
 
 import (
 	"context"
@@ -10,18 +10,19 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A DepthFeed keeps order books from what collectors publish, without a request to the exchange: each
+// A Feed keeps order books from what collectors publish, without a request to the exchange: each
 // begins with the last snapshot on the bus and goes on with the updates after it, through the
 // orderbook.Syncer that collectors use. Its methods are safe for concurrent use.
 //
 // Copies of one change from several collectors, also with other borders between updates, are applied
 // once. A collector that ends, a hole in the ids and a bus that is away all show in Status; the book
 // comes back by itself.
-type DepthFeed struct {
-	cfg   DepthFeedConfig
+type Feed struct {
+	cfg   Config
 	js    jetstream.JetStream
 	books map[marketprism.Instrument]*feedBook
 
@@ -33,14 +34,14 @@ type DepthFeed struct {
 	news    chan struct{} // closed when a book became known, or Run has returned
 }
 
-// The states of a DepthFeed that a caller may ask for with errors.Is. ErrRunning is another one.
+// The states of a Feed that a caller may ask for with errors.Is. natsbus.ErrRunning is another one.
 var (
 	// ErrNotSynced says that an instrument's book is not known at present. It comes as a *NotSyncedError.
-	ErrNotSynced = errors.New("natsbus: book is not synced")
-	// ErrUnknownInstrument says that an instrument is not one of those a DepthFeed follows.
-	ErrUnknownInstrument = errors.New("natsbus: instrument is not followed")
-	// ErrStopped says that a DepthFeed's Run has returned.
-	ErrStopped = errors.New("natsbus: DepthFeed has stopped")
+	ErrNotSynced = errors.New("bookfeed: book is not synced")
+	// ErrUnknownInstrument says that an instrument is not one of those a Feed follows.
+	ErrUnknownInstrument = errors.New("bookfeed: instrument is not followed")
+	// ErrStopped says that a Feed's Run has returned.
+	ErrStopped = errors.New("bookfeed: feed has stopped")
 )
 
 // A NotSyncedError is the ErrNotSynced of one instrument.
@@ -50,20 +51,20 @@ type NotSyncedError struct {
 }
 
 func (e *NotSyncedError) Error() string {
-	return fmt.Sprintf("natsbus: book of %s is not synced: %v", e.Instrument, e.State)
+	return fmt.Sprintf("bookfeed: book of %s is not synced: %v", e.Instrument, e.State)
 }
 
 // Unwrap returns ErrNotSynced.
 func (e *NotSyncedError) Unwrap() error { return ErrNotSynced }
 
-// NewDepthFeed returns a DepthFeed on the connection of js, which the caller opens and closes. It fails
+// New returns a Feed on the connection of js, which the caller opens and closes. It fails
 // if cfg is contradictory; whether the stream is there shows in Run.
-func NewDepthFeed(js jetstream.JetStream, cfg DepthFeedConfig) (*DepthFeed, error) {
+func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	f := &DepthFeed{
+	f := &Feed{
 		cfg: cfg, js: js,
 		books:    make(map[marketprism.Instrument]*feedBook),
 		handling: make(chan struct{}, 1),
@@ -79,50 +80,62 @@ func NewDepthFeed(js jetstream.JetStream, cfg DepthFeedConfig) (*DepthFeed, erro
 	return f, nil
 }
 
-// Run reads the bus and keeps every book in step until ctx ends, whose cause it then returns. It waits
-// for a server that is away. Before it returns, every known book ends with a Gap record, and nothing
-// of it is left running. It returns earlier if the handler fails, with the handler's error; if there is
-// nothing to wait for, as when the stream was never made, with a *StreamError; and with ErrRunning if it runs
-// already. It may be called again afterwards.
-func (f *DepthFeed) Run(ctx context.Context) error {
+// Run reads the bus and keeps every book current. It blocks until ctx ends and then returns nil, after every
+// synced book has ended with a Gap record; nothing is left running. While the server is away it waits.
+//
+// It returns earlier, with an error, if the handler fails, with a *natsbus.StreamError if the stream cannot be read
+// and never will be, and with natsbus.ErrRunning if it is running already. It may be called again afterwards.
+func (f *Feed) Run(ctx context.Context) error {
 	if err := f.start(); err != nil {
 		return err
 	}
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	failures := make(chan error, len(f.books))
 	var following sync.WaitGroup
 	for _, b := range f.books {
 		following.Go(func() {
 			if err := newFollower(f, b).run(running); err != nil {
+				failures <- err
 				cancel(err)
 			}
 		})
 	}
 	following.Wait()
-	err := context.Cause(running)
+	var err error
+	if len(failures) > 0 {
+		err = <-failures
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		err = nil // the handler reports the end of ctx
+	}
 	f.stop(err)
 	return err
 }
 
-func (f *DepthFeed) start() error {
+func (f *Feed) start() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.running {
-		return ErrRunning
+		return natsbus.ErrRunning
 	}
 	f.running, f.ended = true, nil
 	return nil
 }
 
-func (f *DepthFeed) stop(err error) {
+func (f *Feed) stop(err error) {
+	ended := ErrStopped
+	if err != nil {
+		ended = fmt.Errorf("%w: %w", ErrStopped, err)
+	}
 	f.mu.Lock()
-	f.running, f.ended = false, fmt.Errorf("%w: %w", ErrStopped, err)
+	f.running, f.ended = false, ended
 	f.mu.Unlock()
 	f.changed()
 }
 
 // changed wakes whoever waits in Ready.
-func (f *DepthFeed) changed() {
+func (f *Feed) changed() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	close(f.news)
@@ -133,7 +146,7 @@ func (f *DepthFeed) changed() {
 const stopGrace = 5 * time.Second
 
 // handle gives a record to the handler, alone among all instruments.
-func (f *DepthFeed) handle(ctx context.Context, rec *marketprism.Record) error {
+func (f *Feed) handle(ctx context.Context, rec *marketprism.Record) error {
 	if f.cfg.Handler == nil {
 		return nil
 	}

@@ -1,4 +1,4 @@
-package natsbus_test
+package bookfeed_test
 
 import (
 	"context"
@@ -11,11 +11,12 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/bookfeed"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
 // A bot builds a book from what a collector has published. It asks the exchange for nothing.
-func ExampleDepthFeed() {
+func ExampleFeed() {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 
@@ -44,7 +45,7 @@ func ExampleDepthFeed() {
 	inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	collect(ctx, js, inst)
 
-	feed, err := natsbus.NewDepthFeed(js, natsbus.DepthFeedConfig{Instruments: []marketprism.Instrument{inst}})
+	feed, err := bookfeed.New(js, bookfeed.Config{Instruments: []marketprism.Instrument{inst}})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func ExampleDepthFeed() {
 	if err := feed.Ready(ctx, inst); err != nil {
 		log.Fatal(err)
 	}
-	err = feed.View(inst, func(b *orderbook.Book, s natsbus.Status) {
+	err = feed.View(inst, func(b *orderbook.Book, s bookfeed.Status) {
 		bid, _ := b.BestBid()
 		ask, _ := b.BestAsk()
 		fmt.Println(s.State, s.LastID, "bid", bid.Quantity, "at", bid.Price, "ask", ask.Quantity, "at", ask.Price)
@@ -66,7 +67,7 @@ func ExampleDepthFeed() {
 
 	// Output:
 	// synced 161 bid 3 at 65001 ask 1 at 65002
-	// context canceled
+	// <nil>
 }
 
 // collect publishes as a collector does, whose Snapshots adds a book now and then.
@@ -76,7 +77,7 @@ func collect(ctx context.Context, js jetstream.JetStream, inst marketprism.Instr
 		log.Fatal(err)
 	}
 	defer publisher.Close()
-	dst, err := natsbus.NewSnapshots(publisher, natsbus.SnapshotsConfig{})
+	dst, err := bookfeed.NewSnapshots(publisher, bookfeed.SnapshotsConfig{})
 	if err != nil {
 		log.Fatal(err)
 	}

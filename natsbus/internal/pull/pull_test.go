@@ -1,4 +1,4 @@
-package natsbus
+package pull
 
 import (
 	"testing"
@@ -21,11 +21,11 @@ func TestDeliveryIsReadFromItsReplySubject(t *testing.T) {
 	} {
 		d, err := newDelivery(&nats.Msg{Reply: reply})
 		require.NoError(t, err, reply)
-		require.Equal(t, want, d.meta, reply)
+		require.Equal(t, want, d.Meta, reply)
 	}
 	for _, reply := range []string{"$JS.ACK.", "$JS.ACK.a.b.1.2.3.4", "$JS.ACK.a.b.1.2.3.4.x", "$JS.ACK.a.b.1.-2.3.4.5"} {
 		_, err := newDelivery(&nats.Msg{Reply: reply})
-		require.ErrorIs(t, err, errAckSubject, reply)
+		require.ErrorIs(t, err, errReply, reply)
 	}
 }
 
@@ -38,14 +38,14 @@ func TestEndOfARequestLeavesWhatWasDelivered(t *testing.T) {
 		}
 		return &nats.Msg{Header: header}
 	}
-	p := &puller{due: 10}
-	require.NoError(t, p.status(status("100", "Idle Heartbeat", "")))
-	require.NoError(t, p.status(status("409", "Batch Completed", "0")))
+	p := &Puller{due: 10}
+	require.NoError(t, p.report(status("100", "Idle Heartbeat", "")))
+	require.NoError(t, p.report(status("409", "Batch Completed", "0")))
 	require.Equal(t, 10, p.due, "the whole batch is on its way")
-	require.NoError(t, p.status(status("408", "Request Timeout", "7")))
+	require.NoError(t, p.report(status("408", "Request Timeout", "7")))
 	require.Equal(t, 3, p.due)
-	require.ErrorContains(t, p.status(status("409", "Leadership Change", "")), "Leadership Change")
-	require.ErrorIs(t, p.status(status("503", "", "")), nats.ErrNoResponders)
-	require.NoError(t, p.status(status("404", "No Messages", "")))
+	require.ErrorContains(t, p.report(status("409", "Leadership Change", "")), "Leadership Change")
+	require.ErrorIs(t, p.report(status("503", "", "")), nats.ErrNoResponders)
+	require.NoError(t, p.report(status("404", "No Messages", "")))
 	require.Zero(t, p.due)
 }

@@ -1,4 +1,4 @@
-package natsbus
+package bookfeed
 
 import (
 	"sync"
@@ -8,7 +8,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A feedBook is one instrument that a DepthFeed follows. Its follower alone changes it.
+// A feedBook is one instrument that a Feed follows. Its follower alone changes it.
 type feedBook struct {
 	instrument marketprism.Instrument
 

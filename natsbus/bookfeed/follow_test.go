@@ -1,8 +1,7 @@
-package natsbus_test
+package bookfeed_test
 
 import (
 	"context"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -11,74 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/bookfeed"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/orderbook"
 )
-
-// A venue has the true book of one instrument and makes up the changes to it, one update id each.
-type venue struct {
-	instrument marketprism.Instrument
-	rng        *rand.Rand
-	book       orderbook.Book
-}
-
-func newVenue(symbol string, seed uint64) *venue {
-	v := &venue{
-		instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: symbol},
-		rng:        rand.New(rand.NewPCG(seed, 7)),
-	}
-	v.book.Reset(&orderbook.Snapshot{LastID: 1000})
-	v.updates(50)
-	return v
-}
-
-func (v *venue) id() int64 { return v.book.LastID() }
-
-// futures has the venue count as futures markets do: ids are shared by all symbols, and updates name the
-// one before.
-func (v *venue) futures() *venue {
-	v.instrument.Market = marketprism.USDM
-	return v
-}
-
-// updates makes n changes of one update id each.
-func (v *venue) updates(n int) []marketprism.Record {
-	recs := make([]marketprism.Record, n)
-	for i := range recs {
-		id := v.id() + 1
-		level := orderbook.Level{Quantity: orderbook.Fixed(v.rng.IntN(5)) * orderbook.One}
-		u := &orderbook.Update{FirstID: id, LastID: id, EventTime: time.UnixMilli(id).UTC()}
-		if v.rng.IntN(2) == 0 {
-			level.Price = orderbook.Fixed(100+v.rng.IntN(50)) * orderbook.One
-			u.Bids = []orderbook.Level{level}
-		} else {
-			level.Price = orderbook.Fixed(200+v.rng.IntN(50)) * orderbook.One
-			u.Asks = []orderbook.Level{level}
-		}
-		if v.instrument.Market == marketprism.USDM {
-			u.PrevLastID = v.id()
-			u.FirstID, u.LastID = id+4, id+7
-		}
-		v.book.Apply(u)
-		recs[i] = v.record(marketprism.Record{Update: u, EventTime: u.EventTime})
-	}
-	return recs
-}
-
-func (v *venue) snapshot() marketprism.Record {
-	snap := v.book.Snapshot()
-	return v.record(marketprism.Record{Snapshot: &snap})
-}
-
-func (v *venue) gap(after int64, reason orderbook.GapReason) marketprism.Record {
-	return v.record(marketprism.Record{Gap: &orderbook.Gap{After: after, Reason: reason}})
-}
-
-func (v *venue) record(r marketprism.Record) marketprism.Record {
-	r.Instrument = v.instrument
-	r.ReceivedAt = time.Now().UTC()
-	return r
-}
 
 // merged returns the same changes in updates of up to n ids.
 func merged(recs []marketprism.Record, n int) []marketprism.Record {
@@ -97,7 +32,7 @@ func merged(recs []marketprism.Record, n int) []marketprism.Record {
 
 // A follow is a running DepthFeed, with books made of nothing but the records its handler was given.
 type follow struct {
-	*natsbus.DepthFeed
+	*bookfeed.Feed
 	t    testing.TB
 	stop func() error
 
@@ -107,33 +42,33 @@ type follow struct {
 	audits []orderbook.Audit
 	wrong  string // how the records broke their contract
 	snaps  int
-	synced chan natsbus.FeedSyncedInfo
-	lost   chan natsbus.FeedLostInfo
+	synced chan bookfeed.SyncedInfo
+	lost   chan bookfeed.LostInfo
 }
 
-func (b *bus) follow(t testing.TB, cfg natsbus.DepthFeedConfig, venues ...*venue) *follow {
+func newFollow(t testing.TB, b *bustest.Bus, cfg bookfeed.Config, venues ...*bustest.Venue) *follow {
 	t.Helper()
 	f := &follow{
 		t: t, books: make(map[marketprism.Instrument]*orderbook.Book),
-		synced: make(chan natsbus.FeedSyncedInfo, 100), lost: make(chan natsbus.FeedLostInfo, 100),
+		synced: make(chan bookfeed.SyncedInfo, 100), lost: make(chan bookfeed.LostInfo, 100),
 	}
 	for _, v := range venues {
-		cfg.Instruments = append(cfg.Instruments, v.instrument)
+		cfg.Instruments = append(cfg.Instruments, v.Instrument)
 	}
 	cfg.RetryMin, cfg.RetryMax = time.Millisecond, 20*time.Millisecond
 	cfg.Handler = f.handle
-	cfg.Hooks = natsbus.TeeFeedHooks(cfg.Hooks, &natsbus.FeedHooks{
-		Synced: func(i natsbus.FeedSyncedInfo) { f.synced <- i },
-		Lost:   func(i natsbus.FeedLostInfo) { f.lost <- i },
-		Audited: func(i natsbus.FeedAuditInfo) {
+	cfg.Hooks = bookfeed.TeeHooks(cfg.Hooks, &bookfeed.Hooks{
+		Synced: func(i bookfeed.SyncedInfo) { f.synced <- i },
+		Lost:   func(i bookfeed.LostInfo) { f.lost <- i },
+		Audited: func(i bookfeed.AuditInfo) {
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.audits = append(f.audits, i.Audit)
 		},
 	})
-	feed, err := natsbus.NewDepthFeed(b.js, cfg)
+	feed, err := bookfeed.New(b.JS, cfg)
 	require.NoError(t, err)
-	f.DepthFeed = feed
+	f.Feed = feed
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- feed.Run(ctx) }()
@@ -183,22 +118,22 @@ func succeeds(rec *marketprism.Record, id int64) bool {
 }
 
 // reach waits until the feed's book and the handler's are at the venue's id, and compares them with it.
-func (f *follow) reach(v *venue) {
+func (f *follow) reach(v *bustest.Venue) {
 	f.t.Helper()
-	want, _ := v.book.AppendText(nil)
+	want, _ := v.Book.AppendText(nil)
 	var got []byte
 	require.Eventually(f.t, func() bool {
-		err := f.View(v.instrument, func(b *orderbook.Book, s natsbus.Status) {
-			if got = nil; s.LastID == v.id() {
+		err := f.View(v.Instrument, func(b *orderbook.Book, s bookfeed.Status) {
+			if got = nil; s.LastID == v.ID() {
 				got, _ = b.AppendText(nil)
 			}
 		})
-		return err == nil && got != nil && f.shown(v.instrument) == v.id()
-	}, patience, interval)
+		return err == nil && got != nil && f.shown(v.Instrument) == v.ID()
+	}, bustest.Patience, bustest.Interval)
 	require.Equal(f.t, string(want), string(got))
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	shown, _ := f.books[v.instrument].AppendText(nil)
+	shown, _ := f.books[v.Instrument].AppendText(nil)
 	require.Equal(f.t, string(want), string(shown))
 	require.Empty(f.t, f.wrong)
 }
@@ -221,15 +156,4 @@ func (f *follow) reasons() (reasons []orderbook.GapReason) {
 		reasons = append(reasons, g.Reason)
 	}
 	return reasons
-}
-
-func receive[T any](t testing.TB, c <-chan T) T {
-	t.Helper()
-	select {
-	case v := <-c:
-		return v
-	case <-time.After(patience):
-		t.Fatal("it does not come")
-		panic("unreachable")
-	}
 }

@@ -1,4 +1,4 @@
-package natsbus
+package bookfeed
 
 import (
 	"context"
@@ -25,7 +25,7 @@ type SnapshotsConfig struct {
 }
 
 // Snapshots is a sink that hands all records on to another one and adds Snapshot records of its own,
-// made from memory, so that a DepthFeed that begins needs to read the updates of Every at most. It is
+// made from memory, so that a Feed that begins needs to read the updates of Every at most. It is
 // for a collector, before its Publisher.
 //
 // A snapshot stands behind the last update that the same Write has of its instrument, and is the whole
@@ -53,7 +53,7 @@ func NewSnapshots(dst sink.Sink, cfg SnapshotsConfig) (*Snapshots, error) {
 	defaults.Set(&cfg.Every, 30*time.Second)
 	defaults.Set(&cfg.Levels, 5000)
 	if cfg.Every < 0 {
-		return nil, fmt.Errorf("natsbus: Every %v: want a positive time", cfg.Every)
+		return nil, fmt.Errorf("bookfeed: Every %v: want a positive time", cfg.Every)
 	}
 	return &Snapshots{dst: dst, cfg: cfg, books: make(map[marketprism.Instrument]*foldedBook)}, nil
 }

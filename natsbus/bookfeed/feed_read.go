@@ -1,4 +1,4 @@
-package natsbus
+package bookfeed
 
 import (
 	"context"
@@ -32,7 +32,7 @@ func (s Status) Age() time.Duration { return time.Since(s.UpdatedAt) }
 // View calls f with the instrument's book while nothing changes it. The book must not be used after f
 // has returned, and f must not call View or Status, nor keep the feed waiting. The error is
 // ErrUnknownInstrument, or a *NotSyncedError while the book is not known, when f is not called.
-func (f *DepthFeed) View(instrument marketprism.Instrument, view func(b *orderbook.Book, s Status)) error {
+func (f *Feed) View(instrument marketprism.Instrument, view func(b *orderbook.Book, s Status)) error {
 	b, err := f.find(instrument)
 	if err != nil {
 		return err
@@ -47,7 +47,7 @@ func (f *DepthFeed) View(instrument marketprism.Instrument, view func(b *orderbo
 }
 
 // Status returns how the instrument's book stands; false if the instrument is not followed.
-func (f *DepthFeed) Status(instrument marketprism.Instrument) (Status, bool) {
+func (f *Feed) Status(instrument marketprism.Instrument) (Status, bool) {
 	b := f.books[instrument]
 	if b == nil {
 		return Status{}, false
@@ -58,9 +58,9 @@ func (f *DepthFeed) Status(instrument marketprism.Instrument) (Status, bool) {
 }
 
 // Instruments returns the instruments followed, in the order of the configuration.
-func (f *DepthFeed) Instruments() []marketprism.Instrument { return slices.Clone(f.cfg.Instruments) }
+func (f *Feed) Instruments() []marketprism.Instrument { return slices.Clone(f.cfg.Instruments) }
 
-func (f *DepthFeed) find(instrument marketprism.Instrument) (*feedBook, error) {
+func (f *Feed) find(instrument marketprism.Instrument) (*feedBook, error) {
 	b := f.books[instrument]
 	if b == nil {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownInstrument, instrument)
@@ -71,7 +71,7 @@ func (f *DepthFeed) find(instrument marketprism.Instrument) (*feedBook, error) {
 // Ready waits until the books of the instruments, of all if none is named, are synced all at once. The
 // error is ErrUnknownInstrument, ErrStopped with the error of Run if that has returned, or that of ctx
 // with an instrument that is missing. It may be called before Run.
-func (f *DepthFeed) Ready(ctx context.Context, instruments ...marketprism.Instrument) error {
+func (f *Feed) Ready(ctx context.Context, instruments ...marketprism.Instrument) error {
 	if len(instruments) == 0 {
 		instruments = f.cfg.Instruments
 	}
@@ -95,7 +95,7 @@ func (f *DepthFeed) Ready(ctx context.Context, instruments ...marketprism.Instru
 }
 
 // firstUnsynced returns nil if all are synced, and an error if one is not followed.
-func (f *DepthFeed) firstUnsynced(instruments []marketprism.Instrument) (missing *NotSyncedError, err error) {
+func (f *Feed) firstUnsynced(instruments []marketprism.Instrument) (missing *NotSyncedError, err error) {
 	for _, instrument := range instruments {
 		b, err := f.find(instrument)
 		if err != nil {

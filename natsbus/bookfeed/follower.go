@@ -1,4 +1,4 @@
-package natsbus
+package bookfeed
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 
 // A follower brings one instrument's messages to its book, on one goroutine.
 type follower struct {
-	feed *DepthFeed
+	feed *Feed
 	book *feedBook
 	ctx  context.Context // what the handler gets
 
@@ -30,7 +30,7 @@ type follower struct {
 	late  *time.Timer // runs while there is an ahead
 }
 
-func newFollower(f *DepthFeed, b *feedBook) *follower {
+func newFollower(f *Feed, b *feedBook) *follower {
 	late := time.NewTimer(0)
 	late.Stop()
 	return &follower{feed: f, book: b, late: late}
@@ -59,7 +59,7 @@ func (w *follower) step(rec *marketprism.Record, act func(s *orderbook.Syncer, n
 // tell calls the hooks.
 func (w *follower) tell(out orderbook.Output, was, is orderbook.State) {
 	if out.Audit != nil && out.Audit.Err == nil {
-		hook.Call(w.feed.cfg.Hooks.Audited, FeedAuditInfo{w.book.instrument, *out.Audit})
+		hook.Call(w.feed.cfg.Hooks.Audited, AuditInfo{w.book.instrument, *out.Audit})
 	}
 	w.turned(was, is)
 }
@@ -71,11 +71,11 @@ func (w *follower) turned(was, is orderbook.State) {
 	}
 	book := w.book.syncer.Book() // nobody else changes it
 	if is == orderbook.Synced {
-		hook.Call(w.feed.cfg.Hooks.Synced, FeedSyncedInfo{w.book.instrument, book.LastID(), w.book.sequence})
+		hook.Call(w.feed.cfg.Hooks.Synced, SyncedInfo{w.book.instrument, book.LastID(), w.book.sequence})
 		w.feed.changed()
 		return
 	}
-	lost := FeedLostInfo{Instrument: w.book.instrument, LastID: book.LastID()}
+	lost := LostInfo{Instrument: w.book.instrument, LastID: book.LastID()}
 	if w.book.syncer.State() != orderbook.Synced {
 		lost.Gap = w.book.lastGap
 	}

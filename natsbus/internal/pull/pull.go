@@ -1,0 +1,201 @@
+// Package pull requests the messages of a JetStream consumer, one request at a time.
+//
+// It replaces Fetch of the client library, which loses messages of a replicated durable: there the server
+// delays each message until its replicas know of the delivery, but reports the end of the request at once.
+// Fetch drops the messages that arrive after that report, and those that arrive after its time-out. A Puller
+// counts the deliveries that a request still owes, and waits for them.
+package pull
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Patience is how long after its expiry a request may remain unanswered.
+const Patience = time.Second
+
+var (
+	// ErrSilent: the server has not answered a request in time.
+	ErrSilent = errors.New("server does not answer a request for messages")
+	// ErrMissed: the server has delivered a message that did not arrive.
+	ErrMissed = errors.New("a delivery is missing")
+
+	errReply = errors.New("reply subject of a delivery is malformed")
+)
+
+// A Puller requests messages of one consumer. It is not safe for concurrent use, except for Messages.
+type Puller struct {
+	conn    *nats.Conn
+	sub     *nats.Subscription
+	msgs    chan *nats.Msg
+	subject string // of requests
+	due     int    // deliveries that the current request still owes
+	next    uint64 // consumer sequence of the next delivery
+}
+
+// New returns a Puller for requests of up to batch messages. The consumer must be new or just reset: its
+// deliveries count from 1.
+func New(js jetstream.JetStream, stream, consumer string, batch int) (*Puller, error) {
+	p := &Puller{
+		conn:    js.Conn(),
+		msgs:    make(chan *nats.Msg, 2*batch+64), // more than one request and its reports
+		subject: apiPrefix(js.Options()) + "CONSUMER.MSG.NEXT." + stream + "." + consumer,
+		next:    1,
+	}
+	var err error
+	p.sub, err = p.conn.ChanSubscribe(p.conn.NewInbox(), p.msgs)
+	return p, err
+}
+
+func apiPrefix(opts jetstream.JetStreamOptions) string {
+	switch {
+	case opts.Domain != "":
+		return "$JS." + opts.Domain + ".API."
+	case opts.APIPrefix != "":
+		return strings.TrimSuffix(opts.APIPrefix, ".") + "."
+	}
+	return jetstream.DefaultAPIPrefix
+}
+
+// Close ends the subscription. It may be called again, and on nil.
+func (p *Puller) Close() {
+	if p != nil {
+		_ = p.sub.Unsubscribe() // fails only where nothing can arrive any more
+	}
+}
+
+// A Request is the body of a request for messages.
+type Request struct {
+	Batch     int           `json:"batch"`
+	MaxBytes  int           `json:"max_bytes,omitempty"`
+	Expires   time.Duration `json:"expires"`
+	Heartbeat time.Duration `json:"idle_heartbeat,omitempty"` // between two signs of life while there is no message
+}
+
+// Request asks for messages. They arrive in Messages.
+func (p *Puller) Request(r Request) error {
+	body, err := json.Marshal(r)
+	if err == nil {
+		err = p.conn.PublishRequest(p.subject, p.sub.Subject, body)
+	}
+	if err == nil {
+		p.due = r.Batch
+	}
+	return err
+}
+
+// Due returns how many deliveries the current request still owes.
+func (p *Puller) Due() int { return p.due }
+
+// Messages returns the channel of deliveries and reports, each of which has to be passed to Receive.
+func (p *Puller) Messages() <-chan *nats.Msg { return p.msgs }
+
+// Receive accounts for a message of the channel. ok is false if it is a report of the server about the request
+// and not a delivery. The error wraps ErrMissed if a delivery before this one did not arrive.
+func (p *Puller) Receive(msg *nats.Msg) (d Delivery, ok bool, err error) {
+	if !strings.HasPrefix(msg.Reply, ackPrefix) {
+		return d, false, p.report(msg)
+	}
+	if d, err = newDelivery(msg); err != nil {
+		return d, false, err
+	}
+	if got := d.Meta.Sequence.Consumer; got != p.next {
+		return d, false, fmt.Errorf("%w: want %d of the consumer, got %d", ErrMissed, p.next, got)
+	}
+	p.next++
+	p.due--
+	return d, true, nil
+}
+
+// report reads the server's status of the request. The regular end of the request is no error.
+func (p *Puller) report(msg *nats.Msg) error {
+	code, text := msg.Header.Get("Status"), msg.Header.Get("Description")
+	if pending, err := strconv.Atoi(msg.Header.Get("Nats-Pending-Messages")); err == nil {
+		p.due = max(p.due-pending, 0) // those will not be delivered
+		return nil
+	}
+	switch code {
+	case "100": // a heartbeat
+		return nil
+	case "404":
+		p.due = 0
+		return nil
+	case "503":
+		return nats.ErrNoResponders
+	}
+	return fmt.Errorf("the server ends a request: %s %s", code, text)
+}
+
+// A Delivery is a message with its position.
+type Delivery struct {
+	*nats.Msg
+	Meta jetstream.MsgMetadata // without the names of stream and consumer
+}
+
+// ackPrefix begins the reply subject of every delivery, and of nothing else.
+const ackPrefix = "$JS.ACK."
+
+// newDelivery reads the position of a message from its reply subject:
+//
+//	$JS.ACK.STREAM.CONSUMER.DELIVERED.STREAMSEQ.CONSUMERSEQ.NANOS.PENDING
+//	$JS.ACK.DOMAIN.ACCOUNT.STREAM.CONSUMER.DELIVERED.STREAMSEQ.CONSUMERSEQ.NANOS.PENDING.MORE
+func newDelivery(msg *nats.Msg) (d Delivery, err error) {
+	const names, more = 2, 4 // tokens before the numbers in the first form, and in the second
+	rest := msg.Reply[len(ackPrefix):]
+	skip := names
+	if tokens := strings.Count(rest, ".") + 1; tokens > names+5 {
+		skip = more
+	}
+	for range skip {
+		_, rest, _ = strings.Cut(rest, ".")
+	}
+	var numbers [5]uint64
+	for i := range numbers {
+		var token string
+		token, rest, _ = strings.Cut(rest, ".")
+		if numbers[i], err = strconv.ParseUint(token, 10, 64); err != nil {
+			return d, fmt.Errorf("%w: %q", errReply, msg.Reply)
+		}
+	}
+	d.Msg = msg
+	d.Meta.NumDelivered = numbers[0]
+	d.Meta.Sequence = jetstream.SequencePair{Stream: numbers[1], Consumer: numbers[2]}
+	d.Meta.Timestamp = time.Unix(0, int64(numbers[3]))
+	d.Meta.NumPending = numbers[4]
+	return d, nil
+}
+
+// InProgress restarts the server's AckWait for the message.
+func (d *Delivery) InProgress(conn *nats.Conn) error {
+	return conn.Publish(d.Reply, []byte("+WPI"))
+}
+
+// Nak returns the message to the server, which delivers it again after the delay.
+func (d *Delivery) Nak(conn *nats.Conn, delay time.Duration) error {
+	return conn.Publish(d.Reply, fmt.Appendf(nil, `-NAK {"delay": %d}`, delay.Nanoseconds()))
+}
+
+// Source returns the name of a stream with its time of creation, the Source of marketprism.Origin: a stream that
+// is deleted and created again counts its sequences from 1, and has another Source.
+func Source(info *jetstream.StreamInfo) string {
+	return info.Config.Name + "@" + info.Created.UTC().Format(time.RFC3339Nano)
+}
+
+// IsPermanent reports whether a request that failed with err will never succeed.
+func IsPermanent(err error) bool {
+	var api *jetstream.APIError
+	switch {
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining),
+		errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled),
+		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return true
+	}
+	return errors.As(err, &api) && api.Code == 400
+}
