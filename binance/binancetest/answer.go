@@ -13,24 +13,24 @@ import (
 	"time"
 )
 
-// An answer is what a REST request gets.
+// An answer is the response to a REST request.
 type answer struct {
 	status     int
 	body       []byte
 	html       bool          // else JSON
 	retryAfter time.Duration // rounded up to seconds in the header; 0 means no header
 	delay      time.Duration // before it is sent
-	truncated  bool          // the connection ends in the middle of the body
+	truncated  bool          // cut the connection in the middle of the body
 	gzip       bool          // if the client accepts it
-	foreign    bool          // from a firewall or a proxy, without the exchange's headers
+	foreign    bool          // as from a firewall or proxy: without the exchange's headers
 
-	// hold means that there is no answer yet: ask again when the channel is closed.
+	// hold, if not nil, means that there is no answer until the channel is closed.
 	hold <-chan struct{}
 }
 
 func ok(body []byte) *answer { return &answer{status: http.StatusOK, body: body} }
 
-// apiError is an answer of errors.md: {"code":…,"msg":…}.
+// apiError returns an error of errors.md: {"code":…,"msg":…}.
 func apiError(status, code int, msg string) *answer {
 	body, _ := json.Marshal(requestError{Code: code, Msg: msg}) // plain fields always marshal
 	return &answer{status: status, body: body}
@@ -40,7 +40,7 @@ func badRequest(code int, format string, args ...any) *answer {
 	return apiError(http.StatusBadRequest, code, fmt.Sprintf(format, args...))
 }
 
-// write sends an answer. The exchange's own headers are not in the canonical form of Go.
+// write sends the answer. The exchange's headers are not in Go's canonical form.
 func (a *answer) write(w http.ResponseWriter, r *http.Request, used int, spot bool) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json;charset=UTF-8")
@@ -80,8 +80,7 @@ func compress(body []byte) []byte {
 	return b.Bytes()
 }
 
-// unread refuses parameters that the endpoint does not know, which would otherwise be a misspelling
-// without a consequence.
+// unread rejects parameters that the endpoint does not have, as the exchange does.
 func unread(query url.Values, known []string) *answer {
 	read := 0
 	for _, name := range known {
@@ -95,7 +94,7 @@ func unread(query url.Values, known []string) *answer {
 	return badRequest(-1104, "Not all sent parameters were read; read '%d' parameter(s) but was sent '%d'.", read, len(query))
 }
 
-// longParam reads a number without a sign.
+// longParam returns the value of an unsigned number parameter, or def without it.
 func longParam(query url.Values, name string, def int64) (int64, *answer) {
 	if !query.Has(name) {
 		return def, nil
@@ -107,7 +106,7 @@ func longParam(query url.Values, name string, def int64) (int64, *answer) {
 	return v, nil
 }
 
-// statusParam reads symbolStatus, "" where it is absent. rest-api.md, "Order book": "Filters for symbols that
+// statusParam returns symbolStatus, or "" without it. rest-api.md, "Order book": "Filters for symbols that
 // have this tradingStatus. A status mismatch returns error -1220 SYMBOL_DOES_NOT_MATCH_STATUS. Valid
 // values: TRADING, HALT, BREAK".
 func statusParam(query url.Values) (string, *answer) {

@@ -27,8 +27,8 @@ type change struct {
 	quantity orderbook.Fixed
 }
 
-// A book is the true state of one symbol: per side its levels by rising price. It is deliberately
-// plain, and shares no code with orderbook.Book, since books of that type are checked against it.
+// A book holds the levels of each side by rising price. It is simple on purpose and shares no code with
+// orderbook.Book, since tests check books of that type against it.
 type book [2][]orderbook.Level
 
 func (b *book) find(p place) (i int, found bool) {
@@ -61,7 +61,7 @@ func (b *book) set(c change) (old orderbook.Fixed) {
 	return old
 }
 
-// at returns the level n places behind the best, which is 0; the zero Level where there is none.
+// at returns the level n places behind the best, or the zero Level if there is none.
 func (b *book) at(s side, n int) orderbook.Level {
 	levels := b[s]
 	if n < 0 || n >= len(levels) {
@@ -73,7 +73,7 @@ func (b *book) at(s side, n int) orderbook.Level {
 	return levels[n]
 }
 
-// A touch is the best level of each side, zero where a side is empty.
+// A touch is the best level of each side, zero for an empty side.
 type touch struct {
 	bid, ask orderbook.Level
 }
@@ -84,7 +84,7 @@ func (b *book) clone() book {
 	return book{slices.Clone(b[bid]), slices.Clone(b[ask])}
 }
 
-// snapshot returns both sides best first, cut to limit levels; limit 0 means all.
+// snapshot returns at most limit levels of each side, best first; limit 0 means all.
 func (b *book) snapshot(limit int) (bids, asks []orderbook.Level) {
 	bids, asks = slices.Clone(b[bid]), slices.Clone(b[ask])
 	slices.Reverse(bids)
@@ -94,7 +94,7 @@ func (b *book) snapshot(limit int) (bids, asks []orderbook.Level) {
 	return bids, asks
 }
 
-// load makes the book hold exactly these levels, given in any order.
+// load replaces the book's levels by these, given in any order.
 func (b *book) load(bids, asks []orderbook.Level) {
 	*b = book{slices.Clone(bids), slices.Clone(asks)}
 	for _, levels := range b {
@@ -102,18 +102,18 @@ func (b *book) load(bids, asks []orderbook.Level) {
 	}
 }
 
-// An execution is one trade as the tape keeps it, with the aggregate it belongs to.
+// An execution is one trade with the aggregate it belongs to.
 type execution struct {
-	id, aggregate   int64 // id is noTrade for an aggregate that has lost its trades
+	id, aggregate   int64 // id is noTrade for an aggregate without trades
 	price, quantity orderbook.Fixed
 	millis          int64 // exchange clock
 	buyerMaker      bool
 }
 
-// noTrade is what the exchange's broken aggregates have as their first and last trade.
+// noTrade is the first and last trade id of the exchange's broken aggregates.
 const noTrade = -1
 
-// A tape holds the last executions of a symbol for REST.
+// A tape keeps the last executions of a symbol for REST.
 type tape struct {
 	keep int
 	rows []execution // oldest first; up to a quarter more than keep
@@ -126,13 +126,13 @@ func (t *tape) add(x execution) {
 	t.rows = append(t.rows, x)
 }
 
-// last returns the executions that are kept.
+// last returns the last keep executions.
 func (t *tape) last() []execution {
 	return t.rows[max(len(t.rows)-t.keep, 0):]
 }
 
-// aggregates returns the kept executions put together, a broken one with its numbers at 0 and its trade
-// ids at noTrade. An aggregate that has lost trades at the old end of the tape is left out.
+// aggregates returns the aggregates of the kept executions, a broken one with numbers 0 and trade ids
+// noTrade. It omits an aggregate whose first trades are no longer kept.
 func (t *tape) aggregates() []aggregate {
 	var list []aggregate
 	for _, x := range t.last() {
@@ -151,7 +151,7 @@ func (t *tape) aggregates() []aggregate {
 	return list
 }
 
-// An aggregate is what one taker order executed at one price.
+// An aggregate sums the executions of one taker order at one price.
 type aggregate struct {
 	id, first, last int64
 	price, quantity orderbook.Fixed

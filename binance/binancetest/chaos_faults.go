@@ -11,8 +11,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A chaosFault is a fault that RunChaos can switch on. do runs under the Server's mutex and returns what
-// it did.
+// A chaosFault is a fault that RunChaos can switch on. do runs under the exchange's mutex and returns a
+// description of the change.
 type chaosFault struct {
 	name string
 	do   func(x *exchange, d *dice) (action string)
@@ -32,7 +32,7 @@ func chaosFaults() []chaosFault {
 			return chaosApply(x, d, "no level", func(*symbolState) []change { return nil })
 		}},
 		{"F12", func(x *exchange, d *dice) string {
-			return chaosApply(x, d, "0 for an unknown level", func(sym *symbolState) []change {
+			return chaosApply(x, d, "0 for an absent level", func(sym *symbolState) []change {
 				return []change{{place{side(d.kind % 2), sym.TickSize}, 0}}
 			})
 		}},
@@ -61,7 +61,7 @@ func chaosFaults() []chaosFault {
 		}),
 		{"F22", chaosLateCommands},
 		{"F23", func(x *exchange, d *dice) string {
-			x.commands.reject, x.commands.with = 1, *invalid("refused by a fault")
+			x.commands.reject, x.commands.with = 1, *invalid("rejected by a fault")
 			x.commands.flat = d.kind%2 == 0
 			return fmt.Sprintf("RejectCommands(1), FlatErrors(%t)", x.commands.flat)
 		}},
@@ -107,7 +107,7 @@ func chaosFaults() []chaosFault {
 	}
 }
 
-// forSymbol is a fault that waits for n events of a symbol.
+// forSymbol returns a fault of the next n events of a symbol.
 func forSymbol(name, method string, set func(*symbolFaults, int)) chaosFault {
 	return chaosFault{name, func(x *exchange, d *dice) string {
 		sym := chaosSymbol(x, d)
@@ -116,7 +116,7 @@ func forSymbol(name, method string, set func(*symbolFaults, int)) chaosFault {
 	}}
 }
 
-// forConn is a fault of one connection.
+// forConn returns a fault of one connection.
 func forConn(name string, do func(*conn, *dice) string) chaosFault {
 	return chaosFault{name, func(x *exchange, d *dice) string {
 		if len(x.conns) == 0 {
@@ -127,7 +127,7 @@ func forConn(name string, do func(*conn, *dice) string) chaosFault {
 	}}
 }
 
-// forWhile is a fault that is switched on and off.
+// forWhile returns a fault that is switched on and, later, off.
 func forWhile(name, method string, set func(*exchange, bool)) chaosFault {
 	return chaosFault{name, func(x *exchange, d *dice) string {
 		set(x, true)
@@ -138,7 +138,7 @@ func forWhile(name, method string, set func(*exchange, bool)) chaosFault {
 
 func chaosSymbol(x *exchange, d *dice) *symbolState { return x.symbols[d.symbol%len(x.symbols)] }
 
-// chaosApply makes a change of a symbol's book.
+// chaosApply changes a symbol's book.
 func chaosApply(x *exchange, d *dice, what string, changes func(*symbolState) []change) string {
 	if x.replay != nil {
 		return "nothing: a playback"
@@ -167,12 +167,12 @@ func chaosStatus(x *exchange, d *dice) string {
 	return fmt.Sprintf("SetStatus(%s, %s) for %v", sym.Name, sym.Status, d.lasting)
 }
 
-// chaosSteps makes prices ten times as fine for a while.
+// chaosSteps divides a symbol's price step by ten for a limited time.
 func chaosSteps(x *exchange, d *dice) string {
 	sym := chaosSymbol(x, d)
 	tick := sym.TickSize
 	if tick%10 != 0 {
-		return "nothing: the steps are the smallest"
+		return "nothing: the step is the smallest"
 	}
 	sym.setSteps(x.rules, tick/10, sym.StepSize)
 	x.restorers.add(d.lasting, "steps of "+sym.Name, func() { sym.setSteps(x.rules, tick, sym.StepSize) })
@@ -196,8 +196,8 @@ func chaosMovePrice(x *exchange, d *dice) string {
 	return fmt.Sprintf("MovePrice(%s, %s)", sym.Name, price)
 }
 
-// chaosREST troubles the next requests. Bans are short, so that a client that waits for their end comes
-// back soon.
+// chaosREST makes the next requests fail. Bans are short, so that a client that waits for their end
+// returns soon.
 func chaosREST(x *exchange, d *dice) string {
 	reject := func(n, status int, retryAfter time.Duration) string {
 		x.faults.rejectWith(n, status, retryAfter)
@@ -237,8 +237,8 @@ func chaosLateCommands(x *exchange, d *dice) string {
 	return fmt.Sprintf("DelayUnsubscribes(%d, %v)", d.few, delay)
 }
 
-// dice are the random numbers of one fault. As many are thrown for every fault, so that what one does
-// with them does not change the next.
+// dice are the random numbers of one fault. Every fault draws all of them, so that the use one makes of
+// them does not change the next.
 type dice struct {
 	symbol, conn, kind int
 	few                int // 1 to 3
@@ -252,9 +252,9 @@ func throw(r *rand.Rand, longest time.Duration) *dice {
 	}
 }
 
-// A restorer takes back a change that lasts for a while.
+// A restorer undoes a change that lasts for a limited time.
 type restorer struct {
-	what string // no two of the same wait at a time
+	what string // unique among the scheduled ones
 	at   time.Time
 	undo func()
 }

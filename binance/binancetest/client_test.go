@@ -15,7 +15,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// newServer starts a server that the test's end closes.
+// newServer starts a server that is closed at the end of the test.
 func newServer(t *testing.T, cfg binancetest.Config) *binancetest.Server {
 	t.Helper()
 	if cfg.Symbols == nil && cfg.Playback == nil {
@@ -29,7 +29,7 @@ func newServer(t *testing.T, cfg binancetest.Config) *binancetest.Server {
 	return s
 }
 
-// A client is one websocket connection of a test.
+// A client is one websocket connection.
 type client struct {
 	t  *testing.T
 	ws *websocket.Conn
@@ -109,7 +109,7 @@ type event struct {
 	Instrument int         `json:"st"`
 }
 
-// A tickerEvent is a bookTicker; its b and a mean other things than those of a depth event.
+// A tickerEvent is a bookTicker; its b and a differ from those of a depth event.
 type tickerEvent struct {
 	Type   string `json:"e"`
 	ID     int64  `json:"u"`
@@ -181,7 +181,7 @@ func apply(t *testing.T, s *binancetest.Server, symbol string, bids, asks []orde
 	return id
 }
 
-// levels reads "price quantity, price quantity".
+// levels parses "price quantity, price quantity".
 func levels(t *testing.T, text string) []orderbook.Level {
 	t.Helper()
 	var list []orderbook.Level
@@ -211,7 +211,7 @@ func equal[T comparable](t *testing.T, what string, got, want T) {
 	}
 }
 
-// manual is a config whose intervals end by Server.Tick, with a small book.
+// manual returns a config with a small book whose intervals end with Server.Tick.
 func manual(t *testing.T) binancetest.Config {
 	return binancetest.Config{
 		Tick: -1,
@@ -221,7 +221,7 @@ func manual(t *testing.T) binancetest.Config {
 	}
 }
 
-// inMemory is a config for use within a synctest bubble.
+// inMemory returns a config for use in a synctest bubble.
 func inMemory(symbols ...string) binancetest.Config {
 	return binancetest.Config{Network: binancetest.InMemory(), Symbols: binancetest.Symbols(symbols...)}
 }

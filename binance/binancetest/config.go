@@ -11,16 +11,15 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// Config says what exchange New makes. Only Symbols, or Playback in its place, has to be set.
+// Config configures New. Only Symbols or Playback is required.
 type Config struct {
 	Market  marketprism.Market // "" means marketprism.Spot
-	Symbols []Symbol           // what is listed; with Playback the recording's symbols are added to it
-	Seed    uint64             // of the generated books and the random walk: equal seeds give equal exchanges
+	Symbols []Symbol           // listed at the start; Playback adds the recording's symbols
+	Seed    uint64             // of the generated books and the random walk; equal seeds give equal exchanges
 	Network Network            // nil means Loopback()
 
 	// Tick is the interval of the fastest depth stream, <symbol>@depth@100ms; slower streams keep
-	// their proportion to it. 0 means 100 ms. Negative means that no clock runs and Server.Tick
-	// makes each interval end.
+	// their proportion to it. 0 means 100 ms. Negative means no clock: Server.Tick ends each interval.
 	Tick time.Duration
 
 	WeightLimit  int           // request weight per clock minute; 0 means the market's (6000 or 2400), negative means none
@@ -29,16 +28,15 @@ type Config struct {
 	ConnectLimit int           // websocket connections opened in any 5 minutes; 0 means 300, negative means no limit
 	Lifetime     time.Duration // of a websocket connection; 0 means 24 h, negative means no end
 	SendQueue    int           // frames waiting for a slow reader before it is cut off; 0 means 65,536
-	TradeHistory int           // trades of a symbol that REST can give; 0 means 1000, negative means none
-	History      int           // interval borders BookAt and StaleSnapshots can go back; 0 means 256, negative means none
+	TradeHistory int           // trades of a symbol that REST can return; 0 means 1000, negative means none
+	History      int           // interval borders that BookAt and StaleSnapshots reach back; 0 means 256, negative means none
 
-	// MidBatchSnapshots makes snapshots show the book as it is, with the changes that no depth event
-	// has told yet, so that an event can straddle the snapshot. False means the last border.
+	// MidBatchSnapshots makes snapshots show the current book, with changes that no depth event has
+	// carried yet, so that an event can straddle the snapshot. False means the book at the last border.
 	MidBatchSnapshots bool
 
-	// AlternateBatches cuts the depth events of every second connection (those with an even ID) at every
-	// second border, so that two connections show the same changes in different events. It has no effect
-	// on a playback.
+	// AlternateBatches ends the depth events of every second connection (even IDs) at every second border,
+	// so that two connections carry the same changes in different events. It has no effect on a playback.
 	AlternateBatches bool
 
 	// Playback replays a recording of the real exchange; nil means none.
@@ -51,22 +49,22 @@ type Symbol struct {
 	Base, Quote string // assets; "" means split from Name at a well-known quote asset
 	Status      string // "" means TRADING
 
-	Price    orderbook.Fixed // where the generated book begins; 0 means 100
+	Price    orderbook.Fixed // the middle of the generated book; 0 means 100
 	TickSize orderbook.Fixed // price step; 0 means 0.01
 	StepSize orderbook.Fixed // quantity step; 0 means 0.001
 
 	// Levels is the number of levels generated on each side; 0 means 500, negative means none. Bids
-	// and Asks, in any order, take the place of the generated book where either is set.
+	// and Asks, in any order, replace the generated book if either is set.
 	Levels     int
 	Bids, Asks []orderbook.Level
 
-	// LastID is the update id the book begins at; 0 means 1,000,000. -1 is a newborn, as the exchange
-	// shows a listing without orders: its book is empty and snapshots say -1 until the first change, id 1.
+	// LastID is the first update id of the book; 0 means 1,000,000. -1 is how the exchange shows a listing
+	// without orders: the book is empty and snapshots have id -1 until the first change, id 1.
 	LastID int64
 	Rate   float64 // changes a second the random walk makes; 0 means 50, negative means none
 }
 
-// Symbols lists names with all else at its default.
+// Symbols returns a Symbol for each name, with every other field at its default.
 func Symbols(names ...string) []Symbol {
 	symbols := make([]Symbol, len(names))
 	for i, name := range names {
@@ -75,38 +73,38 @@ func Symbols(names ...string) []Symbol {
 	return symbols
 }
 
-// The errors of the package. They come wrapped with the value at fault.
+// The errors of the package, wrapped with the value at fault.
 var (
 	ErrConfig        = errors.New("binancetest: invalid configuration")
 	ErrUnknownSymbol = errors.New("binancetest: symbol is not listed")
-	ErrNoBook        = errors.New("binancetest: the book at this update id is not known")
+	ErrNoBook        = errors.New("binancetest: no book at this update id")
 	ErrClosed        = errors.New("binancetest: server is closed")
 	ErrRecording     = errors.New("binancetest: recording cannot be played")
-	ErrPlayback      = errors.New("binancetest: books move by the recording alone")
+	ErrPlayback      = errors.New("binancetest: only the recording changes the books")
 )
 
-// Stats are what a Server has counted since New.
+// Stats are the counts of a Server since New.
 type Stats struct {
 	Connections int // websockets opened
 	Open        int // of these open at the moment
 	Messages    int // text messages, pings and pongs received
 
-	Requests   map[string]int // REST requests by path, refused ones included
+	Requests   map[string]int // REST requests by path, rejected ones included
 	WeightUsed int            // request weight in the current minute
 
-	// The limits that clients broke, and what it cost them.
+	// The limits that clients broke, and the consequences.
 	WeightViolations  int // REST requests answered 429 or 418 for their weight
 	EarlyRequests     int // other REST requests more than 100 ms after a 429 or 418 and before its Retry-After was over
-	Bans              int // times that an address was banned
+	Bans              int // bans of an address
 	MessageViolations int // connections closed for more messages in a second than allowed
 	StreamViolations  int // connections closed for more streams than allowed
-	ConnectViolations int // connections refused for more in five minutes than allowed
+	ConnectViolations int // connections rejected for more in five minutes than allowed
 	StalledMessages   int // messages of more than 4,088 bytes, which stalled their connection
 	PongTimeouts      int // connections closed because a ping was not answered in time
 	SlowConsumers     int // connections cut because their queue was full
 }
 
-// Violations is the number of limits broken, of every kind. It is 0 for a well-behaved client.
+// Violations returns the number of limits broken, of every kind: 0 for a well-behaved client.
 func (s Stats) Violations() int {
 	return s.WeightViolations + s.EarlyRequests + s.MessageViolations + s.StreamViolations + s.ConnectViolations +
 		s.StalledMessages + s.PongTimeouts + s.SlowConsumers
@@ -126,7 +124,7 @@ const (
 	defaultRate      = 50
 )
 
-// withDefaults returns cfg with every default in place, or ErrConfig.
+// withDefaults returns cfg with its defaults, or ErrConfig.
 func (cfg Config) withDefaults() (Config, error) {
 	if cfg.Market == "" {
 		cfg.Market = marketprism.Spot
@@ -153,7 +151,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	return cfg, nil
 }
 
-// withDefaults returns sym with every default in place, or ErrConfig.
+// withDefaults returns sym with its defaults, or ErrConfig.
 func (sym Symbol) withDefaults() (Symbol, error) {
 	if sym.Name == "" || strings.ContainsAny(sym.Name, "@/?&\"\\ ") || sym.Name != upper(sym.Name) {
 		return sym, fmt.Errorf("%w: symbol %q: a name is upper case and has no @ / ? & quote or space", ErrConfig, sym.Name)
@@ -187,7 +185,7 @@ func (sym Symbol) withDefaults() (Symbol, error) {
 	return sym, nil
 }
 
-// splitAssets cuts a symbol's name before a well-known quote asset; a name without one is all base.
+// splitAssets splits a symbol's name before a well-known quote asset; a name without one is all base.
 func splitAssets(name string) (base, quote string) {
 	pair, _, _ := strings.Cut(name, "_")
 	for _, q := range [...]string{"USDT", "USDC", "FDUSD", "TUSD", "BUSD", "USD", "EUR", "TRY", "BTC", "ETH", "BNB"} {
@@ -198,8 +196,8 @@ func splitAssets(name string) (base, quote string) {
 	return pair, ""
 }
 
-// lower makes ASCII letters lower case and leaves all else: stream names of non-ASCII symbols keep
-// their spelling.
+// lower makes ASCII letters lower case and keeps all others: stream names of non-ASCII symbols keep their
+// spelling.
 func lower(s string) string { return mapASCII(s, 'A', 'Z', 'a'-'A') }
 
 func upper(s string) string { return mapASCII(s, 'a', 'z', -('a' - 'A')) }

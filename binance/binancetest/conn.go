@@ -11,10 +11,10 @@ import (
 	"github.com/marketprism/marketprism/internal/defaults"
 )
 
-// A frame is something to be written to a connection.
+// A frame is a message or control frame to write to a connection.
 type frame struct {
 	kind frameKind
-	data []byte // of a text, a binary, a ping or a pong
+	data []byte // of any frame but a close frame
 
 	code   int // of a close frame
 	reason string
@@ -45,7 +45,7 @@ func newOutbox(bound int) *outbox {
 	return o
 }
 
-// push adds a frame; false means that the queue is full. What is pushed after close is forgotten.
+// push adds a frame, and reports false if the queue is full. After close it does nothing.
 func (o *outbox) push(f frame) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -60,7 +60,7 @@ func (o *outbox) push(f frame) bool {
 	return true
 }
 
-// take waits for frames and moves all of them to into. It returns none once the outbox is closed.
+// take blocks until there are frames and moves all of them to into. It returns nil once the outbox is closed.
 func (o *outbox) take(into []frame) []frame {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -77,7 +77,7 @@ func (o *outbox) take(into []frame) []frame {
 	return into
 }
 
-// drained waits until fewer than n frames wait, or the outbox is closed.
+// drained blocks until fewer than n frames are queued, or the outbox is closed.
 func (o *outbox) drained(n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -86,7 +86,7 @@ func (o *outbox) drained(n int) {
 	}
 }
 
-// close forgets what waits and ends take and drained.
+// close discards the queue and ends take and drained.
 func (o *outbox) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -100,12 +100,12 @@ const (
 	writeWait  = 10 * time.Second // for a close frame itself
 )
 
-// A conn is one websocket connection. A reader, a writer and a keeper of time each have a goroutine.
+// A conn is one websocket connection. It has three goroutines: read, write and keep.
 type conn struct {
 	exchange *exchange
 	ws       *websocket.Conn // set under the Server's mutex before any goroutine of the connection starts
 	id       int
-	class    int // which batches of depth it gets
+	class    int // of the batches of depth that it receives
 	path     string
 	route    route
 	form     form
@@ -117,13 +117,13 @@ type conn struct {
 	gone      bool     // cut
 	streams   []string // in order of subscription
 	combined  bool
-	closing   bool // nothing more is sent or answered
-	silent    bool // half-open: as closing, but the peer is not told
-	skipPings int  // that many are not sent
+	closing   bool // nothing is sent or answered any more
+	silent    bool // half-open: nothing is sent or answered, and the connection stays
+	skipPings int  // number of pings to omit
 	deaf      bool // an oversized message stalls the server until its next ping
 	pings     []sentPing
 
-	received []time.Time // when the last messages came, of the last second at most; the reader's own
+	received []time.Time // times of the messages of the last second; owned by read
 }
 
 type sentPing struct {
@@ -185,16 +185,15 @@ func (c *conn) receive(handle func()) {
 	}
 }
 
-// pong settles the pings up to the one it answers. A pong that matches none was not asked for and
-// does not count as a sign of life.
+// pong removes the pings up to the one it answers. An unsolicited pong does not count.
 func (c *conn) pong(data string) {
 	if i := slices.IndexFunc(c.pings, func(p sentPing) bool { return p.data == data }); i >= 0 {
 		c.pings = slices.Delete(c.pings, 0, i+1)
 	}
 }
 
-// push queues a frame. A client that reads too slowly for the queue is cut off, as the exchange does
-// when its send buffer is full.
+// push queues a frame. When the queue is full it cuts the connection, as the exchange does when its send
+// buffer is full.
 func (c *conn) push(f frame) {
 	if c.closing || c.silent || c.out.push(f) {
 		return
@@ -204,13 +203,13 @@ func (c *conn) push(f frame) {
 	c.cut()
 }
 
-// close queues a close frame; the connection ends when the client has answered it, or after a while.
+// close queues a close frame; the connection ends when the client answers it, or after closeWait.
 func (c *conn) close(code int, reason string) {
 	c.push(frame{kind: closeFrame, code: code, reason: reason})
 	c.closing = true
 }
 
-// answerClose sends a client's close frame back, past the queue, unless it was an answer itself.
+// answerClose echoes a client's close frame, past the queue, unless it was an answer itself.
 func (c *conn) answerClose(code int) {
 	c.exchange.mu.Lock()
 	answer := !c.closing && !c.silent
@@ -235,7 +234,7 @@ func (c *conn) cut() {
 	}
 }
 
-// write sends what is queued. It ends with the outbox.
+// write sends the queued frames until the outbox is closed.
 func (c *conn) write() {
 	var frames []frame
 	for {
@@ -266,7 +265,7 @@ func (c *conn) writeFrame(f frame) error {
 	return c.ws.WriteControl(websocket.CloseMessage, websocket.FormatCloseMessage(f.code, f.reason), time.Now().Add(writeWait))
 }
 
-// keep sends the pings and ends the connection when its time is over.
+// keep sends the pings and closes the connection at the end of its lifetime.
 //
 // web-socket-streams.md, "General WSS information": "A single connection to stream.binance.com is only
 // valid for 24 hours; expect to be disconnected at the 24 hour mark. The WebSocket server will send a
@@ -314,7 +313,7 @@ func (c *conn) ping(now time.Time) {
 	c.push(frame{kind: pingFrame, data: []byte(data)})
 }
 
-// checkPongs closes a connection whose oldest ping is too old, and returns when to look again.
+// checkPongs closes a connection whose oldest ping is too old, and returns the time until the next check.
 func (c *conn) checkPongs(now time.Time) time.Duration {
 	c.exchange.mu.Lock()
 	defer c.exchange.mu.Unlock()

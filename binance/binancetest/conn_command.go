@@ -10,9 +10,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// stallSize is the longest message, in bytes, that the exchange answers. Users report that one that
-// takes more than 4,096 bytes with the 8 of its frame header gets neither an answer nor an error, and
-// that the server is stalled until its next ping.
+// stallSize is the longest message, in bytes, that the exchange answers. Users report that a message of more
+// than 4,096 bytes with its 8 of frame header gets neither an answer nor an error, and stalls the server
+// until its next ping.
 const stallSize = 4096 - 8
 
 // A request is a control message: web-socket-streams.md, "Live Subscribing/Unsubscribing to streams".
@@ -65,10 +65,10 @@ func (c *conn) command(data []byte) {
 	c.reply(fmt.Appendf(nil, `{"result":%s,"id":%s}`, orNull(result), orNull(id)))
 }
 
-// execute runs a request and returns the result of its acknowledgement.
+// execute runs a request and returns the result for its acknowledgement.
 func (c *conn) execute(req *request, data []byte) (result json.RawMessage, err *requestError) {
 	var method string
-	_ = json.Unmarshal(req.Method, &method) // no string is no method either
+	_ = json.Unmarshal(req.Method, &method) // anything but a string is an unknown method
 	switch method {
 	case "SUBSCRIBE", "UNSUBSCRIBE":
 		var streams []string
@@ -92,10 +92,10 @@ func (c *conn) execute(req *request, data []byte) (result json.RawMessage, err *
 		"`SET_PROPERTY`, `GET_PROPERTY` at line 1 column %d", method, column)
 }
 
-// property reads or writes the one property there is, "combined".
+// property reads or writes "combined", the only property.
 func (c *conn) property(req *request, set bool) (json.RawMessage, *requestError) {
 	var params []json.RawMessage
-	_ = json.Unmarshal(req.Params, &params) // anything but an array has no property name either
+	_ = json.Unmarshal(req.Params, &params) // anything but an array has no property name
 	var name string
 	if len(params) == 0 || json.Unmarshal(params[0], &name) != nil {
 		return nil, invalid("property name must be a string")
@@ -115,8 +115,8 @@ func (c *conn) property(req *request, set bool) (json.RawMessage, *requestError)
 	return nil, nil
 }
 
-// replyID returns what a reply has as its id. The venue takes a signed 64-bit integer, an
-// alphanumeric string of up to 36 characters, or null, and echoes it as it came.
+// replyID returns the id of a reply. The venue accepts a signed 64-bit integer, an alphanumeric string of
+// up to 36 characters, or null, and echoes it unchanged.
 func replyID(raw json.RawMessage) (id json.RawMessage, ok bool) {
 	if raw == nil || bytes.Equal(raw, []byte("null")) {
 		return nil, true
@@ -165,7 +165,7 @@ func (c *conn) unsubscribe(streams []string) {
 	})
 }
 
-// served returns what a stream of a connection is among all; "" for one that says nothing.
+// served returns the stream behind a name on this connection, or "" for one that stays silent.
 func (c *conn) served(name string) string {
 	if c.form == inSBE {
 		return sbeStream(name)

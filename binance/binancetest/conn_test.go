@@ -48,7 +48,7 @@ func TestCommands(t *testing.T) {
 	equal(t, "messages", s.Stats().Messages, 21)
 }
 
-// TestUpperCaseStreamIsSilent is F25: it is acknowledged, listed, and never says anything.
+// TestUpperCaseStreamIsSilent is F25: it is acknowledged, listed and silent.
 func TestUpperCaseStreamIsSilent(t *testing.T) {
 	s := newServer(t, manual(t))
 	c := dial(t, s, "/ws/BTCUSDT@depth@100ms")
@@ -72,7 +72,7 @@ func TestUnsubscribe(t *testing.T) {
 	equal(t, "after the pause", c.next().First, 103)
 }
 
-// TestFuturesCloseOnBadJSON is F23 with an id of null: spot answers and goes on, futures answer and close.
+// TestFuturesCloseOnBadJSON is F23 with a null id: spot answers, futures answer and close.
 func TestFuturesCloseOnBadJSON(t *testing.T) {
 	s := newServer(t, binancetest.Config{Market: marketprism.COINM, Symbols: binancetest.Symbols("BTCUSD_PERP")})
 	c := dial(t, s, "/ws")
@@ -173,8 +173,8 @@ func TestConnectLimit(t *testing.T) {
 	})
 }
 
-// TestPings is F17: the client is pinged every 20 seconds, may live as long as it answers, and is closed a
-// minute after the first ping that it does not.
+// TestPings is F17: the server pings every 20 seconds, and closes a client a minute after the first ping
+// without a pong.
 func TestPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))

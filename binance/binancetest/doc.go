@@ -1,5 +1,5 @@
-// Package binancetest is a Binance for tests: one process-local exchange with real HTTP and websocket
-// servers, real update ids and real limits, whose order books are known exactly.
+// Package binancetest runs a fake Binance inside a test process: HTTP and websocket servers with the
+// exchange's update ids and limits, whose true order books a test can read.
 //
 // # Usage
 //
@@ -7,25 +7,25 @@
 //	defer srv.Close()
 //
 // Point the program under test at [Server.RESTURL] and [Server.StreamURL]. With [Loopback], the
-// default, that is all there is to do. With [InMemory] there is no socket: dial with
-// [Server.DialContext] or use [Server.HTTPClient]; such a server works inside a testing/synctest
-// bubble, where a day of connection lifetime passes in a moment.
+// default, nothing else is needed. With [InMemory] there is no socket: dial with [Server.DialContext] or
+// use [Server.HTTPClient]. An in-memory server works inside a testing/synctest bubble, where the 24 hours of
+// a connection pass in a moment.
 //
-// The books move in three ways, which mix freely. A script says each change with [Server.Apply],
-// [Server.MovePrice], [Server.EmptyBook], [Server.Trade] and [Server.TradeFills]. A seeded random walk does
-// it with [Server.Walk], or by the clock with [Server.Run]. A recording of the real exchange is replayed
-// when [Config.Playback] is set. Symbols come and go with [Server.List] and [Server.Delist], and change with
-// [Server.SetStatus], [Server.SetRate] and [Server.SetSteps].
+// The books change in three ways. A test makes each change with [Server.Apply], [Server.MovePrice],
+// [Server.EmptyBook], [Server.Trade] and [Server.TradeFills]. A seeded random walk makes them with
+// [Server.Walk], or on a clock with [Server.Run]; the two mix freely. A recording of the real exchange is
+// replayed when [Config.Playback] is set. [Server.List] and [Server.Delist] add and remove symbols;
+// [Server.SetStatus], [Server.SetRate] and [Server.SetSteps] change them.
 //
-// Whatever moves them, [Server.Book] and [Server.BookAt] tell what the book truly was, so that a test
-// compares the book of the program under test with the truth after every event, and [Server.Stats] tells
-// which limits of the exchange the program has broken.
+// [Server.Book] and [Server.BookAt] return the true book, so that a test can compare the book of the
+// program under test with it after every event. [Server.Stats] counts the limits of the exchange that the
+// program broke.
 //
 // # Faults
 //
-// Faults are switched on by methods and fields. Those with a number n wait for the next n events or
-// requests; those with a switch last. [Server.Calm] ends them all. [Server.RunChaos] throws them at random,
-// from a seed.
+// Methods and fields switch faults on. A fault with a number n applies to the next n events or requests; one
+// with a bool lasts until it is switched off. [Server.Calm] ends them all. [Server.RunChaos] switches them on
+// at random, from a seed.
 //
 //   - F1 one event lost: [Server.DropDepth]
 //   - F2 events lost right after a snapshot: [Server.DropDepthAtSnapshot]
@@ -42,21 +42,21 @@
 //   - F13 the price walks to levels beyond the snapshot: [Server.Apply] far away, then [Server.MovePrice]
 //   - F14 a snapshot with fewer levels than asked for: [Symbol.Levels], [Symbol.Bids], [Symbol.Asks]
 //   - F15 an empty snapshot with id -1: [Server.List] with a [Symbol.LastID] of -1
-//   - F16 REST in trouble: [Server.RejectREST], [Server.RejectRESTFor] (429, 418, 403, 5xx), [Server.HangREST], [Server.TruncateREST], [Server.GzipREST]
-//   - F17 a pong that does not come closes the connection, always; pings that do not come: [Server.SkipPings]; pings of the client that are not answered: [Server.IgnorePings]
-//   - F18 closed with a code or without, and not opened again: [Server.Disconnect], [Server.DisconnectOne], [Server.RejectStreams]
+//   - F16 REST errors, hanging and cut answers: [Server.RejectREST], [Server.RejectRESTFor] (429, 418, 403, 5xx), [Server.HangREST], [Server.TruncateREST], [Server.GzipREST]
+//   - F17 a missing pong closes the connection, always; missing pings: [Server.SkipPings]; unanswered pings of the client: [Server.IgnorePings]
+//   - F18 a connection closed with a code or without, and refused afterwards: [Server.Disconnect], [Server.DisconnectOne], [Server.RejectStreams]
 //   - F19 half-open connections: [Server.Silence], [Server.SilenceOne]
-//   - F20 the exchange goes away: [Server.SendServerShutdown], [Server.SendServerShutdownOne], [Server.GoAway]; in other forms with [Server.SendRaw]
+//   - F20 the exchange announces that it ends a connection: [Server.SendServerShutdown], [Server.SendServerShutdownOne], [Server.GoAway]; in other forms with [Server.SendRaw]
 //   - F21 the end after 24 hours: [Config.Lifetime]
-//   - F22 data before its acknowledgement, and after it has ended: [Server.DelayAcks], [Server.DelayUnsubscribes]
-//   - F23 errors nested and flat; their id is null for what is no JSON: [Server.RejectCommands], [Server.FlatErrors]
+//   - F22 data before its acknowledgement, and after an unsubscription: [Server.DelayAcks], [Server.DelayUnsubscribes]
+//   - F23 errors nested and flat, with a null id for invalid JSON: [Server.RejectCommands], [Server.FlatErrors]
 //   - F24 unknown fields and events: [Server.ExtraFields], [Server.SendEvent], [Server.SendRaw], [Server.SendRawOne]
 //   - F25 a stream name in upper case: acknowledged and silent, always
 //   - F26 a symbol that is not ASCII: [Symbol.Name]
 //   - F27 an event of 10,000 levels and more: [Server.Apply]
 //   - F28 the largest quantity: [Server.Apply]
-//   - F29 another precision of prices in mid-stream: [Server.SetSteps]
-//   - F30 another status, with or without a book, with the ids going on or not: [Server.SetStatus], [Symbol.Status], [Server.EmptyBook], [Server.RestartIDs], [Server.Delist]
+//   - F29 the precision of prices changes while a stream runs: [Server.SetSteps]
+//   - F30 the status changes, with or without a book, with continuing or restarted ids: [Server.SetStatus], [Symbol.Status], [Server.EmptyBook], [Server.RestartIDs], [Server.Delist]
 //   - F31 the testnet's wipe: [Server.Wipe]
 //   - F32 a third element in levels: [Server.ThirdElements]
 //   - F33 a futures stream on the wrong route: acknowledged and silent, always
@@ -65,21 +65,21 @@
 //   - F36 a reader that is too slow: [Config.SendQueue]
 //   - F37 an SBE group of 0 or of up to 65,534 entries, longer blocks, an unknown template, a message cut short, exponents that change: [Server.Apply], [Server.LengthenSBE], [Server.UnknownSBE], [Server.TruncateSBE], [Server.VarySBEExponents]
 //   - F38 two connections with different events: [Config.AlternateBatches]
-//   - F39 trades lost, twice, never there, and broken aggregates: [Server.DropTrades], [Server.DuplicateTrades], [Server.SkipTradeIDs], [Server.BreakAggregate]
+//   - F39 trades lost, twice, with unused ids, and broken aggregates: [Server.DropTrades], [Server.DuplicateTrades], [Server.SkipTradeIDs], [Server.BreakAggregate]
 //   - F40 a clock that jumps or goes backwards: [Server.SetClock]
 //
 // # What is faithful
 //
 // Every book change takes an update id. Subscribers of a depth stream get the changes of one interval
-// merged into one event, on a clock grid common to all symbols; snapshots show the book at a border of
-// that grid; bookTicker and trades go out at once. Weights, the 429 and 418 answers, the limits on
+// in one event, on a clock grid common to all symbols; snapshots show the book at a border of that grid;
+// bookTicker and trades are sent at once. Weights, the 429 and 418 answers, the limits on
 // messages, streams and connections, the pings, the closing codes and the error bodies follow the
 // venue's documents (github.com/binance/binance-spot-api-docs: web-socket-streams.md, rest-api.md,
 // errors.md, as of July 2026, and the USDⓈ-M and COIN-M futures pages of developers.binance.com). Where
-// these say nothing, the comment beside the code says what was chosen.
+// these are silent, the comment beside the code states what was chosen.
 //
-// A spot connection that brings an API key in its handshake is one of the binary streams, for which the
-// exchange has hosts of their own: depth, at the speed of Config.Tick, depth20, bestBidAsk and trade in SBE
+// A spot connection with an API key in its handshake gets the binary streams, which the exchange serves
+// from separate hosts: depth, at the speed of Config.Tick, depth20, bestBidAsk and trade in SBE
 // (sbe-market-data-streams.md), requests and their answers in JSON.
 //
 // Streams served are depth at each speed of the market, the partial depth streams of 5, 10 and 20
@@ -91,8 +91,8 @@
 // # Concurrency
 //
 // The streams in the address of a connection are subscribed when the handshake is answered; those of a
-// SUBSCRIBE message when it is acknowledged. [Server.Subscribed] waits for either.
+// SUBSCRIBE message when it is acknowledged. [Server.Subscribed] blocks until then.
 //
-// All methods of a Server are safe for concurrent use. What a method changed is queued for every
-// subscriber, in one order, when it returns.
+// All methods of a Server are safe for concurrent use. When a method returns, the events it caused are
+// queued for every subscriber, in the same order for all.
 package binancetest

@@ -36,8 +36,8 @@ func (e encoder) appendLevels(b []byte, f numberFormat, levels []orderbook.Level
 	return append(b, ']')
 }
 
-// futuresTail is what futures payloads carry at their end since the integration of both futures
-// markets, effective 2026-06-30.
+// futuresTail appends the last fields of futures payloads since the integration of both futures markets,
+// effective 2026-06-30.
 func (e encoder) futuresTail(b []byte, sym *symbolState, pair bool) []byte {
 	if pair {
 		b = append(append(b, `,"ps":`...), sym.jsonPair...)
@@ -45,8 +45,8 @@ func (e encoder) futuresTail(b []byte, sym *symbolState, pair bool) []byte {
 	return append(appendInt(b, `,"st":`, int64(e.rules.instrumentTypeID)), '}')
 }
 
-// depth is the depthUpdate of the interval that b holds. Spot events go from the best level
-// outwards; futures events by rising price on both sides, which recordings of the venue show.
+// depth returns the depthUpdate of a batch. Spot events list levels from the best outwards; futures events
+// by rising price on both sides, as recordings of the venue show.
 func (e encoder) depth(sym *symbolState, bt *batch, now time.Time) payload {
 	var levels [2][]orderbook.Level
 	for p := range bt.changed {
@@ -61,7 +61,7 @@ func (e encoder) depth(sym *symbolState, bt *batch, now time.Time) payload {
 	return e.update(sym, bt, levels[bid], levels[ask], now)
 }
 
-// update is a depthUpdate with these levels.
+// update returns a depthUpdate with these levels.
 func (e encoder) update(sym *symbolState, bt *batch, bids, asks []orderbook.Level, now time.Time) payload {
 	futures := e.market != marketprism.Spot
 	first, last, prev, at := bt.first, bt.last, bt.prev, bt.at
@@ -88,8 +88,8 @@ func (e encoder) update(sym *symbolState, bt *batch, bids, asks []orderbook.Leve
 	}
 }
 
-// partial is the event of a partial depth stream. That of spot has a shape of its own, without type,
-// time and symbol; that of futures is a depthUpdate with the best levels.
+// partial returns the event of a partial depth stream: on spot a snapshot without type, time and symbol, on
+// futures a depthUpdate with the best levels.
 func (e encoder) partial(sym *symbolState, bt *batch, limit int, now time.Time) payload {
 	snap := orderbook.Snapshot{LastID: bt.last}
 	snap.Bids, snap.Asks = sym.book.snapshot(limit)
@@ -104,7 +104,7 @@ func (e encoder) partial(sym *symbolState, bt *batch, limit int, now time.Time) 
 	return e.update(sym, bt, snap.Bids, snap.Asks, now)
 }
 
-// ticker is the bookTicker of the book at id. That of spot has neither an event type nor a time.
+// ticker returns the bookTicker of the book at id. That of spot has neither an event type nor a time.
 func (e encoder) ticker(sym *symbolState, id int64, t touch, now time.Time) payload {
 	futures := e.market != marketprism.Spot
 	return func(b []byte, as form) []byte {
@@ -130,7 +130,7 @@ func (e encoder) ticker(sym *symbolState, id int64, t touch, now time.Time) payl
 	}
 }
 
-// trade is the payload of the trade stream. Futures add the kind of execution, "X".
+// trade returns the event of the trade stream. Futures add the kind of execution, "X".
 func (e encoder) trade(sym *symbolState, t marketprism.Trade, now time.Time) payload {
 	return func(b []byte, as form) []byte {
 		if as == inSBE {
@@ -154,8 +154,8 @@ func (e encoder) trade(sym *symbolState, t marketprism.Trade, now time.Time) pay
 	}
 }
 
-// aggTrade is the payload of the aggTrade stream. USDⓈ-M adds "nq", the quantity without the retail
-// orders, of which the fake has none.
+// aggTrade returns the event of the aggTrade stream. USDⓈ-M adds "nq", the quantity without retail orders,
+// of which the fake has none.
 func (e encoder) aggTrade(sym *symbolState, t marketprism.Trade, now time.Time) payload {
 	return func(b []byte, as form) []byte {
 		if as == inSBE {
@@ -179,7 +179,7 @@ func (e encoder) aggTrade(sym *symbolState, t marketprism.Trade, now time.Time) 
 	}
 }
 
-// snapshot is the answer to a depth request. USDⓈ-M adds its times, COIN-M the symbol and pair as well.
+// snapshot returns the answer to a depth request. USDⓈ-M adds times, COIN-M also symbol and pair.
 func (e encoder) snapshot(sym *symbolState, s *orderbook.Snapshot, now time.Time) []byte {
 	b := appendInt(nil, `{"lastUpdateId":`, s.LastID)
 	if e.market == marketprism.COINM {
@@ -195,8 +195,8 @@ func (e encoder) snapshot(sym *symbolState, s *orderbook.Snapshot, now time.Time
 	return append(b, '}')
 }
 
-// tradeRow is a row of trades and historicalTrades. The third number is what was paid, or on COIN-M,
-// where quantities count contracts, what was got.
+// tradeRow appends a row of trades and historicalTrades. The third number is the quote quantity, or on
+// COIN-M, where quantities count contracts, the base quantity.
 func (e encoder) tradeRow(b []byte, sym *symbolState, x *execution) []byte {
 	b = appendInt(b, `{"id":`, x.id)
 	b = sym.format.appendPrice(append(b, `,"price":`...), x.price)
@@ -224,7 +224,7 @@ func (e encoder) tradeRow(b []byte, sym *symbolState, x *execution) []byte {
 	return append(b, '}')
 }
 
-// aggregateRow is a row of aggTrades. One that has lost its trades has its numbers without decimals.
+// aggregateRow appends a row of aggTrades. An aggregate without trades has its numbers without decimals.
 func (e encoder) aggregateRow(b []byte, sym *symbolState, a *aggregate) []byte {
 	b = appendInt(b, `{"a":`, a.id)
 	if a.first == noTrade {
@@ -245,5 +245,5 @@ func (e encoder) aggregateRow(b []byte, sym *symbolState, a *aggregate) []byte {
 	return append(b, '}')
 }
 
-// contractSize is what one COIN-M contract of the fake is worth, in quote units.
+// contractSize is the value of one COIN-M contract of the fake, in quote units.
 const contractSize = 10

@@ -10,7 +10,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// The templates of the binary streams (sbe/schemas/stream_1_0.xml, schema 1 version 0), and one that there is not.
+// The templates of the binary streams (sbe/schemas/stream_1_0.xml, schema 1 version 0), and an unknown one.
 const (
 	sbeTrades    = 10000
 	sbeBest      = 10001
@@ -20,26 +20,26 @@ const (
 	sbeSchema    = 1
 )
 
-// sbeMost is the most levels of one side: the group's size takes two bytes, and 65,535 is reserved.
+// sbeMost is the maximum number of levels of one side: the group's size takes two bytes, and 65,535 is reserved.
 const sbeMost = math.MaxUint16 - 1
 
-// sbeStyle is how messages are written within the rules of the encoding.
+// An sbeStyle chooses among the forms that the encoding allows.
 type sbeStyle struct {
-	longer bool // blocks and entries have fields at their ends that version 0 does not know
-	vary   bool // exponents are as large as the numbers of a message allow, in place of -8
+	longer bool // blocks and entries end with fields that version 0 does not have
+	vary   bool // exponents are as large as the numbers of a message allow, instead of -8
 }
 
-// sbeExtra is how many bytes the fields of a newer version take.
+// sbeExtra is the number of bytes of the fields of a newer version.
 const sbeExtra = 3
 
-// An sbeMessage is a message that is being written.
+// An sbeMessage builds one message.
 type sbeMessage struct {
 	b               []byte
 	style           sbeStyle
 	price, quantity int8 // exponents
 }
 
-// begin writes the header, after which the fields of the root block follow.
+// begin writes the header; the fields of the root block follow.
 func (e encoder) begin(template, block int, prices, quantities []orderbook.Fixed) *sbeMessage {
 	m := &sbeMessage{style: e.sbe, price: -orderbook.FractionDigits, quantity: -orderbook.FractionDigits}
 	version := 0
@@ -53,7 +53,7 @@ func (e encoder) begin(template, block int, prices, quantities []orderbook.Fixed
 	return m
 }
 
-// zeros counts the digits that all numbers have as 0 at their end.
+// zeros returns how many trailing digits are 0 in all numbers.
 func zeros(numbers []orderbook.Fixed) (n int8) {
 	for power := orderbook.Fixed(10); n < 2*orderbook.FractionDigits; power *= 10 {
 		for _, v := range numbers {
@@ -116,7 +116,7 @@ func (m *sbeMessage) symbol(name string) []byte {
 	return append(append(m.b, byte(len(name))), name...)
 }
 
-// sbeDepth is the DepthDiffStreamEvent of an interval; nil if it has more levels than fit.
+// sbeDepth returns the DepthDiffStreamEvent of a batch, or nil if it has too many levels.
 func (e encoder) sbeDepth(sym *symbolState, bt *batch, bids, asks []orderbook.Level, now time.Time) []byte {
 	if len(bids) > sbeMost || len(asks) > sbeMost {
 		return nil
@@ -131,7 +131,7 @@ func (e encoder) sbeDepth(sym *symbolState, bt *batch, bids, asks []orderbook.Le
 	return m.symbol(sym.Name)
 }
 
-// sbeSnapshot is the DepthSnapshotStreamEvent of a book's best levels.
+// sbeSnapshot returns the DepthSnapshotStreamEvent of a book's best levels.
 func (e encoder) sbeSnapshot(sym *symbolState, snap *orderbook.Snapshot, now time.Time) []byte {
 	prices, quantities := split(snap.Bids, snap.Asks)
 	m := e.begin(sbeSnapshot, 18, prices, quantities)
@@ -152,7 +152,7 @@ func split(sides ...[]orderbook.Level) (prices, quantities []orderbook.Fixed) {
 	return prices, quantities
 }
 
-// sbeBest is the BestBidAskStreamEvent of the book at id.
+// sbeBest returns the BestBidAskStreamEvent of the book at id.
 func (e encoder) sbeBest(sym *symbolState, id int64, t touch, now time.Time) []byte {
 	m := e.begin(sbeBest, 50, []orderbook.Fixed{t.bid.Price, t.ask.Price}, []orderbook.Fixed{t.bid.Quantity, t.ask.Quantity})
 	m.i64(now.UnixMicro(), id)
@@ -165,7 +165,7 @@ func (e encoder) sbeBest(sym *symbolState, id int64, t touch, now time.Time) []b
 	return m.symbol(sym.Name)
 }
 
-// sbeTrades is the TradesStreamEvent of the fills of one order, for binary connections alone.
+// sbeTrades returns the TradesStreamEvent of the fills of one order, for binary connections only.
 func (e encoder) sbeTrades(sym *symbolState, trades []marketprism.Trade, now time.Time) payload {
 	return func(b []byte, as form) []byte {
 		if as != inSBE || len(trades) == 0 {
@@ -192,8 +192,8 @@ func (e encoder) sbeTrades(sym *symbolState, trades []marketprism.Trade, now tim
 	}
 }
 
-// sbeStream returns the JSON stream that tells the same as a binary one; "" if there is none, so that it stays
-// silent. The diffs come at the speed of the fastest stream, which Config.Tick sets.
+// sbeStream returns the JSON stream with the content of a binary one, or "" if there is none. Depth has the
+// speed of the fastest stream, Config.Tick.
 func sbeStream(name string) string {
 	symbol, kind, _ := strings.Cut(name, "@")
 	switch kind {

@@ -21,8 +21,7 @@ func dialSBE(t *testing.T, s *binancetest.Server, path string) *client {
 	return &client{t, c}
 }
 
-// message returns the next binary frame, after its time was looked at and replaced by 0. atTimes says where its
-// times stand.
+// message returns the next binary frame, with the times at the offsets atTimes checked and set to 0.
 func (c *client) message(atTimes ...int) string {
 	c.t.Helper()
 	kind, data, err := c.ws.ReadMessage()
@@ -31,16 +30,16 @@ func (c *client) message(atTimes ...int) string {
 		c.t.Fatalf("not a binary frame: %s", data)
 	}
 	for _, at := range atTimes {
-		told := time.UnixMicro(int64(binary.LittleEndian.Uint64(data[at:])))
-		if age := time.Since(told); age < 0 || age > time.Minute {
-			c.t.Errorf("the time at %d is %v", at, told)
+		stamp := time.UnixMicro(int64(binary.LittleEndian.Uint64(data[at:])))
+		if age := time.Since(stamp); age < 0 || age > time.Minute {
+			c.t.Errorf("the time at %d is %v", at, stamp)
 		}
 		copy(data[at:], make([]byte, 8))
 	}
 	return string(data)
 }
 
-// layout writes values little-endian, as wide as they are.
+// layout encodes values little-endian, each in the width of its type.
 func layout(t *testing.T, values ...any) string {
 	t.Helper()
 	var b []byte
@@ -57,11 +56,12 @@ func layout(t *testing.T, values ...any) string {
 }
 
 const (
-	sbeZero = int64(0) // the place of a time
+	sbeZero = int64(0) // a time
 	e8      = int64(100_000_000)
 )
 
-// F37: the binary streams, by the layout of sbe-market-data-streams.md, and what may be wrong or new about them.
+// TestSBE is F37: the binary streams in the layout of sbe-market-data-streams.md, with unknown, longer and cut
+// messages.
 func TestSBE(t *testing.T) {
 	s := newServer(t, manual(t))
 	c := dialSBE(t, s, "/stream?streams=btcusdt@depth/btcusdt@bestBidAsk/btcusdt@trade/btcusdt@aggTrade/btcusdt@depth@100ms")

@@ -139,7 +139,7 @@ func TestUSDMRoutes(t *testing.T) {
 	}
 }
 
-// TestMicroseconds: timeUnit is a matter of the connection.
+// TestMicroseconds: timeUnit applies to one connection.
 func TestMicroseconds(t *testing.T) {
 	s := newServer(t, manual(t))
 	micros := dial(t, s, "/ws/btcusdt@depth@100ms?timeUnit=MICROSECOND")

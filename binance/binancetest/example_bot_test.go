@@ -13,9 +13,9 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A test of a bot that stands on binance.DepthSyncer: an event is lost, then the connection, and each time
-// the bot must stop trusting its book and get the true one again. The test moves the exchange and its clock
-// grid by hand, so that it says the same at each run.
+// A test of a bot that uses binance.DepthSyncer: an event is lost, then the connection, and each time the bot
+// must stop trusting its book until it is synced again. The test makes every change and ends every interval
+// itself, so that each run prints the same.
 func Example_bot() {
 	srv, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("BTCUSDT"), Tick: -1})
 	if err != nil {
@@ -34,7 +34,7 @@ func Example_bot() {
 		Handler: func(_ context.Context, rec *marketprism.Record) error {
 			switch {
 			case rec.Snapshot != nil:
-				heard <- fmt.Sprintf("known at %d", rec.Snapshot.LastID)
+				heard <- fmt.Sprintf("synced at %d", rec.Snapshot.LastID)
 			case rec.Update != nil:
 				heard <- fmt.Sprintf("moved to %d", rec.Update.LastID)
 			case rec.Gap != nil:
@@ -51,7 +51,7 @@ func Example_bot() {
 	go func() { ended <- books.Run(ctx) }()
 	fmt.Println(<-heard)
 
-	bid := func(quantity orderbook.Fixed) { // one change, in an event of its own
+	bid := func(quantity orderbook.Fixed) { // one change in one event
 		level := orderbook.Level{Price: 99 * orderbook.One, Quantity: quantity * orderbook.One}
 		if _, err := srv.Apply("BTCUSDT", []orderbook.Level{level}, nil); err != nil {
 			log.Fatal(err)
@@ -65,7 +65,7 @@ func Example_bot() {
 		log.Fatal(err)
 	}
 	bid(6) // is lost
-	bid(7) // shows it
+	bid(7) // shows the gap
 	fmt.Println(<-heard)
 	fmt.Println(<-heard)
 
@@ -91,12 +91,12 @@ func Example_bot() {
 	fmt.Println("stopped:", errors.Is(<-ended, context.Canceled), "limits broken:", srv.Stats().Violations())
 
 	// Output:
-	// known at 1000000
+	// synced at 1000000
 	// moved to 1000001
 	// lost after 1000001: sequence
-	// known at 1000003
+	// synced at 1000003
 	// lost after 1000003: disconnect
-	// known at 1000003
+	// synced at 1000003
 	// moved to 1000004
 	// synced at the true id and price: true true
 	// lost after 1000004: disconnect

@@ -13,13 +13,13 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A bot is what an author would test: it follows one symbol's book by update ids alone.
+// A bot follows one symbol's book by update ids, as a program under test does.
 type bot struct {
 	server *binancetest.Server
 	id     int64 // of the book
 }
 
-// resync takes a snapshot.
+// resync fetches a snapshot.
 func (b *bot) resync() {
 	resp, err := b.server.HTTPClient().Get(b.server.RESTURL() + "/api/v3/depth?symbol=BTCUSDT&limit=5000")
 	if err != nil {
@@ -36,7 +36,7 @@ func (b *bot) resync() {
 	fmt.Println("snapshot at", b.id)
 }
 
-// handle takes one event of the depth stream.
+// handle applies one event of the depth stream.
 func (b *bot) handle(frame []byte) {
 	var e struct {
 		First int64 `json:"U"`
@@ -54,9 +54,8 @@ func (b *bot) handle(frame []byte) {
 	fmt.Println("event to", b.id)
 }
 
-// Random faults from a seed: what they were is told, so that a run that failed can be read, and the same
-// seed brings the same ones. Give the program under test its time between the faults; in a testing/synctest
-// bubble that costs nothing.
+// Random faults from a seed. The log explains a failed run, and the same seed repeats it. Leave the program
+// under test time between the faults; in a testing/synctest bubble that costs nothing.
 func ExampleServer_RunChaos() {
 	srv, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("BTCUSDT", "ETHUSDT")})
 	if err != nil {
@@ -87,12 +86,11 @@ func ExampleServer_RunChaos() {
 	// calm again: true
 }
 
-// A test of a bot: one event of the depth stream is lost, and the bot must notice and recover; then the
-// connection is lost as well.
+// A test of a bot: it must detect a lost depth event and recover, and then a lost connection.
 func Example() {
 	srv, err := binancetest.New(binancetest.Config{
 		Symbols: binancetest.Symbols("BTCUSDT"),
-		Tick:    -1, // the test says when an interval of the stream ends
+		Tick:    -1, // the test ends each interval of the stream
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -122,7 +120,7 @@ func Example() {
 		}
 		srv.Tick()
 		if interval == 1 {
-			continue // its event was lost
+			continue // loses its event
 		}
 		_, frame, err := ws.ReadMessage()
 		if err != nil {

@@ -53,7 +53,7 @@ func newExchange(cfg Config) exchange {
 	}
 }
 
-// now is the exchange's clock. The limits keep to the real one.
+// now returns the time of the exchange's clock. Limits follow the real one.
 func (x *exchange) now() time.Time { return time.Now().Add(x.wire.clock) }
 
 // list adds a symbol.
@@ -82,7 +82,7 @@ func (x *exchange) with(name string, f func(*symbolState)) error {
 	return nil
 }
 
-// later runs f under the Server's mutex after a while, unless the server is closed by then.
+// later runs f under mu after that time, unless the server is closed by then.
 func (x *exchange) later(after time.Duration, f func()) {
 	time.AfterFunc(after, func() {
 		x.mu.Lock()
@@ -93,7 +93,7 @@ func (x *exchange) later(after time.Duration, f func()) {
 	})
 }
 
-// eachConn runs f on the connection with this id, or on all for 0. It returns whether there was any.
+// eachConn locks mu and runs f on the connection with this id, or on all for 0. It reports whether there was any.
 func (x *exchange) eachConn(id int, f func(*conn)) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -115,8 +115,8 @@ func (x *exchange) setStatus(sym *symbolState, status string) {
 	}
 }
 
-// contractInfo tells futures subscribers of all symbols about one. The exchange sends the changes of
-// both futures markets on both hosts; those of the other one can be sent with SendEvent.
+// contractInfo publishes a symbol's state on !contractInfo, which only futures have. The exchange sends the
+// changes of both futures markets on both hosts; SendEvent can send those of the other market.
 func (x *exchange) contractInfo(sym *symbolState) {
 	if x.cfg.Market == marketprism.Spot {
 		return

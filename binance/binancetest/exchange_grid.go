@@ -7,11 +7,11 @@ import (
 	"time"
 )
 
-// nominalTick is what one tick of the grid stands for in the names of streams, in milliseconds.
+// nominalTick is the length of one tick in the names of streams, in milliseconds.
 const nominalTick = 100
 
-// A grid numbers the interval borders common to all symbols. It runs only while there is something to
-// tell, so that an idle exchange wakes nobody.
+// A grid numbers the interval borders common to all symbols. Its timer runs only while changes are pending,
+// so that an idle exchange is asleep.
 type grid struct {
 	n     int64       // number of the last border; a depth period p ends where n*nominalTick passes a multiple of p
 	timer *time.Timer // to the next border; nil while nothing is pending, and always when ticks are manual
@@ -23,7 +23,7 @@ func (g *grid) stop() {
 	}
 }
 
-// arm makes the clock end the interval that has just got its first change.
+// arm starts the timer to the next border, if it is not running.
 func (x *exchange) arm() {
 	if x.cfg.Tick < 0 || x.grid.timer != nil || x.closed {
 		return
@@ -52,7 +52,7 @@ func (x *exchange) onTimer() {
 	x.grid.timer = nil
 }
 
-// pending tells whether some change has not been told to some speed of the depth stream.
+// pending reports whether any speed of a depth stream has an unsent change.
 func (x *exchange) pending() bool {
 	for _, sym := range x.symbols {
 		for i := range sym.batches {
@@ -82,13 +82,13 @@ func (x *exchange) endInterval(n int64) {
 	x.grid.n = n
 }
 
-// sendDepth sends the event of a batch under each name of its stream, unless a fault says otherwise.
+// sendDepth sends the event of a batch, or what the faults make of it, if it has a subscriber.
 func (x *exchange) sendDepth(sym *symbolState, b *batch) {
-	heard := false
+	subscribed := false
 	for _, name := range b.period.streams {
-		heard = heard || slices.ContainsFunc(x.subscribers[sym.lower+"@"+name], func(c *conn) bool { return c.class == b.class })
+		subscribed = subscribed || slices.ContainsFunc(x.subscribers[sym.lower+"@"+name], func(c *conn) bool { return c.class == b.class })
 	}
-	if !heard {
+	if !subscribed {
 		return
 	}
 	event := x.encode.depth(sym, b, x.now())
@@ -107,8 +107,7 @@ func (x *exchange) sendEvent(sym *symbolState, b *batch, event payload) {
 	}
 }
 
-// sendPartial sends the best levels to the partial depth streams of a batch's speed. An interval
-// without a change sends nothing.
+// sendPartial sends the best levels to the partial depth streams of a batch's speed.
 func (x *exchange) sendPartial(sym *symbolState, b *batch) {
 	for _, name := range b.period.streams {
 		_, speed, _ := strings.Cut(name, "@")

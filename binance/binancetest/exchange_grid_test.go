@@ -13,7 +13,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// BenchmarkInterval is one interval of one busy symbol: fifty changes, and their event to one subscriber.
+// BenchmarkInterval measures one interval of a busy symbol: fifty changes, and their event to one subscriber.
 func BenchmarkInterval(b *testing.B) {
 	s, err := binancetest.New(binancetest.Config{Tick: -1, Symbols: []binancetest.Symbol{{Name: "BTCUSDT", Rate: 500, Levels: 1000}}})
 	if err != nil {
@@ -36,7 +36,7 @@ func BenchmarkInterval(b *testing.B) {
 	}
 }
 
-// interval makes one change that nobody sees but in the id, and ends the interval.
+// interval makes one change without levels, and ends the interval.
 func interval(t *testing.T, s *binancetest.Server) {
 	t.Helper()
 	apply(t, s, "BTCUSDT", nil, nil)
@@ -53,7 +53,7 @@ func (c *client) firsts(n int) string {
 	return fmt.Sprint(ids)
 }
 
-// TestEventShapes is F10, F11, F12 and F28, and the halves of F30 that are about the book.
+// TestEventShapes is F10, F11, F12 and F28, and the part of F30 about the book.
 func TestEventShapes(t *testing.T) {
 	s := newServer(t, manual(t))
 	c := dial(t, s, "/ws/btcusdt@depth@100ms")
@@ -78,7 +78,7 @@ func TestEventShapes(t *testing.T) {
 	equal(t, "empty book", fmt.Sprint(snap.ID, snap.Bids, snap.Asks), "105 [] []")
 }
 
-// TestMovePrice is F13: a level far outside the snapshot is told, and then becomes the best.
+// TestMovePrice is F13: a level far outside the snapshot is sent, and then becomes the best.
 func TestMovePrice(t *testing.T) {
 	s := newServer(t, manual(t))
 	apply(t, s, "BTCUSDT", levels(t, "2 7"), levels(t, "99 7"))
@@ -99,10 +99,10 @@ func TestMovePrice(t *testing.T) {
 	equal(t, "inside the spread", best(), "102 10.5 11")
 	_, err = s.MovePrice("BTCUSDT", fixed(t, "50"))
 	must(t, err)
-	equal(t, "up", best(), "105 50 99") // two asks go, a bid comes
+	equal(t, "up", best(), "105 50 99") // removes two asks, adds a bid
 	_, err = s.MovePrice("BTCUSDT", fixed(t, "3"))
 	must(t, err)
-	equal(t, "down", best(), "110 2 3") // 50, 10.5, 10, 9.5 go, an ask comes
+	equal(t, "down", best(), "110 2 3") // removes 50, 10.5, 10 and 9.5, adds an ask
 	_, err = s.MovePrice("BTCUSDT", fixed(t, "1"))
 	must(t, err)
 	equal(t, "through the book", best(), "112 - 1")
@@ -154,7 +154,7 @@ func TestHugeEvent(t *testing.T) {
 	}
 }
 
-// TestFuturesContinuation is F34: the first event after a snapshot has its id as pu, and a U above it.
+// TestFuturesContinuation is F34: the first event after a snapshot has the snapshot's id as pu, and a U above it.
 func TestFuturesContinuation(t *testing.T) {
 	s := newServer(t, binancetest.Config{Market: marketprism.COINM, Tick: -1, Symbols: binancetest.Symbols("BTCUSD_PERP")})
 	c := dial(t, s, "/ws/btcusd_perp@depth@100ms")
@@ -172,7 +172,7 @@ func TestFuturesContinuation(t *testing.T) {
 	}
 }
 
-// TestAlternateBatches is F38: two connections tell the same changes in different events.
+// TestAlternateBatches is F38: two connections carry the same changes in different events.
 func TestAlternateBatches(t *testing.T) {
 	cfg := manual(t)
 	cfg.AlternateBatches = true
@@ -192,7 +192,7 @@ func TestAlternateBatches(t *testing.T) {
 	equal(t, "even", fmt.Sprint(ids(b, 2)), "[101-102 103-104]")
 }
 
-// TestPartialDepth: the best levels, in spot's own shape and in that of the futures.
+// TestPartialDepth: the best levels, in the shapes of spot and of futures.
 func TestPartialDepth(t *testing.T) {
 	s := newServer(t, manual(t))
 	c := dial(t, s, "/ws/btcusdt@depth5@100ms")
@@ -215,7 +215,7 @@ func TestPartialDepth(t *testing.T) {
 		`"b":[["10","2"],["9","1"]],"a":[["11","3"],["12","1"]],"ps":"BTCUSDT","st":1}`, id, id))
 }
 
-// TestFuturesSpeeds: each speed of the depth stream has a chain of its own.
+// TestFuturesSpeeds: the events of each speed of the depth stream form their own chain of ids.
 func TestFuturesSpeeds(t *testing.T) {
 	s := newServer(t, binancetest.Config{Market: marketprism.USDM, Tick: -1, Symbols: binancetest.Symbols("BTCUSDT")})
 	counts := make(map[string]int)
@@ -239,8 +239,8 @@ func TestFuturesSpeeds(t *testing.T) {
 	equal(t, "events", fmt.Sprint(counts), "map[btcusdt@depth:4 btcusdt@depth@100ms:10 btcusdt@depth@250ms:4 btcusdt@depth@500ms:2]")
 }
 
-// TestGrid: depth events come at borders of a grid common to all symbols, merge what happened between
-// them, and are not sent where nothing did.
+// TestGrid: depth events are sent at the borders of a grid common to all symbols, with all changes of the
+// interval, and only if there are any.
 func TestGrid(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT", "ETHUSDT"))
@@ -250,7 +250,7 @@ func TestGrid(t *testing.T) {
 		start := time.Now()
 		apply(t, s, "BTCUSDT", levels(t, "1 1, 2 2"), nil)
 		time.Sleep(40 * time.Millisecond)
-		apply(t, s, "BTCUSDT", levels(t, "1 0, 3 3"), nil) // 1 came and went between two borders
+		apply(t, s, "BTCUSDT", levels(t, "1 0, 3 3"), nil) // level 1 appears and disappears between two borders
 		apply(t, s, "ETHUSDT", levels(t, "1 1"), nil)
 
 		e := c.next()

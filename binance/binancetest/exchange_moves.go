@@ -5,8 +5,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// apply makes one change of the venue: it takes an id and tells the new touch at once. The depth
-// streams hear of it at the next border.
+// apply makes one change of a book under a new id, which it returns, and publishes a changed touch. The
+// depth streams carry the change at the next border.
 func (x *exchange) apply(sym *symbolState, changes ...change) int64 {
 	id := max(sym.id, 0) + 1
 	if !x.rules.contiguous {
@@ -23,16 +23,16 @@ func (x *exchange) apply(sym *symbolState, changes ...change) int64 {
 	return id
 }
 
-// futuresIDJump bounds by how much one futures update id exceeds the last: the ids between belong to
-// other symbols.
+// futuresIDJump bounds the step between two update ids of a futures symbol: the ids between belong to other
+// symbols.
 const futuresIDJump = 400
 
-// execute tells of one taker order's executions at a price, as a trade each and as one aggregate, and
-// returns the id of the first trade.
+// execute publishes the executions of one taker order at a price, each as a trade and all as one aggregate,
+// and returns the id of the first trade.
 func (x *exchange) execute(sym *symbolState, price orderbook.Fixed, buyerMaker bool, quantities ...orderbook.Fixed) int64 {
 	now := x.now()
 	copies := sym.faults.tradeCopies()
-	var told []marketprism.Trade
+	var sent []marketprism.Trade
 	sym.aggTradeID++
 	all := marketprism.Trade{
 		ID: sym.aggTradeID, FirstID: sym.tradeID + 1, Price: price, BuyerMaker: buyerMaker, TradeTime: now,
@@ -46,10 +46,10 @@ func (x *exchange) execute(sym *symbolState, price orderbook.Fixed, buyerMaker b
 		one := marketprism.Trade{ID: sym.tradeID, Price: price, Quantity: quantity, BuyerMaker: buyerMaker, TradeTime: now}
 		for range copies {
 			x.publish(sym.lower+"@trade", x.encode.trade(sym, one, now))
-			told = append(told, one)
+			sent = append(sent, one)
 		}
 	}
-	x.publish(sym.lower+"@trade", x.encode.sbeTrades(sym, told, now))
+	x.publish(sym.lower+"@trade", x.encode.sbeTrades(sym, sent, now))
 	all.LastID = sym.tradeID
 	for range copies {
 		x.publish(sym.lower+"@aggTrade", x.encode.aggTrade(sym, all, now))
@@ -94,8 +94,8 @@ func (x *exchange) walk() {
 	}
 }
 
-// step makes one random change. Most are near the touch; about a third remove a level; a few come far
-// away; some are executions against the best level.
+// step makes one random change. Most are near the touch; about a third remove a level; a few are far away;
+// some are executions against the best level.
 func (x *exchange) step(sym *symbolState) {
 	side := side(sym.rng.IntN(2))
 	if len(sym.book[bid]) == 0 || len(sym.book[ask]) == 0 {
@@ -111,7 +111,7 @@ func (x *exchange) step(sym *symbolState) {
 	case roll < 0.08:
 		x.stepTrade(sym, side)
 	case roll < 0.44:
-		// The removals balance the insertions when the side has as many levels as it began with.
+		// Removals and insertions balance when the side has as many levels as at the start.
 		if sym.rng.Float64() < float64(len(sym.book[side]))/float64(2*sym.reach())+0.25 {
 			near := sym.book.at(side, sym.depth(len(sym.book[side])))
 			x.apply(sym, change{place{side, near.Price}, 0})
@@ -128,7 +128,7 @@ func (x *exchange) step(sym *symbolState) {
 	}
 }
 
-// stepInsert puts a level the given number of price steps away from the other side's best.
+// stepInsert sets a level the given number of price steps away from the other side's best.
 func (x *exchange) stepInsert(sym *symbolState, sd side, steps int) {
 	price := sym.book.at(1-sd, 0).Price
 	away := sym.TickSize * orderbook.Fixed(steps)
@@ -142,7 +142,7 @@ func (x *exchange) stepInsert(sym *symbolState, sd side, steps int) {
 	}
 }
 
-// stepTrade executes against the best level of a side, for all of it or for a part.
+// stepTrade executes against the best level of a side, in full or in part.
 func (x *exchange) stepTrade(sym *symbolState, sd side) {
 	best := sym.book.at(sd, 0)
 	quantity := best.Quantity
@@ -153,7 +153,7 @@ func (x *exchange) stepTrade(sym *symbolState, sd side) {
 	x.apply(sym, change{place{sd, best.Price}, best.Quantity - quantity})
 }
 
-// reopen puts a level on an empty side, beside the other side's best, or around Price if both are empty.
+// reopen sets a level on an empty side, next to the other side's best, or at Price if both are empty.
 func (x *exchange) reopen(sym *symbolState) {
 	price, sd := sym.Price, bid
 	switch {
@@ -162,7 +162,7 @@ func (x *exchange) reopen(sym *symbolState) {
 	case len(sym.book[bid]) > 0:
 		price, sd = sym.book.at(bid, 0).Price+sym.TickSize, ask
 	}
-	if price <= 0 { // there is no room for bids below the asks
+	if price <= 0 { // no room for bids below the asks
 		x.apply(sym, change{place{ask, sym.book.at(ask, 0).Price}, 0})
 		return
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// admitConn enforces web-socket-streams.md, "General WSS information": "There is a limit of 300
-// connections per attempt every 5 minutes per IP." The documents give no answer to one more; 429 is this
+// admitConn returns the status of a handshake. It enforces web-socket-streams.md, "General WSS information": "There is a limit of 300
+// connections per attempt every 5 minutes per IP." The documents do not name the answer; 429 is this
 // package's choice.
 func (x *exchange) admitConn(now time.Time) (status int) {
 	x.mu.Lock()
@@ -28,8 +28,8 @@ func (x *exchange) admitConn(now time.Time) (status int) {
 	return http.StatusOK
 }
 
-// open enters a connection into the books with the streams of its address. It counts from here on, so that a
-// client whose handshake was answered finds it counted.
+// open registers a connection and subscribes the streams of its address. It counts the connection, so that
+// a client finds it counted once its handshake is answered.
 func (x *exchange) open(c *conn, streams []string) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -43,7 +43,7 @@ func (x *exchange) open(c *conn, streams []string) {
 	x.subscribe(c, streams)
 }
 
-// attach gives a connection its websocket, unless it was cut during the handshake.
+// attach sets the websocket of a connection, and closes it if the connection was cut during the handshake.
 func (x *exchange) attach(c *conn, ws *websocket.Conn) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -66,8 +66,8 @@ func (x *exchange) forget(c *conn) {
 	c.cut()
 }
 
-// subscribe adds streams to a connection; one it has already is left as it is. The exchange refuses no
-// name: an unknown one, one in upper case, or one of another route just never says anything.
+// subscribe adds streams to a connection, except those it has. The exchange rejects no name: an unknown one,
+// one in upper case, or one of another route stays silent.
 //
 // web-socket-streams.md, "Websocket Limits": "A single connection can listen to a maximum of 1024
 // streams." What happens beyond is not documented; here the connection is closed.
@@ -107,11 +107,11 @@ func (x *exchange) unsubscribe(c *conn, streams []string) {
 	}
 }
 
-// publish sends an event to the subscribers of a stream. On a combined connection it is wrapped as
+// publish sends an event to the subscribers of a stream, on combined connections as
 // {"stream":"<name>","data":<payload>}.
 func (x *exchange) publish(stream string, p payload) { x.publishTo(anyClass, stream, p) }
 
-// anyClass stands for the connections of every class.
+// anyClass means the connections of every class.
 const anyClass = -1
 
 func (x *exchange) publishTo(class int, stream string, p payload) {
@@ -135,8 +135,8 @@ func (x *exchange) publishTo(class int, stream string, p payload) {
 	}
 }
 
-// shape makes frames of an event: none if the exchange does not have it in that form. sbe-market-data-streams.md
-// shows no wrapper around binary events, on combined connections either.
+// shape returns the frames of an event, none if the exchange does not send it in that form.
+// sbe-market-data-streams.md shows no wrapper around binary events, not even on combined connections.
 func (x *exchange) shape(stream string, p payload, combined bool, as form) []frame {
 	frames := []frame{}
 	if as != inSBE {
@@ -165,7 +165,7 @@ func shapeJSON(stream string, p payload, combined bool, as form) []byte {
 	return append(b, '}')
 }
 
-// splitStream cuts a stream's name, such as "btcusdt@depth@100ms", into the symbol in lower case and the
+// splitStream splits a stream's name, such as "btcusdt@depth@100ms", into the symbol in lower case and the
 // type without its speed.
 func splitStream(name string) (symbol, kind string) {
 	symbol, kind, _ = strings.Cut(name, "@")

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// symbolFaults are the faults waiting for one symbol.
+// symbolFaults are the pending faults of one symbol.
 type symbolFaults struct {
 	dropDepth, duplicateDepth, swapDepth, holdDepth int // events
 	dropAtSnapshot                                  int // events after the next snapshot
@@ -21,12 +21,12 @@ type symbolFaults struct {
 	rest requestFaults
 }
 
-// onDepth tells whether a fault waits for the next depth event.
+// onDepth reports whether a fault applies to the next depth event.
 func (f *symbolFaults) onDepth() bool {
 	return f.dropDepth > 0 || f.duplicateDepth > 0 || f.swapDepth > 0 || f.holdDepth > 0
 }
 
-// depthCopies is how often the next depth event is sent: 1, unless a fault says 0 or 2.
+// depthCopies returns how many copies of the next depth event to send: 1, or with a fault 0 or 2.
 func (f *symbolFaults) depthCopies() int {
 	switch {
 	case f.dropDepth > 0:
@@ -39,8 +39,8 @@ func (f *symbolFaults) depthCopies() int {
 	return 1
 }
 
-// depthEvents returns the events to send in place of the next event of a depth stream, from which k
-// keeps some back.
+// depthEvents returns the events to send in place of the next event of a depth stream, and moves those to
+// keep back to k.
 func (f *symbolFaults) depthEvents(k *keptEvents, e payload) []payload {
 	switch copies := f.depthCopies(); {
 	case copies == 0:
@@ -74,7 +74,7 @@ func (k *keptEvents) release() []payload {
 	return events
 }
 
-// staleBy is how many borders back the next snapshot is taken.
+// staleBy returns how many borders back the next snapshot is taken.
 func (f *symbolFaults) staleBy() int {
 	if f.stale <= 0 {
 		return 0
@@ -83,7 +83,7 @@ func (f *symbolFaults) staleBy() int {
 	return f.staleBorders
 }
 
-// midBatch tells whether the next snapshot shows the book as it is.
+// midBatch reports whether the next snapshot shows the book between two borders.
 func (f *symbolFaults) midBatch() bool {
 	if f.midBatches <= 0 {
 		return false
@@ -92,14 +92,14 @@ func (f *symbolFaults) midBatch() bool {
 	return true
 }
 
-// afterSnapshot arms what waits for a snapshot.
+// afterSnapshot starts the fault that waits for a snapshot.
 func (f *symbolFaults) afterSnapshot() {
 	if f.dropAtSnapshot > 0 {
 		f.dropDepth, f.dropAtSnapshot = f.dropAtSnapshot, 0
 	}
 }
 
-// tradeCopies is how often the next execution is told: 1, unless a fault says 0 or 2.
+// tradeCopies returns how many copies of the next execution to send: 1, or with a fault 0 or 2.
 func (f *symbolFaults) tradeCopies() int {
 	switch {
 	case f.dropTrades > 0:
@@ -112,7 +112,7 @@ func (f *symbolFaults) tradeCopies() int {
 	return 1
 }
 
-// requestFaults are the faults waiting for REST requests: for all, or for those of one symbol.
+// requestFaults are the pending faults of REST requests: of all, or of one symbol's.
 type requestFaults struct {
 	reject     int // requests
 	status     int
@@ -129,7 +129,7 @@ func (f *requestFaults) rejectWith(n, status int, retryAfter time.Duration) {
 	f.reject, f.status, f.retryAfter = n, status, retryAfter
 }
 
-// rejection is the answer that a fault has for the next request, or nil.
+// rejection returns the answer of a fault to the next request, or nil.
 func (f *requestFaults) rejection(now time.Time, m *weightMeter) *answer {
 	if f.reject <= 0 {
 		return nil
@@ -160,7 +160,7 @@ func (f *requestFaults) snapshotDelay() time.Duration {
 	return f.delay
 }
 
-// restFaults are the faults of all requests.
+// restFaults are the pending faults of all requests and handshakes.
 type restFaults struct {
 	requestFaults
 
@@ -174,7 +174,7 @@ type restFaults struct {
 	gzip     bool // until it is switched off
 }
 
-// decorate lets the faults have an answer that is ready.
+// decorate applies the faults to an answer.
 func (f *restFaults) decorate(a *answer) {
 	if f.hang > 0 {
 		f.hang--
@@ -187,7 +187,7 @@ func (f *restFaults) decorate(a *answer) {
 	a.gzip = f.gzip
 }
 
-// commandFaults are the faults waiting for control messages, on whatever connection.
+// commandFaults are the pending faults of control messages, on any connection.
 type commandFaults struct {
 	reject int // messages
 	with   requestError
@@ -201,7 +201,7 @@ type commandFaults struct {
 	flat bool
 }
 
-// rejection is the error that a fault has for the next control message, or nil.
+// rejection returns the error of a fault for the next control message, or nil.
 func (f *commandFaults) rejection() *requestError {
 	if f.reject <= 0 {
 		return nil
@@ -228,7 +228,8 @@ func (f *commandFaults) delayUnsubscribe() time.Duration {
 	return f.lingerFor
 }
 
-// errorReply is the answer to a wrong control message.
+// errorReply returns the answer to a wrong control message. The documents show the flat form; on the wire
+// it is nested.
 func (f *commandFaults) errorReply(id json.RawMessage, e *requestError) []byte {
 	body, _ := json.Marshal(e) // a struct of plain fields always marshals
 	if f.flat {
@@ -237,18 +238,18 @@ func (f *commandFaults) errorReply(id json.RawMessage, e *requestError) []byte {
 	return fmt.Appendf(nil, `{"error":%s,"id":%s}`, body, orNull(id))
 }
 
-// wireFaults change what all events look like.
+// wireFaults change every event.
 type wireFaults struct {
 	clock       time.Duration // ahead of the real one
 	extraFields bool
-	mute        bool // pings of clients are not answered
+	mute        bool // pings of clients stay unanswered
 	sbe         sbeFaults
 }
 
-// extraFields are such as no document knows.
+// extraFields are undocumented fields.
 const extraFields = `,"zz":{"deep":[1,-2.5e3,"\u00e9\"}",null,true,{}]},"0":[]}`
 
-// dress lets the faults have the payload of an event.
+// dress applies the faults to the payload of an event.
 func (f *wireFaults) dress(p payload) payload {
 	if !f.extraFields {
 		return p
@@ -261,12 +262,12 @@ func (f *wireFaults) dress(p payload) payload {
 	}
 }
 
-// sbeFaults are messages that break the rules of the encoding, or that a reader has to pass over.
+// sbeFaults count the SBE messages that are preceded by an unknown one, or cut short.
 type sbeFaults struct {
 	unknown, truncate int // messages
 }
 
-// frames are what goes out in place of a message.
+// frames returns the messages to send in place of one message.
 func (f *sbeFaults) frames(message []byte) [][]byte {
 	var all [][]byte
 	if f.unknown > 0 {

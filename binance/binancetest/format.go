@@ -10,13 +10,12 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A numberFormat is how a symbol's numbers are written: with a fixed number of decimals, or more
-// where a number has more.
+// A numberFormat is the minimum number of decimals of a symbol's numbers.
 type numberFormat struct {
-	price, quantity int // decimals
+	price, quantity int
 }
 
-// newNumberFormat gives spot numbers all eight decimals, and futures numbers those of the symbol's steps.
+// newNumberFormat returns eight decimals for spot, and those of the symbol's steps for futures.
 func newNumberFormat(r *rules, tick, step orderbook.Fixed) numberFormat {
 	if r.paddedDecimals {
 		return numberFormat{orderbook.FractionDigits, orderbook.FractionDigits}
@@ -52,17 +51,18 @@ func (f numberFormat) appendQuantity(b []byte, q orderbook.Fixed) []byte {
 	return append(appendNumber(append(b, '"'), q, f.quantity), '"')
 }
 
-// A form is how a connection wants events.
+// A form is the encoding of a connection's events.
 type form uint8
 
 // The forms.
 const (
 	inMillis form = iota // JSON, with times in milliseconds
-	inMicros             // or in microseconds
+	inMicros             // JSON, with times in microseconds
 	inSBE                // binary
 )
 
-// A payload writes the data of a stream event. It is nil in a form that the exchange does not have it in.
+// A payload appends the data of a stream event, or returns nil for a form in which the exchange does not
+// send the event.
 type payload func(b []byte, as form) []byte
 
 func appendTime(b []byte, key string, t time.Time, as form) []byte {
@@ -77,8 +77,7 @@ func appendInt(b []byte, key string, v int64) []byte {
 	return strconv.AppendInt(append(b, key...), v, 10)
 }
 
-// A requestError is answered as {"error":{"code":…,"msg":…},"id":…}. The documents show it flat; on
-// the wire it is nested.
+// A requestError is the body of a REST error, and the error of a control message.
 type requestError struct {
 	Code int    `json:"code"`
 	Msg  string `json:"msg"`

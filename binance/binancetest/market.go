@@ -6,16 +6,16 @@ import (
 	"github.com/marketprism/marketprism"
 )
 
-// rules are what differs between the markets besides the shape of a payload.
+// rules are the differences between the markets, except the shapes of payloads.
 type rules struct {
 	restPrefix  string
 	weightLimit int  // request weight a minute
 	infoWeight  int  // of exchangeInfo
-	byStatus    bool // exchangeInfo and depth know symbolStatus
+	byStatus    bool // exchangeInfo and depth have symbolStatus
 
 	defaultLimit int                          // of depth, in levels
-	depthWeight  func(limit int) (weight int) // 0 means that the limit is refused
-	maxLimit     int                          // larger ones are cut to it; 0 means that depthWeight refuses them
+	depthWeight  func(limit int) (weight int) // 0 means that the limit is rejected
+	maxLimit     int                          // larger ones mean this; 0 means that depthWeight rejects them
 
 	trades, historicalTrades, aggTrades pageRules
 	keyed                               bool // historicalTrades needs an API key
@@ -33,12 +33,12 @@ type rules struct {
 	instrumentTypeID int  // "st" of futures payloads
 }
 
-// pageRules are those of an endpoint that gives a number of rows.
+// pageRules are the rules of an endpoint with a limit of rows.
 type pageRules struct {
 	weight, defaultLimit, maxLimit int
 }
 
-// A depthPeriod is one speed of the depth stream, under one or more names.
+// A depthPeriod is one speed of the depth stream, with its names.
 type depthPeriod struct {
 	millis  int64
 	streams []string // after "<symbol>@"
@@ -78,7 +78,7 @@ func rulesOf(m marketprism.Market) (r *rules, ok bool) {
 	return nil, false
 }
 
-// spotDepthWeight is the table of rest-api.md, "Order book": 1-100: 5, 101-500: 25, 501-1000: 50,
+// spotDepthWeight follows the table of rest-api.md, "Order book": 1-100: 5, 101-500: 25, 501-1000: 50,
 // 1001-5000: 250.
 func spotDepthWeight(limit int) int {
 	switch {
@@ -94,8 +94,7 @@ func spotDepthWeight(limit int) int {
 	return 250
 }
 
-// futuresDepthWeight is the table of the futures "Order Book" page. Other limits than those listed
-// are refused.
+// futuresDepthWeight follows the table of the futures "Order Book" page. Other limits are rejected.
 func futuresDepthWeight(limit int) int {
 	switch limit {
 	case 5, 10, 20, 50:
@@ -110,8 +109,8 @@ func futuresDepthWeight(limit int) int {
 	return 0
 }
 
-// A route is the part of the USDⓈ-M stream host a connection was opened on. Streams of another route
-// are acknowledged and stay silent there. Elsewhere there is one route for all.
+// A route is the part of the USDⓈ-M stream host that a connection was opened on. Streams of another route
+// are acknowledged and stay silent. The other markets have one route.
 type route uint8
 
 const (
@@ -121,12 +120,12 @@ const (
 	routePrivate
 )
 
-// prefix is how addresses of the route begin.
+// prefix returns the prefix of the route's paths.
 func (r route) prefix() string {
 	return [...]string{routeAll: "", routePublic: "/public", routeMarket: "/market", routePrivate: "/private"}[r]
 }
 
-// routeOf returns the route that delivers a stream type.
+// routeOf returns the route of a stream type.
 func routeOf(streamType string) route {
 	switch streamType {
 	case "depth", "depth5", "depth10", "depth20", "bookTicker", "trade":

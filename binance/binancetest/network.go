@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// A Network carries a Server's connections. Loopback and InMemory make the two there are.
+// A Network carries a Server's connections: Loopback or InMemory.
 type Network interface {
-	// open begins to listen. dial reaches the listener; host is the listener's name in URLs.
+	// open listens. dial connects to the listener; host is its name in URLs.
 	open() (l net.Listener, dial dialFunc, host string, err error)
 }
 
 type dialFunc func(ctx context.Context) (net.Conn, error)
 
-// Loopback is real TCP on a free port of 127.0.0.1.
+// Loopback returns a Network of TCP on a free port of 127.0.0.1.
 func Loopback() Network { return loopback{} }
 
 type loopback struct{}
@@ -35,10 +35,9 @@ func (loopback) open() (net.Listener, dialFunc, string, error) {
 	return l, dial, host, nil
 }
 
-// InMemory is a network inside the process, for testing/synctest: a goroutine that waits on one of
-// its connections is durably blocked, so that virtual time advances. A connection holds up to 256 KiB
-// in each direction before a write waits for the reader, as the buffers of a real socket do. It is
-// reached through Server.DialContext and Server.HTTPClient only.
+// InMemory returns a Network inside the process, for testing/synctest: a goroutine that waits on one of its
+// connections is durably blocked, so that virtual time advances. A connection buffers up to 256 KiB in each
+// direction, as a real socket does. Server.DialContext and Server.HTTPClient are the only ways to connect.
 func InMemory() Network { return inMemory{} }
 
 type inMemory struct{}
@@ -107,7 +106,7 @@ func newPipe() (a, b net.Conn) {
 func (c *pipeConn) Read(b []byte) (int, error)  { return c.in.read(b) }
 func (c *pipeConn) Write(b []byte) (int, error) { return c.out.write(b) }
 
-// Close lets the peer read what is on its way, then io.EOF.
+// Close lets the peer read what is buffered, then io.EOF.
 func (c *pipeConn) Close() error {
 	c.in.close(&c.in.readerClosed)
 	c.out.close(&c.out.writerClosed)
@@ -138,7 +137,7 @@ type pipeHalf struct {
 	mu      sync.Mutex
 	changed *sync.Cond // any field below
 	buf     []byte
-	head    int // what is before it in buf has been read
+	head    int // start of the unread bytes in buf
 
 	readerClosed, writerClosed bool
 	readBy, writeBy            deadline
@@ -210,7 +209,7 @@ func (h *pipeHalf) write(b []byte) (n int, err error) {
 	}
 }
 
-// close sets one of the closed flags and wakes both sides. No deadline matters any more.
+// close sets one of the closed flags, wakes both sides and stops the deadlines.
 func (h *pipeHalf) close(flag *bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

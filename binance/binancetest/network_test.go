@@ -27,10 +27,10 @@ func TestPipeIsBuffered(t *testing.T) {
 			}
 			_ = a.Close()
 		}()
-		if n := <-written; n != pipeBuffer { // nobody reads yet
+		if n := <-written; n != pipeBuffer { // before the first read
 			t.Errorf("wrote %d", n)
 		}
-		synctest.Wait() // the second write waits, durably
+		synctest.Wait() // until the second write is durably blocked
 		got, err := io.ReadAll(io.LimitReader(b, int64(len(want))))
 		if err != nil || !bytes.Equal(got, want) {
 			t.Errorf("read %d bytes, %v", len(got), err)
@@ -63,7 +63,7 @@ func TestPipeDeadlines(t *testing.T) {
 			t.Errorf("write: %d, %v after %v", n, err, time.Since(start))
 		}
 
-		must(t, a.SetDeadline(time.Time{})) // lifted again
+		must(t, a.SetDeadline(time.Time{})) // no deadline
 		if _, err := b.Write([]byte("x")); err != nil {
 			t.Error(err)
 		}
@@ -71,7 +71,7 @@ func TestPipeDeadlines(t *testing.T) {
 			t.Errorf("read: %d, %v", n, err)
 		}
 
-		// A deadline that is set while a read waits wakes it.
+		// Setting a deadline wakes a blocked read.
 		go func() {
 			time.Sleep(time.Second)
 			_ = a.SetReadDeadline(time.Unix(1, 0))

@@ -17,32 +17,31 @@ import (
 //	{"ts":NANOS,"kind":"rest","path":"/api/v3/depth?symbol=X&limit=1000","body":{…}}
 //	{"ts":NANOS,"kind":"ws","frame":{"stream":…,"data":{…}}}
 //
-// in the order of capture. Frames go out verbatim and in that order, to the subscribers of their very
-// stream, with or without the wrapper as each connection wants it. A depth request waits until the
-// replay has come to a recorded snapshot of its symbol, and gets that; later ones get the next recorded
-// snapshot as soon as there is one, and else the true book, which the server keeps from the recorded
-// snapshots and events. The symbols that have a recorded snapshot are listed.
+// in the order of capture. Frames are sent verbatim and in that order to the subscribers of their stream,
+// without the wrapper on plain connections. The first depth request of a symbol waits until the replay
+// reaches a recorded snapshot of it and gets that; later ones get the next recorded snapshot once it is
+// reached, and otherwise the true book, which the server maintains from the recorded snapshots and events.
+// The symbols with a recorded snapshot are listed.
 //
-// The replay begins when every stream that WaitFor speaks of has a subscriber, and pauses whenever the
-// next frame is of such a stream and there is none, so that a client that reconnects misses no more than
-// what was on its way to it.
+// The replay begins when every stream of WaitFor has a subscriber, and pauses while the next frame's stream
+// is one of these and has none, so that a client that reconnects loses only the frames in transit.
 type Playback struct {
 	Path string // of the file
 
-	// Speed is how many times faster than recorded: 1 is as it was. 0 means as fast as the clients read.
+	// Speed is a factor: 1 replays at the recorded speed. 0 means as fast as the clients read.
 	Speed float64
 
-	// WaitFor are the types of the streams to wait for: "depth" stands for every recorded
-	// <symbol>@depth and <symbol>@depth@100ms. Nil means depth alone.
+	// WaitFor are the types of the streams to wait for: "depth" means every recorded <symbol>@depth and
+	// <symbol>@depth@100ms. Nil means "depth".
 	WaitFor []string
 }
 
 const (
-	replayAhead = 64      // frames that may wait for a client before the replay waits for it; at most half its queue
+	replayAhead = 64      // queued frames of a client at which the replay waits; at most half its queue
 	maxEarly    = 100_000 // depth events of a symbol kept until its first snapshot
 )
 
-// A replay is a Playback that runs.
+// A replay runs a Playback.
 type replay struct {
 	server *Server
 	cfg    Playback
@@ -50,13 +49,13 @@ type replay struct {
 
 	// Guarded by the Server's mutex.
 	books map[string]*recordedBook
-	err   error // why it ended early
+	err   error // that ended it early
 }
 
-// A recordedBook is what a recording holds for one symbol.
+// A recordedBook is the recorded data of one symbol.
 type recordedBook struct {
 	left    int             // snapshots not reached yet
-	newest  json.RawMessage // the last one reached, until it is given to a client
+	newest  json.RawMessage // the last one reached, until a client gets it
 	reached chan struct{}   // closed and replaced at each one
 	early   []orderbook.Update
 }
@@ -88,7 +87,7 @@ func (p *replay) play(ctx context.Context) error {
 		return err
 	}
 	defer func() { _ = r.Close() }() // only read
-	pace := pacer{speed: p.cfg.Speed}
+	pace := replayClock{speed: p.cfg.Speed}
 	for {
 		l, err := r.Next()
 		if err == io.EOF {
@@ -123,14 +122,14 @@ func (p *replay) wait(d time.Duration) error {
 	}
 }
 
-// A pacer maps recorded times to times of playing.
-type pacer struct {
-	speed         float64 // 0: no waiting
+// A replayClock maps recorded times to the times to replay them at.
+type replayClock struct {
+	speed         float64 // 0 means no waiting
 	first, origin time.Time
 }
 
-// until returns how long to wait before what was recorded at t.
-func (p *pacer) until(t time.Time) time.Duration {
+// until returns how long to wait before replaying what was recorded at t.
+func (p *replayClock) until(t time.Time) time.Duration {
 	if p.speed <= 0 {
 		return 0
 	}
@@ -140,7 +139,7 @@ func (p *pacer) until(t time.Time) time.Duration {
 	return time.Until(p.origin.Add(time.Duration(float64(t.Sub(p.first)) / p.speed)))
 }
 
-// reach makes a recorded snapshot available, and seeds the true book where it is not known.
+// reach makes a recorded snapshot available, and loads it into the true book if that is not synced.
 func (p *replay) reach(l *recording.Line) error {
 	name, ok := l.DepthSymbol()
 	if !ok {
@@ -154,10 +153,10 @@ func (p *replay) reach(l *recording.Line) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sym, b := s.byName[name], p.books[name]
-	if !sym.known {
+	if !sym.synced {
 		sym.book.load(snap.Bids, snap.Asks)
 		sym.startAt(snap.LastID)
-		sym.known = true
+		sym.synced = true
 		early := b.early
 		b.early = nil
 		for i := range early {
@@ -172,7 +171,7 @@ func (p *replay) reach(l *recording.Line) error {
 }
 
 // send sends a recorded frame to the subscribers of its stream.
-func (p *replay) send(ctx context.Context, l *recording.Line, pace *pacer) error {
+func (p *replay) send(ctx context.Context, l *recording.Line, pace *replayClock) error {
 	stream, data, err := l.Stream()
 	if err != nil {
 		return err
@@ -203,8 +202,8 @@ func (p *replay) send(ctx context.Context, l *recording.Line, pace *pacer) error
 	}
 }
 
-// deliver queues a frame and moves the true book of its symbol, which is nil for one that is not
-// listed, by its update, if it has one. It returns whom the frame was queued for.
+// deliver queues a frame for its subscribers, which it returns, and applies its update, if any, to the true
+// book. sym is nil for a symbol that is not listed.
 func (p *replay) deliver(stream string, whole, data []byte, sym *symbolState, u *orderbook.Update) []*conn {
 	s := p.server
 	s.mu.Lock()
@@ -229,20 +228,20 @@ func (p *replay) deliver(stream string, whole, data []byte, sym *symbolState, u 
 	return to
 }
 
-// advance applies a recorded depth event to the true book. An event that does not follow makes the
-// book unknown until the recording's next snapshot.
+// advance applies a recorded depth event to the true book. After an event that does not follow, the book is
+// not synced until the recording's next snapshot.
 func (p *replay) advance(sym *symbolState, b *recordedBook, u *orderbook.Update) {
 	follows := u.FirstID <= sym.id+1
 	if !p.server.rules.contiguous {
 		follows = u.PrevLastID <= sym.id
 	}
 	switch {
-	case sym.known && u.LastID <= sym.id:
+	case sym.synced && u.LastID <= sym.id:
 		return
-	case sym.known && !follows:
-		sym.known = false
+	case sym.synced && !follows:
+		sym.synced = false
 		fallthrough
-	case !sym.known:
+	case !sym.synced:
 		if len(b.early) == maxEarly {
 			b.early = b.early[1:]
 		}
@@ -263,7 +262,7 @@ func (p *replay) advance(sym *symbolState, b *recordedBook, u *orderbook.Update)
 }
 
 // snapshot returns the recorded answer to a depth request. Without one, hold is closed when the next is
-// reached; where both are nil the true book is the answer.
+// reached; if both are nil the true book is the answer.
 func (p *replay) snapshot(sym *symbolState, limit int) (body []byte, hold <-chan struct{}) {
 	b := p.books[sym.Name]
 	switch {
@@ -272,7 +271,7 @@ func (p *replay) snapshot(sym *symbolState, limit int) (body []byte, hold <-chan
 	case b.newest != nil:
 		body, b.newest = b.newest, nil
 		return cutSnapshot(body, limit), nil
-	case !sym.known && b.left > 0:
+	case !sym.synced && b.left > 0:
 		return nil, b.reached
 	}
 	return nil, nil

@@ -11,8 +11,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// openReplay reads a recording through once, so that a broken one is known before anything starts,
-// and lists its symbols.
+// openReplay reads a whole recording, so that a broken one is an error before anything starts, and lists
+// its symbols.
 func openReplay(s *Server, cfg Playback) (*replay, error) {
 	r, err := recording.Open(cfg.Path)
 	if err != nil {
@@ -37,7 +37,7 @@ func openReplay(s *Server, cfg Playback) (*replay, error) {
 	return p, nil
 }
 
-// survey takes note of what a line needs.
+// survey validates a line and registers its stream or symbol.
 func (p *replay) survey(l *recording.Line) error {
 	if l.Kind == recording.REST {
 		return p.surveyREST(l)
@@ -76,17 +76,17 @@ func (p *replay) surveyREST(l *recording.Line) error {
 	if err := p.server.list(Symbol{Name: name, TickSize: tick, StepSize: step, Levels: -1}); err != nil {
 		return err
 	}
-	p.server.byName[name].known = false
+	p.server.byName[name].synced = false
 	p.books[name] = &recordedBook{left: 1, reached: make(chan struct{})}
 	return nil
 }
 
-// stepsOf returns the finest units in which a snapshot's prices and quantities are written.
+// stepsOf returns the smallest units of a snapshot's written prices and quantities.
 func stepsOf(snap *recordedSnapshot) (tick, step orderbook.Fixed) {
 	return unit(snap.priceDecimals), unit(snap.quantityDecimals)
 }
 
-// unit is 10 to the power of -decimals.
+// unit returns 10 to the power of -decimals.
 func unit(decimals int) orderbook.Fixed {
 	u := orderbook.One
 	for range decimals {
@@ -95,7 +95,7 @@ func unit(decimals int) orderbook.Fixed {
 	return u
 }
 
-// A recordedSnapshot is a recorded answer to a depth request, read.
+// A recordedSnapshot is a decoded answer to a recorded depth request.
 type recordedSnapshot struct {
 	orderbook.Snapshot
 	priceDecimals, quantityDecimals int // as written
@@ -175,12 +175,12 @@ func decodeLevels(raw [][]string) ([]orderbook.Level, error) {
 	return levels, nil
 }
 
-// cutSnapshot cuts a recorded answer to a number of levels. One that has no more is returned verbatim.
+// cutSnapshot truncates a recorded answer to limit levels. An answer without more is returned verbatim.
 func cutSnapshot(body []byte, limit int) []byte {
 	var raw map[string]json.RawMessage
 	var sides [2][]json.RawMessage
 	if json.Unmarshal(body, &raw) != nil || json.Unmarshal(raw["bids"], &sides[bid]) != nil || json.Unmarshal(raw["asks"], &sides[ask]) != nil {
-		return body // cannot be: survey has read it
+		return body // cannot happen: survey has read it
 	}
 	if len(sides[bid]) <= limit && len(sides[ask]) <= limit {
 		return body

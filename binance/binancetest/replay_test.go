@@ -30,7 +30,7 @@ func record(t *testing.T, lines ...string) string {
 	return path
 }
 
-// at is the head of a line recorded so many milliseconds after the first.
+// at returns the start of a line recorded this many milliseconds after the first.
 func at(ms int) string {
 	return fmt.Sprintf(`{"ts":%d,"kind":`, 1_633_998_512_000_000_000+int64(ms)*1e6)
 }
@@ -52,7 +52,7 @@ func played(t *testing.T, s *binancetest.Server) {
 	}
 }
 
-// TestPlayback follows one small recording through all that a playback does.
+// TestPlayback replays one small recording with every feature of a playback.
 func TestPlayback(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := record(t,
@@ -77,7 +77,7 @@ func TestPlayback(t *testing.T) {
 			t.Error(err)
 		}
 
-		time.Sleep(time.Hour) // nothing is played before there is a subscriber
+		time.Sleep(time.Hour) // nothing is replayed before there is a subscriber
 		early := make(chan snapshot)
 		go func() { early <- getSnapshot(t, s, "/api/v3/depth?symbol=AUSDT&limit=2") }()
 		synctest.Wait()
@@ -101,7 +101,7 @@ func TestPlayback(t *testing.T) {
 		equal(t, "the true book, with the straddling event", snap.ID, 9)
 		equal(t, "its bids", fmt.Sprint(snap.Bids), "[[2.00000000 2.00000000] [1.00000000 1.00000000] [0.50000000 3.00000000]]")
 
-		// The playback waits for a client that reconnects.
+		// The playback pauses until a client reconnects.
 		must(t, combined.ws.Close())
 		time.Sleep(time.Hour)
 		combined = dial(t, s, "/stream?streams=ausdt@depth@100ms")
@@ -117,7 +117,7 @@ func TestPlayback(t *testing.T) {
 	})
 }
 
-// TestPlaybackOfAGap: where the recorder missed events, the true book is unknown until the next
+// TestPlaybackOfAGap: after events that the recorder missed, the true book is not synced until the next
 // recorded snapshot.
 func TestPlaybackOfAGap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -191,9 +191,9 @@ func TestBrokenRecordings(t *testing.T) {
 	}
 }
 
-// TestPlaybackOfRealRecordings joins the recorded snapshots and events as they come over the wire, and
-// compares each book with the server's after every event, and at the end with what an independent
-// program made of the recording.
+// TestPlaybackOfRealRecordings applies the recorded snapshots and events as received over the wire, and
+// compares each book with the server's after every event, and at the end with the result of an independent
+// program.
 func TestPlaybackOfRealRecordings(t *testing.T) {
 	for market, name := range map[marketprism.Market]string{marketprism.Spot: "binance-spot-20211012", marketprism.USDM: "binance-usdm-20210722"} {
 		t.Run(string(market), func(t *testing.T) {
@@ -286,8 +286,8 @@ func (f *follower) follow(symbols []string) {
 	}
 }
 
-// join seeds a book and applies what was buffered, comparing with the truth after each event that the
-// server's history still holds.
+// join loads a snapshot into a book and applies the buffered events, and compares with the true book after
+// each event that the server's history still has.
 func (f *follower) join(symbol string, snap snapshot) {
 	b := f.books[symbol]
 	b.id, b.snapshotID = snap.ID, snap.ID
@@ -346,7 +346,7 @@ func (b *followed) hash() string {
 	return hash(snap)
 }
 
-// hash is the sha256 of a book in the form that the recordings' expected results define.
+// hash returns the sha256 of a book in the format of the recordings' expected results.
 func hash(s orderbook.Snapshot) string {
 	h := sha256.New()
 	for _, side := range [][]orderbook.Level{s.Bids, s.Asks} {
@@ -372,7 +372,7 @@ func TestPlaybackWaitsForItsReader(t *testing.T) {
 		time.Sleep(time.Minute)
 		select {
 		case <-s.Played():
-			t.Error("played although nobody reads")
+			t.Error("played without a reader")
 		default:
 		}
 		for i := range int64(200) {

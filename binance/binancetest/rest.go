@@ -12,15 +12,15 @@ type restAPI struct{ *exchange }
 
 // An endpoint is one REST path.
 type endpoint struct {
-	params []string                   // the parameters it reads
+	params []string                   // that it reads
 	weight func(query url.Values) int // of a request
-	serve  func(url.Values) *answer   // under the Server's mutex
+	serve  func(url.Values) *answer   // called under mu
 	keyed  bool                       // needs an API key
 }
 
 func constant(weight int) func(url.Values) int { return func(url.Values) int { return weight } }
 
-// endpoint returns what serves a path, or nil.
+// endpoint returns the endpoint of a path, or nil.
 func (api restAPI) endpoint(path string) *endpoint {
 	name, found := strings.CutPrefix(path, api.rules.restPrefix)
 	if !found {
@@ -53,7 +53,7 @@ func (api restAPI) endpoint(path string) *endpoint {
 	return nil
 }
 
-// withStatus adds the parameter symbolStatus, which spot alone has.
+// withStatus adds the parameter symbolStatus, which only spot has.
 func (api restAPI) withStatus(params ...string) []string {
 	if api.rules.byStatus {
 		return append(params, "symbolStatus")
@@ -77,7 +77,7 @@ func (api restAPI) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	a.write(w, r, used, api.rules.contiguous)
 }
 
-// await waits for ready. If the client goes or the server is closed before, it abandons the request
+// await blocks until ready. If the client leaves or the server is closed first, it aborts the request
 // without an answer.
 func await[T any](done <-chan struct{}, r *http.Request, ready <-chan T) {
 	select {
@@ -89,8 +89,8 @@ func await[T any](done <-chan struct{}, r *http.Request, ready <-chan T) {
 	panic(http.ErrAbortHandler)
 }
 
-// answer counts a request, lets the faults and the limits have it, and then serves it. used is the
-// weight of the current minute, this request included.
+// answer counts a request, applies the limits and faults, and serves it. used is the weight of the current
+// minute, this request included.
 func (api restAPI) answer(path string, query url.Values, key bool) (a *answer, used int) {
 	api.mu.Lock()
 	defer api.mu.Unlock()
@@ -126,7 +126,7 @@ func (api restAPI) answer(path string, query url.Values, key bool) (a *answer, u
 	return a, used
 }
 
-// rejection is the answer that the faults have for a request, or nil.
+// rejection returns the answer of a fault to a request, or nil.
 func (api restAPI) rejection(now time.Time, symbol string) *answer {
 	a := api.faults.rejection(now, &api.weight)
 	if sym := api.byName[symbol]; a == nil && sym != nil {
@@ -149,7 +149,7 @@ func (api restAPI) answerAgain(path string, query url.Values) *answer {
 	return api.serve(api.endpoint(path), query)
 }
 
-// symbolParam reads the mandatory symbol.
+// symbolParam returns the mandatory symbol.
 func (api restAPI) symbolParam(query url.Values) (*symbolState, *answer) {
 	name := query.Get("symbol")
 	if name == "" {

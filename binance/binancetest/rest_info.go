@@ -23,13 +23,13 @@ type rateLimit struct {
 	Limit       int    `json:"limit"`
 }
 
-// A symbolInfo has the fields of the market it is used for and leaves the others out.
+// A symbolInfo has the fields of all markets; those of other markets are empty and omitted.
 type symbolInfo struct {
 	Symbol            string     `json:"symbol"`
 	Pair              string     `json:"pair,omitempty"`
 	ContractType      string     `json:"contractType,omitempty"`
 	Status            string     `json:"status,omitempty"`
-	ContractStatus    string     `json:"contractStatus,omitempty"` // COIN-M's name of status
+	ContractStatus    string     `json:"contractStatus,omitempty"` // the status on COIN-M
 	ContractSize      int        `json:"contractSize,omitempty"`
 	BaseAsset         string     `json:"baseAsset"`
 	QuoteAsset        string     `json:"quoteAsset"`
@@ -58,16 +58,16 @@ type lotSize struct {
 	StepSize string `json:"stepSize"`
 }
 
-// exchangeInfo serves the listed symbols, or those asked for.
+// exchangeInfo serves the listed or the requested symbols.
 func (api restAPI) exchangeInfo(query url.Values) *answer {
-	symbols, refusal := api.wanted(query)
-	if refusal != nil {
-		return refusal
+	symbols, rejected := api.wanted(query)
+	if rejected != nil {
+		return rejected
 	}
-	status, refusal := statusParam(query)
+	status, rejected := statusParam(query)
 	switch {
-	case refusal != nil:
-		return refusal
+	case rejected != nil:
+		return rejected
 	case status != "" && (query.Has("symbol") || query.Has("symbols")):
 		return badRequest(-1128, "Combination of optional parameters invalid.")
 	}
@@ -84,8 +84,7 @@ func (api restAPI) exchangeInfo(query url.Values) *answer {
 	return ok(body)
 }
 
-// rateLimits are those of the market. The fake enforces the weight alone, as it takes no orders and has
-// fewer requests than raw ones are allowed.
+// rateLimits returns the limits of the market. The fake enforces only the weight.
 func (api restAPI) rateLimits() []rateLimit {
 	weight := rateLimit{Type: "REQUEST_WEIGHT", Interval: "MINUTE", IntervalNum: 1, Limit: api.weight.stated}
 	if api.cfg.Market == marketprism.Spot {
@@ -94,7 +93,7 @@ func (api restAPI) rateLimits() []rateLimit {
 	return []rateLimit{weight, {"ORDERS", "MINUTE", 1, 1200}, {"ORDERS", "SECOND", 10, 300}}
 }
 
-// wanted are the symbols a request names, all without a name.
+// wanted returns the symbols that a request names, or all if it names none.
 func (api restAPI) wanted(query url.Values) ([]*symbolState, *answer) {
 	var names []string
 	switch {

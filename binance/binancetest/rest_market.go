@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// depthLimit reads the limit parameter: the default where it is absent, the maximum where it is more.
-func (api restAPI) depthLimit(query url.Values) (limit int, refusal *answer) {
+// depthLimit returns the limit parameter, or the default without it, at most the maximum.
+func (api restAPI) depthLimit(query url.Values) (limit int, rejected *answer) {
 	if !query.Has("limit") {
 		return api.rules.defaultLimit, nil
 	}
@@ -24,29 +24,29 @@ func (api restAPI) depthLimit(query url.Values) (limit int, refusal *answer) {
 	return limit, nil
 }
 
-// depthWeight is the weight of a depth request; a refused one weighs 1.
+// depthWeight returns the weight of a depth request: 1 for a rejected one.
 func (api restAPI) depthWeight(query url.Values) int {
-	limit, refusal := api.depthLimit(query)
-	if refusal != nil {
+	limit, rejected := api.depthLimit(query)
+	if rejected != nil {
 		return 1
 	}
 	return api.rules.depthWeight(limit)
 }
 
-// depth serves a snapshot: the book at the last border, or as the faults and the playback have it.
+// depth serves a snapshot: of the playback, or of the book at the last border unless a fault changes that.
 func (api restAPI) depth(query url.Values) *answer {
-	limit, refusal := api.depthLimit(query)
-	if refusal != nil {
-		return refusal
+	limit, rejected := api.depthLimit(query)
+	if rejected != nil {
+		return rejected
 	}
-	sym, refusal := api.symbolParam(query)
-	if refusal != nil {
-		return refusal
+	sym, rejected := api.symbolParam(query)
+	if rejected != nil {
+		return rejected
 	}
-	status, refusal := statusParam(query)
+	status, rejected := statusParam(query)
 	switch {
-	case refusal != nil:
-		return refusal
+	case rejected != nil:
+		return rejected
 	case status != "" && status != sym.Status:
 		return badRequest(-1220, "The symbol does not match the status.")
 	}
@@ -58,7 +58,7 @@ func (api restAPI) depth(query url.Values) *answer {
 			return api.snapshotAnswer(sym, body)
 		}
 	}
-	if !sym.known {
+	if !sym.synced {
 		return apiError(http.StatusServiceUnavailable, -1008, "Server is currently overloaded with other requests. Please try again in a few minutes.")
 	}
 	var st *state
@@ -84,19 +84,19 @@ func (api restAPI) trades(query url.Values) *answer {
 	return api.tradeRows(query, api.rules.trades)
 }
 
-// historicalTrades serves trades from an id on, or the last ones without it.
+// historicalTrades serves trades from an id on, or the last ones without an id.
 func (api restAPI) historicalTrades(query url.Values) *answer {
 	return api.tradeRows(query, api.rules.historicalTrades)
 }
 
 func (api restAPI) tradeRows(query url.Values, page pageRules) *answer {
-	sym, limit, refusal := api.page(query, page)
-	if refusal != nil {
-		return refusal
+	sym, limit, rejected := api.page(query, page)
+	if rejected != nil {
+		return rejected
 	}
-	from, refusal := longParam(query, "fromId", noTrade)
-	if refusal != nil {
-		return refusal
+	from, rejected := longParam(query, "fromId", noTrade)
+	if rejected != nil {
+		return rejected
 	}
 	rows := make([]execution, 0, limit)
 	for _, x := range sym.tape.last() {
@@ -109,15 +109,15 @@ func (api restAPI) tradeRows(query url.Values, page pageRules) *answer {
 	}))
 }
 
-// aggTrades serves aggregates from an id on, of a time, or the last ones.
+// aggTrades serves aggregates from an id on, of a period, or the last ones.
 //
 // rest-api.md, "Compressed/Aggregate trades list": "If fromId, startTime, and endTime are not sent, the
-// most recent aggregate trades will be returned." That an id and a time together are refused with -1128
+// most recent aggregate trades will be returned." Rejecting an id together with a time, with -1128,
 // is this package's choice.
 func (api restAPI) aggTrades(query url.Values) *answer {
-	sym, limit, refusal := api.page(query, api.rules.aggTrades)
-	if refusal != nil {
-		return refusal
+	sym, limit, rejected := api.page(query, api.rules.aggTrades)
+	if rejected != nil {
+		return rejected
 	}
 	timed := query.Has("startTime") || query.Has("endTime")
 	if timed && query.Has("fromId") {
@@ -125,8 +125,8 @@ func (api restAPI) aggTrades(query url.Values) *answer {
 	}
 	var bounds [3]int64
 	for i, name := range [...]string{"fromId", "startTime", "endTime"} {
-		if bounds[i], refusal = longParam(query, name, noTrade); refusal != nil {
-			return refusal
+		if bounds[i], rejected = longParam(query, name, noTrade); rejected != nil {
+			return rejected
 		}
 	}
 	rows := make([]aggregate, 0, limit)
@@ -140,23 +140,23 @@ func (api restAPI) aggTrades(query url.Values) *answer {
 	}))
 }
 
-// page reads the symbol and the limit. A limit above the maximum is cut to it.
+// page returns the symbol and the limit of a request. A limit above the maximum means the maximum.
 func (api restAPI) page(query url.Values, page pageRules) (*symbolState, int, *answer) {
-	sym, refusal := api.symbolParam(query)
-	if refusal != nil {
-		return nil, 0, refusal
+	sym, rejected := api.symbolParam(query)
+	if rejected != nil {
+		return nil, 0, rejected
 	}
-	limit, refusal := longParam(query, "limit", int64(page.defaultLimit))
+	limit, rejected := longParam(query, "limit", int64(page.defaultLimit))
 	switch {
-	case refusal != nil:
-		return nil, 0, refusal
+	case rejected != nil:
+		return nil, 0, rejected
 	case limit < 1:
 		return nil, 0, badRequest(-1130, "Data sent for parameter 'limit' is not valid.")
 	}
 	return sym, int(min(limit, int64(page.maxLimit))), nil
 }
 
-// pageOf returns the first rows, or the last.
+// pageOf returns the first or the last limit rows.
 func pageOf[T any](rows []T, limit int, first bool) []T {
 	switch {
 	case len(rows) <= limit:

@@ -26,7 +26,7 @@ func trade(t *testing.T, s *binancetest.Server, price string, quantities ...stri
 	return id
 }
 
-// ids asks for rows and returns their ids, under the key of either kind.
+// ids requests rows and returns their ids, of trades or aggregates.
 func ids(t *testing.T, s *binancetest.Server, path string) string {
 	t.Helper()
 	r := get(t, s, path)
@@ -73,7 +73,7 @@ func TestTradeShapes(t *testing.T) {
 	})
 }
 
-// TestTradePages: from an id, of a time, or the last ones; no more than asked for, and than are kept.
+// TestTradePages: from an id, of a period, or the last ones; at most the limit, and only those kept.
 func TestTradePages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := inMemory("BTCUSDT")

@@ -99,7 +99,7 @@ func TestWeights(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if used < before { // the minute ended
+			if used < before { // a new minute
 				before = 0
 			}
 			equal(t, path, used-before, want)
@@ -108,7 +108,7 @@ func TestWeights(t *testing.T) {
 	}
 }
 
-// TestRateLimit goes over the limit, on in spite of the 429s into a ban, and on into a longer one.
+// TestRateLimit exceeds the limit, continues despite the 429s into a ban, and then into a longer one.
 func TestRateLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := inMemory("BTCUSDT")

@@ -28,7 +28,7 @@ type Server struct {
 	played  chan struct{}  // closed at the end of the recording
 }
 
-// New starts an exchange. The caller closes it. The errors are ErrConfig, those of the network, and
+// New starts an exchange. The caller closes it. It returns ErrConfig, errors of the network, and
 // with a playback ErrRecording, which wraps the cause and names the line.
 func New(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
@@ -55,7 +55,7 @@ func New(cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// start opens the network and serves it.
+// start listens on the network and serves it.
 func (s *Server) start() error {
 	l, dial, host, err := s.cfg.Network.open()
 	if err != nil {
@@ -65,7 +65,7 @@ func (s *Server) start() error {
 	s.http = &http.Server{
 		Handler:           s.handler(),
 		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          log.New(io.Discard, "", 0), // connections cut on purpose would fill it
+		ErrorLog:          log.New(io.Discard, "", 0), // connections cut on purpose would fill a log
 	}
 	s.running.Go(func() { _ = s.http.Serve(l) }) // always ends with ErrServerClosed, or with the listener
 	if s.replay != nil {
@@ -74,8 +74,8 @@ func (s *Server) start() error {
 	return nil
 }
 
-// Close cuts every connection and ends everything the server started. It returns when all of that is
-// over, and always nil. Closing again does nothing.
+// Close cuts every connection, ends every goroutine the server started and waits for them. It returns
+// nil. Closing again does nothing.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	if s.closed {
@@ -90,12 +90,12 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 
 	close(s.done)
-	_ = s.http.Close() // the connections that are no websockets, and the listener
+	_ = s.http.Close() // the listener, and the connections that are not websockets
 	s.running.Wait()
 	return nil
 }
 
-// enter counts a request handler in; leave counts it out. It is false once the server is closed.
+// enter registers a request handler with running, unless the server is closed; leave ends it.
 func (s *Server) enter() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,21 +107,20 @@ func (s *Server) enter() bool {
 
 func (s *Server) leave() { s.running.Done() }
 
-// RESTURL is the base address of the REST interface: what https://api.binance.com is to the exchange.
+// RESTURL returns the base address of the REST interface, in place of https://api.binance.com.
 func (s *Server) RESTURL() string { return "http://" + s.host }
 
-// StreamURL is the base address of the websocket streams: what wss://stream.binance.com:9443 is to
-// the exchange.
+// StreamURL returns the base address of the websocket streams, in place of
+// wss://stream.binance.com:9443.
 func (s *Server) StreamURL() string { return "ws://" + s.host }
 
-// DialContext connects to the server, whatever network and address say. It has the signature that
-// net/http.Transport and websocket dialers take.
+// DialContext connects to the server, whatever the network and address. It has the signature of
+// net/http.Transport's and of websocket dialers' field.
 func (s *Server) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {
 	return s.dial(ctx)
 }
 
-// HTTPClient returns a new client all of whose requests go to the server, whatever host their
-// addresses name.
+// HTTPClient returns a new client that sends every request to the server, whatever the host of its URL.
 func (s *Server) HTTPClient() *http.Client {
 	return &http.Client{Transport: &http.Transport{DialContext: s.DialContext}}
 }
@@ -142,8 +141,8 @@ func (s *Server) handler() http.Handler {
 	})
 }
 
-// streamPath tells whether a path is one of the websocket paths, and by which route. On the
-// USDⓈ-M host the paths without a route, retired on 2026-04-23, still answer and deliver what is public.
+// streamPath reports whether a path is a websocket path, and returns its route and the rest. On the
+// USDⓈ-M host the paths without a route, retired on 2026-04-23, still answer and deliver the public streams.
 func (s *Server) streamPath(path string) (rt route, rest string, ok bool) {
 	if s.rules.routed {
 		rt = routePublic
@@ -174,7 +173,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, p
 	if c.combined {
 		names = query.Get("streams")
 	}
-	// Entered before the handshake is answered, so that a client misses nothing from then on.
+	// Before the handshake is answered, so that a client misses no event after it.
 	s.open(c, strings.FieldsFunc(names, func(r rune) bool { return r == '/' }))
 	defer s.forget(c)
 	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
@@ -189,8 +188,8 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, p
 	close(c.ended)
 }
 
-// formOf tells in which form a connection wants events. The exchange has a host of its own for SBE, which asks for
-// an API key; here the key alone makes the difference. Futures have one form.
+// formOf returns the form of a connection's events. The exchange serves SBE from a separate host that
+// requires an API key; here the key decides. Futures have one form.
 func formOf(rules *rules, r *http.Request) form {
 	switch {
 	case !rules.contiguous:
@@ -202,8 +201,8 @@ func formOf(rules *rules, r *http.Request) form {
 	return inMillis
 }
 
-// Subscribed waits until each of the streams, by their full names such as "btcusdt@depth@100ms", has a
-// subscriber. The errors are that of ctx, and ErrClosed.
+// Subscribed blocks until each of the streams, given by full names such as "btcusdt@depth@100ms", has a
+// subscriber. It returns the error of ctx, or ErrClosed.
 func (s *Server) Subscribed(ctx context.Context, streams ...string) error {
 	for {
 		s.mu.Lock()
@@ -223,7 +222,7 @@ func (s *Server) Subscribed(ctx context.Context, streams ...string) error {
 	}
 }
 
-// Stats returns the counts. The map is the caller's.
+// Stats returns the counts. The caller owns the map.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -240,11 +239,11 @@ type Connection struct {
 	ID       int    // 1 for the first the server accepted, and so on
 	Path     string // of the address it was opened with
 	Streams  []string
-	Combined bool // events are wrapped with the name of their stream
+	Combined bool // events are wrapped with their stream's name
 	Opened   time.Time
 }
 
-// Connections lists the open websockets in the order they were opened.
+// Connections returns the open websockets in the order they were opened.
 func (s *Server) Connections() []Connection {
 	var list []Connection
 	s.eachConn(0, func(c *conn) {
@@ -255,11 +254,11 @@ func (s *Server) Connections() []Connection {
 	return list
 }
 
-// Played is closed when the recording of Config.Playback has been sent to its end, or could not be:
-// PlaybackErr tells. Without a playback it is never closed.
+// Played returns a channel that is closed when the recording of Config.Playback was sent to its end, or
+// failed: see PlaybackErr. Without a playback it is never closed.
 func (s *Server) Played() <-chan struct{} { return s.played }
 
-// PlaybackErr returns why the playback ended before the end of the recording; nil if it did not.
+// PlaybackErr returns the error that ended the playback before the end of the recording, or nil.
 func (s *Server) PlaybackErr() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

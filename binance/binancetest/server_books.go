@@ -10,9 +10,9 @@ import (
 )
 
 // Apply makes one change of the book under one update id, and returns the id. A level's quantity is
-// its new absolute quantity, 0 removes it; no level at all is a change that nobody sees but in the id.
-// The depth streams tell it at the end of the interval, bookTicker at once. The errors are
-// ErrUnknownSymbol, ErrPlayback and ErrClosed.
+// its new absolute quantity; 0 removes the level. Without levels only the id advances. The depth streams
+// send the change at the end of the interval, bookTicker at once. It returns ErrUnknownSymbol, ErrPlayback
+// or ErrClosed.
 func (s *Server) Apply(symbol string, bids, asks []orderbook.Level) (id int64, err error) {
 	changes := make([]change, 0, len(bids)+len(asks))
 	for _, l := range bids {
@@ -25,19 +25,17 @@ func (s *Server) Apply(symbol string, bids, asks []orderbook.Level) (id int64, e
 	return id, err
 }
 
-// Trade tells of an execution on the trade and aggTrade streams and returns the trade's id. It leaves
-// the book alone: what the execution took from it is for Apply to say. buyerMaker means that the
-// buyer's order was resting. The errors are those of Apply.
-//
-// TradeFills is the same for an order that several others filled.
+// Trade sends an execution on the trade and aggTrade streams and returns the trade's id. It does not
+// change the book; use Apply for that. buyerMaker means that the buyer's order was resting. The errors are
+// those of Apply. See TradeFills for an order with several fills.
 func (s *Server) Trade(symbol string, price, quantity orderbook.Fixed, buyerMaker bool) (id int64, err error) {
 	err = s.script(symbol, func(sym *symbolState) { id = s.execute(sym, price, buyerMaker, quantity) })
 	return id, err
 }
 
-// TradeFills tells of one taker order that was filled by several resting ones at one price: a trade for
-// each quantity, and one aggregate of them all. It returns the id of the first trade. The errors are
-// those of Apply, and ErrConfig without a quantity.
+// TradeFills sends the executions of one taker order that several resting orders filled at one price: a
+// trade for each quantity, and one aggregate. It returns the id of the first trade. The errors are those
+// of Apply, and ErrConfig without a quantity.
 func (s *Server) TradeFills(symbol string, price orderbook.Fixed, buyerMaker bool, quantities ...orderbook.Fixed) (firstID int64, err error) {
 	if len(quantities) == 0 {
 		return 0, fmt.Errorf("%w: an order without fills", ErrConfig)
@@ -53,8 +51,8 @@ func (s *Server) EmptyBook(symbol string) (id int64, err error) {
 	return id, err
 }
 
-// MovePrice walks the touch of a symbol to a price: every level of the side that stands in the way goes,
-// under an update id each, and then the other side's best is set there. It returns the last id. The
+// MovePrice moves the touch of a symbol to a price: it removes every level of the opposite side up to the
+// price, under an update id each, then sets the other side's best there. It returns the last id. The
 // errors are those of Apply, and ErrConfig for a price that is not above 0.
 func (s *Server) MovePrice(symbol string, price orderbook.Fixed) (id int64, err error) {
 	if price <= 0 {
@@ -64,9 +62,9 @@ func (s *Server) MovePrice(symbol string, price orderbook.Fixed) (id int64, err 
 	return id, err
 }
 
-// RestartIDs makes the update ids of a symbol go on behind id, which may be far below the last one. The
-// book stays. What no event has told yet is never told. The errors are ErrConfig for a negative id,
-// ErrUnknownSymbol, ErrPlayback and ErrClosed.
+// RestartIDs makes the update ids of a symbol continue after id, which may be far below the last one. The
+// book stays. Changes that no event has carried yet are never sent. It returns ErrConfig for a negative
+// id, ErrUnknownSymbol, ErrPlayback or ErrClosed.
 func (s *Server) RestartIDs(symbol string, id int64) error {
 	if id < 0 {
 		return fmt.Errorf("%w: update id %d", ErrConfig, id)
@@ -74,7 +72,7 @@ func (s *Server) RestartIDs(symbol string, id int64) error {
 	return s.script(symbol, func(sym *symbolState) { s.restartIDs(sym, id) })
 }
 
-// script runs a command on a symbol whose book may be moved by hand.
+// script runs f on a symbol, unless the server is closed or a playback moves the books.
 func (s *Server) script(name string, f func(*symbolState)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -87,28 +85,28 @@ func (s *Server) script(name string, f func(*symbolState)) error {
 	return s.with(name, f)
 }
 
-// Book returns the true book of a symbol as it is, all levels, with every change up to LastID. The
-// errors are ErrUnknownSymbol, and ErrNoBook before a playback has come to the symbol's first snapshot.
+// Book returns the true current book of a symbol: all levels, with every change up to LastID. It returns
+// ErrUnknownSymbol, or ErrNoBook before a playback has reached the symbol's first snapshot.
 func (s *Server) Book(symbol string) (snap orderbook.Snapshot, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	known := false
-	err = s.with(symbol, func(sym *symbolState) { snap, known = sym.current().snapshot(0), sym.known })
+	err = s.with(symbol, func(sym *symbolState) { snap, known = sym.current().snapshot(0), sym.synced })
 	if err == nil && !known {
 		return orderbook.Snapshot{}, fmt.Errorf("%w: %s", ErrNoBook, symbol)
 	}
 	return snap, err
 }
 
-// BookAt returns the true book of a symbol as it was at an update id that ended an interval, which is
-// the last id of every event of every depth stream. It goes back Config.History intervals. Of snapshots
-// inside an interval it knows the last 16. The errors are ErrUnknownSymbol, and ErrNoBook for an id inside an interval or too long ago.
+// BookAt returns the true book of a symbol at an update id that ended an interval, as the last id of every
+// depth event does, up to Config.History intervals back, or at the id of one of the last 16 snapshots taken
+// inside an interval. It returns ErrUnknownSymbol, or ErrNoBook for any other id.
 func (s *Server) BookAt(symbol string, id int64) (snap orderbook.Snapshot, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var st *state
 	err = s.with(symbol, func(sym *symbolState) {
-		if sym.known {
+		if sym.synced {
 			st = sym.atID(id)
 		}
 	})
@@ -132,8 +130,8 @@ func (s *Server) Listed() []string {
 	return names
 }
 
-// List lists a symbol while the exchange runs. The errors are ErrConfig, also for a name that is listed
-// already, and ErrClosed.
+// List lists a symbol while the exchange runs. It returns ErrConfig, also for a name that is listed
+// already, or ErrClosed.
 func (s *Server) List(symbol Symbol) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -147,8 +145,8 @@ func (s *Server) List(symbol Symbol) error {
 	return nil
 }
 
-// Delist takes a symbol off the exchange: its streams fall silent, REST and the Server's own methods do
-// not know it any more. It can be listed again, with other ids. The error is ErrUnknownSymbol.
+// Delist removes a symbol from the exchange: its streams fall silent, REST and the Server's methods
+// reject it. It can be listed again, with other ids. It returns ErrUnknownSymbol.
 func (s *Server) Delist(symbol string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -160,18 +158,18 @@ func (s *Server) Delist(symbol string) error {
 	})
 }
 
-// SetStatus changes the status that exchangeInfo shows of a symbol: TRADING, BREAK, HALT, CANCEL_ONLY,
-// END_OF_DAY, those of futures, or one that nobody knows; "" means TRADING. The random walk stops in BREAK
-// and only removes in CANCEL_ONLY. Spot tells nobody; futures tell on !contractInfo. The error is
-// ErrUnknownSymbol.
+// SetStatus changes the status that exchangeInfo shows for a symbol: TRADING, BREAK, HALT, CANCEL_ONLY,
+// END_OF_DAY, those of futures, or an invented one; "" means TRADING. The random walk stops in BREAK and
+// only removes levels in CANCEL_ONLY. Futures publish the change on !contractInfo; spot does not. It
+// returns ErrUnknownSymbol.
 func (s *Server) SetStatus(symbol, status string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.with(symbol, func(sym *symbolState) { s.setStatus(sym, status) })
 }
 
-// SetRate changes how often the random walk moves a symbol, in changes a second; 0 or less leaves it
-// alone, and its streams fall silent. The error is ErrUnknownSymbol.
+// SetRate sets how many changes a second the random walk makes in a symbol's book. With 0 or less its
+// streams fall silent. It returns ErrUnknownSymbol.
 func (s *Server) SetRate(symbol string, rate float64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,8 +177,8 @@ func (s *Server) SetRate(symbol string, rate float64) error {
 }
 
 // SetSteps changes the price and quantity steps of a symbol, as the exchange does from time to time:
-// exchangeInfo shows them, the random walk keeps to them, and futures write their numbers with other
-// decimals. Levels that are off the new grid stay. The errors are ErrConfig and ErrUnknownSymbol.
+// exchangeInfo shows them, the random walk keeps to them, and futures write their numbers with the new
+// number of decimals. Levels off the new steps stay. It returns ErrConfig or ErrUnknownSymbol.
 func (s *Server) SetSteps(symbol string, tick, step orderbook.Fixed) error {
 	if tick <= 0 || step <= 0 {
 		return fmt.Errorf("%w: steps %s and %s", ErrConfig, tick, step)
@@ -190,8 +188,9 @@ func (s *Server) SetSteps(symbol string, tick, step orderbook.Fixed) error {
 	return s.with(symbol, func(sym *symbolState) { sym.setSteps(s.rules, tick, step) })
 }
 
-// Wipe is the testnet's monthly reset: every book begins anew, and the update and trade ids of every
-// symbol begin at 1. Connections stay open. The errors are ErrPlayback and ErrClosed.
+// Wipe resets the exchange as the testnet does every month: every book returns to its first state, and the
+// update and trade ids of every symbol start at 1. Connections stay open. It returns ErrPlayback or
+// ErrClosed.
 func (s *Server) Wipe() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -205,9 +204,9 @@ func (s *Server) Wipe() error {
 	return nil
 }
 
-// Run moves every book by a random walk, each symbol by its Rate, until ctx ends, and returns nil
-// then. The changes of an interval come together in its middle. The errors are ErrConfig if ticks are
-// manual, where Walk is to be used, ErrPlayback and ErrClosed.
+// Run changes every book by a random walk, each symbol at its Rate, and blocks until ctx ends; then it
+// returns nil. The changes of an interval are made in its middle. It returns ErrConfig if ticks are manual
+// (use Walk), ErrPlayback or ErrClosed.
 func (s *Server) Run(ctx context.Context) error {
 	if s.cfg.Tick < 0 {
 		return fmt.Errorf("%w: Run needs a clock, and Tick is negative", ErrConfig)
@@ -231,8 +230,8 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // Walk makes the random changes of one interval in every book. Equal seeds make the same changes,
-// whatever the clock does, and each symbol's are independent of the others'. The errors are
-// ErrPlayback and ErrClosed.
+// whatever the clock, and each symbol's are independent of the others'. It returns ErrPlayback or
+// ErrClosed.
 func (s *Server) Walk() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -246,9 +245,9 @@ func (s *Server) Walk() error {
 	return nil
 }
 
-// Tick ends one interval of the fastest depth stream, and of a slower one each time as many have
-// passed as it is slower: every tenth Tick ends one of the 1 s stream of spot. It is how time passes
-// with a negative Config.Tick; with a clock it puts one more border in, for the fastest stream only.
+// Tick ends one interval of the fastest depth stream, and in proportion those of the slower ones: every
+// tenth Tick ends one of spot's 1 s stream. With a negative Config.Tick, only Tick ends intervals; with a
+// clock it adds one border, for the fastest stream only.
 func (s *Server) Tick() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

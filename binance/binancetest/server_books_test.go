@@ -62,7 +62,7 @@ func TestSetStatus(t *testing.T) {
 	equal(t, "default", statuses(t, s, "/api/v3/exchangeInfo"), "[{BTCUSDT TRADING }]")
 }
 
-// TestListAndDelist: symbols come and go, and come back with other ids. The end of F30.
+// TestListAndDelist is the end of F30: symbols are listed, delisted, and listed again with other ids.
 func TestListAndDelist(t *testing.T) {
 	s := newServer(t, binancetest.Config{Market: marketprism.COINM, Tick: -1, Symbols: binancetest.Symbols("BTCUSD_PERP")})
 	all := dial(t, s, "/ws/!contractInfo")
@@ -93,8 +93,8 @@ func TestListAndDelist(t *testing.T) {
 	}
 }
 
-// TestRestartIDs is the ids of F30 and F31: they begin again far below, in every market, and the truth
-// goes on from there.
+// TestRestartIDs is the part of F30 and F31 about ids: they restart far below, in every market, and the true
+// book continues from there.
 func TestRestartIDs(t *testing.T) {
 	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.COINM} {
 		s := newServer(t, binancetest.Config{Market: market, Tick: -1, Symbols: binancetest.Symbols("BTCUSDT", "ETHUSDT")})
@@ -156,7 +156,7 @@ func fingerprint(t *testing.T, s *binancetest.Server, symbol string) string {
 }
 
 // TestWalkIsDeterministic: equal seeds make equal exchanges, a symbol's walk does not depend on the
-// others, and another seed makes another exchange.
+// others, and another seed makes a different exchange.
 func TestWalkIsDeterministic(t *testing.T) {
 	walk := func(seed uint64, symbols ...string) string {
 		s := newServer(t, binancetest.Config{Tick: -1, Seed: seed, Symbols: binancetest.Symbols(symbols...)})
@@ -174,8 +174,8 @@ func TestWalkIsDeterministic(t *testing.T) {
 	}
 }
 
-// TestWalkIsRealistic holds the walk to what matters for a book under test: it never crosses, keeps its
-// depth, moves its price, removes levels, reaches far levels, and trades at the touch.
+// TestWalkIsRealistic checks what matters to a book under test: the walk never crosses, keeps its depth, moves
+// the price, removes levels, reaches far levels, and trades at the touch.
 func TestWalkIsRealistic(t *testing.T) {
 	s := newServer(t, binancetest.Config{Tick: -1, Seed: 7, History: -1, Symbols: []binancetest.Symbol{{Name: "BTCUSDT", Rate: 500, Levels: 300}}})
 	c := dial(t, s, "/stream?streams=btcusdt@depth@100ms/btcusdt@trade/btcusdt@bookTicker")
@@ -235,7 +235,7 @@ func TestWalkIsRealistic(t *testing.T) {
 	}
 }
 
-// TestRun: the walk goes on by the clock and its events come at the borders.
+// TestRun: the walk follows the clock and its events are sent at the borders.
 func TestRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := inMemory("BTCUSDT", "QUIETUSDT")

@@ -11,32 +11,31 @@ import (
 	"github.com/marketprism/marketprism/internal/defaults"
 )
 
-// ChaosConfig says how RunChaos troubles the exchange.
+// ChaosConfig configures RunChaos.
 type ChaosConfig struct {
 	Seed    uint64
 	Every   time.Duration // mean time between two faults; 0 means 1 s
-	Longest time.Duration // a fault that lasts does so for up to this; 0 means 5 s
+	Longest time.Duration // the longest duration of a lasting fault; 0 means 5 s
 
-	// Faults are those to choose from, of the ones ChaosFaults lists; one that is named twice comes twice
-	// as often. Nil means all but F31, after which an update id no longer names one book.
+	// Faults are the faults to choose from, named as by ChaosFaults; one named twice is twice as likely.
+	// Nil means all but F31, after which an update id no longer identifies one book.
 	Faults []string
 
-	// Log is called with each fault, on the goroutine of RunChaos, after the fault is on. Nil means that
-	// nobody is told.
+	// Log is called with each fault after it is on, on the goroutine of RunChaos. Nil means no log.
 	Log func(ChaosEvent)
 }
 
-// A ChaosEvent is one fault that RunChaos has switched on.
+// A ChaosEvent is one fault that RunChaos switched on.
 type ChaosEvent struct {
 	After  time.Duration // since RunChaos began
-	Fault  string        // as "F3"
-	Action string        // what was done, as "DuplicateDepth(BTCUSDT, 2)"
+	Fault  string        // such as "F3"
+	Action string        // the change made, such as "DuplicateDepth(BTCUSDT, 2)"
 }
 
-// String returns the event as a line of a log.
+// String returns the event as a log line.
 func (e ChaosEvent) String() string { return fmt.Sprintf("%v %s %s", e.After, e.Fault, e.Action) }
 
-// ChaosFaults lists the faults that RunChaos knows, by their numbers in the package documentation.
+// ChaosFaults returns the faults that RunChaos can switch on, by their numbers in the package documentation.
 func ChaosFaults() []string {
 	var names []string
 	for _, f := range chaosFaults() {
@@ -59,7 +58,7 @@ func (cfg ChaosConfig) withDefaults() (ChaosConfig, []chaosFault, error) {
 	for _, name := range cfg.Faults {
 		i := slices.IndexFunc(known, func(f chaosFault) bool { return f.name == name })
 		if i < 0 {
-			return cfg, nil, fmt.Errorf("%w: chaos knows no fault %q, only %s", ErrConfig, name, strings.Join(ChaosFaults(), ", "))
+			return cfg, nil, fmt.Errorf("%w: unknown chaos fault %q; there are %s", ErrConfig, name, strings.Join(ChaosFaults(), ", "))
 		}
 		chosen = append(chosen, known[i])
 	}
@@ -69,11 +68,10 @@ func (cfg ChaosConfig) withDefaults() (ChaosConfig, []chaosFault, error) {
 	return cfg, chosen, nil
 }
 
-// RunChaos switches random faults on, one after another, until ctx ends or Calm is called; then every
-// fault is over, as Calm says, and it returns nil. Equal seeds with equal symbols choose equal faults at
-// equal times, whatever the clients do; only which connection is hit depends on which are open. In a
-// testing/synctest bubble a run repeats exactly as far as its clients do. The errors are ErrConfig and
-// ErrClosed.
+// RunChaos switches random faults on, one after another. It blocks until ctx ends or Calm is called; then
+// it ends every fault, as Calm does, and returns nil. Equal seeds with equal symbols choose equal faults at
+// equal times, whatever the clients do; only the connection that is hit depends on which are open. In a
+// testing/synctest bubble a run repeats exactly if its clients do. It returns ErrConfig or ErrClosed.
 func (s *Server) RunChaos(ctx context.Context, cfg ChaosConfig) error {
 	cfg, faults, err := cfg.withDefaults()
 	if err != nil {
@@ -86,7 +84,7 @@ func (s *Server) RunChaos(ctx context.Context, cfg ChaosConfig) error {
 	begin := time.Now()
 	pause := func() time.Duration { return time.Duration(random.ExpFloat64() * float64(cfg.Every)) }
 	for at := pause(); ; { // of the next fault
-		if ctx.Err() != nil { // the select below may prefer the time
+		if ctx.Err() != nil { // the select below may choose the timer
 			s.Calm()
 			return nil
 		}
@@ -112,7 +110,7 @@ func (s *Server) RunChaos(ctx context.Context, cfg ChaosConfig) error {
 		fault := faults[random.IntN(len(faults))]
 		d := throw(random, cfg.Longest)
 		s.mu.Lock()
-		if calm != s.calm { // Calm was called at this very moment
+		if calm != s.calm { // Calm was called meanwhile
 			s.mu.Unlock()
 			return nil
 		}
@@ -128,10 +126,9 @@ func (s *Server) RunChaos(ctx context.Context, cfg ChaosConfig) error {
 	}
 }
 
-// Calm ends every fault: what waits for an event, a request or a connection is forgotten, what was
-// switched on is switched off, depth events kept back go out, the clock is right again, and a RunChaos
-// that is under way takes back what it changed and returns. It does not bring back what is lost, nor a
-// connection that Silence has made half-open.
+// Calm ends every fault: it cancels those that wait for an event, a request or a connection, switches the
+// others off, sends the depth events kept back, resets the clock, and makes a running RunChaos undo its
+// changes and return. Lost events stay lost, and connections that Silence made half-open stay so.
 func (s *Server) Calm() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

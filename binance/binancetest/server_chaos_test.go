@@ -14,7 +14,7 @@ import (
 	"github.com/marketprism/marketprism/binance/binancetest"
 )
 
-// chaos runs faults for a minute of virtual time beside clients that read what comes, and returns the log.
+// chaos runs faults for a minute of virtual time, with clients that read, and returns the log.
 func chaos(t *testing.T, market marketprism.Market, cfg binancetest.ChaosConfig) (log []binancetest.ChaosEvent) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -35,7 +35,7 @@ func chaos(t *testing.T, market marketprism.Market, cfg binancetest.ChaosConfig)
 	return log
 }
 
-// keepReading reads a stream and opens it again whenever it ends.
+// keepReading reads a stream and reopens it whenever it ends.
 func keepReading(ctx context.Context, s *binancetest.Server) {
 	for ctx.Err() == nil {
 		if ws, _, err := tryDial(s, "/ws/btcusdt@depth@100ms"); err == nil {
@@ -86,8 +86,8 @@ func TestChaosRepeats(t *testing.T) {
 			}
 			var lines strings.Builder
 			for _, e := range log {
-				action, _, _ := strings.Cut(e.Action, " on connection") // which one depends on the clients
-				action, _, _ = strings.Cut(action, ": ")                // and on the walk
+				action, _, _ := strings.Cut(e.Action, " on connection") // the connection depends on the clients
+				action, _, _ = strings.Cut(action, ": ")                // the id on the walk
 				if e.Fault == "F13" {
 					action = "MovePrice"
 				}
@@ -103,7 +103,7 @@ func TestChaosRepeats(t *testing.T) {
 	}
 }
 
-// TestChaosThrowsEverything: every fault comes, named ones alone if they are named.
+// TestChaosThrowsEverything: RunChaos switches on every fault, or only the named ones.
 func TestChaosThrowsEverything(t *testing.T) {
 	seen := make(map[string]bool)
 	for _, e := range chaos(t, marketprism.Spot, binancetest.ChaosConfig{Faults: binancetest.ChaosFaults(), Every: 50 * time.Millisecond}) {

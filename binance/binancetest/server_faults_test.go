@@ -26,8 +26,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// TestEveryFaultIsDocumented: the package documentation lists forty faults in order, every name it links to
-// exists, every method for a fault is in the list, and RunChaos knows no other numbers.
+// TestEveryFaultIsDocumented: the package documentation lists forty faults in order, every linked name exists,
+// every method for a fault is in the list, and RunChaos has no other numbers.
 func TestEveryFaultIsDocumented(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments|parser.PackageClauseOnly)
 	must(t, err)
@@ -57,7 +57,7 @@ func TestEveryFaultIsDocumented(t *testing.T) {
 			t.Errorf("the documentation names %s, which does not exist", link[0])
 		}
 	}
-	plain := []string{ // methods that need no mention there
+	plain := []string{ // methods that are not faults
 		"Close", "Connections", "Listed", "Played", "PlaybackErr", "Tick",
 	}
 	for m := range reflect.TypeFor[*binancetest.Server]().Methods() {
@@ -73,7 +73,7 @@ func TestEveryFaultIsDocumented(t *testing.T) {
 	}
 	for _, name := range binancetest.ChaosFaults() {
 		if !slices.ContainsFunc(items, func(item []string) bool { return fmt.Sprint("F", item[1]) == name }) {
-			t.Errorf("chaos knows %s, the documentation does not", name)
+			t.Errorf("chaos has %s, which is not documented", name)
 		}
 	}
 }
@@ -108,7 +108,7 @@ func TestDropAndDuplicateDepth(t *testing.T) {
 	s := newServer(t, manual(t))
 	must(t, s.DropDepth("BTCUSDT", 2))
 	apply(t, s, "BTCUSDT", nil, nil)
-	s.Tick() // nobody listens: this one is not dropped
+	s.Tick() // no subscriber: this one is not dropped
 	c := dial(t, s, "/ws/btcusdt@depth@100ms")
 	must(t, s.DuplicateDepth("BTCUSDT", 1))
 	for range 4 {
@@ -167,7 +167,7 @@ func TestRejectREST(t *testing.T) {
 	equal(t, "violations of the client", s.Stats().Violations(), 0)
 }
 
-// TestDelaySnapshots is F5 by the clock: the snapshot is as old as its answer is late.
+// TestDelaySnapshots is F5 with late answers: each shows the book at the time of the request.
 func TestDelaySnapshots(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
@@ -211,10 +211,10 @@ func TestDisconnect(t *testing.T) {
 	if s.DisconnectOne(99, 0, "") {
 		t.Error("a connection that is not there was found")
 	}
-	dial(t, s, "/ws") // the exchange goes on
+	dial(t, s, "/ws") // new connections are accepted
 }
 
-// TestRejectStreams is F18: the connection that was closed is not opened again at once.
+// TestRejectStreams is F18: new connections are rejected.
 func TestRejectStreams(t *testing.T) {
 	s := newServer(t, manual(t))
 	s.RejectStreams(1, http.StatusBadGateway)
@@ -232,7 +232,7 @@ func TestRejectStreams(t *testing.T) {
 	dial(t, s, "/ws")
 }
 
-// TestSilence is F19: nothing comes, nothing is answered, nothing ends.
+// TestSilence is F19: nothing is sent, answered or closed.
 func TestSilence(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
@@ -294,7 +294,7 @@ func TestOneConnection(t *testing.T) {
 	}
 }
 
-// TestGoAway is F20: announced, and cut after a while. What is opened meanwhile stays.
+// TestGoAway is F20: connections are announced to end and then closed. One opened meanwhile stays.
 func TestGoAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
@@ -311,7 +311,7 @@ func TestGoAway(t *testing.T) {
 	})
 }
 
-// TestSkipPings is F17: pings that do not come.
+// TestSkipPings is F17: missing pings.
 func TestSkipPings(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
@@ -347,8 +347,8 @@ func TestDelayAcks(t *testing.T) {
 	})
 }
 
-// TestDelayUnsubscribes is F22: data after the end of its stream was acknowledged, unless the stream is
-// subscribed again meanwhile; then it never ends, and nothing comes twice.
+// TestDelayUnsubscribes is F22: data continues after an acknowledged unsubscription. If the stream is subscribed
+// again meanwhile, it continues and sends nothing twice.
 func TestDelayUnsubscribes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
@@ -378,8 +378,8 @@ func TestDelayUnsubscribes(t *testing.T) {
 	})
 }
 
-// TestRefusedCommands is F23: a control message that is refused, in both forms of the error.
-func TestRefusedCommands(t *testing.T) {
+// TestRejectedCommands is F23: a rejected control message, in both forms of the error.
+func TestRejectedCommands(t *testing.T) {
 	s := newServer(t, manual(t))
 	c := dial(t, s, "/ws")
 	s.RejectCommands(2, 2, "Invalid request: no")
@@ -408,7 +408,7 @@ func TestFaultsForOneSymbol(t *testing.T) {
 	})
 }
 
-// TestHangREST is the hanging request of F16: it answers in the end, or never to a client that goes.
+// TestHangREST is the hanging request of F16: it is answered late, or never if the client leaves.
 func TestHangREST(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
@@ -442,7 +442,7 @@ func TestTruncateREST(t *testing.T) {
 	equal(t, "next", get(t, s, "/api/v3/exchangeInfo").status, http.StatusOK)
 }
 
-// TestGzipREST is the compression of F16, for those who ask for it.
+// TestGzipREST is the compression of F16, for clients that accept it.
 func TestGzipREST(t *testing.T) {
 	s := newServer(t, manual(t))
 	plain := get(t, s, "/api/v3/depth?symbol=BTCUSDT").body
@@ -469,7 +469,7 @@ func TestGzipREST(t *testing.T) {
 	}
 }
 
-// TestHeadersOnTheWire: the exchange's headers in its own spelling, and none from a firewall.
+// TestHeadersOnTheWire: the exchange's headers in its spelling, and none from a firewall.
 func TestHeadersOnTheWire(t *testing.T) {
 	s := newServer(t, manual(t))
 	ask := func() string {
@@ -494,7 +494,7 @@ func TestHeadersOnTheWire(t *testing.T) {
 	}
 }
 
-// TestEarlyRequests counts what does not wait for Retry-After, but not what was on its way.
+// TestEarlyRequests: requests before the end of Retry-After count, except those already sent.
 func TestEarlyRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newServer(t, inMemory("BTCUSDT"))
@@ -514,7 +514,7 @@ func TestEarlyRequests(t *testing.T) {
 	})
 }
 
-// TestCalmREST: what waits for requests is forgotten.
+// TestCalmREST: Calm cancels pending faults of requests.
 func TestCalmREST(t *testing.T) {
 	s := newServer(t, manual(t))
 	s.RejectREST(9, http.StatusBadGateway, 0)
@@ -541,7 +541,7 @@ func TestUnknownFieldsAndEvents(t *testing.T) {
 		if c == combined {
 			fields = fields["data"].(map[string]any)
 		}
-		equal(t, "known", fields["u"].(float64), 101)
+		equal(t, "first fields", fields["u"].(float64), 101)
 		if fields["zz"] == nil {
 			t.Error(text)
 		}
@@ -557,7 +557,7 @@ func TestUnknownFieldsAndEvents(t *testing.T) {
 	}
 }
 
-// TestSetSteps is F29: futures write prices with more decimals from one event to the next.
+// TestSetSteps is F29: futures write prices with more decimals from the next event on.
 func TestSetSteps(t *testing.T) {
 	s := newServer(t, binancetest.Config{Market: marketprism.COINM, Tick: -1, Symbols: []binancetest.Symbol{
 		{Name: "BTCUSD_PERP", TickSize: fixed(t, "0.1"), StepSize: orderbook.One, Bids: levels(t, "10 1")},
@@ -597,8 +597,7 @@ func TestThirdElements(t *testing.T) {
 	equal(t, "calm", len(getSnapshot(t, s, "/api/v3/depth?symbol=BTCUSDT").Bids), 3)
 }
 
-// TestAllMarketStreams is F35: a stream of all symbols tells of this market's, and of the other's when it
-// is made to.
+// TestAllMarketStreams is F35: a stream of all symbols carries this market's, and with SendEvent the other's.
 func TestAllMarketStreams(t *testing.T) {
 	s := newServer(t, binancetest.Config{Market: marketprism.USDM, Symbols: binancetest.Symbols("BTCUSDT")})
 	c, quotes := dial(t, s, "/market/ws/!contractInfo"), dial(t, s, "/public/ws/!bookTicker")

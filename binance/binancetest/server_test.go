@@ -13,7 +13,7 @@ import (
 	"github.com/marketprism/marketprism/binance/binancetest"
 )
 
-// TestBothNetworks does the same on loopback and, in a bubble, in memory.
+// TestBothNetworks runs the same on loopback and, in a bubble, in memory.
 func TestBothNetworks(t *testing.T) {
 	exchange := func(t *testing.T, n binancetest.Network) {
 		cfg := manual(t)
@@ -35,7 +35,7 @@ func TestBothNetworks(t *testing.T) {
 	})
 }
 
-// TestCloseLeavesNothing relies on synctest: a goroutine that is left over fails the test.
+// TestCloseLeavesNothing relies on synctest: a remaining goroutine fails the test.
 func TestCloseLeavesNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := binancetest.New(inMemory("BTCUSDT"))
@@ -67,7 +67,7 @@ func TestCloseLeavesNothing(t *testing.T) {
 			}
 		}
 		if _, _, err := ws.ReadMessage(); err == nil {
-			for err == nil { // what was on its way
+			for err == nil { // buffered messages
 				_, _, err = ws.ReadMessage()
 			}
 		}

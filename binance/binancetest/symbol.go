@@ -10,8 +10,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A symbolState is the state of one listed instrument: its true book, what each speed of the depth stream
-// has yet to tell, and how to get back to earlier states. The Server's mutex guards it.
+// A symbolState is the state of one listed instrument: its true book, the pending changes of each speed of
+// the depth stream, and the changes that lead back to earlier states. The exchange's mutex guards it.
 type symbolState struct {
 	Symbol
 	lower    string // in stream names
@@ -20,15 +20,15 @@ type symbolState struct {
 	format   numberFormat
 
 	book    book
-	known   bool // false while a playback has not reached the symbol's first snapshot
+	synced  bool // false until a playback reaches the symbol's first snapshot
 	id      int64
 	batches []batch // one for each of the market's depth periods, fastest first; twice with Config.AlternateBatches
 
 	border  int64     // id of the last border, where snapshots are taken
 	history []borders // what changed up to each of the last borders, oldest first
-	between []*state  // where the last snapshots between two borders were taken
+	between []*state  // the last snapshots taken between two borders
 
-	idOffset int64 // by how much the ids of this symbol are behind the futures' shared one
+	idOffset int64 // how far the ids of this symbol are behind the shared id of futures
 
 	tradeID, aggTradeID int64
 	tape                tape
@@ -36,13 +36,13 @@ type symbolState struct {
 	faults              symbolFaults
 }
 
-// A batch gathers the changes of one interval of one depth speed.
+// A batch collects the changes of one interval of one depth speed.
 type batch struct {
 	period  depthPeriod
-	class   int   // of the connections that get it: 0, or with Config.AlternateBatches 1 for every second one
+	class   int   // of its connections: 0, or with Config.AlternateBatches 1 for every second one
 	every   int64 // milliseconds of the grid
 	prev    int64 // last id of the event before
-	first   int64 // 0 means that nothing happened
+	first   int64 // 0 means no change
 	last    int64
 	at      time.Time                 // of the last change
 	changed map[place]orderbook.Fixed // the quantity each had before the interval
@@ -50,21 +50,21 @@ type batch struct {
 	kept keptEvents
 }
 
-// newborn is the id of a symbol that has never had a change.
+// newborn is the id of a symbol without a change.
 const newborn = -1
 
-// borders lead from the state at one border to the state at the border before it.
+// borders hold the changes that lead from the state at one border to that at the border before.
 type borders struct {
 	id     int64    // the later one
 	before int64    // the earlier one
-	undo   []change // of all that happened between them
+	undo   []change // of every change between them
 }
 
 func newSymbol(sym Symbol, r *rules, cfg *Config) *symbolState {
 	h := fnv.New64a()
 	h.Write([]byte(sym.Name))
 	s := &symbolState{
-		Symbol: sym, lower: lower(sym.Name), known: true,
+		Symbol: sym, lower: lower(sym.Name), synced: true,
 		jsonName: jsonString(sym.Name), jsonPair: jsonString(sym.Base + sym.Quote),
 		format: newNumberFormat(r, sym.TickSize, sym.StepSize),
 		rng:    rand.New(rand.NewPCG(cfg.Seed, h.Sum64())),
@@ -82,7 +82,7 @@ func newSymbol(sym Symbol, r *rules, cfg *Config) *symbolState {
 	return s
 }
 
-// fill makes the book the one the symbol begins with. A newborn's is empty.
+// fill sets the book to the symbol's first one. A newborn's is empty.
 func (sym *symbolState) fill() {
 	sym.book = book{}
 	switch {
@@ -94,7 +94,7 @@ func (sym *symbolState) fill() {
 	}
 }
 
-// generate makes the book a symbol begins with: levels on both sides of Price, denser near it.
+// generate fills the book with levels on both sides of Price, denser near it.
 func (sym *symbolState) generate() {
 	for _, sd := range [...]side{bid, ask} {
 		price := sym.Price
@@ -113,7 +113,7 @@ func (sym *symbolState) generate() {
 	}
 }
 
-// startAt makes id the border from which everything is counted. What was before it is forgotten.
+// startAt makes id the current border and discards the history.
 func (sym *symbolState) startAt(id int64) {
 	sym.id, sym.border, sym.history, sym.between = id, id, nil, nil
 	for i := range sym.batches {
@@ -123,8 +123,8 @@ func (sym *symbolState) startAt(id int64) {
 	}
 }
 
-// change applies one change of the venue under one update id. The first one of a newborn has no
-// predecessor, so that its event begins at its own id.
+// change applies the changes of one update id. The first one of a newborn has no predecessor, so that its
+// event begins at its own id.
 func (sym *symbolState) change(id int64, now time.Time, contiguous bool, changes ...change) {
 	for _, c := range changes {
 		old := sym.book.set(c)
@@ -147,7 +147,7 @@ func (sym *symbolState) change(id int64, now time.Time, contiguous bool, changes
 	}
 }
 
-// cut ends the interval of batch i. The fastest one makes the borders.
+// cut ends the interval of batch i. Those of the fastest one are the borders.
 func (sym *symbolState) cut(i, keep int) {
 	b := &sym.batches[i]
 	if i == 0 {
@@ -163,7 +163,7 @@ func (sym *symbolState) cut(i, keep int) {
 	clear(b.changed)
 }
 
-// undo returns the changes that take the interval's effect back.
+// undo returns the changes that revert the interval.
 func (b *batch) undo() []change {
 	undo := make([]change, 0, len(b.changed))
 	for p, old := range b.changed {
@@ -172,11 +172,11 @@ func (b *batch) undo() []change {
 	return undo
 }
 
-// current returns the book with every change.
+// current returns the current book.
 func (sym *symbolState) current() *state { return &state{id: sym.id, book: sym.book.clone()} }
 
-// atBorder returns the book as it was at a border: the last one if back is 0, the one before it for 1,
-// and so on, as far as the history goes.
+// atBorder returns the book at a border: the last one if back is 0, the one before it for 1, and so on, as
+// far as the history reaches.
 func (sym *symbolState) atBorder(back int) *state {
 	st := sym.current()
 	st.undo(sym.batches[0].undo(), sym.border)
@@ -186,7 +186,7 @@ func (sym *symbolState) atBorder(back int) *state {
 	return st
 }
 
-// midBatch returns the book as it is for a snapshot, and remembers it.
+// midBatch returns the current book for a snapshot, and remembers it.
 func (sym *symbolState) midBatch() *state {
 	st := sym.current()
 	if st.id != sym.border {
@@ -199,8 +199,8 @@ func (sym *symbolState) midBatch() *state {
 // keptBetween is the number of snapshots between borders that are remembered.
 const keptBetween = 16
 
-// atID returns the book at a border's id, at that of a remembered snapshot, or at the current id; nil if
-// the id is none of these or too old.
+// atID returns the book at the id of a border, of a remembered snapshot, or at the current id, and nil for
+// any other id.
 func (sym *symbolState) atID(id int64) *state {
 	if id == sym.id {
 		return sym.current()
@@ -240,18 +240,18 @@ func (sym *symbolState) setSteps(r *rules, tick, step orderbook.Fixed) {
 	sym.TickSize, sym.StepSize, sym.format = tick, step, newNumberFormat(r, tick, step)
 }
 
-// quiet tells whether the random walk leaves a symbol alone. In HALT market data goes on.
+// quiet reports whether the random walk skips the symbol. In HALT market data continues.
 func (sym *symbolState) quiet() bool {
 	return slices.Contains([]string{"BREAK", "PENDING_TRADING", "CLOSE", "DELIVERED"}, sym.Status)
 }
 
-// cancelOnly tells whether the random walk only removes levels.
+// cancelOnly reports whether the random walk only removes levels.
 func (sym *symbolState) cancelOnly() bool {
 	return sym.Status == "CANCEL_ONLY" || sym.Status == "TRADING_CANCEL_ONLY"
 }
 
-// poisson draws how many changes come in an interval that has mean of them on average (Knuth's
-// method; a large mean is drawn in parts that keep exp(-mean) above zero).
+// poisson draws the number of changes in an interval with this mean (Knuth's method; a large mean is drawn
+// in parts, which keep exp(-mean) above zero).
 func (sym *symbolState) poisson(mean float64) (n int) {
 	for ; mean > 0; mean -= 500 {
 		limit := math.Exp(-min(mean, 500))
@@ -262,10 +262,10 @@ func (sym *symbolState) poisson(mean float64) (n int) {
 	return n
 }
 
-// reach is the number of levels a side of the walked book has, roughly.
+// reach returns the approximate number of levels of a side under the random walk.
 func (sym *symbolState) reach() int { return max(sym.Levels, 20) }
 
-// depth draws a number of places behind the best, near it most of the time and less than n.
+// depth draws a number of places behind the best, less than n and mostly small.
 func (sym *symbolState) depth(n int) int {
 	return min(int(sym.rng.ExpFloat64()*12), n-1)
 }

@@ -15,16 +15,15 @@ const (
 	maxBan = 72 * time.Hour
 )
 
-// A weightMeter keeps the request weight of the one address all clients share. Windows are aligned
-// to the clock's minutes.
+// A weightMeter counts the request weight of the one IP address that all clients share, per clock minute.
 type weightMeter struct {
 	limit    int // negative: none
-	stated   int // what messages name as the limit: the market's where there is none
+	stated   int // the limit in messages: the market's if limit is negative
 	banAfter int // negative: never
 
-	window      time.Time // the minute that used and refused are of
+	window      time.Time // the minute of used and limited
 	used        int
-	refused     int // requests answered 429
+	limited     int // requests answered 429
 	bans        int
 	bannedUntil time.Time
 }
@@ -41,11 +40,11 @@ func newWeightMeter(cfg Config, r *rules) weightMeter {
 
 func (m *weightMeter) roll(now time.Time) {
 	if window := now.Truncate(time.Minute); !window.Equal(m.window) {
-		m.window, m.used, m.refused = window, 0, 0
+		m.window, m.used, m.limited = window, 0, 0
 	}
 }
 
-// charge counts a request. It returns nil, or the answer that refuses it. Refused requests weigh too.
+// charge counts a request. It returns nil, or the answer that rejects it. Rejected requests count too.
 //
 // rest-api.md, "IP Limits": "When a 429 is received, it's your obligation as an API to back off and not
 // spam the API. Repeatedly violating rate limits and/or failing to back off after receiving 429s will
@@ -61,8 +60,8 @@ func (m *weightMeter) charge(now time.Time, weight int) *answer {
 	if m.limit < 0 || m.used <= m.limit {
 		return nil
 	}
-	m.refused++
-	if m.banAfter >= 0 && m.refused > m.banAfter {
+	m.limited++
+	if m.banAfter >= 0 && m.limited > m.banAfter {
 		m.bannedUntil = now.Add(min(minBan<<min(m.bans, 12), maxBan))
 		m.bans++
 		return m.banned(now)
@@ -88,10 +87,10 @@ func bannedAnswer(now, until time.Time) *answer {
 	return a
 }
 
-// A retryWindow is the time in which the last Retry-After asked for silence.
+// A retryWindow is the time for which the last Retry-After asked clients to wait.
 type retryWindow struct{ since, until time.Time }
 
-// retryGrace is for the requests that were on their way when the answer was.
+// retryGrace allows for requests that were already sent when the answer was.
 const retryGrace = 100 * time.Millisecond
 
 func (r *retryWindow) observe(now time.Time, a *answer) {
