@@ -2,6 +2,7 @@ package marketprism
 
 import (
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/marketprism/marketprism/orderbook"
@@ -12,11 +13,11 @@ import (
 //
 // Between a Snapshot record of an instrument and its next Gap record, applying every Update record
 // to a book seeded by that Snapshot gives exactly the exchange's book; outside such a span there are
-// no Update records. This is the contract of orderbook.Syncer, carried over bus and store.
+// no Update records. This is the contract of orderbook.Syncer, and it holds on the bus and in the store.
 type Record struct {
 	Instrument Instrument
 
-	EventTime  time.Time // exchange clock; zero where the venue does not say (Binance spot snapshots and tickers)
+	EventTime  time.Time // exchange clock; zero where the venue sends none (Binance spot snapshots and tickers)
 	ReceivedAt time.Time // local clock of the collector
 
 	Update   *orderbook.Update
@@ -25,15 +26,15 @@ type Record struct {
 	Trade    *Trade
 	Ticker   *Ticker
 
-	// Origin is where the record stood in the stream it was read from; zero if it came from no
+	// Origin is the position of the record in the stream it was read from; zero if it came from no
 	// stream. It is not part of the record's identity: Key ignores it.
 	Origin Origin
 }
 
-// An Origin is a position in a sequenced stream, by which a store knows what it already has.
+// An Origin is a position in a sequenced stream. A store uses it to recognize records it already has.
 type Origin struct {
-	// Source names the stream and its incarnation, because sequences restart when a stream is made
-	// anew. "" means none.
+	// Source names the stream and its incarnation: sequences start again when a stream is deleted and
+	// made again. "" means none.
 	Source   string
 	Sequence uint64 // position in it, from 1
 }
@@ -116,8 +117,7 @@ func (r *Record) Validate() error {
 	return nil
 }
 
-// Time returns EventTime, or ReceivedAt where the venue gives no time: the time a record is stored
-// and queried by.
+// Time returns EventTime, or ReceivedAt where the venue sends no time. A store keeps and finds records by it.
 func (r *Record) Time() time.Time {
 	if r.EventTime.IsZero() {
 		return r.ReceivedAt
@@ -144,4 +144,58 @@ func (r *Record) Clone() Record {
 		c.Ticker = &ticker
 	}
 	return c
+}
+
+// Key identifies the record by the exchange's own ids alone, never by the collector or the time of
+// arrival. Two collectors that see the same event give the same key, so a bus and a store can drop the
+// second copy. The form is exchange:market:kind:symbol:identity, where identity is
+//
+//	depth     FirstID-LastID
+//	snap      LastID:BIDSxASKS, the numbers of levels, since a deeper snapshot of one id says more
+//	gap       After-reason
+//	trade     trade id
+//	aggtrade  aggregate id
+//	bbo       update id
+//
+// A Gap or a Snapshot must not be dropped for its key alone: if a quiet book loses its connection twice, it
+// ends with the same Gap and begins with the same Snapshot both times.
+//
+// Two connections may cut the same changes into updates at different borders; those have different
+// keys, and readers drop the overlap by update id.
+func (r *Record) Key() string {
+	var buf [96]byte
+	return string(r.AppendKey(buf[:0]))
+}
+
+// AppendKey appends Key to b. It allocates nothing where b has room.
+func (r *Record) AppendKey(b []byte) []byte {
+	b = append(b, r.Instrument.Exchange...)
+	b = append(b, ':')
+	b = append(b, r.Instrument.Market...)
+	b = append(b, ':')
+	b = append(b, r.Kind().String()...)
+	b = append(b, ':')
+	b = append(b, r.Instrument.Symbol...)
+	b = append(b, ':')
+	switch r.Kind() {
+	case KindUpdate:
+		b = strconv.AppendInt(b, r.Update.FirstID, 10)
+		b = append(b, '-')
+		b = strconv.AppendInt(b, r.Update.LastID, 10)
+	case KindSnapshot:
+		b = strconv.AppendInt(b, r.Snapshot.LastID, 10)
+		b = append(b, ':')
+		b = strconv.AppendInt(b, int64(len(r.Snapshot.Bids)), 10)
+		b = append(b, 'x')
+		b = strconv.AppendInt(b, int64(len(r.Snapshot.Asks)), 10)
+	case KindGap:
+		b = strconv.AppendInt(b, r.Gap.After, 10)
+		b = append(b, '-')
+		b = append(b, r.Gap.Reason.String()...)
+	case KindTrade, KindAggTrade:
+		b = strconv.AppendInt(b, r.Trade.ID, 10)
+	case KindTicker:
+		b = strconv.AppendInt(b, r.Ticker.UpdateID, 10)
+	}
+	return b
 }
