@@ -1,29 +1,85 @@
 package binance
 
 import (
+	"encoding/json"
+	"errors"
+	"fmt"
 	"time"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/scan"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A Decoder turns websocket frames, raw or combined, JSON or SBE, and REST depth answers into values. It is
-// written by hand for this one purpose: it allocates nothing once it has seen the symbols and the
+// A MessageType is the kind of a websocket frame. It decides which fields of a Message are meaningful.
+type MessageType uint8
+
+// The message types.
+const (
+	MessageUnknown  MessageType = iota // not decoded: another stream's event, a partial book
+	MessageDepth                       // a diff of a book: Update
+	MessageTrade                       // a trade or an aggregate trade: Trade, More, TradeType
+	MessageTicker                      // a bookTicker: Ticker
+	MessageAck                         // the answer to a request: RequestID, Result
+	MessageError                       // a request was refused: RequestID, Err
+	MessageShutdown                    // serverShutdown: the exchange is about to close this connection
+)
+
+var messageTypes = [...]string{"unknown", "depth", "trade", "ticker", "ack", "error", "shutdown"}
+
+// String returns the type's one-word name, "unknown" for a value that is none of the constants.
+func (t MessageType) String() string {
+	if int(t) >= len(messageTypes) {
+		t = MessageUnknown
+	}
+	return messageTypes[t]
+}
+
+// A Message is one decoded websocket frame. Of Update, Trade, TradeType and Ticker only the ones that
+// Type names are meaningful: the others keep values of earlier frames, so that their memory is reused.
+type Message struct {
+	Type      MessageType
+	Stream    string    // name of the combined stream, derived for an SBE message; "" on a raw connection and for answers to requests
+	Symbol    string    // as the exchange spells it; "" where the frame has none or is not decoded
+	EventTime time.Time // exchange clock, UTC (Binance E); zero where the frame has none (spot bookTicker)
+
+	Update    orderbook.Update
+	Trade     marketprism.Trade
+	More      []marketprism.Trade // the trades after Trade, where one SBE message has several; else empty
+	TradeType string              // of futures trades (Binance X): MARKET, or INSURANCE_FUND, ADL, NA; else ""
+	Ticker    marketprism.Ticker
+
+	RequestID RequestID
+	Result    []string     // the stream names that LIST_SUBSCRIPTIONS answers; nil for other requests
+	Err       *StreamError // nil unless Type is MessageError
+}
+
+// A RequestID is the id of a request as the exchange's answer repeats it. It is comparable. The zero
+// value is the number 0.
+type RequestID struct {
+	Number int64
+	Text   string // an id that is a string; never "" for a request of this package
+	Null   bool   // the id is null or missing, as in the answer to a request the exchange could not read
+}
+
+// A Decoder decodes websocket frames, raw or combined, JSON or SBE, and REST depth answers. It is written
+// by hand because it runs for every frame: it allocates nothing once it has seen the symbols and the
 // Message has room for the levels. The zero value is ready to use. It is not safe for concurrent use.
 //
-// It reads fields in any order and reads over those it does not know, for the venue adds some every
-// year. A field it needs that is missing or of the wrong type is an error, as is a known field that
-// occurs twice, a quantity below zero, text that is not UTF-8, and everything encoding/json would
-// refuse. Of SBE it reads what has the fields of version 0 of the streams' schema, whatever follows them in a newer one.
+// It accepts fields in any order and skips unknown ones, since the exchange adds some every year. A
+// required field that is missing or of the wrong type is an error, as is a known field that occurs
+// twice, a negative quantity, text that is not UTF-8, and everything encoding/json would refuse. It
+// reads version 0 of the SBE streams' schema and skips what newer versions append.
 type Decoder struct {
 	scan   scan.Scanner
 	names  struct{ streams, symbols, tradeTypes scan.Intern }
-	object survey // of the object whose first key does not tell what it is
+	object survey // of an object that does not begin with its event name
 
 	sbeKnown map[string]*sbeNames // by symbol
 }
 
-// Decode decodes one frame into m. What m holds is valid until m is decoded into again; nothing in it
-// points into frame. An event that this package does not know is no error: m.Type is MessageUnknown.
+// Decode decodes one frame into m, which is valid until m is decoded into again and does not refer to
+// frame. An event that this package does not know is no error: m.Type is MessageUnknown.
 //
 // The error is a *DecodeError. m.Type is then MessageUnknown and the rest of m is not meaningful.
 func (d *Decoder) Decode(frame []byte, m *Message) error {
@@ -43,128 +99,86 @@ func (d *Decoder) Decode(frame []byte, m *Message) error {
 	return nil
 }
 
-const combinedFields fieldSet = 1<<fieldStream | 1<<fieldData
-
-// frame reads a whole frame.
-func (d *Decoder) frame(m *Message) {
-	s := &d.scan
-	if s.Kind() == scan.Array { // what raw connections send of streams such as !miniTicker@arr
-		s.Skip()
-		return
+// DecodeSnapshot decodes a REST depth answer into snap and reuses its slices. Spot answers
+// {lastUpdateId,bids,asks}, USDⓈ-M also E and T, COIN-M also symbol and pair. symbol is "" where the
+// answer has none. Levels keep their order; those of quantity 0 are left out.
+//
+// The error is a *DecodeError. snap is then not meaningful.
+func (d *Decoder) DecodeSnapshot(body []byte, snap *orderbook.Snapshot) (symbol string, err error) {
+	*snap = orderbook.Snapshot{Bids: snap.Bids[:0], Asks: snap.Asks[:0]}
+	d.scan.Reset(body)
+	symbol = d.snapshot(snap)
+	d.scan.End()
+	if err := d.scan.Err(); err != nil {
+		return "", newDecodeError("", body, d.scan.Offset(), err)
 	}
-	start := s.Offset()
-	var seen fieldSet
-	s.Object()
-	f, ok := d.next(&seen)
+	return symbol, nil
+}
+
+// A DecodeError says that a frame or a REST answer could not be decoded, and where.
+type DecodeError struct {
+	// Kind is what is wrong: "truncated" (it ends too early), "malformed" (not JSON, or not SBE),
+	// "type" (a string, say, where the exchange documents a number), "depth" (nested more than 128
+	// deep), "missing" or "duplicate" (a field), "schema" (an SBE schema other than the streams'),
+	// "number". Err of a number is orderbook.ErrSyntax, ErrRange or ErrPrecision.
+	Kind   string
+	Stream string // name of the combined stream, if it comes before the error; else ""
+	Offset int64  // byte at which the error was noticed
+	Data   []byte // a copy of the bytes around Offset, at most 256
+	Err    error
+}
+
+func (e *DecodeError) Error() string {
+	of := ""
+	if e.Stream != "" {
+		of = " of " + e.Stream
+	}
+	return fmt.Sprintf("binance: decode%s: at byte %d: %v: near %q", of, e.Offset, e.Err, e.Data)
+}
+
+// Unwrap returns Err.
+func (e *DecodeError) Unwrap() error { return e.Err }
+
+var (
+	errMissingField   = errors.New("required field is missing")
+	errDuplicateField = errors.New("field occurs twice")
+	errSchema         = errors.New("message of an unknown schema")
+)
+
+// decodeKind returns the Kind of an error of this package, of scan or of encoding/json.
+func decodeKind(err error) string {
+	var syntax *json.SyntaxError
+	var mistyped *json.UnmarshalTypeError
 	switch {
-	case !ok:
-	case combinedFields.has(f):
-		d.combined(m, f, seen)
-	case f == fieldEvent:
-		d.event(m, s.String(), seen)
-	default:
-		s.Seek(start)
-		d.surveyed(m)
+	case errors.Is(err, scan.ErrTruncated):
+		return "truncated"
+	case errors.Is(err, scan.ErrMalformed), errors.As(err, &syntax):
+		return "malformed"
+	case errors.Is(err, scan.ErrType), errors.As(err, &mistyped):
+		return "type"
+	case errors.Is(err, scan.ErrDepth):
+		return "depth"
+	case errors.Is(err, errMissingField):
+		return "missing"
+	case errors.Is(err, errDuplicateField):
+		return "duplicate"
+	case errors.Is(err, errSchema):
+		return "schema"
+	}
+	return "number"
+}
+
+const errorContext = 128 // bytes kept on each side of an error
+
+func newDecodeError(stream string, text []byte, offset int, err error) *DecodeError {
+	from, to := max(0, offset-errorContext), min(len(text), offset+errorContext)
+	return &DecodeError{
+		Kind:   decodeKind(err),
+		Stream: stream,
+		Offset: int64(offset),
+		Data:   append([]byte(nil), text[from:to]...),
+		Err:    err,
 	}
 }
 
-// surveyed reads a frame whose first key does not tell what it is.
-func (d *Decoder) surveyed(m *Message) {
-	s := &d.scan
-	v := &d.object
-	switch {
-	case !d.survey(v):
-	case v.has(fieldStream), v.has(fieldData):
-		var seen fieldSet
-		s.Seek(v.start)
-		s.Object()
-		if f, ok := d.next(&seen); ok {
-			d.combined(m, f, seen)
-		}
-	case v.has(fieldResult), v.has(fieldError), v.hasAll(flatErrorFields):
-		d.answer(m, v)
-	case v.has(fieldWrapped):
-		end := v.end
-		s.Seek(v.at[fieldWrapped])
-		d.eventObject(m)
-		s.Seek(end)
-	default:
-		d.surveyedEvent(m, v)
-	}
-}
-
-// combined reads the rest of {"stream":NAME,"data":EVENT}, from the value of the member f on.
-func (d *Decoder) combined(m *Message, f field, seen fieldSet) {
-	s := &d.scan
-	for ok := true; ok; f, ok = d.next(&seen) {
-		switch f {
-		case fieldStream:
-			m.Stream = s.Interned(&d.names.streams)
-		case fieldData:
-			if s.Kind() == scan.Array { // streams such as !miniTicker@arr
-				s.Skip()
-			} else {
-				d.eventObject(m)
-			}
-		default:
-			s.Skip()
-		}
-	}
-	d.require(seen, combinedFields)
-}
-
-// eventObject reads an event from its opening brace on.
-func (d *Decoder) eventObject(m *Message) {
-	s := &d.scan
-	start := s.Offset()
-	var seen fieldSet
-	s.Object()
-	switch f, ok := d.next(&seen); {
-	case !ok:
-	case f == fieldEvent:
-		d.event(m, s.String(), seen)
-	default:
-		s.Seek(start)
-		if d.survey(&d.object) {
-			d.surveyedEvent(m, &d.object)
-		}
-	}
-}
-
-// surveyedEvent reads an event that does not begin with its name, or has none.
-func (d *Decoder) surveyedEvent(m *Message, v *survey) {
-	s := &d.scan
-	switch {
-	case v.has(fieldEvent):
-		s.Seek(v.at[fieldEvent])
-		name := s.String()
-		s.Seek(v.start)
-		s.Object()
-		d.event(m, name, 0)
-	case v.hasAll(tickerFields):
-		// Spot's bookTicker is the one event without a name.
-		s.Seek(v.start)
-		s.Object()
-		d.ticker(m, 0)
-	}
-}
-
-// event reads the members, other than those seen, of the event of that name.
-func (d *Decoder) event(m *Message, name []byte, seen fieldSet) {
-	switch string(name) {
-	case "depthUpdate":
-		d.depth(m, seen)
-	case "bookTicker":
-		d.ticker(m, seen)
-	case "trade":
-		d.trade(m, seen)
-	case "aggTrade":
-		d.aggTrade(m, seen)
-	case "serverShutdown":
-		d.shutdown(m, seen)
-	default:
-		for _, ok := d.next(&seen); ok; _, ok = d.next(&seen) {
-			d.scan.Skip()
-		}
-	}
-}
+func namedField(err error, name string) error { return fmt.Errorf("%w: %q", err, name) }

@@ -1,9 +1,14 @@
 package binance
 
-import "math/bits"
+import (
+	"math/bits"
+	"time"
 
-// A field is a key this package knows. One letter means different things in different events, but it
-// is one field.
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A field is a key this package knows. A letter is one field, though it means different things in
+// different events.
 type field uint8
 
 const (
@@ -53,7 +58,7 @@ var fieldNames = [fieldCount]string{
 	fieldLastID:  "lastUpdateId", fieldBids: "bids", fieldAsks: "asks", fieldLongSymbol: "symbol",
 }
 
-// fieldOf returns the field whose key this is.
+// fieldOf returns the field of a key.
 func fieldOf(key []byte) field {
 	if len(key) == 1 && int(key[0]) < len(letterFields) {
 		return letterFields[key[0]]
@@ -89,7 +94,7 @@ func fieldOf(key []byte) field {
 	return fieldUnknown
 }
 
-// letterFields are the fields whose key is one letter.
+// letterFields holds the fields whose key is one letter.
 var letterFields = ['z' + 1]field{
 	'e': fieldEvent, 'E': fieldEventTime, 's': fieldSymbol, 'T': fieldTime,
 	'a': fieldLowerA, 'A': fieldUpperA, 'b': fieldLowerB, 'B': fieldUpperB, 'u': fieldLowerU, 'U': fieldUpperU,
@@ -104,8 +109,8 @@ func (s fieldSet) has(f field) bool { return s>>f&1 != 0 }
 
 func (s fieldSet) hasAll(t fieldSet) bool { return s&t == t }
 
-// next moves to the next member of an object and returns its field. One that is known and has been
-// seen in this object is an error: nobody could say which of the two values counts.
+// next moves to the next member of an object and returns its field. A known field that is in seen
+// already is an error: it is unclear which of the two values counts.
 func (d *Decoder) next(seen *fieldSet) (f field, ok bool) {
 	at := d.scan.Offset()
 	key, ok := d.scan.Key()
@@ -114,31 +119,31 @@ func (d *Decoder) next(seen *fieldSet) (f field, ok bool) {
 	}
 	f = fieldOf(key)
 	if seen.has(f) {
-		d.scan.Fail(at, namedField(ErrDuplicateField, fieldNames[f]))
+		d.scan.Fail(at, namedField(errDuplicateField, fieldNames[f]))
 		return fieldUnknown, false
 	}
 	*seen |= 1 << f &^ 1
 	return f, true
 }
 
-// require fails, at the end of an object, unless all wanted fields were seen.
+// require fails, at the end of an object, unless seen has all wanted fields.
 func (d *Decoder) require(seen, wanted fieldSet) bool {
 	if missing := wanted &^ seen; missing != 0 && d.scan.Err() == nil {
 		name := fieldNames[bits.TrailingZeros32(uint32(missing))]
-		d.scan.Fail(d.scan.Offset(), namedField(ErrMissingField, name))
+		d.scan.Fail(d.scan.Offset(), namedField(errMissingField, name))
 	}
 	return d.scan.Err() == nil
 }
 
-// A survey is what an object has, without what it says.
+// A survey is the layout of an object: which fields it has, and where.
 type survey struct {
 	fieldSet
-	at    [fieldCount]int // offset of the value of each field that it has
+	at    [fieldCount]int // offset of each field's value
 	start int             // offset of the object
 	end   int             // offset behind it
 }
 
-// survey reads over an object; false if it fails.
+// survey skips an object and notes its layout. It reports whether the object is well formed.
 func (d *Decoder) survey(v *survey) bool {
 	s := &d.scan
 	v.fieldSet, v.start = 0, s.Offset()
@@ -149,4 +154,37 @@ func (d *Decoder) survey(v *survey) bool {
 	}
 	v.end = s.Offset()
 	return s.Err() == nil
+}
+
+func (d *Decoder) symbol(m *Message) { m.Symbol = d.scan.Interned(&d.names.symbols) }
+
+// quantity reads a decimal that must not be negative.
+func (d *Decoder) quantity() orderbook.Fixed {
+	at := d.scan.Offset()
+	q := d.scan.Fixed()
+	if q < 0 {
+		d.scan.Fail(at, orderbook.ErrRange)
+	}
+	return q
+}
+
+// Times are milliseconds, or microseconds where the connection was opened with timeUnit=MICROSECOND
+// (web-socket-streams.md, General WSS information). A frame does not say which, but 10^14 is the year
+// 5138 in milliseconds and 1973 in microseconds. Times must fit time.Time.UnixNano.
+const (
+	firstMicros = 100_000_000_000_000
+	maxMillis   = (1<<63 - 1) / 1_000_000
+	maxMicros   = (1<<63 - 1) / 1_000
+)
+
+func (d *Decoder) time() time.Time {
+	at := d.scan.Offset()
+	switch t := d.scan.Int(); {
+	case 0 <= t && t <= maxMillis:
+		return time.UnixMilli(t).UTC()
+	case firstMicros < t && t <= maxMicros:
+		return time.UnixMicro(t).UTC()
+	}
+	d.scan.Fail(at, orderbook.ErrRange)
+	return time.Time{}
 }

@@ -1,15 +1,15 @@
 package binance
 
 import (
-	"errors"
+	"encoding/binary"
+	"slices"
 	"time"
+	"unicode/utf8"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/scan"
 	"github.com/marketprism/marketprism/orderbook"
 )
-
-// ErrSchema is of an SBE message that belongs to a schema of which this package knows nothing.
-var ErrSchema = errors.New("message of an unknown schema")
 
 // sbeSchema is the id of the schema of the market data streams (sbe/schemas/stream_1_0.xml).
 const sbeSchema = 1
@@ -23,12 +23,12 @@ const (
 	templateDepthDiff template = 10003
 )
 
-// isSBE tells a binary message from JSON. Its second byte is the high one of the length of its root block, of
-// which none is longer than 50 bytes; JSON has no byte below 9.
+// isSBE reports whether a frame is a binary message rather than JSON. The second byte of a binary one is the high
+// byte of the length of its root block, which is at most 50; JSON has no byte below 9.
 func isSBE(frame []byte) bool { return len(frame) > 1 && frame[1] < '\t' }
 
 // sbe reads one message of the SBE streams (sbe-market-data-streams.md). A newer minor version of the schema may
-// have longer blocks, so they are passed over by the length on the wire; a template that is not known is no error.
+// have longer blocks, so their length is taken from the wire. An unknown template is no error.
 func (d *Decoder) sbe(frame []byte, m *Message) error {
 	r := sbeReader{data: frame}
 	kind, root, version := r.header()
@@ -40,10 +40,10 @@ func (d *Decoder) sbe(frame []byte, m *Message) error {
 	case templateBestPrice:
 		d.sbeTicker(&r, root, m)
 	default:
-		version = 1 // whatever follows
+		version = 1 // the rest of the frame is not checked
 	}
 	if version == 0 && r.err == nil && r.at != len(frame) {
-		r.fail(ErrMalformed)
+		r.fail(scan.ErrMalformed)
 	}
 	if r.err != nil {
 		m.Type = MessageUnknown
@@ -70,7 +70,7 @@ func (d *Decoder) sbeDepth(r *sbeReader, root []byte, m *Message) {
 }
 
 // sbeTrades reads a TradesStreamEvent: eventTime 0, transactTime 8, priceExponent 16, qtyExponent 17; the group of
-// the trades, id 0, price 8, qty 16, isBuyerMaker 24; symbol. Every one is a best match: a constant of the schema.
+// trades, id 0, price 8, qty 16, isBuyerMaker 24; symbol. isBestMatch is a constant of the schema: true.
 func (d *Decoder) sbeTrades(r *sbeReader, root []byte, m *Message) {
 	m.TradeType = ""
 	if !r.want(root, 18) {
@@ -90,7 +90,7 @@ func (d *Decoder) sbeTrades(r *sbeReader, root []byte, m *Message) {
 			BuyerMaker: entry[24] == 1, BestMatch: true, TradeTime: at,
 		}
 		if entry[24] > 1 {
-			r.fail(ErrType)
+			r.fail(scan.ErrType)
 		}
 		if i == 0 {
 			m.Trade = t
@@ -121,7 +121,7 @@ func (d *Decoder) sbeTicker(r *sbeReader, root []byte, m *Message) {
 	m.Type = MessageTicker
 }
 
-// sbeNames are a symbol and the names of its streams, which messages do not carry.
+// sbeNames holds a symbol and the names of its streams, which SBE messages do not carry.
 type sbeNames struct{ symbol, depth, trade, ticker string }
 
 func (n *sbeNames) stream(kind template) string {
@@ -134,7 +134,7 @@ func (n *sbeNames) stream(kind template) string {
 	return n.ticker
 }
 
-// sbeSymbol reads the symbol, which is the last that a message has, and so tells the stream.
+// sbeSymbol reads the symbol, the last field of a message, and derives the stream name from it.
 func (d *Decoder) sbeSymbol(r *sbeReader, m *Message, kind template) {
 	text := r.text()
 	if r.err != nil {
@@ -154,7 +154,7 @@ func (d *Decoder) sbeSymbol(r *sbeReader, m *Message, kind template) {
 	m.Symbol, m.Stream = n.symbol, n.stream(kind)
 }
 
-// sbeStream returns the name of the stream that a message is of without reading it; "" if it does not tell.
+// sbeStream returns the stream name of a message without decoding the rest; "" if it cannot be determined.
 func sbeStream(frame []byte) string {
 	r := sbeReader{data: frame}
 	kind, _, _ := r.header()
@@ -176,5 +176,181 @@ func sbeStream(frame []byte) string {
 	return StreamName(symbol, sbeTickerSuffix)
 }
 
-// maxKnown bounds the symbols whose names are kept.
+// maxKnown bounds Decoder.sbeKnown.
 const maxKnown = 1 << 16
+
+// sbeHeader is the length of the header of every message: blockLength, templateId, schemaId, version.
+const sbeHeader = 8
+
+// An sbeReader reads a message from front to back. It keeps the first error and returns zero values after it.
+type sbeReader struct {
+	data []byte
+	at   int
+	err  error
+}
+
+func (r *sbeReader) fail(err error) {
+	if r.err == nil {
+		r.err = err
+	}
+}
+
+// take returns the next n bytes.
+func (r *sbeReader) take(n int) []byte {
+	if r.err != nil || n > len(r.data)-r.at {
+		r.fail(scan.ErrTruncated)
+		return nil
+	}
+	r.at += n
+	return r.data[r.at-n : r.at]
+}
+
+func (r *sbeReader) header() (kind template, root []byte, version uint16) {
+	h := r.take(sbeHeader)
+	if r.err != nil {
+		return 0, nil, 0
+	}
+	if binary.LittleEndian.Uint16(h[4:]) != sbeSchema {
+		r.fail(errSchema)
+		return 0, nil, 0
+	}
+	root = r.take(int(binary.LittleEndian.Uint16(h)))
+	return template(binary.LittleEndian.Uint16(h[2:])), root, binary.LittleEndian.Uint16(h[6:])
+}
+
+// want fails unless a block has at least n bytes, the length in this package's version of the schema.
+func (r *sbeReader) want(block []byte, n int) bool {
+	if r.err == nil && len(block) < n {
+		r.fail(errMissingField)
+	}
+	return r.err == nil
+}
+
+// group reads the head of a group, whose count has countBytes bytes: 4 for trades, 2 for levels. It returns the size
+// of an entry, at least want bytes, and the number of entries, all of which are in the message.
+func (r *sbeReader) group(want, countBytes int) (size, n int) {
+	h := r.take(2 + countBytes)
+	if r.err != nil {
+		return 0, 0
+	}
+	size, n = int(binary.LittleEndian.Uint16(h)), int(binary.LittleEndian.Uint16(h[2:]))
+	if countBytes == 4 {
+		n = int(binary.LittleEndian.Uint32(h[2:]))
+	}
+	switch {
+	case size < want:
+		r.fail(errMissingField)
+	case n > (len(r.data)-r.at)/size:
+		r.fail(scan.ErrTruncated)
+	default:
+		return size, n
+	}
+	return 0, 0
+}
+
+// levels appends a group of levels: price 0, qty 8.
+func (r *sbeReader) levels(dst []orderbook.Level, price, quantity scale) []orderbook.Level {
+	size, n := r.group(16, 2)
+	body := r.take(size * n)
+	dst = slices.Grow(dst, n)
+	if !price.unit() || !quantity.unit() {
+		for ; len(body) > 0; body = body[size:] {
+			dst = append(dst, orderbook.Level{Price: r.fixed(body, price), Quantity: r.positive(body[8:], quantity)})
+		}
+		return dst
+	}
+	var signs int64 // negative if any quantity is
+	for ; len(body) > 0; body = body[size:] {
+		q := number(body[8:])
+		signs |= q
+		dst = append(dst, orderbook.Level{Price: orderbook.Fixed(number(body)), Quantity: orderbook.Fixed(q)})
+	}
+	if signs < 0 {
+		r.fail(orderbook.ErrRange)
+	}
+	return dst
+}
+
+// text reads a varString8, which must not be empty.
+func (r *sbeReader) text() []byte {
+	n := r.take(1)
+	if r.err != nil {
+		return nil
+	}
+	text := r.take(int(n[0]))
+	if r.err == nil && (len(text) == 0 || !utf8.Valid(text)) {
+		r.fail(scan.ErrMalformed)
+	}
+	return text
+}
+
+// time reads microseconds since 1970.
+func (r *sbeReader) time(b []byte) time.Time {
+	t := number(b)
+	if t < 0 || t > maxMicros {
+		r.fail(orderbook.ErrRange)
+		return time.Time{}
+	}
+	return time.UnixMicro(t).UTC()
+}
+
+func (r *sbeReader) fixed(b []byte, s scale) orderbook.Fixed {
+	v, err := s.fixed(number(b))
+	if err != nil {
+		r.fail(err)
+	}
+	return v
+}
+
+func (r *sbeReader) positive(b []byte, s scale) orderbook.Fixed {
+	v := r.fixed(b, s)
+	if v < 0 {
+		r.fail(orderbook.ErrRange)
+	}
+	return v
+}
+
+func number(b []byte) int64 { return int64(binary.LittleEndian.Uint64(b)) }
+
+// A scale turns a mantissa into a Fixed: it is multiplied by up and divided by down, one of which is 1.
+// Exponents belong to a message, not to a symbol.
+type scale struct{ up, down int64 }
+
+// unit reports whether a mantissa is a Fixed already.
+func (s scale) unit() bool { return s == scale{1, 1} }
+
+// scaleOf returns the scale of an exponent of ten. A Fixed has the exponent -8.
+func scaleOf(exponent byte) scale {
+	shift := int(int8(exponent)) + 8
+	const most = 18 // digits after the first of an int64
+	switch {
+	case shift > most:
+		return scale{0, 1} // only 0 fits
+	case shift < -most:
+		return scale{1, 0}
+	}
+	s := scale{1, 1}
+	for ; shift > 0; shift-- {
+		s.up *= 10
+	}
+	for ; shift < 0; shift++ {
+		s.down *= 10
+	}
+	return s
+}
+
+func (s scale) fixed(mantissa int64) (orderbook.Fixed, error) {
+	switch {
+	case s.unit(), mantissa == 0:
+		return orderbook.Fixed(mantissa), nil
+	case s.up == 0:
+		return 0, orderbook.ErrRange
+	case s.down == 0 || mantissa%s.down != 0:
+		return 0, orderbook.ErrPrecision
+	}
+	v := mantissa / s.down * s.up
+	if v/s.up != mantissa/s.down {
+		return 0, orderbook.ErrRange
+	}
+	return orderbook.Fixed(v), nil
+}

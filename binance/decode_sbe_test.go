@@ -12,10 +12,11 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/scan"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// unhex reads bytes as documents show them.
+// unhex parses bytes as the exchange's documents print them.
 func unhex(t testing.TB, text string) []byte {
 	t.Helper()
 	b, err := hex.DecodeString(strings.NewReplacer(" ", "", "|", "", "\n", "", "\t", "").Replace(text))
@@ -44,7 +45,7 @@ func same(t testing.TB, got, want any) {
 	}
 }
 
-// Messages written out by hand after the layout of sbe-market-data-streams.md.
+// Messages written by hand after the layout in sbe-market-data-streams.md.
 const (
 	sbeDepthHex = `1a 00 13 27 01 00 00 00 | 40 c2 d6 8f 71 4d 06 00  41 42 0f 00 00 00 00 00  47 42 0f 00 00 00 00 00  fe fb
 		10 00 02 00 | aa 2e 63 00 00 00 00 00  f0 49 02 00 00 00 00 00 | 96 2e 63 00 00 00 00 00  00 00 00 00 00 00 00 00
@@ -108,7 +109,7 @@ func TestDecodeSBE(t *testing.T) {
 	same(t, m.Type, MessageAck)
 }
 
-// What tells a message's stream without reading it agrees with what reads it.
+// sbeStream finds the same stream as decoding the message.
 func TestSBEStream(t *testing.T) {
 	var d Decoder
 	var m Message
@@ -123,8 +124,8 @@ func TestSBEStream(t *testing.T) {
 	same(t, sbeStream(unhex(t, sbeSnapshotHex)), "")
 }
 
-// A message that is cut anywhere is an error, and so is one with something behind it; longer blocks and entries of
-// a newer version are passed over.
+// A message that is cut anywhere is an error, and so is one with bytes after it. Longer blocks and entries of a
+// newer version are skipped.
 func TestDecodeSBEForm(t *testing.T) {
 	var d Decoder
 	var m Message
@@ -132,17 +133,20 @@ func TestDecodeSBEForm(t *testing.T) {
 		frame := unhex(t, text)
 		for n := 2; n < len(frame); n++ {
 			err := d.Decode(frame[:n], &m)
-			fails(t, err, ErrTruncated)
+			fails(t, err, scan.ErrTruncated)
 			same(t, m.Type, MessageUnknown)
 		}
-		fails(t, d.Decode(append(frame, 0), &m), ErrMalformed)
+		fails(t, d.Decode(append(frame, 0), &m), scan.ErrMalformed)
 		newer := append([]byte(nil), frame...)
 		newer[6] = 1
 		must(t, d.Decode(append(newer, 1, 2, 3), &m))
 	}
 	other := unhex(t, sbeDepthHex)
 	other[4] = 3
-	fails(t, d.Decode(other, &m), ErrSchema)
+	err := d.Decode(other, &m)
+	fails(t, err, errSchema)
+	var decodeErr *DecodeError
+	same(t, errors.As(err, &decodeErr) && decodeErr.Kind == "schema", true)
 
 	long := depthMessage{root: 26 + 5, entry: 16 + 3, version: 1, bids: [][2]int64{{1, 2}, {3, 4}}, asks: [][2]int64{{5, 0}}, symbol: "AB", price: -8, quantity: -8}
 	must(t, d.Decode(long.frame(), &m))
@@ -161,19 +165,19 @@ func TestDecodeSBEForm(t *testing.T) {
 	same(t, len(m.Update.Bids), 65534)
 
 	for want, broken := range map[error]depthMessage{
-		ErrMissingField:        {root: 25, entry: 16, symbol: "AB"},
+		errMissingField:        {root: 25, entry: 16, symbol: "AB"},
 		orderbook.ErrRange:     {root: 26, entry: 16, symbol: "AB", bids: [][2]int64{{1, -1}, {1, 1}}, price: -8, quantity: -8},
 		orderbook.ErrPrecision: {root: 26, entry: 16, symbol: "AB", asks: [][2]int64{{1, 1}, {1, 1}}, price: -9, quantity: -8},
-		ErrMalformed:           {root: 26, entry: 16},
+		scan.ErrMalformed:      {root: 26, entry: 16},
 	} {
 		fails(t, d.Decode(broken.frame(), &m), want)
 	}
 	negative := depthMessage{root: 26, entry: 16, symbol: "AB", bids: [][2]int64{{1, -1}}, price: -2, quantity: -2}
 	fails(t, d.Decode(negative.frame(), &m), orderbook.ErrRange)
-	fails(t, d.Decode(depthMessage{root: 26, entry: 12, symbol: "AB"}.frame(), &m), ErrMissingField)
+	fails(t, d.Decode(depthMessage{root: 26, entry: 12, symbol: "AB"}.frame(), &m), errMissingField)
 }
 
-// A depthMessage is a DepthDiffStreamEvent to be written.
+// A depthMessage describes a DepthDiffStreamEvent.
 type depthMessage struct {
 	root, entry     int
 	version         uint16
@@ -206,7 +210,7 @@ func (d depthMessage) frame() []byte {
 	return append(append(b, byte(len(d.symbol))), d.symbol...)
 }
 
-// Every exponent gives the exact number, or says that a Fixed has no room for it.
+// Every exponent gives the exact number, or an error if it does not fit a Fixed.
 func TestSBEScale(t *testing.T) {
 	for exponent := math.MinInt8; exponent <= math.MaxInt8; exponent++ {
 		for _, mantissa := range []int64{0, 1, -1, 5, 10, 65000_10, 150_000, 1_000_000_000, math.MaxInt64, math.MinInt64, 9_223_372_036_854_775_800} {
@@ -244,7 +248,7 @@ func TestDecodeSBEAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Whatever comes, the decoder does not panic, and what it accepts keeps its promises.
+// The decoder never panics, and a message that it accepts keeps the documented promises.
 func FuzzDecodeSBE(f *testing.F) {
 	for _, text := range []string{sbeDepthHex, sbeTradesHex, sbeTickerHex, sbeSnapshotHex} {
 		f.Add(unhex(f, text))
@@ -279,7 +283,7 @@ func FuzzDecodeSBE(f *testing.F) {
 	})
 }
 
-// The same 40 levels as in the JSON benchmark's mean frame.
+// BenchmarkDecodeSBE decodes the 40 levels of the JSON benchmark's mean frame.
 func BenchmarkDecodeSBE(b *testing.B) {
 	msg := depthMessage{root: 26, entry: 16, symbol: "BTCUSDT", price: -8, quantity: -8}
 	for i := range int64(20) {

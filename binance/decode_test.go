@@ -11,6 +11,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/eventgen"
+	"github.com/marketprism/marketprism/internal/scan"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -28,7 +29,7 @@ func lvl(price, quantity string) orderbook.Level {
 
 func millis(ms int64) time.Time { return time.UnixMilli(ms).UTC() }
 
-// payload returns m without what its type gives no meaning to.
+// payload returns m without the fields that its type gives no meaning to.
 func payload(m *Message) Message {
 	p := *m
 	if p.Type != MessageDepth {
@@ -52,7 +53,7 @@ type sample struct {
 	want  Message
 }
 
-// samples has a frame of every shape the venue sends or has sent.
+// samples has a frame of every shape the exchange sends or has sent.
 func samples() []sample {
 	no := []orderbook.Level{}
 	return []sample{
@@ -130,7 +131,7 @@ func samples() []sample {
 }
 
 func TestDecode(t *testing.T) {
-	var d Decoder // one for all: nothing of a frame may remain for the next
+	var d Decoder // one for all frames: none may leave anything for the next
 	var m Message
 	for _, s := range samples() {
 		t.Run(s.name, func(t *testing.T) {
@@ -144,7 +145,7 @@ func TestDecode(t *testing.T) {
 	}
 }
 
-// Keys come in any order, with any white space between them, and with others among them.
+// Keys may come in any order, with any white space and with unknown keys between them.
 func TestDecodeAnyOrder(t *testing.T) {
 	var d Decoder
 	var m Message
@@ -161,7 +162,7 @@ func TestDecodeAnyOrder(t *testing.T) {
 	}
 }
 
-// reordered writes objects with their members turned round, and one more among them.
+// reordered rotates the members of all objects by turn and adds an unknown one.
 func reordered(text []byte, turn int) []byte {
 	list, ok := membersOf(text)
 	if !ok {
@@ -179,7 +180,7 @@ func reordered(text []byte, turn int) []byte {
 	return []byte(" {" + strings.Join(parts, ",") + "} ")
 }
 
-// Whatever is cut off a frame, what is left is an error.
+// Every prefix of a frame is an error.
 func TestDecodeTruncated(t *testing.T) {
 	var d Decoder
 	var m Message
@@ -202,54 +203,59 @@ func TestDecodeErrors(t *testing.T) {
 		name, frame string
 		want        error
 	}{
-		{"empty", ``, ErrTruncated},
-		{"HTML", "<html><head><title>403 Forbidden</title>", ErrMalformed},
-		{"number", `7`, ErrType},
-		{"text", `"pong"`, ErrType},
-		{"trailing garbage", `{"result":null,"id":1}x`, ErrMalformed},
-		{"two frames", `{"result":null,"id":1}{"result":null,"id":2}`, ErrMalformed},
+		{"empty", ``, scan.ErrTruncated},
+		{"HTML", "<html><head><title>403 Forbidden</title>", scan.ErrMalformed},
+		{"number", `7`, scan.ErrType},
+		{"text", `"pong"`, scan.ErrType},
+		{"trailing garbage", `{"result":null,"id":1}x`, scan.ErrMalformed},
+		{"two frames", `{"result":null,"id":1}{"result":null,"id":2}`, scan.ErrMalformed},
 		{"price not a number", depth(`[["1.0x","1"]]`), orderbook.ErrSyntax},
 		{"price with exponent", depth(`[["1e3","1"]]`), orderbook.ErrSyntax},
 		{"price too large", depth(`[["92233720368.54775808","1"]]`), orderbook.ErrRange},
 		{"nine decimals", depth(`[["1.000000001","1"]]`), orderbook.ErrPrecision},
 		{"nine decimals of a quantity", depth(`[["1.00000000","1.000000001"]]`), orderbook.ErrPrecision},
 		{"quantity below zero", depth(`[["1.00000000","-1.00000000"]]`), orderbook.ErrRange},
-		{"level of one number", depth(`[["1.00000000"]]`), ErrType},
-		{"levels are numbers", depth(`[[1.5,2]]`), ErrType},
-		{"levels are null", depth(`null`), ErrType},
-		{"too deep", depth(`[["1","1",` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `]]`), ErrDepth},
-		{"id is text", `{"e":"depthUpdate","E":1,"s":"X","U":"1","u":1,"b":[],"a":[]}`, ErrType},
-		{"id is a fraction", `{"e":"depthUpdate","E":1,"s":"X","U":1.5,"u":1,"b":[],"a":[]}`, ErrType},
+		{"level of one number", depth(`[["1.00000000"]]`), scan.ErrType},
+		{"levels are numbers", depth(`[[1.5,2]]`), scan.ErrType},
+		{"levels are null", depth(`null`), scan.ErrType},
+		{"too deep", depth(`[["1","1",` + strings.Repeat("[", 200) + strings.Repeat("]", 200) + `]]`), scan.ErrDepth},
+		{"id is text", `{"e":"depthUpdate","E":1,"s":"X","U":"1","u":1,"b":[],"a":[]}`, scan.ErrType},
+		{"id is a fraction", `{"e":"depthUpdate","E":1,"s":"X","U":1.5,"u":1,"b":[],"a":[]}`, scan.ErrType},
 		{"id too large", `{"e":"depthUpdate","E":1,"s":"X","U":9223372036854775808,"u":1,"b":[],"a":[]}`, orderbook.ErrRange},
 		{"time below zero", `{"e":"depthUpdate","E":-1,"s":"X","U":1,"u":1,"b":[],"a":[]}`, orderbook.ErrRange},
 		{"time between milliseconds and microseconds", `{"e":"depthUpdate","E":50000000000000,"s":"X","U":1,"u":1,"b":[],"a":[]}`, orderbook.ErrRange},
 		{"time in nanoseconds", `{"e":"depthUpdate","E":1770000000000000000,"s":"X","U":1,"u":1,"b":[],"a":[]}`, orderbook.ErrRange},
-		{"no bids", `{"e":"depthUpdate","E":1,"s":"X","U":1,"u":1,"a":[]}`, ErrMissingField},
-		{"no first id", `{"e":"depthUpdate","E":1,"s":"X","u":1,"b":[],"a":[]}`, ErrMissingField},
-		{"bids twice", `{"e":"depthUpdate","E":1,"s":"X","U":1,"u":1,"b":[["1","1"]],"b":[],"a":[]}`, ErrDuplicateField},
-		{"name twice", `{"e":"depthUpdate","e":"trade","E":1,"s":"X","U":1,"u":1,"b":[],"a":[]}`, ErrDuplicateField},
-		{"name twice at the end", `{"E":1,"s":"X","U":1,"u":1,"b":[],"a":[],"e":"depthUpdate","e":"trade"}`, ErrDuplicateField},
-		{"name twice, one escaped", `{"e":"kline","\u0065":"depthUpdate"}`, ErrDuplicateField},
-		{"name is a number", `{"e":1}`, ErrType},
-		{"data twice", `{"stream":"x","data":{},"data":{}}`, ErrDuplicateField},
-		{"data without stream", `{"data":{"e":"kline"}}`, ErrMissingField},
-		{"stream without data", `{"stream":"x"}`, ErrMissingField},
-		{"data is null", `{"stream":"x","data":null}`, ErrType},
-		{"stream is not UTF-8", "{\"stream\":\"\xff\",\"data\":{}}", ErrMalformed},
-		{"trade without price", `{"e":"trade","E":1,"s":"X","t":1,"q":"1","T":1,"m":true}`, ErrMissingField},
+		{"no bids", `{"e":"depthUpdate","E":1,"s":"X","U":1,"u":1,"a":[]}`, errMissingField},
+		{"no first id", `{"e":"depthUpdate","E":1,"s":"X","u":1,"b":[],"a":[]}`, errMissingField},
+		{"bids twice", `{"e":"depthUpdate","E":1,"s":"X","U":1,"u":1,"b":[["1","1"]],"b":[],"a":[]}`, errDuplicateField},
+		{"name twice", `{"e":"depthUpdate","e":"trade","E":1,"s":"X","U":1,"u":1,"b":[],"a":[]}`, errDuplicateField},
+		{"name twice at the end", `{"E":1,"s":"X","U":1,"u":1,"b":[],"a":[],"e":"depthUpdate","e":"trade"}`, errDuplicateField},
+		{"name twice, one escaped", `{"e":"kline","\u0065":"depthUpdate"}`, errDuplicateField},
+		{"name is a number", `{"e":1}`, scan.ErrType},
+		{"data twice", `{"stream":"x","data":{},"data":{}}`, errDuplicateField},
+		{"data without stream", `{"data":{"e":"kline"}}`, errMissingField},
+		{"stream without data", `{"stream":"x"}`, errMissingField},
+		{"data is null", `{"stream":"x","data":null}`, scan.ErrType},
+		{"stream is not UTF-8", "{\"stream\":\"\xff\",\"data\":{}}", scan.ErrMalformed},
+		{"trade without price", `{"e":"trade","E":1,"s":"X","t":1,"q":"1","T":1,"m":true}`, errMissingField},
 		{"trade below zero", `{"e":"trade","E":1,"s":"X","t":1,"p":"1","q":"-1","T":1,"m":true}`, orderbook.ErrRange},
-		{"trade maker is a number", `{"e":"trade","E":1,"s":"X","t":1,"p":"1","q":"1","T":1,"m":1}`, ErrType},
-		{"aggTrade without first id", `{"e":"aggTrade","E":1,"s":"X","a":1,"p":"1","q":"1","l":1,"T":1,"m":true}`, ErrMissingField},
-		{"futures ticker without ask", `{"e":"bookTicker","u":1,"s":"X","b":"1","B":"1","A":"1"}`, ErrMissingField},
-		{"ticker price is a number", `{"u":1,"s":"X","b":1,"B":"1","a":"1","A":"1"}`, ErrType},
+		{"trade maker is a number", `{"e":"trade","E":1,"s":"X","t":1,"p":"1","q":"1","T":1,"m":1}`, scan.ErrType},
+		{"aggTrade without first id", `{"e":"aggTrade","E":1,"s":"X","a":1,"p":"1","q":"1","l":1,"T":1,"m":true}`, errMissingField},
+		{"futures ticker without ask", `{"e":"bookTicker","u":1,"s":"X","b":"1","B":"1","A":"1"}`, errMissingField},
+		{"ticker price is a number", `{"u":1,"s":"X","b":1,"B":"1","a":"1","A":"1"}`, scan.ErrType},
 		{"ticker quantity below zero", `{"u":1,"s":"X","b":"1","B":"-1","a":"1","A":"1"}`, orderbook.ErrRange},
-		{"bad unknown event", `{"e":"kline","k":{"t":01}}`, ErrMalformed},
-		{"error without code", `{"error":{"msg":"x"},"id":1}`, ErrMissingField},
+		{"bad unknown event", `{"e":"kline","k":{"t":01}}`, scan.ErrMalformed},
+		{"error without code", `{"error":{"msg":"x"},"id":1}`, errMissingField},
 		{"error code too large", `{"error":{"code":4294967298,"msg":"x"},"id":1}`, orderbook.ErrRange},
-		{"error is text", `{"error":"x","id":1}`, ErrType},
-		{"request id is a fraction", `{"result":null,"id":1.5}`, ErrType},
-		{"list of numbers", `{"result":[1],"id":1}`, ErrType},
-		{"wrapped event is text", `{"event":"serverShutdown"}`, ErrType},
+		{"error is text", `{"error":"x","id":1}`, scan.ErrType},
+		{"request id is a fraction", `{"result":null,"id":1.5}`, scan.ErrType},
+		{"list of numbers", `{"result":[1],"id":1}`, scan.ErrType},
+		{"wrapped event is text", `{"event":"serverShutdown"}`, scan.ErrType},
+	}
+	kinds := map[error]string{
+		scan.ErrTruncated: "truncated", scan.ErrMalformed: "malformed", scan.ErrType: "type", scan.ErrDepth: "depth",
+		errMissingField: "missing", errDuplicateField: "duplicate",
+		orderbook.ErrSyntax: "number", orderbook.ErrRange: "number", orderbook.ErrPrecision: "number",
 	}
 	var d Decoder
 	var m Message
@@ -257,17 +263,17 @@ func TestDecodeErrors(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			err := d.Decode([]byte(test.frame), &m)
 			var decodeErr *DecodeError
-			if !errors.Is(err, test.want) || !errors.As(err, &decodeErr) {
+			if !errors.Is(err, test.want) || !errors.As(err, &decodeErr) || decodeErr.Kind != kinds[test.want] {
 				t.Fatalf("error %v, want a *DecodeError of %v", err, test.want)
 			}
 			if m.Type != MessageUnknown {
-				t.Errorf("type %v in spite of an error", m.Type)
+				t.Errorf("type %v despite an error", m.Type)
 			}
 		})
 	}
 }
 
-func TestDecodeErrorTellsWhere(t *testing.T) {
+func TestDecodeErrorPosition(t *testing.T) {
 	frame := `{"stream":"x@depth","data":{"e":"depthUpdate","E":1,"s":"X","U":1,"u":1,"b":[` +
 		strings.Repeat(`["1.00000000","1.00000000"],`, 1000) + `["1.0","oops"]],"a":[]}}`
 	raw := []byte(frame)
@@ -402,8 +408,8 @@ func TestDecodeSnapshot(t *testing.T) {
 				t.Errorf("got %q %+v\nwant %q %+v", symbol, got, test.symbol, test.want)
 			}
 			for n := range len(strings.TrimRight(test.body, " ")) {
-				if _, err := d.DecodeSnapshot([]byte(test.body[:n]), &got); !errors.Is(err, ErrTruncated) {
-					t.Fatalf("%s: error %v, want %v", test.body[:n], err, ErrTruncated)
+				if _, err := d.DecodeSnapshot([]byte(test.body[:n]), &got); !errors.Is(err, scan.ErrTruncated) {
+					t.Fatalf("%s: error %v, want %v", test.body[:n], err, scan.ErrTruncated)
 				}
 			}
 		})
@@ -415,13 +421,13 @@ func TestDecodeSnapshotErrors(t *testing.T) {
 		name, body string
 		want       error
 	}{
-		{"refusal", `{"code":-1121,"msg":"Invalid symbol."}`, ErrMissingField},
-		{"HTML", `<html>`, ErrMalformed},
-		{"array", `[]`, ErrType},
-		{"bids twice", `{"lastUpdateId":1,"bids":[],"asks":[],"bids":[]}`, ErrDuplicateField},
+		{"refusal", `{"code":-1121,"msg":"Invalid symbol."}`, errMissingField},
+		{"HTML", `<html>`, scan.ErrMalformed},
+		{"array", `[]`, scan.ErrType},
+		{"bids twice", `{"lastUpdateId":1,"bids":[],"asks":[],"bids":[]}`, errDuplicateField},
 		{"quantity below zero", `{"lastUpdateId":1,"bids":[["1","-1"]],"asks":[]}`, orderbook.ErrRange},
 		{"nine decimals", `{"lastUpdateId":1,"bids":[["1.000000001","1"]],"asks":[]}`, orderbook.ErrPrecision},
-		{"trailing garbage", `{"lastUpdateId":1,"bids":[],"asks":[]}]`, ErrMalformed},
+		{"trailing garbage", `{"lastUpdateId":1,"bids":[],"asks":[]}]`, scan.ErrMalformed},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var d Decoder
@@ -460,7 +466,7 @@ type member struct {
 }
 
 // membersOf returns the members of an object in order, as encoding/json reads them; false if text is
-// valid JSON but no object.
+// valid JSON but not an object.
 func membersOf(text []byte) ([]member, bool) {
 	dec := json.NewDecoder(strings.NewReader(string(text)))
 	if token, err := dec.Token(); err != nil || token != json.Delim('{') {

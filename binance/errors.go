@@ -11,47 +11,47 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// The states a caller may ask for with errors.Is.
+// The errors a caller may test for with errors.Is.
 var (
-	// ErrNotSynced says that a symbol's book is not known at present. It comes as a *NotSyncedError.
+	// ErrNotSynced says that a symbol's book is not synced. It comes as a *NotSyncedError.
 	ErrNotSynced = errors.New("binance: book is not synced")
-	// ErrUnknownSymbol says that a symbol is not one of those a DepthSyncer follows.
+	// ErrUnknownSymbol says that a DepthSyncer does not have the symbol.
 	ErrUnknownSymbol = errors.New("binance: symbol is not followed")
-	// ErrRunning says that a DepthSyncer is running already.
+	// ErrRunning says that a DepthSyncer's Run was called while it runs.
 	ErrRunning = errors.New("binance: DepthSyncer is running already")
 	// ErrStopped says that a DepthSyncer's Run has returned.
 	ErrStopped = errors.New("binance: DepthSyncer has stopped")
 
-	// ErrSilent says that a connection was given up because neither a frame nor a ping nor the answer to
-	// one had come for longer than any live connection is silent.
+	// ErrSilent says that no frame, ping or pong came on a connection for longer than a live one is
+	// silent.
 	ErrSilent = errors.New("binance: connection is silent")
-	// ErrShutdown says that the exchange announced the end of the connection.
+	// ErrShutdown says that the exchange announced that it will close the connection.
 	ErrShutdown = errors.New("binance: server shuts down")
 	// ErrNoAck says that a subscription was not acknowledged in time.
 	ErrNoAck = errors.New("binance: subscription was not acknowledged")
-	// ErrReplaced says that a connection was closed since another one carries all its streams.
+	// ErrReplaced says that a connection was closed because another one carries all its streams.
 	ErrReplaced = errors.New("binance: connection was replaced")
 	// ErrHandover says that a connection that was to replace another one did not carry all its streams.
 	ErrHandover = errors.New("binance: replacement does not carry every stream")
-	// ErrClosed says that a Stream was closed by its user.
+	// ErrClosed says that Stream.Close was called.
 	ErrClosed = errors.New("binance: stream is closed")
-	// ErrTooManyStreams says that a connection cannot take the streams asked for.
+	// ErrTooManyStreams says that the streams do not fit on one connection.
 	ErrTooManyStreams = errors.New("binance: too many streams for one connection")
 
-	// ErrBodyTooLarge says that an answer was longer than any the exchange gives.
+	// ErrBodyTooLarge says that a REST answer was longer than the bound of its kind.
 	ErrBodyTooLarge = errors.New("binance: answer is too large")
-	// ErrWrongSymbol says that a snapshot came for another symbol than was asked for.
+	// ErrWrongSymbol says that the exchange answered with the snapshot of another symbol.
 	ErrWrongSymbol = errors.New("binance: answer is for another symbol")
 )
 
 // An APIError is an HTTP answer other than 200.
 type APIError struct {
 	Status  int    // HTTP status
-	Code    int    // the exchange's code, as -1121; 0 if the body is none of its own
+	Code    int    // the exchange's code, such as -1121; 0 if the body is not an error of the exchange
 	Message string // the exchange's message, or the beginning of a body that is not JSON
 
-	// RetryAfter is how long the exchange asks to stay away (429 and 418); 0 if it does not say. The
-	// Client that got the error sends nothing before that time has passed.
+	// RetryAfter is the pause that the exchange demands (429 and 418); 0 if it does not say. The Clients
+	// that share the Budget send nothing before it has passed.
 	RetryAfter time.Duration
 }
 
@@ -70,8 +70,8 @@ func (e *APIError) Error() string {
 	return b.String()
 }
 
-// Temporary reports whether the same request may succeed later: the exchange was busy, or this IP
-// has used up its weight.
+// Temporary reports whether the same request may succeed later: the exchange was busy, or the IP
+// address has used up its weight.
 func (e *APIError) Temporary() bool {
 	return e.Status >= 500 || e.Status == http.StatusTooManyRequests || e.Status == http.StatusTeapot || e.Status == http.StatusRequestTimeout
 }
@@ -89,8 +89,8 @@ func (e *NotSyncedError) Error() string {
 // Unwrap returns ErrNotSynced.
 func (e *NotSyncedError) Unwrap() error { return ErrNotSynced }
 
-// An UnknownSymbolsError names symbols that the exchange does not list. Streams of such symbols are
-// acknowledged by the exchange and stay silent.
+// An UnknownSymbolsError names symbols that the exchange does not list. The exchange acknowledges
+// their streams, which then stay silent.
 type UnknownSymbolsError struct {
 	Market  marketprism.Market
 	Symbols []string
@@ -102,7 +102,7 @@ func (e *UnknownSymbolsError) Error() string {
 
 // A SubscribeError says that the exchange refused a subscription.
 type SubscribeError struct {
-	Streams []string // those of the refused request
+	Streams []string // of the refused request
 	Err     error    // a *StreamError
 }
 
@@ -118,4 +118,14 @@ func first(s []string) string {
 		return "(none)"
 	}
 	return s[0]
+}
+
+// A StreamError is the exchange's refusal of a request on a websocket connection.
+type StreamError struct {
+	Code    int
+	Message string
+}
+
+func (e *StreamError) Error() string {
+	return fmt.Sprintf("binance: request refused: %s (code %d)", e.Message, e.Code)
 }

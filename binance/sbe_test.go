@@ -83,16 +83,17 @@ func TestSBEFaults(t *testing.T) {
 		if s := h.syncer.Stats(); s.Undecoded != 40 || s.Gaps == 0 {
 			t.Errorf("%d undecoded, %d gaps", s.Undecoded, s.Gaps)
 		}
-		told := 0
+		reported := 0
 		h.mu.Lock()
 		defer h.mu.Unlock()
 		for _, n := range h.events {
-			if i, ok := n.info.(binance.DecodeInfo); ok && errors.Is(i.Err, binance.ErrTruncated) {
-				told++
+			var undecoded *binance.DecodeError
+			if i, ok := n.info.(binance.DecodeInfo); ok && errors.As(i.Err, &undecoded) && undecoded.Kind == "truncated" {
+				reported++
 			}
 		}
-		if told != 40 {
-			t.Errorf("%d of 40 were told", told)
+		if reported != 40 {
+			t.Errorf("%d of 40 were reported", reported)
 		}
 	})
 }
