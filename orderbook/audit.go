@@ -30,8 +30,33 @@ type Difference struct {
 // newAudit returns the Audit of this Output.
 func (s *Syncer) newAudit() *Audit {
 	s.audited = true
-	s.audit = Audit{LastID: s.book.lastID, Differences: s.audit.Differences[:0]}
+	s.audit.begin(s.book.lastID)
 	return &s.audit
+}
+
+// begin makes a the empty Audit of a book at an update id. It keeps the memory of its list.
+func (a *Audit) begin(id int64) { *a = Audit{LastID: id, Differences: a.Differences[:0]} }
+
+// settle compares a book with a fresh one of the same id, and moves fresh sides into it: both if the
+// book is wrong, as its other levels may be as well; otherwise those that are known further.
+func (a *Audit) settle(book, fresh *Book) {
+	a.compare(Bid, &book.bids, &fresh.bids)
+	a.compare(Ask, &book.asks, &fresh.asks)
+	for _, side := range [...]Side{Bid, Ask} {
+		if a.Different > 0 || fresh.side(side).deeper(book.side(side)) {
+			*book.side(side) = *fresh.side(side)
+			a.Swapped = true
+		}
+	}
+}
+
+// noteAudit counts an Audit that compared two books.
+func (s *SyncerStats) noteAudit(a *Audit) {
+	s.Audits++
+	s.Differences += uint64(a.Different)
+	if a.Swapped {
+		s.Swaps++
+	}
 }
 
 // compare goes through a side of both books, best first, as far as both are known.

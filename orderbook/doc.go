@@ -32,6 +32,15 @@
 // the book. If sides were exchanged there is a Snapshot event within the span, at the id at which the
 // book stands: a reader seeds its book with it, and has missed nothing and seen nothing twice.
 //
+// # From a bus, an archive or a file
+//
+// A Joiner makes the book from records that cannot be asked for again: the Events of the Syncers of one
+// collector or of several, late, repeated or out of order. Its Events keep the same contract.
+//
+//	joiner, err := orderbook.NewJoiner(orderbook.JoinerConfig{Continuity: orderbook.Contiguous})
+//	out := joiner.Join(orderbook.Event{Snapshot: &snap})
+//	out = joiner.Join(orderbook.Event{Update: &update})
+//
 // A Book can be used alone where the updates are known to be complete. Fixed is the number type of
 // prices and quantities: exact, eight decimals, an int64.
 //

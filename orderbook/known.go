@@ -60,3 +60,15 @@ func (b *Book) Prune(n int) {
 		b.asks.prune(n)
 	}
 }
+
+// pruneGrown prunes a side to n levels once it has an eighth more, since pruning moves all that it keeps.
+func (b *Book) pruneGrown(n int) {
+	if n <= 0 {
+		return
+	}
+	for _, l := range [...]*ladder{&b.bids, &b.asks} {
+		if len(l.levels) > n+n/8 {
+			l.prune(n)
+		}
+	}
+}

@@ -115,7 +115,7 @@ func (s *Syncer) join(now time.Time, snap *Snapshot) {
 		return
 	}
 	r.fresh.Reset(snap)
-	s.prune(&r.fresh)
+	r.fresh.pruneGrown(s.cfg.MaxDepth)
 	for ; r.kept.len() > 0; r.kept.next() {
 		s.followFresh(&r.kept.first().Update)
 	}
@@ -135,7 +135,7 @@ func (s *Syncer) followFresh(u *Update) {
 	fresh := &s.refresh.fresh
 	if u.LastID > fresh.lastID {
 		fresh.Apply(u)
-		s.prune(fresh)
+		fresh.pruneGrown(s.cfg.MaxDepth)
 	}
 }
 
@@ -146,31 +146,15 @@ func (s *Syncer) meet(now time.Time) {
 		return
 	}
 	a := s.newAudit()
-	a.compare(Bid, &s.book.bids, &r.fresh.bids)
-	a.compare(Ask, &s.book.asks, &r.fresh.asks)
-	s.stats.Audits++
-	s.stats.Differences += uint64(a.Different)
-	s.swap(a)
-	s.fetches.succeeded()
-	s.endRefresh(now)
-}
-
-// swap puts the fresh sides in the place of those that run: both if the book was found wrong, as its
-// other levels may be as well; otherwise those that are known further.
-func (s *Syncer) swap(a *Audit) {
-	fresh := &s.refresh.fresh
-	for _, side := range [...]Side{Bid, Ask} {
-		if a.Different > 0 || fresh.side(side).deeper(s.book.side(side)) {
-			*s.book.side(side) = *fresh.side(side)
-			a.Swapped = true
-		}
-	}
+	a.settle(&s.book, &r.fresh)
+	s.stats.noteAudit(a)
 	if a.Swapped {
 		snap := s.book.Snapshot()
 		s.stats.Snapshots++
-		s.stats.Swaps++
 		s.events = append(s.events, Event{Snapshot: &snap})
 	}
+	s.fetches.succeeded()
+	s.endRefresh(now)
 }
 
 // refreshFailed asks again after a while for a snapshot that is of use, or gives up. What is kept

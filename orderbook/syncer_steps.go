@@ -33,24 +33,11 @@ func (s *Syncer) follow(now, receivedAt time.Time, u *Update) {
 
 func (s *Syncer) apply(receivedAt time.Time, u *Update) {
 	s.book.Apply(u)
-	s.prune(&s.book)
+	s.book.pruneGrown(s.cfg.MaxDepth)
 	s.fresh = false
 	s.stale = 0
 	s.stats.Applied++
 	s.events = append(s.events, Event{Update: u, ReceivedAt: receivedAt})
-}
-
-// prune keeps a book bounded. It lets a side grow a little first, since it moves all that it keeps.
-func (s *Syncer) prune(b *Book) {
-	n := s.cfg.MaxDepth
-	if n <= 0 {
-		return
-	}
-	for _, l := range [...]*ladder{&b.bids, &b.asks} {
-		if len(l.levels) > n+n/8 {
-			l.prune(n)
-		}
-	}
 }
 
 // wait keeps an update until the snapshot is there.
@@ -73,7 +60,7 @@ func (s *Syncer) install(now time.Time, snap *Snapshot) {
 		return
 	}
 	s.book.Reset(snap)
-	s.prune(&s.book)
+	s.book.pruneGrown(s.cfg.MaxDepth)
 	s.state, s.fresh, s.stale, s.tooOld = Synced, true, 0, 0
 	s.stats.Snapshots++
 	s.events = append(s.events, Event{Snapshot: snap})

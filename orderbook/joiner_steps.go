@@ -1,0 +1,273 @@
+package orderbook
+
+import "time"
+
+// update applies an update to the synced book, or keeps it.
+func (j *Joiner) update(u *Update, receivedAt time.Time) {
+	j.stats.Received++
+	switch {
+	case u.LastID < u.FirstID:
+		j.stats.Discarded++
+		if j.state == Synced {
+			j.lose(GapInvalid, &SequenceError{Want: u.FirstID, Got: u.LastID})
+			j.takeAhead()
+		}
+	case j.state == Synced:
+		j.follow(u, receivedAt)
+	default:
+		j.wait(u, receivedAt)
+	}
+}
+
+// follow applies an update to the synced book, or finds that it does not follow.
+func (j *Joiner) follow(u *Update, receivedAt time.Time) {
+	switch verdict := j.cfg.Continuity.judge(j.book.lastID, j.fresh, u); {
+	case verdict == drop:
+		j.stale++
+		if j.cfg.MaxStale > 0 && j.stale >= j.cfg.MaxStale {
+			j.lose(GapRegressed, &SequenceError{Want: j.book.lastID + 1, Got: u.FirstID})
+			j.forget()
+			j.keep(u, receivedAt)
+			return
+		}
+		j.stats.Dropped++
+	case verdict == gap, j.newborn() && j.ahead != nil: // a newborn book takes any update: it proves nothing
+		j.lose(GapSequence, j.cfg.Continuity.sequenceError(j.book.lastID, u))
+		j.keep(u, receivedAt)
+		j.takeAhead()
+	default:
+		j.apply(u, receivedAt)
+		if j.ahead != nil && u.LastID >= j.ahead.LastID {
+			j.meet(u)
+		}
+	}
+}
+
+// newborn reports whether the book is that of an instrument that never had an update.
+func (j *Joiner) newborn() bool { return j.fresh && j.book.lastID == noID }
+
+func (j *Joiner) apply(u *Update, receivedAt time.Time) {
+	j.book.Apply(u)
+	j.book.pruneGrown(j.cfg.MaxDepth)
+	j.fresh = false
+	j.stale = 0
+	j.stats.Applied++
+	j.events = append(j.events, Event{Update: u, ReceivedAt: receivedAt})
+}
+
+// meet compares the book, which u has brought to the id of the snapshot ahead or beyond, with that
+// snapshot and u.
+func (j *Joiner) meet(u *Update) {
+	var other Book
+	other.Reset(j.ahead)
+	if u.LastID > j.ahead.LastID {
+		other.Apply(u)
+	}
+	j.ahead = nil
+	if j.compare(&other) {
+		j.show()
+	}
+}
+
+// compare audits the book against another one of the same id and takes the better sides of both. It
+// reports whether the book changed.
+func (j *Joiner) compare(other *Book) (changed bool) {
+	other.pruneGrown(j.cfg.MaxDepth)
+	j.audited = true
+	j.audit.begin(j.book.lastID)
+	j.audit.settle(&j.book, other)
+	j.stats.noteAudit(&j.audit)
+	return j.audit.Swapped
+}
+
+// show emits the book as it is.
+func (j *Joiner) show() {
+	snap := j.book.Snapshot()
+	j.stats.Snapshots++
+	j.events = append(j.events, Event{Snapshot: &snap})
+}
+
+// wait keeps an update until a snapshot comes or, if the book is resumable, the updates before it.
+func (j *Joiner) wait(u *Update, receivedAt time.Time) {
+	j.keep(u, receivedAt)
+	switch {
+	case j.resumable && j.pending.complete(j.cfg.Continuity, j.book.lastID):
+		j.synced()
+		j.show()
+		j.drain()
+	case j.ahead != nil && j.cfg.Continuity.judge(j.ahead.LastID, true, u) == apply:
+		j.takeAhead()
+	}
+}
+
+func (j *Joiner) keep(u *Update, receivedAt time.Time) {
+	if !j.pending.add(u, receivedAt) {
+		j.stats.Dropped++
+		return
+	}
+	for j.pending.exceeds(j.cfg.MaxPending, j.cfg.MaxPendingBytes) {
+		j.pending.remove(1)
+		j.stats.Discarded++
+		if !j.overflowed {
+			j.overflowed = true
+			j.lose(GapOverflow, nil)
+		}
+	}
+}
+
+// snapshot decides whether a snapshot becomes the book.
+func (j *Joiner) snapshot(s *Snapshot) {
+	last := j.book.lastID
+	switch {
+	case j.state == Buffering && j.resumable && s.LastID < last && j.cfg.Replace:
+		j.refuse(s)
+	case j.state == Buffering && j.resumable && s.LastID < last && len(j.pending.byID) == 0:
+		// It may be late: then an update that follows the book decides. Or ids have gone back.
+		j.ahead = s.Clone()
+	case j.state == Buffering:
+		j.install(s)
+	case s.LastID < last: // it is late: the book has its updates already
+	case j.cfg.Replace:
+		if s.LastID > last {
+			j.lose(GapSequence, &SequenceError{Want: last + 1, Got: s.LastID})
+		}
+		j.install(s)
+	case s.LastID > last:
+		j.ahead = s.Clone()
+	default:
+		var other Book
+		other.Reset(s)
+		if j.compare(&other) {
+			j.show()
+		}
+	}
+}
+
+// takeAhead makes the snapshot ahead the book, if there is one.
+func (j *Joiner) takeAhead() {
+	if s := j.ahead; s != nil {
+		j.ahead = nil
+		j.install(s)
+	}
+}
+
+// install makes a snapshot the book, and applies what is pending, unless updates between the two are missing.
+func (j *Joiner) install(s *Snapshot) {
+	if !j.pending.follows(j.cfg.Continuity, s.LastID) {
+		j.refuse(s)
+		return
+	}
+	if j.resumable && s.LastID == j.book.lastID && !j.cfg.Replace {
+		var other Book
+		other.Reset(s)
+		j.compare(&other)
+		j.synced()
+		j.show()
+	} else {
+		j.book.Reset(s)
+		j.book.pruneGrown(j.cfg.MaxDepth)
+		j.fresh = true
+		j.synced()
+		j.stats.Snapshots++
+		j.events = append(j.events, Event{Snapshot: s})
+	}
+	j.drain()
+}
+
+// synced notes that the book is the exchange's.
+func (j *Joiner) synced() {
+	j.state, j.stale, j.ahead, j.overflowed = Synced, 0, nil, false
+}
+
+// drain applies what is pending, up to the first update that does not follow.
+func (j *Joiner) drain() {
+	n := 0
+	for _, u := range j.pending.byID {
+		verdict := j.cfg.Continuity.judge(j.book.lastID, j.fresh, &u.Update)
+		if verdict == gap {
+			j.broken(n, &u.Update)
+			return
+		}
+		if n++; verdict == drop {
+			j.stats.Dropped++
+		} else {
+			j.apply(&u.Update, u.receivedAt)
+		}
+	}
+	j.pending.remove(n)
+	j.tooOld = 0
+}
+
+// broken ends the book where u, the first pending update but n, does not follow it. If that happens to one
+// snapshot after the other, u is from before the venue's ids went back.
+func (j *Joiner) broken(n int, u *Update) {
+	j.pending.remove(n)
+	if j.tooOld++; j.tooOld < maxTooOld {
+		j.lose(GapSequence, j.cfg.Continuity.sequenceError(j.book.lastID, u))
+		return
+	}
+	j.tooOld = 0
+	j.discard()
+}
+
+// refuse leaves out a snapshot that is too old. If one after the other is, what they are measured by is from
+// before the venue's ids went back.
+func (j *Joiner) refuse(s *Snapshot) {
+	j.stats.TooOld++
+	j.tooOld++
+	if j.tooOld >= maxTooOld {
+		j.lose(GapRegressed, nil)
+		j.forget()
+		j.install(s)
+	}
+}
+
+// leaveOut counts a record from before ids went back.
+func (j *Joiner) leaveOut(e Event) {
+	if e.Update == nil {
+		j.stats.TooOld++
+		return
+	}
+	j.stats.Received++
+	j.stats.Discarded++
+}
+
+// missed takes the word of a collector that it lost the book. Another collector may have it still.
+func (j *Joiner) missed(g *Gap, receivedAt time.Time) {
+	switch {
+	case g.Reason == GapRegressed:
+		if j.state == Synced {
+			j.lose(g.Reason, g.Err)
+		}
+		j.forget()
+		j.floor = receivedAt
+	case j.state == Synced && g.After >= j.book.lastID:
+		if j.ahead != nil && j.ahead.LastID <= g.After {
+			j.ahead = nil
+		}
+		j.lose(g.Reason, g.Err)
+		j.takeAhead()
+	case j.state == Buffering && g.Reason == GapRemoved:
+		j.forget() // what is pending is of the time before the symbol comes back
+	}
+}
+
+// lose emits a Gap. What is pending may refute it.
+func (j *Joiner) lose(reason GapReason, cause error) {
+	j.state, j.resumable = Buffering, j.state == Synced || j.resumable
+	j.stats.Gaps++
+	j.gap = Gap{After: j.book.lastID, Reason: reason, Err: cause}
+	j.events = append(j.events, Event{Gap: &j.gap})
+}
+
+// forget drops what is pending and has the next snapshot begin the book, whatever its id.
+func (j *Joiner) forget() {
+	j.discard()
+	j.ahead, j.resumable, j.tooOld = nil, false, 0
+}
+
+func (j *Joiner) discard() {
+	n := len(j.pending.byID)
+	j.stats.Discarded += uint64(n)
+	j.pending.remove(n)
+}
