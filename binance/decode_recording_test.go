@@ -78,7 +78,7 @@ type jsonEvent struct {
 
 // Real traffic is decoded as encoding/json with shopspring/decimal decodes it, number by number.
 func TestDecodeRecordings(t *testing.T) {
-	for _, name := range []string{"binance-spot-20211012.ndjson.gz", "binance-usdm-20210722.ndjson.gz"} {
+	for _, name := range []string{"binance-spot-20211012.ndjson.gz", "binance-usdm-20210722.ndjson.gz", "binance-usdm-20240808.ndjson.gz"} {
 		t.Run(name, func(t *testing.T) {
 			var d Decoder
 			var m Message

@@ -26,9 +26,10 @@ type expectedBook struct {
 
 // Real traffic of the exchange, through websockets and REST, gives the books the oracle expects.
 func TestRecordings(t *testing.T) {
-	for market, name := range map[marketprism.Market]string{
-		marketprism.Spot: "binance-spot-20211012",
-		marketprism.USDM: "binance-usdm-20210722",
+	for name, market := range map[string]marketprism.Market{
+		"binance-spot-20211012": marketprism.Spot,
+		"binance-usdm-20210722": marketprism.USDM,
+		"binance-usdm-20240808": marketprism.USDM,
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("..", "..", "shared", "recordings", name)

@@ -19,6 +19,7 @@ func TestRecordings(t *testing.T) {
 	for name, market := range map[string]marketprism.Market{
 		"binance-spot-20211012": marketprism.Spot,
 		"binance-usdm-20210722": marketprism.USDM,
+		"binance-usdm-20240808": marketprism.USDM,
 	} {
 		t.Run(name, func(t *testing.T) {
 			text, err := os.ReadFile(filepath.Join(recordings, name+".expected.json"))
