@@ -1,9 +1,12 @@
 package binance_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -26,10 +29,13 @@ type expectedBook struct {
 
 // Real traffic of the exchange, through websockets and REST, gives the books the oracle expects.
 func TestRecordings(t *testing.T) {
-	for name, market := range map[string]marketprism.Market{
-		"binance-spot-20211012": marketprism.Spot,
-		"binance-usdm-20210722": marketprism.USDM,
-		"binance-usdm-20240808": marketprism.USDM,
+	for name, tc := range map[string]struct {
+		market marketprism.Market
+		trades string // the recorded stream of trades
+	}{
+		"binance-spot-20211012": {marketprism.Spot, "aggTrade"},
+		"binance-usdm-20210722": {marketprism.USDM, "aggTrade"},
+		"binance-usdm-20240808": {marketprism.USDM, "trade"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join("..", "..", "shared", "recordings", name)
@@ -44,10 +50,10 @@ func TestRecordings(t *testing.T) {
 			if err := json.Unmarshal(text, &want); err != nil {
 				t.Fatal(err)
 			}
-			server := binancetest.Config{Market: market, Playback: &binancetest.Playback{
-				Path: path + ".ndjson.gz", WaitFor: []string{"depth", "bookTicker", "aggTrade"},
+			server := binancetest.Config{Market: tc.market, Playback: &binancetest.Playback{
+				Path: playable(t, path+".ndjson.gz"), WaitFor: []string{"depth", "bookTicker", tc.trades},
 			}}
-			depth := binance.DepthConfig{Tickers: true, AggTrades: true}
+			depth := binance.DepthConfig{Tickers: true, AggTrades: tc.trades == "aggTrade", Trades: tc.trades == "trade"}
 			bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
 				<-h.srv.Played()
 				synctest.Wait()
@@ -66,6 +72,30 @@ func TestRecordings(t *testing.T) {
 			})
 		})
 	}
+}
+
+// playable returns a copy of a recording in which the fastest depth stream of futures has the name that
+// the driver subscribes to: what was recorded as @depth@0ms is sent as @depth@100ms.
+func playable(t *testing.T, path string) string {
+	t.Helper()
+	file, err := os.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(unzipped)
+	if err != nil {
+		t.Fatal(err)
+	}
+	renamed := filepath.Join(t.TempDir(), "recording.ndjson")
+	if err := os.WriteFile(renamed, bytes.ReplaceAll(text, []byte(`@depth@0ms"`), []byte(`@depth@100ms"`)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return renamed
 }
 
 func compareWithOracle(t *testing.T, h *harness, symbol string, want expectedBook) {

@@ -114,7 +114,7 @@ func (f *recordedFeed) obey(symbol string, at time.Time, out orderbook.Output) {
 // is the one that the live Syncer had there, in one pass, asked for alone, and replayed.
 func TestRecordings(t *testing.T) {
 	for name, market := range map[string]marketprism.Market{
-		"binance-spot-20211012": marketprism.Spot, "binance-usdm-20210722": marketprism.USDM, "binance-usdm-20240808": marketprism.USDM,
+		"binance-spot-20211012": marketprism.Spot, "binance-usdm-20210722": marketprism.USDM,
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := readRecording(t, market, "../../shared/recordings/"+name+".ndjson.gz")

@@ -1,6 +1,8 @@
 package binancetest_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
@@ -216,7 +218,7 @@ func TestPlaybackOfRealRecordings(t *testing.T) {
 			}
 			want := decodeLoosely[map[string]result](t, string(text))
 			s := newServer(t, binancetest.Config{Market: market, Playback: &binancetest.Playback{
-				Path: dir + name + ".ndjson.gz", WaitFor: []string{"depth", "bookTicker"},
+				Path: playable(t, dir+name+".ndjson.gz"), WaitFor: []string{"depth", "bookTicker"},
 			}})
 			f := &follower{t: t, server: s, market: market, books: map[string]*followed{}}
 			f.follow(slices.Sorted(maps.Keys(want)))
@@ -229,6 +231,22 @@ func TestPlaybackOfRealRecordings(t *testing.T) {
 			}
 		})
 	}
+}
+
+// playable returns a copy of a recording in which the fastest depth stream of futures has the name that
+// the server serves it under: what was recorded as @depth@0ms is sent as @depth@100ms.
+func playable(t *testing.T, path string) string {
+	t.Helper()
+	file, err := os.Open(path)
+	must(t, err)
+	defer file.Close()
+	unzipped, err := gzip.NewReader(file)
+	must(t, err)
+	text, err := io.ReadAll(unzipped)
+	must(t, err)
+	renamed := filepath.Join(t.TempDir(), "recording.ndjson")
+	must(t, os.WriteFile(renamed, bytes.ReplaceAll(text, []byte(`@depth@0ms"`), []byte(`@depth@100ms"`)), 0o600))
+	return renamed
 }
 
 // A follower is a plain client of all symbols of a recording.
