@@ -37,7 +37,7 @@ func (d *DepthSyncer) Stats() Stats {
 	var s Stats
 	for _, f := range d.allShards() {
 		f.count.addTo(&s)
-		f.queueStats(&s)
+		f.conns.queueStats(&s)
 	}
 	return s
 }
@@ -51,7 +51,7 @@ func (d *DepthSyncer) Ready(ctx context.Context, symbols ...string) error {
 
 // unlistedYet returns an error while it is not known which symbols AllTrading chooses.
 func (d *DepthSyncer) unlistedYet() error {
-	if d.cfg.AllTrading == nil || d.listing.Load() {
+	if d.cfg.AllTrading == nil || d.listed.Load() {
 		return nil
 	}
 	return &NotSyncedError{Symbol: "AllTrading"}

@@ -2,7 +2,6 @@ package binance_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log"
 
@@ -65,15 +64,15 @@ func ExampleDepthSyncer() {
 	}
 
 	cancel()
-	fmt.Println(<-records) // the end of what is known
-	fmt.Println(errors.Is(<-ended, context.Canceled))
+	fmt.Println(<-records) // the book ends
+	fmt.Println("Run =", <-ended)
 
 	// Output:
 	// binance:spot:snap:BTCUSDT:1000000:2x1
 	// binance:spot:depth:BTCUSDT:1000001-1000001
 	// synced at 1000001 bid {100 5} ask {101 3} of 2 bids
 	// binance:spot:gap:BTCUSDT:1000001-disconnect
-	// true
+	// Run = <nil>
 }
 
 // The frames of a binary stream are read one by one. Against the real exchange, the Endpoints are left out.

@@ -115,7 +115,7 @@ func newHarness(t *testing.T, s setup) *harness {
 
 func (h *harness) close() {
 	h.stop()
-	if err := <-h.ended; err != nil && !errors.Is(err, context.Canceled) {
+	if err := <-h.ended; err != nil {
 		h.t.Errorf("Run: %v", err)
 	}
 	h.client.CloseIdleConnections()

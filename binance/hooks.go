@@ -89,7 +89,7 @@ type TradeGapInfo struct {
 	Instrument      marketprism.Instrument
 	Aggregate       bool
 	FirstID, LastID int64 // the ids missing
-	Filled          int   // how many of them were fetched, and are records
+	Backfilled      int   // how many of them were fetched, and are records
 	Elapsed         time.Duration
 	Err             error // nil if all were; ErrTradesMissing, or why they could not be fetched
 }

@@ -48,7 +48,7 @@ func LogHooks(l *slog.Logger) *Hooks {
 		},
 		TradeGap: func(i TradeGapInfo) {
 			log(slog.LevelInfo, i.Err, "trade gap", slog.String("instrument", i.Instrument.String()), slog.Bool("aggregate", i.Aggregate),
-				slog.Int64("first_id", i.FirstID), slog.Int64("last_id", i.LastID), slog.Int("filled", i.Filled), slog.Duration("elapsed", i.Elapsed))
+				slog.Int64("first_id", i.FirstID), slog.Int64("last_id", i.LastID), slog.Int("filled", i.Backfilled), slog.Duration("elapsed", i.Elapsed))
 		},
 		Disconnected: func(i DisconnectInfo) {
 			log(slog.LevelInfo, i.Err, "disconnected", slog.Int("conn", i.Conn), slog.String("host", i.Host),

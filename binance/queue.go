@@ -1,29 +1,30 @@
 package binance
 
 import (
+	"context"
 	"sync"
 	"time"
 )
 
-// keptBuffer bounds the buffers that a frameQueue keeps for reuse: rare huge frames give theirs back.
+// keptBuffer bounds the buffers that a frameQueue reuses: those of rare huge frames are dropped.
 const keptBuffer = 64 << 10
 
 // A frame is one frame of a connection on its way to the books.
 type frame struct {
-	data []byte
-	at   time.Time // local clock right after it was read
-	lost losses    // what was dropped between the frame before it and this one
+	data  []byte
+	at    time.Time // local clock right after it was read
+	drops drops     // of the frames between the one before it and this one
 }
 
-// losses counts the frames dropped, per stream; the key nil stands for frames that did not tell theirs.
-type losses map[*stream]uint64
+// drops counts dropped frames by subscription; nil counts those whose subscription is not known.
+type drops map[*subscription]uint64
 
-// A frameQueue lies between the reader of a connection, which must never wait, and the owner of its
-// books, which may be slow. It is bounded in frames and in bytes. When it is full the reader drops
-// frames, and the owner learns which streams lost some at that very place in the order.
+// A frameQueue connects the reader of a connection, which must never wait, to the goroutine of its
+// shard, which may be slow. It is bounded in frames and in bytes. When it is full the reader drops
+// frames, and the shard receives the drops at their place in the order.
 type frameQueue struct {
 	maxBytes int
-	ready    chan struct{} // gets a token when there is something to pop; the queues of a feed share it
+	ready    chan struct{} // gets a token when there is something to pop; the queues of a shard share it
 
 	mu     sync.Mutex
 	ring   []frame
@@ -31,7 +32,7 @@ type frameQueue struct {
 	count  int
 	bytes  int
 	free   [][]byte
-	lost   losses // since the newest frame
+	drops  drops // since the newest frame
 	closed error
 }
 
@@ -39,16 +40,16 @@ func newFrameQueue(maxFrames, maxBytes int, ready chan struct{}) *frameQueue {
 	return &frameQueue{maxBytes: maxBytes, ready: ready, ring: make([]frame, maxFrames)}
 }
 
-// push takes over data and returns a buffer in its place. If the queue is full it returns false, and
-// data stays the caller's.
+// push takes over data and returns a buffer in its place. It returns false if the queue is full; data
+// stays the caller's then.
 func (q *frameQueue) push(data []byte, at time.Time) (spare []byte, ok bool) {
 	q.mu.Lock()
 	if q.count == len(q.ring) || q.count > 0 && q.bytes+len(data) > q.maxBytes {
 		q.mu.Unlock()
 		return data, false
 	}
-	q.ring[(q.head+q.count)%len(q.ring)] = frame{data: data, at: at, lost: q.lost}
-	q.lost = nil
+	q.ring[(q.head+q.count)%len(q.ring)] = frame{data: data, at: at, drops: q.drops}
+	q.drops = nil
 	q.count++
 	q.bytes += len(data)
 	if n := len(q.free); n > 0 {
@@ -59,25 +60,25 @@ func (q *frameQueue) push(data []byte, at time.Time) (spare []byte, ok bool) {
 	return spare, true
 }
 
-// length returns how many frames wait.
+// length returns the number of queued frames.
 func (q *frameQueue) length() int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.count
 }
 
-// drop notes that a frame of that stream was dropped; nil if the frame does not tell.
-func (q *frameQueue) drop(st *stream) {
+// drop notes that a frame of the subscription was dropped; nil if it is not known.
+func (q *frameQueue) drop(sub *subscription) {
 	q.mu.Lock()
-	if q.lost == nil {
-		q.lost = make(losses)
+	if q.drops == nil {
+		q.drops = make(drops)
 	}
-	q.lost[st]++
+	q.drops[sub]++
 	q.mu.Unlock()
 	wake(q.ready)
 }
 
-// close says that nothing more will come, and why. What is queued can still be popped.
+// close ends the queue with its cause. Frames in it can still be popped.
 func (q *frameQueue) close(cause error) {
 	q.mu.Lock()
 	q.closed = cause
@@ -85,8 +86,8 @@ func (q *frameQueue) close(cause error) {
 	wake(q.ready)
 }
 
-// pop exchanges f for the oldest frame; f's buffer is reused. A frame without data stands for losses
-// at the end of the queue. ok is false if there is nothing; err is then the cause of close, if closed.
+// pop exchanges f for the oldest frame; f's buffer is reused. A frame without data carries the drops
+// at the end of the queue. ok is false if the queue is empty; err is then the cause of close, if any.
 func (q *frameQueue) pop(f *frame) (ok bool, err error) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -95,8 +96,8 @@ func (q *frameQueue) pop(f *frame) (ok bool, err error) {
 	}
 	*f = frame{}
 	if q.count == 0 {
-		if q.lost != nil {
-			f.lost, q.lost = q.lost, nil
+		if q.drops != nil {
+			f.drops, q.drops = q.drops, nil
 			return true, nil
 		}
 		return false, q.closed
@@ -106,4 +107,54 @@ func (q *frameQueue) pop(f *frame) (ok bool, err error) {
 	q.count--
 	q.bytes -= len(f.data)
 	return true, nil
+}
+
+// A taskQueue holds what other goroutines want the goroutine of a shard to do. It is safe for concurrent
+// use.
+type taskQueue struct {
+	ready chan struct{} // holds a token while there may be tasks
+
+	mu   sync.Mutex
+	list []task
+}
+
+// A task runs on the goroutine of a shard, with the Handler's context. Its error ends the shard.
+type task func(ctx context.Context, now time.Time) error
+
+func (q *taskQueue) post(t task) {
+	q.mu.Lock()
+	q.list = append(q.list, t)
+	q.mu.Unlock()
+	wake(q.ready)
+}
+
+// take empties the queue.
+func (q *taskQueue) take() []task {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	list := q.list
+	q.list = nil
+	return list
+}
+
+// An alarm wakes the goroutine of a shard at the earliest time it is set to.
+type alarm struct {
+	timer *time.Timer
+	due   time.Time // zero if it is not set
+}
+
+// set asks for a wake-up at due; zero asks for none.
+func (a *alarm) set(now, due time.Time) {
+	if !due.IsZero() && (a.due.IsZero() || due.Before(a.due)) {
+		a.due = due
+		a.timer.Reset(due.Sub(now))
+	}
+}
+
+// wake puts a token into a channel of one.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }

@@ -1,7 +1,6 @@
 package binance_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -39,7 +38,7 @@ func eventually(t *testing.T, start time.Time, atMost time.Duration, done func()
 // A minute of the exchange's clock lets 6000 of weight through: the second of two is needed.
 func TestColdStartOfAWholeExchange(t *testing.T) {
 	const symbols = 1300 // of weight 5, and 20 for exchangeInfo
-	depth := binance.DepthConfig{Sync: orderbook.SyncerConfig{RefreshDepth: -1}}
+	depth := binance.DepthConfig{RefreshDepth: -1}
 	bubble(t, setup{server: shallow(symbols, 110), depth: depth}, func(t *testing.T, h *harness) {
 		start := time.Now()
 		h.ready()
@@ -172,7 +171,7 @@ func TestPeriodicAudit(t *testing.T) {
 		t.Run(string(market), func(t *testing.T) {
 			server := exchange(5)
 			server.Market, server.MidBatchSnapshots = market, true
-			depth := binance.DepthConfig{Sync: orderbook.SyncerConfig{RefreshEvery: time.Minute}}
+			depth := binance.DepthConfig{RefreshEvery: time.Minute}
 			bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
 				h.ready()
 				h.srv.RejectREST(2, 503, 0)
@@ -258,7 +257,7 @@ func TestRefreshesAreForgottenWithTheirBooks(t *testing.T) {
 			t.Errorf("queue: %v", q)
 		}
 		h.stop()
-		if err := <-h.ended; err != context.Canceled {
+		if err := <-h.ended; err != nil {
 			t.Errorf("Run = %v", err)
 		}
 		if u := h.client.Usage(); u.Queued != (binance.Usage{}).Queued || u.Sending != 0 {

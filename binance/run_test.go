@@ -98,7 +98,7 @@ func TestRunCanBeRepeated(t *testing.T) {
 			t.Errorf("a second Run = %v", err)
 		}
 		h.stop()
-		if err := <-h.ended; err != context.Canceled {
+		if err := <-h.ended; err != nil {
 			t.Errorf("Run = %v", err)
 		}
 		if status, _ := h.syncer.Status(victim); status.State != orderbook.Offline || status.LastGap.Reason != orderbook.GapDisconnect {
@@ -149,7 +149,7 @@ func TestHandlerOutlivesRunsContext(t *testing.T) {
 		}
 		cancel()
 		start := time.Now()
-		if err := <-done; err != context.Canceled {
+		if err := <-done; err != nil {
 			t.Errorf("Run = %v", err)
 		}
 		if took := time.Since(start); gaps != 2 || ended != 2 || took > 10*time.Second {
@@ -189,7 +189,7 @@ func TestReadsOfABookThatIsNotSynced(t *testing.T) {
 func TestSnapshotTimeout(t *testing.T) {
 	s := setup{
 		server: exchange(1),
-		depth:  binance.DepthConfig{Sync: orderbook.SyncerConfig{SnapshotTimeout: 2 * time.Second}},
+		depth:  binance.DepthConfig{SnapshotTimeout: 2 * time.Second},
 		before: func(h *harness) { h.srv.DelaySnapshots(1, 5*time.Second) },
 	}
 	bubble(t, s, func(t *testing.T, h *harness) {
@@ -273,7 +273,7 @@ func TestDepthConfigIsChecked(t *testing.T) {
 		"StreamsPerConn 1:":   {Symbols: one, StreamsPerConn: 1, Trades: true},
 		"ReconnectMin 5s":     {Symbols: one, ReconnectMin: 5 * time.Second, ReconnectMax: time.Second},
 		"AckTimeout -1":       {Symbols: one, AckTimeout: -1},
-		"RetryMin":            {Symbols: one, Sync: orderbook.SyncerConfig{RetryMin: time.Hour, RetryMax: time.Second}},
+		"RetryMin":            {Symbols: one, RetryMin: time.Hour, RetryMax: time.Second},
 	} {
 		if _, err := binance.NewDepthSyncer(client, cfg); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", cfg, err, want)

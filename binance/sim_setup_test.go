@@ -8,7 +8,6 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/binance/binancetest"
-	"github.com/marketprism/marketprism/orderbook"
 )
 
 // A simSetup is what a seed decides before a run begins. Books are small and the exchange is slow, so
@@ -77,21 +76,19 @@ func rollSetup(market marketprism.Market, seed uint64) simSetup {
 		StreamTimeout: 20 * time.Second, AckTimeout: pick[time.Duration](r, 2, 5, 10) * time.Second, MaxConnAge: -1,
 		ReconnectMin: 100 * time.Millisecond, ReconnectMax: pick[time.Duration](r, 1, 3) * time.Second,
 		PollEvery: pick[time.Duration](r, 5, 10) * time.Second,
-		Sync: orderbook.SyncerConfig{
-			MaxStale: 20, MaxDepth: -1, RetryMax: pick[time.Duration](r, 1, 4) * time.Second, SnapshotTimeout: pick[time.Duration](r, 2, 10) * time.Second,
-		},
+		MaxStale:  20, MaxDepth: -1, RetryMax: pick[time.Duration](r, 1, 4) * time.Second, SnapshotTimeout: pick[time.Duration](r, 2, 10) * time.Second,
 	}
 	if c.depth.SnapshotLimit > 5 && one(2) {
 		c.depth.FirstLimit = 5
 	}
 	if one(3) {
-		c.depth.Sync.RefreshDepth = -1
+		c.depth.RefreshDepth = -1
 	}
 	if one(3) {
-		c.depth.Sync.RefreshEvery = time.Duration(2+r.IntN(6)) * time.Second
+		c.depth.RefreshEvery = time.Duration(2+r.IntN(6)) * time.Second
 	}
 	if one(4) {
-		c.depth.Sync.MaxBuffered = 4 + r.IntN(20)
+		c.depth.MaxBuffered = 4 + r.IntN(20)
 	}
 	if one(3) {
 		c.depth.QueueFrames = 48 + r.IntN(64) // the frames of one moment fit

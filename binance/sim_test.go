@@ -193,7 +193,7 @@ func (s *sim) run(ctx context.Context) {
 	stop()
 	switch err := <-ended; {
 	case s.unlisted && errors.As(err, new(*binance.UnknownSymbolsError)):
-	case !errors.Is(err, context.Canceled):
+	case err != nil:
 		s.fail("Run: %v", err)
 	}
 	client.CloseIdleConnections()

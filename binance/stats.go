@@ -12,16 +12,16 @@ type Stats struct {
 
 	Rotations uint64 // of these replaced by another one without a gap
 
-	Frames       uint64 // read from the connections
-	Bytes        uint64 // of these
-	Dropped      uint64 // of these dropped since the queue to the books was full
-	Undecoded    uint64 // of these that made no sense
-	Unknown      uint64 // of these of a kind, or of a symbol, that is not followed
-	TradeGaps    uint64 // holes in trade ids that no connection filled
-	TradesFilled uint64 // trades fetched for them
-	Watchdogs    uint64 // what watchdogs found
-	Duplicates   uint64 // events that another connection had brought before
-	OtherTrades  uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
+	Frames           uint64 // read from the connections
+	Bytes            uint64 // of these
+	Dropped          uint64 // of these dropped since the queue to the books was full
+	Undecoded        uint64 // of these that made no sense
+	Unknown          uint64 // of these of a kind, or of a symbol, that is not followed
+	TradeGaps        uint64 // holes in trade ids that no connection filled
+	TradesBackfilled uint64 // trades fetched for them
+	Watchdogs        uint64 // what watchdogs found
+	Duplicates       uint64 // events that another connection had brought before
+	OtherTrades      uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
 
 	// Events of the streams that are followed, as they came: those of a second connection are counted
 	// as well, and those that became no record.
@@ -46,7 +46,7 @@ type Stats struct {
 
 // counters are the Stats of one connection's goroutines.
 type counters struct {
-	tradeGaps, tradesFilled                                 atomic.Uint64
+	tradeGaps, tradesBackfilled                             atomic.Uint64
 	connects, disconnects, rotations, duplicates, watchdogs atomic.Uint64
 	frames, dropped, undecoded, unknown, foreign            atomic.Uint64
 	updates, snapshots, gaps, trades, tickers               atomic.Uint64
@@ -62,7 +62,7 @@ func (c *counters) addTo(s *Stats) {
 	s.Disconnects += c.disconnects.Load()
 	s.Rotations += c.rotations.Load()
 	s.TradeGaps += c.tradeGaps.Load()
-	s.TradesFilled += c.tradesFilled.Load()
+	s.TradesBackfilled += c.tradesBackfilled.Load()
 	s.Watchdogs += c.watchdogs.Load()
 	s.Duplicates += c.duplicates.Load()
 	s.Frames += c.frames.Load()
@@ -91,16 +91,6 @@ func (c *counters) addTo(s *Stats) {
 	s.Mismatches += c.mismatches.Load()
 	s.SnapshotRequests += c.requests.Load()
 	s.SnapshotFailures += c.failures.Load()
-}
-
-// queueStats adds what waits between the connections of a feed and its books.
-func (f *shard) queueStats(s *Stats) {
-	for i := range f.queues {
-		if q := f.queues[i].Load(); q != nil {
-			s.Queued += q.length()
-			s.QueueFrames += len(q.ring)
-		}
-	}
 }
 
 // heard counts one event of a stream that is followed.

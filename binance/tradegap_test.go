@@ -61,11 +61,11 @@ func TestMissingTradesAreFetched(t *testing.T) {
 					t.Fatal("no trade was missing")
 				}
 				for _, g := range gaps {
-					if g.Err != nil || g.Aggregate || int64(g.Filled) != g.LastID-g.FirstID+1 {
+					if g.Err != nil || g.Aggregate || int64(g.Backfilled) != g.LastID-g.FirstID+1 {
 						t.Errorf("TradeGap hook: %+v", g)
 					}
 				}
-				if s := h.syncer.Stats(); s.TradeGaps != uint64(len(gaps)) || s.TradesFilled == 0 {
+				if s := h.syncer.Stats(); s.TradeGaps != uint64(len(gaps)) || s.TradesBackfilled == 0 {
 					t.Errorf("stats: %+v", s)
 				}
 				h.inOrder()
@@ -86,7 +86,7 @@ func TestMissingAggregateTradesAreFetched(t *testing.T) {
 			away(h)
 			gaps := infos[binance.TradeGapInfo](h)
 			for _, g := range gaps {
-				if g.Err != nil || !g.Aggregate || int64(g.Filled) != g.LastID-g.FirstID+1 {
+				if g.Err != nil || !g.Aggregate || int64(g.Backfilled) != g.LastID-g.FirstID+1 {
 					t.Errorf("TradeGap hook: %+v", g)
 				}
 			}
@@ -107,17 +107,19 @@ func TestTradesThatStayMissing(t *testing.T) {
 		before func(*harness)
 		want   func(binance.TradeGapInfo) bool
 	}{
-		"none are wanted":   {fill: -1, want: func(g binance.TradeGapInfo) bool { return errors.Is(g.Err, binance.ErrTradesMissing) }},
-		"too many":          {fill: 2, want: func(g binance.TradeGapInfo) bool { return errors.Is(g.Err, binance.ErrTradesMissing) }},
-		"they do not exist": {before: func(h *harness) { h.srv.SkipTradeIDs(victim, 3) }, want: func(g binance.TradeGapInfo) bool { return errors.Is(g.Err, binance.ErrTradesMissing) && g.Filled == 0 }},
-		"a key is needed":   {market: marketprism.USDM, want: func(g binance.TradeGapInfo) bool { return g.Err != nil }},
+		"none are wanted": {fill: -1, want: func(g binance.TradeGapInfo) bool { return errors.Is(g.Err, binance.ErrTradesMissing) }},
+		"too many":        {fill: 2, want: func(g binance.TradeGapInfo) bool { return errors.Is(g.Err, binance.ErrTradesMissing) }},
+		"they do not exist": {before: func(h *harness) { h.srv.SkipTradeIDs(victim, 3) }, want: func(g binance.TradeGapInfo) bool {
+			return errors.Is(g.Err, binance.ErrTradesMissing) && g.Backfilled == 0
+		}},
+		"a key is needed": {market: marketprism.USDM, want: func(g binance.TradeGapInfo) bool { return g.Err != nil }},
 		"refused": {before: func(h *harness) { h.srv.DropTrades(victim, 3); h.srv.RejectREST(1, http.StatusForbidden, 0) },
 			want: func(g binance.TradeGapInfo) bool { return errors.As(g.Err, new(*binance.APIError)) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			server := exchange(2)
 			server.Market = c.market
-			bubble(t, setup{server: server, depth: binance.DepthConfig{Trades: true, MaxTradeFill: c.fill}}, func(t *testing.T, h *harness) {
+			bubble(t, setup{server: server, depth: binance.DepthConfig{Trades: true, MaxTradeBackfill: c.fill}}, func(t *testing.T, h *harness) {
 				h.ready()
 				time.Sleep(5 * time.Second)
 				if c.before == nil {
@@ -127,7 +129,7 @@ func TestTradesThatStayMissing(t *testing.T) {
 				}
 				time.Sleep(10 * time.Second)
 				gaps := infos[binance.TradeGapInfo](h)
-				if len(gaps) != 1 || !c.want(gaps[0]) || gaps[0].LastID-gaps[0].FirstID != 2 || gaps[0].Filled != 0 {
+				if len(gaps) != 1 || !c.want(gaps[0]) || gaps[0].LastID-gaps[0].FirstID != 2 || gaps[0].Backfilled != 0 {
 					t.Errorf("TradeGap hook: %+v", gaps)
 				}
 				h.mu.Lock()

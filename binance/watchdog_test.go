@@ -46,7 +46,7 @@ func TestDeadDepthStreamIsFoundByARefresh(t *testing.T) {
 	for market, gaps := range map[marketprism.Market]uint64{marketprism.Spot: 1, marketprism.USDM: 0} {
 		var h *harness
 		client := binance.Config{Hooks: &binance.Hooks{Watchdog: func(binance.WatchInfo) { h.srv.DropDepth(victim, 0) }}}
-		depth := binance.DepthConfig{Sync: orderbook.SyncerConfig{RetryMax: 2 * time.Second}}
+		depth := binance.DepthConfig{RetryMax: 2 * time.Second}
 		s := setup{server: mixed(market), client: client, depth: depth, before: func(made *harness) { h = made }}
 		bubble(t, s, func(t *testing.T, h *harness) {
 			h.ready()

@@ -124,10 +124,7 @@ func measure(ctx context.Context, opt options) error {
 	}
 	fmt.Printf("exchange    sent %d events, %v behind its clock at most while measured\n", sent, late)
 	cancel()
-	if err := <-ended; !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
+	return <-ended
 }
 
 func (b *bench) connect(addr string) error {

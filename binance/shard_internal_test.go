@@ -14,8 +14,15 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// syncedShard returns a feed of one symbol whose book stands at id 100, without a connection.
+// syncedShard returns the shard of one symbol, whose book is at id 100, without a connection.
 func syncedShard(tb testing.TB, handler Handler) *shard {
+	tb.Helper()
+	_, s := syncedDepth(tb, handler)
+	return s
+}
+
+// syncedDepth is syncedShard with its DepthSyncer.
+func syncedDepth(tb testing.TB, handler Handler) (*DepthSyncer, *shard) {
 	tb.Helper()
 	c, err := NewClient(Config{})
 	if err != nil {
@@ -25,23 +32,23 @@ func syncedShard(tb testing.TB, handler Handler) *shard {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	f, y := d.allShards()[0], d.books.Get("BTCUSDT")
-	f.begin()
+	s, b := d.allShards()[0], d.books.Get("BTCUSDT")
 	now := time.Now()
-	l := &conn{seat: f.seats[0], stream: &Stream{}, cancel: func() {}}
-	f.seats[0].current, f.links[0] = l, l
-	for _, st := range f.streams {
-		st.merge.join(0, now)
-		st.merge.restart()
+	s.begin(now)
+	l := &conn{slot: s.conns.slots[0], stream: &Stream{}, cancel: func() {}}
+	s.conns.slots[0].current, s.conns.conns[0] = l, l
+	for _, sub := range s.streams.ordered {
+		sub.arbiter.addLeg(0, now)
+		sub.arbiter.restart()
 	}
-	out := y.syncer.Connected(now)
+	out := b.syncer.Connected(now)
 	snap := &orderbook.Snapshot{LastID: 100}
 	for i := range orderbook.Fixed(1000) {
 		snap.Bids = append(snap.Bids, orderbook.Level{Price: (100_000 - i) * orderbook.One, Quantity: orderbook.One})
 		snap.Asks = append(snap.Asks, orderbook.Level{Price: (100_001 + i) * orderbook.One, Quantity: orderbook.One})
 	}
-	y.syncer.Snapshot(now, out.Fetch, snap)
-	return f
+	b.syncer.Snapshot(now, out.Fetch, snap)
+	return d, s
 }
 
 // depthFrames are n events that follow id 100, each with 20 levels a side.
@@ -61,7 +68,7 @@ func depthFrames(n int) [][]byte {
 
 func TestShardStepDoesNotAllocate(t *testing.T) {
 	records := 0
-	f := syncedShard(t, func(_ context.Context, rec *marketprism.Record) error {
+	s := syncedShard(t, func(_ context.Context, rec *marketprism.Record) error {
 		if rec.Update == nil {
 			t.Error("no Update")
 		}
@@ -74,8 +81,7 @@ func TestShardStepDoesNotAllocate(t *testing.T) {
 	at := time.Now().UTC()
 	next := 0
 	step := func() {
-		f.now = at
-		if err := f.step(ctx, f.links[0], frames[next], at); err != nil {
+		if err := s.step(ctx, at, s.conns.conns[0], frames[next], at); err != nil {
 			t.Fatal(err)
 		}
 		next++
@@ -86,8 +92,8 @@ func TestShardStepDoesNotAllocate(t *testing.T) {
 	if n := testing.AllocsPerRun(runs, step); n != 0 {
 		t.Errorf("%v allocations for a depth event", n)
 	}
-	if y := f.books["BTCUSDT"].symbol; records != next || y.syncer.Book().LastID() != int64(100+next) {
-		t.Errorf("%d records of %d events, book at %d", records, next, y.syncer.Book().LastID())
+	if b := s.streams.books["BTCUSDT"]; records != next || b.syncer.Book().LastID() != int64(100+next) {
+		t.Errorf("%d records of %d events, book at %d", records, next, b.syncer.Book().LastID())
 	}
 }
 
@@ -113,7 +119,7 @@ func TestQueueDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkShardStep(b *testing.B) {
-	f := syncedShard(b, nil)
+	s := syncedShard(b, nil)
 	frames := depthFrames(10_000)
 	at := time.Now().UTC()
 	b.SetBytes(int64(len(frames[0])))
@@ -122,19 +128,19 @@ func BenchmarkShardStep(b *testing.B) {
 	for b.Loop() {
 		if i == len(frames) {
 			b.StopTimer()
-			f, i = syncedShard(b, nil), 0
+			s, i = syncedShard(b, nil), 0
 			b.StartTimer()
 		}
-		if err := f.step(b.Context(), f.links[0], frames[i], at); err != nil {
+		if err := s.step(b.Context(), at, s.conns.conns[0], frames[i], at); err != nil {
 			b.Fatal(err)
 		}
 		i++
 	}
 }
 
-func TestQueueTellsLossesInTheirPlace(t *testing.T) {
+func TestQueueKeepsDropsInTheirPlace(t *testing.T) {
 	q := newFrameQueue(3, 10, make(chan struct{}, 1))
-	one, two := &stream{name: "1"}, &stream{name: "2"}
+	one, two := &subscription{name: "1"}, &subscription{name: "2"}
 	push := func(text string, want bool) {
 		t.Helper()
 		if _, ok := q.push([]byte(text), time.Time{}); ok != want {
@@ -142,11 +148,11 @@ func TestQueueTellsLossesInTheirPlace(t *testing.T) {
 		}
 	}
 	var fr frame
-	pop := func(text string, lost losses) {
+	pop := func(text string, lost drops) {
 		t.Helper()
 		ok, err := q.pop(&fr)
-		if !ok || err != nil || string(fr.data) != text || fmt.Sprint(fr.lost) != fmt.Sprint(lost) {
-			t.Errorf("pop = %q, lost %v, %v, %v", fr.data, fr.lost, ok, err)
+		if !ok || err != nil || string(fr.data) != text || fmt.Sprint(fr.drops) != fmt.Sprint(lost) {
+			t.Errorf("pop = %q, lost %v, %v, %v", fr.data, fr.drops, ok, err)
 		}
 	}
 	push("12345", true)
@@ -160,9 +166,9 @@ func TestQueueTellsLossesInTheirPlace(t *testing.T) {
 	q.drop(nil)
 	pop("12345", nil)
 	push("a frame of many bytes", false)
-	pop("23456", losses{one: 1})
+	pop("23456", drops{one: 1})
 	pop("", nil)
-	pop("", losses{two: 2, nil: 1}) // nothing follows the loss
+	pop("", drops{two: 2, nil: 1}) // nothing follows the loss
 	if ok, err := q.pop(&fr); ok || err != nil {
 		t.Error(ok, err)
 	}
@@ -172,7 +178,7 @@ func TestQueueTellsLossesInTheirPlace(t *testing.T) {
 	q.drop(one)
 	pop("12345", nil)
 	pop("12345", nil)
-	pop("", losses{one: 1})
+	pop("", drops{one: 1})
 	push("a frame of many bytes", true) // alone it may be as long as it likes
 	ended := errors.New("ended")
 	q.close(ended)
@@ -243,28 +249,28 @@ func TestRequestsStayBelowTheirBound(t *testing.T) {
 }
 
 func TestLostFrameOfAnUnknownStreamResyncsAllBooks(t *testing.T) {
-	f := syncedShard(t, nil)
-	if st := f.streamOf([]byte(`{"stream":"btcusdt@trade","data":{}}`)); st == nil || st.book {
+	s := syncedShard(t, nil)
+	if st := s.streams.ofFrame([]byte(`{"stream":"btcusdt@trade","data":{}}`)); st == nil || st.depth {
 		t.Errorf("stream: %+v", st)
 	}
 	for _, frame := range []string{`{"data":{},"stream":"btcusdt@trade"}`, `{"stream":"btc`, `{"stream":"x","data":1}`, ``} {
-		if st := f.streamOf([]byte(frame)); st != nil {
+		if st := s.streams.ofFrame([]byte(frame)); st != nil {
 			t.Errorf("%s: %+v", frame, st)
 		}
 	}
-	f.now = time.Now()
-	if err := f.overflowed(t.Context(), f.links[0], losses{f.streams["btcusdt@trade"]: 3}); err != nil {
+	now := time.Now()
+	if err := s.framesDropped(t.Context(), now, s.conns.conns[0], drops{s.streams.byName["btcusdt@trade"]: 3}); err != nil {
 		t.Fatal(err)
 	}
-	y := f.books["BTCUSDT"].symbol
-	if y.syncer.State() != orderbook.Synced {
+	b := s.streams.books["BTCUSDT"]
+	if b.syncer.State() != orderbook.Synced {
 		t.Error("a lost trade resynced the book")
 	}
-	if err := f.overflowed(t.Context(), f.links[0], losses{nil: 1}); err != nil {
+	if err := s.framesDropped(t.Context(), now, s.conns.conns[0], drops{nil: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if y.syncer.State() != orderbook.Buffering || y.LastGap.Reason != orderbook.GapOverflow {
-		t.Errorf("%v, %+v", y.syncer.State(), y.LastGap)
+	if b.syncer.State() != orderbook.Buffering || b.LastGap.Reason != orderbook.GapOverflow {
+		t.Errorf("%v, %+v", b.syncer.State(), b.LastGap)
 	}
 }
 
@@ -299,45 +305,45 @@ func TestAcks(t *testing.T) {
 }
 
 func TestTickKeepsTheDeadlines(t *testing.T) {
-	f := syncedShard(t, nil)
-	f.now = time.Now()
-	acks := &f.links[0].acks
-	f.watchAt = f.now.Add(2 * time.Hour)
-	acks.expect([]request{{id: 1, subscribes: true}}, f.now, time.Hour)
-	if err := f.tick(t.Context(), t.Context()); err != nil || !f.due.Equal(acks.due) {
-		t.Errorf("due at %v, acks at %v, %v", f.due, acks.due, err)
+	s := syncedShard(t, nil)
+	now := time.Now()
+	acks := &s.conns.conns[0].acks
+	s.watchdog.at = now.Add(2 * time.Hour)
+	acks.expect([]request{{id: 1, subscribes: true}}, now, time.Hour)
+	if err := s.tick(t.Context(), t.Context(), now); err != nil || !s.alarm.due.Equal(acks.due) {
+		t.Errorf("due at %v, acks at %v, %v", s.alarm.due, acks.due, err)
 	}
-	if err := f.overflowed(t.Context(), f.links[0], losses{nil: 1}); err != nil {
+	if err := s.framesDropped(t.Context(), now, s.conns.conns[0], drops{nil: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if due := f.books["BTCUSDT"].symbol.syncer.Deadline(); due.IsZero() || !f.due.Equal(due) {
-		t.Errorf("due at %v, the book at %v", f.due, due)
+	if due := s.streams.books["BTCUSDT"].syncer.Deadline(); due.IsZero() || !s.alarm.due.Equal(due) {
+		t.Errorf("due at %v, the book at %v", s.alarm.due, due)
 	}
 }
 
 // Requests that wait for their acknowledgement name the streams of their time, whoever comes and goes.
 func TestPendingRequestsKeepTheirStreams(t *testing.T) {
-	f := syncedShard(t, nil)
-	f.now = time.Now()
-	requests, err := planRequests("SUBSCRIBE", f.names, 0)
+	d, s := syncedDepth(t, nil)
+	now := time.Now()
+	requests, err := planRequests("SUBSCRIBE", s.streams.names, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := slices.Clone(requests[0].streams)
-	if err := f.syncer.add([]string{"ETHUSDT"}, true); err != nil {
+	if err := d.add([]string{"ETHUSDT"}, true); err != nil {
 		t.Fatal(err)
 	}
-	f.links[0] = nil // no connection is open
-	f.admit([]*symbolBook{f.syncer.books.Get("ETHUSDT")})
-	btc := f.syncer.books.Get("BTCUSDT")
-	if err := f.syncer.Remove("BTCUSDT"); err != nil {
+	s.conns.conns[0] = nil // no connection is open
+	s.addSymbols(now, []*symbolBook{d.books.Get("ETHUSDT")})
+	btc := d.books.Get("BTCUSDT")
+	if err := d.Remove("BTCUSDT"); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.dismiss(t.Context(), btc); err != nil {
+	if err := s.removeSymbol(t.Context(), now, btc); err != nil {
 		t.Fatal(err)
 	}
-	if len(f.names) != 3 || len(f.ordered) != 3 || f.ordered[0].name != f.names[0] {
-		t.Errorf("left are %v", f.names)
+	if len(s.streams.names) != 3 || len(s.streams.ordered) != 3 || s.streams.ordered[0].name != s.streams.names[0] {
+		t.Errorf("left are %v", s.streams.names)
 	}
 	if got := requests[0].streams; !slices.Equal(got, want) {
 		t.Errorf("the request was for %v, now for %v", want, got)

@@ -9,31 +9,31 @@ import (
 	"time"
 )
 
-// merging drives a merge by a script of words, and says what came out of it:
+// arbitration drives a merge by a script of words, and says what came out of it:
 //
 //	join 1, leave 1, skip 1   a connection begins, ends, has lost something
 //	1:5-9                     connection 1 brings ids 5 to 9
 //	+3s                       time passes
 //	give-up                   what is held may wait no longer
-type merging struct {
+type arbitration struct {
 	arbiter
 	now time.Time
 	out []string
 }
 
-func (m *merging) run(t *testing.T, script string) string {
+func (m *arbitration) run(t *testing.T, script string) string {
 	t.Helper()
 	for _, step := range strings.Split(script, ", ") {
 		var i int
 		var first, last int64
 		switch {
 		case parseWords(step, "join %d", &i):
-			m.join(i, m.now)
+			m.addLeg(i, m.now)
 		case parseWords(step, "leave %d", &i):
-			m.leave(i)
+			m.removeLeg(i)
 			m.release(false)
 		case parseWords(step, "skip %d", &i):
-			m.skip(i, m.now)
+			m.legLost(i, m.now)
 		case parseWords(step, "%d:%d-%d", &i, &first, &last):
 			m.bring(i, first, last)
 		case step == "give-up":
@@ -56,28 +56,28 @@ func parseWords(step, format string, into ...any) bool {
 	return err == nil && n == len(into)
 }
 
-func (m *merging) bring(i int, first, last int64) {
+func (m *arbitration) bring(i int, first, last int64) {
 	e := idRange{first - 1, last}
 	switch m.decide(i, e, m.now) {
-	case pass:
+	case decisionUse:
 		m.pass(e)
 		m.release(false)
-	case wait:
-		room := m.hold(pendingEvent{idRange: e, receivedAt: m.now})
+	case decisionPend:
+		room := m.pend(pendingEvent{idRange: e, receivedAt: m.now})
 		m.release(!room)
 	}
 }
 
-func (m *merging) pass(e idRange) {
-	hole := ""
-	if m.begun && e.after > m.at {
-		hole = "!"
+func (m *arbitration) pass(e idRange) {
+	missing := ""
+	if m.started && e.after > m.lastID {
+		missing = "!"
 	}
-	m.reach(e.last)
-	m.out = append(m.out, fmt.Sprintf("%s%d-%d", hole, e.after+1, e.last))
+	m.advance(e.last)
+	m.out = append(m.out, fmt.Sprintf("%s%d-%d", missing, e.after+1, e.last))
 }
 
-func (m *merging) release(force bool) {
+func (m *arbitration) release(force bool) {
 	for {
 		h, ok := m.next(force)
 		if !ok {
@@ -87,7 +87,7 @@ func (m *merging) release(force bool) {
 	}
 }
 
-func TestMerge(t *testing.T) {
+func TestArbiter(t *testing.T) {
 	for name, c := range map[string]struct{ script, want string }{
 		"one connection": {
 			"join 0, 0:5-9, 0:10-12, 0:14-15, 0:14-15", "5-9 10-12 !14-15 14-15"},
@@ -99,7 +99,7 @@ func TestMerge(t *testing.T) {
 			"join 0, 0:5-9, join 1, 1:4-6, 1:7-9, 1:10-10", "5-9 10-10"},
 		"other borders": {
 			"join 0, 0:5-9, join 1, 1:8-14, 0:10-12, 0:13-15, 1:15-20", "5-9 8-14 13-15 15-20"},
-		"both have passed the hole": {
+		"both have passed the missing range": {
 			"join 0, join 1, 0:5-9, 1:5-9, 0:12-13, 1:12-13, 1:14-14", "5-9 !12-13 14-14"},
 		"both have passed it, one later": {
 			"join 0, join 1, 0:5-9, 1:5-9, 0:12-13, 0:14-15, 1:14-15", "5-9 !12-13 14-15"},
@@ -112,31 +112,31 @@ func TestMerge(t *testing.T) {
 		"ids go back": {
 			"join 0, join 1, 0:5-9, 1:5-9, 1:1-2, 0:1-2, 0:3-3", "5-9 1-2 1-2 3-3"},
 	} {
-		m := &merging{now: time.Unix(1000, 0)}
+		m := &arbitration{now: time.Unix(1000, 0)}
 		if got := m.run(t, c.script); got != c.want {
 			t.Errorf("%s: %s\n got %s\nwant %s", name, c.script, got, c.want)
 		}
 	}
 }
 
-func TestMergeKnowsWhoCarriesAStream(t *testing.T) {
+func TestArbiterKnowsWhoCarriesAStream(t *testing.T) {
 	for script, want := range map[string]string{
-		"join 0":                                           "[0] sound false",
-		"join 0, +10s":                                     "[0] sound true",
-		"join 0, 0:5-9":                                    "[0] sound true",
-		"join 0, 0:5-9, join 1":                            "[0 1] sound true",
-		"join 0, 0:5-9, join 1, leave 0":                   "[1] sound false",
-		"join 0, 0:5-9, join 1, +9s, leave 0":              "[1] sound false",
-		"join 0, 0:5-9, join 1, +10s, leave 0":             "[1] sound true",
-		"join 0, 0:5-9, join 1, 1:5-9, leave 0":            "[1] sound true",
-		"join 0, 0:5-9, join 1, 1:8-9, skip 0":             "[0 1] sound true",
-		"join 0, 0:5-9, skip 0":                            "[0] sound false",
-		"join 0, 0:5-9, join 1, 1:20-21":                   "[0 1] sound true",
-		"join 0, 0:5-9, join 1, 1:20-21, skip 0":           "[0 1] sound false",
-		"join 0, 0:5-9, leave 0":                           "[] sound false",
-		"join 0, 0:5-9, join 1, 1:10-10, leave 0, 1:11-11": "[1] sound true",
+		"join 0":                                           "[0] continued false",
+		"join 0, +10s":                                     "[0] continued true",
+		"join 0, 0:5-9":                                    "[0] continued true",
+		"join 0, 0:5-9, join 1":                            "[0 1] continued true",
+		"join 0, 0:5-9, join 1, leave 0":                   "[1] continued false",
+		"join 0, 0:5-9, join 1, +9s, leave 0":              "[1] continued false",
+		"join 0, 0:5-9, join 1, +10s, leave 0":             "[1] continued true",
+		"join 0, 0:5-9, join 1, 1:5-9, leave 0":            "[1] continued true",
+		"join 0, 0:5-9, join 1, 1:8-9, skip 0":             "[0 1] continued true",
+		"join 0, 0:5-9, skip 0":                            "[0] continued false",
+		"join 0, 0:5-9, join 1, 1:20-21":                   "[0 1] continued true",
+		"join 0, 0:5-9, join 1, 1:20-21, skip 0":           "[0 1] continued false",
+		"join 0, 0:5-9, leave 0":                           "[] continued false",
+		"join 0, 0:5-9, join 1, 1:10-10, leave 0, 1:11-11": "[1] continued true",
 	} {
-		m := &merging{now: time.Unix(1000, 0)}
+		m := &arbitration{now: time.Unix(1000, 0)}
 		m.run(t, script)
 		var lanes []int
 		for i := range m.legs {
@@ -144,13 +144,13 @@ func TestMergeKnowsWhoCarriesAStream(t *testing.T) {
 				lanes = append(lanes, i)
 			}
 		}
-		if got := fmt.Sprintf("%v sound %v", lanes, m.sound(m.now)); got != want || m.carried() != (lanes != nil) {
+		if got := fmt.Sprintf("%v continued %v", lanes, m.continued(m.now)); got != want || m.carried() != (lanes != nil) {
 			t.Errorf("%s: %s, want %s", script, got, want)
 		}
 	}
 }
 
-func TestContinues(t *testing.T) {
+func TestCanReplace(t *testing.T) {
 	for script, want := range map[string]bool{
 		"join 0, 0:5-9":                                     false, // nothing is subscribed
 		"join 0, 0:5-9, join 1":                             false,
@@ -165,38 +165,38 @@ func TestContinues(t *testing.T) {
 		"join 0, 0:5-9, join 1, +3s, 0:10-10, +9s":          false,
 		"join 0, 0:5-9, join 1, +3s, 0:10-10, +9s, 1:11-11": true,
 	} {
-		m := &merging{now: time.Unix(1000, 0)}
+		m := &arbitration{now: time.Unix(1000, 0)}
 		m.run(t, script)
-		if got := m.continues(0, 1, m.now); got != want {
+		if got := m.canReplace(0, 1, m.now); got != want {
 			t.Errorf("%s: %v", script, got)
 		}
 	}
 }
 
 // What is held is bounded, and the bound lets it go.
-func TestMergeHoldsOnlySoMuch(t *testing.T) {
-	m := &merging{now: time.Unix(1000, 0)}
+func TestPendingEventsAreBounded(t *testing.T) {
+	m := &arbitration{now: time.Unix(1000, 0)}
 	m.run(t, "join 0, join 1, 0:1-1")
 	for id := int64(10); len(m.out) == 1; id++ {
 		m.bring(1, id, id)
-		if len(m.held) > maxHeld {
-			t.Fatalf("%d events are held", len(m.held))
+		if len(m.pending) > maxPending {
+			t.Fatalf("%d events are pending", len(m.pending))
 		}
 	}
-	if len(m.out) != 1+maxHeld || m.out[1] != "!10-10" || len(m.held) != 0 {
-		t.Errorf("%d events came out, %s first; %d are held", len(m.out), m.out[1], len(m.held))
+	if len(m.out) != 1+maxPending || m.out[1] != "!10-10" || len(m.pending) != 0 {
+		t.Errorf("%d events came out, %s first; %d are pending", len(m.out), m.out[1], len(m.pending))
 	}
 }
 
 // Whatever the delays of three connections, each of which carries everything, and whichever of them
 // ends and begins anew, each id comes out once and in order.
-func TestMergeOfConnectionsWithAnyDelay(t *testing.T) {
+func TestArbiterOfConnectionsWithAnyDelay(t *testing.T) {
 	for seed := range uint64(500) {
 		rng := rand.New(rand.NewPCG(seed, 1))
-		m := &merging{now: time.Unix(1000, 0)}
+		m := &arbitration{now: time.Unix(1000, 0)}
 		const end = 200
 		var at [3]int64 // the next id each connection brings
-		m.join(0, m.now)
+		m.addLeg(0, m.now)
 		m.bring(0, 0, 0)
 		at[0], at[1], at[2] = 1, -1, -1
 		for slices.Max(at[:]) <= end {
@@ -205,10 +205,10 @@ func TestMergeOfConnectionsWithAnyDelay(t *testing.T) {
 			case !carried && rng.IntN(4) == 0:
 				// It begins somewhere near the sequence, also ahead of it as long as another one follows.
 				at[i] = max(0, slices.Max(at[:])-int64(rng.IntN(20)))
-				m.join(i, m.now)
-			case carried && rng.IntN(30) == 0 && m.joined(0, m.now) && m.joined(1, m.now) && m.joined(2, m.now):
+				m.addLeg(i, m.now)
+			case carried && rng.IntN(30) == 0 && m.continues(0, m.now) && m.continues(1, m.now) && m.continues(2, m.now):
 				at[i] = -1
-				m.leave(i)
+				m.removeLeg(i)
 				m.release(false)
 			case carried:
 				last := min(at[i]+int64(rng.IntN(5)), end)

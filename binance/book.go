@@ -1,0 +1,127 @@
+package binance
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/bookset"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A symbolBook is one symbol's Syncer with its status. The goroutine of its shard alone changes it.
+type symbolBook struct {
+	instrument marketprism.Instrument
+
+	bookset.Shared // its lock guards the next two as well
+	syncer         *orderbook.Syncer
+	tops           tops
+
+	// Only the shard's goroutine uses these.
+	lostAt        time.Time // when the book was last synced, or its connection was opened
+	wasSynced     bool      // the book was synced at some time
+	snapshotLimit int       // levels a side of the latest snapshot's request
+	refresh       refreshSchedule
+	ticker        marketprism.Ticker // the latest
+	ticked        bool               // there is a ticker
+
+	// The DepthSyncer's changing guards these.
+	named bool           // by the program, not chosen by the filter
+	inbox *snapshotInbox // of the shard that has the depth stream
+
+	listing atomic.Pointer[string] // status by the last listing, "" if not listed; nil before the first
+
+	request *fetch // for a snapshot, until it is answered; guarded by the snapshotFetcher
+}
+
+func newSymbolBook(instrument marketprism.Instrument, s *orderbook.Syncer, topLevels int) *symbolBook {
+	b := &symbolBook{instrument: instrument, syncer: s, tops: tops{levels: topLevels}}
+	b.tops.latest.Store(&Top{})
+	return b
+}
+
+// end closes the watches of a removed symbol.
+func (b *symbolBook) end() {
+	b.Lock()
+	defer b.Unlock()
+	b.tops.end()
+}
+
+// trading reports whether the exchange matches orders, as far as it has been asked. Where it does not,
+// a correct book may be crossed, one-sided or empty.
+func (b *symbolBook) trading() bool {
+	status := b.listing.Load()
+	return status == nil || *status == statusTrading
+}
+
+func (b *symbolBook) synced() bool { return b.syncer.State() == orderbook.Synced }
+
+// change calls f with the Syncer while no reader sees it. at is the local clock of what changed it.
+func (b *symbolBook) change(at time.Time, f func(*orderbook.Syncer) orderbook.Output) orderbook.Output {
+	b.Lock()
+	defer b.Unlock()
+	state := b.syncer.State()
+	out := f(b.syncer)
+	b.Note(at, out.Events)
+	if len(out.Events) > 0 || b.syncer.State() != state {
+		b.publish()
+	}
+	return out
+}
+
+// update is change for Syncer.UpdateReceived, without a closure since it runs for every event.
+func (b *symbolBook) update(now, at time.Time, u *orderbook.Update) orderbook.Output {
+	b.Lock()
+	defer b.Unlock()
+	out := b.syncer.UpdateReceived(now, at, u)
+	if len(out.Events) > 0 {
+		b.Note(at, out.Events)
+		b.publish()
+	}
+	return out
+}
+
+// Key returns the symbol.
+func (b *symbolBook) Key() string { return b.instrument.Symbol }
+
+// State returns the state of the book. The caller is its shard or holds the lock for reading.
+func (b *symbolBook) State() orderbook.State { return b.syncer.State() }
+
+// Book returns the book. The caller is its shard or holds the lock for reading.
+func (b *symbolBook) Book() *orderbook.Book { return b.syncer.Book() }
+
+// Status returns the status of the book. The caller is its shard or holds the lock for reading.
+func (b *symbolBook) Status() Status {
+	book := b.syncer.Book()
+	listing := ""
+	if last := b.listing.Load(); last != nil {
+		listing = *last
+	}
+	return Status{
+		Listing:   listing,
+		State:     b.syncer.State(),
+		LastID:    book.LastID(),
+		EventTime: book.EventTime(),
+		UpdatedAt: b.UpdatedAt,
+		LastGap:   b.LastGap,
+		Sync:      b.syncer.Stats(),
+	}
+}
+
+// A Status describes one symbol's book.
+type Status struct {
+	State orderbook.State // the book equals the exchange's only if Synced
+
+	LastID    int64         // update id of the book; of the last synced one if it is not Synced
+	EventTime time.Time     // exchange clock of the book's last change; zero if it had none with a time
+	UpdatedAt time.Time     // local clock of the same, UTC; zero if the book was never synced
+	LastGap   orderbook.Gap // the latest; Reason is 0 if there was none
+
+	Listing string // the exchange's word at the last poll: "TRADING", "BREAK", …; "" if it does not list the symbol, or was not asked
+
+	Sync orderbook.SyncerStats
+}
+
+// Age returns the time since the book's last change, by the local clock. A quiet symbol's book may be
+// old and correct: on a working connection every change arrives.
+func (s Status) Age() time.Duration { return time.Since(s.UpdatedAt) }

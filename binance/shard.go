@@ -1,0 +1,318 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A shardEnv is what the shards of a DepthSyncer share.
+type shardEnv struct {
+	client     *Client
+	cfg        *DepthConfig
+	snapshots  *snapshotFetcher
+	handle     func(context.Context, *marketprism.Record) error // calls the Handler
+	notify     func()                                           // wakes Ready: a book was synced
+	firstLimit func() int                                       // levels a side of a book's first snapshot
+}
+
+// A shard keeps the books of a group of symbols, over one connection or over several that carry the
+// same streams. The goroutine of run alone uses its state and the Syncers of its books. Each connection
+// has a goroutine that reads it, so that pings are answered whatever the shard does, and that passes
+// the frames on in a bounded queue.
+type shard struct {
+	shardEnv
+	number int
+	route  route
+
+	members []*symbolBook // that have streams here; guarded by the DepthSyncer's changing
+
+	// Other goroutines leave these for the shard.
+	inbox snapshotInbox
+	tasks taskQueue
+	ready chan struct{} // holds a token while frames may be queued
+	count counters
+
+	streams   streamSet
+	conns     connSet
+	pending   map[*subscription]struct{} // those with pending events
+	refreshes refresher
+	backfills backfiller
+	watchdog  watchdog
+	alarm     alarm
+	life      context.Context // of the run; it ends with Run's
+
+	// Memory that is used again for each frame.
+	decoder Decoder
+	frame   frame
+	message Message
+	record  marketprism.Record
+}
+
+func newShard(number int, env shardEnv, rs routeStreams, depthSuffix string) *shard {
+	s := &shard{
+		shardEnv: env, number: number, route: rs.route,
+		streams: streamSet{suffixes: rs.suffixes, depth: depthSuffix},
+		tasks:   taskQueue{ready: make(chan struct{}, 1)},
+		ready:   make(chan struct{}, 1),
+	}
+	s.inbox = snapshotInbox{ready: make(chan struct{}, 1), count: &s.count}
+	s.refreshes = refresher{client: env.client, cfg: env.cfg, snapshots: env.snapshots, count: &s.count, alarm: &s.alarm}
+	s.backfills = backfiller{client: env.client, max: env.cfg.MaxTradeBackfill, count: &s.count, running: &s.conns.running}
+	return s
+}
+
+// begin prepares a run. It is called with the DepthSyncer's changing held: symbols that are added or
+// removed from then on come as tasks.
+func (s *shard) begin(now time.Time) {
+	s.tasks.take()
+	s.snapshots.collect(&s.inbox)
+	s.streams.reset(s.members)
+	s.conns.reset(s.number, s.cfg, now)
+	s.pending = make(map[*subscription]struct{})
+	s.watchdog = watchdog{market: s.client.market, bound: s.cfg.StreamTimeout, at: now.Add(watchEvery)}
+	s.frame = frame{}
+	s.alarm = alarm{timer: time.NewTimer(0)}
+	for _, sub := range s.streams.ordered {
+		if sub.depth {
+			sub.book.lostAt = now
+		}
+	}
+}
+
+// run keeps the shard connected until ctx ends, and returns ctx's error, or until the Handler fails, and
+// returns its error as a *bookset.HandlerError. handling is the Handler's context. The books go offline before
+// the goroutines of the connections end.
+func (s *shard) run(ctx, handling context.Context) error {
+	defer s.alarm.timer.Stop()
+	life, cancel := context.WithCancel(ctx)
+	s.life = life
+	err := s.loop(life, handling)
+	if failed := s.end(handling, err); failed != nil {
+		err = errors.Join(err, failed)
+	}
+	cancel()
+	s.conns.running.Wait()
+	for c := range s.conns.all {
+		s.disconnected(c, len(s.streams.books), err)
+	}
+	return err
+}
+
+// loop handles what comes until ctx ends, or the Handler fails.
+func (s *shard) loop(ctx, handling context.Context) error {
+	for {
+		var err error
+		select {
+		case <-s.ready:
+			now := time.Now()
+			for c := range s.conns.all {
+				if err == nil {
+					err = s.drain(handling, now, c)
+				}
+			}
+		case <-s.inbox.ready:
+			err = s.takeSnapshots(handling, time.Now())
+		case <-s.tasks.ready:
+			err = s.doTasks(handling, time.Now())
+		case <-s.alarm.timer.C:
+			err = s.tick(ctx, handling, time.Now())
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// end ends the books and the trades: nothing more comes.
+func (s *shard) end(ctx context.Context, cause error) (failed error) {
+	now := time.Now()
+	for _, sub := range s.streams.ordered {
+		var err error
+		if sub.depth {
+			err = s.disconnect(ctx, now, sub, cause)
+		} else {
+			err = s.endTrades(ctx, now, sub)
+		}
+		if err != nil {
+			failed = err
+		}
+	}
+	return failed
+}
+
+func (s *shard) doTasks(ctx context.Context, now time.Time) error {
+	for _, do := range s.tasks.take() {
+		if err := do(ctx, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// takeSnapshots passes the snapshots that have come to their books, and begins the refreshes that may
+// begin.
+func (s *shard) takeSnapshots(ctx context.Context, now time.Time) error {
+	answers, refreshes := s.snapshots.collect(&s.inbox)
+	for _, r := range refreshes {
+		if out, begun := s.refreshes.begin(now, r); begun {
+			if err := s.applyOutput(ctx, now, now.UTC(), r.book, out); err != nil {
+				return err
+			}
+		}
+	}
+	for _, r := range answers {
+		at := r.at.UTC()
+		r.book.snapshotLimit = r.limit
+		out := r.book.change(at, func(sy *orderbook.Syncer) orderbook.Output {
+			if r.err != nil {
+				return sy.SnapshotFailed(now, r.id, r.err)
+			}
+			return sy.Snapshot(now, r.id, &r.snap)
+		})
+		if err := s.applyOutput(ctx, now, at, r.book, out); err != nil {
+			return err
+		}
+		if sub := s.streams.depths[r.book.instrument.Symbol]; sub != nil {
+			if err := s.release(ctx, now, sub, false); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// tick does what is due.
+func (s *shard) tick(ctx, handling context.Context, now time.Time) error {
+	s.alarm.due = time.Time{}
+	for c := range s.conns.all {
+		if err := c.acks.overdue(now); err != nil {
+			if err := s.connLost(handling, now, c, err); err != nil {
+				return err
+			}
+			continue
+		}
+		s.alarm.set(now, c.acks.due)
+	}
+	for _, sub := range s.streams.ordered {
+		if err := s.tickStream(handling, now, sub); err != nil {
+			return err
+		}
+	}
+	if err := s.watch(handling, now); err != nil {
+		return err
+	}
+	if err := s.rotate(handling, now); err != nil {
+		return err
+	}
+	s.dialDue(ctx, now)
+	return nil
+}
+
+// tickStream lets time pass for the book of a depth stream, and for events that are pending for too long.
+func (s *shard) tickStream(ctx context.Context, now time.Time, sub *subscription) error {
+	if b := sub.book; sub.depth {
+		s.refreshes.requestIfDue(now, b)
+		if due := b.syncer.Deadline(); due.IsZero() || now.Before(due) {
+			s.alarm.set(now, due)
+		} else {
+			out := b.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Tick(now) })
+			if err := s.applyOutput(ctx, now, now.UTC(), b, out); err != nil {
+				return err
+			}
+		}
+	}
+	if _, pending := s.pending[sub]; !pending {
+		return nil
+	}
+	patience := pendingTime
+	if sub.arbiter.backfill != nil {
+		patience = backfillTime
+	}
+	if due := sub.arbiter.pendingSince.Add(patience); now.Before(due) {
+		s.alarm.set(now, due)
+		return nil
+	}
+	return s.release(ctx, now, sub, true)
+}
+
+// watch reports what the watchdog finds dead, and replaces it. It leaves all else alone.
+func (s *shard) watch(ctx context.Context, now time.Time) error {
+	found := s.watchdog.look(now, &s.conns, &s.streams)
+	var quiet []string
+	for i, f := range found {
+		info := WatchInfo{Conn: s.number, Reason: f.reason, Silent: f.silent}
+		if f.conn != nil {
+			info.Conn = f.conn.slot.number
+		}
+		if f.sub != nil {
+			info.Stream = f.sub.name
+		}
+		s.report(info)
+		switch f.reason {
+		case WatchNoPing, WatchNoEvents:
+			s.rotateSlot(now, f.conn.slot, RotateSilent)
+		case WatchQuiet:
+			if f.sub.depth && f.sub.book.synced() {
+				s.refreshes.request(now, f.sub.book)
+			}
+			quiet = append(quiet, f.sub.name)
+			if i+1 == len(found) || found[i+1].conn != f.conn {
+				requests, err := f.conn.stream.replan(quiet)
+				s.send(f.conn, now, requests, err)
+				quiet = nil
+			}
+		case WatchDeadDepth:
+			if err := s.resubscribe(ctx, now, f.sub); err != nil {
+				return err
+			}
+		}
+	}
+	s.alarm.set(now, s.watchdog.at)
+	return nil
+}
+
+// addSymbols subscribes the streams of more books, on the connections that are open; one that is not
+// open yet will subscribe all streams.
+func (s *shard) addSymbols(now time.Time, books []*symbolBook) {
+	for _, b := range books {
+		if b.inbox == &s.inbox {
+			b.lostAt = now
+		}
+	}
+	s.sendAll(now, "SUBSCRIBE", s.streams.add(books))
+}
+
+// removeSymbol unsubscribes the streams of a book and ends it.
+func (s *shard) removeSymbol(ctx context.Context, now time.Time, b *symbolBook) error {
+	symbol := b.instrument.Symbol
+	if s.streams.books[symbol] != b {
+		return nil
+	}
+	home := s.streams.depths[symbol] != nil
+	var names []string
+	for _, sub := range s.streams.remove(symbol) {
+		names = append(names, sub.name)
+		delete(s.pending, sub)
+	}
+	s.sendAll(now, "UNSUBSCRIBE", names)
+	if !home {
+		return nil
+	}
+	s.snapshots.cancel(b)
+	if b.synced() {
+		gap := orderbook.Gap{Reason: orderbook.GapRemoved}
+		out := b.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Resync(now, gap) })
+		out.Fetch = 0
+		if err := s.applyOutput(ctx, now, now.UTC(), b, out); err != nil {
+			return err
+		}
+	}
+	out := b.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Disconnected(now, nil) })
+	return s.applyOutput(ctx, now, now.UTC(), b, out)
+}

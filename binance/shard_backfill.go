@@ -1,0 +1,119 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
+)
+
+// backfillTime bounds how long trades stay pending while those before them are fetched. Beyond, they
+// are used, and the fetched ones come after them.
+const backfillTime = 30 * time.Second
+
+// ErrTradesMissing says that trades were missed and could not all be fetched. It comes with
+// Hooks.TradeGap.
+var ErrTradesMissing = errors.New("binance: trades are missing")
+
+// A backfill fetches a missing range of trades, which no connection has brought.
+type backfill struct {
+	first, last int64 // the missing ids
+	begun       time.Time
+	late        map[int64]bool // those that a lagging connection has brought since; nil if there are none
+}
+
+// brought notes a trade that a connection has brought meanwhile.
+func (g *backfill) brought(id int64) {
+	if g == nil || id < g.first || id > g.last {
+		return
+	}
+	if g.late == nil {
+		g.late = make(map[int64]bool)
+	}
+	g.late[id] = true
+}
+
+func (g *backfill) len() int64 { return g.last - g.first + 1 }
+
+// A backfiller runs the backfills of a shard.
+type backfiller struct {
+	client  *Client
+	max     int // trades of one backfill
+	count   *counters
+	running *sync.WaitGroup // the shard's
+}
+
+// begin starts to fetch the trades between the sequence and next, and reports whether it did. It reports
+// those that cannot be fetched. done is called with the fetched trades, on a goroutine of its own. One
+// missing range of a stream is fetched at a time.
+func (bf *backfiller) begin(ctx context.Context, now time.Time, sub *subscription, next int64, done func(*backfill, []marketprism.Trade, error)) bool {
+	a := &sub.arbiter
+	g := &backfill{first: a.lastID + 1, last: next - 1, begun: now}
+	if a.backfill != nil {
+		if g.first = max(g.first, a.backfill.last+1); g.first <= g.last {
+			bf.count.tradeGaps.Add(1)
+			bf.report(now, sub, g, 0, fmt.Errorf("%w: others are being fetched", ErrTradesMissing))
+		}
+		return false
+	}
+	bf.count.tradeGaps.Add(1)
+	_, err := bf.client.tradesQuery("", sub.isAggregate(), 0)
+	if err == nil && g.len() > int64(bf.max) {
+		err = fmt.Errorf("%w: more than %d", ErrTradesMissing, max(bf.max, 0))
+	}
+	if err != nil {
+		bf.report(now, sub, g, 0, err)
+		return false
+	}
+	a.backfill = g
+	ctx, cancel := context.WithTimeout(ctx, backfillTime)
+	bf.running.Go(func() {
+		defer cancel()
+		trades, err := bf.fetch(ctx, sub, g)
+		done(g, trades, err)
+	})
+	return true
+}
+
+// fetch returns those of the missing trades that the exchange has. Its history contains broken
+// aggregates, of no trade and at price 0, which are left out.
+func (bf *backfiller) fetch(ctx context.Context, sub *subscription, g *backfill) (found []marketprism.Trade, err error) {
+	broken := int64(0)
+	for from := g.first; from <= g.last; {
+		page, err := bf.client.trades(ctx, sub.book.instrument.Symbol, sub.isAggregate(), from)
+		if err != nil {
+			return found, err
+		}
+		before := from
+		for _, t := range page {
+			switch {
+			case t.ID < from || t.ID > g.last:
+			case t.Aggregate && t.FirstID < 0:
+				broken++
+			default:
+				found = append(found, t)
+			}
+			from = max(from, t.ID+1)
+		}
+		if from == before {
+			break
+		}
+	}
+	if missing := g.len() - int64(len(found)) - broken; missing > 0 {
+		return found, fmt.Errorf("%w: the exchange does not have %d of them", ErrTradesMissing, missing)
+	}
+	return found, nil
+}
+
+// report calls the TradeGap hook at the end of a backfill.
+func (bf *backfiller) report(now time.Time, sub *subscription, g *backfill, filled int, err error) {
+	bf.count.tradesBackfilled.Add(uint64(filled))
+	hook.Call(bf.client.hooks.TradeGap, TradeGapInfo{
+		Instrument: sub.book.instrument, Aggregate: sub.isAggregate(), FirstID: g.first, LastID: g.last,
+		Backfilled: filled, Elapsed: now.Sub(g.begun), Err: err,
+	})
+}

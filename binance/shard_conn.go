@@ -1,0 +1,292 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+const (
+	rotatePatience = time.Minute            // from a replacement's last acknowledgement until it carries every stream
+	rotateCheck    = 200 * time.Millisecond // between two looks whether it does
+
+	maxBatch = 64 // frames of one connection in a row
+)
+
+// dialDue dials every slot whose retry or rotation time has come.
+func (s *shard) dialDue(ctx context.Context, now time.Time) {
+	for _, slot := range s.conns.slots {
+		switch due := slot.due(); {
+		case due.IsZero():
+		case now.Before(due):
+			s.alarm.set(now, due)
+		default:
+			c, attempt := s.conns.add(slot, newFrameQueue(s.cfg.QueueFrames, s.cfg.QueueBytes, s.ready))
+			ctx, cancel := context.WithCancel(ctx)
+			c.cancel = cancel
+			s.conns.running.Go(func() {
+				defer cancel()
+				s.connect(ctx, c, attempt)
+			})
+		}
+	}
+}
+
+// connect opens a connection and reads it to its end, or until ctx ends. It is the goroutine of the
+// connection.
+func (s *shard) connect(ctx context.Context, c *conn, attempt int) {
+	start := time.Now()
+	stream, err := s.client.dialRoute(ctx, s.route)
+	opened := time.Now()
+	if err == nil {
+		s.count.connects.Add(1)
+	}
+	hook.Call(s.client.hooks.ConnectDone, ConnectInfo{
+		Conn: c.slot.number, Host: s.host(), Attempt: attempt, Elapsed: opened.Sub(start), Err: err,
+	})
+	if err != nil {
+		s.tasks.post(func(_ context.Context, now time.Time) error { s.removeConn(now, c); return nil })
+		return
+	}
+	stop := context.AfterFunc(ctx, func() { stream.closeWith(ctx.Err()) })
+	defer stop()
+	s.tasks.post(func(handling context.Context, now time.Time) error {
+		return s.connOpened(ctx, handling, now, c, stream, opened)
+	})
+	c.read(stream, &s.streams, &s.count)
+	stream.closeWith(ErrClosed)
+}
+
+func (s *shard) host() string { return s.client.endpoints.Stream + string(s.route) }
+
+// connOpened subscribes the streams on a new connection.
+func (s *shard) connOpened(ctx, handling context.Context, now time.Time, c *conn, stream *Stream, at time.Time) error {
+	c.stream, c.opened, c.heardAt = stream, at, now
+	s.conns.queues[c.index].Store(c.queue)
+	wake(s.ready)
+	if c == c.slot.current {
+		c.slot.schedule(at)
+		s.alarm.set(now, c.slot.rotateAt)
+	}
+	requests, err := stream.plan("SUBSCRIBE", s.streams.names)
+	if err != nil {
+		return s.connLost(handling, now, c, err)
+	}
+	c.acks.expect(nil, now, s.cfg.AckTimeout)
+	s.send(c, now, requests, nil)
+	s.conns.running.Go(func() { c.outbox.run(ctx, stream) })
+	return nil
+}
+
+// connLost ends an open connection, or handles its end. Books that another connection carries go on.
+func (s *shard) connLost(ctx context.Context, now time.Time, c *conn, cause error) error {
+	s.removeConn(now, c)
+	c.cancel() // its goroutine closes the Stream
+	lost := 0
+	if !s.conns.connected() {
+		lost = len(s.streams.books)
+	}
+	var err error
+	for _, sub := range s.streams.ordered {
+		carried := sub.arbiter.legs[c.index].acked
+		sub.locate()
+		sub.arbiter.removeLeg(c.index)
+		if carried && err == nil {
+			err = s.streamLost(ctx, now, sub, orderbook.Gap{Reason: orderbook.GapDisconnect, Err: cause})
+		}
+	}
+	s.disconnected(c, lost, cause)
+	return err
+}
+
+// removeConn takes a connection that has ended, or could not be opened, out of its slot.
+func (s *shard) removeConn(now time.Time, c *conn) {
+	s.conns.remove(c, now, s.cfg.ReconnectMax)
+	s.alarm.set(now, c.slot.due())
+}
+
+func (s *shard) disconnected(c *conn, symbols int, cause error) {
+	s.count.disconnects.Add(1)
+	hook.Call(s.client.hooks.Disconnected, DisconnectInfo{
+		Conn: c.slot.number, Host: s.host(), Symbols: symbols, Uptime: time.Since(c.opened), Err: cause,
+	})
+}
+
+// rotate closes the old connections whose replacements carry every stream, and gives up replacements
+// that take too long to.
+func (s *shard) rotate(ctx context.Context, now time.Time) (err error) {
+	for _, slot := range s.conns.slots {
+		next := slot.next
+		if !next.isOpen() || !next.acks.due.IsZero() {
+			continue
+		}
+		switch missing := s.missingOn(next, slot.current, now); {
+		case missing == "":
+			err = s.replace(ctx, now, slot)
+		case now.Sub(next.acks.last) > rotatePatience:
+			err = s.connLost(ctx, now, next, fmt.Errorf("%w: no event of %s", ErrHandover, missing))
+		default:
+			s.alarm.set(now, now.Add(rotateCheck))
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// missingOn returns a stream that the replacement does not carry yet; "" if there is none.
+func (s *shard) missingOn(next, current *conn, now time.Time) string {
+	for _, sub := range s.streams.ordered {
+		if !sub.arbiter.canReplace(current.index, next.index, now) {
+			return sub.name
+		}
+	}
+	return ""
+}
+
+func (s *shard) replace(ctx context.Context, now time.Time, slot *connSlot) error {
+	reason := slot.reason
+	old := slot.replace()
+	s.count.rotations.Add(1)
+	err := s.connLost(ctx, now, old, ErrReplaced)
+	hook.Call(s.client.hooks.Rotated, RotateInfo{
+		Conn: slot.number, Reason: reason, Streams: len(s.streams.byName), Age: now.Sub(old.opened), Overlap: now.Sub(slot.current.opened),
+	})
+	return err
+}
+
+// rotateConn asks for a replacement of the connection in a slot.
+func (s *shard) rotateSlot(now time.Time, slot *connSlot, reason RotateReason) {
+	slot.rotate(reason, now)
+	s.alarm.set(now, now)
+}
+
+// drain handles a batch of the queued frames of a connection. The end of the connection comes after its
+// last frame.
+func (s *shard) drain(ctx context.Context, now time.Time, c *conn) error {
+	for range maxBatch {
+		ok, ended := c.queue.pop(&s.frame)
+		switch {
+		case !ok && ended != nil:
+			return s.connLost(ctx, now, c, ended)
+		case !ok:
+			return nil
+		}
+		if s.frame.drops != nil {
+			if err := s.framesDropped(ctx, now, c, s.frame.drops); err != nil {
+				return err
+			}
+		}
+		if s.frame.data != nil {
+			if err := s.step(ctx, now, c, s.frame.data, s.frame.at.UTC()); err != nil {
+				return err
+			}
+		}
+		if s.conns.conns[c.index] != c {
+			return nil
+		}
+	}
+	wake(s.ready)
+	return nil
+}
+
+// framesDropped handles the drops of a full queue.
+func (s *shard) framesDropped(ctx context.Context, now time.Time, c *conn, lost drops) error {
+	for sub, n := range lost {
+		info, subs := DropInfo{Conn: c.slot.number, Frames: n}, s.streams.ordered
+		if sub != nil {
+			info.Stream, subs = sub.name, []*subscription{sub}
+		}
+		hook.Call(s.client.hooks.Dropped, info)
+		for _, sub := range subs {
+			if s.streams.byName[sub.name] != sub {
+				continue // it was removed meanwhile
+			}
+			if err := s.dataLost(ctx, now, c, sub, orderbook.Gap{Reason: orderbook.GapOverflow}); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// dataLost says that a connection has lost events of a stream.
+func (s *shard) dataLost(ctx context.Context, now time.Time, c *conn, sub *subscription, gap orderbook.Gap) error {
+	sub.locate()
+	sub.arbiter.legLost(c.index, now)
+	return s.streamLost(ctx, now, sub, gap)
+}
+
+// step handles one frame of a connection, received at that time. It allocates nothing for a depth event
+// of a synced book. An error ends the shard; one that ends the connection alone is handled here.
+func (s *shard) step(ctx context.Context, now time.Time, c *conn, data []byte, at time.Time) error {
+	msg := &s.message
+	if err := s.decoder.Decode(data, msg); err != nil {
+		return s.undecoded(ctx, now, c, data, err)
+	}
+	switch msg.Type {
+	case MessageDepth, MessageTrade, MessageTicker:
+		return s.event(ctx, now, c, msg, at)
+	case MessageAck:
+		return s.acknowledged(ctx, now, c, msg.RequestID)
+	case MessageError:
+		return s.connLost(ctx, now, c, c.acks.refused(msg.RequestID, msg.Err))
+	case MessageShutdown:
+		// web-socket-streams.md gives no time between the announcement and the end.
+		if c != c.slot.current {
+			return s.connLost(ctx, now, c, ErrShutdown)
+		}
+		s.rotateSlot(now, c.slot, RotateShutdown)
+		return nil
+	}
+	s.count.unknown.Add(1)
+	return nil
+}
+
+// acknowledged starts the books of an acknowledged request: from here on every change of theirs
+// arrives, so a snapshot that is requested now can be joined to them.
+func (s *shard) acknowledged(ctx context.Context, now time.Time, c *conn, id RequestID) error {
+	names, all := c.acks.arrived(id, now)
+	for _, name := range names {
+		sub := s.streams.byName[name]
+		if sub == nil {
+			continue // it was removed meanwhile
+		}
+		sub.arbiter.addLeg(c.index, now)
+		if !sub.depth || sub.book.syncer.State() != orderbook.Offline {
+			continue
+		}
+		sub.arbiter.restart()
+		out := sub.book.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Connected(now) })
+		if err := s.applyOutput(ctx, now, now.UTC(), sub.book, out); err != nil {
+			return err
+		}
+	}
+	if all && !c.subscribed {
+		c.subscribed = true
+		hook.Call(s.client.hooks.Subscribed, SubscribeInfo{Conn: c.slot.number, Streams: len(s.streams.names), Elapsed: now.Sub(c.acks.since)})
+		s.alarm.set(now, now) // it may be a replacement
+	}
+	return nil
+}
+
+// undecoded reports a frame that could not be decoded. If it is one of a depth stream, the connection
+// has lost an event.
+func (s *shard) undecoded(ctx context.Context, now time.Time, c *conn, data []byte, err error) error {
+	s.count.undecoded.Add(1)
+	hook.Call(s.client.hooks.DecodeFailed, DecodeInfo{Conn: c.slot.number, Err: err})
+	sub := s.streams.ofFrame(data)
+	var de *DecodeError
+	if sub == nil && errors.As(err, &de) {
+		sub = s.streams.byName[de.Stream]
+	}
+	if sub == nil || !sub.depth {
+		return nil
+	}
+	return s.dataLost(ctx, now, c, sub, orderbook.Gap{Reason: orderbook.GapInvalid, Err: err})
+}

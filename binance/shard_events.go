@@ -1,0 +1,229 @@
+package binance
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// event applies one event of a connection to its stream.
+func (s *shard) event(ctx context.Context, now time.Time, c *conn, msg *Message, at time.Time) error {
+	sub := s.streams.byName[msg.Stream]
+	if sub == nil || sub.book.instrument.Symbol != msg.Symbol || sub.depth != (msg.Type == MessageDepth) {
+		s.count.unknown.Add(1)
+		return nil
+	}
+	c.heardAt = at
+	s.count.heard(msg.Type, at)
+	switch msg.Type {
+	case MessageDepth:
+		return s.depth(ctx, now, c, sub, &msg.Update, at)
+	case MessageTrade:
+		return s.trades(ctx, now, c, sub, msg, at)
+	}
+	return s.tickerEvent(ctx, now, c, sub, msg, at)
+}
+
+func (s *shard) depth(ctx context.Context, now time.Time, c *conn, sub *subscription, u *orderbook.Update, at time.Time) error {
+	ids := idRange{s.client.market.name.Continuity().Predecessor(u), u.LastID}
+	sub.locate()
+	switch sub.arbiter.decide(c.index, ids, at) {
+	case decisionPend:
+		return s.pend(ctx, now, sub, pendingEvent{idRange: ids, receivedAt: at, update: u.Clone()})
+	case decisionDuplicate:
+		s.count.duplicates.Add(1)
+		return nil
+	}
+	if err := s.apply(ctx, now, sub, u, at); err != nil {
+		return err
+	}
+	return s.release(ctx, now, sub, false)
+}
+
+// apply applies an update to its book.
+func (s *shard) apply(ctx context.Context, now time.Time, sub *subscription, u *orderbook.Update, at time.Time) error {
+	b := sub.book
+	out := b.update(now, at, u)
+	switch b.syncer.State() {
+	case orderbook.Synced:
+		sub.arbiter.advance(b.syncer.Book().LastID())
+	case orderbook.Buffering:
+		if a := &sub.arbiter; !a.started || len(out.Events) > 0 || u.LastID > a.lastID {
+			a.advance(u.LastID)
+		}
+	}
+	return s.applyOutput(ctx, now, at, b, out)
+}
+
+// trades applies the trades of a message, mostly one.
+func (s *shard) trades(ctx context.Context, now time.Time, c *conn, sub *subscription, msg *Message, at time.Time) error {
+	// Futures trades of the insurance fund and of auto-deleveraging are no trades of the market, and
+	// their prices may lie far off it.
+	if msg.TradeType != "" && msg.TradeType != "MARKET" {
+		s.count.foreign.Add(1 + uint64(len(msg.More)))
+		return nil
+	}
+	err := s.trade(ctx, now, c, sub, &msg.Trade, msg.EventTime, at)
+	for i := 0; err == nil && i < len(msg.More); i++ {
+		msg.Trade = msg.More[i]
+		err = s.trade(ctx, now, c, sub, &msg.Trade, msg.EventTime, at)
+	}
+	return err
+}
+
+func (s *shard) trade(ctx context.Context, now time.Time, c *conn, sub *subscription, t *marketprism.Trade, eventTime, at time.Time) error {
+	a, ids := &sub.arbiter, idRange{t.ID - 1, t.ID}
+	// Trade ids and times rise together, so a trade with an old id is a repetition, unless the venue's
+	// ids have gone back meanwhile.
+	repeated := a.started && t.ID <= a.lastID && !newer(t.TradeTime, a.newestTrade)
+	d := a.decide(c.index, ids, at)
+	switch {
+	case repeated || d == decisionDuplicate:
+		s.count.duplicates.Add(1)
+		return nil
+	case d == decisionPend || s.backfillBefore(now, sub, t.ID):
+		trade := *t
+		return s.pend(ctx, now, sub, pendingEvent{idRange: ids, receivedAt: at, trade: &trade, eventTime: eventTime})
+	}
+	if err := s.emitTrade(ctx, sub, t, eventTime, at); err != nil {
+		return err
+	}
+	return s.release(ctx, now, sub, false)
+}
+
+// newer compares times of trades by the millisecond, the precision of REST.
+func newer(a, b time.Time) bool { return a.UnixMilli() > b.UnixMilli() }
+
+// emitTrade makes a record of a trade.
+func (s *shard) emitTrade(ctx context.Context, sub *subscription, t *marketprism.Trade, eventTime, at time.Time) error {
+	if a := &sub.arbiter; !a.started || t.ID > a.lastID || newer(t.TradeTime, a.newestTrade) {
+		a.advance(t.ID)
+		a.newestTrade = t.TradeTime
+	}
+	sub.arbiter.backfill.brought(t.ID)
+	s.count.trades.Add(1)
+	return s.emit(ctx, marketprism.Record{Instrument: sub.book.instrument, EventTime: eventTime, ReceivedAt: at, Trade: t})
+}
+
+// tickerEvent makes a record of a ticker. Tickers do not build on each other, so one that comes after a
+// newer one of another connection is dropped.
+func (s *shard) tickerEvent(ctx context.Context, now time.Time, c *conn, sub *subscription, msg *Message, at time.Time) error {
+	t := &msg.Ticker
+	if sub.arbiter.decide(c.index, idRange{noPredecessor, t.UpdateID}, at) == decisionDuplicate {
+		s.count.duplicates.Add(1)
+		return nil
+	}
+	sub.arbiter.advance(t.UpdateID)
+	sub.book.ticker, sub.book.ticked = *t, true
+	s.refreshes.checkTicker(now, sub.book)
+	s.count.tickers.Add(1)
+	return s.emit(ctx, marketprism.Record{Instrument: sub.book.instrument, EventTime: msg.EventTime, ReceivedAt: at, Ticker: t})
+}
+
+// pend keeps an event that is ahead of its stream.
+func (s *shard) pend(ctx context.Context, now time.Time, sub *subscription, e pendingEvent) error {
+	room := sub.arbiter.pend(e)
+	s.pending[sub] = struct{}{}
+	s.alarm.set(now, sub.arbiter.pendingSince.Add(pendingTime))
+	return s.release(ctx, now, sub, !room)
+}
+
+// release uses the pending events whose predecessors have come; with force all of them, so that the
+// missing ranges before them show.
+func (s *shard) release(ctx context.Context, now time.Time, sub *subscription, force bool) error {
+	if len(sub.arbiter.pending) == 0 {
+		return nil
+	}
+	for {
+		sub.locate()
+		e, ok := sub.arbiter.next(force)
+		if !ok {
+			break
+		}
+		if e.trade != nil && s.backfillBefore(now, sub, e.trade.ID) {
+			sub.arbiter.pend(e)
+			break
+		}
+		var err error
+		if e.update != nil {
+			err = s.apply(ctx, now, sub, e.update, e.receivedAt)
+		} else {
+			err = s.emitTrade(ctx, sub, e.trade, e.eventTime, e.receivedAt)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if len(sub.arbiter.pending) == 0 {
+		delete(s.pending, sub)
+	}
+	return nil
+}
+
+// streamLost handles a stream that one connection no longer carries, or has lost events of. Events of
+// the others that were pending for it may be used now. If none of them continues the sequence, a book is
+// resynced, or goes offline.
+func (s *shard) streamLost(ctx context.Context, now time.Time, sub *subscription, gap orderbook.Gap) error {
+	switch {
+	case !sub.depth || sub.arbiter.continued(now):
+		return s.release(ctx, now, sub, false)
+	case sub.arbiter.carried():
+		return s.resync(ctx, now, sub, gap)
+	}
+	return s.disconnect(ctx, now, sub, gap.Err)
+}
+
+// backfillBefore begins to fetch the trades before next that are missing, and reports whether it did.
+func (s *shard) backfillBefore(now time.Time, sub *subscription, next int64) bool {
+	if a := &sub.arbiter; !a.started || next <= a.lastID+1 {
+		return false
+	}
+	return s.backfills.begin(s.life, now, sub, next, func(g *backfill, trades []marketprism.Trade, err error) {
+		at := time.Now().UTC()
+		s.tasks.post(func(ctx context.Context, now time.Time) error { return s.backfilled(ctx, now, sub, g, trades, at, err) })
+	})
+}
+
+// backfilled makes records of the fetched trades, before those that were pending for them.
+func (s *shard) backfilled(ctx context.Context, now time.Time, sub *subscription, g *backfill, trades []marketprism.Trade, at time.Time, cause error) error {
+	a := &sub.arbiter
+	if a.backfill != g || s.streams.byName[sub.name] != sub {
+		return nil
+	}
+	a.backfill = nil
+	filled := 0
+	for i := range trades {
+		t := &trades[i]
+		if g.late[t.ID] {
+			continue
+		}
+		filled++
+		if err := s.emitTrade(ctx, sub, t, t.TradeTime, at); err != nil {
+			return err
+		}
+	}
+	a.lastID = max(a.lastID, g.last)
+	if int64(len(g.late)) == g.len() {
+		cause = nil
+	}
+	s.backfills.report(now, sub, g, filled, cause)
+	return s.release(ctx, now, sub, false)
+}
+
+// endTrades makes records of the trades that are still pending at the end of the run, and reports those
+// that were being fetched.
+func (s *shard) endTrades(ctx context.Context, now time.Time, sub *subscription) error {
+	a := &sub.arbiter
+	g := a.backfill
+	if g == nil {
+		a.backfill = &backfill{first: a.lastID + 1, last: a.lastID} // empty: no other begins
+	}
+	err := s.release(ctx, now, sub, true)
+	if g != nil {
+		s.backfills.report(now, sub, g, 0, fmt.Errorf("%w: they were being fetched at the end", ErrTradesMissing))
+	}
+	return err
+}

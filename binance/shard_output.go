@@ -1,0 +1,147 @@
+package binance
+
+import (
+	"context"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// applyOutput carries out what a Syncer asks for. at is when the data that caused it was received.
+func (s *shard) applyOutput(ctx context.Context, now, at time.Time, b *symbolBook, out orderbook.Output) error {
+	s.alarm.set(now, b.syncer.Deadline())
+	if out.Fetch != 0 {
+		limit, priority := s.fetchTerms(b)
+		s.snapshots.request(b, out.Fetch, limit, priority)
+	}
+	for i := range out.Events {
+		ev := &out.Events[i]
+		rec := marketprism.Record{Instrument: b.instrument, ReceivedAt: at, Update: ev.Update, Snapshot: ev.Snapshot, Gap: ev.Gap}
+		switch {
+		case ev.Update != nil:
+			s.count.updates.Add(1)
+			rec.EventTime = ev.Update.EventTime
+			rec.ReceivedAt = ev.ReceivedAt
+		case ev.Snapshot != nil:
+			rec.EventTime = ev.Snapshot.EventTime
+			s.count.snapshots.Add(1)
+			if out.Audit == nil {
+				s.bookSynced(now, b, ev.Snapshot, out.Events[i+1:])
+			}
+		case ev.Gap != nil:
+			s.bookLost(now, b, *ev.Gap)
+		}
+		if err := s.emit(ctx, rec); err != nil {
+			return err
+		}
+	}
+	s.refreshes.changed(now, b, out.Audit)
+	if len(out.Events) > 0 {
+		s.refreshes.checkTicker(now, b)
+	}
+	if sub := s.streams.depths[b.instrument.Symbol]; sub != nil && s.watchdog.refutes(out.Audit) {
+		s.report(WatchInfo{Conn: s.number, Stream: sub.name, Reason: WatchDeadDepth, Silent: now.Sub(b.UpdatedAt)})
+		return s.resubscribe(ctx, now, sub)
+	}
+	return nil
+}
+
+// emit gives a record to the Handler. The record is in a field since the Handler gets a pointer to it,
+// and an allocation for each would be too many.
+func (s *shard) emit(ctx context.Context, rec marketprism.Record) error {
+	s.record = rec
+	return s.handle(ctx, &s.record)
+}
+
+// fetchTerms returns the size and the priority of a snapshot that a Syncer asks for.
+func (s *shard) fetchTerms(b *symbolBook) (limit int, p Priority) {
+	switch {
+	case b.synced():
+		return s.cfg.SnapshotLimit, b.refresh.priority()
+	case b.wasSynced:
+		return s.firstLimit(), PriorityGap
+	}
+	return s.firstLimit(), PriorityFirst
+}
+
+// bookSynced reports that a book is synced; after are the events after its snapshot.
+func (s *shard) bookSynced(now time.Time, b *symbolBook, snap *orderbook.Snapshot, after []orderbook.Event) {
+	applied := 0
+	for applied < len(after) && after[applied].Update != nil {
+		applied++
+	}
+	b.wasSynced = true
+	s.refreshes.synced(now, b)
+	s.notify()
+	hook.Call(s.client.hooks.Synced, SyncInfo{Instrument: b.instrument, LastID: snap.LastID, Applied: applied, Elapsed: now.Sub(b.lostAt)})
+}
+
+// bookLost reports that a book is no longer synced, or that updates pending for its snapshot are lost.
+func (s *shard) bookLost(now time.Time, b *symbolBook, gap orderbook.Gap) {
+	s.count.gaps.Add(1)
+	b.lostAt = now
+	hook.Call(s.client.hooks.Gap, GapInfo{Instrument: b.instrument, Gap: gap})
+}
+
+// resync starts a book over, on the connections it has.
+func (s *shard) resync(ctx context.Context, now time.Time, sub *subscription, gap orderbook.Gap) error {
+	sub.arbiter.restart()
+	delete(s.pending, sub)
+	out := sub.book.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Resync(now, gap) })
+	return s.applyOutput(ctx, now, now.UTC(), sub.book, out)
+}
+
+// disconnect takes a book offline: no connection carries its stream.
+func (s *shard) disconnect(ctx context.Context, now time.Time, sub *subscription, cause error) error {
+	s.snapshots.cancel(sub.book)
+	out := sub.book.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Disconnected(now, cause) })
+	sub.arbiter.restart()
+	delete(s.pending, sub)
+	return s.applyOutput(ctx, now, now.UTC(), sub.book, out)
+}
+
+// resubscribe takes a book offline and subscribes its stream again; the acknowledgement starts the book
+// over.
+func (s *shard) resubscribe(ctx context.Context, now time.Time, sub *subscription) error {
+	if err := s.resync(ctx, now, sub, orderbook.Gap{Reason: orderbook.GapStale}); err != nil {
+		return err
+	}
+	if err := s.disconnect(ctx, now, sub, nil); err != nil {
+		return err
+	}
+	for c := range s.conns.all {
+		if !sub.arbiter.legs[c.index].acked {
+			continue
+		}
+		sub.arbiter.removeLeg(c.index)
+		for _, method := range [...]string{"UNSUBSCRIBE", "SUBSCRIBE"} {
+			requests, err := c.stream.plan(method, []string{sub.name})
+			s.send(c, now, requests, err)
+		}
+	}
+	return nil
+}
+
+// send sends planned requests on an open connection.
+func (s *shard) send(c *conn, now time.Time, requests []request, err error) {
+	s.alarm.set(now, s.conns.send(c, now, requests, err))
+}
+
+// sendAll sends a request for the streams on every open connection.
+func (s *shard) sendAll(now time.Time, method string, names []string) {
+	if len(names) == 0 {
+		return
+	}
+	for c := range s.conns.all {
+		requests, err := c.stream.plan(method, names)
+		s.send(c, now, requests, err)
+	}
+}
+
+// report reports what a watchdog found.
+func (s *shard) report(info WatchInfo) {
+	s.count.watchdogs.Add(1)
+	hook.Call(s.client.hooks.Watchdog, info)
+}

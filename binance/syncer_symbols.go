@@ -1,0 +1,192 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+var errEmptySymbol = errors.New("binance: symbol is empty")
+
+// Add adds symbols, on the connections that have room, and on new ones. A symbol that was added before is
+// left as it is. While Run runs, the exchange is asked first whether it lists them, unless
+// DepthConfig.SkipSymbolCheck is set: the error is then an *UnknownSymbolsError, or one of
+// Client.ExchangeInfo. Ready waits for their books.
+func (d *DepthSyncer) Add(ctx context.Context, symbols ...string) error {
+	if slices.Contains(symbols, "") {
+		return errEmptySymbol
+	}
+	if d.books.Running() && !d.cfg.SkipSymbolCheck {
+		info, err := d.client.ExchangeInfo(ctx)
+		if err != nil {
+			return err
+		}
+		if err := d.unlisted(info, symbols); err != nil {
+			return err
+		}
+	}
+	return d.add(symbols, true)
+}
+
+// add adds symbols; named ones stay whatever the filter chooses.
+func (d *DepthSyncer) add(symbols []string, named bool) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	var added []*symbolBook
+	seen := make(map[string]bool, len(symbols))
+	for _, symbol := range symbols {
+		if b := d.books.Get(symbol); b != nil {
+			b.named = b.named || named
+			continue
+		}
+		if seen[symbol] {
+			continue
+		}
+		seen[symbol] = true
+		b, err := d.newBook(symbol)
+		if err != nil {
+			return err
+		}
+		b.named = named
+		added = append(added, b)
+	}
+	if len(added) == 0 {
+		return nil
+	}
+	before := d.allShards()
+	placed := d.place(added)
+	d.books.Add(added...)
+	for _, s := range d.allShards() {
+		switch books := placed[s]; {
+		case d.launch == nil || books == nil:
+		case slices.Contains(before, s):
+			s.tasks.post(func(_ context.Context, now time.Time) error { s.addSymbols(now, books); return nil })
+		default:
+			d.launch(s)
+		}
+	}
+	return nil
+}
+
+// newBook returns the book of a newly added symbol.
+func (d *DepthSyncer) newBook(symbol string) (*symbolBook, error) {
+	s, err := orderbook.NewSyncer(d.cfg.syncer(d.client.market))
+	if err != nil {
+		return nil, err
+	}
+	return newSymbolBook(d.client.Instrument(symbol), s, d.cfg.TopLevels), nil
+}
+
+// A routeStreams is the streams of a symbol on one route. They share a connection.
+type routeStreams struct {
+	route    route
+	suffixes []string
+}
+
+// routesOf returns the streams of each symbol by their routes.
+func (cfg *DepthConfig) routesOf(m *market, depth string) []routeStreams {
+	books := routeStreams{m.bookRoute(), []string{depth}}
+	if cfg.Tickers {
+		books.suffixes = append(books.suffixes, m.ticker)
+	}
+	if cfg.Trades {
+		books.suffixes = append(books.suffixes, tradeSuffix)
+	}
+	switch {
+	case !cfg.AggTrades:
+	case m.aggRoute() == books.route:
+		books.suffixes = append(books.suffixes, aggTradeSuffix)
+	default:
+		return []routeStreams{books, {m.aggRoute(), []string{aggTradeSuffix}}}
+	}
+	return []routeStreams{books}
+}
+
+// place spreads books evenly over as few shards as possible, some of them new, and returns the books that
+// each has got. It is called with changing held.
+func (d *DepthSyncer) place(books []*symbolBook) map[*shard][]*symbolBook {
+	shards, placed := slices.Clone(d.allShards()), make(map[*shard][]*symbolBook)
+	env := shardEnv{
+		client: d.client, cfg: &d.cfg, snapshots: d.snapshots,
+		handle: d.handle, notify: d.books.Changed, firstLimit: d.firstLimit,
+	}
+	for _, rs := range d.routes {
+		room := 0
+		var open []*shard
+		for _, s := range shards {
+			if s.route == rs.route {
+				open = append(open, s)
+				room += d.cfg.StreamsPerConn/len(rs.suffixes) - len(s.members)
+			}
+		}
+		for ; room < len(books); room += d.cfg.StreamsPerConn / len(rs.suffixes) {
+			s := newShard(len(shards), env, rs, d.depthSuffix)
+			open, shards = append(open, s), append(shards, s)
+		}
+		for _, b := range books {
+			s := slices.MinFunc(open, func(a, b *shard) int { return len(a.members) - len(b.members) })
+			s.members = append(s.members, b)
+			placed[s] = append(placed[s], b)
+			if slices.Contains(rs.suffixes, d.depthSuffix) {
+				b.inbox = &s.inbox
+			}
+		}
+	}
+	d.mu.Lock()
+	d.shards = shards
+	d.mu.Unlock()
+	return placed
+}
+
+// Remove removes symbols. A synced book ends with a Gap of the reason GapRemoved. The error is
+// ErrUnknownSymbol, and then nothing is removed. With DepthConfig.AllTrading a symbol that the filter
+// chooses comes back with the next poll.
+func (d *DepthSyncer) Remove(symbols ...string) error {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	for _, symbol := range symbols {
+		if _, err := d.books.Find(symbol); err != nil {
+			return err
+		}
+	}
+	d.remove(symbols)
+	return nil
+}
+
+// remove is Remove with changing held. It ignores symbols that were removed meanwhile.
+func (d *DepthSyncer) remove(symbols []string) {
+	var removed []*symbolBook
+	for _, symbol := range symbols {
+		if b := d.books.Get(symbol); b != nil && !slices.Contains(removed, b) {
+			removed = append(removed, b)
+			b.end()
+		}
+	}
+	d.books.Remove(symbols...)
+	for _, s := range d.allShards() {
+		s.members = slices.DeleteFunc(s.members, func(b *symbolBook) bool {
+			if !slices.Contains(removed, b) {
+				return false
+			}
+			s.tasks.post(func(ctx context.Context, now time.Time) error { return s.removeSymbol(ctx, now, b) })
+			return true
+		})
+	}
+	d.books.Changed()
+}
+
+// firstLimit returns the size of the snapshot that syncs a book: small where many books are waiting for
+// theirs, so that all are synced soon, and deepened afterwards.
+func (d *DepthSyncer) firstLimit() int {
+	if d.cfg.FirstLimit > 0 {
+		return d.cfg.FirstLimit
+	}
+	perMinute := d.client.budget.Usage().Limit
+	if all := len(d.books.Keys()) * d.client.market.depthWeight(d.cfg.SnapshotLimit); perMinute == 0 || all <= perMinute/2 {
+		return d.cfg.SnapshotLimit
+	}
+	return min(shallowLimit, d.cfg.SnapshotLimit)
+}
