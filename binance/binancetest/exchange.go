@@ -35,11 +35,9 @@ type exchange struct {
 	partials    bool          // a connection has subscribed to a partial depth stream
 	calm        chan struct{} // closed and replaced by Calm
 	restorers   restorers     // undo what RunChaos has changed for a while
-	faults      restFaults
-	wire        wireFaults
-	commands    commandFaults
-	replay      *replay // nil without a playback
-	stats       Stats
+	sharedFaults
+	replay *replay // nil without a playback
+	stats  Stats
 }
 
 func newExchange(cfg Config) exchange {

@@ -82,7 +82,7 @@ func (x *exchange) endInterval(n int64) {
 	x.grid.n = n
 }
 
-// sendDepth sends the event of a batch, or what the faults make of it, if it has a subscriber.
+// sendDepth sends the event of a batch, with the faults applied, if it has a subscriber.
 func (x *exchange) sendDepth(sym *symbolState, b *batch) {
 	subscribed := false
 	for _, name := range b.period.streams {

@@ -9,10 +9,10 @@ import (
 	"github.com/gorilla/websocket"
 )
 
-// admitConn returns the status of a handshake. It enforces web-socket-streams.md, "General WSS information": "There is a limit of 300
+// acceptConn returns the status of a handshake. It enforces web-socket-streams.md, "General WSS information": "There is a limit of 300
 // connections per attempt every 5 minutes per IP." The documents do not name the answer; 429 is this
 // package's choice.
-func (x *exchange) admitConn(now time.Time) (status int) {
+func (x *exchange) acceptConn(now time.Time) (status int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.connects = slices.DeleteFunc(x.connects, func(t time.Time) bool { return now.Sub(t) >= 5*time.Minute })

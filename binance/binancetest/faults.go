@@ -8,6 +8,13 @@ import (
 	"time"
 )
 
+// sharedFaults are the faults that are not of one symbol or connection.
+type sharedFaults struct {
+	faults   restFaults
+	wire     wireFaults
+	commands commandFaults
+}
+
 // symbolFaults are the pending faults of one symbol.
 type symbolFaults struct {
 	dropDepth, duplicateDepth, swapDepth, holdDepth int // events

@@ -220,7 +220,7 @@ func TestPlaybackOfRealRecordings(t *testing.T) {
 			s := newServer(t, binancetest.Config{Market: market, Playback: &binancetest.Playback{
 				Path: playable(t, dir+name+".ndjson.gz"), WaitFor: []string{"depth", "bookTicker"},
 			}})
-			f := &follower{t: t, server: s, market: market, books: map[string]*followed{}}
+			f := &follower{t: t, server: s, market: market, books: map[string]*clientBook{}}
 			f.follow(slices.Sorted(maps.Keys(want)))
 			for symbol, w := range want {
 				b := f.books[symbol]
@@ -254,10 +254,10 @@ type follower struct {
 	t      *testing.T
 	server *binancetest.Server
 	market marketprism.Market
-	books  map[string]*followed
+	books  map[string]*clientBook
 }
 
-type followed struct {
+type clientBook struct {
 	bids, asks      map[orderbook.Fixed]orderbook.Fixed
 	id, snapshotID  int64
 	buffer          []event
@@ -273,7 +273,7 @@ func (f *follower) follow(symbols []string) {
 	answers := make(chan answer, len(symbols))
 	prefix := map[marketprism.Market]string{marketprism.Spot: "/api/v3", marketprism.USDM: "/fapi/v1"}[f.market]
 	for _, symbol := range symbols {
-		f.books[symbol] = &followed{bids: map[orderbook.Fixed]orderbook.Fixed{}, asks: map[orderbook.Fixed]orderbook.Fixed{}}
+		f.books[symbol] = &clientBook{bids: map[orderbook.Fixed]orderbook.Fixed{}, asks: map[orderbook.Fixed]orderbook.Fixed{}}
 		streams = append(streams, lower(symbol)+"@depth@100ms", lower(symbol)+"@bookTicker")
 		go func() {
 			answers <- answer{symbol, getSnapshot(f.t, f.server, prefix+"/depth?symbol="+symbol+"&limit=1000")}
@@ -334,7 +334,7 @@ func (f *follower) join(symbol string, snap snapshot) {
 	}
 }
 
-func (b *followed) set(t *testing.T, bids, asks [][2]string) {
+func (b *clientBook) set(t *testing.T, bids, asks [][2]string) {
 	setLevels(t, b.bids, bids)
 	setLevels(t, b.asks, asks)
 }
@@ -349,7 +349,7 @@ func setLevels(t *testing.T, side map[orderbook.Fixed]orderbook.Fixed, changes [
 	}
 }
 
-func (b *followed) equals(truth orderbook.Snapshot) bool {
+func (b *clientBook) equals(truth orderbook.Snapshot) bool {
 	differs := func(side map[orderbook.Fixed]orderbook.Fixed) func(orderbook.Level) bool {
 		return func(l orderbook.Level) bool { return side[l.Price] != l.Quantity }
 	}
@@ -357,7 +357,7 @@ func (b *followed) equals(truth orderbook.Snapshot) bool {
 		!slices.ContainsFunc(truth.Bids, differs(b.bids)) && !slices.ContainsFunc(truth.Asks, differs(b.asks))
 }
 
-func (b *followed) hash() string {
+func (b *clientBook) hash() string {
 	snap := orderbook.Snapshot{}
 	for _, p := range slices.Backward(slices.Sorted(maps.Keys(b.bids))) {
 		snap.Bids = append(snap.Bids, orderbook.Level{Price: p, Quantity: b.bids[p]})

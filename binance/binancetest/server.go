@@ -158,7 +158,7 @@ func (s *Server) streamPath(path string) (rt route, rest string, ok bool) {
 
 // serveStream upgrades a request and serves the connection until it ends.
 func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, path string) {
-	if status := s.admitConn(time.Now()); status != http.StatusOK {
+	if status := s.acceptConn(time.Now()); status != http.StatusOK {
 		http.Error(w, http.StatusText(status), status)
 		return
 	}

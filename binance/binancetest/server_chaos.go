@@ -148,7 +148,7 @@ func (s *Server) Calm() {
 	for _, c := range s.conns {
 		c.skipPings = 0
 	}
-	s.faults, s.wire, s.commands = restFaults{}, wireFaults{}, commandFaults{}
+	s.sharedFaults = sharedFaults{}
 	s.encode.third, s.encode.sbe = false, sbeStyle{}
 	close(s.calm)
 	s.calm = make(chan struct{})

@@ -10,11 +10,11 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/creack/pty"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
-	"github.com/marketprism/marketprism/internal/pty"
 	"github.com/marketprism/marketprism/natsbus"
 )
 

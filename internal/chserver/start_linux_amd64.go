@@ -11,7 +11,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/marketprism/marketprism/internal/pty"
+	"github.com/creack/pty"
 )
 
 // startTimeout bounds how long Start waits for the server to listen; it takes a fifth of a second where

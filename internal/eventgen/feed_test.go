@@ -70,7 +70,7 @@ func TestEqualSeedsGiveEqualFeeds(t *testing.T) {
 	}
 }
 
-func TestJSONSaysWhatTheFeedSays(t *testing.T) {
+func TestJSONEqualsFeed(t *testing.T) {
 	f := New(Config{Levels: 20, Events: 5})
 	type levels [][2]orderbook.Fixed
 	check := func(got levels, want []orderbook.Level) {

@@ -36,7 +36,7 @@ func newMarket(levels int, r *rand.Rand) *market {
 	for _, s := range []*side{&m.bids, &m.asks} {
 		ticks := midTicks
 		for i := range levels {
-			// Levels stand close together at the touch and thin out away from it.
+			// Levels are dense at the touch and sparse away from it.
 			ticks += s.away * (1 + r.IntN(2+i/20))
 			s.levels = append(s.levels, level{ticks, m.steps()})
 		}
@@ -44,16 +44,16 @@ func newMarket(levels int, r *rand.Rand) *market {
 	return m
 }
 
-// steps is a quantity, log-uniform.
+// steps draws a log-uniform quantity.
 func (m *market) steps() int { return m.logUniform(maxSteps) + 1 }
 
-// logUniform is a number in [0, n) of which each order of magnitude is as likely as another.
+// logUniform draws a number in [0, n) whose order of magnitude is uniform.
 func (m *market) logUniform(n int) int {
 	return min(n, int(math.Exp(m.rand.Float64()*math.Log(float64(n+1))))) - 1
 }
 
-// change makes n changes at different prices of a side and returns them best first, as the exchange
-// does.
+// change makes n changes at different prices of a side and returns them best first, as the exchange lists
+// them.
 func (m *market) change(s *side, n int) []orderbook.Level {
 	touched := make(map[int]int, n) // ticks to steps
 	for len(touched) < n {
@@ -93,8 +93,7 @@ func (m *market) modify(s *side, touched map[int]int) {
 	touched[l.ticks] = l.steps
 }
 
-// insert makes a level between two others, or between the touches. Where every tick is taken it looks
-// further away.
+// insert adds a level between two others, or between the touches, further away if no tick is free.
 func (m *market) insert(s *side, touched map[int]int) {
 	for i := m.logUniform(len(s.levels)); i < len(s.levels); i = 2*i + 1 {
 		better := m.touch(-s.away)
@@ -116,7 +115,7 @@ func (m *market) insert(s *side, touched map[int]int) {
 	}
 }
 
-// touch is the best price of the side whose prices move away in the direction of away.
+// touch returns the best price of the side whose prices move away in the direction of away.
 func (m *market) touch(away int) int {
 	if away == m.bids.away {
 		return m.bids.levels[0].ticks

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -61,13 +62,13 @@ func (w *observation) logger(component string) *slog.Logger {
 func (w *observation) beat() {
 	w.metrics.Beat()
 	w.health.Beat()
-	w.notify(health.Watchdog)
+	w.notify(daemon.SdNotifyWatchdog)
 }
 
-// notify tells the supervisor.
+// notify reports a state to the supervisor that started the process, systemd with Type=notify, if there is one.
 func (w *observation) notify(state string) {
-	if err := health.Notify(state); err != nil {
-		w.logger("supervisor").Warn("not told", "state", state, "err", err)
+	if _, err := daemon.SdNotify(false, state); err != nil {
+		w.logger("supervisor").Warn("not notified", "state", state, "err", err)
 	}
 }
 

@@ -14,9 +14,10 @@ import (
 	"os"
 	"time"
 
+	"github.com/coreos/go-systemd/v22/daemon"
+
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
-	"github.com/marketprism/marketprism/examples/marketprism/health"
 )
 
 // A Pipeline is one run of one role.
@@ -235,8 +236,8 @@ func (p *Pipeline) watchUntilEnd(ctx, downstream context.Context, source *source
 	if source != nil {
 		played = source.done
 	}
-	p.watch.notify(health.Ready)
-	defer p.watch.notify(health.Stopping)
+	p.watch.notify(daemon.SdNotifyReady)
+	defer p.watch.notify(daemon.SdNotifyStopping)
 	status := newStatus(p)
 	defer status.end()
 	tick := time.NewTicker(status.interval)

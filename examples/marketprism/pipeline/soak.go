@@ -11,7 +11,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
-	"github.com/marketprism/marketprism/internal/latency"
+	"github.com/marketprism/marketprism/internal/bench"
 )
 
 // soakSample is the time between two readings of memory and goroutines.
@@ -30,7 +30,7 @@ type soak struct {
 	measuring atomic.Bool
 
 	mu      sync.Mutex
-	visible latency.Histogram // from the exchange's event to where it can be read in the store
+	visible bench.Histogram // from the exchange's event to where it can be read in the store
 
 	begin, end reading
 	half, last memory

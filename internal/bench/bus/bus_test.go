@@ -15,7 +15,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// TestRun measures very little, so that it goes on to work.
+// TestRun measures a small run, so that the program keeps working.
 func TestRun(t *testing.T) {
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), options{records: 2 * batch, rounds: 1}, &out))

@@ -1,6 +1,6 @@
-// Bus measures what natsbus costs beside nats.go doing the same work by hand: the same server, a process of
-// its own, the same bodies, the same window and the same acknowledgements. The sides take turns, and the CPU
-// time of this process is the steady figure where the machine does other things too.
+// Bus compares the cost of natsbus with that of nats.go doing the same work by hand: with the same server (a
+// separate process), bodies, window and acknowledgements. The sides take turns. On a machine that does other work
+// too, the CPU time of this process is the steadiest figure.
 //
 //	go run ./internal/bench/bus                   # 5 rounds of 50,000 records a side
 //	go run ./internal/bench/bus -records 5000 -rounds 2
@@ -25,7 +25,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus"
 )
 
-// asServer has this program be the NATS server, in the folder that it names.
+// asServer is the environment variable that makes this program the NATS server, with the folder of its data.
 const asServer = "MARKETPRISM_BENCH_BUS_SERVER"
 
 type options struct{ records, rounds int }
@@ -36,7 +36,7 @@ func main() {
 	}
 	var opt options
 	flag.IntVar(&opt.records, "records", 50_000, "records of one round of one side, a multiple of 1000")
-	flag.IntVar(&opt.rounds, "rounds", 5, "rounds that count; one more goes before them")
+	flag.IntVar(&opt.rounds, "rounds", 5, "measured rounds, after one to warm up")
 	flag.Parse()
 	if opt.records < batch || opt.records%batch != 0 || opt.rounds < 1 {
 		exit(fmt.Errorf("-records %d, -rounds %d: want a multiple of %d, and 1 or more", opt.records, opt.rounds, batch))
@@ -55,7 +55,7 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// serve runs the server until standard input ends, which it does with the parent.
+// serve runs the server until standard input ends, as it does when the parent ends.
 func serve(dir string) error {
 	server, err := natsserver.Start(natsserver.Config{StoreDir: dir})
 	if err != nil {
@@ -133,7 +133,7 @@ func run(ctx context.Context, opt options, out io.Writer) (err error) {
 	return nil
 }
 
-// report prints the sides; the others stand beside the first.
+// report prints the sides, each compared with the first.
 func report(out io.Writer, sides []result) {
 	for i, s := range sides {
 		rate, cost := make([]float64, len(s.rounds)), make([]float64, len(s.rounds))

@@ -9,15 +9,15 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/internal/cpu"
+	"github.com/marketprism/marketprism/internal/bench"
 	"github.com/marketprism/marketprism/internal/eventgen"
 	"github.com/marketprism/marketprism/natsbus"
 )
 
-// batch is the records of one Write, and of one acknowledgement that is waited for.
+// batch is the number of records of one Write, and of one awaited acknowledgement.
 const batch = 1000
 
-// A side is one way to do the work: round does it for so many records, of which the first has an id.
+// A side is one way to do the work: round does it for a number of records, with ids from first on.
 type side struct {
 	name  string
 	round func(ctx context.Context, first, records int) error
@@ -33,18 +33,18 @@ type result struct {
 	rounds []round
 }
 
-// measure lets the sides take turns. The first round warms up and does not count.
+// measure runs the sides in turn. It does not count the first round, which warms up.
 func measure(ctx context.Context, opt options, sides []side) ([]result, error) {
 	results := make([]result, len(sides))
 	next := 0
 	for n := range opt.rounds + 1 {
 		for k := range sides {
-			i := (k + n) % len(sides) // none is always the first
-			begun, used := time.Now(), cpu.Used()
+			i := (k + n) % len(sides) // each side is first in turn
+			begun, used := time.Now(), bench.CPUUsed()
 			if err := sides[i].round(ctx, next, opt.records); err != nil {
 				return nil, fmt.Errorf("%s: %w", sides[i].name, err)
 			}
-			took, cost := time.Since(begun), cpu.Used().Minus(used).Total()
+			took, cost := time.Since(begun), bench.CPUUsed().Minus(used).Total()
 			next += opt.records
 			results[i].name = sides[i].name
 			if n > 0 {
@@ -70,7 +70,7 @@ func each[T, U any](items []T, f func(T) U) []U {
 	return out
 }
 
-// records are updates of a busy spot book, spread over 50 symbols.
+// records returns updates of a busy spot book, spread over 50 symbols.
 func records() []marketprism.Record {
 	feed := eventgen.New(eventgen.Config{Events: batch})
 	recs := make([]marketprism.Record, batch)
@@ -84,14 +84,14 @@ func records() []marketprism.Record {
 	return recs
 }
 
-// renumber gives records the ids from first on, so that no two on the bus are the same.
+// renumber gives records the ids from first on, so that all on the bus are different.
 func renumber(recs []marketprism.Record, first int) {
 	for i := range recs {
 		recs[i].Update.FirstID, recs[i].Update.LastID = int64(first+i), int64(first+i)
 	}
 }
 
-// codecCost returns what one record costs to encode and to decode, as a cell of the table.
+// codecCost measures encoding and decoding of one record, and returns the cells of the table.
 func codecCost() (encode, decode string, err error) {
 	recs := records()
 	bodies := make([][]byte, len(recs))
@@ -118,7 +118,7 @@ func codecCost() (encode, decode string, err error) {
 	return encode, decode, errors.Join(encodeErr, decodeErr)
 }
 
-// cell measures f, which is called for one record of the batch after the other.
+// cell measures f, called for each record of the batch in turn, and returns the cells of the table.
 func cell(f func(i int) error) (string, error) {
 	var err error
 	r := testing.Benchmark(func(b *testing.B) {

@@ -11,8 +11,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A symbol's events have no hole, and at any place, also after the loop has begun anew, its snapshot is
-// what the events have made of an earlier one.
+// A symbol's events are contiguous, and its snapshot always equals an earlier one with the events applied, also
+// after the loop has restarted.
 func TestSymbolEventsAndSnapshotsAgree(t *testing.T) {
 	y := newSymbol(3, newLoop(100, 1))
 	var d binance.Decoder

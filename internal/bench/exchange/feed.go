@@ -9,15 +9,15 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A loop is a feed without an end: the updates of a feed, then the same taken back one by one, which
-// leads to the snapshot again. Many symbols share one, each at its own place. Levels are encoded once.
+// A loop is an endless feed: the updates of a feed, then their reversals one by one, which lead back to the
+// snapshot. Many symbols share one loop, each at its own position. Levels are encoded once.
 type loop struct {
 	start   orderbook.Snapshot
 	updates []orderbook.Update
 	tails   [][]byte // of the frames, from the bids on
 }
 
-const loopEvents = 64 // there, and as many back
+const loopEvents = 64 // forward, and as many back
 
 func newLoop(levels int, seed uint64) *loop {
 	feed := eventgen.New(eventgen.Config{Levels: levels, Events: loopEvents, Seed: seed})
@@ -32,14 +32,14 @@ func newLoop(levels int, seed uint64) *loop {
 	}
 	l.updates = append(l.updates, back...)
 	for i := range l.updates {
-		tail := appendLevels([]byte(`,"b":`), l.updates[i].Bids)
-		tail = appendLevels(append(tail, `,"a":`...), l.updates[i].Asks)
+		tail := eventgen.AppendLevels([]byte(`,"b":`), l.updates[i].Bids)
+		tail = eventgen.AppendLevels(append(tail, `,"a":`...), l.updates[i].Asks)
 		l.tails = append(l.tails, append(tail, "}}"...))
 	}
 	return l
 }
 
-// undo returns the update that takes u back.
+// undo returns the update that reverts u.
 func undo(book *orderbook.Book, u *orderbook.Update) orderbook.Update {
 	before := func(changes, levels []orderbook.Level) []orderbook.Level {
 		quantity := make(map[orderbook.Fixed]orderbook.Fixed, len(levels))
@@ -55,7 +55,7 @@ func undo(book *orderbook.Book, u *orderbook.Update) orderbook.Update {
 	return orderbook.Update{Bids: before(u.Bids, book.AppendBids(nil, -1)), Asks: before(u.Asks, book.AppendAsks(nil, -1))}
 }
 
-// A symbol is where one symbol stands in its loop. The exchange's mutex guards it.
+// A symbol is the position of one symbol in its loop. The exchange's mutex guards it.
 type symbol struct {
 	name, stream string
 	loop         *loop
@@ -78,8 +78,7 @@ func newSymbol(i int, l *loop) *symbol {
 
 func (y *symbol) lastID() int64 { return firstID + y.sent*idsPerEvent }
 
-// next appends the next event of the symbol, with the time of its frame left open: the caller appends
-// it and then the tail.
+// next appends the start of the symbol's next event; the caller appends the time and then the tail.
 func (y *symbol) next(frame []byte) (head, tail []byte) {
 	first := y.lastID() + 1
 	tail = y.loop.tails[y.sent%int64(len(y.loop.tails))]
@@ -89,7 +88,7 @@ func (y *symbol) next(frame []byte) (head, tail []byte) {
 	return append(frame, `,"E":`...), tail
 }
 
-// snapshot is the REST answer of where the symbol stands.
+// snapshot returns the REST answer for the symbol's current book.
 func (y *symbol) snapshot(limit int) []byte {
 	var book orderbook.Book
 	book.Reset(&y.loop.start)
@@ -97,25 +96,12 @@ func (y *symbol) snapshot(limit int) []byte {
 		book.Apply(&y.loop.updates[i])
 	}
 	b := fmt.Appendf(nil, `{"lastUpdateId":%d,"bids":`, y.lastID())
-	b = appendLevels(b, book.AppendBids(nil, limit))
-	b = appendLevels(append(b, `,"asks":`...), book.AppendAsks(nil, limit))
+	b = eventgen.AppendLevels(b, book.AppendBids(nil, limit))
+	b = eventgen.AppendLevels(append(b, `,"asks":`...), book.AppendAsks(nil, limit))
 	return append(b, '}')
 }
 
-// appendLevels pads numbers to eight decimals, as spot does.
-func appendLevels(b []byte, levels []orderbook.Level) []byte {
-	b = append(b, '[')
-	for i, l := range levels {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = fmt.Appendf(b, `["%d.%08d","%d.%08d"]`,
-			l.Price/orderbook.One, l.Price%orderbook.One, l.Quantity/orderbook.One, l.Quantity%orderbook.One)
-	}
-	return append(b, ']')
-}
-
-// exchangeInfo lists the symbols.
+// exchangeInfo returns the REST answer that lists the symbols.
 func exchangeInfo(symbols []*symbol) []byte {
 	var b bytes.Buffer
 	b.WriteString(`{"timezone":"UTC","rateLimits":[{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,"limit":1000000}],"symbols":[`)

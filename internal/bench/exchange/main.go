@@ -1,20 +1,19 @@
-// Exchange measures what it costs to keep the books of a whole exchange: a DepthSyncer on real
-// websockets over loopback, with the exchange in a process of its own.
+// Exchange measures the cost of maintaining the books of a whole exchange: a DepthSyncer on websockets over
+// loopback, with the exchange in a separate process.
 //
 //	go run ./internal/bench/exchange
 //	go run ./internal/bench/exchange -symbols 500 -rate 1 -duration 1m -spread 0
 //
-// The exchange sends each symbol -rate depth events a second of 20 to 60 levels (about 1.4 kB), one
-// websocket frame and one write each. As on the real one, all symbols have a common grid; over how much
-// of each interval the events are spread is a flag, for on one machine the exchange and the driver
-// compete for the same cores.
+// The exchange sends each symbol's -rate depth events a second of 20 to 60 levels (about 1.4 kB), one
+// websocket frame and one write each. As on the real one, all symbols share one grid; a flag sets over how much
+// of each interval the events are spread, since the exchange and the driver compete for the same cores.
 //
-// Latency is from right before the exchange writes a frame, which it stamps with microseconds, to the
-// call of the handler, when the book has changed and can be read. Both processes read one clock. CPU is
-// what the driver's process used, by user and system, as a share of one core, measured from when every
-// book is known to the end. In the middle of that, every connection is replaced.
+// Latency is measured from the time that the exchange stamps, in microseconds, right before it writes a frame,
+// to the call of the handler, when the book has changed and can be read. Both processes read the same clock. CPU
+// is the driver's user and system time as a share of one core, from when every book is synced to the end. In
+// the middle, every connection is rotated.
 //
-// It fails if the books had a gap, or needed a snapshot, in the measured time.
+// It fails if a book had a gap, or needed a snapshot, during the measurement.
 package main
 
 import (

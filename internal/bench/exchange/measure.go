@@ -10,13 +10,13 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/pprof"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
-	"github.com/marketprism/marketprism/internal/cpu"
-	"github.com/marketprism/marketprism/internal/latency"
+	"github.com/marketprism/marketprism/internal/bench"
 )
 
 // A child is the exchange's process.
@@ -48,19 +48,19 @@ func startChild(ctx context.Context) (*child, error) {
 	}
 	c := &child{cmd: cmd, out: bufio.NewReader(out), in: in}
 	if _, err := fmt.Fscanln(c.out, &c.addr); err != nil {
-		return nil, fmt.Errorf("the exchange does not tell its address: %w", err)
+		return nil, fmt.Errorf("no address from the exchange: %w", err)
 	}
 	return c, nil
 }
 
-// beginAnew has the exchange forget how late it was.
-func (c *child) beginAnew() error {
+// resetLateness resets the exchange's measure of lateness.
+func (c *child) resetLateness() error {
 	_, err := c.in.Write([]byte{'\n'})
 	return err
 }
 
-// end stops the exchange and returns how many events it has sent, and by how much an interval ended
-// too late at most since beginAnew.
+// end stops the exchange and returns the number of events it sent, and the greatest lateness of an interval
+// since resetLateness.
 func (c *child) end() (sent int64, late time.Duration, err error) {
 	if err := c.in.Close(); err != nil {
 		return 0, 0, err
@@ -73,18 +73,18 @@ func (c *child) end() (sent int64, late time.Duration, err error) {
 }
 
 // A bench is one measurement.
-type bench struct {
+type measurement struct {
 	opt       options
 	books     *binance.DepthSyncer
 	phase     atomic.Int32
-	latencies [2]latency.Histogram // of the phases; the handler's
+	latencies [2]bench.Histogram // of the phases; owned by the handler
 }
 
 // The phases of a measurement.
 const (
 	idle     = iota
-	steady   // nothing but events
-	rotating // from the replacement of all connections on
+	steady   // events only
+	rotating // from the rotation of all connections on
 )
 
 func measure(ctx context.Context, opt options) error {
@@ -94,7 +94,7 @@ func measure(ctx context.Context, opt options) error {
 	if err != nil {
 		return err
 	}
-	b := &bench{opt: opt}
+	b := &measurement{opt: opt}
 	if err := b.connect(exchange.addr); err != nil {
 		return err
 	}
@@ -108,11 +108,11 @@ func measure(ctx context.Context, opt options) error {
 	}
 	fmt.Printf("%d symbols, %v events a second each, %d levels a side, %d cores\n", opt.symbols, opt.rate, opt.levels, runtime.NumCPU())
 	fmt.Printf("synced      %v\n", time.Since(began).Round(time.Millisecond))
-	// The backlog of the start is no part of the steady state.
+	// Let the backlog of the start drain.
 	if err := pause(ctx, 2*time.Second); err != nil {
 		return err
 	}
-	if err := exchange.beginAnew(); err != nil {
+	if err := exchange.resetLateness(); err != nil {
 		return fmt.Errorf("the exchange: %w", err)
 	}
 	if err := b.steady(ctx); err != nil {
@@ -122,12 +122,12 @@ func measure(ctx context.Context, opt options) error {
 	if err != nil {
 		return fmt.Errorf("the exchange: %w", err)
 	}
-	fmt.Printf("exchange    sent %d events, %v behind its clock at most while measured\n", sent, late)
+	fmt.Printf("exchange    sent %d events, at most %v late while measured\n", sent, late)
 	cancel()
 	return <-ended
 }
 
-func (b *bench) connect(addr string) error {
+func (b *measurement) connect(addr string) error {
 	budget, err := binance.NewBudget(binance.BudgetConfig{Limit: 1_000_000})
 	if err != nil {
 		return err
@@ -153,25 +153,25 @@ func (b *bench) connect(addr string) error {
 	return err
 }
 
-// handle is the handler: the book has changed, and the event's time is when its frame was written.
-func (b *bench) handle(_ context.Context, rec *marketprism.Record) error {
+// handle is the Handler. The time of an event is when its frame was written.
+func (b *measurement) handle(_ context.Context, rec *marketprism.Record) error {
 	if phase := b.phase.Load(); rec.Update != nil && phase != idle {
 		b.latencies[phase-steady].Add(time.Since(rec.EventTime))
 	}
 	return nil
 }
 
-// A mark is how things stood at a moment.
+// A mark is a reading of all counters.
 type mark struct {
 	at    time.Time
-	used  cpu.Time
+	used  bench.CPUTime
 	stats binance.Stats
 }
 
-func (b *bench) mark() mark { return mark{time.Now(), cpu.Used(), b.books.Stats()} }
+func (b *measurement) mark() mark { return mark{time.Now(), bench.CPUUsed(), b.books.Stats()} }
 
 // steady measures half of the time undisturbed, and half with a rotation of all connections.
-func (b *bench) steady(ctx context.Context) error {
+func (b *measurement) steady(ctx context.Context) error {
 	if b.opt.cpu != "" {
 		file, err := os.Create(b.opt.cpu)
 		if err != nil {
@@ -219,8 +219,8 @@ func (b *bench) steady(ctx context.Context) error {
 	return nil
 }
 
-// report prints what came between two marks.
-func (b *bench) report(name string, from, to mark, l *latency.Histogram) {
+// report prints the difference between two marks.
+func (b *measurement) report(name string, from, to mark, l *bench.Histogram) {
 	used, took := to.used.Minus(from.used), to.at.Sub(from.at).Seconds()
 	updates := float64(to.stats.Updates - from.stats.Updates)
 	fmt.Printf("%-11s %.0f updates a second, %.2f of a core (user %.2f, system %.2f), %.1f µs each\n", name,
@@ -228,7 +228,7 @@ func (b *bench) report(name string, from, to mark, l *latency.Histogram) {
 	fmt.Printf("  latency   p50 %v, p99 %v, p99.9 %v, max %v\n", l.Quantile(0.5), l.Quantile(0.99), l.Quantile(0.999), l.Max().Round(time.Microsecond))
 }
 
-func (b *bench) writeHeap() error {
+func (b *measurement) writeHeap() error {
 	if b.opt.mem == "" {
 		return nil
 	}
@@ -246,4 +246,28 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+func printMemory(goroutines int) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	fmt.Printf("memory      heap %d MB in use, RSS %s\n", m.HeapInuse>>20, resident())
+	fmt.Printf("goroutines  %d\n", goroutines)
+}
+
+// resident returns the resident memory of this process, on Linux.
+func resident() string {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return "unknown"
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			var kb int
+			if _, err := fmt.Sscan(value, &kb); err == nil {
+				return fmt.Sprintf("%d MB", kb>>10)
+			}
+		}
+	}
+	return "unknown"
 }

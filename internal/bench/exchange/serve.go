@@ -20,15 +20,15 @@ import (
 // childMark is the environment variable that makes this program the exchange.
 const childMark = "BENCH_EXCHANGE_CHILD"
 
-// An exchange is just enough of Binance spot to be followed, made to cost little: it has none of the
-// limits and faults of binancetest.
+// An exchange is the minimum of Binance spot that the driver needs, at little cost: without the limits and
+// faults of binancetest.
 type exchange struct {
-	mu      sync.Mutex // held while one symbol moves, so that snapshots and subscriptions are exact
+	mu      sync.Mutex // held while one symbol changes, so that snapshots and subscriptions are consistent
 	symbols []*symbol
 	byName  map[string]*symbol // by name and by stream
 
-	sent, late atomic.Int64 // events, and microseconds that an interval ended too late at most
-	restart    atomic.Bool  // late is to begin anew
+	sent, late atomic.Int64 // events, and the greatest lateness of an interval in microseconds
+	restart    atomic.Bool  // reset late
 }
 
 // A conn is a connection. Its mutex is held while a frame is written.
@@ -45,9 +45,8 @@ func (c *conn) send(frame []byte) error {
 	return c.ws.WriteMessage(websocket.TextMessage, frame)
 }
 
-// serve is the exchange's process. It tells its address on the first line of the standard output and
-// ends with the standard input; then the second line tells what it has sent. Any byte of the input
-// begins its measure of lateness anew.
+// serve runs the exchange until the standard input ends. It prints its address on the first line, and at the
+// end its counts on the second. Any byte of input resets the measure of lateness.
 func serve(ctx context.Context, opt options) error {
 	x := &exchange{byName: make(map[string]*symbol)}
 	loops := make([]*loop, min(opt.symbols, 8))
@@ -97,7 +96,7 @@ func (x *exchange) run(ctx context.Context, opt options) {
 		began := time.Now()
 		for i, y := range x.symbols {
 			if ahead := time.Duration(i)*pause - time.Since(began); ahead > 200*time.Microsecond {
-				time.Sleep(ahead) // a few events at a time, since a sleep takes longer than the gap between two
+				time.Sleep(ahead) // several events at a time, since a sleep takes longer than the pause between two
 			}
 			frame = x.move(y, frame)
 		}
@@ -108,7 +107,7 @@ func (x *exchange) run(ctx context.Context, opt options) {
 	}
 }
 
-// move makes and sends one event; frame is scratch.
+// move sends the next event of a symbol; frame is a buffer.
 func (x *exchange) move(y *symbol, frame []byte) []byte {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -127,7 +126,7 @@ func (x *exchange) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "/stream":
 		x.stream(w, r)
 	case "/api/v3/exchangeInfo":
-		w.Write(exchangeInfo(x.symbols)) //nolint:errcheck // the client's matter
+		w.Write(exchangeInfo(x.symbols)) //nolint:errcheck // the client notices
 	case "/api/v3/time":
 		fmt.Fprintf(w, `{"serverTime":%d}`, time.Now().UnixMilli())
 	case "/api/v3/depth":
@@ -140,7 +139,7 @@ func (x *exchange) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.mu.Lock()
 		body := y.snapshot(limit)
 		x.mu.Unlock()
-		w.Write(body) //nolint:errcheck // the client's matter
+		w.Write(body) //nolint:errcheck // the client notices
 	default:
 		http.NotFound(w, r)
 	}
@@ -191,7 +190,7 @@ func (c *conn) ping(ended <-chan struct{}) {
 	for {
 		select {
 		case now := <-tick.C:
-			c.ws.WriteControl(websocket.PingMessage, []byte("ping"), now.Add(writeWait)) //nolint:errcheck // the reader learns of it
+			c.ws.WriteControl(websocket.PingMessage, []byte("ping"), now.Add(writeWait)) //nolint:errcheck // the reader fails as well
 		case <-ended:
 			return
 		}

@@ -11,14 +11,14 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A byHand is what someone would write for one table with ch-go alone: its columns, used again for each
-// block. It has none of what makes a Write safe.
+// A byHand inserts into one table with ch-go alone: its columns, reused for each block, without anything that
+// makes a Write safe.
 type byHand struct {
 	input  proto.Input
 	append func(rec *marketprism.Record)
 }
 
-// insert stores records as one block, synchronously, without a look for blocks that came before.
+// insert stores records as one block, synchronously and without deduplication.
 func (h *byHand) insert(ctx context.Context, client *ch.Client, table string, recs []marketprism.Record) error {
 	h.input.Reset()
 	for i := range recs {
@@ -44,7 +44,7 @@ func newTime() *proto.ColDateTime64 {
 	return new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano).WithLocation(time.UTC)
 }
 
-// appendTime takes the zero time for 1970, as Write does.
+// appendTime writes the zero time as 1970, as Write does.
 func appendTime(c *proto.ColDateTime64, t time.Time) {
 	if t.IsZero() {
 		c.AppendRaw(0)
@@ -53,7 +53,7 @@ func appendTime(c *proto.ColDateTime64, t time.Time) {
 	c.AppendRaw(proto.DateTime64(t.UnixNano()))
 }
 
-// keyColumns are the columns that every table has.
+// keyColumns returns the columns that every table has.
 func keyColumns() (proto.Input, func(*marketprism.Record)) {
 	exchange, market, symbol, src := newText(), newText(), newText(), newText()
 	ts, received := newTime(), newTime()

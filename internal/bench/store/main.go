@@ -1,20 +1,19 @@
-// Store measures the archive against a real ClickHouse, started for the purpose and removed in the end.
+// Store measures the archive with a ClickHouse server that it starts and removes.
 //
 //	go run ./internal/bench/store
 //	go run ./internal/bench/store -rows 100000 -day 1h
 //
 // It prints one table:
 //
-//   - rows a second into the tables of depth updates and of trades by chstore.Store.Write, beside ch-go
-//     with its columns filled by hand, which inserts the same rows into a table of the same definition. The
-//     two take turns, batch by batch, and in the end both tables have to hold the same. What remains
-//     comparable on a machine that does other work too is the client's CPU time for a row, and the ratio of
-//     the two.
-//   - bytes that a changed level takes on disk, all columns counted, beside the exchange's JSON in a
-//     table of its own with ZSTD(1), both merged to one part.
-//   - Store.BookAt at random moments of a day of a busy symbol, ten updates of 20 to 60 levels a second
-//     and a snapshot of 1000 levels a side every minute, and how fast Store.Records reads it. The times in
-//     it are made up, so the day takes as long as it takes to write.
+//   - rows a second into the tables of depth updates and of trades by chstore.Store.Write, compared with ch-go
+//     with columns filled by hand, which inserts the same rows into a table of the same definition. The two take
+//     turns, batch by batch, and at the end both tables must be equal. On a machine that does other work too,
+//     the client's CPU time per row and the ratio of the two remain comparable.
+//   - bytes of a changed level on disk, over all columns, compared with the exchange's JSON in a table with
+//     ZSTD(1), both merged to one part.
+//   - the latency of Store.BookAt at random moments of a day of a busy symbol, with ten updates of 20 to 60
+//     levels a second and a snapshot of 1000 levels a side every minute, and the speed of Store.Records. The
+//     times of the records are generated, so the day takes only the time to write it.
 package main
 
 import (
@@ -43,7 +42,7 @@ func main() {
 	flag.IntVar(&opt.rows, "rows", 200_000, "rows to write into each table, each way")
 	flag.IntVar(&opt.batch, "batch", 20_000, "rows of one INSERT")
 	flag.DurationVar(&opt.day, "day", 24*time.Hour, "market time to archive for reading")
-	flag.IntVar(&opt.books, "books", 200, "random moments to ask the book of")
+	flag.IntVar(&opt.books, "books", 200, "random moments at which to read the book")
 	flag.StringVar(&opt.profile, "cpuprofile", "", "file for a CPU profile of the client")
 	flag.Parse()
 	if err := opt.check(); err != nil {
@@ -68,7 +67,7 @@ func (o *options) check() error {
 	return nil
 }
 
-// run measures, and prints what it found as a table in Markdown.
+// run measures, and prints the results as a table in Markdown.
 func run(ctx context.Context, opt options, out io.Writer) (err error) {
 	b, err := open(ctx, opt)
 	if err != nil {

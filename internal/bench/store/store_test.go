@@ -11,7 +11,7 @@ import (
 
 func TestMain(m *testing.M) { chtest.Main(m) }
 
-// A short run measures everything, and what it has stored both ways is the same.
+// A short run measures everything, and stores the same both ways.
 func TestShortRun(t *testing.T) {
 	chtest.Require(t)
 	var out strings.Builder
@@ -39,7 +39,7 @@ func TestOptions(t *testing.T) {
 		{rows: 100, batch: 10, day: time.Second, books: 1}, {rows: 100, batch: 10, day: time.Hour},
 	} {
 		if opt.check() == nil {
-			t.Errorf("%+v is taken", opt)
+			t.Errorf("%+v is accepted", opt)
 		}
 	}
 }

@@ -1,14 +1,14 @@
-package latency_test
+package bench_test
 
 import (
 	"testing"
 	"time"
 
-	"github.com/marketprism/marketprism/internal/latency"
+	"github.com/marketprism/marketprism/internal/bench"
 )
 
 func TestQuantiles(t *testing.T) {
-	var l latency.Histogram
+	var l bench.Histogram
 	for i := range 10_000 {
 		l.Add(time.Duration(i) * time.Microsecond)
 	}

@@ -13,9 +13,8 @@ import (
 	"github.com/marketprism/marketprism/internal/chserver"
 )
 
-// A bench is a server with the tables of Write and the same tables once more, for the columns filled
-// by hand.
-type bench struct {
+// A testbed is a server with two sets of the same tables: for Write and for the columns filled by hand.
+type testbed struct {
 	opt    options
 	server *chserver.Server
 	conn   *chstore.Conn
@@ -23,15 +22,15 @@ type bench struct {
 	hand   *ch.Client
 }
 
-// The tables of the columns filled by hand, and those of the day, have names of their own.
+// The prefixes of the tables filled by hand and of those of the day.
 const (
 	database   = "bench"
 	handPrefix = "hand_"
 	dayPrefix  = "day_"
 )
 
-func open(ctx context.Context, opt options) (b *bench, err error) {
-	b = &bench{opt: opt}
+func open(ctx context.Context, opt options) (b *testbed, err error) {
+	b = &testbed{opt: opt}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, b.close())
@@ -49,12 +48,12 @@ func open(ctx context.Context, opt options) (b *bench, err error) {
 	if _, err = b.openStore(ctx, handPrefix); err != nil {
 		return b, err
 	}
-	// LZ4 is what chstore.Dial asks for too.
+	// LZ4 as in chstore.Dial.
 	b.hand, err = ch.Dial(ctx, ch.Options{Address: b.server.Addr(), Database: database, Compression: ch.CompressionLZ4})
 	return b, err
 }
 
-func (b *bench) openStore(ctx context.Context, prefix string) (*chstore.Store, error) {
+func (b *testbed) openStore(ctx context.Context, prefix string) (*chstore.Store, error) {
 	s, err := chstore.New(b.conn, chstore.Config{Database: database, TablePrefix: prefix})
 	if err != nil {
 		return nil, err
@@ -62,7 +61,7 @@ func (b *bench) openStore(ctx context.Context, prefix string) (*chstore.Store, e
 	return s, s.Migrate(ctx)
 }
 
-func (b *bench) close() (err error) {
+func (b *testbed) close() (err error) {
 	if b.hand != nil {
 		err = b.hand.Close()
 	}
@@ -77,7 +76,7 @@ func (b *bench) close() (err error) {
 	return err
 }
 
-// profiled calls f, with a CPU profile to a file unless its name is empty.
+// profiled calls f, and writes a CPU profile to the named file unless the name is empty.
 func profiled(name string, f func() error) error {
 	if name == "" {
 		return f()

@@ -9,27 +9,27 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/bench"
 	"github.com/marketprism/marketprism/internal/eventgen"
-	"github.com/marketprism/marketprism/internal/latency"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// The pace of a day of market time.
+// The rates of a day of market time.
 const (
 	updatesPerSecond   = 10
 	updatesPerSnapshot = 60 * updatesPerSecond
 )
 
-// A day is what reading a day back took.
+// A day holds the results of reading a day back.
 type day struct {
 	updates, snapshots int
-	books              latency.Histogram
+	books              bench.Histogram
 	records            int
 	scan               time.Duration
 }
 
 // measureDay writes a day and reads it.
-func (b *bench) measureDay(ctx context.Context) (*day, error) {
+func (b *testbed) measureDay(ctx context.Context) (*day, error) {
 	store, err := b.openStore(ctx, dayPrefix)
 	if err != nil {
 		return nil, err
@@ -45,7 +45,7 @@ func (b *bench) measureDay(ctx context.Context) (*day, error) {
 	return d, d.read(ctx, store, first)
 }
 
-// write archives the day, and returns the time of the first and of the last update and the book in the end.
+// write archives the day, and returns the times of the first and the last update and the book at the end.
 func (d *day) write(ctx context.Context, store *chstore.Store, batch int) (first, last time.Time, book *orderbook.Book, err error) {
 	s := eventgen.NewStream(eventgen.Config{Seed: 1})
 	f := depthFeedOf(s)
@@ -78,14 +78,14 @@ func (d *day) write(ctx context.Context, store *chstore.Store, batch int) (first
 	return first, last, book, nil
 }
 
-// ask asks the book of random moments, after the last one, which has to be as it was when written.
+// ask checks the book at the end of the day, then reads books at random moments.
 func (d *day) ask(ctx context.Context, store *chstore.Store, first, last time.Time, want *orderbook.Book, books int) error {
 	stored, err := store.BookAt(ctx, instrument("BTCUSDT"), last)
 	if err != nil {
 		return err
 	}
 	if stored.LastID() != want.LastID() || stored.Checksum() != want.Checksum() {
-		return fmt.Errorf("the book at %v is another one than was written", last)
+		return fmt.Errorf("the book at %v is not the one that was written", last)
 	}
 	rng := rand.New(rand.NewPCG(4, 4))
 	first = first.Add(time.Second) // after the first snapshot was received

@@ -1,0 +1,39 @@
+package pipeline
+
+import (
+	"bytes"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"testing"
+
+	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/stretchr/testify/require"
+)
+
+func TestNotify(t *testing.T) {
+	var log bytes.Buffer
+	w := &observation{log: slog.New(slog.NewTextHandler(&log, nil))}
+	t.Setenv("NOTIFY_SOCKET", "")
+	w.notify(daemon.SdNotifyReady)
+	require.Empty(t, log.String(), "without a supervisor")
+
+	name := filepath.Join(t.TempDir(), "notify")
+	t.Setenv("NOTIFY_SOCKET", name)
+	w.notify(daemon.SdNotifyReady)
+	require.Contains(t, log.String(), "not notified", "a supervisor that does not listen")
+	log.Reset()
+	supervisor, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: name, Net: "unixgram"})
+	require.NoError(t, err)
+	defer supervisor.Close()
+	for state, want := range map[string]string{
+		daemon.SdNotifyReady: "READY=1", daemon.SdNotifyWatchdog: "WATCHDOG=1", daemon.SdNotifyStopping: "STOPPING=1",
+	} {
+		w.notify(state)
+		var buf [64]byte
+		n, err := supervisor.Read(buf[:])
+		require.NoError(t, err)
+		require.Equal(t, want, string(buf[:n]))
+	}
+	require.Empty(t, log.String())
+}
