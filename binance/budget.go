@@ -8,17 +8,18 @@ import (
 	"sync"
 	"time"
 
+	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // A Budget lets REST requests through only while the exchange will accept them: within the request
-// weight of the clock minute, a bounded number at a time, and not before a time the exchange has said
-// to stay away until. Who has to wait stands in a queue by Priority. It counts websocket connections
-// as well, which have no weight but a limit of their own.
+// weight of the clock minute, a bounded number at a time, and not before a time until which the exchange
+// has refused everything. Requests that wait are served by Priority. It also limits websocket
+// connections, which have no weight but a limit of their own.
 //
 // The exchange counts per IP address and per family of markets: spot is one, USDⓈ-M and COIN-M
 // together are the other. Give one Budget to all Clients of a family in the process. It is safe for
-// concurrent use.
+// concurrent use and need not be closed.
 //
 // rest-api.md, IP Limits: "Every request will contain X-MBX-USED-WEIGHT-(intervalNum)(intervalLetter)
 // in the response headers which has the current used weight for the IP for all request rate limiters
@@ -31,8 +32,8 @@ type Budget struct {
 	mu       sync.Mutex
 	family   family // of the Clients; "" before the first
 	window   weightWindow
-	queue    ticketQueue
-	sending  int       // requests on their way
+	queue    reservationQueue
+	sending  int       // requests sent and not answered
 	blocked  time.Time // local clock; nothing is sent before it
 	status   int       // HTTP status that caused blocked
 	timer    *time.Timer
@@ -41,17 +42,17 @@ type Budget struct {
 
 // A BudgetConfig bounds what a Budget spends. The zero value is all that the exchange allows.
 type BudgetConfig struct {
-	// Limit is the request weight a clock minute, the weight that others on the same IP use included.
-	// 0 means the market's published limit, corrected by what exchangeInfo says; negative means no
-	// bound: only the exchange's refusals are obeyed.
+	// Limit is the request weight a clock minute, including the weight that others on the same IP
+	// address use. 0 means the market's published limit, corrected by what exchangeInfo says; negative
+	// means no bound: only the exchange's refusals count.
 	Limit int
 
-	// Reserve is the share of the limit, from 0 to less than 1, that is left for requests which do not
-	// pass this Budget: orders of the host program, other programs on the same IP. 0 means none; what
-	// others use is heeded even so, as soon as an answer tells of it.
+	// Reserve is the share of the limit, from 0 to less than 1, for requests that do not pass this
+	// Budget: orders of the host program, other programs on the same IP address. 0 means none. What
+	// others use counts in any case, once an answer reports it.
 	Reserve float64
 
-	Concurrent int // requests on their way at a time; 0 means 8
+	Concurrent int // requests sent and not answered; 0 means 8
 
 	// Connects is how many websocket connections are opened in any 5 minutes. 0 means the exchange's
 	// limit of 300, negative means no bound.
@@ -71,9 +72,39 @@ func NewBudget(cfg BudgetConfig) (*Budget, error) {
 	return &Budget{cfg: cfg, connects: connectWindow{limit: cfg.Connects}}, nil
 }
 
+// Usage is the state of a Budget.
+type Usage struct {
+	Used     int // weight used in this clock minute, as far as known
+	Limit    int // weight a minute; 0 means no bound
+	Reserved int // part of Limit left for others
+
+	Sending int   // requests sent and not answered
+	Queued  []int // requests that wait, indexed by Priority
+
+	Connects int // websocket connections opened in the last 5 minutes
+
+	BlockedUntil time.Time // local clock; zero unless the exchange refuses everything until then
+}
+
+// Usage returns what is used and what waits.
+func (b *Budget) Usage() Usage {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	now := time.Now()
+	b.window.advance(now)
+	u := Usage{
+		Used: b.window.used, Limit: b.window.limit, Reserved: b.window.reserved(),
+		Sending: b.sending, Queued: b.queue.lengths(), Connects: b.connects.count(now),
+	}
+	if now.Before(b.blocked) {
+		u.BlockedUntil = b.blocked.UTC()
+	}
+	return u
+}
+
 var errOtherFamily = errors.New("binance: Budget is used by a Client of another family: spot and futures have a weight limit each")
 
-// join makes a Client of the market one of the Budget's users.
+// join adds a Client of the market to the Budget's users.
 func (b *Budget) join(m *market) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -92,34 +123,33 @@ func (b *Budget) join(m *market) error {
 	return errOtherFamily
 }
 
-// learnLimit takes over the exchange's limit, unless the Budget was given one.
+// learnLimit adopts the exchange's limit, unless the Budget was given one.
 func (b *Budget) learnLimit(limit int) {
-	b.act(func(time.Time) {
+	b.change(func(time.Time) {
 		if b.cfg.Limit == 0 && limit > 0 {
 			b.window.limit = limit
 		}
 	})
 }
 
-// learnClock takes over the exchange's time in the answer to a request.
+// learnClock adopts the exchange's time from the answer to a request.
 func (b *Budget) learnClock(sent, answered, exchange time.Time) {
-	b.act(func(now time.Time) { b.window.learnClock(now, sent, answered, exchange) })
+	b.change(func(now time.Time) { b.window.learnClock(now, sent, answered, exchange) })
 }
 
-// learnUsed takes over the exchange's count in the answer to a request sent at that time.
+// learnUsed adopts the exchange's count from the answer to a request sent at that time.
 func (b *Budget) learnUsed(sent time.Time, used int) {
-	b.act(func(time.Time) { b.window.learn(sent, used) })
+	b.change(func(time.Time) { b.window.learn(sent, used) })
 }
 
-// What a 429 or 418 without Retry-After is taken to mean: weight comes back with the next minute, and
-// the shortest ban is two minutes (rest-api.md: "IP bans [...] scale in duration for repeat offenders,
-// from 2 minutes to 3 days").
+// shortestBan is the duration assumed for a 418 without Retry-After (rest-api.md: "IP bans [...] scale
+// in duration for repeat offenders, from 2 minutes to 3 days"). A 429 without one ends with the minute.
 const shortestBan = 2 * time.Minute
 
-// refused blocks everything after a 429 or 418 that a request of the spender's got.
+// refused blocks everything after a request of the spender got a 429 or 418.
 func (b *Budget) refused(by *spender, status int, retryAfter time.Duration) {
-	var told *ThrottleInfo
-	b.act(func(now time.Time) {
+	var info *ThrottleInfo
+	b.change(func(now time.Time) {
 		until := now.Add(retryAfter)
 		if retryAfter <= 0 {
 			until = b.window.end()
@@ -128,65 +158,173 @@ func (b *Budget) refused(by *spender, status int, retryAfter time.Duration) {
 			}
 		}
 		if until.After(b.blocked) {
-			b.blocked, b.status, by.told = until, status, until
-			told = &ThrottleInfo{Status: status, Until: until.UTC()}
+			b.blocked, b.status, by.notified = until, status, until
+			info = &ThrottleInfo{Status: status, Until: until.UTC()}
 		}
 	})
-	if told != nil {
-		by.throttled(*told)
+	if info != nil {
+		by.throttled(*info)
 	}
 }
 
-// isBlocked tells whether the exchange wants no request now.
+// isBlocked reports whether the exchange refuses all requests now.
 func (b *Budget) isBlocked() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return time.Now().Before(b.blocked)
 }
 
-// Usage returns how much is used, and what waits.
-func (b *Budget) Usage() Usage {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	now := time.Now()
-	b.window.turn(now)
-	u := Usage{
-		Used: b.window.used, Limit: b.window.limit, Reserved: b.window.reserved(),
-		Sending: b.sending, Queued: b.queue.lengths(), Connects: b.connects.count(now),
-	}
-	if now.Before(b.blocked) {
-		u.BlockedUntil = b.blocked.UTC()
-	}
-	return u
-}
-
-// Usage is the state of a Budget.
-type Usage struct {
-	Used     int // weight used in this clock minute, as far as known
-	Limit    int // weight a minute; 0 means no bound
-	Reserved int // of it left for others
-
-	Sending int             // requests on their way
-	Queued  [priorities]int // requests that wait, by Priority
-
-	Connects int // websocket connections opened in the last 5 minutes
-
-	BlockedUntil time.Time // local clock; zero unless the exchange has said to stay away
-}
-
-// wait returns when a request of that weight may be sent; its ticket is to be closed once the answer
-// is there. Before that it returns only if ctx ends, with its error.
-func (b *Budget) wait(ctx context.Context, by *spender, p Priority, weight int) (*ticket, error) {
+// wait blocks until a request of that weight may be sent. The caller closes the reservation once the
+// answer has come. If ctx ends first, its error is returned.
+func (b *Budget) wait(ctx context.Context, by *spender, p Priority, weight int) (*reservation, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
 	granted := make(chan struct{})
-	t := b.enqueue(by, p, weight, func() { close(granted) })
+	r := b.enqueue(by, p, weight, func() { close(granted) })
 	select {
 	case <-granted:
-		return t, nil
+		return r, nil
 	case <-ctx.Done():
-		t.giveUp()
+		r.giveUp()
 		return nil, ctx.Err()
 	}
+}
+
+// enqueue makes a reservation. grant is called when the request may be sent, maybe before enqueue
+// returns.
+func (b *Budget) enqueue(by *spender, p Priority, weight int, grant func()) *reservation {
+	r := &reservation{budget: b, by: by, priority: p, weight: weight, grant: grant}
+	b.change(func(time.Time) { b.queue.add(r) })
+	return r
+}
+
+// close ends a reservation whose request was answered, or failed.
+func (r *reservation) close() {
+	r.budget.change(func(time.Time) {
+		r.budget.sending--
+		r.budget.window.sending -= r.weight
+	})
+}
+
+// giveUp ends a reservation whose request is not sent. Weight that was granted is returned.
+func (r *reservation) giveUp() {
+	if r.leave() {
+		return
+	}
+	b := r.budget
+	b.change(func(time.Time) {
+		b.sending--
+		b.window.giveBack(r.weight)
+	})
+}
+
+// leave removes the reservation from the queue. It reports false if it is, or is being, granted.
+func (r *reservation) leave() bool {
+	left := false
+	r.budget.change(func(time.Time) {
+		if left = !r.granted; left {
+			r.budget.queue.remove(r)
+		}
+	})
+	return left
+}
+
+// change changes the state and then grants what has become possible.
+func (b *Budget) change(f func(now time.Time)) {
+	b.mu.Lock()
+	now := time.Now()
+	b.window.advance(now)
+	f(now)
+	calls := b.serve(now)
+	b.mu.Unlock()
+	for _, call := range calls {
+		call()
+	}
+}
+
+// serve grants the reservations that fit and sets the timer for the others. It returns the calls to
+// make once the lock is released.
+func (b *Budget) serve(now time.Time) (calls []func()) {
+	var until time.Time // when to look again at what does not fit
+	status := 0
+	if now.Before(b.blocked) {
+		until, status = b.blocked, b.status
+	} else {
+		var granted []*reservation
+		for r := range b.queue.all {
+			if b.sending >= b.cfg.Concurrent {
+				break // the next answer makes room
+			}
+			if !b.window.take(r.weight) {
+				until = b.window.end()
+				continue
+			}
+			b.sending++
+			r.granted = true
+			granted = append(granted, r)
+			calls = append(calls, r.grant)
+		}
+		for _, r := range granted {
+			b.queue.remove(r)
+		}
+	}
+	return append(calls, b.pause(now, until, status)...)
+}
+
+// pause sets the timer that serves the queue again at until, and returns the calls that notify those
+// who wait for it. A zero until means that nothing waits for a time.
+func (b *Budget) pause(now, until time.Time, status int) (calls []func()) {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+	waiting := false
+	for r := range b.queue.all {
+		if until.IsZero() {
+			return nil
+		}
+		waiting = true
+		if r.by.notified.Before(until) {
+			r.by.notified = until
+			info := ThrottleInfo{Status: status, Until: until.UTC(), Weight: r.weight}
+			calls = append(calls, func() { r.by.throttled(info) })
+		}
+	}
+	if waiting {
+		b.timer = time.AfterFunc(until.Sub(now), func() { b.change(func(time.Time) {}) })
+	}
+	return calls
+}
+
+// waitConnect blocks until a websocket connection may be opened, and counts it. While the exchange
+// refuses requests, connecting is not allowed either. If ctx ends first, its error is returned.
+func (b *Budget) waitConnect(ctx context.Context, by *spender) error {
+	var notified time.Time
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		now := time.Now()
+		until, status := b.takeConnect(now)
+		if until.IsZero() {
+			return nil
+		}
+		if until.After(notified) {
+			notified = until
+			by.throttled(ThrottleInfo{Status: status, Until: until.UTC()})
+		}
+		if err := backoff.Sleep(ctx, until.Sub(now)); err != nil {
+			return err
+		}
+	}
+}
+
+// takeConnect counts a connection attempt and returns the zero time, or returns when to try again.
+func (b *Budget) takeConnect(now time.Time) (until time.Time, status int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if now.Before(b.blocked) {
+		return b.blocked, b.status
+	}
+	return b.connects.take(now), 0
 }

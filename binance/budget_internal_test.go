@@ -14,16 +14,17 @@ import (
 	"github.com/marketprism/marketprism"
 )
 
-// A till is a Budget under test in virtual time, which begins with a minute. It notes who was let go.
+// A till is a Budget under test in virtual time, which begins with a minute. It notes which requests
+// were granted.
 type till struct {
 	*Budget
 	t     *testing.T
 	by    *spender
 	start time.Time
 
-	mu   sync.Mutex // guards the rest
-	gone []string   // "name@seconds"
-	told []ThrottleInfo
+	mu        sync.Mutex // guards the rest
+	granted   []string   // "name@seconds"
+	throttled []ThrottleInfo
 }
 
 func newTill(t *testing.T, market marketprism.Market, cfg BudgetConfig) *till {
@@ -43,20 +44,20 @@ func newTill(t *testing.T, market marketprism.Market, cfg BudgetConfig) *till {
 	l.by = &spender{throttled: func(i ThrottleInfo) {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.told = append(l.told, i)
+		l.throttled = append(l.throttled, i)
 	}}
 	return l
 }
 
-func (l *till) ask(name string, p Priority, weight int) *ticket {
+func (l *till) ask(name string, p Priority, weight int) *reservation {
 	return l.enqueue(l.by, p, weight, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		l.gone = append(l.gone, fmt.Sprintf("%s@%v", name, time.Since(l.start).Seconds()))
+		l.granted = append(l.granted, fmt.Sprintf("%s@%v", name, time.Since(l.start).Seconds()))
 	})
 }
 
-// spend lets a request be sent and answered at once.
+// spend sends a request that is answered at once.
 func (l *till) spend(weight int) {
 	l.t.Helper()
 	t, err := l.wait(l.t.Context(), l.by, PriorityCall, weight)
@@ -66,15 +67,15 @@ func (l *till) spend(weight int) {
 	t.close()
 }
 
-func (l *till) want(gone ...string) {
+func (l *till) want(granted ...string) {
 	l.t.Helper()
 	synctest.Wait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !slices.Equal(l.gone, gone) {
-		l.t.Errorf("gone: %v, want %v", l.gone, gone)
+	if !slices.Equal(l.granted, granted) {
+		l.t.Errorf("granted: %v, want %v", l.granted, granted)
 	}
-	l.gone = nil
+	l.granted = nil
 }
 
 func TestBudgetServesByPriority(t *testing.T) {
@@ -86,24 +87,24 @@ func TestBudgetServesByPriority(t *testing.T) {
 		}
 		left := l.ask("left", PriorityGap, 10)
 		l.ask("gap2", PriorityGap, 10)
-		light := l.ask("light", PriorityPoll, 5) // fits into what is left, and costs nobody anything
+		light := l.ask("light", PriorityPoll, 5) // fits into the rest of the minute and delays none of the others
 		l.want("light@0")
 		light.close()
-		if u := l.Usage(); u.Used != 100 || u.Queued != [priorities]int{1, 3, 1, 1, 1, 1} || u.Sending != 0 {
+		if u := l.Usage(); u.Used != 100 || !slices.Equal(u.Queued, []int{1, 3, 1, 1, 1, 1}) || u.Sending != 0 {
 			t.Errorf("usage: %+v", u)
 		}
 		if !left.leave() || left.leave() && l.Usage().Queued[PriorityGap] != 2 {
-			t.Error("who leaves the queue is not in it any more")
+			t.Error("a reservation that left the queue is still in it")
 		}
 		time.Sleep(time.Minute)
 		l.want("call@60", "gap@60", "gap2@60", "first@60", "deepen@60", "refresh@60", "poll@60")
-		if len(l.told) != 1 || l.told[0].Status != 0 || !l.told[0].Until.Equal(l.start.Add(time.Minute)) {
-			t.Errorf("told: %+v", l.told)
+		if len(l.throttled) != 1 || l.throttled[0].Status != 0 || !l.throttled[0].Until.Equal(l.start.Add(time.Minute)) {
+			t.Errorf("throttled: %+v", l.throttled)
 		}
 	})
 }
 
-func TestBudgetBoundsWhatIsOnItsWay(t *testing.T) {
+func TestBudgetBoundsConcurrentRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTill(t, marketprism.Spot, BudgetConfig{Concurrent: 2})
 		one, two := l.ask("1", PriorityFirst, 5), l.ask("2", PriorityFirst, 5)
@@ -111,7 +112,7 @@ func TestBudgetBoundsWhatIsOnItsWay(t *testing.T) {
 		l.want("1@0", "2@0")
 		one.close()
 		l.want("4@0")
-		two.giveUp() // granted, and not sent
+		two.giveUp() // granted but not sent
 		l.want("3@0")
 		if u := l.Usage(); u.Used != 15 || u.Sending != 2 {
 			t.Errorf("usage: %+v", u)
@@ -133,14 +134,14 @@ func TestBudgetKeepsItsWindow(t *testing.T) {
 			t.Errorf("usage: %+v", u)
 		}
 		l.learnLimit(400)
-		l.spend(500) // alone in its minute a request passes, however heavy
+		l.spend(500) // the first request of a minute passes however heavy it is
 		l.ask("next", PriorityCall, 1).giveUp()
 		time.Sleep(59 * time.Second)
 		sent := time.Now()
 		time.Sleep(2 * time.Second)
 		l.learnUsed(sent, 299) // the old minute's count
 		l.spend(100)
-		l.learnUsed(time.Now(), 250) // of others
+		l.learnUsed(time.Now(), 250) // including other programs
 		l.ask("light", PriorityCall, 50).close()
 		l.ask("heavy", PriorityCall, 51)
 		l.want("light@61")
@@ -149,14 +150,14 @@ func TestBudgetKeepsItsWindow(t *testing.T) {
 	})
 }
 
-// The minute is the exchange's: its clock is 10 s ahead here, known to half a second.
-func TestBudgetTurnsWithTheExchangesClock(t *testing.T) {
+// The minute is that of the exchange's clock, here 10 s ahead, known to half a second.
+func TestBudgetUsesTheExchangesMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTill(t, marketprism.Spot, BudgetConfig{Limit: 10})
 		sent := time.Now()
 		time.Sleep(time.Second)
 		l.learnClock(sent, time.Now(), sent.Add(10*time.Second+500*time.Millisecond))
-		l.learnClock(sent.Add(-time.Second), time.Now(), sent.Add(11*time.Second)) // tells less
+		l.learnClock(sent.Add(-time.Second), time.Now(), sent.Add(11*time.Second)) // less precise
 		l.spend(10)
 		l.ask("next", PriorityCall, 10).close()
 		time.Sleep(time.Minute)
@@ -168,16 +169,16 @@ func TestBudgetTurnsWithTheExchangesClock(t *testing.T) {
 	})
 }
 
-func TestBudgetObeysRefusals(t *testing.T) {
+func TestBudgetWaitsAfterRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTill(t, marketprism.Spot, BudgetConfig{Limit: -1})
 		at := func(seconds int) time.Time { return l.start.UTC().Add(time.Duration(seconds) * time.Second) }
 		l.spend(1_000_000)
 		time.Sleep(10 * time.Second)
-		l.refused(l.by, http.StatusTooManyRequests, 0) // weight comes back with the next minute
+		l.refused(l.by, http.StatusTooManyRequests, 0) // ends with the minute
 		l.ask("a", PriorityCall, 1).close()
 		l.ask("b", PriorityCall, 0).close()
-		l.refused(l.by, http.StatusTeapot, 0)                      // a ban is two minutes at least
+		l.refused(l.by, http.StatusTeapot, 0)                      // a ban is at least two minutes
 		l.refused(l.by, http.StatusTooManyRequests, 3*time.Second) // ends before it
 		if u := l.Usage(); !u.BlockedUntil.Equal(at(130)) || u.Limit != 0 {
 			t.Errorf("usage: %+v", u)
@@ -191,8 +192,8 @@ func TestBudgetObeysRefusals(t *testing.T) {
 		time.Sleep(time.Minute)
 		l.want("a@130", "b@130")
 		for i, want := range []ThrottleInfo{{429, at(60), 0}, {418, at(130), 0}, {418, at(130), 0}} {
-			if i >= len(l.told) || l.told[i] != want {
-				t.Fatalf("told: %+v", l.told)
+			if i >= len(l.throttled) || l.throttled[i] != want {
+				t.Fatalf("throttled: %+v", l.throttled)
 			}
 		}
 	})
@@ -220,7 +221,7 @@ func TestBudgetBoundsConnects(t *testing.T) {
 	})
 }
 
-func TestBudgetIsOfOneFamily(t *testing.T) {
+func TestBudgetHasOneFamily(t *testing.T) {
 	b, err := NewBudget(BudgetConfig{})
 	if err != nil {
 		t.Fatal(err)
@@ -243,8 +244,8 @@ func TestBudgetIsOfOneFamily(t *testing.T) {
 	}
 }
 
-// That the exchange's clock becomes known begins no new minute there.
-func TestLearningTheClockKeepsTheCount(t *testing.T) {
+// Learning the exchange's clock begins no new count.
+func TestBudgetLearningTheClockKeepsTheCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTill(t, marketprism.Spot, BudgetConfig{})
 		time.Sleep(5 * time.Second) // 00:00:05 here, 23:59:45 there
@@ -252,25 +253,25 @@ func TestLearningTheClockKeepsTheCount(t *testing.T) {
 			l.spend(250)
 		}
 		now := time.Now()
-		l.learnUsed(now, 6000) // the header of the answer that tells the time
+		l.learnUsed(now, 6000) // the header of the answer that has the time
 		l.learnClock(now, now, now.Add(-20*time.Second))
 		if u := l.Usage(); u.Used < 6000 {
-			t.Errorf("the exchange has just said that 6000 of its minute are used; Used = %d", u.Used)
+			t.Errorf("the exchange counts 6000 for its minute; Used = %d", u.Used)
 		}
 	})
 }
 
-// A grant that is given back was not in what the exchange has counted.
-func TestGiveBackKeepsWhatTheExchangeCounted(t *testing.T) {
+// Giving back a grant does not lower the count below the exchange's own.
+func TestBudgetGiveBackKeepsTheExchangesCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTill(t, marketprism.Spot, BudgetConfig{})
 		a := l.ask("a", PriorityCall, 250)
 		b := l.ask("b", PriorityRefresh, 250)
-		l.learnUsed(time.Now(), 5750) // of a's answer: all that was really sent, b is not among it
+		l.learnUsed(time.Now(), 5750) // in a's answer; it does not include b, which was not sent
 		a.close()
 		b.giveUp()
 		if u := l.Usage(); u.Used < 5750 {
-			t.Errorf("the exchange has counted 5750; Used = %d", u.Used)
+			t.Errorf("the exchange counts 5750; Used = %d", u.Used)
 		}
 	})
 }

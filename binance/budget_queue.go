@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// A Priority says which of the requests that wait in a Budget goes first. One that does not fit into
-// what is left of the minute's weight lets lighter ones pass, which costs it nothing.
+// A Priority decides which of the requests that wait in a Budget goes first. One that does not fit into
+// the rest of the minute's weight lets lighter ones pass, which does not delay it.
 type Priority uint8
 
 // The priorities, most urgent first.
 const (
 	PriorityCall    Priority = iota // a method of Client called by the program
-	PriorityGap                     // the snapshot of a book that was known and is not
-	PriorityFirst                   // the snapshot of a book that was never known
-	PriorityDeepen                  // a deeper snapshot of a book that is known
-	PriorityRefresh                 // the refresh or audit of a book that is known
-	PriorityPoll                    // a question for what may have changed: exchangeInfo
+	PriorityGap                     // the snapshot of a book that is no longer synced
+	PriorityFirst                   // the snapshot of a book that was never synced
+	PriorityDeepen                  // a deeper snapshot of a synced book
+	PriorityRefresh                 // the refresh or audit of a synced book
+	PriorityPoll                    // a poll for changes: exchangeInfo
 	priorities      = iota
 )
 
@@ -30,153 +30,173 @@ func (p Priority) String() string {
 	return priorityNames[p]
 }
 
-// A spender is a Client as its Budget knows it.
+// A spender is a Client in the view of its Budget.
 type spender struct {
 	throttled func(ThrottleInfo)
-	told      time.Time // until when it knows that it has to wait; guarded by the Budget
+	notified  time.Time // until when throttled was last called to wait; guarded by the Budget
 }
 
-// A ticket is one request's place in the queue and, once granted, its right to be sent.
-type ticket struct {
+// A reservation is one request's place in the queue and, once granted, its permission to be sent.
+type reservation struct {
 	budget   *Budget
 	by       *spender
 	priority Priority
 	weight   int
-	grant    func() // called once when the request may be sent, without any lock; must not block
+	grant    func() // called once, without a lock, when the request may be sent; must not block
 	granted  bool   // guarded by the Budget
 }
 
-// A ticketQueue holds the tickets that wait, oldest first within each Priority.
-type ticketQueue [priorities][]*ticket
+// A reservationQueue holds the reservations that wait, oldest first within each Priority.
+type reservationQueue [priorities][]*reservation
 
-func (q *ticketQueue) add(t *ticket) { q[t.priority] = append(q[t.priority], t) }
+func (q *reservationQueue) add(r *reservation) { q[r.priority] = append(q[r.priority], r) }
 
-func (q *ticketQueue) remove(t *ticket) {
-	if at := slices.Index(q[t.priority], t); at >= 0 {
-		q[t.priority] = slices.Delete(q[t.priority], at, at+1)
+func (q *reservationQueue) remove(r *reservation) {
+	if at := slices.Index(q[r.priority], r); at >= 0 {
+		q[r.priority] = slices.Delete(q[r.priority], at, at+1)
 	}
 }
 
-// all iterates over the tickets, the most urgent first.
-func (q *ticketQueue) all(yield func(*ticket) bool) {
+// all iterates over the reservations, the most urgent first.
+func (q *reservationQueue) all(yield func(*reservation) bool) {
 	for _, waiting := range q {
-		for _, t := range waiting {
-			if !yield(t) {
+		for _, r := range waiting {
+			if !yield(r) {
 				return
 			}
 		}
 	}
 }
 
-func (q *ticketQueue) lengths() (n [priorities]int) {
+func (q *reservationQueue) lengths() []int {
+	n := make([]int, priorities)
 	for p := range q {
 		n[p] = len(q[p])
 	}
 	return n
 }
 
-// enqueue asks for the right to send a request. It is given by calling grant, maybe before enqueue
-// returns.
-func (b *Budget) enqueue(by *spender, p Priority, weight int, grant func()) *ticket {
-	t := &ticket{budget: b, by: by, priority: p, weight: weight, grant: grant}
-	b.act(func(time.Time) { b.queue.add(t) })
-	return t
+// A weightWindow counts the request weight of the clock minute. rest-api.md counts in intervals of
+// the clock: the minute begins at :00 of the exchange's time.
+type weightWindow struct {
+	limit   int     // weight a minute; 0 means no bound
+	reserve float64 // share of limit left for others
+	clock   exchangeClock
+
+	minute  time.Time // of used, by the exchange's clock
+	used    int
+	learned int // the exchange's own count of that minute, as far as known
+	sending int // weight of the requests sent and not answered
 }
 
-// close says that the request was answered, or failed.
-func (t *ticket) close() {
-	t.budget.act(func(time.Time) {
-		t.budget.sending--
-		t.budget.window.sending -= t.weight
-	})
+func (w *weightWindow) reserved() int { return int(w.reserve * float64(w.limit)) }
+
+// advance begins a new count with each minute. It includes the requests that are not answered, which
+// the exchange may count in either minute.
+func (w *weightWindow) advance(now time.Time) {
+	if minute := w.clock.earliest(now).Truncate(time.Minute); !minute.Equal(w.minute) {
+		w.minute, w.used, w.learned = minute, w.sending, 0
+	}
 }
 
-// giveUp leaves the queue. If the right was granted already, it is given back: the request was not
-// sent.
-func (t *ticket) giveUp() {
-	if t.leave() {
+// end returns when the next minute has begun, by the local clock.
+func (w *weightWindow) end() time.Time { return w.clock.local(w.minute.Add(time.Minute)) }
+
+// take counts a request as sent if it fits. The first of a minute fits however heavy it is.
+func (w *weightWindow) take(weight int) bool {
+	if w.limit > 0 && weight > 0 && w.used > 0 && w.used+weight > w.limit-w.reserved() {
+		return false
+	}
+	w.used += weight
+	w.sending += weight
+	return true
+}
+
+// giveBack uncounts a request that was not sent, and that the exchange therefore has not counted.
+func (w *weightWindow) giveBack(weight int) {
+	w.sending -= weight
+	w.used = max(w.learned, w.used-weight)
+}
+
+// learnClock adopts the exchange's time. That may correct which minute it is, but begins no new count.
+func (w *weightWindow) learnClock(now, sent, answered, exchange time.Time) {
+	w.clock.learn(sent, answered, exchange)
+	w.minute = w.clock.earliest(now).Truncate(time.Minute)
+}
+
+// learn adopts the exchange's count from the answer to a request sent at that time. It includes other
+// programs on this IP address but not what this program has sent since, so it never lowers the count.
+// An answer across the end of a minute may carry the old minute's count and is ignored.
+func (w *weightWindow) learn(sent time.Time, used int) {
+	if !w.clock.earliest(sent).Before(w.minute) {
+		w.used, w.learned = max(w.used, used), max(w.learned, used)
+	}
+}
+
+// An exchangeClock estimates how far the exchange's clock is from the local one. The zero value takes
+// them to be equal.
+type exchangeClock struct {
+	known       bool
+	offset      time.Duration // exchange minus local
+	uncertainty time.Duration // bound of the error of offset
+}
+
+// maxUncertainty bounds the uncertainty of a measurement that counts.
+const maxUncertainty = 2 * time.Second
+
+// learn compares the clocks. The exchange read its own at some time between sent and answered, so a
+// fast answer is more precise than a slow one. A measurement that contradicts the last one means that
+// a clock was set.
+func (c *exchangeClock) learn(sent, answered, exchange time.Time) {
+	uncertainty := answered.Sub(sent) / 2
+	offset := exchange.Sub(sent) - uncertainty
+	if uncertainty < 0 || uncertainty > maxUncertainty {
 		return
 	}
-	b := t.budget
-	b.act(func(time.Time) {
-		b.sending--
-		b.window.giveBack(t.weight)
-	})
-}
-
-// leave leaves the queue; false if the right is, or is being, granted.
-func (t *ticket) leave() bool {
-	left := false
-	t.budget.act(func(time.Time) {
-		if left = !t.granted; left {
-			t.budget.queue.remove(t)
-		}
-	})
-	return left
-}
-
-// act changes the state, and lets go whoever may go after that.
-func (b *Budget) act(change func(now time.Time)) {
-	b.mu.Lock()
-	now := time.Now()
-	b.window.turn(now)
-	change(now)
-	calls := b.serve(now)
-	b.mu.Unlock()
-	for _, f := range calls {
-		f()
+	contradicts := (offset - c.offset).Abs() > uncertainty+c.uncertainty+time.Millisecond
+	if !c.known || uncertainty <= c.uncertainty || contradicts {
+		*c = exchangeClock{known: true, offset: offset, uncertainty: uncertainty}
 	}
 }
 
-// serve grants what can be granted, and sets the timer for when more can be. It returns what to call
-// once the lock is released.
-func (b *Budget) serve(now time.Time) (calls []func()) {
-	var until time.Time // when what does not fit is looked at again
-	status := 0
-	if now.Before(b.blocked) {
-		until, status = b.blocked, b.status
-	} else {
-		var granted []*ticket
-		for t := range b.queue.all {
-			if b.sending >= b.cfg.Concurrent {
-				break // the next answer lets more go
-			}
-			if !b.window.take(t.weight) {
-				until = b.window.end()
-				continue
-			}
-			b.sending++
-			t.granted = true
-			granted = append(granted, t)
-			calls = append(calls, t.grant)
-		}
-		for _, t := range granted {
-			b.queue.remove(t)
-		}
-	}
-	return append(calls, b.pause(now, until, status)...)
+// earliest returns the earliest time the exchange's clock may show, so that no minute begins too soon.
+func (c *exchangeClock) earliest(local time.Time) time.Time {
+	return local.Add(c.offset - c.uncertainty)
 }
 
-// pause sees to it that the queue is served again at until, and tells those who wait for that; zero
-// until means that nobody waits for a time.
-func (b *Budget) pause(now, until time.Time, status int) (calls []func()) {
-	if b.timer != nil {
-		b.timer.Stop()
+// local is the inverse of earliest.
+func (c *exchangeClock) local(exchange time.Time) time.Time {
+	return exchange.Add(c.uncertainty - c.offset)
+}
+
+// web-socket-streams.md, Websocket Limits: "There is a limit of 300 connections per attempt every 5
+// minutes per IP." The second on top is for attempts that arrive closer together than they were sent.
+const (
+	maxConnects   = 300
+	connectPeriod = 5*time.Minute + time.Second
+)
+
+// A connectWindow counts connection attempts of the last period.
+type connectWindow struct {
+	limit    int // negative means no bound
+	attempts []time.Time
+}
+
+func (w *connectWindow) count(now time.Time) int {
+	for len(w.attempts) > 0 && !now.Before(w.attempts[0].Add(connectPeriod)) {
+		w.attempts = w.attempts[1:]
 	}
-	waiting := false
-	for t := range b.queue.all {
-		if until.IsZero() {
-			return nil
-		}
-		waiting = true
-		if t.by.told.Before(until) {
-			t.by.told = until
-			info := ThrottleInfo{Status: status, Until: until.UTC(), Weight: t.weight}
-			calls = append(calls, func() { t.by.throttled(info) })
-		}
+	return len(w.attempts)
+}
+
+// take counts an attempt and returns the zero time, or returns when to try again.
+func (w *connectWindow) take(now time.Time) time.Time {
+	if w.limit < 0 {
+		return time.Time{}
 	}
-	if waiting {
-		b.timer = time.AfterFunc(until.Sub(now), func() { b.act(func(time.Time) {}) })
+	if w.count(now) >= w.limit {
+		return w.attempts[0].Add(connectPeriod)
 	}
-	return calls
+	w.attempts = append(w.attempts, now)
+	return time.Time{}
 }

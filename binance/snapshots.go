@@ -29,8 +29,8 @@ type fetch struct {
 	weight   int
 	priority Priority
 
-	state  fetchState // guarded by the fetcher's mu
-	ticket *ticket    // its place in the Budget
+	state       fetchState   // guarded by the fetcher's mu
+	reservation *reservation // its place in the Budget
 
 	// The answer, once it is in the inbox.
 	snap orderbook.Snapshot
@@ -87,7 +87,7 @@ func (f *snapshotFetcher) enqueue(r *fetch) {
 	}
 	r.book.request = r
 	r.weight = f.client.market.depthWeight(r.limit)
-	r.ticket = f.client.budget.enqueue(f.client.spender, r.priority, r.weight, func() { f.granted <- r })
+	r.reservation = f.client.budget.enqueue(f.client.spender, r.priority, r.weight, func() { f.granted <- r })
 }
 
 // claim reports whether the shard may begin a refresh from its inbox: it has not become void.
@@ -105,7 +105,7 @@ func (f *snapshotFetcher) claim(r *fetch) bool {
 func (f *snapshotFetcher) requeue(r *fetch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	r.ticket.giveUp()
+	r.reservation.giveUp()
 	if r.book.request == r {
 		r.state = refreshQueued
 		f.enqueue(r)
@@ -121,7 +121,7 @@ func (f *snapshotFetcher) send(r *fetch, id orderbook.FetchID) {
 			r.book.request = nil
 		}
 		f.mu.Unlock()
-		r.ticket.giveUp()
+		r.reservation.giveUp()
 		return
 	}
 	r.id = id
@@ -147,9 +147,9 @@ func (f *snapshotFetcher) revoke(b *symbolBook) {
 	switch r.state {
 	case fetchSent:
 	case refreshOffered:
-		r.ticket.giveUp()
+		r.reservation.giveUp()
 	default:
-		r.ticket.leave()
+		r.reservation.leave()
 	}
 	r.state = fetchVoid
 }
@@ -184,7 +184,7 @@ func (f *snapshotFetcher) run(ctx context.Context) {
 			for {
 				select {
 				case r := <-f.granted:
-					r.ticket.giveUp()
+					r.reservation.giveUp()
 				default:
 					return
 				}
@@ -199,7 +199,7 @@ func (f *snapshotFetcher) start(ctx context.Context, r *fetch, wg *sync.WaitGrou
 	defer f.mu.Unlock()
 	switch r.state {
 	case fetchVoid:
-		r.ticket.giveUp()
+		r.reservation.giveUp()
 	case refreshQueued:
 		r.state = refreshOffered
 		r.inbox.list = append(r.inbox.list, r)
@@ -216,7 +216,7 @@ func (f *snapshotFetcher) do(ctx context.Context, r *fetch) {
 	defer cancel()
 	start := time.Now()
 	r.snap, r.at, r.err = f.client.depth(ctx, r.book.instrument.Symbol, r.limit)
-	r.ticket.close()
+	r.reservation.close()
 	info := SnapshotInfo{
 		Instrument: r.book.instrument, Priority: r.priority, Limit: r.limit, Weight: r.weight, LastID: r.snap.LastID,
 		Bids: len(r.snap.Bids), Asks: len(r.snap.Asks), Elapsed: time.Since(start), Err: r.err,
