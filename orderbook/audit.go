@@ -27,13 +27,6 @@ type Difference struct {
 	Had, Fresh Fixed // quantities in the running and in the fresh book; 0 for no level
 }
 
-// newAudit returns the Audit of this Output.
-func (s *Syncer) newAudit() *Audit {
-	s.audited = true
-	s.audit.begin(s.book.lastID)
-	return &s.audit
-}
-
 // begin makes a the empty Audit of a book at an update id. It keeps the memory of its list.
 func (a *Audit) begin(id int64) { *a = Audit{LastID: id, Differences: a.Differences[:0]} }
 

@@ -122,3 +122,41 @@ func (b *Book) AppendText(dst []byte) ([]byte, error) {
 	}
 	return dst, nil
 }
+
+// Checksum returns what Checksum of Snapshot would, without a copy of the book.
+func (b *Book) Checksum() uint32 {
+	sum := newChecksum(b.lastID)
+	sum.count(b.BidCount())
+	for l := range b.bids.all {
+		sum.level(l)
+	}
+	sum.count(b.AskCount())
+	for l := range b.asks.all {
+		sum.level(l)
+	}
+	return ^sum.crc
+}
+
+// A Side is one of the two halves of a book.
+type Side uint8
+
+// The sides.
+const (
+	Bid Side = iota // who wants to buy
+	Ask             // who wants to sell
+)
+
+// String returns "bid" or "ask".
+func (s Side) String() string {
+	if s == Bid {
+		return "bid"
+	}
+	return "ask"
+}
+
+func (b *Book) side(s Side) *ladder {
+	if s == Bid {
+		return &b.bids
+	}
+	return &b.asks
+}

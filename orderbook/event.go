@@ -1,62 +1,10 @@
 package orderbook
 
-import "time"
-
-// A Level is one price of one side of a book and the quantity resting there. In an Update quantity 0
-// removes the level; in a Snapshot and in a Book it does not occur.
-type Level struct {
-	Price, Quantity Fixed
-}
-
-// An Update is one diff of the exchange: the absolute new quantities of the levels that changed.
-//
-// Ids are the venue's and signed. Levels come in any order; a price may stand for several changes
-// merged by the venue. Both sides may be empty: the update then only advances the id.
-type Update struct {
-	FirstID, LastID int64 // the inclusive range of update ids it covers (Binance U and u)
-	PrevLastID      int64 // LastID of the update before it (Binance futures pu); 0 where the venue sends none
-
-	EventTime    time.Time // exchange clock, when it was sent (Binance E)
-	TransactTime time.Time // exchange clock of the matching engine (Binance T); zero where the venue sends none
-
-	Bids, Asks []Level
-}
-
-// Clone returns a copy of u that shares no memory with it.
-func (u *Update) Clone() *Update {
-	c := *u
-	c.Bids, c.Asks = cloneSides(u.Bids, u.Asks)
-	return &c
-}
-
-// A Snapshot is the state of a book at one update id. Levels beyond a side's bound are right too, but
-// there can be others.
-type Snapshot struct {
-	LastID int64 // the update id up to which it is complete; -1 for an instrument that never had one
-
-	EventTime    time.Time // exchange clock; zero where the venue does not say (Binance spot)
-	TransactTime time.Time // exchange clock of the matching engine; zero where the venue sends none
-
-	Bids, Asks []Level // best first, quantities not 0
-
-	BidBound, AskBound Bound // how far the sides are known; zero: to their end. SetLimit sets them
-}
-
-// Clone returns a copy of s that shares no memory with it.
-func (s *Snapshot) Clone() *Snapshot {
-	c := *s
-	c.Bids, c.Asks = cloneSides(s.Bids, s.Asks)
-	return &c
-}
-
-// cloneSides copies both sides into one allocation. The capacity of the first part ends at its
-// length, so that appending to it cannot reach the second.
-func cloneSides(bids, asks []Level) (b, a []Level) {
-	both := make([]Level, len(bids)+len(asks))
-	n := copy(both, bids)
-	copy(both[n:], asks)
-	return both[:n:n], both[n:]
-}
+import (
+	"errors"
+	"fmt"
+	"time"
+)
 
 // A Gap says that a book is not known from here on: what follows it, up to the next Snapshot, was
 // missed or cannot be trusted.
@@ -107,3 +55,81 @@ func ParseGapReason(s string) (GapReason, error) {
 type Cause string
 
 func (c Cause) Error() string { return string(c) }
+
+// ErrGapReason is the error of ParseGapReason for an unknown name.
+var ErrGapReason = errors.New("orderbook: unknown gap reason")
+
+// A SequenceError tells which update id was wanted and which came. For contiguous ids Want is the
+// first id that had to be covered and Got the update's FirstID; for linked ids they are the book's
+// id and the update's PrevLastID.
+type SequenceError struct {
+	Want, Got int64
+}
+
+func (e *SequenceError) Error() string {
+	return fmt.Sprintf("orderbook: update id %d wanted, %d came", e.Want, e.Got)
+}
+
+// A State says how far a book can be trusted.
+type State uint8
+
+const (
+	// Offline: there is no feed. The book is not known.
+	Offline State = iota
+	// Buffering: updates come in and wait for a snapshot. The book is not known.
+	Buffering
+	// Synced: the book is the exchange's book at its update id.
+	Synced
+)
+
+// String returns the state's name.
+func (s State) String() string {
+	switch s {
+	case Offline:
+		return "offline"
+	case Buffering:
+		return "buffering"
+	case Synced:
+		return "synced"
+	}
+	return "unknown"
+}
+
+// An Event is one step in the life of a book. Exactly one field is set.
+type Event struct {
+	Snapshot *Snapshot // the book is known from here on; if it was known already, this is the same book from a refresh
+	Update   *Update   // the book changed
+	Gap      *Gap      // the book is not known until the next Snapshot
+
+	ReceivedAt time.Time // of an Update: when it was received, which may be long before its snapshot; else zero
+}
+
+// A FetchID numbers a request for a snapshot; 0 is none.
+type FetchID uint64
+
+// An Output tells the driver of a Syncer what to do. It is read-only and valid until the next call.
+type Output struct {
+	Events []Event // hand them on, in order
+	Fetch  FetchID // if not 0, request one snapshot and answer with this id; any earlier request is void. In state Synced it is for a refresh
+	Audit  *Audit  // if not nil, a refresh ended
+}
+
+// SyncerStats counts what a Syncer did since it was made.
+type SyncerStats struct {
+	Received  uint64 // updates given to Update
+	Applied   uint64 // updates emitted
+	Dropped   uint64 // updates the book already held
+	Gaps      uint64 // Gap events emitted
+	Fetches   uint64 // snapshots asked for
+	Snapshots uint64 // snapshots installed, and Swaps
+	TooOld    uint64 // snapshots refused for being older than the first waiting update, or perhaps than a loss, or than the first update kept for a refresh
+	Discarded uint64 // updates thrown away: invalid or without a connection; waiting ones at a disconnect, a full buffer or a Resync
+	Buffered  int    // updates waiting at present
+
+	Refreshes   uint64 // begun; each one that is not under way any more is in Audits or in Abandoned
+	Audits      uint64 // refreshes that compared the book with a fresh one
+	Abandoned   uint64 // refreshes that did not
+	Differences uint64 // levels found different
+	Swaps       uint64 // Snapshot events from a refresh
+	Kept        int    // updates kept at present for a refresh
+}

@@ -2,63 +2,10 @@ package orderbook_test
 
 import (
 	"errors"
-	"reflect"
 	"testing"
-	"time"
 
 	"github.com/marketprism/marketprism/orderbook"
 )
-
-func levels(pairs ...int64) []orderbook.Level {
-	var out []orderbook.Level
-	for i := 0; i < len(pairs); i += 2 {
-		out = append(out, orderbook.Level{
-			Price:    orderbook.Fixed(pairs[i]) * orderbook.One,
-			Quantity: orderbook.Fixed(pairs[i+1]) * orderbook.One,
-		})
-	}
-	return out
-}
-
-func TestUpdateCloneIsIndependent(t *testing.T) {
-	u := &orderbook.Update{
-		FirstID: 7, LastID: 9, PrevLastID: 5, EventTime: time.Unix(3, 4), TransactTime: time.Unix(3, 1),
-		Bids: levels(10, 1, 9, 2), Asks: levels(11, 3),
-	}
-	c := u.Clone()
-	if !reflect.DeepEqual(c, u) {
-		t.Fatalf("Clone = %+v, want %+v", c, u)
-	}
-	want := u.Clone()
-	u.Bids[0], u.Asks[0], u.LastID = orderbook.Level{}, orderbook.Level{}, 0
-	if !reflect.DeepEqual(c, want) {
-		t.Errorf("changing the original changed the clone: %+v", c)
-	}
-	c.Bids = append(c.Bids, levels(8, 8)...)
-	if c.Asks[0] != want.Asks[0] {
-		t.Errorf("appending to the clone's bids changed its asks: %+v", c.Asks)
-	}
-}
-
-func TestSnapshotCloneIsIndependent(t *testing.T) {
-	s := &orderbook.Snapshot{
-		LastID: 9, EventTime: time.Unix(3, 4), TransactTime: time.Unix(3, 1),
-		Bids: levels(10, 1, 9, 2), Asks: levels(11, 3),
-	}
-	c := s.Clone()
-	if !reflect.DeepEqual(c, s) {
-		t.Fatalf("Clone = %+v, want %+v", c, s)
-	}
-	want := s.Clone()
-	s.Bids[0], s.Asks[0], s.LastID = orderbook.Level{}, orderbook.Level{}, 0
-	if !reflect.DeepEqual(c, want) {
-		t.Errorf("changing the original changed the clone: %+v", c)
-	}
-	c.Bids = append(c.Bids, levels(8, 8)...)
-	if c.Asks[0] != want.Asks[0] {
-		t.Errorf("appending to the clone's bids changed its asks: %+v", c.Asks)
-	}
-}
 
 // The numbers and names are stored, so this table is a promise to archives.
 func TestGapReasons(t *testing.T) {
@@ -92,23 +39,6 @@ func TestGapReasons(t *testing.T) {
 	}
 }
 
-func TestStateAndContinuityNames(t *testing.T) {
-	for want, got := range map[string]string{
-		"offline":    orderbook.Offline.String(),
-		"buffering":  orderbook.Buffering.String(),
-		"synced":     orderbook.Synced.String(),
-		"contiguous": orderbook.Contiguous.String(),
-		"linked":     orderbook.Linked.String(),
-	} {
-		if got != want {
-			t.Errorf("%q is called %q", want, got)
-		}
-	}
-	if s := orderbook.State(3).String() + orderbook.Continuity(2).String(); s != "unknownunknown" {
-		t.Errorf("values beyond the constants are called %q", s)
-	}
-}
-
 func TestErrorTexts(t *testing.T) {
 	for want, err := range map[string]error{
 		"orderbook: update id 5 wanted, 9 came":               &orderbook.SequenceError{Want: 5, Got: 9},
@@ -117,33 +47,6 @@ func TestErrorTexts(t *testing.T) {
 	} {
 		if err.Error() != want {
 			t.Errorf("%q, want %q", err.Error(), want)
-		}
-	}
-}
-
-func TestContinuityFollows(t *testing.T) {
-	spot := &orderbook.Update{FirstID: 11, LastID: 13}
-	futures := &orderbook.Update{FirstID: 900, LastID: 950, PrevLastID: 10}
-	if orderbook.Contiguous.Predecessor(spot) != 10 || orderbook.Linked.Predecessor(futures) != 10 {
-		t.Error("Predecessor is not 10")
-	}
-	for _, test := range []struct {
-		rule orderbook.Continuity
-		id   int64
-		u    *orderbook.Update
-		want bool
-	}{
-		{orderbook.Contiguous, 9, spot, false},
-		{orderbook.Contiguous, 10, spot, true},
-		{orderbook.Contiguous, 12, spot, true}, // overlaps
-		{orderbook.Contiguous, 13, spot, false},
-		{orderbook.Linked, 9, futures, false},
-		{orderbook.Linked, 10, futures, true},
-		{orderbook.Linked, 949, futures, true},
-		{orderbook.Linked, 950, futures, false},
-	} {
-		if got := test.rule.Follows(test.id, test.u); got != test.want {
-			t.Errorf("%v after %d: %v", test.rule, test.id, got)
 		}
 	}
 }

@@ -82,3 +82,11 @@ func (f *fetchTimer) deadline() time.Time {
 	}
 	return f.due
 }
+
+// earliest returns the earlier of two times, of which a zero one is never.
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

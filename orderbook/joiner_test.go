@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/marketprism/marketprism/internal/script"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -20,7 +19,7 @@ func TestJoinerScripts(t *testing.T) {
 	}
 	for _, path := range paths {
 		t.Run(strings.TrimSuffix(filepath.Base(path), ".txt"), func(t *testing.T) {
-			script.Run(t, path, *rewrite, new(joinerWorld).run)
+			runScript(t, path, new(joinerWorld).run)
 		})
 	}
 }

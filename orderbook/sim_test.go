@@ -2,6 +2,7 @@ package orderbook_test
 
 import (
 	"container/heap"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
@@ -282,17 +283,492 @@ type simStep struct {
 
 type simQueue []simStep
 
-func (q simQueue) Len() int      { return len(q) }
+func (q simQueue) Len() int { return len(q) }
+
 func (q simQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
+
 func (q simQueue) Less(i, j int) bool {
 	if !q[i].at.Equal(q[j].at) {
 		return q[i].at.Before(q[j].at)
 	}
 	return q[i].order < q[j].order
 }
+
 func (q *simQueue) Push(x any) { *q = append(*q, x.(simStep)) }
+
 func (q *simQueue) Pop() any {
 	last := (*q)[len(*q)-1]
 	*q = (*q)[:len(*q)-1]
 	return last
+}
+
+// simFaults are the chances of each fault, in a thousand.
+type simFaults struct {
+	loss, reported, duplicate, swap, invalid int // per frame; reported is a loss that the driver noticed
+	fail, hang, late, stale, cut, twice      int // per snapshot
+	disconnect, overlap, reset, silly        int // per second
+	quiet, burst                             int // per change: a pause of seconds, many changes at once
+	refresh                                  int // per second; no fault, but it may come at any moment
+}
+
+// honest tells whether nothing is lost behind the driver's back.
+func (f *simFaults) honest() bool {
+	return f.loss == 0 && f.swap == 0 && f.stale == 0 && f.reset == 0
+}
+
+// rollFaults selects the faults of a run: few in each, so that every fault also occurs without most
+// others, which could hide what it does.
+func rollFaults(roll dice) simFaults {
+	var f simFaults
+	for _, chance := range []*int{
+		&f.loss, &f.reported, &f.duplicate, &f.swap, &f.invalid, &f.fail, &f.hang, &f.late, &f.stale, &f.cut,
+		&f.twice, &f.disconnect, &f.overlap, &f.reset, &f.silly, &f.quiet, &f.burst,
+		&f.refresh,
+	} {
+		if roll(3) == 2 {
+			*chance = []int{10, 40, 150, 400}[roll(4)]
+		}
+	}
+	if roll(2) == 1 {
+		f.loss, f.swap, f.stale, f.reset = 0, 0, 0, 0
+	}
+	return f
+}
+
+var errSim = errors.New("simulated fault")
+
+// trade makes the venue's changes.
+func (s *sim) trade() {
+	pause := time.Duration(20+s.roll(150)) * time.Millisecond
+	s.venue.change()
+	switch {
+	case s.roll.chance(s.faults.quiet / 8):
+		pause = time.Duration(1+s.roll(8)) * time.Second
+	case s.roll.chance(s.faults.burst / 4):
+		for range s.roll(40) {
+			s.transmit(0, s.venue.flush(0))
+			s.venue.change()
+		}
+	}
+	s.after(pause, s.trade)
+}
+
+// send ends a batch of a connection every period.
+func (s *sim) send(connection int, period time.Duration) {
+	s.transmit(connection, s.venue.flush(connection))
+	s.after(period, func() { s.send(connection, period) })
+}
+
+// eachSecond lets something happen to the connection, the ids, or the driver's reason.
+func (s *sim) eachSecond() {
+	s.after(time.Second, s.eachSecond)
+	switch {
+	case s.online && s.roll.chance(s.faults.disconnect):
+		s.disconnect()
+	case s.online && s.roll.chance(s.faults.overlap):
+		s.overlap = !s.overlap
+	case s.roll.chance(s.faults.reset) && s.venue.reset():
+		s.logf("the ids go back to %d", s.venue.counter)
+	case s.roll.chance(s.faults.silly):
+		s.beSilly()
+	}
+	if s.roll.chance(s.faults.refresh) {
+		s.after(time.Duration(s.roll(1000))*time.Millisecond, func() { s.obey("refresh")(s.refreshNow(s.now)) })
+	}
+	if s.honest && s.synced && s.inFlight == 0 && !s.current() {
+		s.fail("a synced book at %d; all up to %d was sent, and no loss went unreported", s.book.lastID, s.venue.sent())
+	}
+}
+
+func (s *sim) connect() {
+	s.online = true
+	s.obey("connected")(s.connected(s.now))
+}
+
+// disconnect loses what is on its way, and connects again some time later.
+func (s *sim) disconnect() {
+	s.online, s.overlap, s.held, s.inFlight = false, false, nil, 0
+	s.generation++
+	s.obey("disconnected")(s.disconnected(s.now, errSim))
+	s.after(time.Duration(s.roll(4000))*time.Millisecond, func() {
+		if !s.online {
+			s.connect()
+		}
+	})
+}
+
+// beSilly makes calls that have no reason and must have no effect.
+func (s *sim) beSilly() {
+	if s.online {
+		s.obey("connected again")(s.connected(s.now))
+		s.obey("early tick")(s.tick(s.now))
+		return
+	}
+	s.obey("disconnected again")(s.disconnected(s.now, errSim))
+	s.obey("update without a connection")(s.update(s.now, &orderbook.Update{FirstID: 1, LastID: s.venue.counter + 5}))
+	s.obey("resync without a connection")(s.resync(s.now, orderbook.Gap{Reason: orderbook.GapInvalid}))
+}
+
+// transmit puts a frame on a connection, which takes its time and keeps its order.
+func (s *sim) transmit(connection int, u *orderbook.Update) {
+	if u == nil || !s.online || connection == 1 && !s.overlap {
+		return
+	}
+	at := s.now.Add(time.Duration(1+s.roll(60)) * time.Millisecond)
+	if at.Before(s.arrival) {
+		at = s.arrival
+	}
+	s.arrival = at
+	s.inFlight++
+	generation := s.generation
+	s.after(at.Sub(s.now), func() {
+		if generation == s.generation {
+			s.inFlight--
+			s.receive(u)
+		}
+	})
+}
+
+// receive is a frame's arrival, with whatever befalls it.
+func (s *sim) receive(u *orderbook.Update) {
+	f := &s.faults
+	switch {
+	case s.roll.chance(f.loss):
+		s.logf("update %d-%d is lost", u.FirstID, u.LastID)
+	case s.roll.chance(f.reported):
+		s.obey("update %d-%d is lost and reported", u.FirstID, u.LastID)(
+			s.resync(s.now, orderbook.Gap{Reason: orderbook.GapOverflow, Err: errSim}))
+	case s.roll.chance(f.invalid / 4):
+		s.deliver(&orderbook.Update{FirstID: u.LastID + 1, LastID: u.LastID, PrevLastID: u.PrevLastID, Bids: u.Bids, Asks: u.Asks})
+	case s.held == nil && s.roll.chance(f.swap):
+		s.held = u
+	case s.roll.chance(f.duplicate):
+		s.deliver(u)
+		generation := s.generation
+		s.after(time.Duration(s.roll(2000))*time.Millisecond, func() {
+			if generation == s.generation {
+				s.deliver(u)
+			}
+		})
+	default:
+		s.deliver(u)
+		if held := s.held; held != nil {
+			s.held = nil
+			s.deliver(held)
+		}
+	}
+}
+
+// deliver gives the Syncer a copy that is spoilt afterwards, since it must not be kept.
+func (s *sim) deliver(u *orderbook.Update) {
+	u = u.Clone()
+	s.obey("update %d-%d (pu %d) %s", u.FirstID, u.LastID, u.PrevLastID, sideCounts(u.Bids, u.Asks))(s.update(s.now, u))
+	spoil(u.Bids, u.Asks)
+}
+
+// request is the REST service: it takes the snapshot after a while, and the answer takes another.
+func (s *sim) request(id orderbook.FetchID) {
+	f := &s.faults
+	s.after(time.Duration(1+s.roll(40))*time.Millisecond, func() {
+		delay := time.Duration(1+s.roll(40)) * time.Millisecond
+		book := s.venue.snapshot(s.roll.chance(f.stale))
+		depth := 0
+		switch {
+		case s.roll.chance(f.hang):
+			s.logf("fetch %d hangs", id)
+			return
+		case s.roll.chance(f.fail):
+			s.after(delay, func() { s.obey("fetch %d fails", id)(s.snapshotFailed(s.now, id, errSim)) })
+			return
+		case s.roll.chance(f.late):
+			delay += time.Duration(s.roll(5000)) * time.Millisecond
+		case s.roll.chance(f.cut):
+			depth = 1 + s.roll(10)
+		}
+		s.after(delay, func() { s.answer(id, book, depth) })
+		if s.roll.chance(f.twice) {
+			s.after(delay+time.Duration(s.roll(3000))*time.Millisecond, func() { s.answer(id, book, depth) })
+		}
+	})
+}
+
+func (s *sim) answer(id orderbook.FetchID, book *oracleBook, depth int) {
+	snap := book.snapshot(depth)
+	s.obey("fetch %d: snapshot %d %s", id, snap.LastID, sideCounts(snap.Bids, snap.Asks))(s.snapshot(s.now, id, snap))
+	spoil(snap.Bids, snap.Asks)
+}
+
+// spoil makes garbage of levels that nobody may hold on to.
+func spoil(sides ...[]orderbook.Level) {
+	for _, side := range sides {
+		for i := range side {
+			side[i] = orderbook.Level{Price: -7, Quantity: -7}
+		}
+	}
+}
+
+type sideCount struct{ bids, asks int }
+
+func sideCounts(bids, asks []orderbook.Level) sideCount { return sideCount{len(bids), len(asks)} }
+
+func (c sideCount) String() string { return fmt.Sprintf("with %d bids, %d asks", c.bids, c.asks) }
+
+// Dice gives a number from 0 to n-1. 0 always means the calm choice: no fault, the shortest delay.
+type dice func(n int) int
+
+// chance is true so many times in a thousand.
+func (roll dice) chance(permille int) bool {
+	return permille > 0 && roll(1000) >= 1000-permille
+}
+
+// A simVenue is an exchange with one symbol: its true book, now and at any past id, and the batches
+// in which the changes are sent. With contiguous ids every change has the next one; with linked ids
+// they jump, as they do where many symbols share a counter.
+type simVenue struct {
+	roll       dice
+	continuity orderbook.Continuity
+
+	book    *oracleBook // the truth; its lastID is that of the last change
+	counter int64       // the last id given out to anybody
+	epochs  []*simEpoch
+	batches [2]*simBatch // two connections' worth: the same changes, cut at different borders
+	borders []int64      // ends of batches sent by the first, at which snapshots are mostly taken
+}
+
+// A simEpoch is the time between two resets of the ids. Its ids lie in a range of their own.
+type simEpoch struct {
+	base  int64
+	start *oracleBook
+	log   []simChange
+
+	cursor *oracleBook // the book after the first done entries of log
+	done   int
+}
+
+type simChange struct {
+	id    int64
+	bid   bool
+	level orderbook.Level
+}
+
+// A simBatch collects changes until they are sent as one Update.
+type simBatch struct {
+	next orderbook.Update // LastID 0 while nothing happened
+	prev int64            // LastID of the Update before
+}
+
+const (
+	simEpochIDs = 1_000_000_000 // ids per epoch
+	simPrices   = 30            // prices per side
+)
+
+// newSimVenue returns a venue with a book, or, if it is new, with an instrument that never had one.
+func newSimVenue(roll dice, continuity orderbook.Continuity, isNew bool) *simVenue {
+	v := &simVenue{roll: roll, continuity: continuity, book: newOracleBook()}
+	v.batches = [2]*simBatch{{}, {}}
+	if isNew {
+		v.book.lastID = -1
+		v.epochs = []*simEpoch{{base: -1, start: v.book.clone()}}
+		v.borders = []int64{-1}
+	} else {
+		v.begin(2 * simEpochIDs)
+	}
+	return v
+}
+
+// begin starts an epoch with ids above base and a book of its own, of which the stream says nothing.
+func (v *simVenue) begin(base int64) {
+	prev := base
+	if len(v.epochs) > 0 && v.roll(2) == 1 {
+		prev = v.sent() // the first pu after a reset may still be of the time before
+	}
+	v.counter = base
+	v.book = newOracleBook()
+	v.book.lastID = base
+	for range v.roll(3 * simPrices) {
+		change := v.randomChange()
+		v.side(change.bid).set([]orderbook.Level{change.level})
+	}
+	v.epochs = append(v.epochs, &simEpoch{base: base, start: v.book.clone()})
+	v.borders = []int64{base}
+	for _, b := range v.batches {
+		*b = simBatch{prev: prev}
+	}
+}
+
+// reset makes the ids go back, while there are lower ones.
+func (v *simVenue) reset() bool {
+	base := v.epochs[len(v.epochs)-1].base
+	if base <= 0 {
+		return false
+	}
+	v.begin(base - simEpochIDs)
+	return true
+}
+
+func (v *simVenue) side(bid bool) oracleSide {
+	if bid {
+		return v.book.bids
+	}
+	return v.book.asks
+}
+
+// randomChange sets or removes a level, at times the best or one that is not there. Sides overlap a
+// little: a crossed book is no concern of the Syncer.
+func (v *simVenue) randomChange() simChange {
+	c := simChange{bid: v.roll(2) == 0}
+	price := v.roll(simPrices)
+	if v.roll(6) == 5 {
+		price = simPrices - 1 // the best there can be
+	}
+	if !c.bid {
+		price = 2*simPrices - 3 - price
+	}
+	c.level.Price = orderbook.Fixed(1 + price)
+	if v.roll(5) >= 2 {
+		c.level.Quantity = orderbook.Fixed(1 + v.roll(200))
+	}
+	return c
+}
+
+// change makes something happen: one or two levels change under one id, or none does.
+func (v *simVenue) change() {
+	v.counter++
+	if v.continuity == orderbook.Linked {
+		v.counter += int64(v.roll(50))
+	}
+	v.book.lastID = v.counter
+	epoch := v.epochs[len(v.epochs)-1]
+	for range v.roll(3) {
+		c := v.randomChange()
+		c.id = v.counter
+		v.side(c.bid).set([]orderbook.Level{c.level})
+		epoch.log = append(epoch.log, c)
+		for _, b := range v.batches {
+			b.add(c)
+		}
+	}
+	for _, b := range v.batches {
+		if b.next.LastID == 0 {
+			b.next.FirstID = v.counter
+		}
+		b.next.LastID = v.counter
+	}
+}
+
+// add merges a change into the batch: of several for one price the last one counts.
+func (b *simBatch) add(c simChange) {
+	side := &b.next.Asks
+	if c.bid {
+		side = &b.next.Bids
+	}
+	for i := range *side {
+		if (*side)[i].Price == c.level.Price {
+			(*side)[i] = c.level
+			return
+		}
+	}
+	*side = append(*side, c.level)
+}
+
+// flush ends the batch of a connection and returns it; nil if nothing happened since the last one.
+func (v *simVenue) flush(connection int) *orderbook.Update {
+	b := v.batches[connection]
+	if b.next.LastID == 0 {
+		return nil
+	}
+	u := b.next
+	if v.continuity == orderbook.Linked {
+		u.PrevLastID = b.prev
+	}
+	*b = simBatch{prev: u.LastID}
+	if connection == 0 {
+		if v.sent() == -1 { // a stale -1 could not be told from a true one
+			v.borders = nil
+		}
+		v.borders = append(v.borders, u.LastID)
+	}
+	return &u
+}
+
+// sent is the id up to which a connection has sent everything.
+func (v *simVenue) sent() int64 { return v.borders[len(v.borders)-1] }
+
+// snapshot is the answer of the REST side: at the border of a batch or in the middle of one, and if
+// it is stale, at some border of the past.
+func (v *simVenue) snapshot(stale bool) *oracleBook {
+	id := v.sent()
+	switch {
+	case stale:
+		id = v.borders[len(v.borders)-1-v.roll(min(len(v.borders), 30))]
+	case v.roll(2) == 1 && v.book.lastID >= 0:
+		id = v.book.lastID
+		if v.continuity == orderbook.Linked { // ids of other symbols count too
+			v.counter += int64(v.roll(20))
+			id = v.counter
+		}
+	}
+	book := v.at(id).clone()
+	book.lastID = id
+	return book
+}
+
+// at returns the true book as it was at an id. It is valid until the next call.
+func (v *simVenue) at(id int64) *oracleBook {
+	for _, e := range v.epochs {
+		if id < e.base || id >= e.base+simEpochIDs {
+			continue
+		}
+		if e.cursor == nil || e.done > 0 && e.log[e.done-1].id > id {
+			e.cursor, e.done = e.start.clone(), 0
+		}
+		for ; e.done < len(e.log) && e.log[e.done].id <= id; e.done++ {
+			c := &e.log[e.done]
+			side := e.cursor.asks
+			if c.bid {
+				side = e.cursor.bids
+			}
+			side.set([]orderbook.Level{c.level})
+		}
+		e.cursor.lastID = id
+		return e.cursor
+	}
+	return nil
+}
+
+// verify holds a book against the truth at its id: every level it has is right, and it lacks none
+// within its bounds.
+func (v *simVenue) verify(book *oracleBook) error {
+	truth := v.at(book.lastID)
+	if truth == nil {
+		return fmt.Errorf("id %d never was", book.lastID)
+	}
+	floor, ceiling := orderbook.MinFixed, orderbook.MaxFixed
+	if book.bidBound.Limited {
+		floor = book.bidBound.Price
+	}
+	if book.askBound.Limited {
+		ceiling = book.askBound.Price
+	}
+	if err := book.bids.verify(truth.bids, floor, orderbook.MaxFixed); err != nil {
+		return fmt.Errorf("bids at id %d: %w", book.lastID, err)
+	}
+	if err := book.asks.verify(truth.asks, orderbook.MinFixed, ceiling); err != nil {
+		return fmt.Errorf("asks at id %d: %w", book.lastID, err)
+	}
+	return nil
+}
+
+func (s oracleSide) verify(truth oracleSide, from, to orderbook.Fixed) error {
+	for price, quantity := range s {
+		if truth[price] != quantity {
+			return fmt.Errorf("%d at price %d, in truth %d", quantity, price, truth[price])
+		}
+	}
+	for price, quantity := range truth {
+		if price >= from && price <= to && s[price] == 0 {
+			return fmt.Errorf("nothing at price %d, in truth %d", price, quantity)
+		}
+	}
+	return nil
 }

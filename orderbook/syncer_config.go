@@ -77,3 +77,6 @@ func setDefault[T comparable](field *T, value T) {
 		*field = value
 	}
 }
+
+// refreshes tells whether refreshes begin by themselves.
+func (cfg *SyncerConfig) refreshes() bool { return cfg.RefreshEvery > 0 || cfg.RefreshDepth > 0 }

@@ -41,42 +41,6 @@ func (b *Book) touch() (bid, ask Level, ok bool) {
 	return bid, ask, ok1 && ok2
 }
 
-// quantity sums the best n levels as a float: the exact sum can be outside Fixed.
-func (l *ladder) quantity(n int) float64 {
-	if n < 0 || n > len(l.levels) {
-		n = len(l.levels)
-	}
-	var sum float64
-	for _, level := range l.levels[len(l.levels)-n:] {
-		sum += level.Quantity.Float64()
-	}
-	return sum
-}
-
-// A Side is one of the two halves of a book.
-type Side uint8
-
-// The sides.
-const (
-	Bid Side = iota // who wants to buy
-	Ask             // who wants to sell
-)
-
-// String returns "bid" or "ask".
-func (s Side) String() string {
-	if s == Bid {
-		return "bid"
-	}
-	return "ask"
-}
-
-func (b *Book) side(s Side) *ladder {
-	if s == Bid {
-		return &b.bids
-	}
-	return &b.asks
-}
-
 // DepthTo returns the quantity resting on a side at prices as good as limit or better, and whether
 // it fits a Fixed; if not it is MaxFixed. It is the exchange's if Knows(s, limit).
 func (b *Book) DepthTo(s Side, limit Fixed) (Fixed, bool) {
@@ -89,4 +53,52 @@ func (b *Book) DepthTo(s Side, limit Fixed) (Fixed, bool) {
 		sum += l.levels[i].Quantity
 	}
 	return sum, true
+}
+
+// Known returns how far a side is known: exact at bound and at every better price if limited, and
+// everywhere if not. A level beyond the bound is one that an update set, but there can be others
+// that no update has shown. Updates never move the bound; Reset sets it and Prune draws it in.
+func (b *Book) Known(s Side) (bound Fixed, limited bool) {
+	l := b.side(s)
+	return l.bound.Price, l.bound.Limited
+}
+
+// KnownDepth returns how many levels of a side lie within its known range. It is 0 where the market
+// has moved through the bound: then even the best price is uncertain.
+func (b *Book) KnownDepth(s Side) int {
+	l := b.side(s)
+	if !l.bound.Limited {
+		return len(l.levels)
+	}
+	return len(l.levels) - l.search(l.bound.Price^l.order, 0)
+}
+
+// KnowsTop reports whether the best n levels of a side are the exchange's: they lie within the known
+// range, or the side has no more and is known to its end. It holds for the reads of the best n:
+// AppendBids, AppendAsks, Imbalance and, with n = 1, BestBid, BestAsk, Spread, Mid and Microprice.
+func (b *Book) KnowsTop(s Side, n int) bool { return b.side(s).knowsTop(n) }
+
+// Knows reports whether a side is known at a price, and so at all better ones. It holds for
+// DepthTo with that price.
+func (b *Book) Knows(s Side, price Fixed) bool { return b.side(s).knows(price) }
+
+// Prune drops all but the best n levels of each side and draws the bound of a side that had more in
+// to the last price it keeps. An n below 1 drops nothing.
+func (b *Book) Prune(n int) {
+	if n > 0 {
+		b.bids.prune(n)
+		b.asks.prune(n)
+	}
+}
+
+// pruneGrown prunes a side to n levels once it has an eighth more, since pruning moves all that it keeps.
+func (b *Book) pruneGrown(n int) {
+	if n <= 0 {
+		return
+	}
+	for _, l := range [...]*ladder{&b.bids, &b.asks} {
+		if len(l.levels) > n+n/8 {
+			l.prune(n)
+		}
+	}
 }

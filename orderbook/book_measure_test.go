@@ -1,12 +1,88 @@
 package orderbook_test
 
 import (
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/marketprism/marketprism/orderbook"
 )
+
+// exampleBook has bids 10x1 9x2 8x3 and asks 11x4 13x5.
+func exampleBook() *orderbook.Book {
+	var b orderbook.Book
+	b.Reset(&orderbook.Snapshot{Bids: levels(10, 1, 9, 2, 8, 3), Asks: levels(11, 4, 13, 5)})
+	return &b
+}
+
+func TestMeasures(t *testing.T) {
+	b := exampleBook()
+	if spread, ok := b.Spread(); !ok || spread != orderbook.One {
+		t.Errorf("Spread = %v, %t", spread, ok)
+	}
+	if mid, ok := b.Mid(); !ok || mid != 10.5 {
+		t.Errorf("Mid = %v, %t", mid, ok)
+	}
+	if micro, ok := b.Microprice(); !ok || micro != (10*4+11*1)/5. {
+		t.Errorf("Microprice = %v, %t", micro, ok)
+	}
+	for n, want := range map[int]float64{1: (1 - 4) / 5., 2: (3 - 9) / 12., 3: (6 - 9) / 15., 9: (6 - 9) / 15., -1: (6 - 9) / 15.} {
+		if got, ok := b.Imbalance(n); !ok || math.Abs(got-want) > 1e-15 {
+			t.Errorf("Imbalance(%d) = %v, %t; want %v", n, got, ok, want)
+		}
+	}
+	if got, ok := b.Imbalance(0); ok {
+		t.Errorf("Imbalance of no levels = %v", got)
+	}
+}
+
+func TestMeasuresOfAnEmptySide(t *testing.T) {
+	var empty, bidsOnly, asksOnly orderbook.Book
+	bidsOnly.Apply(&orderbook.Update{Bids: levels(10, 1)})
+	asksOnly.Apply(&orderbook.Update{Asks: levels(10, 1)})
+	for name, b := range map[string]*orderbook.Book{"empty": &empty, "bids only": &bidsOnly, "asks only": &asksOnly} {
+		_, spread := b.Spread()
+		_, mid := b.Mid()
+		_, micro := b.Microprice()
+		if spread || mid || micro {
+			t.Errorf("%s: Spread %t, Mid %t, Microprice %t", name, spread, mid, micro)
+		}
+	}
+	if _, ok := empty.Imbalance(-1); ok {
+		t.Error("an empty book has an imbalance")
+	}
+	if got, ok := bidsOnly.Imbalance(-1); !ok || got != 1 {
+		t.Errorf("bids only: Imbalance = %v, %t", got, ok)
+	}
+	if got, ok := asksOnly.Imbalance(-1); !ok || got != -1 {
+		t.Errorf("asks only: Imbalance = %v, %t", got, ok)
+	}
+}
+
+func TestDepthTo(t *testing.T) {
+	b := exampleBook()
+	for _, test := range []struct {
+		side  orderbook.Side
+		limit orderbook.Fixed
+		want  orderbook.Fixed
+	}{
+		{orderbook.Bid, 11, 0}, {orderbook.Bid, 10, 1}, {orderbook.Bid, 9, 3}, {orderbook.Bid, 1, 6},
+		{orderbook.Ask, 10, 0}, {orderbook.Ask, 11, 4}, {orderbook.Ask, 12, 4}, {orderbook.Ask, 13, 9},
+	} {
+		if got, ok := b.DepthTo(test.side, test.limit*orderbook.One); !ok || got != test.want*orderbook.One {
+			t.Errorf("DepthTo(%v, %d) = %v, %t; want %d", test.side, test.limit, got, ok, test.want)
+		}
+	}
+	b.Apply(&orderbook.Update{Bids: []orderbook.Level{{Price: 7 * orderbook.One, Quantity: orderbook.MaxFixed}}})
+	if got, ok := b.DepthTo(orderbook.Bid, 0); ok || got != orderbook.MaxFixed {
+		t.Errorf("a sum beyond MaxFixed: %v, %t", got, ok)
+	}
+	var empty orderbook.Book
+	if got, ok := empty.DepthTo(orderbook.Ask, orderbook.MaxFixed); !ok || got != 0 {
+		t.Errorf("an empty book: %v, %t", got, ok)
+	}
+}
 
 // cutBook knows its bids down to 8 and its asks up to 13; the bid 5 and the ask 20 came by updates.
 func cutBook() *orderbook.Book {
@@ -16,32 +92,6 @@ func cutBook() *orderbook.Book {
 	b.Reset(snap)
 	b.Apply(&orderbook.Update{LastID: 2, Bids: levels(5, 7), Asks: levels(20, 8)})
 	return &b
-}
-
-func TestSetLimit(t *testing.T) {
-	none := orderbook.Bound{}
-	for name, test := range map[string]struct {
-		limit    int
-		bid, ask orderbook.Bound
-	}{
-		"no limit":       {0, none, none},
-		"a negative one": {-1, none, none},
-		"not reached":    {4, none, none},
-		"by one side":    {3, orderbook.Bound{Price: 8 * orderbook.One, Limited: true}, none},
-		"by both": {2, orderbook.Bound{Price: 8 * orderbook.One, Limited: true},
-			orderbook.Bound{Price: 12 * orderbook.One, Limited: true}},
-	} {
-		snap := &orderbook.Snapshot{Bids: levels(10, 1, 9, 2, 8, 3), Asks: levels(11, 4, 12, 5)}
-		snap.SetLimit(9)
-		snap.SetLimit(test.limit)
-		if snap.BidBound != test.bid || snap.AskBound != test.ask {
-			t.Errorf("%s: bounds %+v and %+v", name, snap.BidBound, snap.AskBound)
-		}
-	}
-	empty := &orderbook.Snapshot{LastID: -1}
-	if empty.SetLimit(5000); empty.BidBound != none || empty.AskBound != none {
-		t.Errorf("an empty snapshot is not known to its end: %+v", empty)
-	}
 }
 
 func TestKnownRange(t *testing.T) {
@@ -96,43 +146,6 @@ func TestZeroBookIsKnown(t *testing.T) {
 		}
 	}
 	b.Prune(1)
-}
-
-// A read that stays inside is the exchange's; one that leaves the range, or ends with what the book
-// has, is not.
-func TestFillSaysWhetherItIsKnown(t *testing.T) {
-	const one = orderbook.One
-	b := cutBook()
-	for name, test := range map[string]struct {
-		fill orderbook.Fill
-		want bool
-	}{
-		"up to the bound":                   {b.FillQuantity(orderbook.Ask, 15*one), true},
-		"one unit beyond":                   {b.FillQuantity(orderbook.Ask, 15*one+1), false},
-		"all there is":                      {b.FillQuantity(orderbook.Ask, 23*one), false},
-		"more than there is":                {b.FillQuantity(orderbook.Bid, 99*one), false},
-		"nothing":                           {b.FillQuantity(orderbook.Bid, 0), true},
-		"money up to the bound":             {b.FillNotional(orderbook.Ask, 182*one), true},
-		"money that pays for part of it":    {b.FillNotional(orderbook.Ask, 181*one), true},
-		"money left for what is not known":  {b.FillNotional(orderbook.Ask, 182*one+1), false},
-		"proceeds up to the bound":          {b.FillNotional(orderbook.Bid, 52*one), true},
-		"proceeds beyond":                   {b.FillNotional(orderbook.Bid, 53*one), false},
-		"proceeds beyond all there is":      {b.FillNotional(orderbook.Bid, 999*one), false},
-		"no money":                          {b.FillNotional(orderbook.Bid, 0), true},
-		"nothing of a side that is unknown": {unknownSide().FillNotional(orderbook.Ask, 1), false},
-		"an empty side that is cut":         {unknownSide().FillQuantity(orderbook.Bid, 1), false},
-	} {
-		if test.fill.Known != test.want {
-			t.Errorf("%s: %+v", name, test.fill)
-		}
-	}
-}
-
-// unknownSide has no level within its ranges, and no bid at all.
-func unknownSide() *orderbook.Book {
-	b := cutBook()
-	b.Apply(&orderbook.Update{LastID: 3, Bids: levels(10, 0, 9, 0, 8, 0, 5, 0), Asks: levels(11, 0, 12, 0, 13, 0)})
-	return b
 }
 
 func TestPrune(t *testing.T) {

@@ -1,0 +1,128 @@
+package orderbook
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"time"
+)
+
+// A Level is one price of one side of a book and the quantity resting there. In an Update quantity 0
+// removes the level; in a Snapshot and in a Book it does not occur.
+type Level struct {
+	Price, Quantity Fixed
+}
+
+// An Update is one diff of the exchange: the absolute new quantities of the levels that changed.
+//
+// Ids are the venue's and signed. Levels come in any order; a price may stand for several changes
+// merged by the venue. Both sides may be empty: the update then only advances the id.
+type Update struct {
+	FirstID, LastID int64 // the inclusive range of update ids it covers (Binance U and u)
+	PrevLastID      int64 // LastID of the update before it (Binance futures pu); 0 where the venue sends none
+
+	EventTime    time.Time // exchange clock, when it was sent (Binance E)
+	TransactTime time.Time // exchange clock of the matching engine (Binance T); zero where the venue sends none
+
+	Bids, Asks []Level
+}
+
+// Clone returns a copy of u that shares no memory with it.
+func (u *Update) Clone() *Update {
+	c := *u
+	c.Bids, c.Asks = cloneSides(u.Bids, u.Asks)
+	return &c
+}
+
+// A Snapshot is the state of a book at one update id. Levels beyond a side's bound are right too, but
+// there can be others.
+type Snapshot struct {
+	LastID int64 // the update id up to which it is complete; -1 for an instrument that never had one
+
+	EventTime    time.Time // exchange clock; zero where the venue does not say (Binance spot)
+	TransactTime time.Time // exchange clock of the matching engine; zero where the venue sends none
+
+	Bids, Asks []Level // best first, quantities not 0
+
+	BidBound, AskBound Bound // how far the sides are known; zero: to their end. SetLimit sets them
+}
+
+// Clone returns a copy of s that shares no memory with it.
+func (s *Snapshot) Clone() *Snapshot {
+	c := *s
+	c.Bids, c.Asks = cloneSides(s.Bids, s.Asks)
+	return &c
+}
+
+// cloneSides copies both sides into one allocation. The capacity of the first part ends at its
+// length, so that appending to it cannot reach the second.
+func cloneSides(bids, asks []Level) (b, a []Level) {
+	both := make([]Level, len(bids)+len(asks))
+	n := copy(both, bids)
+	copy(both[n:], asks)
+	return both[:n:n], both[n:]
+}
+
+// A Bound is how far one side of a book is known. The zero Bound is none: the side is known to its
+// end.
+type Bound struct {
+	Price   Fixed // the worst price at which the side is known; without meaning unless Limited
+	Limited bool  // of prices worse than Price it is not known which levels there are
+}
+
+// SetLimit says that the snapshot is the venue's answer to a request for at most limit levels a side:
+// a side with that many is known to its last price, a side with fewer to its end. A limit of 0 or
+// less says that nothing was cut. The sides must be there already, best first.
+//
+// Binance spot, How to manage a local order book correctly: "Since depth snapshots retrieved from the
+// API have a limit on the number of price levels (5000 on each side maximum), you won't learn the
+// quantities for the levels outside of the initial snapshot unless they change."
+func (s *Snapshot) SetLimit(limit int) {
+	s.BidBound, s.AskBound = boundOf(s.Bids, limit), boundOf(s.Asks, limit)
+}
+
+func boundOf(bestFirst []Level, limit int) Bound {
+	if limit <= 0 || len(bestFirst) < limit {
+		return Bound{}
+	}
+	return Bound{Price: bestFirst[len(bestFirst)-1].Price, Limited: true}
+}
+
+// Checksum returns the CRC-32C (Castagnoli) of the update id and all levels: as little-endian 64-bit
+// integers LastID, the number of bids, price and quantity of each bid in units of 10^-8, best first,
+// and the asks likewise. Times and bounds are not in it.
+func (s *Snapshot) Checksum() uint32 {
+	sum := newChecksum(s.LastID)
+	sum.count(len(s.Bids))
+	for _, l := range s.Bids {
+		sum.level(l)
+	}
+	sum.count(len(s.Asks))
+	for _, l := range s.Asks {
+		sum.level(l)
+	}
+	return ^sum.crc
+}
+
+// A checksum is a CRC in the making. It goes through the table itself, because what is handed to
+// crc32.Update has to be allocated.
+type checksum struct {
+	table *crc32.Table
+	crc   uint32
+}
+
+func newChecksum(lastID int64) checksum {
+	sum := checksum{table: crc32.MakeTable(crc32.Castagnoli), crc: ^uint32(0)}
+	sum.add(uint64(lastID))
+	return sum
+}
+
+func (c *checksum) count(n int)   { c.add(uint64(n)) }
+func (c *checksum) level(l Level) { c.add(uint64(l.Price)); c.add(uint64(l.Quantity)) }
+
+func (c *checksum) add(v uint64) {
+	var word [8]byte
+	binary.LittleEndian.PutUint64(word[:], v)
+	for _, b := range word {
+		c.crc = c.table[byte(c.crc)^b] ^ c.crc>>8
+	}
+}
