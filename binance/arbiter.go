@@ -64,6 +64,17 @@ type leg struct {
 	regressed  bool      // the venue's ids have gone back and are still below the sequence
 }
 
+// aliveAt returns since when the leg has been silent, or when its silence was reported.
+func (l *leg) aliveAt() time.Time {
+	latest := l.since
+	for _, t := range [...]time.Time{l.heardAt, l.reportedAt} {
+		if t.After(latest) {
+			latest = t
+		}
+	}
+	return latest
+}
+
 // A pendingEvent is ahead of the sequence. One of update and trade is set.
 type pendingEvent struct {
 	idRange

@@ -1,6 +1,7 @@
 package binance
 
 import (
+	"context"
 	"sync/atomic"
 	"time"
 
@@ -47,6 +48,25 @@ func (b *symbolBook) end() {
 	b.tops.end()
 }
 
+// watch returns a channel for the tops until ctx ends.
+func (b *symbolBook) watch(ctx context.Context) <-chan *Top {
+	b.Lock()
+	defer b.Unlock()
+	w := topWatcher{tops: make(chan *Top, 1)}
+	if b.tops.ended {
+		close(w.tops)
+		return w.tops
+	}
+	w.tops <- b.tops.latest.Load()
+	w.stop = context.AfterFunc(ctx, func() {
+		b.Lock()
+		defer b.Unlock()
+		b.tops.remove(w.tops)
+	})
+	b.tops.watchers = append(b.tops.watchers, w)
+	return w.tops
+}
+
 // trading reports whether the exchange matches orders, as far as it has been asked. Where it does not,
 // a correct book may be crossed, one-sided or empty.
 func (b *symbolBook) trading() bool {
@@ -64,7 +84,7 @@ func (b *symbolBook) change(at time.Time, f func(*orderbook.Syncer) orderbook.Ou
 	out := f(b.syncer)
 	b.Note(at, out.Events)
 	if len(out.Events) > 0 || b.syncer.State() != state {
-		b.publish()
+		b.tops.publish(b.syncer, b.UpdatedAt)
 	}
 	return out
 }
@@ -76,7 +96,7 @@ func (b *symbolBook) update(now, at time.Time, u *orderbook.Update) orderbook.Ou
 	out := b.syncer.UpdateReceived(now, at, u)
 	if len(out.Events) > 0 {
 		b.Note(at, out.Events)
-		b.publish()
+		b.tops.publish(b.syncer, b.UpdatedAt)
 	}
 	return out
 }

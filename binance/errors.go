@@ -31,8 +31,8 @@ var (
 	ErrNoAck = errors.New("binance: subscription was not acknowledged")
 	// ErrReplaced says that a connection was closed because another one carries all its streams.
 	ErrReplaced = errors.New("binance: connection was replaced")
-	// ErrHandover says that a connection that was to replace another one did not carry all its streams.
-	ErrHandover = errors.New("binance: replacement does not carry every stream")
+	// ErrRotation says that a connection was closed because it did not carry all streams of the one it should replace.
+	ErrRotation = errors.New("binance: replacement does not carry every stream")
 	// ErrClosed says that Stream.Close was called.
 	ErrClosed = errors.New("binance: stream is closed")
 	// ErrTooManyStreams says that the streams do not fit on one connection.

@@ -154,7 +154,7 @@ func TestReplacementThatSaysNothingIsGivenUp(t *testing.T) {
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
 		down := infos[binance.DisconnectInfo](h)
-		if len(down) != 2 || !errors.Is(down[0].Err, binance.ErrSilent) && !errors.Is(down[0].Err, binance.ErrHandover) || !errors.Is(down[1].Err, binance.ErrReplaced) {
+		if len(down) != 2 || !errors.Is(down[0].Err, binance.ErrSilent) && !errors.Is(down[0].Err, binance.ErrRotation) || !errors.Is(down[1].Err, binance.ErrReplaced) {
 			t.Errorf("Disconnected hook: %+v", down)
 		}
 		h.live(h.srv.Listed()[:4]...)

@@ -128,7 +128,7 @@ func (s *shard) rotate(ctx context.Context, now time.Time) (err error) {
 		case missing == "":
 			err = s.replace(ctx, now, slot)
 		case now.Sub(next.acks.last) > rotatePatience:
-			err = s.connLost(ctx, now, next, fmt.Errorf("%w: no event of %s", ErrHandover, missing))
+			err = s.connLost(ctx, now, next, fmt.Errorf("%w: no event of %s", ErrRotation, missing))
 		default:
 			s.alarm.set(now, now.Add(rotateCheck))
 		}

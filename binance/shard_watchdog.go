@@ -104,17 +104,6 @@ func (w *watchdog) lookAtConn(now time.Time, c *conn, streams *streamSet, found 
 	return found
 }
 
-// aliveAt returns since when the leg has been silent, or when its silence was reported.
-func (l *leg) aliveAt() time.Time {
-	latest := l.since
-	for _, t := range [...]time.Time{l.heardAt, l.reportedAt} {
-		if t.After(latest) {
-			latest = t
-		}
-	}
-	return latest
-}
-
 // behindTicker reports whether the book has stayed behind the update id of its symbol's bookTicker, and
 // for how long.
 func (sub *subscription) behindTicker(now time.Time, tickerID int64) (silent time.Duration, dead bool) {

@@ -5,46 +5,45 @@ import (
 	"time"
 )
 
-// Stats are what a DepthSyncer has counted since it was made.
+// Stats are the counters of a DepthSyncer since it was made.
 type Stats struct {
 	Connects    uint64 // connections opened, the first ones included
-	Disconnects uint64 // of these ended
-
-	Rotations uint64 // of these replaced by another one without a gap
+	Disconnects uint64 // connections ended
+	Rotations   uint64 // connections replaced without a gap
 
 	Frames           uint64 // read from the connections
-	Bytes            uint64 // of these
-	Dropped          uint64 // of these dropped since the queue to the books was full
-	Undecoded        uint64 // of these that made no sense
-	Unknown          uint64 // of these of a kind, or of a symbol, that is not followed
-	TradeGaps        uint64 // holes in trade ids that no connection filled
+	Bytes            uint64 // of these frames
+	Dropped          uint64 // frames dropped since the queue to the books was full
+	Undecoded        uint64 // frames that could not be decoded
+	Unknown          uint64 // frames of a kind or of a symbol that was not subscribed
+	TradeGaps        uint64 // missing ranges of trade ids, which no connection brought
 	TradesBackfilled uint64 // trades fetched for them
-	Watchdogs        uint64 // what watchdogs found
+	Watchdogs        uint64 // findings of watchdogs
 	Duplicates       uint64 // events that another connection had brought before
 	OtherTrades      uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
 
-	// Events of the streams that are followed, as they came: those of a second connection are counted
-	// as well, and those that became no record.
+	// Events of the subscribed streams as they came: also those of a second connection, and those that
+	// became no record.
 	DepthEvents, TradeEvents, TickerEvents uint64
 
 	LastEvent time.Time // local clock of the latest of these, UTC; zero if there was none
 
-	Queued, QueueFrames int // frames that wait for their books at present, and how many may on all open connections
+	Queued, QueueFrames int // frames queued for their books now, and the room of all queues
 
 	// Records made.
 	Updates, Snapshots, Gaps, Trades, Tickers uint64
 
 	Audits      uint64 // refreshes that ended
-	Unaudited   uint64 // of these without a comparison
+	Unaudited   uint64 // refreshes that ended without a comparison
 	Differences uint64 // levels found to differ from a fresh snapshot
 
 	Checks     uint64 // comparisons of a book with a bookTicker
-	Mismatches uint64 // of these that found a difference
+	Mismatches uint64 // comparisons that found a difference
 
 	SnapshotRequests, SnapshotFailures uint64 // depth requests that ended, and those without a snapshot
 }
 
-// counters are the Stats of one connection's goroutines.
+// counters are the Stats of one shard.
 type counters struct {
 	tradeGaps, tradesBackfilled                             atomic.Uint64
 	connects, disconnects, rotations, duplicates, watchdogs atomic.Uint64
@@ -93,7 +92,7 @@ func (c *counters) addTo(s *Stats) {
 	s.SnapshotFailures += c.failures.Load()
 }
 
-// heard counts one event of a stream that is followed.
+// heard counts one event of a subscribed stream.
 func (c *counters) heard(t MessageType, at time.Time) {
 	switch t {
 	case MessageDepth:

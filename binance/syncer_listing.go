@@ -81,7 +81,7 @@ func (d *DepthSyncer) list(ctx context.Context, p Priority) (*ExchangeInfo, erro
 
 // unlisted returns an *UnknownSymbolsError of the symbols that the exchange does not list, if any.
 func (d *DepthSyncer) unlisted(info *ExchangeInfo, symbols []string) error {
-	statuses := info.statuses()
+	statuses := statusesOf(info)
 	var missing []string
 	for _, symbol := range symbols {
 		if _, listed := statuses[symbol]; !listed {
@@ -94,8 +94,8 @@ func (d *DepthSyncer) unlisted(info *ExchangeInfo, symbols []string) error {
 	return nil
 }
 
-// statuses returns the statuses by symbol.
-func (info *ExchangeInfo) statuses() map[string]string {
+// statusesOf returns the statuses by symbol.
+func statusesOf(info *ExchangeInfo) map[string]string {
 	statuses := make(map[string]string, len(info.Symbols))
 	for i := range info.Symbols {
 		statuses[info.Symbols[i].Symbol] = info.Symbols[i].Status
@@ -122,7 +122,7 @@ func (d *DepthSyncer) poll(ctx context.Context) {
 
 // applyListing notes the statuses of the symbols, and with AllTrading adds and removes symbols.
 func (d *DepthSyncer) applyListing(info *ExchangeInfo) error {
-	statuses := info.statuses()
+	statuses := statusesOf(info)
 	for _, b := range d.books.All() {
 		d.noteStatus(b, statuses[b.instrument.Symbol])
 	}

@@ -1,7 +1,6 @@
 package binance
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"sync/atomic"
@@ -27,48 +26,6 @@ func (t *Top) Age() time.Duration { return time.Since(t.UpdatedAt) }
 // ErrNoTop says that DepthConfig.TopLevels is 0, so no tops are published.
 var ErrNoTop = errors.New("binance: tops are off: DepthConfig.TopLevels is 0")
 
-// Top returns the best levels of the symbol's book, at most DepthConfig.TopLevels a side, with the
-// book's State. It takes no lock. The error is ErrUnknownSymbol or ErrNoTop.
-func (d *DepthSyncer) Top(symbol string) (*Top, error) {
-	b, err := d.bookWithTop(symbol)
-	if err != nil {
-		return nil, err
-	}
-	return b.tops.latest.Load(), nil
-}
-
-// Watch returns a channel that gets the symbol's Top now and after each change. It holds the latest
-// one only: a slow reader skips values; it never blocks the feed. The channel is closed when ctx ends
-// and when the symbol is removed. Errors are those of Top.
-func (d *DepthSyncer) Watch(ctx context.Context, symbol string) (<-chan *Top, error) {
-	b, err := d.bookWithTop(symbol)
-	if err != nil {
-		return nil, err
-	}
-	b.Lock()
-	defer b.Unlock()
-	w := topWatcher{tops: make(chan *Top, 1)}
-	if b.tops.ended {
-		close(w.tops)
-		return w.tops, nil
-	}
-	w.tops <- b.tops.latest.Load()
-	w.stop = context.AfterFunc(ctx, func() {
-		b.Lock()
-		defer b.Unlock()
-		b.tops.remove(w.tops)
-	})
-	b.tops.watchers = append(b.tops.watchers, w)
-	return w.tops, nil
-}
-
-func (d *DepthSyncer) bookWithTop(symbol string) (*symbolBook, error) {
-	if d.cfg.TopLevels == 0 {
-		return nil, ErrNoTop
-	}
-	return d.books.Find(symbol)
-}
-
 // tops publishes the best levels of one book. The book's lock guards all but latest.
 type tops struct {
 	levels   int // a side; 0 means that nothing is published
@@ -87,13 +44,12 @@ type topWatcher struct {
 
 // publish makes a Top of the book and gives it to the watchers in place of one they have not read.
 // It allocates, since readers may keep a Top; a side that has not changed is shared with the last one.
-func (b *symbolBook) publish() {
-	t := &b.tops
+func (t *tops) publish(s *orderbook.Syncer, updatedAt time.Time) {
 	if t.levels == 0 || t.ended {
 		return
 	}
-	book := b.syncer.Book()
-	next := &Top{State: b.syncer.State(), LastID: book.LastID(), EventTime: book.EventTime(), UpdatedAt: b.UpdatedAt}
+	book := s.Book()
+	next := &Top{State: s.State(), LastID: book.LastID(), EventTime: book.EventTime(), UpdatedAt: updatedAt}
 	if next.State == orderbook.Synced {
 		t.bids, t.asks = book.AppendBids(t.bids[:0], t.levels), book.AppendAsks(t.asks[:0], t.levels)
 		last := t.latest.Load()

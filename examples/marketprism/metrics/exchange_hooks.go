@@ -50,7 +50,7 @@ func disconnectReason(err error) string {
 	var closed *websocket.CloseError
 	var refused *binance.SubscribeError
 	switch {
-	case errors.Is(err, binance.ErrReplaced), errors.Is(err, binance.ErrHandover), errors.Is(err, binance.ErrClosed):
+	case errors.Is(err, binance.ErrReplaced), errors.Is(err, binance.ErrRotation), errors.Is(err, binance.ErrClosed):
 		return ""
 	case errors.Is(err, binance.ErrSilent):
 		return "ping_timeout"

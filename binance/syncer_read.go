@@ -56,3 +56,31 @@ func (d *DepthSyncer) unlistedYet() error {
 	}
 	return &NotSyncedError{Symbol: "AllTrading"}
 }
+
+// Top returns the best levels of the symbol's book, at most DepthConfig.TopLevels a side, with the
+// book's State. It takes no lock. The error is ErrUnknownSymbol or ErrNoTop.
+func (d *DepthSyncer) Top(symbol string) (*Top, error) {
+	b, err := d.bookWithTop(symbol)
+	if err != nil {
+		return nil, err
+	}
+	return b.tops.latest.Load(), nil
+}
+
+// Watch returns a channel that gets the symbol's Top now and after each change. It holds the latest
+// one only: a slow reader skips values; it never blocks the feed. The channel is closed when ctx ends
+// and when the symbol is removed. Errors are those of Top.
+func (d *DepthSyncer) Watch(ctx context.Context, symbol string) (<-chan *Top, error) {
+	b, err := d.bookWithTop(symbol)
+	if err != nil {
+		return nil, err
+	}
+	return b.watch(ctx), nil
+}
+
+func (d *DepthSyncer) bookWithTop(symbol string) (*symbolBook, error) {
+	if d.cfg.TopLevels == 0 {
+		return nil, ErrNoTop
+	}
+	return d.books.Find(symbol)
+}
