@@ -10,7 +10,6 @@ import (
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/internal/check"
-	"github.com/marketprism/marketprism/orderbook"
 )
 
 // A Config says what a Feed follows. Only Instruments has to be set.
@@ -32,18 +31,23 @@ type Config struct {
 	// context that ends a few seconds later.
 	Handler func(ctx context.Context, rec *marketprism.Record) error
 
-	// Sync sets the bounds of each book's Syncer. Its Continuity is the Market's, whatever it says; its
-	// SnapshotTimeout, RetryMin, RetryMax, RefreshEvery and RefreshDepth are without meaning, since
-	// snapshots come by themselves. Its MaxDepth of 0 means 10,000 levels a side, negative means no bound.
-	Sync orderbook.SyncerConfig
+	// MaxDepth bounds the levels of a side of a book. 0 means 10,000, negative means no bound.
+	MaxDepth int
+	// MaxPending and MaxPendingBytes bound the updates of an instrument that wait for a snapshot. 0 means 4096
+	// updates and 16 MiB.
+	MaxPending      int
+	MaxPendingBytes int
+	// MaxStale is how many updates in a row may be before the book's id until the venue's ids are taken to have gone
+	// back. 0 means 512, negative means any number.
+	MaxStale int
 
 	// Lookback is how far before the last snapshot the reading begins, by the clock of the server: with
 	// several collectors the updates that follow a snapshot may be stored before it. 0 means 5 s,
 	// negative means at the snapshot.
 	Lookback time.Duration
 
-	// CatchUp is how long a known book may be behind a snapshot on the bus, whose updates another
-	// collector may be about to deliver, until it is given up for the snapshot. 0 means 1 s.
+	// CatchUp is how long a book may be behind a snapshot on the bus, whose updates another collector may still
+	// publish, until the feed continues from the snapshot. 0 means 1 s.
 	CatchUp time.Duration
 
 	// RetryMin and RetryMax bound the random delay before the server is asked again after a failure: its
@@ -77,10 +81,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	if cfg.CatchUp < 0 {
 		return cfg, fmt.Errorf("bookfeed: CatchUp %v: want a positive time", cfg.CatchUp)
 	}
-	defaults.Set(&cfg.Sync.MaxDepth, 10_000)
-	// A snapshot is taken as it comes, however long that is, and never asked for twice.
-	cfg.Sync.SnapshotTimeout, cfg.Sync.RetryMin, cfg.Sync.RetryMax = -1, 1, 1
-	cfg.Sync.RefreshEvery, cfg.Sync.RefreshDepth = 0, 0
+	defaults.Set(&cfg.MaxDepth, 10_000)
 	if cfg.Hooks == nil {
 		cfg.Hooks = &Hooks{}
 	}

@@ -15,8 +15,8 @@ import (
 )
 
 // A Feed keeps order books from what collectors publish, without a request to the exchange: each
-// begins with the last snapshot on the bus and goes on with the updates after it, through the
-// orderbook.Syncer that collectors use. Its methods are safe for concurrent use.
+// begins with the last snapshot on the bus and continues with the updates after it, through an
+// orderbook.Joiner. Its methods are safe for concurrent use.
 //
 // Copies of one change from several collectors, also with other borders between updates, are applied
 // once. A collector that ends, a hole in the ids and a bus that is away all show in Status; the book
@@ -71,7 +71,7 @@ func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 		news:     make(chan struct{}),
 	}
 	for _, instrument := range cfg.Instruments {
-		b, err := newFeedBook(instrument, cfg.Sync)
+		b, err := newFeedBook(instrument, cfg)
 		if err != nil {
 			return nil, err
 		}

@@ -22,7 +22,7 @@ type Status struct {
 	Sequence uint64 // in the stream, of the last message of the instrument that was read; 0 if none
 	Behind   uint64 // messages of the instrument that were waiting behind it
 
-	Sync orderbook.SyncerStats
+	Sync orderbook.SyncerStats // as Joiner.Stats has it
 }
 
 // Age returns how long ago the book was changed last, by the local clock. A quiet instrument's book may
@@ -42,7 +42,7 @@ func (f *Feed) View(instrument marketprism.Instrument, view func(b *orderbook.Bo
 	if state := b.state(); state != orderbook.Synced {
 		return &NotSyncedError{Instrument: instrument, State: state}
 	}
-	view(b.syncer.Book(), b.status())
+	view(b.joiner.Book(), b.status())
 	return nil
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -79,8 +78,7 @@ func (w *follower) missed(ctx context.Context, stream jetstream.Stream, info *je
 // join sets the reading to some time before the last snapshot. A known book ends with a Gap.
 func (w *follower) join(ctx context.Context, stream jetstream.Stream, info *jetstream.StreamInfo) error {
 	r := &w.reading
-	rec := &marketprism.Record{ReceivedAt: time.Now().UTC()}
-	if err := w.restart(rec, errMissed); err != nil {
+	if err := w.reset(false, errMissed); err != nil {
 		return &stopError{err}
 	}
 	lookback := max(w.feed.cfg.Lookback, 0)

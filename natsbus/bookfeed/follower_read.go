@@ -43,7 +43,7 @@ const (
 // run reads until ctx ends or there is nothing to wait for. The book ends with a Gap.
 func (w *follower) run(ctx context.Context) error {
 	w.ctx = ctx
-	defer w.forgetAhead()
+	defer w.late.Stop()
 	retry := backoff.Backoff{Min: w.feed.cfg.RetryMin, Max: w.feed.cfg.RetryMax}
 	failures := 0
 	for ctx.Err() == nil {
@@ -88,15 +88,14 @@ func (w *follower) final(err error) bool {
 const codeConsumersExceeded jetstream.ErrorCode = 10026
 
 // away notes that nothing comes from the bus.
-func (w *follower) away() { w.turned(w.book.reached(w.book.sequence, w.book.behind, false)) }
+func (w *follower) away() { w.report(w.book.reached(w.book.sequence, w.book.behind, false)) }
 
 // end ends the book with a Gap, for which the handler gets some time after the end of ctx.
 func (w *follower) end(ctx context.Context, cause error) error {
 	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
 	defer cancel()
 	w.ctx = late
-	rec := &marketprism.Record{ReceivedAt: time.Now().UTC()}
-	return w.step(rec, func(s *orderbook.Syncer, now time.Time) orderbook.Output { return s.Disconnected(now, cause) })
+	return w.reset(true, cause)
 }
 
 // read makes a consumer that begins where the reading stands, and brings its messages to the book until
@@ -116,7 +115,7 @@ func (w *follower) read(ctx context.Context) error {
 	}
 	defer puller.Close()
 	if consumer.CachedInfo().NumPending == 0 {
-		w.turned(w.book.reached(w.book.sequence, 0, true))
+		w.report(w.book.reached(w.book.sequence, 0, true))
 	}
 	for {
 		if err := w.fetchOnce(ctx, puller); err != nil || ctx.Err() != nil {
@@ -184,7 +183,7 @@ func (w *follower) fetchOnce(ctx context.Context, p *pull.Puller) error {
 				return err
 			}
 		case <-w.late.C:
-			if err := w.overtaken(); err != nil {
+			if err := w.jump(); err != nil {
 				return &stopError{err}
 			}
 		case <-silence.C:
@@ -213,13 +212,13 @@ func (w *follower) receive(p *pull.Puller, msg *nats.Msg) error {
 	if err = r.decoder.Decode(msg.Data, &rec); err != nil {
 		hook.Call(w.feed.cfg.Hooks.Undecodable, natsbus.UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: r.last, Subject: msg.Subject, Err: err})
 		rec = marketprism.Record{ReceivedAt: time.Now().UTC(), Gap: &orderbook.Gap{
-			After: w.book.syncer.Book().LastID(), Reason: orderbook.GapInvalid, Err: err,
+			After: w.book.joiner.Book().LastID(), Reason: orderbook.GapInvalid, Err: err,
 		}}
 	}
 	rec.Origin = marketprism.Origin{Source: r.source, Sequence: r.last}
-	if err = w.take(&rec); err != nil {
+	if err = w.apply(&rec); err != nil {
 		return &stopError{err}
 	}
-	w.turned(w.book.reached(r.last, d.Meta.NumPending, w.book.live || d.Meta.NumPending == 0))
+	w.report(w.book.reached(r.last, d.Meta.NumPending, w.book.live || d.Meta.NumPending == 0))
 	return nil
 }
