@@ -87,7 +87,7 @@ func (r *reader) buildBook(ctx context.Context, snapshot *marketprism.Record, fr
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	sc := newScope(r.instrument, from, t.Add(1))
-	sc.add("last_id > {id:Int64}", "id", snapshot.Snapshot.LastID)
+	sc.add("last_id >= {id:Int64}", "id", snapshot.Snapshot.LastID) // futures: an update that ends at the snapshot is the first to apply
 	// If the venue's ids went back before the snapshot, updates with the old, higher ids can lie after
 	// from. They were received before that was noticed.
 	r.addSinceRegressed(&sc, snapshot)
