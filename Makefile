@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run test engine lint bench soak fuzz sim chaos bench-bus bench-store exchange monitoring-check monitoring-deep
+.PHONY: help run check test engine lint bench soak fuzz sim chaos bench-bus bench-store exchange monitoring-check monitoring-deep
 
 # Arguments of the example: make run ARGS='--source live --for 0'
 ARGS ?=
@@ -8,6 +8,8 @@ ARGS ?=
 PKG ?= ./...
 # Packages tested at a time: make test P=1
 P ?=
+# What make check compares with
+BASE ?= main
 FUZZTIME ?= 10s
 SEEDS ?= 10000
 KILLS ?= 200
@@ -31,7 +33,10 @@ run: ## Run the whole pipeline: exchange, NATS and ClickHouse in one process (AR
 # With CLICKHOUSE_DSN the programs use that server.
 engine-or-dsn = if [ -z "$$CLICKHOUSE_DSN" ]; then ./internal/chserver/engine/install.sh; fi
 
-# What has to be left out is told at the end, where it is seen. With CI=true it is a failure.
+check: ## Check a change in seconds: format, vet and the fast tests of what changed against main (BASE=commit)
+	@BASE='$(BASE)' .ci/check
+
+# What is left out is listed at the end. With CI=true it is a failure.
 test: ## Run all tests with the race detector (PKG=./orderbook for one package)
 	@race=-race; left=; \
 	./internal/chserver/engine/install.sh || \
