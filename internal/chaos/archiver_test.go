@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -15,8 +16,8 @@ import (
 // durable is the name of the archiver at the bus.
 const durable = "archive"
 
-// runArchiver stores what comes over the bus, until ctx ends. Its arguments are the addresses of NATS
-// and of ClickHouse. On standard output it says what happens, an event and a number of records each.
+// runArchiver stores the records of the bus until ctx ends. Its arguments are the addresses of NATS and of
+// ClickHouse. It prints events to standard output, each with a number of records.
 func runArchiver(ctx context.Context, args string) error {
 	var bus, db string
 	if _, err := fmt.Sscan(args, &bus, &db); err != nil {
@@ -52,7 +53,7 @@ func runArchiver(ctx context.Context, args string) error {
 	for _, stream := range []string{natsbus.BooksStream(""), natsbus.TradesStream("")} {
 		consumer, err := natsbus.NewConsumer(js, natsbus.ConsumerConfig{
 			Stream: stream, Durable: durable, Batch: 300, FlushEvery: 20 * time.Millisecond,
-			AckWait:  time.Hour, // what would wait for its end is never seen to be done
+			AckWait:  time.Hour, // the test would fail if a redelivery depended on it
 			RetryMin: 5 * time.Millisecond, RetryMax: 200 * time.Millisecond, DeadLetters: true,
 			Hooks: &natsbus.Hooks{
 				Realigned:    func(natsbus.RealignInfo) { fmt.Println("realigned", 0) },
@@ -69,7 +70,7 @@ func runArchiver(ctx context.Context, args string) error {
 	return group.Wait()
 }
 
-// again repeats what a server that is just being killed may refuse, until ctx ends.
+// again repeats a call that fails while a server restarts, until ctx ends.
 func again(ctx context.Context, do func() error) error {
 	for {
 		err := do()
@@ -91,10 +92,13 @@ func dial(ctx context.Context, addr string) (conn *chstore.Conn, err error) {
 	return conn, err
 }
 
-// connect waits for a server that is just being started again.
+// connect connects to a server, and waits for one that is restarting. The error handler is silent: the library's
+// default one prints each write and each handshake that the death of the server cuts off, and killArchiver takes any
+// output of an archiver on standard error for a failure.
 func connect(ctx context.Context, url string) (jetstream.JetStream, error) {
 	for {
-		nc, err := natsbus.Connect(ctx, url, reconnectSoon())
+		nc, err := natsbus.Connect(ctx, url, nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+			nats.CustomReconnectDelay(func(int) time.Duration { return 10 * time.Millisecond }))
 		if err == nil {
 			return jetstream.New(nc)
 		}

@@ -16,15 +16,15 @@ type child struct {
 	role   string
 	cmd    *exec.Cmd
 	stdin  io.Closer
-	heard  chan struct{} // closed when all that it said has been heard
+	heard  chan struct{} // closed after the last line of output
 	stderr strings.Builder
 
 	once sync.Once
-	err  error // how it ended
+	err  error // of Wait
 }
 
-// start makes a process. Each line that it says on standard output is for hear, on another goroutine;
-// what it says on standard error is in the log of a test that fails.
+// start starts a process. It calls hear for each line of standard output, on another goroutine, and logs standard
+// error if the test fails.
 func start(t *testing.T, hear func(line string), role string, args ...any) *child {
 	t.Helper()
 	c := &child{role: role, cmd: exec.Command(os.Args[0]), heard: make(chan struct{})}
@@ -47,7 +47,7 @@ func start(t *testing.T, hear func(line string), role string, args ...any) *chil
 		for lines := bufio.NewReader(stdout); ; {
 			line, err := lines.ReadString('\n')
 			if err != nil {
-				return // what is left of a line was cut off by a kill
+				return // a kill cut off the rest of the line
 			}
 			hear(strings.TrimSpace(line))
 		}
@@ -55,20 +55,20 @@ func start(t *testing.T, hear func(line string), role string, args ...any) *chil
 	t.Cleanup(func() {
 		c.kill()
 		if t.Failed() && c.stderr.Len() > 0 {
-			t.Logf("%s said: %s", role, c.stderr.String())
+			t.Logf("%s printed: %s", role, c.stderr.String())
 		}
 	})
 	return c
 }
 
-// kill ends the process as a crash does, and returns what it had to complain about until then.
-func (c *child) kill() (complaints string) {
-	_ = c.cmd.Process.Kill() // an error means that it is gone already
+// kill sends SIGKILL, and returns the output on standard error until then.
+func (c *child) kill() (stderr string) {
+	_ = c.cmd.Process.Kill() // an error means that it has ended
 	c.wait()
 	return c.stderr.String()
 }
 
-// stop lets the process end by itself.
+// stop closes standard input and waits for the process to end.
 func (c *child) stop() error {
 	c.stdin.Close()
 	c.wait()

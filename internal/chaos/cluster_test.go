@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
@@ -17,7 +16,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus"
 )
 
-// A cluster is the processes of an archive, and the test's own connections to them.
+// A cluster holds the processes of an archive, and the test's connections to them.
 type cluster struct {
 	t *testing.T
 
@@ -31,7 +30,7 @@ type cluster struct {
 	js jetstream.JetStream
 
 	mu     sync.Mutex
-	events map[string]int // what the archivers said, by event: number of records
+	events map[string]int // of the archivers, by event: number of records
 	said   chan struct{}  // of one element, full after an INSERT
 }
 
@@ -65,12 +64,12 @@ func (c *cluster) startArchiver() {
 	c.archiver = start(c.t, c.hear, "archiver", c.busURL, c.db.Addr())
 }
 
-// hear counts what an archiver says.
+// hear counts an event of an archiver.
 func (c *cluster) hear(line string) {
 	event, number, _ := strings.Cut(line, " ")
 	n, err := strconv.Atoi(number)
 	if err != nil {
-		c.t.Errorf("an archiver said %q", line)
+		c.t.Errorf("an archiver printed %q", line)
 	}
 	c.mu.Lock()
 	c.events[event] += n
@@ -101,11 +100,11 @@ func (c *cluster) killDB() {
 }
 
 func (c *cluster) killArchiver() {
-	require.Empty(c.t, c.archiver.kill(), "it had ended before it was killed")
+	require.Empty(c.t, c.archiver.kill(), "it failed before it was killed")
 	c.startArchiver()
 }
 
-// drain waits until the archiver has acknowledged all there is.
+// drain blocks until the archiver has acknowledged every message.
 func (c *cluster) drain() {
 	for _, stream := range []string{natsbus.BooksStream(""), natsbus.TradesStream("")} {
 		require.Eventually(c.t, func() bool {
@@ -117,9 +116,4 @@ func (c *cluster) drain() {
 			return info.NumPending == 0 && info.NumAckPending == 0
 		}, time.Minute, 20*time.Millisecond, "records of %s are left", stream)
 	}
-}
-
-// reconnectSoon lets a connection find a server that was started again.
-func reconnectSoon() nats.Option {
-	return nats.CustomReconnectDelay(func(int) time.Duration { return 10 * time.Millisecond })
 }

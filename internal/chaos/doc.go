@@ -1,9 +1,7 @@
-// Package chaos has no code but its tests: they run the archive as processes of their own, kill them
-// with SIGKILL at random moments while records flow, and compare what is stored in the end with what
-// was published.
+// Package chaos consists of tests that run the archive in separate processes, kill them with SIGKILL at random
+// moments while records flow, and compare the stored with the published records.
 //
-// The processes are the test binary again: a NATS server (internal/natsserver), a ClickHouse
-// (internal/chserver), and the archiver, which is a natsbus.Consumer for each stream before one
-// chstore.Store. Each takes the end of its standard input as the order to stop, and so ends with the
-// test whatever happens.
+// The processes run the test binary: a NATS server (internal/natsserver), a ClickHouse server (internal/chserver),
+// and the archiver: a natsbus.Consumer for each stream before one chstore.Store. Each stops at the end of its
+// standard input, and so never outlives the test.
 package chaos

@@ -15,11 +15,11 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// recordsPerKill is how much is published from one kill to the next.
+// recordsPerKill is the number of records published between two kills.
 const recordsPerKill = 150
 
-// Whenever the archiver, ClickHouse and NATS are killed, in the end each record that was published is
-// stored once, in order, and two bad ones are dead letters, once.
+// TestKillAnything kills the archiver, ClickHouse and NATS at random. In the end each published record is stored
+// once, in order, and two bad ones are dead letters, once each.
 func TestKillAnything(t *testing.T) {
 	rng := rand.New(rand.NewPCG(*seed, 1))
 	c := newCluster(t)
@@ -54,7 +54,7 @@ func TestKillAnything(t *testing.T) {
 		*seed, *kills, len(recs), c.count("inserted events"), c.count("inserted"), c.count("retried events"), c.count("skipped"), c.count("fenced events"))
 }
 
-// restartIdle starts an archiver for which nothing is left to do.
+// restartIdle restarts the archiver when nothing is left to store.
 func (c *cluster) restartIdle() {
 	before := c.count("realigned events")
 	c.killArchiver()
@@ -62,8 +62,8 @@ func (c *cluster) restartIdle() {
 	c.drain()
 }
 
-// waitForWork returns at a random moment of the archiver's work: after up to three INSERTs, if there
-// are as many, and some time.
+// waitForWork returns at a random moment of the archiver's work: after up to three INSERTs, if there are that
+// many, and a random time.
 func (c *cluster) waitForWork(rng *rand.Rand) {
 	for range rng.IntN(4) {
 		select {
@@ -74,8 +74,8 @@ func (c *cluster) waitForWork(rng *rand.Rand) {
 	<-time.After(time.Duration(rng.IntN(30_000)) * time.Microsecond)
 }
 
-// publishAll publishes what comes, and somewhere among it bad, which the store will never take, and a
-// message that is no record at all.
+// publishAll publishes the chunks, and within the second one bad, which the store never accepts, and a message
+// that is not a record.
 func (c *cluster) publishAll(publisher *natsbus.Publisher, chunks <-chan []marketprism.Record, bad marketprism.Record) error {
 	for n := 0; ; n++ {
 		chunk, more := <-chunks
@@ -104,7 +104,7 @@ func (c *cluster) publisher() *natsbus.Publisher {
 	return p
 }
 
-// refused is a record from before 1970.
+// refused returns a record from before 1970, which the store rejects.
 func refused(i marketprism.Instrument) marketprism.Record {
 	return marketprism.Record{Instrument: i, EventTime: time.Unix(-1, 0), ReceivedAt: time.Now(), Trade: &marketprism.Trade{ID: 1, Price: 1, Quantity: 1}}
 }
@@ -132,5 +132,5 @@ func (c *cluster) requireDeadLetters(n int) {
 		sequences[letter.Subject] = true
 	}
 	require.Len(c.t, sequences, n)
-	require.GreaterOrEqual(c.t, c.count("deadlettered"), n-1, "a kill may come between the dead letter and the word of it")
+	require.GreaterOrEqual(c.t, c.count("deadlettered"), n-1, "a kill may come between the dead letter and its line of output")
 }

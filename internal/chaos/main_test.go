@@ -15,10 +15,10 @@ import (
 
 var (
 	kills = flag.Int("kills", 20, "kills of each component")
-	seed  = flag.Uint64("seed", 1, "of the traffic and of the moments")
+	seed  = flag.Uint64("seed", 1, "seed of the traffic and of the times of the kills")
 )
 
-// roleEnv names what a process is to become; its arguments follow, by blanks.
+// roleEnv is the environment variable with the role of a process and its arguments, separated by blanks.
 const roleEnv = "MARKETPRISM_CHAOS_ROLE"
 
 func TestMain(m *testing.M) {
@@ -30,17 +30,17 @@ func TestMain(m *testing.M) {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin) // its end is what counts
+		_, _ = io.Copy(io.Discard, os.Stdin) // only its end matters
 		cancel()
 	}()
-	if err := run(ctx, args); err != nil && ctx.Err() == nil { // told to stop, it is right to
+	if err := run(ctx, args); err != nil && ctx.Err() == nil { // not stopped by the parent
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
 }
 
-// runNATS is a NATS server on a folder and a port, 0 for a free one. It says its URL and port.
+// runNATS runs a NATS server with a folder and a port, 0 for a free one, and prints its URL and port.
 func runNATS(ctx context.Context, args string) error {
 	var cfg natsserver.Config
 	if _, err := fmt.Sscan(args, &cfg.StoreDir, &cfg.Port); err != nil {

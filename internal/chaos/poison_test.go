@@ -26,9 +26,9 @@ func trades(from, n int) []marketprism.Record {
 	return recs
 }
 
-// A record that can be neither stored nor made a dead letter, since there is no stream for those, is not
-// passed: nothing behind it is stored, also by an archiver that was started anew. As soon as there is
-// one, it is a dead letter, and all the rest is stored.
+// TestNothingPassesPoison: while a record can be neither stored nor made a dead letter, because there is no stream
+// for those, nothing after it is stored, not even by a restarted archiver. Once there is the stream, it is a dead
+// letter, and the rest is stored.
 func TestNothingPassesPoison(t *testing.T) {
 	c := newCluster(t)
 	conn, err := dial(t.Context(), c.db.Addr())
@@ -56,8 +56,8 @@ func TestNothingPassesPoison(t *testing.T) {
 	require.Equal(t, rows, sequences)
 }
 
-// What is published again when the bus has forgotten the first time becomes rows of its own, which a
-// reader does not see.
+// TestForgottenDuplicates: records published again without the bus noticing are stored again, and readers show
+// them once.
 func TestForgottenDuplicates(t *testing.T) {
 	c := newCluster(t)
 	conn, err := dial(t.Context(), c.db.Addr())
@@ -65,7 +65,7 @@ func TestForgottenDuplicates(t *testing.T) {
 	defer conn.Close()
 	recs := trades(1, 100)
 	require.NoError(t, c.publisher().Write(t.Context(), recs))
-	for i := range recs { // without an id there is nothing to be remembered by
+	for i := range recs { // without a message id, which the bus would compare
 		body, err := natsbus.AppendRecord(nil, &recs[i])
 		require.NoError(t, err)
 		msg := nats.NewMsg(natsbus.Subject(natsbus.DefaultPrefix, recs[i].Instrument, recs[i].Kind()))

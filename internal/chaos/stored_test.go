@@ -13,8 +13,8 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// requireStored checks that the tables hold recs, each of them once and nothing else, in the order in
-// which they were published, and that the books can be made of them.
+// requireStored checks that the tables hold exactly recs, each once, in the order of publication, and that the
+// books built from them are right.
 func (c *cluster) requireStored(recs []marketprism.Record) {
 	conn, err := dial(c.t.Context(), c.db.Addr())
 	require.NoError(c.t, err)
@@ -29,7 +29,7 @@ func (c *cluster) requireStored(recs []marketprism.Record) {
 		tables[tableOf(r)]++
 		instruments[r.Instrument] = append(instruments[r.Instrument], r)
 	}
-	require.Len(c.t, tables, 5, "all kinds are in the traffic")
+	require.Len(c.t, tables, 5, "the traffic has all kinds")
 	for table, want := range tables {
 		rows, sequences := c.rows(conn, table)
 		require.Equal(c.t, want, rows, "rows of %s", table)
@@ -42,7 +42,7 @@ func (c *cluster) requireStored(recs []marketprism.Record) {
 	}
 }
 
-// rows counts the rows of a table, and the messages of which they came.
+// rows returns the number of rows of a table, and of the messages they came from.
 func (c *cluster) rows(conn driver.Conn, table string) (rows, sequences int) {
 	var r, s uint64
 	require.NoError(c.t, conn.QueryRow(c.t.Context(), "SELECT count(), uniqExact(src, seq) FROM marketprism."+table).Scan(&r, &s))
@@ -63,7 +63,7 @@ func tableOf(r *marketprism.Record) string {
 	return "gaps"
 }
 
-// requireShown compares the records of an instrument that the store shows, field by field.
+// requireShown compares the records of an instrument that the store returns, field by field.
 func (c *cluster) requireShown(store *chstore.Store, i marketprism.Instrument, want []*marketprism.Record) {
 	byKey := make(map[string]marketprism.Record)
 	for r, err := range store.Records(c.t.Context(), chstore.Query{Instrument: i}) {
@@ -103,8 +103,8 @@ func (c *cluster) requireOrder(conn driver.Conn, i marketprism.Instrument, want 
 	require.Equal(c.t, published, stored, "updates of %s", i)
 }
 
-// requireBook compares the last book of an instrument with the one made of the published records; a
-// book that was lost at the end must be said to be.
+// requireBook compares the last book of an instrument with the one built from the published records, or requires
+// an error if the book was lost at the end.
 func (c *cluster) requireBook(store *chstore.Store, i marketprism.Instrument, want []*marketprism.Record) {
 	var (
 		book   orderbook.Book
@@ -123,8 +123,8 @@ func (c *cluster) requireBook(store *chstore.Store, i marketprism.Instrument, wa
 	}
 	got, err := store.BookAt(c.t.Context(), i, time.Now().AddDate(1, 0, 0))
 	if !synced {
-		var hole *chstore.MissingError
-		require.ErrorAs(c.t, err, &hole, "%s", i)
+		var missing *chstore.MissingError
+		require.ErrorAs(c.t, err, &missing, "%s", i)
 		return
 	}
 	require.NoError(c.t, err, "%s", i)

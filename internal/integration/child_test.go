@@ -21,10 +21,10 @@ import (
 	"github.com/marketprism/marketprism/natsbus"
 )
 
-// childVariable makes a test binary one of the roles, with a childConfig as its value.
+// childVariable is the environment variable that makes the test binary a child. Its value is a childConfig.
 const childVariable = "MARKETPRISM_INTEGRATION_CHILD"
 
-// A childConfig is what a child is told by its parent. Which fields count depends on the role.
+// A childConfig configures a child. The role determines which fields it uses.
 type childConfig struct {
 	Role         string // one of roles
 	Dir          string // where it keeps its data
@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 	}
 }
 
-// runChild plays a role until it is over, or standard input is closed: by the parent, or by its death.
+// runChild runs a role until it ends, or until standard input ends, as it does when the parent closes it or dies.
 func runChild(text string) error {
 	var cfg childConfig
 	if err := json.Unmarshal([]byte(text), &cfg); err != nil {
@@ -72,7 +72,7 @@ func runChild(text string) error {
 	return nil
 }
 
-// runServer is a NATS server. It says where it listens as soon as it does.
+// runServer runs a NATS server, and prints its port once it listens.
 func runServer(ctx context.Context, cfg childConfig) error {
 	s, err := natsserver.Start(natsserver.Config{StoreDir: cfg.Dir, Port: cfg.Port})
 	if err != nil {
@@ -84,8 +84,8 @@ func runServer(ctx context.Context, cfg childConfig) error {
 	return nil
 }
 
-// connect connects to a server that may just be away. That a connection was cut is not told on standard
-// error, as the library would do.
+// connect connects to a server, and waits for one that is restarting. The error handler is silent: the library's
+// default one prints to standard error what the death of a server cuts off.
 func connect(ctx context.Context, url string) (jetstream.JetStream, error) {
 	retry := backoff.Backoff{Min: 10 * time.Millisecond, Max: 200 * time.Millisecond}
 	for {
@@ -99,6 +99,17 @@ func connect(ctx context.Context, url string) (jetstream.JetStream, error) {
 	}
 }
 
+// awaitBus blocks until a connection reaches its server, which may have restarted: until then calls fail at once.
+func awaitBus(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); js.Conn().FlushTimeout(time.Second) != nil; {
+		if time.Now().After(deadline) {
+			t.Fatal("no connection to the restarted server")
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
 // A child is a running process.
 type child struct {
 	t      *testing.T
@@ -106,7 +117,7 @@ type child struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	stderr strings.Builder
-	lines  chan string // what it says; closed when it has ended
+	lines  chan string // of standard output; closed at its end
 }
 
 func start(t *testing.T, cfg childConfig) *child {
@@ -130,7 +141,7 @@ func start(t *testing.T, cfg childConfig) *child {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if t.Failed() { // otherwise it has ended already
+		if t.Failed() { // otherwise it has ended
 			_ = c.cmd.Process.Kill()
 		}
 	})
@@ -139,7 +150,7 @@ func start(t *testing.T, cfg childConfig) *child {
 		for from := bufio.NewReader(out); ; {
 			line, err := from.ReadString('\n')
 			if err != nil {
-				return // what is left of a line was cut off by a kill
+				return // a kill cut off the rest of the line
 			}
 			c.lines <- strings.TrimSuffix(line, "\n")
 		}
@@ -147,7 +158,7 @@ func start(t *testing.T, cfg childConfig) *child {
 	return c
 }
 
-// kill ends the child at once, as kill -9 does. Every line that it has said is handed to hear.
+// kill sends SIGKILL. It calls hear for every remaining line of output.
 func (c *child) kill(hear func(line string)) {
 	c.t.Helper()
 	if err := c.cmd.Process.Kill(); err != nil {
@@ -158,11 +169,11 @@ func (c *child) kill(hear func(line string)) {
 	}
 	_ = c.cmd.Wait() // it was killed
 	if c.stderr.Len() > 0 {
-		c.t.Fatalf("%s said before it was killed:\n%s", c.cfg.Role, c.stderr.String())
+		c.t.Fatalf("%s printed before it was killed:\n%s", c.cfg.Role, c.stderr.String())
 	}
 }
 
-// end has the child finish, and fails the test unless it does so without an error.
+// end closes standard input, and fails the test unless the child ends without an error.
 func (c *child) end() {
 	c.t.Helper()
 	_ = c.stdin.Close()
@@ -173,7 +184,7 @@ func (c *child) end() {
 	}
 }
 
-// number waits for a line that consists of word and a number.
+// number blocks until the next line, which must be word and a number, and returns the number.
 func (c *child) number(word string) int {
 	c.t.Helper()
 	select {
@@ -184,7 +195,7 @@ func (c *child) number(word string) int {
 		_ = c.cmd.Wait()
 		c.t.Fatalf("%s has ended:\n%s", c.cfg.Role, c.stderr.String())
 	case <-time.After(patience):
-		c.t.Fatalf("%s says nothing", c.cfg.Role)
+		c.t.Fatalf("%s prints nothing", c.cfg.Role)
 	}
 	return 0
 }
@@ -197,10 +208,10 @@ func parseLine(t *testing.T, line, word string) (n int) {
 	return n
 }
 
-// patience bounds waiting for what must happen.
+// patience bounds every wait.
 const patience = 2 * time.Minute
 
-// A serverProcess is a NATS server that comes back at the same address after it was killed.
+// A serverProcess is a NATS server that keeps its address when it is restarted.
 type serverProcess struct {
 	*child
 	url string

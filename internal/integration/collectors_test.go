@@ -23,7 +23,7 @@ import (
 
 const collected = "BTCUSDT"
 
-// runCollector publishes the book of an exchange, and says "at n" when the update that ends at id n is
+// runCollector publishes the book of an exchange, and prints "at n" when the update that ends at id n is
 // stored.
 func runCollector(ctx context.Context, cfg childConfig) error {
 	js, err := connect(ctx, cfg.URL)
@@ -56,7 +56,7 @@ func runCollector(ctx context.Context, cfg childConfig) error {
 	return d.Run(ctx)
 }
 
-// hearUpdates waits until a collector has stored n more updates.
+// hearUpdates blocks until a collector has stored n more updates, and returns the last id.
 func hearUpdates(c *child, n int) (id int) {
 	for range n {
 		id = c.number("at")
@@ -64,9 +64,9 @@ func hearUpdates(c *child, n int) (id int) {
 	return id
 }
 
-// Two collectors publish one exchange's book, and one is killed and started again. Where they see the
-// same events the bus has each once; where the borders differ it has both, and every reader shows each
-// change once all the same, or says where it goes on from a snapshot.
+// Two collectors publish one exchange's book, and one is killed and restarted. With the same events the bus has
+// each once; with differing borders it has both. Either way a reader shows each change once, or reports a gap where
+// it continues from the snapshot of the restarted collector.
 func TestTwoCollectorsOnOneBus(t *testing.T) {
 	for name, differ := range map[string]bool{"equal borders": false, "differing borders": true} {
 		t.Run(name, func(t *testing.T) { testTwoCollectors(t, differ) })
@@ -89,12 +89,12 @@ func testTwoCollectors(t *testing.T, differ bool) {
 
 	cfg := childConfig{Role: "collector", URL: server.URL(), REST: srv.RESTURL(), Stream: srv.StreamURL()}
 	first := start(t, cfg)
-	hearUpdates(first, 5) // so that it has the first connection
+	hearUpdates(first, 5) // gives it the first connection
 	second := start(t, cfg)
 	hearUpdates(second, 5)
 
 	instrument := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: collected}
-	shown := reader{mayJoin: differ}
+	var shown reader
 	feed, err := bookfeed.New(js, bookfeed.Config{Instruments: []marketprism.Instrument{instrument}, Handler: shown.handle})
 	require.NoError(t, err)
 	var reading sync.WaitGroup
@@ -110,10 +110,10 @@ func testTwoCollectors(t *testing.T, differ bool) {
 	hearUpdates(first, 20)
 	halt()
 	walking.Wait()
-	// A change that nobody can have heard of yet is the last.
+	// The last change, which neither collector has yet.
 	_, err = srv.Apply(collected, []orderbook.Level{{Price: orderbook.One, Quantity: orderbook.One}}, nil)
 	require.NoError(t, err)
-	srv.Tick() // to the end of the interval, of two with other borders
+	srv.Tick() // ends the interval, or with differing borders the first of two
 	srv.Tick()
 	truth, err := srv.Book(collected)
 	require.NoError(t, err)
@@ -137,17 +137,15 @@ func testTwoCollectors(t *testing.T, differ bool) {
 	requireStored(t, srv, recs, truth)
 }
 
-// A reader notes where what a bookfeed.Feed shows is not each change once.
+// A reader records in wrong where a bookfeed.Feed does not show each change once.
 type reader struct {
 	id    int64 // of its book; 0 while there is none
 	ended bool
 	wrong string
 
-	// mayJoin: the collector that is started again may publish its snapshot, and an update behind it, before
-	// the other collector publishes the update that spans the snapshot. Then the feed tells of a hole
-	// and goes on from that snapshot, once.
-	mayJoin bool
-	joining bool
+	// A restarted collector may publish its snapshot and an update after it before the other collector publishes
+	// the updates up to that snapshot. Then the feed reports a gap and continues from that snapshot, once.
+	joining, joined bool
 }
 
 func (r *reader) handle(ctx context.Context, rec *marketprism.Record) error {
@@ -156,8 +154,8 @@ func (r *reader) handle(ctx context.Context, rec *marketprism.Record) error {
 		r.id = rec.Snapshot.LastID
 	case rec.Gap != nil && rec.Gap.Reason == orderbook.GapDisconnect && !r.ended:
 		r.ended = true // Run ends
-	case rec.Gap != nil && rec.Gap.Reason == orderbook.GapSequence && rec.Gap.After == r.id && r.mayJoin:
-		r.mayJoin, r.joining = false, true
+	case rec.Gap != nil && rec.Gap.Reason == orderbook.GapSequence && rec.Gap.After == r.id && !r.joined:
+		r.joining, r.joined = true, true
 	case rec.Snapshot != nil && rec.Snapshot.LastID > r.id && r.joining:
 		r.id, r.joining = rec.Snapshot.LastID, false
 	case rec.Update != nil && !r.ended && !r.joining && rec.Update.FirstID <= r.id+1 && rec.Update.LastID > r.id:
@@ -169,7 +167,7 @@ func (r *reader) handle(ctx context.Context, rec *marketprism.Record) error {
 	return nil
 }
 
-// overlaps tells whether one id is in several updates, and fails if one is in none.
+// overlaps reports whether an id is in several updates, and fails the test if one is in none.
 func overlaps(t *testing.T, recs []marketprism.Record) (found bool) {
 	t.Helper()
 	var updates []*orderbook.Update
@@ -188,7 +186,7 @@ func overlaps(t *testing.T, recs []marketprism.Record) (found bool) {
 	return found
 }
 
-// requireStored writes recs to ClickHouse and compares every book that is read from there with the truth.
+// requireStored writes recs to ClickHouse and compares every book read from there with the true one.
 func requireStored(t *testing.T, srv *binancetest.Server, recs []marketprism.Record, truth orderbook.Snapshot) {
 	t.Helper()
 	db := chtest.Open(t)

@@ -1,3 +1,3 @@
-// Package integration holds tests that need several packages of this module together, as processes of
-// their own where those are to be killed.
+// Package integration tests several packages of this module together, in separate processes where the tests kill
+// them.
 package integration

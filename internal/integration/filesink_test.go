@@ -14,13 +14,12 @@ import (
 	"github.com/marketprism/marketprism/natsbus"
 )
 
-// A fileSink appends the records of one stream to a file, each once, whatever comes again after a
-// death: a Write is one frame, which is whole or not there, and the Origin of its last record in it
-// says up to where the stream is in the file. This is all that a sink needs in order to store exactly
-// once what a Consumer delivers at least once.
+// A fileSink appends the records of one stream to a file, each once, also those redelivered after a crash. A
+// Write is one frame, which is complete or absent, and which contains the Origin of its last record: the position
+// of the file in the stream. A sink needs no more to store exactly once what a Consumer delivers at least once.
 //
-// A frame is its length and its CRC-32, four bytes each, and a payload: the source and sequence of
-// its last record, and the bodies of its records, each after its length.
+// A frame is its length and its CRC-32, four bytes each, and a payload: the source and sequence of its last record,
+// and the bodies of its records, each after its length.
 type fileSink struct {
 	file *os.File
 	mark marketprism.Origin
@@ -30,7 +29,7 @@ type fileSink struct {
 
 const frameHead = 8
 
-// openFileSink opens a file and cuts off what a death has left of a frame.
+// openFileSink opens a file and truncates an incomplete frame at its end.
 func openFileSink(path string) (*fileSink, error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -54,7 +53,7 @@ func openFileSink(path string) (*fileSink, error) {
 	return s, nil
 }
 
-// Write appends those of recs that are not in the file, and returns when they are on the disk.
+// Write appends the records that are not in the file, and returns when they are on disk.
 func (s *fileSink) Write(_ context.Context, recs []marketprism.Record) error {
 	for len(recs) > 0 && recs[0].Origin.Source == s.mark.Source && recs[0].Origin.Sequence <= s.mark.Sequence {
 		recs = recs[1:]
@@ -95,7 +94,7 @@ func appendText(b, text []byte) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(text))), text...)
 }
 
-// readFrames gives every whole frame of a file to f and returns where the last one ends.
+// readFrames calls f for every complete frame of a file and returns the end of the last one.
 func readFrames(file io.Reader, f func(origin marketprism.Origin, bodies [][]byte) error) (end int64, err error) {
 	from := bufio.NewReaderSize(file, 1<<20)
 	var head [frameHead]byte

@@ -20,7 +20,7 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
-// newSpill returns a Spill in a folder in front of a Publisher on a server that may be away.
+// newSpill returns a Spill in a folder before a Publisher on a server that may be unreachable.
 func newSpill(url, dir string, set func(*sink.SpillConfig)) (*sink.Spill, func(), error) {
 	nc, err := nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})) // as in connect
@@ -45,9 +45,9 @@ func newSpill(url, dir string, set func(*sink.SpillConfig)) (*sink.Spill, func()
 	return s, func() { p.Close(); nc.Close() }, err
 }
 
-// runSpiller writes records First to Last to a Spill. It says "accepted n" when all before n are
-// accepted, "spilling 1" when they begin to go to the disk, "drained n" when n from there are on the bus,
-// and "flushed n" when all are.
+// runSpiller writes records First to Last to a Spill. It prints "accepted n" when all before n are accepted,
+// "spilling 1" when it begins to write to disk, "drained n" when n records from disk are on the bus, and
+// "flushed n" when all are.
 func runSpiller(ctx context.Context, cfg childConfig) error {
 	s, _, err := newSpill(cfg.URL, cfg.Dir, func(c *sink.SpillConfig) {
 		c.MaxBatch, c.SegmentBytes = 200, 100_000
@@ -67,7 +67,7 @@ func runSpiller(ctx context.Context, cfg childConfig) error {
 		}
 		first = last
 		fmt.Println("accepted", first)
-		if err := backoff.Sleep(ctx, time.Millisecond); err != nil { // a feed has a rate
+		if err := backoff.Sleep(ctx, time.Millisecond); err != nil { // the rate of the feed
 			return err
 		}
 	}
@@ -88,7 +88,7 @@ type spiller struct {
 func (s *spiller) hear(line string) (word string) {
 	var n int
 	if _, err := fmt.Sscanf(line, "%s %d", &word, &n); err != nil {
-		s.t.Fatalf("the spiller said %q", line)
+		s.t.Fatalf("the spiller printed %q", line)
 	}
 	if word == "accepted" {
 		s.accepted = n
@@ -96,7 +96,7 @@ func (s *spiller) hear(line string) (word string) {
 	return word
 }
 
-// until listens until the child has said word.
+// until reads lines until the child prints word.
 func (s *spiller) until(word string) {
 	s.t.Helper()
 	for {
@@ -110,21 +110,21 @@ func (s *spiller) until(word string) {
 				return
 			}
 		case <-time.After(patience):
-			s.t.Fatalf("the spiller does not say %s", word)
+			s.t.Fatalf("the spiller does not print %s", word)
 		}
 	}
 }
 
 func (s *spiller) die() { s.kill(func(line string) { s.hear(line) }) }
 
-// restart starts the child again, behind what was accepted.
+// restart starts the child again, after the accepted records.
 func (s *spiller) restart(more int) {
 	s.cfg.First, s.cfg.Last = s.accepted, s.accepted+more
 	s.child = start(s.t, s.cfg)
 }
 
-// The server goes away and comes back. The process that spills is killed while the server is away, starts
-// while it is away still, and is killed again while the queue is handed on. All that was accepted is on the bus once, in order.
+// The server stops and returns. The spilling process is killed while the server is down, restarts while it is
+// still down, and is killed again while it drains the queue. Every accepted record is on the bus once, in order.
 func TestSpillBeforeTheBusSurvivesKills(t *testing.T) {
 	server := startServer(t)
 	js, err := connect(t.Context(), server.url)
@@ -159,18 +159,19 @@ func TestSpillBeforeTheBusSurvivesKills(t *testing.T) {
 	for _, stream := range stormStreams {
 		for _, rec := range busRecords(t, js, stream) {
 			n, symbol := stormNumber(&rec), stream+rec.Instrument.Symbol
-			require.False(t, found[n], "record %d is there twice", n)
+			require.False(t, found[n], "record %d is stored twice", n)
 			before, ok := last[symbol]
-			require.True(t, !ok || n > before, "%s: record %d is behind %d", symbol, n, before)
+			require.True(t, !ok || n > before, "%s: record %d follows %d", symbol, n, before)
 			found[n], last[symbol] = true, n
 		}
 	}
-	require.NotContains(t, found, false, "a record that was accepted is lost")
+	require.NotContains(t, found, false, "an accepted record is lost")
 }
 
-// busRecords returns what a stream holds, in order.
+// busRecords returns the records of a stream, in order.
 func busRecords(t *testing.T, js jetstream.JetStream, stream string) (recs []marketprism.Record) {
 	t.Helper()
+	awaitBus(t, js)
 	s, err := js.Stream(t.Context(), stream)
 	require.NoError(t, err)
 	c, err := s.OrderedConsumer(t.Context(), jetstream.OrderedConsumerConfig{})
@@ -192,7 +193,7 @@ func busRecords(t *testing.T, js jetstream.JetStream, stream string) (recs []mar
 	return recs
 }
 
-// bookRecord is the snapshot or the update of a book at an id.
+// bookRecord returns the snapshot or the update of a book at an id.
 func bookRecord(symbol string, id int64, snapshot bool, levels int) marketprism.Record {
 	rec := marketprism.Record{
 		Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: symbol},
@@ -211,23 +212,23 @@ func bookRecord(symbol string, id int64, snapshot bool, levels int) marketprism.
 	return rec
 }
 
-// tell returns the records of a symbol in short, as "snap 1", "depth 2" and "gap 2 overflow".
-func tell(recs []marketprism.Record, symbol string) (told []string) {
+// summary returns the records of a symbol in short, such as "snap 1", "depth 2" and "gap 2 overflow".
+func summary(recs []marketprism.Record, symbol string) (lines []string) {
 	for _, r := range recs {
 		switch {
 		case r.Instrument.Symbol != symbol:
 		case r.Gap != nil:
-			told = append(told, fmt.Sprintf("gap %d %v", r.Gap.After, r.Gap.Reason))
+			lines = append(lines, fmt.Sprintf("gap %d %v", r.Gap.After, r.Gap.Reason))
 		case r.Snapshot != nil:
-			told = append(told, fmt.Sprintf("snap %d", r.Snapshot.LastID))
+			lines = append(lines, fmt.Sprintf("snap %d", r.Snapshot.LastID))
 		default:
-			told = append(told, fmt.Sprintf("depth %d", r.Update.LastID))
+			lines = append(lines, fmt.Sprintf("depth %d", r.Update.LastID))
 		}
 	}
-	return told
+	return lines
 }
 
-// spillOnBus runs a Spill before a bus until the test ends. Both can be reached by what it returns.
+// spillOnBus runs a Spill before a bus until the test ends.
 func spillOnBus(t *testing.T, set func(*sink.SpillConfig)) (*sink.Spill, *natsserver.Server, jetstream.JetStream) {
 	t.Helper()
 	server := natstest.Start(t)
@@ -257,8 +258,9 @@ func TestSpillThatIsFullShowsAsAGapOnTheBus(t *testing.T) {
 		require.NoError(t, s.Write(t.Context(), []marketprism.Record{rec}))
 	}
 	write(bookRecord("A", 1, true, 3))
+	require.NoError(t, s.Flush(t.Context())) // a slow bus makes it spill
 	want := []string{"snap 1"}
-	require.Equal(t, want, tell(busRecords(t, js, natsbus.BooksStream("")), "A"))
+	require.Equal(t, want, summary(busRecords(t, js, natsbus.BooksStream("")), "A"))
 	server.Shutdown()
 	id := int64(2)
 	for ; len(dropped) < 5; id++ {
@@ -269,7 +271,7 @@ func TestSpillThatIsFullShowsAsAGapOnTheBus(t *testing.T) {
 		want = append(want, fmt.Sprintf("depth %d", kept))
 	}
 	for i, lost := range dropped {
-		require.Equal(t, dropped[0]+int64(i), lost, "nothing behind the hole is kept")
+		require.Equal(t, dropped[0]+int64(i), lost, "nothing after the gap is kept")
 	}
 	want = append(want, fmt.Sprintf("gap %d overflow", dropped[0]-1))
 	natstest.StartConfig(t, server.Config())
@@ -278,12 +280,12 @@ func TestSpillThatIsFullShowsAsAGapOnTheBus(t *testing.T) {
 	write(bookRecord("A", id+1, false, 1))
 	require.NoError(t, s.Flush(t.Context()))
 	want = append(want, fmt.Sprintf("snap %d", id), fmt.Sprintf("depth %d", id+1))
-	require.Equal(t, want, tell(busRecords(t, js, natsbus.BooksStream("")), "A"))
+	require.Equal(t, want, summary(busRecords(t, js, natsbus.BooksStream("")), "A"))
 	require.EqualValues(t, len(dropped), s.Stats().Dropped[marketprism.KindUpdate])
 }
 
-// A record that is too large for the bus is left out, alone.
-func TestSpillLeavesOutWhatIsTooLargeForTheBus(t *testing.T) {
+// A Spill omits a record that is too large for the bus, and no other.
+func TestSpillOmitsRecordTooLargeForTheBus(t *testing.T) {
 	var refused []string
 	s, _, js := spillOnBus(t, func(c *sink.SpillConfig) {
 		c.DirectTimeout = -1
@@ -302,6 +304,6 @@ func TestSpillLeavesOutWhatIsTooLargeForTheBus(t *testing.T) {
 	require.NoError(t, s.Flush(t.Context()))
 	require.Equal(t, []string{large.Key()}, refused)
 	recs := busRecords(t, js, natsbus.BooksStream(""))
-	require.Equal(t, []string{"snap 1", "depth 2", "gap 2 invalid", "snap 5", "depth 6"}, tell(recs, "A"))
-	require.Equal(t, []string{"snap 1", "depth 2", "depth 3"}, tell(recs, "B"))
+	require.Equal(t, []string{"snap 1", "depth 2", "gap 2 invalid", "snap 5", "depth 6"}, summary(recs, "A"))
+	require.Equal(t, []string{"snap 1", "depth 2", "depth 3"}, summary(recs, "B"))
 }

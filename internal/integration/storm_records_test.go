@@ -8,8 +8,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// stormRecord is record number i of an endless feed of 40 symbols; no two have the same Key. The
-// number of a record is the id of its event.
+// stormRecord returns record number i of an endless feed of 40 symbols; no two have the same Key. The
+// id of its event is i+1.
 func stormRecord(i int) marketprism.Record {
 	at := time.UnixMicro(1_750_000_000_000_000 + int64(i)*250).UTC()
 	id := int64(i) + 1
@@ -36,7 +36,7 @@ func stormRecord(i int) marketprism.Record {
 	return rec
 }
 
-// stormNumber is the inverse of stormRecord.
+// stormNumber returns the number of a record of stormRecord.
 func stormNumber(r *marketprism.Record) int {
 	switch {
 	case r.Update != nil:

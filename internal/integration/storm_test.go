@@ -21,14 +21,14 @@ import (
 )
 
 var (
-	kills = flag.Int("kills", 24, "how often TestKillStorm kills a process")
-	seed  = flag.Uint64("seed", 1, "when it does so")
+	kills = flag.Int("kills", 24, "number of kills of TestKillStorm")
+	seed  = flag.Uint64("seed", 1, "seed of the times of the kills")
 )
 
-// stormStreams are what the consumer reads, each into a file of that name.
+// stormStreams are the streams that the consumer reads, each into a file of that name.
 var stormStreams = []string{natsbus.BooksStream(""), natsbus.TradesStream("")}
 
-// runPublisher publishes records First to Last and says "accepted n" when all before n are stored.
+// runPublisher publishes records First to Last and prints "accepted n" when all before n are stored.
 func runPublisher(ctx context.Context, cfg childConfig) error {
 	js, err := connect(ctx, cfg.URL)
 	if err != nil {
@@ -52,7 +52,7 @@ func runPublisher(ctx context.Context, cfg childConfig) error {
 	return nil
 }
 
-// runConsumer writes the streams into files and says "stored n" for the records in them all together.
+// runConsumer writes the streams to files and prints "stored n", the number of records in all of them.
 func runConsumer(ctx context.Context, cfg childConfig) error {
 	js, err := connect(ctx, cfg.URL)
 	if err != nil {
@@ -92,7 +92,7 @@ func runConsumer(ctx context.Context, cfg childConfig) error {
 	return nil
 }
 
-// reporting is a fileSink that tells how many records each Write has added.
+// reporting is a fileSink that reports how many records each Write added.
 type reporting struct {
 	*fileSink
 	report func(more int)
@@ -105,7 +105,7 @@ func (r reporting) Write(ctx context.Context, recs []marketprism.Record) error {
 	return err
 }
 
-// A storm kills the processes of a pipeline again and again.
+// A storm kills the processes of a pipeline repeatedly.
 type storm struct {
 	t                   *testing.T
 	rng                 *rand.Rand
@@ -115,11 +115,11 @@ type storm struct {
 	accepted, stored    int
 	records             int
 
-	// At how many records, accepted or for the consumer stored, each is killed next.
+	// The numbers of records, accepted or for the consumer stored, at which each is killed.
 	killServer, killPublisher, killConsumer []int
 }
 
-// plan parts n kills among the three at random places.
+// plan divides n kills among the three, at random positions.
 func (s *storm) plan(n int) {
 	lists := []*[]int{&s.killServer, &s.killPublisher, &s.killConsumer}
 	for i := range n {
@@ -131,7 +131,7 @@ func (s *storm) plan(n int) {
 	}
 }
 
-// due takes the next place of a list out of it if it is reached.
+// due reports whether the next position of a list is reached, and removes it.
 func due(list *[]int, reached int) bool {
 	if len(*list) == 0 || (*list)[0] > reached {
 		return false
@@ -145,14 +145,14 @@ func (s *storm) startPublisher() {
 }
 
 func (s *storm) startConsumer() {
-	s.stored = 0 // it counts anew what is in the files
+	s.stored = 0 // the new process counts the records in the files
 	s.consumer = start(s.t, childConfig{Role: "consumer", URL: s.server.url, Dir: s.dir})
 }
 
 func (s *storm) heardPublisher(line string) { s.accepted = parseLine(s.t, line, "accepted") }
 func (s *storm) heardConsumer(line string)  { s.stored = parseLine(s.t, line, "stored") }
 
-// rage lets the pipeline run and kills, until every record is stored.
+// rage runs the pipeline, and kills its processes, until every record is stored.
 func (s *storm) rage() {
 	s.startPublisher()
 	s.startConsumer()
@@ -174,11 +174,11 @@ func (s *storm) rage() {
 	s.consumer.end()
 }
 
-// listen waits for the next that one of the children says.
+// listen blocks until one of the children prints a line.
 func (s *storm) listen() {
 	published := s.publisher.lines
 	if s.accepted == s.records {
-		published = nil // it has ended
+		published = nil // the publisher has ended
 	}
 	select {
 	case line, ok := <-published:
@@ -198,8 +198,8 @@ func (s *storm) listen() {
 	}
 }
 
-// Publisher, consumer and server are processes that are killed at random. Every record is stored
-// exactly once by key, as it was published, and those of each symbol in order.
+// TestKillStorm kills publisher, consumer and server at random. Every record is stored exactly once by key, as
+// published, and those of each symbol in order.
 func TestKillStorm(t *testing.T) {
 	records := 200_000
 	if testing.Short() {
@@ -260,7 +260,7 @@ func checkFile(t *testing.T, path string, found []bool) (n int) {
 			case found[number]:
 				return fmt.Errorf("record %d, %s, is stored twice", number, rec.Key())
 			case ok && number < before:
-				return fmt.Errorf("%s: record %d is stored behind %d", symbol, number, before)
+				return fmt.Errorf("%s: record %d is stored after %d", symbol, number, before)
 			}
 			found[number], last[symbol] = true, number
 			n++
@@ -274,6 +274,7 @@ func checkFile(t *testing.T, path string, found []bool) (n int) {
 // requireSettled checks that a stream holds n messages and its durable has acknowledged all of them.
 func requireSettled(t *testing.T, js jetstream.JetStream, stream string, n int) {
 	t.Helper()
+	awaitBus(t, js)
 	s, err := js.Stream(t.Context(), stream)
 	require.NoError(t, err)
 	require.EqualValues(t, n, s.CachedInfo().State.Msgs, "%s: stored once each", stream)
