@@ -7,28 +7,22 @@ import (
 	"time"
 )
 
-// CodecVersion is the value of the key "v" of every message body. It grows when a reader of the
-// older form would misunderstand the newer one; added keys do not make it grow.
+// CodecVersion is the value of the key "v" of every message body. It increases when a reader of the older form would
+// misunderstand the newer one; an added key does not increase it.
 const CodecVersion = 1
 
-// The ways in which a record cannot be encoded or a body is none. They come wrapped in a *CodecError.
-var (
-	ErrVersion = errors.New("codec version is not supported")
-	ErrMissing = errors.New("key is missing")
-	ErrValue   = errors.New("value does not fit its key")
-	ErrTime    = errors.New("time does not fit 64 bits of nanoseconds")
-	ErrUTF8    = errors.New("text is not UTF-8")
-
-	// ErrChecksum: the levels of a snapshot are not those that its publisher had.
-	ErrChecksum = errors.New("book does not have the checksum that it came with")
-)
-
-// A CodecError tells which record cannot be encoded or which body cannot be decoded, and why.
+// A CodecError is a record that cannot be encoded, or a body that cannot be decoded.
 type CodecError struct {
 	Op     string // "encode" or "decode"
 	Key    string // the JSON key concerned; "" if it is none in particular
-	Offset int    // decode: the byte of the body at which it was noticed
-	Err    error
+	Offset int    // decode: the byte of the body at which the error was found
+
+	// Kind is "version" for a body of another CodecVersion, "missing" where a required key is absent, "value" where
+	// a value does not fit its key, "time" where a time does not fit 64 bits of nanoseconds, "utf8" where a text is
+	// not UTF-8, "checksum" where the levels of a snapshot are not those that its publisher had, and "" for any
+	// other error, such as one of JSON's syntax.
+	Kind string
+	Err  error
 }
 
 func (e *CodecError) Error() string {
@@ -43,6 +37,36 @@ func (e *CodecError) Error() string {
 }
 
 func (e *CodecError) Unwrap() error { return e.Err }
+
+func encodeError(key string, err error) error {
+	return &CodecError{Op: opEncode, Key: key, Kind: kindOf(err), Err: err}
+}
+
+func decodeError(key string, offset int, err error) error {
+	return &CodecError{Op: opDecode, Key: key, Offset: offset, Kind: kindOf(err), Err: err}
+}
+
+// A kindError is an error with a CodecError.Kind.
+type kindError struct{ kind, text string }
+
+func (e *kindError) Error() string { return e.text }
+
+func kindOf(err error) string {
+	var e *kindError
+	if errors.As(err, &e) {
+		return e.kind
+	}
+	return ""
+}
+
+var (
+	errVersion  = &kindError{"version", "codec version is not supported"}
+	errMissing  = &kindError{"missing", "key is missing"}
+	errValue    = &kindError{"value", "value does not fit its key"}
+	errTime     = &kindError{"time", "time does not fit 64 bits of nanoseconds"}
+	errUTF8     = &kindError{"utf8", "text is not UTF-8"}
+	errChecksum = &kindError{"checksum", "book does not have the checksum of its message"}
+)
 
 const (
 	opEncode = "encode"
@@ -81,10 +105,6 @@ const (
 	keyAskBound      = "ask_bound"
 	keyChecksum      = "checksum"
 )
-
-// MaxErrText is how many bytes of the error text of a Gap a body carries. A longer one is cut and
-// ends in "…".
-const MaxErrText = 4096
 
 // unixNano returns t as nanoseconds since the epoch; false if they do not fit.
 func unixNano(t time.Time) (int64, bool) {

@@ -7,14 +7,13 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A body holds what the keys of a message said, until it is known which kind of record they make.
+// A body holds the values of a message until all keys are read, and with them the kind of record.
 type body struct {
 	seen       present
 	kind       marketprism.Kind
 	instrument marketprism.Instrument
 
-	eventTime, receivedAt                  time.Time
-	bookEventTime, transactTime, tradeTime time.Time
+	times bodyTimes
 
 	firstID, lastID, prevLastID int64
 	after, id, updateID         int64
@@ -29,6 +28,8 @@ type body struct {
 	bidBound, askBound    orderbook.Bound
 	checksum              int64
 }
+
+type bodyTimes struct{ event, received, book, transact, trade time.Time }
 
 // present is a set of keys.
 type present uint32
@@ -57,7 +58,7 @@ const (
 	hasChecksum
 )
 
-// required returns the keys that a record of that kind cannot do without.
+// required returns the keys that a record of that kind must have.
 func required(kind marketprism.Kind) present {
 	const every = hasVersion | hasKind | hasExchange | hasMarket | hasSymbol
 	switch kind {
@@ -88,18 +89,18 @@ func keyOf(set present) string {
 	return ""
 }
 
-// ownTime is the time of the update or snapshot itself.
+// ownTime returns the time of the update or snapshot itself.
 func (b *body) ownTime() time.Time {
 	if b.seen&hasBookEventTime != 0 {
-		return b.bookEventTime
+		return b.times.book
 	}
-	return b.eventTime
+	return b.times.event
 }
 
 func (b *body) update() orderbook.Update {
 	return orderbook.Update{
 		FirstID: b.firstID, LastID: b.lastID, PrevLastID: b.prevLastID,
-		EventTime: b.ownTime(), TransactTime: b.transactTime,
+		EventTime: b.ownTime(), TransactTime: b.times.transact,
 		Bids: b.bids, Asks: b.asks,
 	}
 }
@@ -107,13 +108,12 @@ func (b *body) update() orderbook.Update {
 func (b *body) snapshot() orderbook.Snapshot {
 	return orderbook.Snapshot{
 		LastID:    b.lastID,
-		EventTime: b.ownTime(), TransactTime: b.transactTime,
+		EventTime: b.ownTime(), TransactTime: b.times.transact,
 		Bids: b.bids, Asks: b.asks, BidBound: b.bidBound, AskBound: b.askBound,
 	}
 }
 
-// checks tells whether a snapshot is the one that its publisher had in memory. One without a checksum is
-// of a publisher that has none.
+// checks reports whether a snapshot is the one that its publisher had in memory. A publisher may send no checksum.
 func (b *body) checks() bool {
 	if b.kind != marketprism.KindSnapshot || b.seen&hasChecksum == 0 {
 		return true
@@ -133,10 +133,10 @@ func (b *body) gap() orderbook.Gap {
 func (b *body) trade() marketprism.Trade {
 	return marketprism.Trade{
 		ID: b.id, Aggregate: b.kind == marketprism.KindAggTrade, FirstID: b.firstID, LastID: b.lastID,
-		Price: b.price, Quantity: b.quantity, BuyerMaker: b.buyerMaker, BestMatch: b.bestMatch, TradeTime: b.tradeTime,
+		Price: b.price, Quantity: b.quantity, BuyerMaker: b.buyerMaker, BestMatch: b.bestMatch, TradeTime: b.times.trade,
 	}
 }
 
 func (b *body) ticker() marketprism.Ticker {
-	return marketprism.Ticker{UpdateID: b.updateID, TransactTime: b.transactTime, Bid: b.bid, Ask: b.ask}
+	return marketprism.Ticker{UpdateID: b.updateID, TransactTime: b.times.transact, Bid: b.bid, Ask: b.ask}
 }

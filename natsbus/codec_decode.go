@@ -1,30 +1,31 @@
 package natsbus
 
 import (
+	"strconv"
+	"time"
+
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/scan"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// DecodeRecord reads the body of a message into r, whose memory it does not use. Keys may come in any
-// order and unknown ones are skipped; of a key that comes twice the last counts. Times are in UTC,
-// Gap.Err is an orderbook.Cause, an empty side is nil, and Origin is zero. After an error, which is a
-// *CodecError, r is as it was.
+// DecodeRecord reads the body of a message into r, whose memory it does not use. Keys may come in any order, unknown
+// ones are skipped, and the last of several equal keys counts. Times are in UTC, Gap.Err is an orderbook.Cause, an empty
+// side is nil, and Origin is zero. The error is a *CodecError; r is then unchanged.
 func DecodeRecord(data []byte, r *marketprism.Record) error {
 	var d Decoder
 	return d.Decode(data, r)
 }
 
-// A Decoder decodes records without allocating, once it has grown: all records decoded since the
-// last Reset lie in its memory. The zero Decoder is ready to use. It is not safe for concurrent use.
+// A Decoder decodes records without allocating, once it has grown: its memory holds all records decoded since the last
+// Reset. The zero Decoder is ready to use. It is not safe for concurrent use.
 type Decoder struct {
 	scan scan.Scanner
 	body body
 
 	kinds, exchanges, markets, symbols scan.Intern
 
-	// A payload is appended to its slice. Growing one copies it, and leaves what records point to
-	// already where it is.
+	// A payload is appended to its slice. Growing the slice copies it; earlier records keep pointing to the old one.
 	levels    []orderbook.Level
 	updates   []orderbook.Update
 	snapshots []orderbook.Snapshot
@@ -36,7 +37,7 @@ type Decoder struct {
 // levelsKept bounds the levels that a Decoder holds memory for between two batches: 4 MiB.
 const levelsKept = 1 << 18
 
-// Reset gives the memory of all records decoded so far free to be used again.
+// Reset frees the memory of all records decoded so far for reuse.
 func (d *Decoder) Reset() {
 	if cap(d.levels) > levelsKept {
 		d.levels = nil
@@ -46,7 +47,7 @@ func (d *Decoder) Reset() {
 	d.trades, d.tickers = d.trades[:0], d.tickers[:0]
 }
 
-// Decode is DecodeRecord into the Decoder's memory, which r points to until the next Reset.
+// Decode is DecodeRecord, but r points into the Decoder's memory, which is valid until the next Reset.
 func (d *Decoder) Decode(data []byte, r *marketprism.Record) error {
 	used := len(d.levels)
 	if err := d.read(data); err != nil {
@@ -54,7 +55,7 @@ func (d *Decoder) Decode(data []byte, r *marketprism.Record) error {
 		return err
 	}
 	b := &d.body
-	*r = marketprism.Record{Instrument: b.instrument, EventTime: b.eventTime, ReceivedAt: b.receivedAt}
+	*r = marketprism.Record{Instrument: b.instrument, EventTime: b.times.event, ReceivedAt: b.times.received}
 	switch b.kind {
 	case marketprism.KindUpdate:
 		r.Update = add(&d.updates, b.update())
@@ -91,13 +92,13 @@ func (d *Decoder) read(data []byte) error {
 	}
 	s.End()
 	if err := s.Err(); err != nil {
-		return &CodecError{Op: opDecode, Key: failed, Offset: s.Offset(), Err: err}
+		return decodeError(failed, s.Offset(), err)
 	}
 	if missing := required(d.body.kind) &^ d.body.seen; missing != 0 {
-		return &CodecError{Op: opDecode, Key: keyOf(missing), Offset: len(data), Err: ErrMissing}
+		return decodeError(keyOf(missing), len(data), errMissing)
 	}
 	if !d.body.checks() {
-		return &CodecError{Op: opDecode, Key: keyChecksum, Offset: len(data), Err: ErrChecksum}
+		return decodeError(keyChecksum, len(data), errChecksum)
 	}
 	return nil
 }
@@ -120,16 +121,16 @@ func (d *Decoder) member(name []byte) {
 		b.instrument.Symbol = s.Interned(&d.symbols)
 		b.seen |= hasSymbol
 	case keyEventTime:
-		b.eventTime = d.time()
+		b.times.event = d.time()
 	case keyReceivedAt:
-		b.receivedAt = d.time()
+		b.times.received = d.time()
 	case keyBookEventTime:
-		b.bookEventTime = d.bookEventTime()
+		b.times.book = d.bookEventTime()
 		b.seen |= hasBookEventTime
 	case keyTransactTime:
-		b.transactTime = d.time()
+		b.times.transact = d.time()
 	case keyTradeTime:
-		b.tradeTime = d.time()
+		b.times.trade = d.time()
 	case keyReason:
 		d.reason()
 	case keyErr:
@@ -144,7 +145,7 @@ func (d *Decoder) member(name []byte) {
 	}
 }
 
-// numeric reads the value of a key that is an id, a number or levels, and skips any other.
+// numeric reads the value of a key that is an id, a number or levels, and skips the value of any other key.
 func (d *Decoder) numeric(name []byte) {
 	s, b := &d.scan, &d.body
 	switch string(name) {
@@ -193,4 +194,101 @@ func (d *Decoder) numeric(name []byte) {
 	default:
 		s.Skip()
 	}
+}
+
+func (d *Decoder) version() {
+	s := &d.scan
+	s.Kind() // skips white space, so that the offset is the value's
+	at := s.Offset()
+	if v := s.Int(); v != CodecVersion {
+		s.Fail(at, errVersion)
+	}
+	d.body.seen |= hasVersion
+}
+
+func (d *Decoder) kind() {
+	s := &d.scan
+	at := s.Offset()
+	kind, err := marketprism.ParseKind(s.Interned(&d.kinds))
+	if err != nil {
+		s.Fail(at, err)
+	}
+	d.body.kind = kind
+	d.body.seen |= hasKind
+}
+
+func (d *Decoder) reason() {
+	s := &d.scan
+	at := s.Offset()
+	reason, err := orderbook.ParseGapReason(s.Interned(&d.kinds))
+	if err != nil {
+		s.Fail(at, err)
+	}
+	d.body.reason = reason
+	d.body.seen |= hasReason
+}
+
+// time reads nanoseconds since the epoch in quotes.
+func (d *Decoder) time() time.Time {
+	s := &d.scan
+	at := s.Offset()
+	return d.parseTime(at, s.String())
+}
+
+// bookEventTime is time, or "" for the zero Time.
+func (d *Decoder) bookEventTime() time.Time {
+	s := &d.scan
+	at := s.Offset()
+	text := s.String()
+	if len(text) == 0 {
+		return time.Time{}
+	}
+	return d.parseTime(at, text)
+}
+
+func (d *Decoder) parseTime(at int, text []byte) time.Time {
+	if d.scan.Err() != nil {
+		return time.Time{}
+	}
+	nanos, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		d.scan.Fail(at, errTime)
+		return time.Time{}
+	}
+	return time.Unix(0, nanos).UTC()
+}
+
+// side reads the levels of one side into the Decoder's memory.
+func (d *Decoder) side() []orderbook.Level {
+	s := &d.scan
+	start := len(d.levels)
+	s.Array()
+	for s.Next() {
+		d.levels = append(d.levels, d.level())
+	}
+	if len(d.levels) == start {
+		return nil
+	}
+	return d.levels[start:len(d.levels):len(d.levels)]
+}
+
+// level reads a price and a quantity.
+func (d *Decoder) level() (l orderbook.Level) {
+	s := &d.scan
+	s.Array()
+	n := 0
+	for s.Next() {
+		switch n++; n {
+		case 1:
+			l.Price = s.Fixed()
+		case 2:
+			l.Quantity = s.Fixed()
+		default:
+			s.Skip()
+		}
+	}
+	if n < 2 {
+		s.Fail(s.Offset(), errValue)
+	}
+	return l
 }

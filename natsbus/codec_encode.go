@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -9,13 +10,12 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// AppendRecord appends the body of the message that carries r: one JSON object in the form that
-// CODEC.md describes. It allocates nothing where dst has room, and leaves Origin out, which is the
-// message's place in its stream. The error is a *CodecError, wrapping marketprism.ErrKind unless
-// exactly one payload is set; dst is then returned as it was.
+// AppendRecord appends the message body of r: one JSON object in the form that CODEC.md describes. It allocates nothing
+// where dst has room. Origin is left out: it is the position of the message in its stream. The error is a *CodecError,
+// which wraps marketprism.ErrKind unless exactly one payload is set; dst is then returned unchanged.
 func AppendRecord(dst []byte, r *marketprism.Record) ([]byte, error) {
 	if err := r.Validate(); err != nil {
-		return dst, &CodecError{Op: opEncode, Key: keyKind, Err: err}
+		return dst, encodeError(keyKind, err)
 	}
 	e := encoder{buf: dst}
 	e.head(r)
@@ -33,12 +33,12 @@ func AppendRecord(dst []byte, r *marketprism.Record) ([]byte, error) {
 	}
 	e.buf = append(e.buf, '}')
 	if e.err != nil {
-		return dst, &CodecError{Op: opEncode, Key: e.errKey, Err: e.err}
+		return dst, encodeError(e.errKey, e.err)
 	}
 	return e.buf, nil
 }
 
-// An encoder appends the members of one object. The first error stays.
+// An encoder appends the members of one object, and keeps the first error.
 type encoder struct {
 	buf    []byte
 	errKey string
@@ -124,8 +124,8 @@ func (e *encoder) ticker(t *marketprism.Ticker) {
 	e.level(t.Ask)
 }
 
-// bookEventTime writes the update's or snapshot's own time where it is not the record's, which it
-// is nearly always. "" stands for none.
+// bookEventTime writes the own time of an update or snapshot where it differs from the record's, which is rare. "" is
+// none.
 func (e *encoder) bookEventTime(record, own time.Time) {
 	switch {
 	case own.Equal(record):
@@ -163,7 +163,7 @@ func (e *encoder) time(key string, t time.Time) {
 	}
 	nanos, ok := unixNano(t)
 	if !ok {
-		e.fail(key, ErrTime)
+		e.fail(key, errTime)
 	}
 	e.key(key)
 	e.buf = append(e.buf, '"')
@@ -193,15 +193,15 @@ func (e *encoder) level(l orderbook.Level) {
 
 func (e *encoder) fixed(v orderbook.Fixed) {
 	e.buf = append(e.buf, '"')
-	e.buf, _ = v.AppendText(e.buf) // it never fails
+	e.buf, _ = v.AppendText(e.buf) // never fails
 	e.buf = append(e.buf, '"')
 }
 
-// text writes s as a JSON string. Only what JSON demands is escaped; the rest stays as it is.
+// text writes s as a JSON string, and escapes only what JSON requires.
 func (e *encoder) text(key, s string) {
 	e.key(key)
 	if !utf8.ValidString(s) {
-		e.fail(key, ErrUTF8)
+		e.fail(key, errUTF8)
 	}
 	const hex = "0123456789abcdef"
 	e.buf = append(e.buf, '"')
@@ -221,4 +221,22 @@ func (e *encoder) text(key, s string) {
 	}
 	e.buf = append(e.buf, s[start:]...)
 	e.buf = append(e.buf, '"')
+}
+
+// maxErrText bounds the error text of a Gap in a body, in bytes. A longer one is cut and ends in "…".
+const maxErrText = 4096
+
+// errText returns the text of err, cut to maxErrText bytes and made valid UTF-8: a Gap must be encoded whatever the text
+// of its cause.
+func errText(err error) string {
+	text := err.Error()
+	if len(text) > maxErrText {
+		const ellipsis = "…"
+		cut := maxErrText - len(ellipsis)
+		for cut > 0 && !utf8.RuneStart(text[cut]) {
+			cut--
+		}
+		text = text[:cut] + ellipsis
+	}
+	return strings.ToValidUTF8(text, "\uFFFD")
 }

@@ -31,7 +31,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		require.NoError(t, r.Validate())
 		body, err := AppendRecord(nil, &r)
-		if errors.Is(err, ErrTime) { // the last second that 64 bits hold in part
+		if errors.Is(err, errTime) { // the last second that 64 bits hold in part
 			return
 		}
 		require.NoError(t, err)
@@ -73,7 +73,7 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		body, err := AppendRecord(nil, &r)
 		if err != nil {
-			require.True(t, errors.Is(err, ErrTime) || errors.Is(err, ErrUTF8), "%v", err)
+			require.True(t, errors.Is(err, errTime) || errors.Is(err, errUTF8), "%v", err)
 			return
 		}
 		var got marketprism.Record

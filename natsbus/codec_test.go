@@ -107,9 +107,9 @@ func TestEncodeRefuses(t *testing.T) {
 		{marketprism.Record{Gap: gap(1), Trade: &marketprism.Trade{}}, keyKind, marketprism.ErrKind},
 		{marketprism.Record{Gap: gap(0)}, keyReason, orderbook.ErrGapReason},
 		{marketprism.Record{Gap: gap(99)}, keyReason, orderbook.ErrGapReason},
-		{marketprism.Record{Gap: gap(1), ReceivedAt: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, keyReceivedAt, ErrTime},
-		{marketprism.Record{Gap: gap(1), EventTime: time.Unix(math.MinInt64, 0)}, keyEventTime, ErrTime},
-		{marketprism.Record{Gap: gap(1), Instrument: marketprism.Instrument{Symbol: "\xff"}}, keySymbol, ErrUTF8},
+		{marketprism.Record{Gap: gap(1), ReceivedAt: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, keyReceivedAt, errTime},
+		{marketprism.Record{Gap: gap(1), EventTime: time.Unix(math.MinInt64, 0)}, keyEventTime, errTime},
+		{marketprism.Record{Gap: gap(1), Instrument: marketprism.Instrument{Symbol: "\xff"}}, keySymbol, errUTF8},
 	}
 	for _, test := range tests {
 		before := []byte("kept")
@@ -125,9 +125,9 @@ func TestEncodeRefuses(t *testing.T) {
 func TestGapErrTextIsMendedAndCut(t *testing.T) {
 	for _, test := range []struct{ in, want string }{
 		{"bad \xff\xfe end", "bad \uFFFD end"},
-		{strings.Repeat("x", MaxErrText), strings.Repeat("x", MaxErrText)},
-		{strings.Repeat("x", MaxErrText+1), strings.Repeat("x", MaxErrText-3) + "…"},
-		{strings.Repeat("é", MaxErrText), strings.Repeat("é", (MaxErrText-3)/2) + "…"},
+		{strings.Repeat("x", maxErrText), strings.Repeat("x", maxErrText)},
+		{strings.Repeat("x", maxErrText+1), strings.Repeat("x", maxErrText-3) + "…"},
+		{strings.Repeat("é", maxErrText), strings.Repeat("é", (maxErrText-3)/2) + "…"},
 		{"", ""},
 	} {
 		r := marketprism.Record{Gap: &orderbook.Gap{Reason: orderbook.GapStale, Err: errors.New(test.in)}}
@@ -157,15 +157,15 @@ func TestDecodeRefuses(t *testing.T) {
 		{"html", `<html>`, "", nil},
 		{"truncated", head + `"kind":"gap","after":1,"reason":"seq`, keyReason, nil},
 		{"trailing", head + `"kind":"gap","after":1,"reason":"sequence"}{}`, "", nil},
-		{"newer version", `{"v": 2,"kind":"depth"}`, keyVersion, ErrVersion},
+		{"newer version", `{"v": 2,"kind":"depth"}`, keyVersion, errVersion},
 		{"version as text", `{"v":"1"}`, keyVersion, nil},
-		{"no version", `{"kind":"gap","exchange":"e","market":"m","symbol":"s","after":1,"reason":"sequence"}`, keyVersion, ErrMissing},
-		{"no kind", head + `"after":1}`, keyKind, ErrMissing},
+		{"no version", `{"kind":"gap","exchange":"e","market":"m","symbol":"s","after":1,"reason":"sequence"}`, keyVersion, errMissing},
+		{"no kind", head + `"after":1}`, keyKind, errMissing},
 		{"unknown kind", head + `"kind":"candle"}`, keyKind, marketprism.ErrKind},
-		{"no symbol", `{"v":1,"kind":"gap","exchange":"e","market":"m","after":1,"reason":"sequence"}`, keySymbol, ErrMissing},
-		{"no asks", head + `"kind":"depth","first_id":1,"last_id":1,"bids":[]}`, keyAsks, ErrMissing},
-		{"no trade id", head + `"kind":"trade","price":"1","quantity":"1"}`, keyID, ErrMissing},
-		{"no ask", head + `"kind":"bbo","update_id":1,"bid":["1","1"]}`, keyAsk, ErrMissing},
+		{"no symbol", `{"v":1,"kind":"gap","exchange":"e","market":"m","after":1,"reason":"sequence"}`, keySymbol, errMissing},
+		{"no asks", head + `"kind":"depth","first_id":1,"last_id":1,"bids":[]}`, keyAsks, errMissing},
+		{"no trade id", head + `"kind":"trade","price":"1","quantity":"1"}`, keyID, errMissing},
+		{"no ask", head + `"kind":"bbo","update_id":1,"bid":["1","1"]}`, keyAsk, errMissing},
 		{"unknown reason", head + `"kind":"gap","after":1,"reason":"bored"}`, keyReason, orderbook.ErrGapReason},
 		{"id too large", head + `"first_id":9223372036854775808}`, keyFirstID, orderbook.ErrRange},
 		{"id as text", head + `"first_id":"1"}`, keyFirstID, nil},
@@ -173,11 +173,11 @@ func TestDecodeRefuses(t *testing.T) {
 		{"nine decimals", head + `"price":"0.123456789"}`, keyPrice, orderbook.ErrPrecision},
 		{"price too large", head + `"price":"92233720368.54775808"}`, keyPrice, orderbook.ErrRange},
 		{"price with exponent", head + `"price":"1e5"}`, keyPrice, orderbook.ErrSyntax},
-		{"half a level", head + `"bids":[["1"]]}`, keyBids, ErrValue},
+		{"half a level", head + `"bids":[["1"]]}`, keyBids, errValue},
 		{"time as number", head + `"event_time":1700000000}`, keyEventTime, nil},
-		{"time with point", head + `"event_time":"1700000000.5"}`, keyEventTime, ErrTime},
-		{"time too large", head + `"event_time":"9223372036854775808"}`, keyEventTime, ErrTime},
-		{"empty time", head + `"event_time":""}`, keyEventTime, ErrTime},
+		{"time with point", head + `"event_time":"1700000000.5"}`, keyEventTime, errTime},
+		{"time too large", head + `"event_time":"9223372036854775808"}`, keyEventTime, errTime},
+		{"empty time", head + `"event_time":""}`, keyEventTime, errTime},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {

@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
-// A ConnectError tells which server could not be connected to.
+// A ConnectError is the failure to connect to a server.
 type ConnectError struct {
 	URL string // without user and password
 	Err error
@@ -31,9 +34,9 @@ func (e *ConnectError) Error() string {
 
 func (e *ConnectError) Unwrap() error { return e.Err }
 
-// Connect opens a connection to a server, or to one of several with commas between, with the options of Options, and with more of the caller's, which come
-// later and win: TLS, credentials, handlers. The server has to be there: the error is a
-// *ConnectError. Once it is open, a connection that breaks is made again without end.
+// Connect opens a connection to a server, or to one of several with commas between, with the options of Options and
+// with the caller's own, which come later and win: TLS, credentials, handlers. It fails with a *ConnectError if the
+// server is not there. An open connection that breaks is made again, without limit.
 func Connect(ctx context.Context, address string, more ...nats.Option) (*nats.Conn, error) {
 	type result struct {
 		nc  *nats.Conn
@@ -60,13 +63,13 @@ func Connect(ctx context.Context, address string, more ...nats.Option) (*nats.Co
 	}
 }
 
-// Options returns the connection options that the guarantees of this package are made with. They
-// differ from the library's defaults in these points: a connection is made again for ever, not sixty
-// times; a dead one is noticed within half a minute, not after four; and what is published while
-// there is none fails at once, so that the Publisher knows and keeps the order.
+// Options returns the connection options that the guarantees of this package need. They differ from the library's
+// defaults in three points: a connection is made again without limit, not sixty times; a dead one is noticed within
+// half a minute, not after four; and publishing without a connection fails at once, so that the Publisher knows of it
+// and keeps the order.
 //
-// Errors that answer no call, such as a permission denied, go to the library's handler, which prints
-// them; set nats.ErrorHandler to have them elsewhere.
+// Asynchronous errors, such as a permission denied, go to the library's handler, which prints them; ConnHooks or
+// nats.ErrorHandler replace it.
 func Options() []nats.Option {
 	return []nats.Option{
 		nats.Name("marketprism/natsbus"),
@@ -79,15 +82,14 @@ func Options() []nats.Option {
 	}
 }
 
-// reconnectDelay doubles from 100 ms to 5 s, half of it random, so that the clients of a server that
-// comes back do not all come at one moment.
+// reconnectDelay doubles from 100 ms to 5 s, half of it random, so that the clients of a server that comes back do not
+// all come at one moment.
 func reconnectDelay(attempts int) time.Duration {
 	d := min(100*time.Millisecond<<min(attempts, 10), 5*time.Second)
 	return d/2 + rand.N(d/2)
 }
 
-// withoutAddress returns the reason of an error that quotes an address that cannot be parsed, password
-// and all.
+// withoutAddress returns the reason of a parse error, which quotes the address with its password.
 func withoutAddress(err error) error {
 	var parse *url.Error
 	if errors.As(err, &parse) {
@@ -96,7 +98,7 @@ func withoutAddress(err error) error {
 	return err
 }
 
-// redact takes user and password out of a list of addresses.
+// redact removes user and password from a list of addresses.
 func redact(urls string) string {
 	list := strings.Split(urls, ",")
 	for i, text := range list {
@@ -110,4 +112,82 @@ func redact(urls string) string {
 		list[i] = text
 	}
 	return strings.Join(list, ",")
+}
+
+// ConnHooks observe a connection. Any field may be nil. The client library calls them one at a time, on a goroutine of
+// its own, after the state of the connection has changed; they must not block.
+type ConnHooks struct {
+	Disconnected func(error)          // the connection has broken; nil after an orderly end
+	Reconnected  func(server string)  // it is open again, to the server of that address
+	Closed       func(error)          // it is closed for good; the last error, nil if there was none
+	Failed       func(AsyncErrorInfo) // an asynchronous error has arrived
+}
+
+// An AsyncErrorInfo describes an asynchronous error: one that is not the result of a call.
+type AsyncErrorInfo struct {
+	// Kind is "slow_consumer" where the client has dropped messages of a subscription, "permission" where the
+	// server has denied a subject, and otherwise "other".
+	Kind    string
+	Subject string // of the subscription concerned; "" if there is none
+	Err     error
+}
+
+// Options returns the options, for Connect, of a connection that h observes. They replace handlers that earlier options
+// set.
+func (h *ConnHooks) Options() []nats.Option {
+	return []nats.Option{
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { hook.Call(h.Disconnected, err) }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { hook.Call(h.Reconnected, nc.ConnectedUrlRedacted()) }),
+		nats.ClosedHandler(func(nc *nats.Conn) { hook.Call(h.Closed, nc.LastError()) }),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			info := AsyncErrorInfo{Kind: asyncErrorKind(err), Err: err}
+			if sub != nil {
+				info.Subject = sub.Subject
+			}
+			hook.Call(h.Failed, info)
+		}),
+	}
+}
+
+func asyncErrorKind(err error) string {
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer):
+		return "slow_consumer"
+	case errors.Is(err, nats.ErrPermissionViolation):
+		return "permission"
+	}
+	return "other"
+}
+
+// TeeConnHooks returns ConnHooks that call each of hooks, in order. nil ones are left out.
+func TeeConnHooks(hooks ...*ConnHooks) *ConnHooks {
+	var all ConnHooks
+	for _, h := range hooks {
+		if h == nil {
+			continue
+		}
+		all.Disconnected = hook.Join(all.Disconnected, h.Disconnected)
+		all.Reconnected = hook.Join(all.Reconnected, h.Reconnected)
+		all.Closed = hook.Join(all.Closed, h.Closed)
+		all.Failed = hook.Join(all.Failed, h.Failed)
+	}
+	return &all
+}
+
+// LogConnHooks returns ConnHooks that log. The log handler must not block.
+func LogConnHooks(l *slog.Logger) *ConnHooks {
+	return &ConnHooks{
+		Disconnected: func(err error) {
+			level := slog.LevelWarn
+			if err == nil {
+				level = slog.LevelInfo // by Close
+			}
+			l.Log(context.Background(), level, "connection to the bus is broken", "err", err)
+		},
+		Reconnected: func(server string) { l.Info("connected to the bus again", "server", server) },
+		Closed:      func(err error) { l.Info("connection to the bus is closed", "err", err) },
+		Failed: func(i AsyncErrorInfo) {
+			l.Error("error on the connection to the bus", "kind", i.Kind, "subject", i.Subject, "err", i.Err)
+		},
+	}
 }

@@ -1,55 +1,65 @@
 package natsbus
 
 import (
-	"context"
 	"maps"
 	"time"
+
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
-// ConsumerStats counts what a Consumer did since it was made, in its stream and its re-drive lane
-// together.
+// ConsumerStats counts the work of a Consumer since it was made, in its stream and its queue of re-drives together.
 type ConsumerStats struct {
 	Stream, Durable string // as configured
 
-	Deliveries   uint64 // messages that came
+	Deliveries   uint64 // messages delivered
 	Redeliveries uint64 // of those, not for the first time
 
 	Batches        uint64 // written and acknowledged
-	Records        uint64 // in those
+	Records        uint64 // in those batches
 	Redelivered    uint64 // of those, delivered more than once by the server
-	Redriven       uint64 // of those, from the re-drive lane
-	SinkFailures   uint64 // Writes of the sink that failed and were repeated, dead letters included
-	Refusals       uint64 // Writes of the sink after which a batch was parted, or a record given up
+	Redriven       uint64 // of those, from the queue of re-drives
+	SinkFailures   uint64 // Writes of the sink that failed and were repeated, and attempts to store a dead letter
+	Refusals       uint64 // Writes of the sink after which a batch was split, or a record given up
 	ServerFailures uint64 // requests for messages, and acknowledgements, that failed
-	Realigned      uint64 // times that the server was asked to deliver anew from the first unacknowledged message
+	DurableResets  uint64 // times that the durable was reset to its first unacknowledged message
 	Undecodable    uint64 // messages that are no record
-	Released       uint64 // records handed back at the end of Run
+	Released       uint64 // records returned to the server at the end of Run
 
-	Replies ReplyCounts // what the server was told of messages
+	Replies ReplyCounts
 
 	DeadLettered uint64                // messages moved to the dead-letter stream
 	DeadReasons  map[DeadReason]uint64 // of those, by reason; nil if there were none
 
-	InHand   int    // records fetched and not acknowledged at present
+	InFlight int    // records fetched and not acknowledged at present
 	Sequence uint64 // stream sequence of the last acknowledged record
 	Behind   uint64 // messages that were waiting behind the last one fetched
 
-	// LastTurn is when Run last completed a turn, by the local clock: a batch was written, or there was
-	// nothing to fetch. Zero before the first. It stands still while a sink fails or hangs.
-	LastTurn time.Time
+	// LastProgress is when Run last wrote a batch or found the stream empty, by the local clock. Zero before the
+	// first time. It does not change while a sink fails or hangs.
+	LastProgress time.Time
 
 	Circuit          CircuitState
-	CircuitOpenSince time.Time // when the sink failed first; zero while the circuit is closed
+	CircuitOpenSince time.Time // of the sink's first failure; zero while the circuit is closed
 }
 
-// ReplyCounts count what a Consumer told the server of messages, by kind. A reply that got lost is
-// repeated and counted again.
+// ReplyCounts count the replies of a Consumer to deliveries, by kind. A reply that got lost is repeated and counted
+// again.
 type ReplyCounts struct {
-	Ack        uint64 // the sink has accepted it
-	Nak        uint64 // it was handed back
-	Term       uint64 // it is a dead letter
-	InProgress uint64 // it is being worked on
+	Ack        uint64 // the sink has accepted the record
+	Nak        uint64 // the message was returned to the server
+	Term       uint64 // the message is a dead letter
+	InProgress uint64 // the Consumer is working on the message
 }
+
+// A DeadReason is why a message is a dead letter.
+type DeadReason string
+
+// The reasons of a Consumer; deadletter.AdvisoryWatch has further ones.
+const (
+	DeadDecode    DeadReason = "decode"    // it is no record
+	DeadRefused   DeadReason = "refused"   // the sink will never accept it
+	DeadExhausted DeadReason = "exhausted" // MaxAttempts was reached
+)
 
 // Stats returns the counters. It may be called from any goroutine.
 func (c *Consumer) Stats() ConsumerStats {
@@ -67,20 +77,41 @@ func (c *Consumer) count(change func(*ConsumerStats)) {
 	change(&c.stats)
 }
 
-// ConsumerLag is what the server says of a durable.
-type ConsumerLag struct {
-	Pending    uint64 // messages that were not delivered yet
-	AckPending int    // delivered and not acknowledged
-	At         time.Time
+// A CircuitState is the state of a Consumer's circuit breaker. The circuit is open while the sink fails for a reason
+// that is not one of the records: the current batch waits, and no more than the next one is fetched.
+type CircuitState uint8
+
+// The states.
+const (
+	CircuitClosed  CircuitState = iota // the last Write succeeded, or its record was refused
+	CircuitOpen                        // the sink has failed, and is not called until the delay has passed
+	CircuitProbing                     // the batch is being written again
+)
+
+// String returns closed, open or probing; "unknown" for any other value.
+func (s CircuitState) String() string {
+	names := [...]string{"closed", "open", "probing"}
+	if int(s) >= len(names) {
+		return "unknown"
+	}
+	return names[s]
 }
 
-// Lag asks the server how far the durable is behind. The error is a *ConsumerError; one that wraps
-// jetstream.ErrConsumerNotFound says that Run has not made the durable yet.
-func (c *Consumer) Lag(ctx context.Context) (ConsumerLag, error) {
-	durable, err := c.js.Consumer(ctx, c.cfg.Stream, c.cfg.Durable)
-	if err != nil {
-		return ConsumerLag{}, &ConsumerError{Stream: c.cfg.Stream, Durable: c.cfg.Durable, Err: err}
+// setCircuit changes the state, and calls the hook if it was another one. err is the sink's last error.
+func (c *Consumer) setCircuit(state CircuitState, err error) {
+	info := CircuitInfo{State: state, Err: err}
+	c.count(func(s *ConsumerStats) {
+		info.Before = s.Circuit
+		if state == CircuitOpen && s.CircuitOpenSince.IsZero() {
+			s.CircuitOpenSince = time.Now()
+		}
+		info.Since = s.CircuitOpenSince
+		if state == CircuitClosed {
+			s.CircuitOpenSince = time.Time{}
+		}
+		s.Circuit = state
+	})
+	if info.Before != state {
+		hook.Call(c.cfg.Hooks.Circuit, info)
 	}
-	info := durable.CachedInfo() // it has just come
-	return ConsumerLag{Pending: info.NumPending, AckPending: info.NumAckPending, At: time.Now().UTC()}, nil
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
@@ -25,7 +26,7 @@ func TestDeadLetterOfAForgottenDelivery(t *testing.T) {
 			recs := bustest.Updates(6)
 			b.Publish(t, recs)
 			var got sinktest.Recorder
-			picky, forgotten := newPicky(&got, recs[3]), false
+			picky, forgotten := bustest.NewPicky(&got, recs[3]), false
 			c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
 			bustest.Run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 				err := picky.Write(ctx, recs)
@@ -47,7 +48,7 @@ func TestDeadLetterOfAForgottenDelivery(t *testing.T) {
 			bustest.Await(t, &got, 2*3+2) // the first three before and after
 			require.Eventually(t, func() bool { return b.Unacked(t, "MD_DEPTH", "test") == 0 }, bustest.Patience, bustest.Interval)
 			require.True(t, forgotten)
-			bustest.RequireEqual(t, append(recs[:3:3], without(recs, 3)...), got.Records())
+			bustest.RequireEqual(t, append(recs[:3:3], bustest.Without(recs, 3)...), got.Records())
 			require.Equal(t, 1, b.Messages(t, "MD_DLQ"))
 			require.EqualValues(t, 2, c.Stats().DeadLettered, "told once more, since it came once more")
 			require.EqualValues(t, 1, c.Stats().Replies.Term)
@@ -68,16 +69,16 @@ func TestDeadLettersOfAStreamMadeAnew(t *testing.T) {
 		}
 		b.Publish(t, recs[i:i+1])
 		c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
-		stop := bustest.Run(t, c, newPicky(&got, recs...))
-		settled(t, c, 1)
-		require.Error(t, stop())
-		letters := letters(t, b, natsbus.DeadLetterFilter{})
+		stop := bustest.Run(t, c, bustest.NewPicky(&got, recs...))
+		bustest.Settled(t, c, 1)
+		require.NoError(t, stop())
+		letters := b.Letters(t, deadletter.Filter{})
 		require.Len(t, letters, i+1)
 		require.EqualValues(t, 1, letters[i].StreamSequence)
 	}
-	report, err := deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{})
+	report, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{})
 	require.NoError(t, err)
-	require.Equal(t, natsbus.RedriveReport{Redriven: 2}, report)
+	require.Equal(t, deadletter.RedriveReport{Redriven: 2}, report)
 	require.Zero(t, b.Messages(t, "MD_DLQ"))
 	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true}), &got)
 	bustest.RequireEqual(t, recs, bustest.Await(t, &got, 2))
@@ -122,11 +123,11 @@ func TestDeadLetterWithoutRoom(t *testing.T) {
 			stop := bustest.Run(t, c, &sinktest.Recorder{})
 			require.Equal(t, test.body, !(<-dead).Bodiless)
 			require.Eventually(t, func() bool { return b.Unacked(t, "MD_DEPTH", durable) == 0 }, bustest.Patience, bustest.Interval)
-			require.Error(t, stop())
+			require.NoError(t, stop())
 
 			stream, err := b.JS.Stream(t.Context(), "MD_DEPTH")
 			require.NoError(t, err)
-			letters := letters(t, b, natsbus.DeadLetterFilter{Consumer: durable})
+			letters := b.Letters(t, deadletter.Filter{Consumer: durable})
 			letter := letters[len(letters)-1]
 			require.Equal(t, ack.Sequence, letter.StreamSequence)
 			if require.Equal(t, len(poison.Data), letter.BodySize); test.body {
@@ -141,11 +142,11 @@ func TestDeadLetterWithoutRoom(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, poison.Data, original.Data)
 
-			report, err := deadLetters(b).Redrive(t.Context(), natsbus.DeadLetterFilter{Sequences: []uint64{letter.Sequence}}, natsbus.RedriveConfig{})
+			report, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{Sequences: []uint64{letter.Sequence}}, deadletter.RedriveConfig{})
 			require.NoError(t, err)
-			want := natsbus.RedriveReport{TooLarge: 1}
+			want := deadletter.RedriveReport{TooLarge: 1}
 			if test.body {
-				want = natsbus.RedriveReport{Redriven: 1}
+				want = deadletter.RedriveReport{Redriven: 1}
 			}
 			require.Equal(t, want, report)
 		})
@@ -165,8 +166,8 @@ func TestDeadLetterLargerThanItsStreamAllows(t *testing.T) {
 	require.NoError(t, err)
 	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
 	bustest.Run(t, c, &sinktest.Recorder{})
-	settled(t, c, 1)
-	letter := letters(t, b, natsbus.DeadLetterFilter{})[0]
+	bustest.Settled(t, c, 1)
+	letter := b.Letters(t, deadletter.Filter{})[0]
 	require.Empty(t, letter.Body)
 	require.Equal(t, 4096, letter.BodySize)
 }

@@ -80,7 +80,7 @@ func Example() {
 	// Output:
 	// 1 binance:spot:snap:BTCUSDT:160:0x0
 	// 2 binance:spot:depth:BTCUSDT:161-163
-	// context canceled
+	// <nil>
 	// 2 duplicates
 }
 

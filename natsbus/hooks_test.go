@@ -9,7 +9,3 @@ import (
 func TestHooksAreComplete(t *testing.T) { hooktest.Complete(t, TeeHooks, LogHooks) }
 
 func TestConnHooksAreComplete(t *testing.T) { hooktest.Complete(t, TeeConnHooks, LogConnHooks) }
-
-func TestRedriverHooksAreComplete(t *testing.T) {
-	hooktest.Complete(t, TeeRedriverHooks, LogRedriverHooks)
-}

@@ -2,10 +2,7 @@ package natsbus
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -14,53 +11,52 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/tracing"
 )
 
-// A Publisher is a sink that publishes records to JetStream, one message each, with Record.Key as
-// its Nats-Msg-Id: what two collectors, or one that repeats itself, publish within a stream's dedupe
-// window is stored once. The id of a Snapshot or Gap also has its ReceivedAt, since the same one may
-// rightly come again. It is safe for concurrent use.
+// A Publisher is a sink that publishes records to JetStream, one message each, with Record.Key as its Nats-Msg-Id: a
+// record that is published twice within a stream's dedupe window, by two collectors or by a repetition, is stored once.
+// The id of a Snapshot or Gap also contains its ReceivedAt, since an equal one may rightly come again. A Publisher is
+// safe for concurrent use.
 type Publisher struct {
 	cfg   PublisherConfig
-	js    jetstream.JetStream // the caller's, for questions about streams
+	js    jetstream.JetStream // the caller's, for requests about streams
 	async jetstream.JetStream // the Publisher's own, for its acknowledgements
 	conn  *nats.Conn
 	opts  []jetstream.PublishOpt
-	trace tracer
+	trace tracing.Tracer
 
-	mu      sync.Mutex
-	changed sync.Cond // acknowledgements have made room, or settled or failed a Write
-	flights map[*nats.Msg]flight
-	pending int // messages in flight
-	bytes   int // their size
-	closed  bool
-	stats   PublisherStats // the counts of both streams together are summed up by Stats
+	mu       sync.Mutex
+	changed  sync.Cond // there is room, a Write is answered or has failed, or Close was called
+	inFlight map[*nats.Msg]sentMessage
+	bytes    int // size of the messages in flight
+	closed   bool
+	stats    PublisherStats // Stats adds up the counts of both streams
 }
 
-// A flight is a message that has been sent and not been answered yet.
-type flight struct {
+// A sentMessage is a message in flight: sent and not answered yet.
+type sentMessage struct {
 	write *write
 	index int // of the record in the write
 	size  int
-	span  trace.Span          // nil if the record is not followed
-	sent  time.Time           // zero where nobody wants to know
+	span  trace.Span          // nil if the record is not traced
+	at    time.Time           // zero unless Hooks.Acked is set
 	to    *StreamPublishStats // the counts of its stream
 }
 
-// NewPublisher returns a Publisher on the connection of js, which the caller opens and closes. The
-// streams must be there; see EnsureStreams. It fails if cfg is contradictory.
+// NewPublisher returns a Publisher on the connection of js, which the caller opens and closes. The streams must exist;
+// see EnsureStreams. It fails if cfg is contradictory.
 func NewPublisher(js jetstream.JetStream, cfg PublisherConfig) (*Publisher, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
 		return nil, err
 	}
 	p := &Publisher{
-		cfg:     cfg,
-		js:      js,
-		conn:    js.Conn(),
-		flights: make(map[*nats.Msg]flight),
+		cfg:      cfg,
+		js:       js,
+		conn:     js.Conn(),
+		inFlight: make(map[*nats.Msg]sentMessage),
 		// The library would repeat a message by itself, behind those that followed it.
 		opts: []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)},
 	}
@@ -80,184 +76,146 @@ func NewPublisher(js jetstream.JetStream, cfg PublisherConfig) (*Publisher, erro
 	return p, nil
 }
 
-// Close ends the subscription for acknowledgements. Writes that are running, and later ones, fail
-// with ErrClosed. It leaves the connection open.
-func (p *Publisher) Close() {
+// Close ends the subscription for acknowledgements. Current and later Writes fail with ErrClosed. It leaves the
+// connection open, returns nil, and may be called again.
+func (p *Publisher) Close() error {
 	p.mu.Lock()
 	p.closed = true
 	p.changed.Broadcast()
 	p.mu.Unlock()
 	p.async.CleanupPublisher()
-}
-
-// Write publishes recs and returns nil when a stream has confirmed every one of them. Records of one
-// instrument are stored in the order of recs: after a failure nothing more is sent until all that is
-// in flight has been answered, and then everything from the first failure on is sent again, in
-// order. What of it was stored all the same is dropped by the stream as a duplicate.
-//
-// A server that is full or cannot be reached is waited for, until ctx ends or MaxAttempts is reached.
-// The error is a *PublishError. Some of recs may have been stored then; writing all of them again is
-// safe within the dedupe window of the stream.
-func (p *Publisher) Write(ctx context.Context, recs []marketprism.Record) error {
-	if len(recs) == 0 {
-		return nil
-	}
-	w := p.newWrite(ctx, recs)
-	defer w.stop()
-	retry := backoff.Backoff{Min: p.cfg.RetryMin, Max: p.cfg.RetryMax}
-	for attempt := 1; ; attempt++ {
-		if w.pass() {
-			retry.Reset()
-		}
-		if w.unconfirmed() == 0 {
-			p.finish(w)
-			return nil
-		}
-		failed := p.explain(w)
-		if ctx.Err() != nil || permanent(failed.err) || attempt == p.cfg.MaxAttempts {
-			return p.giveUp(w, failed, attempt)
-		}
-		wait := retry.Next()
-		p.retrying(&recs[failed.index], failed.err, attempt, wait)
-		if backoff.Sleep(ctx, wait) != nil {
-			return p.giveUp(w, failed, attempt)
-		}
-	}
-}
-
-// explain returns the failure of a pass with an error that says what it means.
-func (p *Publisher) explain(w *write) failure {
-	f := w.cause()
-	subject := p.subject(&w.recs[f.index])
-	switch {
-	case errors.Is(f.err, jetstream.ErrNoStreamResponse) && p.noStream(w.ctx, subject):
-		f.err = fmt.Errorf("%w: %w", ErrNoStream, f.err)
-	case errors.Is(f.err, jetstream.ErrAsyncPublishTimeout) && denied(p.conn.LastError(), subject):
-		f.err = fmt.Errorf("%w: %w: %w", ErrDenied, p.conn.LastError(), f.err)
-	default:
-		f.err = classify(f.err)
-	}
-	return f
-}
-
-// denied tells whether the last error of the connection is that it may not publish on subject, which
-// the server names in quotes.
-func denied(last error, subject string) bool {
-	return errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), strconv.Quote(subject))
-}
-
-// noStream asks whether no stream takes subject, after nobody answered on it: a server that is
-// starting, or choosing a leader, does not answer either.
-func (p *Publisher) noStream(ctx context.Context, subject string) bool {
-	_, err := p.js.StreamNameBySubject(ctx, subject)
-	return errors.Is(err, jetstream.ErrStreamNotFound)
-}
-
-func (p *Publisher) retrying(r *marketprism.Record, err error, attempt int, wait time.Duration) {
-	p.mu.Lock()
-	p.of(r).Retries++
-	p.mu.Unlock()
-	hook.Call(p.cfg.Hooks.Retrying, RetryInfo{Subject: p.subject(r), Key: r.Key(), Attempt: attempt, Wait: wait, Err: err})
+	return nil
 }
 
 func (p *Publisher) subject(r *marketprism.Record) string {
 	return Subject(p.cfg.Prefix, r.Instrument, r.Kind())
 }
 
-func (p *Publisher) giveUp(w *write, f failure, attempts int) error {
-	p.mu.Lock()
-	p.stats.Failed++
-	p.mu.Unlock()
-	r := &w.recs[f.index]
-	return &PublishError{Subject: p.subject(r), Key: r.Key(), Attempts: attempts, Err: f.err, Ended: context.Cause(w.ctx)}
-}
-
-// finish reports a Write that succeeded.
-func (p *Publisher) finish(w *write) {
-	if n, first := w.overtaken(); n > 0 {
-		p.mu.Lock()
-		p.stats.Overtaken += uint64(n)
-		p.mu.Unlock()
-		r := &w.recs[first]
-		hook.Call(p.cfg.Hooks.Overtaken, OvertakenInfo{Subject: p.subject(r), Key: r.Key(), Sequence: w.sequences[first], Records: n})
-	}
-	hook.Call(p.cfg.Hooks.Published, PublishInfo{Records: len(w.recs), Duplicates: w.duplicates, Elapsed: w.elapsed()})
-}
-
-// acked is called on the goroutine that receives acknowledgements.
+// acked is called by the goroutine that receives acknowledgements.
 func (p *Publisher) acked(_ jetstream.JetStream, msg *nats.Msg, ack *jetstream.PubAck) {
-	published(p.spanOf(msg), ack)
-	if f, ok := p.confirm(msg, ack); ok && !f.sent.IsZero() {
+	tracing.EndPublish(p.spanOf(msg), ack)
+	if m, ok := p.confirm(msg, ack); ok && !m.at.IsZero() {
 		hook.Call(p.cfg.Hooks.Acked, AckInfo{
-			Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Took: time.Since(f.sent),
+			Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Took: time.Since(m.at),
 		})
 	}
 }
 
-func (p *Publisher) confirm(msg *nats.Msg, ack *jetstream.PubAck) (flight, bool) {
+func (p *Publisher) confirm(msg *nats.Msg, ack *jetstream.PubAck) (sentMessage, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	f, ok := p.land(msg)
+	m, ok := p.completed(msg)
 	if !ok {
-		return f, false
+		return m, false
 	}
-	f.to.Stream = ack.Stream
-	f.to.Acked++
+	m.to.Stream = ack.Stream
+	m.to.Acked++
 	if ack.Duplicate {
-		f.to.Duplicates++
-		f.write.duplicates++
+		m.to.Duplicates++
+		m.write.duplicates++
 	}
-	f.write.sequences[f.index] = ack.Sequence
-	f.write.left--
-	return f, true
+	m.write.sequences[m.index] = ack.Sequence
+	m.write.left--
+	return m, true
 }
 
-// refused is called on the goroutine that receives acknowledgements, on a timer's, or on the one
-// that watches the connection.
+// refused is called by the goroutine that receives acknowledgements, by a timer, or by the goroutine that watches the
+// connection.
 func (p *Publisher) refused(_ jetstream.JetStream, msg *nats.Msg, err error) {
-	endSpan(p.spanOf(msg), err)
+	tracing.End(p.spanOf(msg), err)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if f, ok := p.land(msg); ok {
-		f.to.Failures.count(err)
-		f.write.fail(f.index, err)
+	if m, ok := p.completed(msg); ok {
+		m.to.Failures.count(err)
+		m.write.fail(m.index, err)
 	}
 }
 
-// spanOf returns the span of a message in flight, which is to end before its Write returns; nil if it is
-// not followed.
+// spanOf returns the span of a message in flight, which must end before its Write returns; nil if the record is not
+// traced.
 func (p *Publisher) spanOf(msg *nats.Msg) trace.Span {
-	if !p.trace.on() {
+	if !p.trace.On() {
 		return nil
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.flights[msg].span
+	return p.inFlight[msg].span
 }
 
-// land takes a message that was answered out of the books; false if it is not in them any more.
-// p.mu is held.
-func (p *Publisher) land(msg *nats.Msg) (flight, bool) {
-	f, ok := p.flights[msg]
+// completed removes an answered message from those in flight; false if it was removed before. p.mu is held.
+func (p *Publisher) completed(msg *nats.Msg) (sentMessage, bool) {
+	m, ok := p.inFlight[msg]
 	if !ok {
-		return f, false
+		return m, false
 	}
-	delete(p.flights, msg)
-	p.pending--
-	p.bytes -= f.size
-	f.to.Pending--
-	f.to.PendingBytes -= f.size
-	f.write.pending--
-	// A Write that waits for room is woken when there is plenty, not once for each message.
-	roomy := p.pending <= p.cfg.MaxPending*3/4 && p.bytes <= p.cfg.MaxPendingBytes*3/4
-	if roomy || f.write.pending == 0 {
+	delete(p.inFlight, msg)
+	p.bytes -= m.size
+	m.to.Pending--
+	m.to.PendingBytes -= m.size
+	m.write.inFlight--
+	// A Write that waits for room is woken when there is a quarter of it, not for each message.
+	roomy := len(p.inFlight) <= p.cfg.MaxPending*3/4 && p.bytes <= p.cfg.MaxPendingBytes*3/4
+	if roomy || m.write.inFlight == 0 {
 		p.changed.Broadcast()
 	}
-	return f, true
+	return m, true
 }
 
-// room tells whether a message of that size may be sent. One that is larger than the whole bound may
-// be when it is alone. p.mu is held.
-func (p *Publisher) room(size int) bool {
-	return p.pending == 0 || p.pending < p.cfg.MaxPending && p.bytes+size <= p.cfg.MaxPendingBytes
+// add counts a message as in flight. p.mu is held.
+func (p *Publisher) add(msg *nats.Msg, m sentMessage) {
+	p.inFlight[msg] = m
+	p.bytes += m.size
+	m.to.Sent++
+	m.to.SentBytes += uint64(m.size)
+	m.to.Pending++
+	m.to.PendingBytes += m.size
+	m.write.inFlight++
+}
+
+// hasRoom reports whether a message of that size may be sent. One that is larger than the whole bound may be when it is
+// alone. p.mu is held.
+func (p *Publisher) hasRoom(size int) bool {
+	return len(p.inFlight) == 0 || len(p.inFlight) < p.cfg.MaxPending && p.bytes+size <= p.cfg.MaxPendingBytes
+}
+
+// countsOf returns the counts of the stream that a record goes to. p.mu is held.
+func (p *Publisher) countsOf(r *marketprism.Record) *StreamPublishStats {
+	if r.Trade != nil {
+		return &p.stats.Trades
+	}
+	return &p.stats.Books
+}
+
+// A write is one call of Publisher.Write. The Publisher's mu guards the fields that acknowledgements change; a write
+// that was given up may still be changed by late ones.
+type write struct {
+	p       *Publisher
+	ctx     context.Context
+	recs    []marketprism.Record
+	started time.Time
+
+	sequences  []uint64 // of each record in its stream; 0 while it is not confirmed
+	left       int      // records not confirmed
+	inFlight   int      // messages in flight
+	duplicates int
+	repeated   bool // there was more than one attempt
+	failed     bool // in the current attempt
+	failure    writeFailure
+
+	buf []byte // the body being sent
+}
+
+// A writeFailure is the first record of an attempt that was not confirmed, and why.
+type writeFailure struct {
+	index int
+	err   error
+}
+
+// fail records a failure of the current attempt. p.mu is held.
+func (w *write) fail(index int, err error) {
+	if !w.failed || index < w.failure.index {
+		w.failure = writeFailure{index, err}
+	}
+	w.failed = true
+	w.p.changed.Broadcast()
 }

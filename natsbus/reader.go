@@ -1,226 +1,192 @@
 package natsbus
 
 import (
-	"context"
-	"errors"
-	"fmt"
+	"slices"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/letter"
 	"github.com/marketprism/marketprism/natsbus/internal/pull"
 	"github.com/marketprism/marketprism/sink"
 )
 
-// A reader is one Run of a Consumer. While one batch is with the sink, the next is being fetched, on
-// a goroutine of its own; the fields that it uses are changed only while there is none.
+// A reader is one Run of a Consumer on its stream, or on the queue of re-drives. While one batch is with the sink, the
+// next is fetched by a goroutine of its own; the fields that it uses change only while there is none.
 type reader struct {
 	*Consumer
-	cfg  ConsumerConfig // of this reader: the re-drive lane is another stream
-	lane bool           // it reads the re-drive lane
-	conn *nats.Conn
-	dst  sink.Sink
+	redrives                bool   // it reads the queue of re-drives
+	stream, durable, filter string // as the server knows them
+	conn                    *nats.Conn
+	dst                     sink.Sink
 
-	ctx  context.Context // nothing new is fetched after its end
-	work context.Context // nothing is written or acknowledged after its end
+	puller     *pull.Puller
+	source     string // of the stream, for Record.Origin
+	reconnects uint64 // of the connection, when the durable was last reset
+	batches    [2]batch
+	inFlight   inFlight
 
-	failedAt time.Time // first failure of the batch in hand; zero if it has not failed
-
-	puller  *pull.Puller
-	source  string
-	lost    uint64 // connections that had been lost when the server was last asked to deliver anew
-	batches [2]batch
-	held    holder
-
-	backoff  backoff.Backoff
+	retry    backoff.Backoff
 	failures int // of the server, in a row
 }
 
-// A stopError ends Run with err; any other is a failure of the server, which may pass.
+func newReader(c *Consumer, dst sink.Sink, redrives bool) *reader {
+	r := &reader{
+		Consumer: c, redrives: redrives, conn: c.js.Conn(), dst: dst,
+		stream: c.cfg.Stream, durable: c.cfg.Durable, filter: c.cfg.Filter,
+	}
+	r.retry.Min, r.retry.Max = c.cfg.RetryMin, c.cfg.RetryMax
+	return r
+}
+
+// A stopError ends Run with err; any other error is a failure of the server, which may pass.
 type stopError struct{ err error }
 
 func (e *stopError) Error() string { return e.err.Error() }
 
-func (r *reader) run() error {
-	defer r.held.keepAlive(r.conn, r.cfg.AckWait/3, func(n int) {
-		r.count(func(s *ConsumerStats) { s.Replies.InProgress += uint64(n) })
-	})()
-	defer func() { r.puller.Close() }()
-	var why error
-	for r.ctx.Err() == nil {
-		r.turn.Lock()
-		err := r.align(why)
-		r.turn.Unlock()
-		if err == nil {
-			err = r.stream()
-		}
-		var stop *stopError
-		switch {
-		case errors.As(err, &stop):
-			return stop.err
-		case r.ctx.Err() != nil:
-		case isPermanent(err) && !r.lane: // the end of the stream proper ends both
-			return &ConsumerError{Stream: r.cfg.Stream, Durable: r.cfg.Durable, Err: err}
-		default:
-			why = err
-			r.turn.Lock()
-			wait := r.failed(err)
-			r.turn.Unlock()
-			_ = backoff.Sleep(r.ctx, wait) // ctx is looked at above
-		}
-	}
-	return context.Cause(r.ctx)
-}
-
-// failed tells of a failure of the server, and returns how long to wait.
-func (r *reader) failed(err error) time.Duration {
-	wait := r.backoff.Next()
+// serverFailed reports a failure of the server, and returns the delay before the next attempt.
+func (r *reader) serverFailed(err error) time.Duration {
+	wait := r.retry.Next()
 	r.failures++
 	r.count(func(s *ConsumerStats) { s.ServerFailures++ })
 	hook.Call(r.cfg.Hooks.ServerFailed, ServerFailedInfo{Attempt: r.failures, Wait: wait, Err: err})
 	return wait
 }
 
-// align makes the durable and has the server deliver from its first unacknowledged message on.
-//
-// Messages that were delivered to a Run that died, or over a connection that broke, would otherwise
-// come again only after AckWait, behind all that was delivered since.
-func (r *reader) align(why error) error {
-	if old(r.conn.ConnectedServerVersion()) {
-		return fmt.Errorf("%w: this one is %s", ErrOldServer, r.conn.ConnectedServerVersion())
-	}
-	if r.lane {
-		if err := r.findLane(); err != nil {
-			return err
-		}
-	}
-	lost := r.conn.Stats().Reconnects
-	stream, err := r.js.Stream(r.ctx, r.cfg.Stream)
-	if err != nil {
-		return err
-	}
-	if _, err = stream.CreateOrUpdateConsumer(r.ctx, r.cfg.server()); err != nil {
-		return err
-	}
-	r.puller.Close() // what the server still has for it is of the time before
-	if r.puller, err = pull.New(r.js, r.cfg.Stream, r.cfg.Durable, r.cfg.Batch); err != nil {
-		return err
-	}
-	reset, err := stream.ResetConsumer(r.ctx, r.cfg.Durable)
-	if err != nil {
-		// Not %w: the library takes silence to mean that there is no JetStream, which would be final.
-		return fmt.Errorf("%w: reset of the durable: %v", ErrUnavailable, err)
-	}
-	r.source, r.lost = pull.Source(stream.CachedInfo()), lost
-	r.count(func(s *ConsumerStats) { s.Realigned++ })
-	hook.Call(r.cfg.Hooks.Realigned, RealignInfo{From: reset.ResetSeq, Source: r.source, Err: why})
-	return nil
-}
+// reconnected reports whether the connection was lost since the durable was last reset.
+func (r *reader) reconnected() bool { return r.conn.Stats().Reconnects != r.reconnects }
 
-// old tells whether a server of that version cannot reset a durable.
-func old(version string) bool {
-	var major, minor int
-	n, _ := fmt.Sscanf(version, "%d.%d", &major, &minor)
-	return n == 2 && (major < 2 || major == 2 && minor < 14)
-}
-
-// stream brings batch after batch to the sink, until something fails or ctx ends.
-func (r *reader) stream() error {
-	fetching := r.startFetch(&r.batches[0])
-	for turn := 1; ; turn++ {
-		b := <-fetching
-		more := b.err == nil && r.ctx.Err() == nil
-		if more {
-			r.backoff.Reset()
-			r.failures = 0
-			fetching = r.startFetch(&r.batches[turn%2])
+// messageOrigin returns where a message was stored first. That of a message in the queue of re-drives is in its
+// headers, unless another program has published it there.
+func (r *reader) messageOrigin(msg pull.Delivery) letter.Origin {
+	if r.redrives {
+		if o, ok := letter.ParseOrigin(msg.Header); ok && o.Stream == r.cfg.Stream {
+			return o
 		}
-		err := r.deliver(b)
-		if err != nil && more {
-			r.drop(<-fetching, err)
-		}
-		if err != nil || !more {
-			return errors.Join(err, b.err)
-		}
-		if !r.lane {
-			r.count(func(s *ConsumerStats) { s.LastTurn = time.Now().UTC() })
-		}
+	}
+	return letter.Origin{
+		Stream: r.stream, Source: r.source, Consumer: r.cfg.Durable, Subject: msg.Subject,
+		Sequence: msg.Meta.Sequence.Stream, StoredAt: msg.Meta.Timestamp,
 	}
 }
 
-func (r *reader) startFetch(b *batch) <-chan *batch {
-	done := make(chan *batch, 1)
+// recordOrigin returns the same for a record, without the cost of a letter.Origin where it is not needed.
+func (r *reader) recordOrigin(msg pull.Delivery) marketprism.Origin {
+	if r.redrives {
+		o := r.messageOrigin(msg)
+		return marketprism.Origin{Source: o.Source, Sequence: o.Sequence}
+	}
+	return marketprism.Origin{Source: r.source, Sequence: msg.Meta.Sequence.Stream}
+}
+
+// A batch is the result of one fetch. It is reused: its records are valid until the next reset.
+type batch struct {
+	msgs     []pull.Delivery
+	recs     []marketprism.Record // of each message; empty for one that is no record
+	bad      []badMessage         // those messages
+	err      error                // that ended the fetch early
+	failedAt time.Time            // of the first failed Write; zero if there was none
+	decoder  Decoder
+}
+
+type badMessage struct {
+	index int
+	err   error
+}
+
+func (b *batch) reset() {
+	clear(b.msgs) // frees the messages
+	b.msgs, b.recs, b.bad, b.err, b.failedAt = b.msgs[:0], b.recs[:0], b.bad[:0], nil, time.Time{}
+	b.decoder.Reset()
+}
+
+// add decodes a message.
+func (b *batch) add(msg pull.Delivery, origin marketprism.Origin) {
+	var rec marketprism.Record
+	if err := b.decoder.Decode(msg.Data, &rec); err != nil {
+		b.bad = append(b.bad, badMessage{len(b.msgs), err})
+	}
+	rec.Origin = origin
+	b.msgs = append(b.msgs, msg)
+	b.recs = append(b.recs, rec)
+}
+
+// first and last return the lowest and the highest stream sequence of messages.
+func first(msgs []pull.Delivery) uint64 { return msgs[0].Meta.Sequence.Stream }
+func last(msgs []pull.Delivery) uint64  { return msgs[len(msgs)-1].Meta.Sequence.Stream }
+
+// redelivered counts the messages that were not delivered for the first time.
+func redelivered(msgs []pull.Delivery) (n int) {
+	for _, msg := range msgs {
+		if msg.Meta.NumDelivered > 1 {
+			n++
+		}
+	}
+	return n
+}
+
+// inFlight is the set of batches that wait for the sink, or are with it.
+type inFlight struct {
+	mu      sync.Mutex
+	batches []*batch
+}
+
+// keepAlive sends the server a sign of life for each message at an interval, until stop is called. Each time, sent is
+// called with the number of messages.
+func (f *inFlight) keepAlive(conn *nats.Conn, interval time.Duration, sent func(n int)) (stop func()) {
+	done, stopped := make(chan struct{}), make(chan struct{})
 	go func() {
-		r.fetch(b)
-		r.hold(b)
-		done <- b
+		defer close(stopped)
+		ticker := time.NewTicker(interval)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				sent(f.inProgress(conn))
+			case <-done:
+				return
+			}
+		}
 	}()
-	return done
+	return func() { close(done); <-stopped }
 }
 
-// drop lets go of a batch that was fetched while the one before it failed.
-func (r *reader) drop(b *batch, err error) {
-	var stop *stopError
-	if errors.As(err, &stop) {
-		r.turn.Lock()
-		r.release(b.msgs)
-		r.turn.Unlock()
-	}
-	r.letGo(b)
-}
-
-// errReconnected is why they are asked for anew after the connection was lost: what the server has sent
-// over the old one, or has forgotten to be acknowledged, would come again only after AckWait.
-var errReconnected = errors.New("natsbus: the connection was lost and made again")
-
-// fetch fills b, which stays empty if there was nothing for FlushEvery. If it ends with an error, b
-// has what came before, which is in order.
-func (r *reader) fetch(b *batch) {
-	b.reset()
-	b.err = r.puller.Request(pull.Request{
-		Batch:    r.cfg.Batch,
-		MaxBytes: max(r.cfg.BatchBytes, int(r.conn.MaxPayload())+1<<16), // a message above the bound would never come
-		Expires:  r.cfg.FlushEvery,
-	})
-	timer := time.NewTimer(r.cfg.FlushEvery + pull.Patience)
-	defer timer.Stop()
-	for b.err == nil && r.puller.Due() > 0 {
-		select {
-		case msg := <-r.puller.Messages():
-			b.err = r.receive(b, msg)
-		case <-timer.C:
-			b.err = fmt.Errorf("%w: %w", ErrUnavailable, pull.ErrSilent)
+func (f *inFlight) inProgress(conn *nats.Conn) (n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, b := range f.batches {
+		for i := range b.msgs {
+			if b.msgs[i].InProgress(conn) == nil { // without a connection the message may be delivered again
+				n++
+			}
 		}
 	}
-	if b.err == nil && r.reconnected() {
-		b.err = errReconnected
-	}
+	return n
 }
 
-// receive adds the message to the batch, unless it is a report about the request.
-func (r *reader) receive(b *batch, msg *nats.Msg) error {
-	d, ok, err := r.puller.Receive(msg)
-	if err != nil || !ok {
-		return err
-	}
-	r.delivered(&d.Meta)
-	b.add(d, r.origin(d))
-	return nil
-}
-
-// reconnected tells whether the connection was lost since the server was last asked to deliver anew.
-func (r *reader) reconnected() bool { return r.conn.Stats().Reconnects != r.lost }
-
-// delivered tells of a message that has come.
-func (r *reader) delivered(meta *jetstream.MsgMetadata) {
-	if r.cfg.Hooks.Delivered == nil {
-		return
-	}
-	r.cfg.Hooks.Delivered(DeliveryInfo{
-		Stream: r.cfg.Stream, Durable: r.cfg.Durable, Sequence: meta.Sequence.Stream, Deliveries: meta.NumDelivered,
-		Pending: meta.NumPending, StoredAt: meta.Timestamp, Lag: time.Since(meta.Timestamp),
+// started adds a fetched batch to those in flight.
+func (r *reader) started(b *batch) {
+	r.inFlight.mu.Lock()
+	defer r.inFlight.mu.Unlock()
+	r.inFlight.batches = append(r.inFlight.batches, b)
+	r.count(func(s *ConsumerStats) {
+		s.InFlight += len(b.msgs)
+		s.Deliveries += uint64(len(b.msgs))
+		s.Redeliveries += uint64(redelivered(b.msgs))
+		if n := len(b.msgs); n > 0 && !r.redrives {
+			s.Behind = b.msgs[n-1].Meta.NumPending
+		}
 	})
+}
+
+// completed removes a batch from those in flight, after which it may be reused.
+func (r *reader) completed(b *batch) {
+	r.inFlight.mu.Lock()
+	defer r.inFlight.mu.Unlock()
+	r.inFlight.batches = slices.DeleteFunc(r.inFlight.batches, func(other *batch) bool { return other == b })
+	r.count(func(s *ConsumerStats) { s.InFlight -= len(b.msgs) })
 }

@@ -26,7 +26,9 @@ import (
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/bookfeed"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
+	"github.com/marketprism/marketprism/natsbus/presence"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
@@ -69,20 +71,26 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 	first := append([]marketprism.Record{v.Snapshot()}, v.Updates(10)...)
 	collector.Publish(t, first)
 	beat(t, collector, "collector")
-	_, peers := watchPeers(t, monitor, natsbus.WatchConfig{Service: "collector"})
-	require.Equal(t, natsbus.Alive, bustest.Receive(t, peers).Liveness)
+	peers := make(chan presence.Peer, 100)
+	watch, err := presence.NewWatch(monitor.JS.Conn(), presence.WatchConfig{Service: "collector", Changed: func(p presence.Peer) { peers <- p }})
+	require.NoError(t, err)
+	watching, endWatch := context.WithCancel(context.Background())
+	watched := make(chan error, 1)
+	go func() { watched <- watch.Run(watching) }()
+	t.Cleanup(func() { endWatch(); require.NoError(t, <-watched) })
+	require.Equal(t, presence.Alive, bustest.Receive(t, peers).Liveness)
 
 	var got sinktest.Recorder
-	sk := newPicky(&got, first[3])
+	sk := bustest.NewPicky(&got, first[3])
 	c := archiver.Consumer(t, natsbus.ConsumerConfig{Durable: "archiver", DeadLetters: true})
 	bustest.Run(t, c, sk)
-	settled(t, c, len(first))
+	bustest.Settled(t, c, len(first))
 	_, err = c.Lag(t.Context())
 	require.NoError(t, err)
 
-	dead := deadLetters(operator)
-	sk.relent()
-	report, err := dead.Redrive(t.Context(), natsbus.DeadLetterFilter{}, natsbus.RedriveConfig{})
+	dead := operator.DeadLetters()
+	sk.Relent()
+	report, err := dead.Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{})
 	require.NoError(t, err)
 	require.Equal(t, 1, report.Redriven)
 	bustest.Await(t, &got, len(first))
@@ -113,13 +121,13 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 
 	// And they are not more than that: a reader can publish nothing, and is told so.
 	require.NoError(t, reader.JS.Conn().Publish("md.binance.spot.depth.BTCUSDT", nil))
-	require.Equal(t, natsbus.AsyncPermission, bustest.Receive(t, denied).Kind)
+	require.Equal(t, "permission", bustest.Receive(t, denied).Kind)
 }
 
 // beat runs a heartbeat with its micro service until the test ends.
 func beat(t *testing.T, b *bustest.Bus, service string) {
 	t.Helper()
-	h, err := natsbus.NewHeartbeat(b.JS.Conn(), natsbus.HeartbeatConfig{Service: service, Instance: "one", Version: "1.0.0", Every: time.Second})
+	h, err := presence.NewHeartbeat(b.JS.Conn(), presence.HeartbeatConfig{Service: service, Instance: "one", Version: "1.0.0", Every: time.Second})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)

@@ -15,6 +15,7 @@ import (
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
@@ -122,19 +123,19 @@ func TestConsumerCountsReplies(t *testing.T) {
 	_, err := c.Lag(t.Context())
 	require.ErrorIs(t, err, jetstream.ErrConsumerNotFound)
 	var got sinktest.Recorder
-	slow := newPicky(&got, recs[3])
+	slow := bustest.NewPicky(&got, recs[3])
 	stop := bustest.Run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		for c.Stats().Replies.InProgress == 0 && ctx.Err() == nil {
 			_ = backoff.Sleep(ctx, bustest.Interval)
 		}
 		return slow.Write(ctx, recs)
 	}))
-	settled(t, c, len(recs))
+	bustest.Settled(t, c, len(recs))
 	lag, err := c.Lag(t.Context())
 	require.NoError(t, err)
 	require.Zero(t, lag.Pending)
 	require.Zero(t, lag.AckPending)
-	require.ErrorIs(t, stop(), context.Canceled)
+	require.NoError(t, stop())
 
 	stats := c.Stats()
 	require.Equal(t, "MD_DEPTH", stats.Stream)
@@ -161,10 +162,10 @@ func TestConsumerCountsReplies(t *testing.T) {
 	require.EqualValues(t, 1, dlq.Messages)
 	require.EqualValues(t, 128<<20, dlq.MaxBytes)
 	require.False(t, dlq.Oldest.IsZero())
-	dead := deadLetters(b)
-	_, err = dead.Purge(t.Context(), natsbus.DeadLetterFilter{})
+	dead := b.DeadLetters()
+	_, err = dead.Purge(t.Context(), deadletter.Filter{})
 	require.NoError(t, err)
-	require.Equal(t, natsbus.DeadLetterCounts{Purged: 1}, dead.Counts())
+	require.Equal(t, deadletter.Counts{Purged: 1}, dead.Counts())
 }
 
 // What is handed back at the end of Run is counted as such.
@@ -205,7 +206,7 @@ func TestConnHooks(t *testing.T) {
 	}
 	require.NoError(t, nc.Flush())
 	info := <-failed
-	require.Equal(t, natsbus.AsyncSlowConsumer, info.Kind)
+	require.Equal(t, "slow_consumer", info.Kind)
 	require.Equal(t, "slow", info.Subject)
 	require.ErrorIs(t, info.Err, nats.ErrSlowConsumer)
 

@@ -3,16 +3,13 @@ package natsbus
 import (
 	"context"
 	"errors"
-	"fmt"
 	"reflect"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/natsbus/internal/check"
 	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
@@ -20,58 +17,56 @@ import (
 type StreamsConfig struct {
 	Prefix string // first tokens of every subject; "" means DefaultPrefix
 
-	// Books holds depth, snap, gap and bbo: all that a reader of books needs, in one stream, because
-	// only within one stream is there an order between a snapshot, the updates after it and the gap
-	// that ends them. Its defaults: the name BooksStream gives, 24 h, 1 GiB, a dedupe window of 2 min.
+	// Books holds depth, snap, gap and bbo. They are in one stream because only messages of one stream have an
+	// order, which a snapshot, the updates after it and the gap that ends them need. Its defaults: the name that
+	// BooksStream gives, 24 h, 1 GiB, a dedupe window of 2 min.
 	Books StreamConfig
 
-	// Trades holds trade and aggtrade. Its defaults: the name TradesStream gives, 72 h, 512 MiB, a
-	// dedupe window of 5 min.
+	// Trades holds trade and aggtrade. Its defaults: the name that TradesStream gives, 72 h, 512 MiB, a dedupe
+	// window of 5 min.
 	Trades StreamConfig
 
-	// DeadLetters holds what a Consumer could not use; see ConsumerConfig.DeadLetters. Its defaults: the
-	// name DeadLettersStream gives, 30 days, 128 MiB, a dedupe window of 1 h.
+	// DeadLetters holds the messages that a Consumer could not use; see ConsumerConfig.DeadLetters. Its defaults:
+	// the name that DeadLettersStream gives, 30 days, 128 MiB, a dedupe window of 1 h.
 	DeadLetters StreamConfig
 
-	// Redrive holds dead letters that DeadLetters.Redrive has put back, until their Consumer has dealt
-	// with them. Its defaults: the name RedriveStream gives, no age, because nothing in it may vanish
+	// Redrive holds dead letters that deadletter.Queue.Redrive has re-driven, until their Consumer has acknowledged
+	// them. Its defaults: the name that RedriveStream gives, no maximum age, because nothing in it may vanish
 	// unread, 64 MiB, a dedupe window of 1 h.
 	Redrive StreamConfig
 
-	// Advisories holds what the server tells of messages that it will not deliver any more; see
-	// AdvisoryWatch. Its defaults: the name AdvisoriesStream gives, 7 days, 32 MiB, a dedupe window of
-	// 2 min.
+	// Advisories holds the server's advisories of messages that it will not deliver any more; see
+	// deadletter.AdvisoryWatch. Its defaults: the name that deadletter.AdvisoriesStream gives, 7 days, 32 MiB, a dedupe window
+	// of 2 min.
 	Advisories StreamConfig
 
-	// Heartbeats holds the last message on each subject PREFIXhb.>, such as mdhb.collector-1, in memory.
-	// Its defaults: the name HeartbeatsStream gives, 24 h, 8 MiB, a dedupe window of 2 min.
+	// Heartbeats holds the last message on each subject PREFIXhb.>, such as mdhb.collector-1, in memory. Its
+	// defaults: the name that presence.Stream gives, 24 h, 8 MiB, a dedupe window of 2 min.
 	Heartbeats StreamConfig
 
 	Replicas int // servers that hold each stream, 1 to 5; 0 means 1
 }
 
-// A StreamConfig limits one stream. A stream that is full refuses new messages and never drops old
-// ones, unless DropOldest is set: a consumer that lags behind loses nothing before MaxAge.
+// A StreamConfig limits one stream. A full stream refuses new messages and never drops old ones, unless DropOldest is
+// set: a consumer that lags behind loses nothing before MaxAge.
 type StreamConfig struct {
 	Name     string        // letters, digits, '-' and '_'
 	MaxAge   time.Duration // messages are deleted when they are older; negative means never
-	MaxBytes int64         // size on disk; negative means no limit but the server's. It is reserved at once
+	MaxBytes int64         // size on disk, reserved at once; negative means no limit but the server's
 
-	// DropOldest has a full stream drop its oldest message for a new one, whether or not it was read, and
-	// nobody is told: for a stream that is only watched live. It is not allowed for dead letters and
-	// re-drives.
+	// DropOldest makes a full stream drop its oldest message for a new one, whether or not it was read, without any
+	// report: for a stream that is only read live. It is not allowed for dead letters and re-drives.
 	DropOldest bool
 
-	// DedupeWindow is how long the server remembers a message by its Key and drops a second one. It
+	// DedupeWindow is how long the server remembers the id of a message, and drops a second message with it. It
 	// costs the server about 225 bytes of memory a message: 0.5 GB at 20,000 messages/s and 2 min.
 	DedupeWindow time.Duration
 
-	// Uncompressed turns off the S2 compression on disk, which halves the space for a quarter more
-	// of CPU time.
+	// Uncompressed turns off the S2 compression on disk, which halves the space for a quarter more CPU time.
 	Uncompressed bool
 }
 
-// bookKinds and tradeKinds are what the two streams hold.
+// bookKinds and tradeKinds are the kinds of record in the two streams.
 func bookKinds() []marketprism.Kind {
 	return []marketprism.Kind{marketprism.KindUpdate, marketprism.KindSnapshot, marketprism.KindGap, marketprism.KindTicker}
 }
@@ -80,32 +75,22 @@ func tradeKinds() []marketprism.Kind {
 	return []marketprism.Kind{marketprism.KindTrade, marketprism.KindAggTrade}
 }
 
-// BooksStream is the name of the stream of depth, snap, gap and bbo unless another is configured:
-// MD_DEPTH for the prefix "md".
-func BooksStream(prefix string) string { return streamName(prefix, "_DEPTH") }
+// BooksStream returns the default name of the stream of depth, snap, gap and bbo: MD_DEPTH for the prefix "md".
+func BooksStream(prefix string) string { return check.StreamName(prefix, "_DEPTH") }
 
-// TradesStream is the name of the stream of trade and aggtrade unless another is configured:
-// MD_TRADE for the prefix "md".
-func TradesStream(prefix string) string { return streamName(prefix, "_TRADE") }
+// TradesStream returns the default name of the stream of trade and aggtrade: MD_TRADE for the prefix "md".
+func TradesStream(prefix string) string { return check.StreamName(prefix, "_TRADE") }
 
-// AdvisoriesStream is the name of the stream of advisories unless another is configured: MD_ADVISORY
-// for the prefix "md".
-func AdvisoriesStream(prefix string) string { return streamName(prefix, "_ADVISORY") }
+// DeadLettersStream returns the default name of the stream of dead letters: MD_DLQ for the prefix "md".
+func DeadLettersStream(prefix string) string { return check.StreamName(prefix, "_DLQ") }
 
-// HeartbeatsStream is the name of the stream of heartbeats unless another is configured: MD_HEARTBEAT
-// for the prefix "md".
-func HeartbeatsStream(prefix string) string { return streamName(prefix, "_HEARTBEAT") }
+// RedriveStream returns the default name of the stream of re-drives: MD_REDRIVE for the prefix "md".
+func RedriveStream(prefix string) string { return check.StreamName(prefix, "_REDRIVE") }
 
-func streamName(prefix, class string) string {
-	defaults.Set(&prefix, DefaultPrefix)
-	return strings.ToUpper(strings.ReplaceAll(prefix, ".", "_")) + class
-}
-
-// EnsureStreams makes the streams, or changes those that are there to what cfg says, leaving all that
-// cfg does not speak of as it is. Calling it again does nothing. It never deletes messages: a limit
-// below what a stream holds is refused with ErrWouldDelete. The error is a *StreamError, which wraps one
-// of ErrWouldDelete, ErrStorage, ErrReplicas and ErrIncompatible where it is one of those, or says what is
-// wrong with cfg.
+// EnsureStreams makes the streams, or changes existing ones to cfg, and leaves all settings that cfg does not have as
+// they are. Calling it again does nothing. It never deletes messages: it refuses a limit below what a stream holds with
+// ErrWouldDelete. The error is a *StreamError, which may wrap one of ErrWouldDelete, ErrStorage, ErrReplicas and
+// ErrIncompatible, or describes an invalid cfg.
 func EnsureStreams(ctx context.Context, js jetstream.StreamManager, cfg StreamsConfig) error {
 	streams, err := cfg.streams()
 	if err != nil {
@@ -126,7 +111,7 @@ func ensureStream(ctx context.Context, js jetstream.StreamManager, want jetstrea
 		if !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 			return streamError(want.Name, "create", err)
 		}
-		stream, err = js.Stream(ctx, want.Name) // somebody else was faster
+		stream, err = js.Stream(ctx, want.Name) // another program was faster
 	}
 	if err != nil {
 		return streamError(want.Name, "look up", err)
@@ -146,47 +131,40 @@ func ensureStream(ctx context.Context, js jetstream.StreamManager, want jetstrea
 	return streamError(want.Name, "update", err)
 }
 
-// merge returns the configuration of an existing stream with the fields set that a StreamsConfig
-// speaks of. Subjects that somebody added stay.
-func merge(have, want jetstream.StreamConfig) jetstream.StreamConfig {
-	merged := have
-	merged.Subjects = slices.Clone(have.Subjects)
-	for _, subject := range want.Subjects {
-		if !slices.Contains(merged.Subjects, subject) {
-			merged.Subjects = append(merged.Subjects, subject)
-		}
-	}
-	merged.Discard = want.Discard
-	merged.MaxAge = want.MaxAge
-	merged.MaxBytes = want.MaxBytes
-	merged.Duplicates = want.Duplicates
-	merged.Compression = want.Compression
-	merged.Replicas = want.Replicas
-	merged.AllowDirect = want.AllowDirect
-	if want.MaxMsgsPerSubject > 0 {
-		merged.MaxMsgsPerSubject = want.MaxMsgsPerSubject
-	}
-	return merged
-}
-
-// deletesNothing compares new limits with what the stream holds.
-func deletesNothing(state jetstream.StreamState, config jetstream.StreamConfig) error {
-	if config.MaxBytes > 0 && state.Bytes > uint64(config.MaxBytes) {
-		return fmt.Errorf("%w: MaxBytes %d, held %d", ErrWouldDelete, config.MaxBytes, state.Bytes)
-	}
-	if age := time.Since(state.FirstTime); config.MaxAge > 0 && state.Msgs > 0 && age > config.MaxAge {
-		return fmt.Errorf("%w: MaxAge %v, the oldest is of %s", ErrWouldDelete, config.MaxAge, state.FirstTime.UTC().Format(time.RFC3339))
-	}
-	return nil
-}
-
-// StreamSource returns the name of a stream with its time of creation: the Source of the Origin of
-// the records read from it. A stream that is deleted and made anew counts its sequences from 1 again
-// and has another Source. The error is a *StreamError.
+// StreamSource returns the name of a stream with its time of creation, the Source of the Origin of its records: a stream
+// that is deleted and created again counts its sequences from 1, and has another Source. The error is a *StreamError.
 func StreamSource(ctx context.Context, js jetstream.StreamManager, stream string) (string, error) {
 	s, err := js.Stream(ctx, stream)
 	if err != nil {
 		return "", streamError(stream, "look up", err)
 	}
 	return pull.Source(s.CachedInfo()), nil
+}
+
+// StreamStats is the content of a stream. For the stream of dead letters, Messages is their number and Oldest when the
+// oldest was stored.
+type StreamStats struct {
+	Messages uint64
+	Bytes    uint64
+	MaxBytes int64 // -1 means no limit
+
+	First, Last    uint64    // sequences; First is Last+1 in an empty stream
+	Oldest, Newest time.Time // when the server stored them, by its clock; zero if there are none
+}
+
+// ReadStreamStats asks the server for the content of a stream, without reading any message. The error is a *StreamError.
+func ReadStreamStats(ctx context.Context, js jetstream.StreamManager, stream string) (StreamStats, error) {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return StreamStats{}, streamError(stream, "look up", err)
+	}
+	info := s.CachedInfo() // of this request
+	stats := StreamStats{
+		Messages: info.State.Msgs, Bytes: info.State.Bytes, MaxBytes: info.Config.MaxBytes,
+		First: info.State.FirstSeq, Last: info.State.LastSeq,
+	}
+	if stats.Messages > 0 {
+		stats.Oldest, stats.Newest = info.State.FirstTime, info.State.LastTime
+	}
+	return stats, nil
 }

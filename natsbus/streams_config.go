@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -9,6 +10,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/natsbus/internal/check"
+	"github.com/marketprism/marketprism/natsbus/internal/letter"
 )
 
 // streams validates cfg, fills in the defaults and returns the streams in the server's terms.
@@ -37,7 +39,7 @@ func (cfg StreamsConfig) streams() ([]jetstream.StreamConfig, error) {
 	return streams, nil
 }
 
-// A streamClass is one of the streams, with what no configuration changes.
+// A streamClass is one of the streams, with its fixed settings.
 type streamClass struct {
 	StreamConfig
 	subjects  []string
@@ -52,18 +54,17 @@ func (cfg StreamsConfig) classes() []streamClass {
 	trades := cfg.Trades.or(TradesStream(cfg.Prefix), 3*day, 512<<20, 5*time.Minute)
 	dead := cfg.DeadLetters.or(DeadLettersStream(cfg.Prefix), 30*day, 128<<20, time.Hour)
 	redrive := cfg.Redrive.or(RedriveStream(cfg.Prefix), -1, 64<<20, time.Hour)
-	advisories := cfg.Advisories.or(AdvisoriesStream(cfg.Prefix), 7*day, 32<<20, 2*time.Minute)
-	heartbeats := cfg.Heartbeats.or(HeartbeatsStream(cfg.Prefix), day, 8<<20, 2*time.Minute)
-	// both returns the subjects that a pattern gives for the two streams of market data, so that the
-	// streams of another Prefix have others.
+	advisories := cfg.Advisories.or(check.StreamName(cfg.Prefix, "_ADVISORY"), 7*day, 32<<20, 2*time.Minute)
+	heartbeats := cfg.Heartbeats.or(check.StreamName(cfg.Prefix, "_HEARTBEAT"), day, 8<<20, 2*time.Minute)
+	// both returns the subjects of both streams of market data, so that the streams of another Prefix have others.
 	both := func(pattern func(stream string) []string) []string {
 		return append(pattern(books.Name), pattern(trades.Name)...)
 	}
 	return []streamClass{
 		{StreamConfig: books, subjects: subjectsOf(cfg.Prefix, bookKinds())},
 		{StreamConfig: trades, subjects: subjectsOf(cfg.Prefix, tradeKinds())},
-		{StreamConfig: dead, subjects: both(func(s string) []string { return []string{deadSubject(s, "*", ">")} }), keeps: true},
-		{StreamConfig: redrive, subjects: both(func(s string) []string { return []string{redriveSubject(s, "*", ">")} }),
+		{StreamConfig: dead, subjects: both(func(s string) []string { return []string{letter.Subject(s, "*", ">")} }), keeps: true},
+		{StreamConfig: redrive, subjects: both(func(s string) []string { return []string{letter.RedriveSubject(s, "*", ">")} }),
 			retention: jetstream.WorkQueuePolicy, keeps: true},
 		{StreamConfig: advisories, subjects: both(advisorySubjects)},
 		{StreamConfig: heartbeats, subjects: []string{cfg.Prefix + "hb.>"}, lastOnly: true},
@@ -76,6 +77,15 @@ func subjectsOf(prefix string, kinds []marketprism.Kind) []string {
 		subjects[i] = prefix + ".*.*." + kind.String() + ".*"
 	}
 	return subjects
+}
+
+// advisorySubjects returns the subjects of the advisories that the server will not deliver a message of a stream any
+// more: a durable has reached its MaxDeliver, or a program has terminated the message.
+func advisorySubjects(stream string) []string {
+	return []string{
+		"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES." + stream + ".*",
+		"$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED." + stream + ".*",
+	}
 }
 
 func (c StreamConfig) or(name string, maxAge time.Duration, maxBytes int64, dedupe time.Duration) StreamConfig {
@@ -91,7 +101,7 @@ func (c streamClass) validate() error {
 		return fmt.Errorf("natsbus: %w", err)
 	}
 	if c.DropOldest && c.keeps {
-		return fmt.Errorf("natsbus: stream %s: DropOldest: what is in it would be lost", c.Name)
+		return fmt.Errorf("natsbus: stream %s: DropOldest would lose messages", c.Name)
 	}
 	if c.DedupeWindow < 100*time.Millisecond {
 		return fmt.Errorf("natsbus: stream %s: DedupeWindow %v: want at least 100ms, the server's smallest", c.Name, c.DedupeWindow)
@@ -108,8 +118,7 @@ func (c streamClass) server(replicas int) jetstream.StreamConfig {
 		Subjects:  c.subjects,
 		Retention: c.retention,
 		Storage:   jetstream.FileStorage,
-		// A full stream tells the Publisher, which waits. Dropping the oldest would lose what no
-		// consumer has read yet, and tell nobody.
+		// A full stream refuses messages, and the Publisher waits. DiscardOld would lose unread ones without a report.
 		Discard:     jetstream.DiscardNew,
 		MaxAge:      max(c.MaxAge, 0),
 		MaxBytes:    max(c.MaxBytes, -1),
@@ -126,8 +135,58 @@ func (c streamClass) server(replicas int) jetstream.StreamConfig {
 	}
 	if c.lastOnly {
 		config.Storage = jetstream.MemoryStorage
-		config.Discard = jetstream.DiscardOld // an old heartbeat is worth nothing
+		config.Discard = jetstream.DiscardOld // an old heartbeat is worthless
 		config.MaxMsgsPerSubject = 1
 	}
 	return config
+}
+
+// merge returns the configuration of an existing stream with the settings of a StreamsConfig. Additional subjects stay.
+func merge(have, want jetstream.StreamConfig) jetstream.StreamConfig {
+	merged := have
+	merged.Subjects = slices.Clone(have.Subjects)
+	for _, subject := range want.Subjects {
+		if !slices.Contains(merged.Subjects, subject) {
+			merged.Subjects = append(merged.Subjects, subject)
+		}
+	}
+	merged.Discard = want.Discard
+	merged.MaxAge = want.MaxAge
+	merged.MaxBytes = want.MaxBytes
+	merged.Duplicates = want.Duplicates
+	merged.Compression = want.Compression
+	merged.Replicas = want.Replicas
+	merged.AllowDirect = want.AllowDirect
+	if want.MaxMsgsPerSubject > 0 {
+		merged.MaxMsgsPerSubject = want.MaxMsgsPerSubject
+	}
+	return merged
+}
+
+// deletesNothing returns ErrWouldDelete if the stream holds more than new limits allow.
+func deletesNothing(state jetstream.StreamState, config jetstream.StreamConfig) error {
+	if config.MaxBytes > 0 && state.Bytes > uint64(config.MaxBytes) {
+		return fmt.Errorf("%w: MaxBytes %d, held %d", ErrWouldDelete, config.MaxBytes, state.Bytes)
+	}
+	if age := time.Since(state.FirstTime); config.MaxAge > 0 && state.Msgs > 0 && age > config.MaxAge {
+		return fmt.Errorf("%w: MaxAge %v, the oldest is of %s", ErrWouldDelete, config.MaxAge, state.FirstTime.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
+
+// compatible returns ErrIncompatible for a stream that an update cannot change to the one wanted.
+func compatible(have, want jetstream.StreamConfig) error {
+	switch {
+	case have.Storage != want.Storage:
+		return fmt.Errorf("%w: its storage is %v, wanted is %v", ErrIncompatible, have.Storage, want.Storage)
+	case have.Retention != want.Retention:
+		return fmt.Errorf("%w: its retention is %v, wanted is %v", ErrIncompatible, have.Retention, want.Retention)
+	case have.Mirror != nil:
+		return fmt.Errorf("%w: it is a mirror of %s", ErrIncompatible, have.Mirror.Name)
+	case have.Sealed:
+		return fmt.Errorf("%w: it is sealed", ErrIncompatible)
+	case have.NoAck:
+		return fmt.Errorf("%w: it confirms nothing (NoAck)", ErrIncompatible)
+	}
+	return nil
 }

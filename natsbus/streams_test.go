@@ -11,19 +11,14 @@ import (
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
+	"github.com/marketprism/marketprism/natsbus/presence"
 )
-
-func config(t testing.TB, js jetstream.JetStream, stream string) jetstream.StreamConfig {
-	t.Helper()
-	s, err := js.Stream(t.Context(), stream)
-	require.NoError(t, err)
-	return s.CachedInfo().Config
-}
 
 func TestEnsureStreamsMakesAndChanges(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
-	books := config(t, b.JS, "MD_DEPTH")
+	books := bustest.Config(t, b.JS, "MD_DEPTH")
 	require.Equal(t, []string{"md.*.*.depth.*", "md.*.*.snap.*", "md.*.*.gap.*", "md.*.*.bbo.*"}, books.Subjects)
 	require.Equal(t, jetstream.FileStorage, books.Storage)
 	require.Equal(t, jetstream.LimitsPolicy, books.Retention)
@@ -33,18 +28,18 @@ func TestEnsureStreamsMakesAndChanges(t *testing.T) {
 	require.EqualValues(t, 1<<30, books.MaxBytes)
 	require.Equal(t, 2*time.Minute, books.Duplicates)
 	require.True(t, books.AllowDirect)
-	require.Equal(t, []string{"md.*.*.trade.*", "md.*.*.aggtrade.*"}, config(t, b.JS, "MD_TRADE").Subjects)
-	require.Equal(t, []string{"dlq.MD_DEPTH.*.>", "dlq.MD_TRADE.*.>"}, config(t, b.JS, "MD_DLQ").Subjects)
+	require.Equal(t, []string{"md.*.*.trade.*", "md.*.*.aggtrade.*"}, bustest.Config(t, b.JS, "MD_TRADE").Subjects)
+	require.Equal(t, []string{"dlq.MD_DEPTH.*.>", "dlq.MD_TRADE.*.>"}, bustest.Config(t, b.JS, "MD_DLQ").Subjects)
 
-	redrive := config(t, b.JS, natsbus.RedriveStream(""))
+	redrive := bustest.Config(t, b.JS, natsbus.RedriveStream(""))
 	require.Equal(t, []string{"redrive.MD_DEPTH.*.>", "redrive.MD_TRADE.*.>"}, redrive.Subjects)
 	require.Equal(t, jetstream.WorkQueuePolicy, redrive.Retention)
 	require.Zero(t, redrive.MaxAge)
 	require.Equal(t, []string{
 		"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.*", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_DEPTH.*",
 		"$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_TRADE.*", "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_TRADE.*",
-	}, config(t, b.JS, natsbus.AdvisoriesStream("")).Subjects)
-	heartbeats := config(t, b.JS, natsbus.HeartbeatsStream(""))
+	}, bustest.Config(t, b.JS, deadletter.AdvisoriesStream("")).Subjects)
+	heartbeats := bustest.Config(t, b.JS, presence.Stream(""))
 	require.Equal(t, []string{"mdhb.>"}, heartbeats.Subjects)
 	require.Equal(t, jetstream.MemoryStorage, heartbeats.Storage)
 	require.EqualValues(t, 1, heartbeats.MaxMsgsPerSubject)
@@ -56,14 +51,14 @@ func TestEnsureStreamsMakesAndChanges(t *testing.T) {
 	require.NoError(t, err)
 	b.Publish(t, []marketprism.Record{bustest.Update(1)})
 	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
-	require.Equal(t, config(t, b.JS, "MD_DEPTH").Subjects, books.Subjects)
-	require.EqualValues(t, 12345, config(t, b.JS, "MD_DEPTH").MaxMsgSize)
+	require.Equal(t, bustest.Config(t, b.JS, "MD_DEPTH").Subjects, books.Subjects)
+	require.EqualValues(t, 12345, bustest.Config(t, b.JS, "MD_DEPTH").MaxMsgSize)
 
 	// Another configuration: it is applied, and the message stays.
 	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{
 		Books: natsbus.StreamConfig{MaxAge: -1, MaxBytes: -1, DedupeWindow: time.Minute, Uncompressed: true},
 	}))
-	books = config(t, b.JS, "MD_DEPTH")
+	books = bustest.Config(t, b.JS, "MD_DEPTH")
 	require.Zero(t, books.MaxAge)
 	require.EqualValues(t, -1, books.MaxBytes)
 	require.Equal(t, time.Minute, books.Duplicates)
@@ -180,5 +175,5 @@ func TestTwoPrefixesShareAServer(t *testing.T) {
 	require.NoError(t, p.Write(t.Context(), []marketprism.Record{bustest.Update(1)}))
 	require.Equal(t, 1, b.Messages(t, "EU_PROD_DEPTH"))
 	require.Zero(t, b.Messages(t, "MD_DEPTH"))
-	require.Equal(t, []string{"eu.prodhb.>"}, config(t, b.JS, "EU_PROD_HEARTBEAT").Subjects)
+	require.Equal(t, []string{"eu.prodhb.>"}, bustest.Config(t, b.JS, "EU_PROD_HEARTBEAT").Subjects)
 }

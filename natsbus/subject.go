@@ -8,23 +8,22 @@ import (
 	"unicode/utf8"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/natsbus/internal/check"
 )
 
 // DefaultPrefix is the first token of every subject unless another is configured.
-const DefaultPrefix = "md"
+const DefaultPrefix = check.DefaultPrefix
 
-// ErrSubject is the error for a subject that Subject did not make, and for a prefix or an instrument
-// that gives none.
+// ErrSubject is the error for a subject that Subject does not make, and for an invalid prefix.
 var ErrSubject = errors.New("natsbus: not a subject of market data")
 
-// Subject returns where records of one kind of one instrument are published:
-// PREFIX.EXCHANGE.MARKET.KIND.SYMBOL, as in md.binance.spot.depth.BTCUSDT. "" as prefix means
-// DefaultPrefix.
+// Subject returns the subject of records of one kind of one instrument: PREFIX.EXCHANGE.MARKET.KIND.SYMBOL, as in
+// md.binance.spot.depth.BTCUSDT. "" as prefix means DefaultPrefix.
 //
-// In a token ASCII letters, digits, '-' and '_' stand for themselves, and so do printable characters
-// beyond ASCII, which NATS allows and some exchanges use in symbols. Every other byte, '=' among
-// them, is written as '=' and two upper-case hexadecimal digits, so no two instruments ever share a
-// subject. An empty token, which NATS does not allow, is a single '='.
+// A token contains ASCII letters, digits, '-' and '_' unescaped, and also printable characters beyond ASCII, which NATS
+// allows and some exchanges use in symbols. Every other byte, '=' included, is written as '=' and two upper-case
+// hexadecimal digits, so that no two instruments share a subject. An empty token, which NATS does not allow, is a single
+// '='.
 func Subject(prefix string, inst marketprism.Instrument, kind marketprism.Kind) string {
 	var buf [96]byte
 	return string(appendSubject(buf[:0], prefix, inst, kind))
@@ -85,7 +84,7 @@ func appendToken(b []byte, s string) []byte {
 		if r >= utf8.RuneSelf {
 			r, size = utf8.DecodeRuneInString(s[i:])
 		}
-		if plain(r, size) {
+		if isPlain(r, size) {
 			b = append(b, s[i:i+size]...)
 		} else {
 			for _, c := range []byte(s[i : i+size]) {
@@ -97,8 +96,8 @@ func appendToken(b []byte, s string) []byte {
 	return b
 }
 
-// plain tells whether a character, which takes size bytes, stands for itself in a token.
-func plain(r rune, size int) bool {
+// isPlain reports whether a character of size bytes is written unescaped.
+func isPlain(r rune, size int) bool {
 	if r < utf8.RuneSelf {
 		return 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || r == '-' || r == '_'
 	}
@@ -106,7 +105,7 @@ func plain(r rune, size int) bool {
 	return !broken && unicode.IsPrint(r)
 }
 
-// parseToken undoes appendToken. It accepts only what appendToken writes: one form for each text.
+// parseToken is the inverse of appendToken. It accepts only what appendToken writes: one form for each text.
 func parseToken(token string) (string, bool) {
 	if token == string(escape) {
 		return "", true

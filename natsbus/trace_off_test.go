@@ -3,11 +3,11 @@ package natsbus
 import (
 	"testing"
 
-	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/natsbus/internal/tracing"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -28,9 +28,9 @@ func TestTraceOffAllocatesNothing(t *testing.T) {
 	off := testing.AllocsPerRun(1000, tracedMessage(t, TraceConfig{}))
 	require.LessOrEqual(t, off, 6.0)
 	require.Equal(t, off, testing.AllocsPerRun(1000, tracedMessage(t, TraceConfig{Provider: noop.NewTracerProvider()})))
-	tracer := tracer{}
+	tracer := tracing.Tracer{}
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
-		if tracer.publish(t.Context(), nil, nil, "") != nil {
+		if tracer.StartPublish(t.Context(), nil, nil, "") != nil {
 			t.Error("traced")
 		}
 	}))
@@ -54,22 +54,5 @@ func BenchmarkMessage(b *testing.B) {
 				make()
 			}
 		})
-	}
-}
-
-// What other programs write is found in any case; what is written is in lower case.
-func TestHeaderCarrier(t *testing.T) {
-	const value = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
-	for _, name := range []string{"traceparent", "Traceparent", "TRACEPARENT"} {
-		at := extract(nats.Header{name: {value}, "empty": nil})
-		require.True(t, at.IsSampled() && at.IsRemote(), name)
-		require.Equal(t, "4bf92f3577b34da6a3ce929d0e0e4736", at.TraceID().String())
-	}
-	h := nats.Header{}
-	headerCarrier(h).Set("Traceparent", value)
-	require.Equal(t, nats.Header{"traceparent": {value}}, h)
-	require.Equal(t, []string{"traceparent"}, headerCarrier(h).Keys())
-	for _, bad := range []string{"", "x", value[:54], "ff" + value[2:], "00-00000000000000000000000000000000-00f067aa0ba902b7-01"} {
-		require.False(t, extract(nats.Header{"traceparent": {bad}}).IsValid(), bad)
 	}
 }

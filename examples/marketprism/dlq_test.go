@@ -11,6 +11,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/examples/marketprism/command"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -20,9 +21,9 @@ func TestDeadLetterCommands(t *testing.T) {
 	archiver := w.start("archive")
 	_, err := w.bus.JS.Publish(t.Context(), natsbus.Subject("", instrument(symbol), marketprism.KindUpdate), []byte("no record"))
 	require.NoError(t, err)
-	letters := natsbus.NewDeadLetters(w.bus.JS, natsbus.DeadLettersStream(""))
+	letters := deadletter.New(w.bus.JS, natsbus.DeadLettersStream(""))
 	redriven := func() (times []int) {
-		for l, err := range letters.List(t.Context(), natsbus.DeadLetterFilter{}) {
+		for l, err := range letters.List(t.Context(), deadletter.Filter{}) {
 			require.NoError(t, err)
 			times = append(times, l.Redrives)
 		}

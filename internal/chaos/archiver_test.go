@@ -56,7 +56,7 @@ func runArchiver(ctx context.Context, args string) error {
 			AckWait:  time.Hour, // the test would fail if a redelivery depended on it
 			RetryMin: 5 * time.Millisecond, RetryMax: 200 * time.Millisecond, DeadLetters: true,
 			Hooks: &natsbus.Hooks{
-				Realigned:    func(natsbus.RealignInfo) { fmt.Println("realigned", 0) },
+				DurableReset: func(natsbus.DurableResetInfo) { fmt.Println("realigned", 0) },
 				Consumed:     func(i natsbus.ConsumeInfo) { fmt.Println("redelivered", i.Redelivered) },
 				SinkFailed:   func(i natsbus.SinkFailedInfo) { fmt.Println("held", i.Records) },
 				DeadLettered: func(i natsbus.DeadLetterInfo) { fmt.Println("deadlettered", 1) },

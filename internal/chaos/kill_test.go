@@ -12,6 +12,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
@@ -100,7 +101,7 @@ func (c *cluster) publisher() *natsbus.Publisher {
 		RetryMin: 5 * time.Millisecond, RetryMax: 50 * time.Millisecond, AckTimeout: time.Second,
 	})
 	require.NoError(c.t, err)
-	c.t.Cleanup(p.Close)
+	c.t.Cleanup(func() { _ = p.Close() })
 	return p
 }
 
@@ -126,7 +127,7 @@ func (c *cluster) publishGarbage(i marketprism.Instrument) error {
 // requireDeadLetters checks that there are n dead letters, of different messages.
 func (c *cluster) requireDeadLetters(n int) {
 	sequences := make(map[string]bool)
-	for letter, err := range natsbus.NewDeadLetters(c.js, natsbus.DeadLettersStream("")).List(c.t.Context(), natsbus.DeadLetterFilter{}) {
+	for letter, err := range deadletter.New(c.js, natsbus.DeadLettersStream("")).List(c.t.Context(), deadletter.Filter{}) {
 		require.NoError(c.t, err)
 		require.NotContains(c.t, sequences, letter.Subject)
 		sequences[letter.Subject] = true

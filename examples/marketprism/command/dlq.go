@@ -12,6 +12,7 @@ import (
 
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 )
 
 func (p *program) deadLetters() *cobra.Command {
@@ -30,7 +31,7 @@ headers. List them, repair the cause, and put them back with redrive.`,
 }
 
 // withLetters opens the bus for use.
-func (p *program) withLetters(ctx context.Context, use func(*natsbus.DeadLetters) error) error {
+func (p *program) withLetters(ctx context.Context, use func(*deadletter.Queue) error) error {
 	if err := p.needNATS(); err != nil {
 		return err
 	}
@@ -39,7 +40,7 @@ func (p *program) withLetters(ctx context.Context, use func(*natsbus.DeadLetters
 		return err
 	}
 	defer bus.Close()
-	return use(natsbus.NewDeadLetters(bus.JS, natsbus.DeadLettersStream("")))
+	return use(deadletter.New(bus.JS, natsbus.DeadLettersStream("")))
 }
 
 // A letterFilter is the flags that choose letters, beside their numbers as arguments.
@@ -56,8 +57,8 @@ func (f *letterFilter) flags(cmd *cobra.Command) {
 	cmd.Flags().StringSliceVar(&f.reasons, "reason", nil, "decode, refused, exhausted, max_deliveries, terminated")
 }
 
-func (f *letterFilter) filter(args []string) (natsbus.DeadLetterFilter, error) {
-	filter := natsbus.DeadLetterFilter{Subject: f.subject, Stream: f.stream, From: f.when.from.Time, To: f.when.to.Time}
+func (f *letterFilter) filter(args []string) (deadletter.Filter, error) {
+	filter := deadletter.Filter{Subject: f.subject, Stream: f.stream, From: f.when.from.Time, To: f.when.to.Time}
 	for _, reason := range f.reasons {
 		filter.Reasons = append(filter.Reasons, natsbus.DeadReason(reason))
 	}
@@ -80,7 +81,7 @@ func (p *program) dlqList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.withLetters(cmd.Context(), func(letters *natsbus.DeadLetters) error {
+			return p.withLetters(cmd.Context(), func(letters *deadletter.Queue) error {
 				table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 				fmt.Fprintln(table, "NUMBER\tFAILED\tREASON\tSUBJECT\tREDRIVES\tERROR")
 				for l, err := range letters.List(cmd.Context(), filter) {
@@ -105,9 +106,9 @@ func (p *program) dlqShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.withLetters(cmd.Context(), func(letters *natsbus.DeadLetters) error {
+			return p.withLetters(cmd.Context(), func(letters *deadletter.Queue) error {
 				l, err := letters.Get(cmd.Context(), filter.Sequences[0])
-				if errors.Is(err, natsbus.ErrNoDeadLetter) {
+				if errors.Is(err, deadletter.ErrNotFound) {
 					return fmt.Errorf("%w %d; marketprism dlq list tells those there are", err, filter.Sequences[0])
 				}
 				if err != nil {
@@ -142,7 +143,7 @@ func (p *program) dlqStats() *cobra.Command {
 	return &cobra.Command{
 		Use: "stats", Short: "Count dead letters by reason and subject", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.withLetters(cmd.Context(), func(letters *natsbus.DeadLetters) error {
+			return p.withLetters(cmd.Context(), func(letters *deadletter.Queue) error {
 				s, err := letters.Stats(cmd.Context())
 				if err != nil {
 					return err

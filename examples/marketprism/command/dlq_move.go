@@ -5,12 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 )
 
 func (p *program) dlqRedrive() *cobra.Command {
 	var choice letterFilter
-	var cfg natsbus.RedriveConfig
+	var cfg deadletter.RedriveConfig
 	cmd := &cobra.Command{
 		Use: "redrive [NUMBER…]", Short: "Put dead letters back to be stored; all of them unless some are chosen",
 		Long: `Redrive puts letters back for the archiver alone, through a stream of its own. A letter leaves the dead
@@ -20,13 +20,13 @@ letters when the bus has it. One that fails again is a letter again, and how oft
 			if err != nil {
 				return err
 			}
-			return p.withLetters(cmd.Context(), func(letters *natsbus.DeadLetters) error {
+			return p.withLetters(cmd.Context(), func(letters *deadletter.Queue) error {
 				stats, err := letters.Stats(cmd.Context())
 				if err != nil {
 					return err
 				}
 				progress, moved := p.newBar("re-driving", int64(stats.Letters)), int64(0)
-				cfg.Moved = func(*natsbus.DeadLetter) { moved++; progress.set(moved) }
+				cfg.Moved = func(*deadletter.Letter) { moved++; progress.set(moved) }
 				report, err := letters.Redrive(cmd.Context(), filter, cfg)
 				progress.end()
 				verb := "put back"
@@ -57,7 +57,7 @@ func (p *program) dlqPurge() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.withLetters(cmd.Context(), func(letters *natsbus.DeadLetters) error {
+			return p.withLetters(cmd.Context(), func(letters *deadletter.Queue) error {
 				chosen := 0
 				for _, err := range letters.List(cmd.Context(), filter) {
 					if err != nil {

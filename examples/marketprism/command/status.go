@@ -11,6 +11,7 @@ import (
 
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/presence"
 )
 
 func (p *program) status() *cobra.Command {
@@ -36,7 +37,7 @@ func (p *program) status() *cobra.Command {
 }
 
 func (p *program) printPeers(ctx context.Context, bus *engines.Bus, listen time.Duration) error {
-	watch, err := natsbus.NewWatch(bus.Conn, natsbus.WatchConfig{})
+	watch, err := presence.NewWatch(bus.Conn, presence.WatchConfig{})
 	if err != nil {
 		return err
 	}

@@ -163,7 +163,7 @@ func (a *Archive) heartbeat() time.Time {
 	}
 	last := time.Now()
 	for _, c := range a.consumers {
-		turn := c.Stats().LastTurn
+		turn := c.Stats().LastProgress
 		if turn.IsZero() {
 			turn = a.begun
 		}

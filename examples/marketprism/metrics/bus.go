@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 )
 
 // A Bus is what is measured of the connection to NATS and of the streams on it.
@@ -68,7 +69,7 @@ func (b *Bus) Streams(js jetstream.StreamManager, names ...string) {
 
 // DeadLetters has the dead letters of a stream asked for by Poll, and counts what letters does with
 // them; nil if this program does nothing.
-func (b *Bus) DeadLetters(js jetstream.StreamManager, stream string, letters *natsbus.DeadLetters) {
+func (b *Bus) DeadLetters(js jetstream.StreamManager, stream string, letters *deadletter.Queue) {
 	count, oldest := b.m.number(DeadLetters, stream), b.m.number(DeadLetterOldest, stream)
 	b.m.poll(poll{what: "stream " + stream, ask: func(ctx context.Context) error {
 		s, err := natsbus.ReadStreamStats(ctx, js, stream)
@@ -80,7 +81,7 @@ func (b *Bus) DeadLetters(js jetstream.StreamManager, stream string, letters *na
 		return nil
 	}})
 	b.m.source(func(give emit) {
-		var c natsbus.DeadLetterCounts
+		var c deadletter.Counts
 		if letters != nil {
 			c = letters.Counts()
 		}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 )
 
 // A Type is what Prometheus calls the type of a metric.
@@ -92,7 +93,7 @@ var (
 
 func deadReasons() []string {
 	return []string{string(natsbus.DeadDecode), string(natsbus.DeadRefused), string(natsbus.DeadExhausted),
-		string(natsbus.DeadMaxDeliveries), string(natsbus.DeadTerminated), Other}
+		string(deadletter.MaxDeliveries), string(deadletter.Terminated), Other}
 }
 
 func storeReasons() (reasons []string) {

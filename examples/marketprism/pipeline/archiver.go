@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -21,8 +22,8 @@ const batchRecords = 8192
 // An archiver is the way from the bus to the store.
 type archiver struct {
 	consumers  []*natsbus.Consumer
-	advisories *natsbus.AdvisoryWatch
-	redriver   *natsbus.Redriver // nil if dead letters are left to people
+	advisories *deadletter.AdvisoryWatch
+	redriver   *deadletter.Redriver // nil if dead letters are left to people
 	into       sink.Sink
 }
 
@@ -47,13 +48,13 @@ func (p *Pipeline) newArchiver() (*archiver, error) {
 		a.consumers = append(a.consumers, c)
 	}
 	var err error
-	a.advisories, err = natsbus.NewAdvisoryWatch(p.bus.JS, natsbus.AdvisoryConfig{Hooks: natsbus.LogHooks(log)})
+	a.advisories, err = deadletter.NewAdvisoryWatch(p.bus.JS, deadletter.AdvisoryConfig{Hooks: deadletter.LogHooks(log)})
 	if err != nil {
 		return nil, err
 	}
 	if p.cfg.Redrive {
-		cfg := natsbus.RedriverConfig{Hooks: natsbus.LogRedriverHooks(log)}
-		if a.redriver, err = natsbus.NewRedriver(p.letters.work, cfg); err != nil {
+		cfg := deadletter.RedriverConfig{Hooks: deadletter.LogHooks(log)}
+		if a.redriver, err = deadletter.NewRedriver(p.letters.work, cfg); err != nil {
 			return nil, err
 		}
 	}
@@ -85,7 +86,7 @@ func (a *archiver) stats() []natsbus.ConsumerStats {
 func (a *archiver) behind() uint64 {
 	var n uint64
 	for _, s := range a.stats() {
-		n += s.Behind + uint64(s.InHand)
+		n += s.Behind + uint64(s.InFlight)
 	}
 	return n
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 )
 
 // lettersEvery is how often the stream of dead letters is asked how many there are.
@@ -17,13 +18,13 @@ const lettersEvery = 2 * time.Second
 type letters struct {
 	js     jetstream.StreamManager
 	stream string
-	work   *natsbus.DeadLetters
+	work   *deadletter.Queue
 	count  atomic.Uint64 // a moment ago
 }
 
 func newLetters(js jetstream.JetStream) *letters {
 	stream := natsbus.DeadLettersStream("")
-	return &letters{js: js, stream: stream, work: natsbus.NewDeadLetters(js, stream)}
+	return &letters{js: js, stream: stream, work: deadletter.New(js, stream)}
 }
 
 // watch keeps the count. A bus that is away leaves it as it was: that the bus is away is told elsewhere.

@@ -13,12 +13,13 @@ import (
 	"github.com/marketprism/marketprism/examples/marketprism/metrics"
 	"github.com/marketprism/marketprism/examples/marketprism/page"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/presence"
 )
 
 // startServices starts what tells of the role: heartbeat, health and metrics, page, logs.
 func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCauseFunc) (stageRuns, error) {
 	p.watch.health = health.New(stalled, p.checks()...)
-	beats, err := natsbus.NewHeartbeat(p.bus.Conn, natsbus.HeartbeatConfig{
+	beats, err := presence.NewHeartbeat(p.bus.Conn, presence.HeartbeatConfig{
 		Service: p.watch.role, Instance: p.cfg.Instance, Version: p.watch.version, Report: p.report,
 	})
 	if err != nil {
@@ -45,8 +46,8 @@ func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCause
 }
 
 // report is what a beat tells.
-func (p *Pipeline) report() natsbus.Report {
-	r := natsbus.Report{State: "running", Counters: make(map[string]uint64)}
+func (p *Pipeline) report() presence.Report {
+	r := presence.Report{State: "running", Counters: make(map[string]uint64)}
 	if p.collector != nil {
 		synced, all := p.collector.synced()
 		r.State = fmt.Sprintf("%d of %d synced", synced, all)

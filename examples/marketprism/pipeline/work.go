@@ -23,7 +23,7 @@ func (w *work) getsOn(now time.Time, consumers ...natsbus.ConsumerStats) bool {
 	waits := false
 	for _, s := range consumers {
 		done += s.Batches + s.Refusals + s.SinkFailures + s.ServerFailures
-		waits = waits || s.InHand > 0 && s.Circuit == natsbus.CircuitClosed
+		waits = waits || s.InFlight > 0 && s.Circuit == natsbus.CircuitClosed
 	}
 	if !waits || done != w.done || w.moved.IsZero() {
 		w.done, w.moved = done, now

@@ -19,16 +19,16 @@ func TestWork(t *testing.T) {
 		stats func(turn uint64) natsbus.ConsumerStats
 		want  bool
 	}{
-		"in hand for ever": {func(uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: 7, InHand: 1} }, false},
-		"stores":           {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: n, InHand: 1} }, true},
-		"refused":          {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Refusals: n, InHand: 1} }, true},
-		"the store fails":  {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{SinkFailures: n, InHand: 1} }, true},
-		"the bus fails":    {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{ServerFailures: n, InHand: 1} }, true},
+		"in hand for ever": {func(uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: 7, InFlight: 1} }, false},
+		"stores":           {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: n, InFlight: 1} }, true},
+		"refused":          {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Refusals: n, InFlight: 1} }, true},
+		"the store fails":  {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{SinkFailures: n, InFlight: 1} }, true},
+		"the bus fails":    {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{ServerFailures: n, InFlight: 1} }, true},
 		"the store is away": {func(uint64) natsbus.ConsumerStats {
-			return natsbus.ConsumerStats{InHand: 1, Circuit: natsbus.CircuitOpen}
+			return natsbus.ConsumerStats{InFlight: 1, Circuit: natsbus.CircuitOpen}
 		}, true},
 		"nothing in hand":    {func(uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Behind: 9} }, true},
-		"idle before, stuck": {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{InHand: int(min(n, 1))} }, false},
+		"idle before, stuck": {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{InFlight: int(min(n, 1))} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var w work

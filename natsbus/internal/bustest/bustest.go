@@ -57,7 +57,7 @@ func (b *Bus) Publisher(t testing.TB, cfg natsbus.PublisherConfig) *natsbus.Publ
 	t.Helper()
 	p, err := natsbus.NewPublisher(b.JS, cfg)
 	require.NoError(t, err)
-	t.Cleanup(p.Close)
+	t.Cleanup(func() { _ = p.Close() })
 	return p
 }
 
@@ -247,4 +247,12 @@ func Updates(n int) []marketprism.Record {
 		recs[i] = Update(int64(i + 1))
 	}
 	return recs
+}
+
+// Config returns the configuration of a stream.
+func Config(t testing.TB, js jetstream.JetStream, stream string) jetstream.StreamConfig {
+	t.Helper()
+	s, err := js.Stream(t.Context(), stream)
+	require.NoError(t, err)
+	return s.CachedInfo().Config
 }

@@ -9,6 +9,9 @@ import (
 	"github.com/marketprism/marketprism/internal/defaults"
 )
 
+// DefaultPrefix is natsbus.DefaultPrefix.
+const DefaultPrefix = "md"
+
 // IsName reports whether s consists of ASCII letters, digits, '-' and '_', as a token of a subject and the name of
 // a stream or durable must. "" does.
 func IsName(s string) bool {
@@ -40,6 +43,12 @@ func Prefix(prefix string) error {
 		}
 	}
 	return nil
+}
+
+// StreamName returns the default name of a stream: that of the prefix in capitals, with the class behind it.
+func StreamName(prefix, class string) string {
+	defaults.Set(&prefix, DefaultPrefix)
+	return strings.ToUpper(strings.ReplaceAll(prefix, ".", "_")) + class
 }
 
 // Retry fills in and checks the bounds of a back-off.

@@ -1,0 +1,119 @@
+package deadletter_test
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+// next fetches one message of a durable that is not of this package; nil if there is none.
+func next(t *testing.T, durable jetstream.Consumer, wait time.Duration) jetstream.Msg {
+	t.Helper()
+	fetched, err := durable.Fetch(1, jetstream.FetchMaxWait(wait))
+	require.NoError(t, err)
+	return <-fetched.Messages()
+}
+
+// watch runs an AdvisoryWatch until the test ends.
+func watch(t *testing.T, b *bustest.Bus) *deadletter.AdvisoryWatch {
+	t.Helper()
+	w, err := deadletter.NewAdvisoryWatch(b.JS, deadletter.AdvisoryConfig{RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- w.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		require.NoError(t, <-done)
+	})
+	return w
+}
+
+// What another program lets the server give up becomes a dead letter, with body and headers, even if
+// the watch was not running and the dead letters were not there at the time.
+func TestGivenUpMessagesBecomeDeadLetters(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	body := publishTraced(t, b, bustest.Update(1))
+	b.Publish(t, bustest.Updates(3)[1:])
+	other, err := b.JS.CreateConsumer(t.Context(), "MD_DEPTH", jetstream.ConsumerConfig{
+		Durable: "other", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 2, MaxAckPending: 1,
+	})
+	require.NoError(t, err)
+	for range 2 {
+		require.NoError(t, next(t, other, bustest.Patience).Nak())
+	}
+	second := next(t, other, bustest.Patience) // the first is passed over
+	require.NoError(t, second.TermWithReason("bad day"))
+	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DLQ"))
+
+	w := watch(t, b)
+	require.Eventually(t, func() bool { return w.Stats().ServerFailures > 0 }, bustest.Patience, bustest.Interval)
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
+	require.Eventually(t, func() bool { return w.Stats().Advisories == 2 }, bustest.Patience, bustest.Interval)
+	byReason := make(map[natsbus.DeadReason]*deadletter.Letter)
+	for _, l := range b.Letters(t, deadletter.Filter{Consumer: "other"}) {
+		byReason[l.Reason] = l
+	}
+	require.Len(t, byReason, 2)
+
+	l := byReason[deadletter.MaxDeliveries]
+	require.NotNil(t, l)
+	require.EqualValues(t, 1, l.StreamSequence)
+	require.EqualValues(t, 2, l.Deliveries)
+	require.Equal(t, "deliver", l.Stage)
+	require.Equal(t, "md.binance.spot.depth.BTCUSDT", l.Subject)
+	require.Equal(t, body, l.Body)
+	require.Len(t, l.Header, 3)
+	require.Equal(t, "a=b", l.Header["tracestate"][0])
+
+	l = byReason[deadletter.Terminated]
+	require.NotNil(t, l)
+	require.EqualValues(t, 2, l.StreamSequence)
+	require.Contains(t, l.Error, "bad day")
+
+	require.NotNil(t, next(t, other, bustest.Patience), "the stream goes on behind them")
+}
+
+// A dead letter of a Consumer's own is not told twice, and what is no advisory is passed over, visibly.
+func TestSettledAdvisoriesAreOnlyCounted(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(3)
+	var got sinktest.Recorder
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	bustest.Run(t, c, bustest.NewPicky(&got, recs[1]))
+	b.Publish(t, recs)
+	bustest.Settled(t, c, 3)
+	for _, text := range []string{"?", "{}"} {
+		_, err := b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_DEPTH.x", []byte(text))
+		require.NoError(t, err)
+	}
+	// The message is gone: the letter says so.
+	_, err := b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.x",
+		[]byte(`{"stream":"MD_DEPTH","consumer":"x","stream_seq":99,"deliveries":7}`))
+	require.NoError(t, err)
+	w := watch(t, b)
+	require.Eventually(t, func() bool { return w.Stats().Advisories == 4 }, bustest.Patience, bustest.Interval)
+	require.Equal(t, deadletter.AdvisoryStats{Advisories: 4, Settled: 1, Malformed: 2, DeadLettered: 1}, w.Stats())
+	letters := b.Letters(t, deadletter.Filter{})
+	require.Len(t, letters, 2)
+	require.Contains(t, letters[1].Error, "gone")
+	require.EqualValues(t, 99, letters[1].StreamSequence)
+}
+
+func TestAdvisoryWatchWithoutStream(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	require.NoError(t, b.JS.DeleteStream(t.Context(), deadletter.AdvisoriesStream("")))
+	w, err := deadletter.NewAdvisoryWatch(b.JS, deadletter.AdvisoryConfig{})
+	require.NoError(t, err)
+	require.ErrorIs(t, w.Run(t.Context()), jetstream.ErrStreamNotFound)
+	_, err = deadletter.NewAdvisoryWatch(b.JS, deadletter.AdvisoryConfig{Durable: "a.b"})
+	require.Error(t, err)
+}

@@ -1,0 +1,183 @@
+package deadletter
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+// ErrNotFound is the error of Queue.Get for a sequence without a dead letter.
+var ErrNotFound = errors.New("deadletter: no dead letter at that sequence")
+
+// A Queue is a stream of dead letters. Reading changes nothing: a letter leaves the stream by Redrive, by Purge, or by
+// the limits of the stream. All methods may be called concurrently.
+type Queue struct {
+	js     jetstream.JetStream
+	stream string
+
+	redriven, purged, failed atomic.Uint64
+}
+
+// New returns the Queue in a stream, such as natsbus.DeadLettersStream names.
+func New(js jetstream.JetStream, stream string) *Queue {
+	return &Queue{js: js, stream: stream}
+}
+
+// Counts counts the operations of one Queue since it was made.
+type Counts struct {
+	Redriven uint64 // letters re-driven
+	Purged   uint64 // letters removed for good
+	Failed   uint64 // attempts to re-drive or remove a letter that failed
+}
+
+// Counts returns the counters.
+func (q *Queue) Counts() Counts {
+	return Counts{Redriven: q.redriven.Load(), Purged: q.purged.Load(), Failed: q.failed.Load()}
+}
+
+// An Error is a failure to read, re-drive or remove a dead letter. A failure of the server may pass; calling again
+// continues where the call ended.
+type Error struct {
+	Op       string // "read", "redrive" or "purge"
+	Stream   string // of dead letters
+	Sequence uint64 // of the letter, or of the first that was not read
+	Err      error
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("deadletter: %s dead letter %d of stream %s: %v", e.Op, e.Sequence, e.Stream, e.Err)
+}
+
+func (e *Error) Unwrap() error { return e.Err }
+
+func (q *Queue) fail(op string, sequence uint64, err error) error {
+	return &Error{Op: op, Stream: q.stream, Sequence: sequence, Err: err}
+}
+
+// lookUp returns the stream. Its error is a *natsbus.StreamError.
+func (q *Queue) lookUp(ctx context.Context) (jetstream.Stream, error) {
+	stream, err := q.js.Stream(ctx, q.stream)
+	if err != nil {
+		return nil, &natsbus.StreamError{Stream: q.stream, Op: "look up", Err: err}
+	}
+	return stream, nil
+}
+
+// List yields the letters that match and are in the stream at the call, oldest first; those that are removed
+// meanwhile are skipped. If it fails, the last yield has the error, an *Error or a *natsbus.StreamError. It sends the
+// server one request for each letter.
+func (q *Queue) List(ctx context.Context, filter Filter) iter.Seq2[*Letter, error] {
+	return func(yield func(*Letter, error) bool) {
+		stream, err := q.lookUp(ctx)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		pattern, last := jetstream.WithGetMsgSubject(filter.pattern()), stream.CachedInfo().State.LastSeq
+		for next := uint64(1); next <= last; next++ {
+			msg, err := stream.GetMsg(ctx, next, pattern)
+			if errors.Is(err, jetstream.ErrMsgNotFound) {
+				return
+			}
+			if err != nil {
+				yield(nil, q.fail("read", next, err))
+				return
+			}
+			if next = msg.Sequence; next > last {
+				return
+			}
+			if l := parse(msg); filter.match(l) && !yield(l, nil) {
+				return
+			}
+		}
+	}
+}
+
+// Get returns the letter at a sequence. Its error wraps ErrNotFound if there is none.
+func (q *Queue) Get(ctx context.Context, sequence uint64) (*Letter, error) {
+	stream, err := q.lookUp(ctx)
+	if err != nil {
+		return nil, err
+	}
+	msg, err := stream.GetMsg(ctx, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		err = fmt.Errorf("%w: %w", ErrNotFound, err)
+	}
+	if err != nil {
+		return nil, q.fail("read", sequence, err)
+	}
+	return parse(msg), nil
+}
+
+// Purge removes the letters that match for good, and returns how many it has removed.
+func (q *Queue) Purge(ctx context.Context, filter Filter) (int, error) {
+	purged := 0
+	for l, err := range q.List(ctx, filter) {
+		if err != nil {
+			return purged, err
+		}
+		if err := q.remove(ctx, "purge", l); err != nil {
+			q.failed.Add(1)
+			return purged, err
+		}
+		purged++
+		q.purged.Add(1)
+	}
+	return purged, nil
+}
+
+// codeSequenceNotFound is the server's error for a message that is not there (nats-server, errors.json).
+const codeSequenceNotFound jetstream.ErrorCode = 10043
+
+// remove deletes a letter from the stream. A letter that is not there any more is no error.
+func (q *Queue) remove(ctx context.Context, op string, l *Letter) error {
+	stream, err := q.js.Stream(ctx, q.stream)
+	if err == nil {
+		err = stream.DeleteMsg(ctx, l.Sequence)
+	}
+	var api *jetstream.APIError
+	gone := errors.Is(err, jetstream.ErrMsgNotFound) || errors.As(err, &api) && api.ErrorCode == codeSequenceNotFound
+	if err != nil && !gone {
+		return q.fail(op, l.Sequence, err)
+	}
+	return nil
+}
+
+// Stats counts the dead letters in a stream.
+type Stats struct {
+	Letters int
+	Bytes   int // of their bodies
+
+	ByReason  map[natsbus.DeadReason]int
+	BySubject map[string]int // of the originals
+
+	Oldest, Newest time.Time // FailedAt; zero if there are none
+}
+
+// Stats reads all letters and counts them.
+func (q *Queue) Stats(ctx context.Context) (Stats, error) {
+	stats := Stats{ByReason: make(map[natsbus.DeadReason]int), BySubject: make(map[string]int)}
+	for l, err := range q.List(ctx, Filter{}) {
+		if err != nil {
+			return stats, err
+		}
+		stats.Letters++
+		stats.Bytes += len(l.Body)
+		stats.ByReason[l.Reason]++
+		stats.BySubject[l.Subject]++
+		if stats.Oldest.IsZero() || l.FailedAt.Before(stats.Oldest) {
+			stats.Oldest = l.FailedAt
+		}
+		if l.FailedAt.After(stats.Newest) {
+			stats.Newest = l.FailedAt
+		}
+	}
+	return stats, nil
+}

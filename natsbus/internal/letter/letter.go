@@ -1,0 +1,200 @@
+// Package letter is the format of a dead letter: the message that could not be used, with its origin and the
+// cause of its failure in headers.
+package letter
+
+import (
+	"maps"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Headers of a dead letter, beside those of the original message. Its body is the original's, unless
+// HeaderBodySize is set. Times are RFC 3339.
+const (
+	HeaderID            = "Md-Dlq-Id"              // STREAM:DURABLE:SEQUENCE, and :N after N re-drives
+	HeaderStream        = "Md-Dlq-Stream"          // stream of the original
+	HeaderSource        = "Md-Dlq-Source"          // that stream with its time of creation, as in marketprism.Origin
+	HeaderSequence      = "Md-Dlq-Stream-Seq"      // sequence of the original in that stream
+	HeaderSubject       = "Md-Dlq-Subject"         // subject of the original
+	HeaderConsumer      = "Md-Dlq-Consumer"        // the durable that could not use it
+	HeaderDeliveries    = "Md-Dlq-Deliveries"      // times that it was delivered
+	HeaderAttempts      = "Md-Dlq-Attempts"        // times that it was written alone, or decoded
+	HeaderStoredAt      = "Md-Dlq-Stored-At"       // when its stream stored it
+	HeaderFirstFailedAt = "Md-Dlq-First-Failed-At" // when it failed first, in a batch or alone, re-drives included
+	HeaderFailedAt      = "Md-Dlq-Failed-At"       // when it became a dead letter
+	HeaderReason        = "Md-Dlq-Reason"          // a natsbus.DeadReason
+	HeaderStage         = "Md-Dlq-Stage"           // "decode", "write" or "deliver"
+	HeaderError         = "Md-Dlq-Error"           // the error, cut to 1024 bytes
+	HeaderRedrives      = "Md-Dlq-Redrives"        // times that it was re-driven; absent if never
+	HeaderBodySize      = "Md-Dlq-Body-Size"       // bytes of a body that did not fit; absent otherwise
+	HeaderHeadersCut    = "Md-Dlq-Headers-Cut"     // number of headers that did not fit; absent otherwise
+	HeaderTrace         = "Md-Dlq-Trace"           // traceparent of the span in which it was moved last; absent if not traced
+
+	prefix         = "Md-Dlq-"      // of all of them
+	originalPrefix = "Md-Dlq-Orig-" // of a header of the original that the server would act on, such as its Nats-Msg-Id
+)
+
+// The values of HeaderStage.
+const (
+	StageDecode  = "decode"
+	StageWrite   = "write"
+	StageDeliver = "deliver"
+)
+
+// TerminatedPrefix begins the reason with which a Consumer terminates a message whose dead letter is stored.
+const TerminatedPrefix = "dlq:"
+
+const maxErrorText = 1024
+
+// Subject returns where dead letters of a durable go: dlq.STREAM.DURABLE.SUBJECT.
+func Subject(stream, durable, subject string) string {
+	return "dlq." + stream + "." + durable + "." + subject
+}
+
+// RedriveSubject returns where dead letters of a durable are re-driven: redrive.STREAM.DURABLE.SUBJECT. Only that
+// durable's Consumer reads it, so no other reader sees a record twice or out of order.
+func RedriveSubject(stream, durable, subject string) string {
+	return "redrive." + stream + "." + durable + "." + subject
+}
+
+// An Origin is where a message was stored first, and the durable that was to read it. A re-drive keeps it.
+type Origin struct {
+	Stream, Source, Consumer, Subject string
+
+	Sequence uint64
+	StoredAt time.Time
+	Redrives int
+	FailedAt time.Time // first failure before the last re-drive
+}
+
+// ID returns the identity of the dead letter, the same however often it is published.
+func (o Origin) ID() string {
+	id := o.Stream + ":" + o.Consumer + ":" + strconv.FormatUint(o.Sequence, 10)
+	if o.Redrives > 0 {
+		id += ":" + strconv.Itoa(o.Redrives)
+	}
+	return id
+}
+
+// messageID returns the Nats-Msg-Id of a letter or of its re-drive. It contains the source because a stream that was
+// created again counts from 1 again.
+func messageID(what, source, id string) string { return what + ":" + source + ":" + id }
+
+// ParseOrigin reads the origin from the headers of a dead letter. ok is false if they are not those of a complete
+// letter.
+func ParseOrigin(header nats.Header) (o Origin, ok bool) {
+	o = Origin{
+		Stream: header.Get(HeaderStream), Source: header.Get(HeaderSource),
+		Consumer: header.Get(HeaderConsumer), Subject: header.Get(HeaderSubject),
+		StoredAt: ParseTime(header, HeaderStoredAt), FailedAt: ParseTime(header, HeaderFirstFailedAt),
+	}
+	o.Sequence, _ = strconv.ParseUint(header.Get(HeaderSequence), 10, 64)
+	o.Redrives, _ = strconv.Atoi(header.Get(HeaderRedrives))
+	return o, o.Stream != "" && o.Source != "" && o.Consumer != "" && o.Subject != "" && o.Sequence > 0 && o.Redrives >= 0
+}
+
+// ParseTime returns the time in a header, or the zero Time.
+func ParseTime(header nats.Header, name string) time.Time {
+	t, _ := time.Parse(time.RFC3339Nano, header.Get(name))
+	return t
+}
+
+// A Cause is why a message becomes a dead letter.
+type Cause struct {
+	Reason     string
+	Stage      string
+	Attempts   int
+	Deliveries uint64
+	FailedAt   time.Time // first failure
+	Err        error
+}
+
+// New returns the dead letter of a message with the given headers and body.
+func New(o Origin, original nats.Header, body []byte, cause Cause) *nats.Msg {
+	header := keptHeader(original, o.Redrives > 0)
+	set := func(name, value string) { header[name] = []string{value} }
+	setTime := func(name string, t time.Time) {
+		if !t.IsZero() {
+			set(name, t.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	text := cause.Err.Error()
+	if len(text) > maxErrorText {
+		text = text[:maxErrorText]
+	}
+	first := o.FailedAt
+	if first.IsZero() {
+		first = cause.FailedAt
+	}
+	set(jetstream.MsgIDHeader, messageID("dlq", o.Source, o.ID()))
+	set(HeaderID, o.ID())
+	set(HeaderStream, o.Stream)
+	set(HeaderSource, o.Source)
+	set(HeaderSequence, strconv.FormatUint(o.Sequence, 10))
+	set(HeaderSubject, o.Subject)
+	set(HeaderConsumer, o.Consumer)
+	set(HeaderDeliveries, strconv.FormatUint(cause.Deliveries, 10))
+	set(HeaderAttempts, strconv.Itoa(cause.Attempts))
+	set(HeaderReason, cause.Reason)
+	set(HeaderStage, cause.Stage)
+	set(HeaderError, strings.ToValidUTF8(text, "\uFFFD"))
+	setTime(HeaderStoredAt, o.StoredAt)
+	setTime(HeaderFirstFailedAt, first)
+	setTime(HeaderFailedAt, time.Now())
+	if o.Redrives > 0 {
+		set(HeaderRedrives, strconv.Itoa(o.Redrives))
+	}
+	return &nats.Msg{Subject: Subject(o.Stream, o.Consumer, o.Subject), Header: header, Data: body}
+}
+
+// keptHeader returns the headers of the original for its dead letter, with originalPrefix before those that the
+// server or a reader of letters would act on. The headers of a re-driven message have the prefix already; those that
+// this package added to it are dropped.
+func keptHeader(original nats.Header, redriven bool) nats.Header {
+	kept := make(nats.Header, len(original)+16)
+	for name, values := range original {
+		switch ours := reserved(name); {
+		case !ours || redriven && strings.HasPrefix(name, originalPrefix):
+			kept[name] = values
+		case !redriven:
+			kept[originalPrefix+name] = values
+		}
+	}
+	return kept
+}
+
+// OriginalHeader returns the headers that the original had, from those of its letter.
+func OriginalHeader(header nats.Header) nats.Header {
+	original := make(nats.Header)
+	for name, values := range header {
+		if own, ok := strings.CutPrefix(name, originalPrefix); ok {
+			original[own] = values
+		} else if !reserved(name) {
+			original[name] = values
+		}
+	}
+	return original
+}
+
+// reserved reports whether a header means something to the server or to this package.
+func reserved(name string) bool {
+	return hasPrefixFold(name, "Nats-") || hasPrefixFold(name, prefix)
+}
+
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
+// Redrive returns the message that re-drives a letter with the given headers: it keeps them, and has the same
+// Nats-Msg-Id however often the re-drive is repeated.
+func Redrive(o Origin, header nats.Header, body []byte) *nats.Msg {
+	kept := maps.Clone(header)
+	maps.DeleteFunc(kept, func(name string, _ []string) bool { return hasPrefixFold(name, "Nats-") })
+	kept[jetstream.MsgIDHeader] = []string{messageID("redrive", o.Source, header.Get(HeaderID))}
+	kept[HeaderRedrives] = []string{strconv.Itoa(o.Redrives + 1)}
+	return &nats.Msg{Subject: RedriveSubject(o.Stream, o.Consumer, o.Subject), Header: kept, Data: body}
+}

@@ -1,0 +1,303 @@
+package natsbus
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/tracing"
+)
+
+// Write publishes recs and returns nil when a stream has confirmed every one of them. Records of one instrument are
+// stored in the order of recs: after a failure nothing more is sent until every message in flight has been answered,
+// and then everything from the first failure on is sent again, in order. The stream drops those of them that it has
+// stored all the same.
+//
+// While the stream is full or the server away, Write waits, until ctx ends or MaxAttempts is reached. The error is a
+// *PublishError. Some of recs may have been stored then; writing all of them again is safe within the dedupe window of
+// the stream.
+func (p *Publisher) Write(ctx context.Context, recs []marketprism.Record) error {
+	if len(recs) == 0 {
+		return nil
+	}
+	w := &write{p: p, ctx: ctx, recs: recs, started: time.Now(), sequences: make([]uint64, len(recs)), left: len(recs)}
+	stop := context.AfterFunc(ctx, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.changed.Broadcast()
+	})
+	defer stop()
+	retry := backoff.Backoff{Min: p.cfg.RetryMin, Max: p.cfg.RetryMax}
+	for attempt := 1; ; attempt++ {
+		if w.attempt() {
+			retry.Reset()
+		}
+		if w.unconfirmed() == 0 {
+			p.published(w)
+			return nil
+		}
+		failed := p.explain(w)
+		if ctx.Err() != nil || isPermanentPublish(failed.err) || attempt == p.cfg.MaxAttempts {
+			return p.giveUp(w, failed, attempt)
+		}
+		wait := retry.Next()
+		p.retrying(&recs[failed.index], failed.err, attempt, wait)
+		if backoff.Sleep(ctx, wait) != nil {
+			return p.giveUp(w, failed, attempt)
+		}
+	}
+}
+
+// explain returns the failure of an attempt with its error classified.
+func (p *Publisher) explain(w *write) writeFailure {
+	f := w.firstFailure()
+	subject := p.subject(&w.recs[f.index])
+	switch {
+	case errors.Is(f.err, jetstream.ErrNoStreamResponse) && p.noStream(w.ctx, subject):
+		f.err = fmt.Errorf("%w: %w", ErrNoStream, f.err)
+	case errors.Is(f.err, jetstream.ErrAsyncPublishTimeout) && denied(p.conn.LastError(), subject):
+		f.err = fmt.Errorf("%w: %w: %w", ErrDenied, p.conn.LastError(), f.err)
+	default:
+		f.err = classify(f.err)
+	}
+	return f
+}
+
+// denied reports whether the last error of the connection forbids publishing on subject, which the server quotes.
+func denied(last error, subject string) bool {
+	return errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), strconv.Quote(subject))
+}
+
+// noStream reports whether no stream takes subject. A server that is starting, or electing a leader, does not answer a
+// message either.
+func (p *Publisher) noStream(ctx context.Context, subject string) bool {
+	_, err := p.js.StreamNameBySubject(ctx, subject)
+	return errors.Is(err, jetstream.ErrStreamNotFound)
+}
+
+func (p *Publisher) retrying(r *marketprism.Record, err error, attempt int, wait time.Duration) {
+	p.mu.Lock()
+	p.countsOf(r).Retries++
+	p.mu.Unlock()
+	hook.Call(p.cfg.Hooks.Retrying, RetryInfo{Subject: p.subject(r), Key: r.Key(), Attempt: attempt, Wait: wait, Err: err})
+}
+
+func (p *Publisher) giveUp(w *write, f writeFailure, attempts int) error {
+	p.mu.Lock()
+	p.stats.Failed++
+	p.mu.Unlock()
+	r := &w.recs[f.index]
+	return &PublishError{Subject: p.subject(r), Key: r.Key(), Attempts: attempts, Err: f.err, Ended: context.Cause(w.ctx)}
+}
+
+// published reports a Write that succeeded.
+func (p *Publisher) published(w *write) {
+	if n, first := w.outOfOrder(); n > 0 {
+		p.mu.Lock()
+		p.stats.OutOfOrder += uint64(n)
+		p.mu.Unlock()
+		r := &w.recs[first]
+		hook.Call(p.cfg.Hooks.OutOfOrder, OutOfOrderInfo{Subject: p.subject(r), Key: r.Key(), Sequence: w.sequences[first], Records: n})
+	}
+	hook.Call(p.cfg.Hooks.Published, PublishInfo{Records: len(w.recs), Duplicates: w.duplicates, Elapsed: time.Since(w.started)})
+}
+
+// attempt sends, in order, every record that is not confirmed yet, up to the first failure, and returns when all that
+// was sent is answered or ctx has ended. It reports whether any record was confirmed.
+//
+// After a failed attempt the next one begins with a single message, and the others follow when it is confirmed: a
+// server that has just become full, or is just making room, would otherwise refuse an earlier record and take a later
+// one.
+func (w *write) attempt() (progress bool) {
+	left, probe := w.begin()
+	reconnects := w.p.conn.Stats().Reconnects
+	for i := range w.recs {
+		if w.sequences[i] != 0 {
+			continue
+		}
+		if !w.send(i, reconnects) || probe && !w.waitForAnswers() {
+			break
+		}
+		probe = false
+	}
+	w.waitForAnswers()
+	return w.unconfirmed() < left
+}
+
+// begin starts an attempt. It returns how many records are not confirmed and whether the last attempt failed.
+func (w *write) begin() (left int, failed bool) {
+	w.p.mu.Lock()
+	defer w.p.mu.Unlock()
+	failed, w.failed = w.failed, false
+	w.repeated = w.repeated || failed
+	return w.left, failed
+}
+
+// send encodes one record and sends it as soon as there is room; false if the attempt has ended.
+func (w *write) send(i int, reconnects uint64) bool {
+	p, r := w.p, &w.recs[i]
+	msg, span, err := w.message(r)
+	if err != nil {
+		w.notSent(i, nil, err)
+		return false
+	}
+	if !w.waitForRoom(msg, i, span) {
+		tracing.End(span, errNotSent)
+		return false
+	}
+	if err = w.sameConnection(reconnects); err == nil {
+		_, err = p.async.PublishMsgAsync(msg, p.opts...)
+	}
+	if err != nil {
+		tracing.End(w.notSent(i, msg, err), err)
+	}
+	return err == nil
+}
+
+// errNotSent ends the span of a message whose attempt has ended before it was sent.
+var errNotSent = errors.New("natsbus: not sent")
+
+// message encodes a record. The message is valid until the next one is made: PublishMsgAsync copies it. The span is nil
+// unless the record is traced.
+func (w *write) message(r *marketprism.Record) (msg *nats.Msg, span trace.Span, err error) {
+	if w.buf, err = AppendRecord(w.buf[:0], r); err != nil {
+		return nil, nil, err
+	}
+	id := messageID(r)
+	if strings.ContainsAny(id, "\r\n") { // the client would replace them by blanks, and make two ids equal
+		return nil, nil, encodeError(jetstream.MsgIDHeader, errValue)
+	}
+	msg = &nats.Msg{Subject: w.p.subject(r), Header: nats.Header{jetstream.MsgIDHeader: {id}}, Data: w.buf}
+	return msg, w.p.trace.StartPublish(w.ctx, r, msg, id), nil
+}
+
+// messageID returns the id by which a stream stores a record once. That of a Snapshot or Gap also contains ReceivedAt:
+// a quiet book whose connection is lost twice rightly ends twice after one update, and begins twice with one snapshot.
+func messageID(r *marketprism.Record) string {
+	var buf [128]byte
+	id := r.AppendKey(buf[:0])
+	if r.Snapshot != nil || r.Gap != nil {
+		id = append(id, '@')
+		id = r.ReceivedAt.UTC().AppendFormat(id, time.RFC3339Nano)
+	}
+	return string(id)
+}
+
+// sameConnection returns an error unless the connection is the one that the attempt began with. The messages that were
+// in flight when a connection broke may be stored or not. Sending on over the next connection would put a record before
+// those.
+func (w *write) sameConnection(reconnects uint64) error {
+	conn := w.p.conn
+	switch {
+	case conn.IsClosed():
+		return nats.ErrConnectionClosed
+	case !conn.IsConnected(), conn.Stats().Reconnects != reconnects:
+		return nats.ErrDisconnected
+	}
+	return nil
+}
+
+// waitForRoom blocks until there is room, and counts the message as in flight; false if the attempt ends before.
+func (w *write) waitForRoom(msg *nats.Msg, i int, span trace.Span) bool {
+	p := w.p
+	m := sentMessage{write: w, index: i, size: msg.Size(), span: span}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !p.hasRoom(m.size) && !w.ended() {
+		p.changed.Wait()
+	}
+	if w.ended() {
+		return false
+	}
+	m.to = p.countsOf(&w.recs[i])
+	if p.cfg.Hooks.Acked != nil {
+		m.at = time.Now()
+	}
+	p.add(msg, m)
+	return true
+}
+
+// notSent records that a record could not be sent, and returns the span of its message. msg is nil if the message was
+// not counted as in flight.
+func (w *write) notSent(i int, msg *nats.Msg, err error) (span trace.Span) {
+	p := w.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	to := p.countsOf(&w.recs[i])
+	if msg != nil {
+		m, _ := p.completed(msg)
+		span = m.span
+		to.Sent--
+		to.SentBytes -= uint64(m.size)
+	}
+	to.Failures.count(err)
+	w.fail(i, err)
+	return span
+}
+
+// ended reports whether nothing more may be sent in this attempt. p.mu is held.
+func (w *write) ended() bool { return w.failed || w.ctx.Err() != nil || w.p.closed }
+
+// waitForAnswers blocks until all that was sent is answered, and reports whether the attempt may go on.
+func (w *write) waitForAnswers() bool {
+	p := w.p
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for w.inFlight > 0 && w.ctx.Err() == nil {
+		p.changed.Wait()
+	}
+	return !w.ended()
+}
+
+func (w *write) unconfirmed() int {
+	w.p.mu.Lock()
+	defer w.p.mu.Unlock()
+	return w.left
+}
+
+// firstFailure returns the first record that is not confirmed, and why.
+func (w *write) firstFailure() writeFailure {
+	w.p.mu.Lock()
+	defer w.p.mu.Unlock()
+	if w.failed {
+		return w.failure
+	}
+	first := max(slices.Index(w.sequences, 0), 0)
+	if w.p.closed {
+		return writeFailure{first, nats.ErrConnectionClosed}
+	}
+	return writeFailure{first, errUnanswered}
+}
+
+// outOfOrder counts the records that were stored behind a later one of their instrument, and returns the first of them.
+// Without a repetition there are none: a server stores the messages of one connection in order.
+func (w *write) outOfOrder() (n, first int) {
+	if !w.repeated {
+		return 0, 0
+	}
+	type order struct { // the records of an instrument that are in one stream
+		marketprism.Instrument
+		trades bool
+	}
+	lowest := make(map[order]uint64) // sequence of the later records
+	for i := len(w.recs) - 1; i >= 0; i-- {
+		o := order{w.recs[i].Instrument, w.recs[i].Trade != nil}
+		if later, ok := lowest[o]; ok && later < w.sequences[i] {
+			n, first = n+1, i
+			continue
+		}
+		lowest[o] = w.sequences[i]
+	}
+	return n, first
+}
