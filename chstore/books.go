@@ -48,7 +48,7 @@ func (s *Store) Books(ctx context.Context, q BookQuery) iter.Seq2[BookState, err
 			return
 		}
 		ctx, cancel := context.WithCancel(ctx)
-		end := s.observe(OpBooks)
+		end := s.observe(opBooks)
 		f, err := s.openFeed(ctx, Query{Instrument: q.Instrument, Kinds: bookKinds(), From: q.From, To: q.To}, lookBack)
 		end(&err)
 		defer f.close()

@@ -59,7 +59,7 @@ func (q CheckQuery) withDefaults() (CheckQuery, error) {
 // The error is the driver's, or wraps ErrCheck. What the data has wrong is no error but a Finding.
 // Duplicates cost the server memory for the ids of the range: check long ranges piece by piece.
 func (s *Store) Check(ctx context.Context, q CheckQuery) (r Report, err error) {
-	defer s.observe(OpCheck)(&err)
+	defer s.observe(opCheck)(&err)
 	if q, err = q.withDefaults(); err != nil {
 		return r, err
 	}

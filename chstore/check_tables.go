@@ -3,7 +3,6 @@ package chstore
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -79,13 +78,4 @@ func (s *Store) partsCheck(ctx context.Context, name CheckName, r *Report, text 
 		return checkError(string(name), ctx, err)
 	}
 	return nil
-}
-
-func firstLine(s string) string {
-	for i, c := range s {
-		if c == '\n' {
-			return fmt.Sprint(s[:i], " …")
-		}
-	}
-	return s
 }

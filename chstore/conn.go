@@ -1,6 +1,7 @@
 package chstore
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,15 +14,15 @@ import (
 )
 
 // A Conn is the connections to a ClickHouse, or to one of several: those of clickhouse-go, which is embedded and
-// answers questions, and those that INSERTs of Stores go through, for which clickhouse-go would build every
-// column anew. It is safe for concurrent use, by several Stores as well.
+// runs queries, and those for the INSERTs of Stores, for which clickhouse-go would build every
+// column again. It is safe for concurrent use, also by several Stores.
 type Conn struct {
 	driver.Conn
 	inserters *inserters
 }
 
 // Open prepares connections as options say, which it does not keep; none is opened before it is needed. What is
-// zero is set to suit a Store: LZ4, 5 s to dial, a minute to wait for an answer, up to 64 connections for questions. An
+// zero is set to suit a Store: LZ4, 5 s to dial, a minute to wait for an answer, up to 64 connections for queries. An
 // INSERT takes one more, of which a Store has up to five at a time; they follow Addr in the order of
 // ConnOpenStrategy, and stay open for ConnMaxLifetime.
 //
@@ -48,7 +49,35 @@ func Open(options *clickhouse.Options) (*Conn, error) {
 	return &Conn{Conn: conn, inserters: newInserters(o)}, nil
 }
 
-// unsupported returns an error for options that clickhouse-go would heed and an INSERT could not.
+// errDSN is the cause in a *ConnectError for an address that is none.
+var errDSN = errors.New("it is not of the form host:port or clickhouse://user:password@host:port")
+
+// Dial opens connections to ClickHouse and makes sure that it answers. The address is host:port of
+// the native protocol or a DSN, clickhouse://user:password@host:9000?option=value, as clickhouse-go
+// defines it; a database in it is ignored, since Config names the one to use and Migrate makes it.
+// What the DSN leaves open is set as Open does. The error is a *ConnectError.
+func Dial(ctx context.Context, addr string) (*Conn, error) {
+	if !strings.Contains(addr, "://") {
+		addr = "clickhouse://" + addr
+	}
+	options, err := clickhouse.ParseDSN(addr)
+	if err != nil {
+		// The text of the error, and the address as it was given, may hold a password.
+		return nil, &ConnectError{Addr: "the given address", Err: errDSN}
+	}
+	options.Auth.Database = ""
+	conn, err := Open(options)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.Ping(ctx); err != nil {
+		conn.Close()
+		return nil, &ConnectError{Addr: strings.Join(options.Addr, ","), Err: err}
+	}
+	return conn, nil
+}
+
+// unsupported returns an error for options that clickhouse-go applies and INSERTs cannot.
 func unsupported(o *clickhouse.Options) error {
 	_, compressed := chCompression(o.Compression.Method)
 	switch {
@@ -66,7 +95,7 @@ func unsupported(o *clickhouse.Options) error {
 	return nil
 }
 
-// Close closes all connections; one that an INSERT is using, when that is over. What is asked later is an error.
+// Close closes all connections; one that an INSERT is using, when that is over. Later queries and INSERTs fail.
 func (c *Conn) Close() error {
 	return errors.Join(c.inserters.close(), c.Conn.Close())
 }

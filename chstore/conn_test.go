@@ -98,7 +98,7 @@ func TestSettingsHoldForInserts(t *testing.T) {
 	poor, err := chstore.New(conn, chstore.Config{Database: db.Name, Attempts: -1})
 	require.NoError(t, err)
 	err = poor.Write(t.Context(), sinktest.Records(2, 1000))
-	require.Equal(t, chstore.ReasonMemory, chstore.ReasonOf(err), "%v", err)
+	require.Equal(t, chstore.Reason("memory"), chstore.ReasonOf(err), "%v", err)
 	require.True(t, chstore.Retryable(err))
 }
 

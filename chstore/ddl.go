@@ -1,33 +1,28 @@
 package chstore
 
 import (
-	"context"
-	"database/sql"
-	"errors"
-	"fmt"
 	"strconv"
 	"strings"
+	"text/template"
 	"time"
-
-	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// ddl is what the templates in schema/ can call. Every name it returns is checked by Config, and
-// everything else is made of numbers and constants.
-type ddl struct{ s *Store }
+// A ddl renders statements that define tables. Its exported methods are called by the templates in schema/. Config
+// has checked every name they return, and the rest is made of numbers and constants.
+type ddl struct{ *db }
 
 // Table returns the quoted name of any table or view, to be read.
-func (d ddl) Table(name string) string { return d.s.tableName(name) }
+func (d ddl) Table(name string) string { return d.tableName(name) }
 
 // View returns the quoted name of a view, or of a table that is no table of records, to be made.
 func (d ddl) View(name string) string {
-	return d.s.tableName(name) + d.s.cfg.Cluster.onCluster()
+	return d.tableName(name) + d.cfg.Cluster.onCluster()
 }
 
 // Target returns the quoted name of a table of records, to be made or changed.
 func (d ddl) Target(name string) (string, error) {
 	t, err := tableNamed(name)
-	return d.s.quoted(d.s.localName(t)) + d.s.cfg.Cluster.onCluster(), err
+	return d.quoted(d.localName(t)) + d.cfg.Cluster.onCluster(), err
 }
 
 // Storage returns all that follows the columns of a table of records. On a cluster that is also the
@@ -37,38 +32,37 @@ func (d ddl) Storage(name string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	s := d.s
-	text := "ENGINE = " + s.cfg.Cluster.engine(s.cfg.Engine.String()) +
-		"\nPARTITION BY " + s.partition(t).expression() +
-		"\nORDER BY (" + strings.Join(s.cfg.sortKey(t), ", ") + ")"
-	if ttl := s.ttl(t); ttl != "" {
+	text := "ENGINE = " + d.cfg.Cluster.engine(d.cfg.Engine.String()) +
+		"\nPARTITION BY " + d.partition(t).expression() +
+		"\nORDER BY (" + strings.Join(d.cfg.sortKey(t), ", ") + ")"
+	if ttl := d.ttl(t); ttl != "" {
 		text += "\nTTL " + ttl
 	}
 	var all []string
-	for _, set := range append(s.settings(t), setting{granularity, strconv.Itoa(s.cfg.granularity(t))}) {
+	for _, set := range append(d.settings(t), setting{granularity, strconv.Itoa(d.cfg.granularity(t))}) {
 		all = append(all, set.String())
 	}
 	text += "\nSETTINGS " + strings.Join(all, ", ")
-	if cluster := s.cfg.Cluster; cluster.Name != "" {
-		text += nextStatement + "CREATE TABLE IF NOT EXISTS " + s.tableName(name) + cluster.onCluster() +
-			" AS " + s.quoted(s.localName(t)) +
-			"\nENGINE = Distributed('" + cluster.Name + "', '" + s.cfg.Database + "', '" + s.localName(t) + "')"
+	if cluster := d.cfg.Cluster; cluster.Name != "" {
+		text += nextStatement + "CREATE TABLE IF NOT EXISTS " + d.tableName(name) + cluster.onCluster() +
+			" AS " + d.quoted(d.localName(t)) +
+			"\nENGINE = Distributed('" + cluster.Name + "', '" + d.cfg.Database + "', '" + d.localName(t) + "')"
 	}
 	return text, nil
 }
 
 // Clustered reports whether the tables are those of a cluster.
-func (d ddl) Clustered() bool { return d.s.cfg.Cluster.Name != "" }
+func (d ddl) Clustered() bool { return d.cfg.Cluster.Name != "" }
 
 // Database returns the name of the database, Name that of a table with its prefix, and Text such a name
 // as a text of SQL: names have no characters that would need more.
-func (d ddl) Database() string         { return d.s.cfg.Database }
-func (d ddl) Name(table string) string { return d.s.cfg.TablePrefix + table }
+func (d ddl) Database() string         { return d.cfg.Database }
+func (d ddl) Name(table string) string { return d.cfg.TablePrefix + table }
 func (d ddl) Text(name string) string  { return "'" + name + "'" }
 
 // Window returns how many INSERTs a table that is no table of records remembers by their tokens.
 func (d ddl) Window() string {
-	if d.s.cfg.Cluster.replicated() {
+	if d.cfg.Cluster.replicated() {
 		return "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800"
 	}
 	return "non_replicated_deduplication_window = 10000"
@@ -77,7 +71,7 @@ func (d ddl) Window() string {
 // Bookkeeping returns the engine of a table that is no table of records, of which all shards have the
 // same. Of rows with one key it keeps the one with the highest version.
 func (d ddl) Bookkeeping(version string) string {
-	cluster := d.s.cfg.Cluster
+	cluster := d.cfg.Cluster
 	if path := strings.ReplaceAll(cluster.Path, "{shard}", "all"); path != cluster.Path {
 		cluster.Path = path
 		cluster.Replica = "{shard}-" + cluster.Replica // a name of its own among those of all shards
@@ -86,12 +80,12 @@ func (d ddl) Bookkeeping(version string) string {
 }
 
 // ttl returns the TTL of a table as ClickHouse itself writes it, so that the two can be compared.
-func (s *Store) ttl(t table) string {
+func (d ddl) ttl(t table) string {
 	var all []string
-	if after := t.ttl(s.cfg.Tiers.After); after > 0 {
-		all = append(all, expiry(after)+" TO VOLUME '"+s.cfg.Tiers.volume()+"'")
+	if after := t.ttl(d.cfg.Tiers.After); after > 0 {
+		all = append(all, expiry(after)+" TO VOLUME '"+d.cfg.Tiers.volume()+"'")
 	}
-	if ttl := t.ttl(s.cfg.TTL); ttl > 0 {
+	if ttl := t.ttl(d.cfg.TTL); ttl > 0 {
 		all = append(all, expiry(ttl))
 	}
 	return strings.Join(all, ", ")
@@ -114,53 +108,32 @@ func (s setting) String() string { return s.name + " = " + s.value }
 // The window of remembered tokens is 0 by default, which makes tokens do nothing. A source is told
 // that its messages are stored, so a part has to be on disk before the INSERT is confirmed. Short
 // partitions are dropped whole when all of their rows have expired; a month would keep them too long.
-func (s *Store) settings(t table) []setting {
+func (d ddl) settings(t table) []setting {
 	all := []setting{{"fsync_after_insert", "1"}, {"fsync_part_directory", "1"}}
-	if s.cfg.Cluster.replicated() {
+	if d.cfg.Cluster.replicated() {
 		all = append(all, setting{"replicated_deduplication_window", "10000"}, setting{"replicated_deduplication_window_seconds", "604800"})
 	} else {
 		all = append(all, setting{"non_replicated_deduplication_window", "10000"})
 	}
-	if s.cfg.Engine == ReplacingMergeTree {
+	if d.cfg.Engine == ReplacingMergeTree {
 		all = append(all, setting{"deduplicate_merge_projection_mode", "'rebuild'"})
 	}
-	if p := s.partition(t); p == Hour || p == Day {
+	if p := d.partition(t); p == Hour || p == Day {
 		all = append(all, setting{"ttl_only_drop_parts", "1"})
 	}
-	if policy := s.cfg.Tiers.Policy; policy != "" {
+	if policy := d.cfg.Tiers.Policy; policy != "" {
 		all = append(all, setting{"storage_policy", "'" + policy + "'"})
 	}
 	return all
 }
 
-func tableNamed(name string) (table, error) {
-	for t := range tableCount {
-		if t.name() == name {
-			return t, nil
-		}
+// render executes a template of schema/.
+func (d ddl) render(text string) (string, error) {
+	t, err := template.New("").Parse(text)
+	if err != nil {
+		return "", err
 	}
-	return 0, fmt.Errorf("chstore: no table of records is named %s", name)
-}
-
-// checkTable makes sure, once, that the table exists and is partitioned as this Store will tell its
-// rows apart. With another key one INSERT would become several parts, each stored or lost for itself.
-func (w *writer) checkTable(ctx context.Context) error {
-	if w.checked {
-		return nil
-	}
-	want := w.s.partition(w.table).expression()
-	var got string
-	err := w.s.conn.QueryRow(ctx,
-		"SELECT partition_key FROM system.tables WHERE database = {database:String} AND name = {name:String}",
-		clickhouse.Named("database", w.s.cfg.Database), clickhouse.Named("name", w.name)).Scan(&got)
-	switch {
-	case errors.Is(err, sql.ErrNoRows):
-		return &SchemaError{Table: w.s.cfg.Database, What: "table", Want: w.name}
-	case err != nil:
-		return fmt.Errorf("chstore: look at table %s: %w", w.name, err)
-	case got != want:
-		return &SchemaError{Table: w.name, What: "partition key", Want: want, Got: got}
-	}
-	w.checked = true
-	return nil
+	var b strings.Builder
+	err = t.Execute(&b, d)
+	return strings.TrimSpace(b.String()), err
 }

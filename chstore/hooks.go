@@ -79,19 +79,23 @@ type SkipInfo struct {
 	Rows      int
 }
 
-// An Op names a kind of question: a closed set, for counting.
+// An Op is a kind of read: one of Ops, for counting.
 type Op string
 
-// The kinds of questions.
 const (
-	OpRecords Op = "records" // Records and Gaps
-	OpBookAt  Op = "book_at"
-	OpBooks   Op = "books"
-	OpReplay  Op = "replay"
-	OpCheck   Op = "check"
-	OpUsage   Op = "usage" // Usage and Disks
-	OpMarks   Op = "watermark"
+	opRecords   Op = "records"
+	opBookAt    Op = "book_at"
+	opBooks     Op = "books"
+	opReplay    Op = "replay"
+	opCheck     Op = "check"
+	opUsage     Op = "usage" // Usage and Disks
+	opWatermark Op = "watermark"
 )
+
+// Ops returns every Op: records, book_at, books, replay, check, usage and watermark.
+func Ops() []Op {
+	return []Op{opRecords, opBookAt, opBooks, opReplay, opCheck, opUsage, opWatermark}
+}
 
 // An AnswerInfo tells of a question.
 type AnswerInfo struct {

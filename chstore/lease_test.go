@@ -39,7 +39,7 @@ func TestLeaseRefuses(t *testing.T) {
 	require.Equal(t, "S", held.Source)
 	require.True(t, held.Until.After(time.Now()))
 	require.True(t, chstore.Retryable(err))
-	require.Equal(t, chstore.ReasonLease, chstore.ReasonOf(err))
+	require.Equal(t, chstore.Reason("lease"), chstore.ReasonOf(err))
 	require.EqualValues(t, 20, rows(t, db))
 	require.NoError(t, b.Write(t.Context(), withOrigins(trades(5, time.Second), "another", 1)))
 	requireSame(t, recs[:20], readAll(t, b, recs))

@@ -10,7 +10,6 @@ import (
 	"io/fs"
 	"strconv"
 	"strings"
-	"text/template"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -26,7 +25,7 @@ var (
 	ErrChangedMigration = errors.New("it was applied with another text")
 )
 
-// A MigrationError tells which migration failed.
+// A MigrationError says which migration failed.
 type MigrationError struct {
 	Version int
 	Name    string
@@ -39,8 +38,8 @@ func (e *MigrationError) Error() string {
 
 func (e *MigrationError) Unwrap() error { return e.Err }
 
-// A migration is one statement that changes the schema, on a cluster perhaps two. ClickHouse has no transactions over DDL, so
-// each has to be harmless when it is run again, and when two processes run it at once.
+// A migration is one statement that changes the schema, on a cluster perhaps two. ClickHouse has no transactions over
+// DDL, so each must be harmless when it is run again, and when two processes run it at once.
 type migration struct {
 	version  int
 	name     string
@@ -48,40 +47,39 @@ type migration struct {
 	checksum string // of text
 }
 
-// nextStatement ends a statement of a migration that is more than one. The last one is recorded.
+// nextStatement separates the statements of a migration. The last one is recorded.
 const nextStatement = ";\n\n"
 
-// commonColumns is the file with what several migrations have in common.
+// commonColumns is the file with the columns that several migrations have in common.
 const commonColumns = "schema/common.sql"
 
 // bookkeeping is the file with the table of applied migrations, which is made before all others.
 const bookkeeping = "schema/migrations.sql"
 
-// Migrate creates the database and the tables and brings them up to date, the TTL, tiers and settings of
-// Config included. It never drops data but by a shorter TTL. It may be called at every start and by
-// several processes at once. Its error is a *TierError, a *MigrationError, a *SchemaDiff or the
-// driver's.
-func (s *Store) Migrate(ctx context.Context) error {
-	steps, err := s.steps(ctx)
+// A migrator brings the tables of a database up to date.
+type migrator struct{ ddl }
+
+// migrate runs the steps.
+func (mg *migrator) migrate(ctx context.Context) error {
+	steps, err := mg.steps(ctx)
 	if err != nil {
 		return err
 	}
 	for _, st := range steps {
 		if st.migration != nil {
-			if err := s.apply(ctx, st); err != nil {
+			if err := mg.apply(ctx, st); err != nil {
 				return &MigrationError{Version: st.migration.version, Name: st.migration.name, Err: err}
 			}
-		} else if err := s.conn.Exec(inBackground(ctx), st.statement); err != nil {
+		} else if err := mg.conn.Exec(inBackground(ctx), st.statement); err != nil {
 			return fmt.Errorf("chstore: %s: %w", firstLine(st.statement), err)
 		}
 	}
 	return nil
 }
 
-// Plan returns the statements that Migrate would run, in order, and runs none; nothing where all is
-// up to date. Its errors are those of Migrate.
-func (s *Store) Plan(ctx context.Context) ([]string, error) {
-	steps, err := s.steps(ctx)
+// plan returns the statements of the steps.
+func (mg *migrator) plan(ctx context.Context) ([]string, error) {
+	steps, err := mg.steps(ctx)
 	var statements []string
 	for _, st := range steps {
 		statements = append(statements, st.statement)
@@ -95,12 +93,12 @@ type step struct {
 	migration *migration // recorded once it is done; nil for what needs no record
 }
 
-// steps returns what is to be done, from what is there.
-func (s *Store) steps(ctx context.Context) ([]step, error) {
-	if err := s.checkTiers(ctx); err != nil {
+// steps returns the statements that are left to run, from the state of the server.
+func (mg *migrator) steps(ctx context.Context) ([]step, error) {
+	if err := mg.cfg.Tiers.check(ctx, mg.conn); err != nil {
 		return nil, err
 	}
-	all, applied, err := s.groundwork(ctx)
+	all, applied, err := mg.groundwork(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +117,7 @@ func (s *Store) steps(ctx context.Context) ([]step, error) {
 			return nil, &MigrationError{Version: m.version, Name: m.name, Err: ErrChangedMigration}
 		}
 		if !done {
-			text, err := s.render(m.text)
+			text, err := mg.render(m.text)
 			if err != nil {
 				return nil, &MigrationError{Version: m.version, Name: m.name, Err: err}
 			}
@@ -132,47 +130,48 @@ func (s *Store) steps(ctx context.Context) ([]step, error) {
 			all[len(all)-1].migration = &m
 		}
 	}
-	states, err := s.states(ctx)
+	states, err := mg.states(ctx)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.differences(states, migrations); err != nil {
+	if err := mg.differences(states, migrations); err != nil {
 		return nil, err
 	}
-	return append(all, s.alterations(states)...), nil
+	return append(all, mg.alterations(states)...), nil
 }
 
-// groundwork makes the database and the table of applied migrations, or returns those.
-func (s *Store) groundwork(ctx context.Context) (steps []step, applied map[int]migration, err error) {
+// groundwork returns the steps that make the database and the table of applied migrations, or, where that
+// table exists, the migrations in it.
+func (mg *migrator) groundwork(ctx context.Context) (steps []step, applied map[int]migration, err error) {
 	var databases, tables uint64
-	err = s.conn.QueryRow(ctx, "SELECT (SELECT count() FROM system.databases WHERE name = {database:String}), "+
+	err = mg.conn.QueryRow(ctx, "SELECT (SELECT count() FROM system.databases WHERE name = {database:String}), "+
 		"(SELECT count() FROM system.tables WHERE database = {database:String} AND name = {table:String})",
-		clickhouse.Named("database", s.cfg.Database), clickhouse.Named("table", s.cfg.TablePrefix+"schema_migrations")).Scan(&databases, &tables)
+		clickhouse.Named("database", mg.cfg.Database), clickhouse.Named("table", mg.cfg.TablePrefix+"schema_migrations")).Scan(&databases, &tables)
 	if err != nil {
-		return nil, nil, fmt.Errorf("chstore: look at database %s: %w", s.cfg.Database, err)
+		return nil, nil, fmt.Errorf("chstore: look at database %s: %w", mg.cfg.Database, err)
 	}
 	if tables > 0 {
-		applied, err = s.applied(ctx)
+		applied, err = mg.applied(ctx)
 		return nil, applied, err
 	}
 	if databases == 0 {
-		steps = append(steps, step{statement: "CREATE DATABASE IF NOT EXISTS `" + s.cfg.Database + "`" + s.cfg.Cluster.onCluster()})
+		steps = append(steps, step{statement: "CREATE DATABASE IF NOT EXISTS `" + mg.cfg.Database + "`" + mg.cfg.Cluster.onCluster()})
 	}
 	text, err := schema.ReadFile(bookkeeping)
 	if err != nil {
 		return nil, nil, err
 	}
-	statement, err := s.render(string(text))
+	statement, err := mg.render(string(text))
 	return append(steps, step{statement: statement}), nil, err
 }
 
 // apply runs one migration and records it. A crash between the two runs it again, which is harmless.
-func (s *Store) apply(ctx context.Context, st step) error {
+func (mg *migrator) apply(ctx context.Context, st step) error {
 	start, m := time.Now(), st.migration
-	if err := s.conn.Exec(ctx, st.statement); err != nil {
+	if err := mg.conn.Exec(ctx, st.statement); err != nil {
 		return err
 	}
-	batch, err := s.conn.PrepareBatch(ctx, "INSERT INTO "+s.tableName("schema_migrations")+
+	batch, err := mg.conn.PrepareBatch(ctx, "INSERT INTO "+mg.tableName("schema_migrations")+
 		" (version, name, checksum, applied_at, took_ms)")
 	if err != nil {
 		return err
@@ -185,8 +184,8 @@ func (s *Store) apply(ctx context.Context, st step) error {
 }
 
 // applied returns the migrations on record by version, with name and checksum alone.
-func (s *Store) applied(ctx context.Context) (map[int]migration, error) {
-	rows, err := s.conn.Query(ctx, "SELECT version, name, checksum FROM "+s.tableName("schema_migrations")+" FINAL")
+func (mg *migrator) applied(ctx context.Context) (map[int]migration, error) {
+	rows, err := mg.conn.Query(ctx, "SELECT version, name, checksum FROM "+mg.tableName("schema_migrations")+" FINAL")
 	if err != nil {
 		return nil, fmt.Errorf("chstore: read migrations: %w", err)
 	}
@@ -206,7 +205,7 @@ func (s *Store) applied(ctx context.Context) (map[int]migration, error) {
 	return applied, nil
 }
 
-// readMigrations returns the files NNNN_name.sql, whose numbers count from 1 without a hole.
+// readMigrations returns the files NNNN_name.sql, which are numbered 1, 2, 3 and so on.
 func readMigrations(files fs.FS) ([]migration, error) {
 	names, err := fs.Glob(files, "schema/[0-9]*.sql")
 	if err != nil {
@@ -233,13 +232,12 @@ func readMigrations(files fs.FS) ([]migration, error) {
 	return migrations, nil
 }
 
-// render fills in a template of schema/.
-func (s *Store) render(text string) (string, error) {
-	t, err := template.New("").Parse(text)
-	if err != nil {
-		return "", err
+// firstLine returns the first line of a text, with … if there are more.
+func firstLine(s string) string {
+	for i, c := range s {
+		if c == '\n' {
+			return fmt.Sprint(s[:i], " …")
+		}
 	}
-	var b strings.Builder
-	err = t.Execute(&b, ddl{s})
-	return strings.TrimSpace(b.String()), err
+	return s
 }

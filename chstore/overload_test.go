@@ -31,7 +31,7 @@ func TestAddressGoesAway(t *testing.T) {
 		through, err := chstore.New(conn, chstore.Config{Database: db.Name, RetryMin: time.Millisecond, Hooks: &chstore.Hooks{
 			Failed: func(i chstore.FailInfo) {
 				failed++
-				require.Equal(t, chstore.ReasonNetwork, i.Reason, "%v", i.Err)
+				require.Equal(t, chstore.Reason("network"), i.Reason, "%v", i.Err)
 			},
 		}})
 		require.NoError(t, err)
@@ -68,7 +68,7 @@ func TestInsertTimesOut(t *testing.T) {
 	require.NoError(t, through.Write(t.Context(), recs[:10]))
 	stalling.fail(5_000, true)
 	require.NoError(t, through.Write(t.Context(), recs[10:]))
-	require.Equal(t, []chstore.Reason{chstore.ReasonTimeout}, failed)
+	require.Equal(t, []chstore.Reason{"timeout"}, failed)
 	require.EqualValues(t, len(recs), rows(t, db))
 	requireSame(t, recs, readAll(t, s, recs))
 }
@@ -113,6 +113,6 @@ func TestExecutionTime(t *testing.T) {
 	s, err := chstore.New(conn, chstore.Config{Database: db.Name, Attempts: -1})
 	require.NoError(t, err)
 	err = s.Write(t.Context(), sinktest.Records(2, 1000))
-	require.Equal(t, chstore.ReasonTimeout, chstore.ReasonOf(err), "%v", err)
+	require.Equal(t, chstore.Reason("timeout"), chstore.ReasonOf(err), "%v", err)
 	require.True(t, chstore.Retryable(err))
 }

@@ -6,12 +6,13 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/sink"
 )
 
 // pace gives records to dst in batches, none before it is due.
 func pace(ctx context.Context, recs iter.Seq2[timedRecord, error], cfg ReplayConfig, dst sink.Sink) error {
-	p := pacer{cfg: cfg, dst: dst, batch: make([]marketprism.Record, 0, cfg.Batch)}
+	p := replayClock{cfg: cfg, dst: dst, batch: make([]marketprism.Record, 0, cfg.Batch)}
 	for r, err := range recs {
 		if err == nil {
 			err = p.add(ctx, r)
@@ -23,8 +24,8 @@ func pace(ctx context.Context, recs iter.Seq2[timedRecord, error], cfg ReplayCon
 	return p.flush(ctx)
 }
 
-// A pacer is a replay under way.
-type pacer struct {
+// A replayClock is a replay under way.
+type replayClock struct {
 	cfg     ReplayConfig
 	dst     sink.Sink
 	batch   []marketprism.Record
@@ -34,7 +35,7 @@ type pacer struct {
 }
 
 // add takes the next record, and waits until it is due.
-func (p *pacer) add(ctx context.Context, r timedRecord) error {
+func (p *replayClock) add(ctx context.Context, r timedRecord) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -47,7 +48,7 @@ func (p *pacer) add(ctx context.Context, r timedRecord) error {
 			return err
 		}
 		if wait = p.wait(r.at); wait > 0 {
-			if err := sleep(ctx, wait); err != nil {
+			if err := backoff.Sleep(ctx, wait); err != nil {
 				return err
 			}
 		}
@@ -60,14 +61,14 @@ func (p *pacer) add(ctx context.Context, r timedRecord) error {
 }
 
 // wait returns how long it is until a record of a time is due.
-func (p *pacer) wait(at time.Time) time.Duration {
+func (p *replayClock) wait(at time.Time) time.Duration {
 	if p.cfg.Speed == 0 {
 		return 0
 	}
 	return time.Duration(float64(at.Sub(p.first))/p.cfg.Speed) - time.Since(p.began)
 }
 
-func (p *pacer) flush(ctx context.Context) error {
+func (p *replayClock) flush(ctx context.Context) error {
 	if len(p.batch) == 0 {
 		return nil
 	}

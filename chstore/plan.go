@@ -2,33 +2,41 @@ package chstore
 
 import (
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A plan is what a Write has to do: its records by table, source and partition, in their order.
+// A planner makes the plans of Writes, and reuses their memory. It is safe for concurrent use.
+type planner struct {
+	db    *db
+	plans sync.Pool // of *plan
+}
+
+// A plan is the records of a Write by table, source and partition, in their order.
 type plan struct {
 	tables [tableCount]tablePlan
 }
 
 type tablePlan struct {
 	groups []group
-	last   int // the group of the last record, the likeliest one of the next
+	last   int // the group of the last record, the likeliest for the next one
 	step   partitioner
 }
 
-// A group is records of one source for one partition of one table. All of it, or a leading part that
-// is large enough, goes into one INSERT, which ClickHouse makes one part: stored whole or not at all.
+// A group is the records of one source for one partition of one table. All of it, or its first BlockBytes,
+// goes into one INSERT, which ClickHouse makes one part: stored whole or not at all.
 type group struct {
 	source    string
 	partition uint32
 	recs      []*marketprism.Record
-	done      int // leading records known to be stored, where they have no source to ask about
+	done      int // how many of the first records are stored; without a source the table cannot say
 }
 
-// check returns the cause for which a record cannot be stored.
-func check(r *marketprism.Record) error {
+// checkRecord returns why a record cannot be stored.
+func checkRecord(r *marketprism.Record) error {
 	if err := r.Validate(); err != nil {
 		return err
 	}
@@ -56,16 +64,19 @@ func check(r *marketprism.Record) error {
 	return nil
 }
 
-// newPlan sorts recs. Its error is a *RecordError.
-func (s *Store) newPlan(recs []marketprism.Record) (*plan, error) {
+// plan groups recs. Its error is a *RecordError.
+func (pl *planner) plan(recs []marketprism.Record) (*plan, error) {
 	for i := range recs {
-		if err := check(&recs[i]); err != nil {
+		if err := checkRecord(&recs[i]); err != nil {
 			return nil, &RecordError{Index: i, Key: recs[i].Key(), Err: err}
 		}
 	}
-	p := s.plans.Get().(*plan)
+	p, ok := pl.plans.Get().(*plan)
+	if !ok {
+		p = new(plan)
+	}
 	for t := range tableCount {
-		p.tables[t].step = newPartitioner(s.partition(t))
+		p.tables[t].step = newPartitioner(pl.db.partition(t))
 	}
 	for i := range recs {
 		r := &recs[i]
@@ -76,7 +87,7 @@ func (s *Store) newPlan(recs []marketprism.Record) (*plan, error) {
 	return p, nil
 }
 
-// group finds or makes a group.
+// group returns the group of a source and partition, which it makes if there is none.
 func (tp *tablePlan) group(source string, partition uint32) *group {
 	if tp.last < len(tp.groups) {
 		if g := &tp.groups[tp.last]; g.source == source && g.partition == partition {
@@ -91,7 +102,7 @@ func (tp *tablePlan) group(source string, partition uint32) *group {
 	}
 	tp.last = len(tp.groups)
 	if tp.last < cap(tp.groups) {
-		tp.groups = tp.groups[:tp.last+1] // with the room its records had
+		tp.groups = tp.groups[:tp.last+1] // its records' memory is reused
 	} else {
 		tp.groups = append(tp.groups, group{})
 	}
@@ -103,8 +114,8 @@ func (tp *tablePlan) group(source string, partition uint32) *group {
 // maxPooled bounds the groups whose memory is kept for the next Write.
 const maxPooled = 64
 
-// release gives the plan's memory back, without the records it points to.
-func (s *Store) release(p *plan) {
+// release makes the memory of a plan available again, and drops its pointers to records.
+func (pl *planner) release(p *plan) {
 	for t := range p.tables {
 		tp := &p.tables[t]
 		if len(tp.groups) > maxPooled {
@@ -117,11 +128,11 @@ func (s *Store) release(p *plan) {
 		}
 		tp.groups, tp.last = tp.groups[:0], 0
 	}
-	s.plans.Put(p)
+	pl.plans.Put(p)
 }
 
-// takeBlock returns the number of leading records that fit in limit bytes, at least one.
-func takeBlock(recs []*marketprism.Record, limit int) int {
+// blockLen returns how many of the first records fit in limit bytes, at least one.
+func blockLen(recs []*marketprism.Record, limit int) int {
 	size := 0
 	for i, r := range recs {
 		size += rowBytes(r)
@@ -132,7 +143,7 @@ func takeBlock(recs []*marketprism.Record, limit int) int {
 	return len(recs)
 }
 
-// rowBytes estimates what a record takes in a block: 16 bytes a level, and about 128 for the rest.
+// rowBytes estimates the size of a record in a block: 16 bytes a level, and about 128 for the rest.
 func rowBytes(r *marketprism.Record) int {
 	const fixed, level = 128, 16
 	switch {
@@ -142,4 +153,39 @@ func rowBytes(r *marketprism.Record) int {
 		return fixed + level*(len(r.Snapshot.Bids)+len(r.Snapshot.Asks))
 	}
 	return fixed
+}
+
+// blockBytes estimates the size of records in a block.
+func blockBytes(recs []*marketprism.Record) (n int64) {
+	for _, r := range recs {
+		n += int64(rowBytes(r))
+	}
+	return n
+}
+
+// timeRange returns the lowest and the highest Record.Time of records.
+func timeRange(recs []*marketprism.Record) (oldest, newest time.Time) {
+	oldest = recs[0].Time()
+	for _, r := range recs {
+		switch at := r.Time(); {
+		case at.Before(oldest):
+			oldest = at
+		case at.After(newest):
+			newest = at
+		}
+	}
+	if newest.Before(oldest) {
+		newest = oldest
+	}
+	return oldest, newest
+}
+
+// sequenceRange returns the lowest and the highest sequence of records.
+func sequenceRange(recs []*marketprism.Record) (first, last uint64) {
+	first = recs[0].Origin.Sequence
+	for _, r := range recs {
+		first = min(first, r.Origin.Sequence)
+		last = max(last, r.Origin.Sequence)
+	}
+	return first, last
 }

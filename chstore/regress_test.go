@@ -46,7 +46,7 @@ func TestColdDiskIsMissing(t *testing.T) {
 	require.ErrorIs(t, err, chstore.ErrWatermarkRegressed)
 	require.Equal(t, chstore.WatermarkError{Table: "trades", Partition: 202601, Source: "S", Had: 15}, *lost)
 	require.False(t, chstore.Retryable(err))
-	require.Equal(t, chstore.ReasonRegressed, chstore.ReasonOf(err))
+	require.Equal(t, chstore.Reason("regressed"), chstore.ReasonOf(err))
 	require.Zero(t, rows(t, db))
 	second, err := chstore.New(connect(t, db), cfg)
 	require.NoError(t, err)

@@ -73,7 +73,7 @@ func (s *Store) Replay(ctx context.Context, q ReplayQuery, cfg ReplayConfig, dst
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	end := s.observe(OpReplay)
+	end := s.observe(opReplay)
 	feeds, err := s.openFeeds(ctx, q, cfg)
 	end(&err)
 	defer func() {

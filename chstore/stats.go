@@ -3,8 +3,6 @@ package chstore
 import (
 	"sync/atomic"
 	"time"
-
-	"github.com/marketprism/marketprism"
 )
 
 // Stats counts what a Store did since it was made.
@@ -45,24 +43,6 @@ type counters struct {
 	failures                                       [len(reasons)]atomic.Uint64
 	waiting, waitingBytes                          atomic.Int64
 	newest, lastInsert                             atomic.Int64 // ns since 1970; 0: none
-}
-
-// Stats returns the counts. Each is right by itself; a Write under way may have changed one and not yet another.
-func (s *Store) Stats() Stats {
-	var all Stats
-	for _, w := range s.tables {
-		t := w.counters.stats(w.table.name())
-		all.Rows += t.Rows
-		all.Skipped += t.Skipped
-		all.Inserts += t.Inserts
-		all.Retries += t.Retries
-		all.Fences += t.Fences
-		for _, n := range t.Failures {
-			all.Failures += n
-		}
-		all.Tables = append(all.Tables, t)
-	}
-	return all
 }
 
 func (c *counters) stats(table string) TableStats {
@@ -115,29 +95,4 @@ func (c *counters) failed(reason Reason) {
 			c.failures[i].Add(1)
 		}
 	}
-}
-
-// blockBytes estimates what records take in a block.
-func blockBytes(recs []*marketprism.Record) (n int64) {
-	for _, r := range recs {
-		n += int64(rowBytes(r))
-	}
-	return n
-}
-
-// timeRange returns the lowest and the highest time of records.
-func timeRange(recs []*marketprism.Record) (oldest, newest time.Time) {
-	oldest = recs[0].Time()
-	for _, r := range recs {
-		switch at := r.Time(); {
-		case at.Before(oldest):
-			oldest = at
-		case at.After(newest):
-			newest = at
-		}
-	}
-	if newest.Before(oldest) {
-		newest = oldest
-	}
-	return oldest, newest
 }

@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"sync"
-	"sync/atomic"
 
 	"github.com/marketprism/marketprism/sink"
 )
@@ -14,11 +12,8 @@ import (
 // A Store writes records to ClickHouse and reads them back. It is safe for concurrent use.
 type Store struct {
 	*db
-	id      string // tells the INSERTs of this Store from those of any other
-	queries atomic.Uint64
-
-	tables [tableCount]*writer
-	plans  sync.Pool // of *plan
+	planner planner
+	writers [tableCount]*writer
 }
 
 var _ sink.Sink = (*Store)(nil)
@@ -35,18 +30,49 @@ func New(conn *Conn, cfg Config) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
+	d := &db{conn: conn, cfg: cfg}
+	if cfg.Hooks != nil {
+		d.hooks = *cfg.Hooks
+	}
 	var id [8]byte
 	rand.Read(id[:])
-	s := &Store{db: &db{conn: conn, cfg: cfg}, id: hex.EncodeToString(id[:])}
-	if cfg.Hooks != nil {
-		s.hooks = *cfg.Hooks
-	}
+	s := &Store{db: d, planner: planner{db: d}}
 	for t := range tableCount {
-		s.tables[t] = newWriter(s, t)
+		name := d.localName(t)
+		s.writers[t] = newWriter(&recordTable{db: d, storeID: hex.EncodeToString(id[:]), table: t, name: name, quoted: d.quoted(name)})
 	}
-	s.plans.New = func() any { return new(plan) }
 	return s, nil
 }
 
-// Ping asks the server whether it is there.
+// Ping asks the server whether it answers.
 func (s *Store) Ping(ctx context.Context) error { return s.conn.Ping(ctx) }
+
+// Stats returns the counts. Each is right by itself; a Write under way may have changed one and not yet another.
+func (s *Store) Stats() Stats {
+	var all Stats
+	for _, w := range s.writers {
+		t := w.counters.stats(w.table.name())
+		all.Rows += t.Rows
+		all.Skipped += t.Skipped
+		all.Inserts += t.Inserts
+		all.Retries += t.Retries
+		all.Fences += t.Fences
+		for _, n := range t.Failures {
+			all.Failures += n
+		}
+		all.Tables = append(all.Tables, t)
+	}
+	return all
+}
+
+// Migrate creates the database and the tables and brings them up to date, the TTL, tiers and settings of
+// Config included. It never drops data but by a shorter TTL. It may be called at every start and by
+// several processes at once. Its error is a *TierError, a *MigrationError, a *SchemaDiff or the
+// driver's.
+func (s *Store) Migrate(ctx context.Context) error { return s.migrator().migrate(ctx) }
+
+// Plan returns the statements that Migrate would run, in order, and runs none; it returns no statement where all
+// is up to date. Its errors are those of Migrate.
+func (s *Store) Plan(ctx context.Context) ([]string, error) { return s.migrator().plan(ctx) }
+
+func (s *Store) migrator() *migrator { return &migrator{ddl{s.db}} }

@@ -31,7 +31,7 @@ type Query struct {
 func (s *Store) Records(ctx context.Context, q Query) iter.Seq2[marketprism.Record, error] {
 	return func(yield func(marketprism.Record, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
-		end := s.observe(OpRecords)
+		end := s.observe(opRecords)
 		m, err := s.openMerge(ctx, q)
 		end(&err)
 		defer m.close()
@@ -73,7 +73,7 @@ func kindsByTable(kinds []marketprism.Kind) (byTable [tableCount][]marketprism.K
 // record alone does not count: if the ids before and after it follow each other, no update was missed. The
 // error wraps ErrNoSnapshot where there is no snapshot to start from.
 func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Time) (book *orderbook.Book, err error) {
-	defer s.observe(OpBookAt)(&err)
+	defer s.observe(opBookAt)(&err)
 	r := s.reader(i)
 	b, err := r.bookAt(ctx, t)
 	if err == nil && b.missing != nil {

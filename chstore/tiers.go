@@ -57,7 +57,7 @@ func (c Tiers) validate(ttl TTL) error {
 	return nil
 }
 
-// A TierError tells that the server does not have the tiers of Config, or cannot use them.
+// A TierError says that the server does not have the tiers of Config, or cannot use them.
 type TierError struct {
 	Policy string
 	Volume string // "" if the policy itself is missing
@@ -76,25 +76,24 @@ func (e *TierError) Error() string {
 	return text + " " + e.What + " on the server"
 }
 
-// checkTiers makes sure that the server has what Config names, before anything is changed.
-func (s *Store) checkTiers(ctx context.Context) error {
-	tiers := s.cfg.Tiers
-	if tiers.Policy == "" {
+// check makes sure that the server has the policy and the volumes, before anything is changed.
+func (c Tiers) check(ctx context.Context, conn *Conn) error {
+	if c.Policy == "" {
 		return nil
 	}
-	rows, err := s.conn.Query(ctx, "SELECT p.volume_name, d.name, d.is_broken, d.is_read_only "+
+	rows, err := conn.Query(ctx, "SELECT p.volume_name, d.name, d.is_broken, d.is_read_only "+
 		"FROM (SELECT volume_name, arrayJoin(disks) AS disk FROM system.storage_policies WHERE policy_name = {policy:String}) AS p "+
-		"LEFT JOIN system.disks AS d ON d.name = p.disk", clickhouse.Named("policy", tiers.Policy))
+		"LEFT JOIN system.disks AS d ON d.name = p.disk", clickhouse.Named("policy", c.Policy))
 	if err != nil {
-		return fmt.Errorf("chstore: look at storage policy %s: %w", tiers.Policy, err)
+		return fmt.Errorf("chstore: look at storage policy %s: %w", c.Policy, err)
 	}
 	defer rows.Close()
 	var volumes []string
 	for rows.Next() {
-		e := TierError{Policy: tiers.Policy}
+		e := TierError{Policy: c.Policy}
 		var broken, readOnly uint8
 		if err := rows.Scan(&e.Volume, &e.Disk, &broken, &readOnly); err != nil {
-			return fmt.Errorf("chstore: look at storage policy %s: %w", tiers.Policy, err)
+			return fmt.Errorf("chstore: look at storage policy %s: %w", c.Policy, err)
 		}
 		volumes = append(volumes, e.Volume)
 		switch {
@@ -108,13 +107,13 @@ func (s *Store) checkTiers(ctx context.Context) error {
 		return &e
 	}
 	if err := rows.Err(); err != nil {
-		return fmt.Errorf("chstore: look at storage policy %s: %w", tiers.Policy, err)
+		return fmt.Errorf("chstore: look at storage policy %s: %w", c.Policy, err)
 	}
 	switch {
 	case len(volumes) == 0:
-		return &TierError{Policy: tiers.Policy, What: "is missing"}
-	case tiers.moves() && !slices.Contains(volumes, tiers.volume()):
-		return &TierError{Policy: tiers.Policy, Volume: tiers.volume(), What: "is missing"}
+		return &TierError{Policy: c.Policy, What: "is missing"}
+	case c.moves() && !slices.Contains(volumes, c.volume()):
+		return &TierError{Policy: c.Policy, Volume: c.volume(), What: "is missing"}
 	}
 	return nil
 }

@@ -103,9 +103,11 @@ func storeReasons() (reasons []string) {
 	return reasons
 }
 
-func storeOps() []string {
-	return []string{string(chstore.OpRecords), string(chstore.OpBookAt), string(chstore.OpBooks), string(chstore.OpReplay),
-		string(chstore.OpCheck), string(chstore.OpUsage), string(chstore.OpMarks), Other}
+func storeOps() (ops []string) {
+	for _, op := range chstore.Ops() {
+		ops = append(ops, string(op))
+	}
+	return append(ops, Other)
 }
 
 // known returns value if it is one of the closed set, and Other if not.

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// A SchemaDiff tells in what tables that are there differ from those that this package would have made,
+// A SchemaDiff lists how existing tables differ from those that this package would have made,
 // where no ALTER can help: another partition key, sort key or engine, columns that are missing or of
 // another type. Nothing was changed. To keep the data, rename such tables and copy from them.
 type SchemaDiff struct{ Differences []*SchemaError }
@@ -27,8 +27,8 @@ func (e *SchemaDiff) Unwrap() []error {
 	return all
 }
 
-// differences compares the tables that are there with what Config and the migrations make.
-func (s *Store) differences(states map[table]*tableState, migrations []migration) error {
+// differences returns a *SchemaDiff unless the existing tables are as Config and the migrations make them.
+func (mg *migrator) differences(states map[table]*tableState, migrations []migration) error {
 	var diff SchemaDiff
 	for t := range tableCount {
 		st := states[t]
@@ -37,15 +37,15 @@ func (s *Store) differences(states map[table]*tableState, migrations []migration
 		}
 		note := func(what, want, got string) {
 			if want != got {
-				diff.Differences = append(diff.Differences, &SchemaError{Table: s.localName(t), What: what, Want: want, Got: got})
+				diff.Differences = append(diff.Differences, &SchemaError{Table: mg.localName(t), What: what, Want: want, Got: got})
 			}
 		}
-		engine, _, _ := strings.Cut(s.cfg.Cluster.engine(s.cfg.Engine.String()), "(")
+		engine, _, _ := strings.Cut(mg.cfg.Cluster.engine(mg.cfg.Engine.String()), "(")
 		note("engine", engine, st.kind)
-		note("partition key", s.partition(t).expression(), st.part)
-		note("sort key", strings.Join(s.cfg.sortKey(t), ", "), st.order)
-		note(granularity, fmt.Sprint(s.cfg.granularity(t)), settingOf(st.engine, granularity))
-		columns, err := s.definitions(t, migrations)
+		note("partition key", mg.partition(t).expression(), st.part)
+		note("sort key", strings.Join(mg.cfg.sortKey(t), ", "), st.order)
+		note(granularity, fmt.Sprint(mg.cfg.granularity(t)), settingOf(st.engine, granularity))
+		columns, err := mg.definitions(t, migrations)
 		if err != nil {
 			return err
 		}
@@ -73,16 +73,16 @@ func settingOf(engine, name string) string {
 	return value
 }
 
-// A definition is a column of a statement that makes a table.
+// A definition is a column in a CREATE TABLE.
 type definition struct{ name, kind, computed string }
 
 // definitions returns the columns that the migrations give a table.
-func (s *Store) definitions(t table, migrations []migration) ([]definition, error) {
+func (mg *migrator) definitions(t table, migrations []migration) ([]definition, error) {
 	for _, m := range migrations {
 		if m.name != t.name() {
 			continue
 		}
-		text, err := s.render(m.text)
+		text, err := mg.render(m.text)
 		if err != nil {
 			return nil, &MigrationError{Version: m.version, Name: m.name, Err: err}
 		}

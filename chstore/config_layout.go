@@ -63,11 +63,6 @@ type Index struct {
 	Granularity int
 }
 
-// layout returns how a table is laid out.
-func (t table) layout(l Layouts) Layout {
-	return [...]Layout{l.Depth, l.Snapshots, l.Trades, l.Tickers, l.Gaps}[t]
-}
-
 // sortKey returns the columns of a table's sort key.
 func (c *Config) sortKey(t table) []string {
 	key := t.layout(c.Layouts).OrderBy
@@ -82,12 +77,6 @@ func (c *Config) sortKey(t table) []string {
 		}
 	}
 	return key
-}
-
-// distinct returns the columns that rows of a table differ in unless one is the other come twice.
-func (t table) distinct() []string {
-	own := [...][]string{{"last_id", "first_id"}, {"last_id"}, {"aggregate", "id"}, {"update_id"}, {"after_id", "reason"}}[t]
-	return slices.Concat([]string{"exchange", "market", "symbol", "ts"}, own, []string{"received_at", "src", "seq"})
 }
 
 // granularity returns the rows of a mark.
@@ -109,7 +98,7 @@ var (
 // validateLayout checks what a caller has set for a table, so that all of it can stand in a statement.
 func (c *Config) validateLayout(t table) error {
 	l := t.layout(c.Layouts)
-	stored := t.stored()
+	stored := storedColumns(t)
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("chstore: Layouts of %s: %s", t.name(), fmt.Sprintf(format, args...))
 	}
@@ -152,12 +141,4 @@ func (c *Config) validateLayout(t table) error {
 		}
 	}
 	return nil
-}
-
-// stored returns the names of the columns that are written.
-func (t table) stored() (names []string) {
-	for _, c := range t.columns() {
-		names = append(names, c.name)
-	}
-	return names
 }

@@ -2,7 +2,6 @@ package chstore
 
 import (
 	"context"
-	"fmt"
 	"strings"
 	"time"
 
@@ -108,9 +107,4 @@ func selection(targets ...[]target) (expressions []string, dest []any) {
 		}
 	}
 	return expressions, dest
-}
-
-// readError wraps an error of reading a table.
-func (t table) readError(ctx context.Context, err error) error {
-	return fmt.Errorf("chstore: read %s: %w", t.name(), withCause(ctx, err))
 }

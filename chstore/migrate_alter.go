@@ -12,22 +12,22 @@ import (
 	"github.com/ClickHouse/clickhouse-go/v2"
 )
 
-// A tableState is what the server has of a table of records, as system tables tell it.
+// A tableState is a table of records on the server, as system tables describe it.
 type tableState struct {
 	engine  string // MergeTree PARTITION BY … ORDER BY … TTL … SETTINGS …
 	kind    string // MergeTree, ReplicatedMergeTree, …
 	part    string // the partition key
 	order   string // the sort key
 	columns map[string]columnState
-	indexes map[string]string // what each is, see plainIndex
+	indexes map[string]string // their definitions, see plainIndex
 }
 
 type columnState struct{ kind, codec, computed string }
 
-// states returns what is there of the tables of records.
-func (s *Store) states(ctx context.Context) (map[table]*tableState, error) {
+// states returns the state of the tables of records that exist.
+func (mg *migrator) states(ctx context.Context) (map[table]*tableState, error) {
 	states := make(map[table]*tableState)
-	err := s.eachTable(ctx, "SELECT substring(name, {skip:UInt64}), engine_full, engine, partition_key, sorting_key FROM system.tables "+
+	err := mg.eachTable(ctx, "SELECT substring(name, {skip:UInt64}), engine_full, engine, partition_key, sorting_key FROM system.tables "+
 		"WHERE database = {database:String} AND name IN {tables:Array(String)}",
 		func(t table, v []string) {
 			states[t] = &tableState{
@@ -38,7 +38,7 @@ func (s *Store) states(ctx context.Context) (map[table]*tableState, error) {
 	if err != nil {
 		return nil, err
 	}
-	err = s.eachTable(ctx, "SELECT substring(table, {skip:UInt64}), name, type, compression_codec, if(default_kind = 'ALIAS', default_kind, '') FROM system.columns "+
+	err = mg.eachTable(ctx, "SELECT substring(table, {skip:UInt64}), name, type, compression_codec, if(default_kind = 'ALIAS', default_kind, '') FROM system.columns "+
 		"WHERE database = {database:String} AND table IN {tables:Array(String)}",
 		func(t table, v []string) {
 			if st := states[t]; st != nil {
@@ -48,7 +48,7 @@ func (s *Store) states(ctx context.Context) (map[table]*tableState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return states, s.eachTable(ctx, "SELECT substring(table, {skip:UInt64}), name, concat(type_full, ' GRANULARITY ', toString(granularity)) FROM system.data_skipping_indices "+
+	return states, mg.eachTable(ctx, "SELECT substring(table, {skip:UInt64}), name, concat(type_full, ' GRANULARITY ', toString(granularity)) FROM system.data_skipping_indices "+
 		"WHERE database = {database:String} AND table IN {tables:Array(String)}",
 		func(t table, v []string) {
 			if st := states[t]; st != nil {
@@ -57,9 +57,9 @@ func (s *Store) states(ctx context.Context) (map[table]*tableState, error) {
 		})
 }
 
-// eachTable runs a query for the name of a table of records and other texts.
-func (s *Store) eachTable(ctx context.Context, query string, each func(t table, values []string)) error {
-	rows, err := s.conn.Query(ctx, query, s.tableArgs()...)
+// eachTable runs a query that selects the name of a table of records and other texts.
+func (mg *migrator) eachTable(ctx context.Context, query string, each func(t table, values []string)) error {
+	rows, err := mg.conn.Query(ctx, query, mg.tableArgs()...)
 	if err != nil {
 		return fmt.Errorf("chstore: look at tables: %w", err)
 	}
@@ -85,22 +85,22 @@ func (s *Store) eachTable(ctx context.Context, query string, each func(t table, 
 	return nil
 }
 
-// alterations returns what changes the tables to the settings, the TTL, the codecs and the indexes of
-// Config. A table that is not there yet has the first two from its making.
-func (s *Store) alterations(states map[table]*tableState) (steps []step) {
+// alterations returns the steps that give the tables the settings, the TTL, the codecs and the indexes of
+// Config. A table that does not exist yet is created with the first two.
+func (mg *migrator) alterations(states map[table]*tableState) (steps []step) {
 	for t := range tableCount {
 		st := states[t]
 		if st != nil {
-			steps = append(steps, s.alter(t, st)...)
+			steps = append(steps, mg.alter(t, st)...)
 		}
-		steps = append(steps, s.alterLayout(t, st)...)
+		steps = append(steps, mg.alterLayout(t, st)...)
 	}
 	return steps
 }
 
 // alter compares settings and TTL. Settings come first: a TTL can name a volume only of the table's own
 // policy.
-func (s *Store) alter(t table, st *tableState) (steps []step) {
+func (mg *migrator) alter(t table, st *tableState) (steps []step) {
 	rest, settings, _ := strings.Cut(st.engine, " SETTINGS ")
 	_, ttl, _ := strings.Cut(rest, " TTL ")
 	has := make(map[string]bool)
@@ -108,31 +108,31 @@ func (s *Store) alter(t table, st *tableState) (steps []step) {
 		has[set] = true
 	}
 	var change []string
-	for _, set := range s.settings(t) {
+	for _, set := range mg.settings(t) {
 		if !has[set.String()] {
 			change = append(change, set.String())
 		}
 	}
 	if len(change) > 0 {
-		steps = append(steps, s.alterStep(t, "MODIFY SETTING "+strings.Join(change, ", ")))
+		steps = append(steps, mg.alterStep(t, "MODIFY SETTING "+strings.Join(change, ", ")))
 	}
-	switch want := s.ttl(t); {
+	switch want := mg.ttl(t); {
 	case want == ttl:
 	case want == "":
-		steps = append(steps, s.alterStep(t, "REMOVE TTL"))
+		steps = append(steps, mg.alterStep(t, "REMOVE TTL"))
 	default:
-		steps = append(steps, s.alterStep(t, "MODIFY TTL "+want))
+		steps = append(steps, mg.alterStep(t, "MODIFY TTL "+want))
 	}
 	return steps
 }
 
-// alterLayout compares codecs and indexes; st is nil for a table that is about to be made.
-func (s *Store) alterLayout(t table, st *tableState) (steps []step) {
-	layout := t.layout(s.cfg.Layouts)
+// alterLayout compares codecs and indexes; st is nil for a table that does not exist yet.
+func (mg *migrator) alterLayout(t table, st *tableState) (steps []step) {
+	layout := t.layout(mg.cfg.Layouts)
 	for _, column := range slices.Sorted(maps.Keys(layout.Codecs)) {
 		codec := layout.Codecs[column]
 		if st == nil || plainCodec(st.columns[column].codec) != plainCodec("CODEC("+codec+")") {
-			steps = append(steps, s.alterStep(t, "MODIFY COLUMN `"+column+"` CODEC("+codec+")"))
+			steps = append(steps, mg.alterStep(t, "MODIFY COLUMN `"+column+"` CODEC("+codec+")"))
 		}
 	}
 	for _, index := range layout.Indexes {
@@ -144,15 +144,15 @@ func (s *Store) alterLayout(t table, st *tableState) (steps []step) {
 			continue
 		}
 		if has != "" { // there is no ALTER that changes one
-			steps = append(steps, s.alterStep(t, "DROP INDEX `"+index.Name+"`"))
+			steps = append(steps, mg.alterStep(t, "DROP INDEX `"+index.Name+"`"))
 		}
-		steps = append(steps, s.alterStep(t, "ADD INDEX IF NOT EXISTS `"+index.Name+"` `"+index.Column+"` TYPE "+want))
+		steps = append(steps, mg.alterStep(t, "ADD INDEX IF NOT EXISTS `"+index.Name+"` `"+index.Column+"` TYPE "+want))
 	}
 	return steps
 }
 
-func (s *Store) alterStep(t table, change string) step {
-	return step{statement: "ALTER TABLE " + s.quoted(s.localName(t)) + s.cfg.Cluster.onCluster() + " " + change}
+func (mg *migrator) alterStep(t table, change string) step {
+	return step{statement: "ALTER TABLE " + mg.quoted(mg.localName(t)) + mg.cfg.Cluster.onCluster() + " " + change}
 }
 
 var (
@@ -171,13 +171,13 @@ func plainCodec(codec string) string {
 	return strings.ReplaceAll(codec, "FPC(12)", "FPC")
 }
 
-// plainIndex makes the texts of a skip index's type and granularity comparable. Its column is not in them:
-// of an ALIAS the server tells the expression.
+// plainIndex makes the texts of a skip index's type and granularity comparable. They leave its column out:
+// for an ALIAS the server shows the expression.
 func plainIndex(text string) string {
 	return strings.NewReplacer(" ", "", "bloom_filter()", "bloom_filter", "bloom_filter(0.025)", "bloom_filter").Replace(text)
 }
 
-// inBackground lets a statement return before the rows that are there have been worked through: of a
+// inBackground lets a statement return before the existing rows have been processed: in a
 // large table that takes hours.
 func inBackground(ctx context.Context) context.Context {
 	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"mutations_sync": 0, "alter_sync": 1}))
