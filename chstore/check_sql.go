@@ -77,7 +77,7 @@ GROUP BY ` + instrumentColumns + `, aggregate`}
 
 // duplicates finds rows of one key. Reads do not show them.
 func (s *Store) duplicates(t table) sqlCheck {
-	id, minor, received := t.identity()
+	id, minor, received := t.keyColumns()
 	if t == tradeTable {
 		minor = "toInt64(aggregate)"
 	}

@@ -69,7 +69,7 @@ type cursor struct {
 	base       base
 	row        row
 	dest       []any
-	seen       [marketprism.KindTicker + 1]*seen
+	dedup      [marketprism.KindTicker + 1]*dedup
 
 	rec  marketprism.Record // the next one
 	rank rank               // of rec
@@ -83,7 +83,7 @@ func (s *Store) openCursor(ctx context.Context, t table, kinds []marketprism.Kin
 		sc.add("aggregate = {aggregate:Bool}", "aggregate", kinds[0] == marketprism.KindAggTrade)
 	}
 	for _, k := range kinds {
-		c.seen[k] = newSeen(s, t, k, sc)
+		c.dedup[k] = newDedup(s.db, t, k, sc)
 	}
 	expressions, dest := selection(c.base.scanned(), c.row.scanned())
 	c.dest = dest
@@ -103,7 +103,7 @@ func (c *cursor) advance(ctx context.Context) error {
 		if c.rank, err = c.row.payload(&c.rec); err != nil {
 			return c.table.readError(ctx, err)
 		}
-		duplicate, err := c.seen[c.rank.kind].check(ctx, c.rank, &c.base)
+		duplicate, err := c.dedup[c.rank.kind].isDuplicate(ctx, c.rank, &c.base)
 		if err != nil {
 			return err
 		}

@@ -74,9 +74,9 @@ func (t table) turn() int {
 	return [...]int{depthTable: 0, gapTable: 1, snapshotTable: 2, tickerTable: 3, tradeTable: 4}[t]
 }
 
-// identity returns the columns that tell its rows of one kind apart: the id, what else Record.Key has, and for
-// a Snapshot or Gap when it was received, see the type identity.
-func (t table) identity() (id, minor, received string) {
+// keyColumns returns the expressions of a rowKey: the id, the rest of Record.Key, and for
+// a Snapshot or Gap the time of receipt.
+func (t table) keyColumns() (id, minor, received string) {
 	const none, at = "toInt64(0)", "toUnixTimestamp64Nano(received_at)"
 	switch t {
 	case depthTable:
