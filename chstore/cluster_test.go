@@ -43,7 +43,7 @@ func TestDistributed(t *testing.T) {
 	require.Zero(t, watermarkRows(t, b, "A"))
 	require.Equal(t, barTrades(t, conns[0]), barTrades(t, conns[1]), "views show all shards")
 
-	servers[1].Kill()
+	servers[1].Crash()
 	require.NoError(t, a.Write(t.Context(), later), "a stream that goes on needs no other server")
 	for _, err := range a.Records(t.Context(), chstore.Query{Instrument: recs[0].Instrument}) {
 		require.Error(t, err, "a part of the records, as if it were all")

@@ -110,7 +110,7 @@ func TestConnectionsOutliveARestart(t *testing.T) {
 	s := openOn(t, db, db.Options(), chstore.Config{Hooks: &chstore.Hooks{Failed: func(chstore.FailInfo) { failed++ }}})
 	recs := sinktest.Records(1, 100)
 	require.NoError(t, s.Write(t.Context(), recs[:50]))
-	server.Kill()
+	server.Crash()
 	chtest.Start(t, server.Config()) // takes longer than connections are trusted unasked
 	require.NoError(t, s.Write(t.Context(), recs[50:]))
 	require.Zero(t, failed)

@@ -38,7 +38,7 @@ func TestWriteAfterLostPart(t *testing.T) {
 	s := storeAt(t, server, chstore.Config{})
 	require.NoError(t, s.Write(t.Context(), recs))
 	requireSame(t, recs, readAll(t, s, recs))
-	server.Kill()
+	server.Crash()
 	parts, err := filepath.Glob(filepath.Join(server.Config().Dir, "data", "store", "*", "*", "202601_*"))
 	require.NoError(t, err)
 	require.Len(t, parts, 1)
@@ -67,7 +67,7 @@ func TestWriteServerKilled(t *testing.T) {
 		if kills < 4 && rng.IntN(2) == 0 {
 			kill := time.NewTimer(time.Duration(rng.IntN(40_000)) * time.Microsecond)
 			<-kill.C
-			server.Kill()
+			server.Crash()
 			kills++
 			<-done
 			server = chtest.Start(t, server.Config())

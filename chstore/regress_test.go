@@ -33,7 +33,7 @@ func TestColdDiskIsMissing(t *testing.T) {
 	cold, away := filepath.Join(dir, "cold"), filepath.Join(dir, "away")
 	restart := func(swap func()) {
 		t.Helper()
-		server.Kill()
+		server.Crash()
 		require.Error(t, s.Write(t.Context(), recs[15:16]), "after an INSERT that failed the Store asks what is there")
 		swap()
 		server = chtest.Start(t, server.Config())
@@ -80,7 +80,7 @@ func TestExpiredRowsAreNoLoss(t *testing.T) {
 	require.NoError(t, db.Conn.Exec(t.Context(), "OPTIMIZE TABLE trades FINAL"))
 	require.EqualValues(t, 1, rows(t, db), "the second has expired")
 
-	server.Kill()
+	server.Crash()
 	require.Error(t, s.Write(t.Context(), recs[2:]), "after an INSERT that failed the Store asks what is there")
 	chtest.Start(t, server.Config())
 	t.Cleanup(func() { db.Conn.Close() })

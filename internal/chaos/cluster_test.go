@@ -95,7 +95,7 @@ func (c *cluster) killBus() {
 }
 
 func (c *cluster) killDB() {
-	c.db.Kill()
+	c.db.Crash()
 	c.db = chtest.Start(c.t, c.db.Config())
 }
 

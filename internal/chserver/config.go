@@ -1,9 +1,14 @@
 package chserver
 
 import (
+	"bytes"
+	"encoding/xml"
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
+	"text/template"
+	"time"
 )
 
 // TieredPolicy is the storage policy every server has, beside ClickHouse's own "default". Its volumes are
@@ -12,31 +17,34 @@ import (
 // volumes of the old one are kept by name.
 const TieredPolicy = "tiered"
 
-// Config describes a server. The zero value is a server with a folder of its own.
+// A Config describes a server. The zero value is a server with a temporary folder.
 type Config struct {
-	// Dir holds all the server writes: tables, the cold disk, configuration and log. It is created when
+	// Dir holds everything the server writes: tables, the cold disk, configuration and log. It is created when
 	// missing, and a server started on the folder of an earlier one has its data. Empty means a temporary
-	// folder, which Stop removes.
+	// folder, which Close removes.
 	Dir string
 
 	// Engine is the ClickHouse to run. Zero means the one Find finds.
 	Engine Engine
 
+	// CloseTimeout bounds how long Close waits for the server before it kills it. 0 means no bound.
+	CloseTimeout time.Duration
+
 	// TCPPort and HTTPPort are the ports of the native and the HTTP protocol. Zero means a free one.
 	TCPPort, HTTPPort int
 
-	// MemoryBytes bounds what all queries and merges use together. Zero means 2 GiB;
+	// MemoryBytes bounds the memory of all queries and merges together. Zero means 2 GiB;
 	// negative means ClickHouse's own bound, 90% of the machine.
 	MemoryBytes int64
 
 	// BackgroundThreads is the number of threads for merges, and for each of the other background
-	// tasks. Zero means 2; negative means ClickHouse's own numbers, meant for a machine of its own.
+	// tasks. Zero means 2; negative means ClickHouse's own numbers, which suit a dedicated machine.
 	BackgroundThreads int
 
 	// Settings holds further server settings that have a single value.
 	Settings map[string]string
 
-	// Sections is further XML of the configuration file, put there as it is, for what has more than a
+	// Sections is XML that is added to the configuration file, for settings with more than a
 	// single value: <remote_servers>, <zookeeper>, <macros>.
 	Sections string
 
@@ -47,20 +55,20 @@ type Config struct {
 	// Timezone is the server's time zone by its IANA name. Empty means UTC.
 	Timezone string
 
-	// LogLevel is how much the server writes to its log: "none", "fatal", "critical", "error", "warning", "notice",
+	// LogLevel is the level of the server's log: "none", "fatal", "critical", "error", "warning", "notice",
 	// "information", "debug", "trace". Empty means "warning".
 	LogLevel string
 }
 
 const (
 	defaultMemoryBytes       = 2 << 30
-	minMemoryBytes           = 256 << 20 // less does not hold the server itself
+	minMemoryBytes           = 256 << 20 // the server itself does not fit in less
 	defaultBackgroundThreads = 2
 )
 
 var settingName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
 
-// withDefaults checks c and fills in what is stated for zero values, except Dir and Engine.
+// withDefaults validates c and replaces zero values by their defaults, except Dir and Engine.
 func (c Config) withDefaults() (Config, error) {
 	for _, port := range []int{c.TCPPort, c.HTTPPort} {
 		if port < 0 || port > 65535 {
@@ -92,9 +100,80 @@ func (c Config) withDefaults() (Config, error) {
 	if c.LogLevel == "" {
 		c.LogLevel = "warning"
 	}
+	if c.CloseTimeout < 0 {
+		return c, fmt.Errorf("chserver: Config: CloseTimeout %v is negative", c.CloseTimeout)
+	}
 	levels := []string{"none", "fatal", "critical", "error", "warning", "notice", "information", "debug", "trace"}
 	if !slices.Contains(levels, c.LogLevel) {
-		return c, fmt.Errorf("chserver: Config: LogLevel %q is none of %q", c.LogLevel, levels)
+		return c, fmt.Errorf("chserver: Config: LogLevel %q is not one of %q", c.LogLevel, levels)
 	}
 	return c, nil
+}
+
+// serverXML is the configuration file. The pools' sizes depend on one another: ClickHouse refuses
+// to start when the two number_of_free_entries settings exceed the pool, so they are set with it.
+const serverXML = `<clickhouse>
+    <logger><console>1</console></logger>
+    {{- if gt .MemoryBytes 0}}
+    <max_server_memory_usage>{{.MemoryBytes}}</max_server_memory_usage>
+    {{- end}}
+    <mark_cache_size>134217728</mark_cache_size>
+    <primary_index_cache_size>134217728</primary_index_cache_size>
+    {{- if gt .BackgroundThreads 0}}
+    <background_pool_size>{{.BackgroundThreads}}</background_pool_size>
+    <background_merges_mutations_concurrency_ratio>2</background_merges_mutations_concurrency_ratio>
+    <background_move_pool_size>{{.BackgroundThreads}}</background_move_pool_size>
+    <background_fetches_pool_size>{{.BackgroundThreads}}</background_fetches_pool_size>
+    <background_common_pool_size>{{.BackgroundThreads}}</background_common_pool_size>
+    <background_schedule_pool_size>{{.BackgroundThreads}}</background_schedule_pool_size>
+    {{- end}}
+    {{- range $name, $value := .Settings}}
+    <{{$name}}>{{text $value}}</{{$name}}>
+    {{- end}}
+    {{- if .Sections}}
+    {{.Sections}}
+    {{- end}}
+    <storage_configuration>
+        <disks>
+            <cold><path>{{text .Dir}}/cold/</path></cold>
+        </disks>
+        <policies>
+            <` + TieredPolicy + `>
+                <volumes>
+                    <default><disk>default</disk></default>
+                    <cold><disk>cold</disk></cold>
+                </volumes>
+                <move_factor>0</move_factor>
+            </` + TieredPolicy + `>
+        </policies>
+    </storage_configuration>
+    <merge_tree>
+        {{- if gt .BackgroundThreads 0}}
+        <number_of_free_entries_in_pool_to_execute_mutation>1</number_of_free_entries_in_pool_to_execute_mutation>
+        <number_of_free_entries_in_pool_to_lower_max_size_of_merge>1</number_of_free_entries_in_pool_to_lower_max_size_of_merge>
+        <number_of_free_entries_in_pool_to_execute_optimize_entire_partition>1</number_of_free_entries_in_pool_to_execute_optimize_entire_partition>
+        {{- end}}
+        {{- range $name, $value := .MergeTree}}
+        <{{$name}}>{{text $value}}</{{$name}}>
+        {{- end}}
+    </merge_tree>
+</clickhouse>
+`
+
+// xml renders the server's configuration file. Dir must be filled in.
+func (c Config) xml() ([]byte, error) {
+	escape := func(s string) (string, error) {
+		var b strings.Builder
+		err := xml.EscapeText(&b, []byte(s))
+		return b.String(), err
+	}
+	t, err := template.New("config.xml").Funcs(template.FuncMap{"text": escape}).Parse(serverXML)
+	if err != nil {
+		return nil, fmt.Errorf("chserver: configuration template: %w", err)
+	}
+	var b bytes.Buffer
+	if err := t.Execute(&b, c); err != nil {
+		return nil, fmt.Errorf("chserver: rendering the configuration: %w", err)
+	}
+	return b.Bytes(), nil
 }

@@ -19,6 +19,7 @@ func TestConfigErrors(t *testing.T) {
 		`"<x>" is not`:       {Settings: map[string]string{"<x>": "1"}},
 		`LogLevel "loud" is`: {LogLevel: "loud"},
 		"are both 9000":      {TCPPort: 9000, HTTPPort: 9000},
+		"CloseTimeout -1ns":  {CloseTimeout: -1},
 	} {
 		_, err := config.withDefaults()
 		require.ErrorContains(t, err, want)

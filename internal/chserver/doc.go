@@ -8,7 +8,7 @@
 // program clickhouse-local. That program can listen on the native and the HTTP protocol and serves them
 // as any server does: MergeTree tables, background merges, TTL, disks and volumes, users' sessions.
 //
-// What it has not: a Keeper of its own, ON CLUSTER, CREATE USER, and a queue for asynchronous inserts
+// It lacks a Keeper of its own, ON CLUSTER, CREATE USER, and a queue for asynchronous inserts
 // (async_insert is accepted, and every insert is synchronous). Its database "default" is a special
 // engine: create one of your own.
 //
@@ -26,7 +26,7 @@
 //		…
 //		server, err := chserver.Start(ctx, chserver.Config{Dir: "data/clickhouse"})
 //		…
-//		defer server.Stop(context.Background())
+//		defer server.Close()
 //	}
 //
 // Tests use package chtest, which does this for them.

@@ -3,7 +3,6 @@
 package chserver
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"os"
@@ -43,17 +42,11 @@ func startServer(t *testing.T, config Config) *Server {
 	if config.Dir == "" {
 		config.Dir = t.TempDir()
 	}
+	config.CloseTimeout = 30 * time.Second
 	s, err := Start(t.Context(), config)
 	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, s.Stop(within(t, 30*time.Second))) })
+	t.Cleanup(func() { require.NoError(t, s.Close()) })
 	return s
-}
-
-// within returns a context that also serves in a cleanup, where the test's own has ended.
-func within(t *testing.T, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	t.Cleanup(cancel)
-	return ctx
 }
 
 // query runs one statement over HTTP and returns its result as tab separated text.

@@ -1,25 +1,44 @@
 package chserver
 
 import (
+	"bytes"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"sync/atomic"
+	"syscall"
 )
 
-// Server is a ClickHouse server that runs as a child process. Start makes one. Its methods may be called
-// from several goroutines at once.
+// hostEnv is set in a process that Main turns into a ClickHouse server, and names the library.
+const hostEnv = "MARKETPRISM_CHSERVER_HOST"
+
+// Main must be the first call of main or TestMain in a program that calls Start. Start runs the program a second
+// time; in that process Main runs the ClickHouse server and never returns. In the program itself it returns
+// at once.
+func Main() {
+	library, isHost := os.LookupEnv(hostEnv)
+	if !isHost {
+		return
+	}
+	// Not os.Exit: the race detector's runtime sleeps a second there, and ClickHouse has already
+	// shut down cleanly when serve returns.
+	syscall.Exit(serve(library, os.Args))
+}
+
+// A Server is a ClickHouse server that runs as a child process. Start makes one. It is safe for concurrent use.
 type Server struct {
 	config   Config // with folder, engine and ports filled in
 	tempDir  bool
 	cmd      *exec.Cmd
 	terminal *os.File // the near end of the server's standard input
 
-	killed  atomic.Bool   // the process ends because Kill says so
+	crashed atomic.Bool   // Crash ended the process
 	exited  chan struct{} // closed when the process is gone
 	exitErr error         // how it ended; read after exited is closed
 }
@@ -40,49 +59,55 @@ func (s *Server) Pid() int { return s.cmd.Process.Pid }
 // server is gone, Start(ctx, s.Config()) starts it again with the same data and at the same addresses.
 func (s *Server) Config() Config { return s.config }
 
-// Exited is closed when the server process has ended, for whatever reason.
+// Exited returns a channel that is closed when the server process has ended, for whatever reason.
 func (s *Server) Exited() <-chan struct{} { return s.exited }
 
 // Log returns the last lines of the server's log, at most 32 KiB.
 func (s *Server) Log() string { return logTail(s.config.Dir) }
 
-// Stop shuts the server down cleanly and waits for its end; then it removes the folder if that is a
-// temporary one. When ctx ends first, the server is killed. Close the clients first: for one that is still
+// Close shuts the server down cleanly and waits for its end; then it removes the folder if that is a
+// temporary one. After Config.CloseTimeout it kills the server. Close the clients first: for one that is still
 // connected the server waits about five seconds.
 //
-// The error is ctx's, or an *ExitError when the server had ended by itself or fails while it shuts down. Stop
-// after Kill or a second Stop returns nil.
-func (s *Server) Stop(ctx context.Context) error {
-	var stopErr error
+// The error wraps context.DeadlineExceeded if the server was killed, or is an *ExitError if the server had ended by
+// itself or fails while it shuts down. Close after Crash or a second Close returns nil.
+func (s *Server) Close() error {
+	ctx := context.Background()
+	if timeout := s.config.CloseTimeout; timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, timeout)
+		defer cancel()
+	}
+	var closeErr error
 	s.terminal.Close()
 	select {
 	case <-s.exited:
-		if s.exitErr != nil && !s.killed.Load() {
-			stopErr = &ExitError{Dir: s.config.Dir, Err: s.exitErr, Log: s.Log()}
+		if s.exitErr != nil && !s.crashed.Load() {
+			closeErr = &ExitError{Dir: s.config.Dir, Err: s.exitErr, Log: s.Log()}
 		}
 	case <-ctx.Done():
-		stopErr = fmt.Errorf("chserver: killed ClickHouse in %s, which did not shut down in time: %w", s.config.Dir, ctx.Err())
-		s.Kill()
+		closeErr = fmt.Errorf("chserver: killed ClickHouse in %s, which did not shut down in time: %w", s.config.Dir, ctx.Err())
+		s.Crash()
 	}
 	if s.tempDir {
-		if err := os.RemoveAll(s.config.Dir); err != nil && stopErr == nil {
-			stopErr = fmt.Errorf("chserver: removing the server's folder: %w", err)
+		if err := os.RemoveAll(s.config.Dir); err != nil && closeErr == nil {
+			closeErr = fmt.Errorf("chserver: removing the server's folder: %w", err)
 		}
 	}
-	return stopErr
+	return closeErr
 }
 
-// Kill ends the server as a crash does, by SIGKILL, and waits for its end. The folder stays, even a temporary
-// one, until Stop is called.
-func (s *Server) Kill() {
-	s.killed.Store(true)
-	// An error means that the process is gone already, which is what is wanted.
+// Crash ends the server by SIGKILL, as a crash does, and waits for its end. The folder stays, even a temporary
+// one, until Close is called.
+func (s *Server) Crash() {
+	s.crashed.Store(true)
+	// An error means that the process has ended already.
 	_ = s.cmd.Process.Kill()
 	<-s.exited
 	s.terminal.Close()
 }
 
-// reap waits for the end of the process and makes it known.
+// reap waits for the end of the process and publishes its result.
 func (s *Server) reap() {
 	s.exitErr = s.cmd.Wait()
 	close(s.exited)
@@ -91,3 +116,42 @@ func (s *Server) reap() {
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 func logPath(dir string) string { return filepath.Join(dir, "server.log") }
+
+// logTailBytes bounds what logTail reads.
+const logTailBytes = 32 << 10
+
+// stackFrame matches the lines of a stack trace. The library has no symbols, so they carry no information.
+var stackFrame = regexp.MustCompile(`(?m)^\d+\. .* @ 0x[0-9a-f]+\n`)
+
+// logTail returns the last whole lines of the log in a server's folder, or the reason why it cannot be read.
+func logTail(dir string) string {
+	tail, err := readTail(logPath(dir), logTailBytes)
+	if err != nil {
+		return fmt.Sprintf("(no log: %v)", err)
+	}
+	return string(bytes.TrimSpace(stackFrame.ReplaceAll(tail, nil)))
+}
+
+// readTail reads the last limit bytes of a file, from the first line that begins within them.
+func readTail(path string, limit int64) ([]byte, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	start := max(0, info.Size()-limit)
+	tail, err := io.ReadAll(io.NewSectionReader(file, start, limit))
+	if err != nil {
+		return nil, err
+	}
+	if start > 0 {
+		if _, rest, found := bytes.Cut(tail, []byte("\n")); found {
+			tail = rest
+		}
+	}
+	return tail, nil
+}

@@ -15,7 +15,7 @@ import (
 
 func TestServesBothProtocolsAndStopsCleanly(t *testing.T) {
 	requireEngine(t)
-	s, err := Start(t.Context(), Config{})
+	s, err := Start(t.Context(), Config{CloseTimeout: 30 * time.Second})
 	require.NoError(t, err)
 
 	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{s.Addr()}})
@@ -27,11 +27,11 @@ func TestServesBothProtocolsAndStopsCleanly(t *testing.T) {
 	require.Equal(t, "45", query(t, s, "SELECT sum(number) FROM numbers(10)"))
 
 	require.True(t, processExists(s.Pid()))
-	require.NoError(t, s.Stop(within(t, 30*time.Second)))
+	require.NoError(t, s.Close())
 	<-s.Exited()
 	require.False(t, processExists(s.Pid()))
 	require.NoDirExists(t, s.Dir(), "the temporary folder is removed")
-	require.NoError(t, s.Stop(t.Context()), "a second Stop does nothing")
+	require.NoError(t, s.Close(), "a second Close does nothing")
 }
 
 func TestKillAndRestartKeepsDataAndAddresses(t *testing.T) {
@@ -40,10 +40,10 @@ func TestKillAndRestartKeepsDataAndAddresses(t *testing.T) {
 	query(t, s, "CREATE TABLE md.t (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS fsync_after_insert = 1")
 	query(t, s, "INSERT INTO md.t SELECT number FROM numbers(1000)")
 
-	s.Kill()
+	s.Crash()
 	<-s.Exited()
 	require.False(t, processExists(s.Pid()))
-	require.NoError(t, s.Stop(t.Context()), "Stop after Kill")
+	require.NoError(t, s.Close(), "Close after Crash")
 
 	again := startServer(t, s.Config())
 	require.Equal(t, s.Addr(), again.Addr())
@@ -57,7 +57,7 @@ func TestRestartWithSystemLogs(t *testing.T) {
 		s := startServer(t, config)
 		query(t, s, "SYSTEM FLUSH LOGS")
 		require.NotEqual(t, "0", query(t, s, "SELECT count() FROM system.query_log"))
-		require.NoError(t, s.Stop(within(t, 30*time.Second)))
+		require.NoError(t, s.Close())
 	}
 }
 
@@ -68,7 +68,7 @@ func TestTwoServersSideBySide(t *testing.T) {
 	require.Equal(t, "1", query(t, a, "SELECT count() FROM system.databases WHERE name = 'only_a'"))
 	require.Equal(t, "0", query(t, b, "SELECT count() FROM system.databases WHERE name = 'only_a'"))
 
-	a.Kill()
+	a.Crash()
 	require.Equal(t, "1", query(t, b, "SELECT 1"))
 }
 
@@ -81,7 +81,7 @@ func TestServerThatEndsByItself(t *testing.T) {
 	require.NoError(t, process.Kill())
 	<-s.Exited()
 	var exit *ExitError
-	require.ErrorAs(t, s.Stop(t.Context()), &exit)
+	require.ErrorAs(t, s.Close(), &exit)
 	require.Equal(t, s.Dir(), exit.Dir)
 	require.ErrorContains(t, exit, "signal: killed")
 }

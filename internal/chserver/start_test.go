@@ -65,7 +65,7 @@ func TestCancelDuringStartLeavesNoProcess(t *testing.T) {
 		s, err := Start(ctx, Config{Dir: dir})
 		cancel()
 		if err == nil { // the machine was quicker
-			require.NoError(t, s.Stop(t.Context()))
+			require.NoError(t, s.Close())
 			continue
 		}
 		cancelled++
@@ -88,19 +88,17 @@ func TestCancelRemovesTheTemporaryFolder(t *testing.T) {
 	require.Empty(t, entries)
 }
 
-func TestStopKillsWhenItsContextEnds(t *testing.T) {
+func TestCloseKillsAfterItsTimeout(t *testing.T) {
 	requireEngine(t)
-	s, err := Start(t.Context(), Config{Dir: t.TempDir()})
+	s, err := Start(t.Context(), Config{Dir: t.TempDir(), CloseTimeout: time.Nanosecond})
 	require.NoError(t, err)
 	// The server waits some seconds for a client that is still connected.
 	conn, err := net.Dial("tcp", s.HTTPAddr())
 	require.NoError(t, err)
 	defer conn.Close()
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	require.ErrorIs(t, s.Stop(ctx), context.Canceled)
+	require.ErrorIs(t, s.Close(), context.DeadlineExceeded)
 	require.False(t, processExists(s.Pid()))
-	require.NoError(t, s.Stop(t.Context()))
+	require.NoError(t, s.Close())
 }
 
 func mustDefaults(t *testing.T, c Config) Config {

@@ -47,12 +47,11 @@ func OpenArchive(ctx context.Context, addr, dir string, cfg chstore.Config) (*Ar
 	return a, nil
 }
 
-// Close ends the connection and an embedded server. It does not depend on a context: an interrupted
-// program has to put its archive away as well.
+// Close closes the connection and an embedded server.
 func (a *Archive) Close() error {
 	err := a.close()
 	if a.server != nil {
-		err = errors.Join(err, a.server.Stop(context.Background()))
+		err = errors.Join(err, a.server.Close())
 	}
 	return err
 }

@@ -36,7 +36,7 @@ func open(ctx context.Context, opt options) (b *testbed, err error) {
 			err = errors.Join(err, b.close())
 		}
 	}()
-	if b.server, err = chserver.Start(ctx, chserver.Config{}); err != nil {
+	if b.server, err = chserver.Start(ctx, chserver.Config{CloseTimeout: time.Minute}); err != nil {
 		return b, err
 	}
 	if b.conn, err = chstore.Dial(ctx, b.server.Addr()); err != nil {
@@ -69,9 +69,7 @@ func (b *testbed) close() (err error) {
 		err = errors.Join(err, b.conn.Close())
 	}
 	if b.server != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
-		defer cancel()
-		err = errors.Join(err, b.server.Stop(ctx))
+		err = errors.Join(err, b.server.Close())
 	}
 	return err
 }

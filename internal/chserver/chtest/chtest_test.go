@@ -58,7 +58,7 @@ func TestPrivateServerSurvivesAKill(t *testing.T) {
 	require.NoError(t, db.Conn.Exec(t.Context(), "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS fsync_after_insert = 1"))
 	require.NoError(t, db.Conn.Exec(t.Context(), "INSERT INTO t VALUES (1)"))
 
-	server.Kill()
+	server.Crash()
 	require.Error(t, db.Conn.Exec(t.Context(), "INSERT INTO t VALUES (2)"))
 	Start(t, server.Config())
 

@@ -1,18 +1,73 @@
 package chtest
 
 import (
-	"context"
 	"errors"
+	"fmt"
 	"os"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/marketprism/marketprism/internal/chserver"
 )
 
-// Config is the configuration of the shared server, as a start for Start: its TTLs act within a few seconds instead
-// of hours, because the background tasks look for work every second.
+// closeTimeout bounds how long a server may take to shut down when its tests are done.
+const closeTimeout = 30 * time.Second
+
+// shared is the server that the tests of this binary share. It outlives every single test and TestMain has nothing
+// to pass on to them, so it is a variable of the package.
+var shared struct {
+	sync.Mutex
+	server *chserver.Server // nil until the first test needs it
+}
+
+// Main runs the tests of a package and then closes the server they share. TestMain must do nothing else: Main
+// also turns the test binary into the server when that is started. It does not return.
+func Main(m *testing.M) {
+	chserver.Main()
+	code := m.Run()
+	if err := closeShared(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// sharedServer returns the shared server and starts it when it is the first to ask.
+func sharedServer(t testing.TB) *chserver.Server {
+	t.Helper()
+	Require(t)
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server == nil {
+		server, err := chserver.Start(t.Context(), Config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		shared.server = server
+	}
+	select {
+	case <-shared.server.Exited():
+		t.Fatalf("chtest: the shared ClickHouse has ended; the end of its log:\n%s", shared.server.Log())
+	default:
+	}
+	return shared.server
+}
+
+func closeShared() error {
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.server == nil {
+		return nil
+	}
+	return shared.server.Close()
+}
+
+// Config returns the configuration of the shared server, which a test can change and pass to Start. TTLs act within a
+// few seconds instead of hours, because the background tasks look for work every second.
 func Config() chserver.Config {
 	return chserver.Config{
+		CloseTimeout: closeTimeout,
 		Settings: map[string]string{
 			"background_processing_pool_task_sleep_seconds_when_no_work_min":      "0.2",
 			"background_processing_pool_task_sleep_seconds_when_no_work_max":      "1",
@@ -26,25 +81,26 @@ func Config() chserver.Config {
 	}
 }
 
-// Start starts a server for this test alone and stops it at the end of the test, which fails when the server has
+// Start starts a server for this test alone and closes it at the end of the test, which fails when the server has
 // ended by itself. Without a Dir in the configuration the test's temporary folder is used.
 //
-// A test that has stopped or killed its server starts it again, with the same data and at the same addresses, by
-// Start(t, server.Config()).
+// After Close or Crash, Start(t, server.Config()) starts the server again, with the same data and at the same
+// addresses.
 func Start(t testing.TB, config chserver.Config) *chserver.Server {
 	t.Helper()
 	Require(t)
 	if config.Dir == "" {
 		config.Dir = t.TempDir()
 	}
+	if config.CloseTimeout == 0 {
+		config.CloseTimeout = closeTimeout
+	}
 	server, err := chserver.Start(t.Context(), config)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-		defer cancel()
-		if err := server.Stop(ctx); err != nil {
+		if err := server.Close(); err != nil {
 			t.Error(err)
 		}
 		if t.Failed() {
