@@ -4,106 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/internal/defaults"
 )
 
-// A CheckQuery says what Check looks at, and what it takes for wrong. The zero value is everything
-// that is stored, with the defaults. The tables themselves are always looked at as a whole.
-type CheckQuery struct {
-	Instruments []marketprism.Instrument // none means all that are stored
-	From, To    time.Time                // on Record.Time(), From included and To not; zero means no bound
-
-	// Silence is how long an instrument may have no records while another one of its market has some.
-	// 0 means a minute, negative turns the check off. It counts in whole seconds.
-	Silence time.Duration
-	// Skew is how much earlier than the exchange's clock the collector's may show the arrival of a
-	// record. 0 means a second, negative turns the check off.
-	Skew time.Duration
-	// Overdue is for how long rows may be there after their TTL. 0 means a day, negative turns the
-	// check off.
-	Overdue time.Duration
-	// Parts is how many parts a partition may have: ClickHouse delays INSERTs above 1000 and refuses
-	// them above 3000. 0 means 500, negative turns the check off.
-	Parts int
-	// SkipBooks leaves out what is looked for by rebuilding the books here, from all updates: CheckSnapshots, and
-	// CheckCrossed between two snapshots.
-	SkipBooks bool
-
-	// Progress is told, from 0 to 1, how much is done: by the rows to be read. Nil means nobody. It is called
-	// between two parts of the work, on the goroutine of Check, for which it should not take long.
-	Progress func(done float64)
+// A checker runs the checks of a CheckQuery and adds what they find to a report.
+type checker struct {
+	*db
+	q      CheckQuery
+	scope  scope // the rows of a table that the query selects
+	report *Report
 }
 
-// ErrCheck is wrapped by the error of Check for a query it cannot follow.
-var ErrCheck = errors.New("chstore: cannot check")
-
-func (q CheckQuery) withDefaults() (CheckQuery, error) {
-	defaults.Set(&q.Silence, time.Minute)
-	defaults.Set(&q.Skew, time.Second)
-	defaults.Set(&q.Overdue, 24*time.Hour)
-	defaults.Set(&q.Parts, 500)
-	if q.Silence > 0 && q.Silence < time.Second {
-		return q, fmt.Errorf("%w: Silence %v is less than a second", ErrCheck, q.Silence)
-	}
-	return q, nil
-}
-
-// Check looks for what is wrong with the data and the tables, and reports it. What is counted, is
-// counted by the server; books are rebuilt here, from one pass over the updates.
-//
-// The error is the driver's, or wraps ErrCheck. What the data has wrong is no error but a Finding.
-// Duplicates cost the server memory for the ids of the range: check long ranges piece by piece.
-func (s *Store) Check(ctx context.Context, q CheckQuery) (r Report, err error) {
-	defer s.observe(opCheck)(&err)
-	if q, err = q.withDefaults(); err != nil {
-		return r, err
-	}
-	sc := checkScope(q)
-	r.From, r.To = q.From, q.To
-	stored, err := s.survey(ctx, sc, &r)
-	if err != nil {
-		return r, err
-	}
-	for _, i := range q.Instruments {
-		if stored[i] == 0 {
-			r.add(Finding{Check: CheckMissing, Instrument: i, Count: 1, Detail: "nothing is stored"})
-		}
-	}
-	checks := s.checks(q)
-	progress := progress{total: uint64(len(checks)) * r.Rows, tell: q.Progress}
-	if !q.SkipBooks {
-		progress.total += bookCost * r.Rows
-	}
-	for _, c := range checks {
-		if err := s.runCheck(ctx, c, sc, &r); err != nil {
-			return r, err
-		}
-		progress.add(r.Rows)
-	}
-	if !q.SkipBooks {
-		for i, rows := range stored {
-			if err := s.checkBooks(ctx, i, q, &r); err != nil {
-				return r, err
-			}
-			progress.add(bookCost * rows)
-		}
-	}
-	if err := s.checkTables(ctx, q, &r); err != nil {
-		return r, err
-	}
-	if q.Progress != nil {
-		q.Progress(1)
-	}
-	r.sort()
-	return r, nil
-}
-
-// checkScope is the condition on the rows of every table of records: of the instruments, and of the times.
+// checkScope returns the condition on the rows of every table of records: the instruments, and the times.
 func checkScope(q CheckQuery) scope {
 	sc := checkInstruments(q)
 	times := checkTimes(q)
@@ -133,57 +50,53 @@ func checkTimes(q CheckQuery) scope {
 	return sc
 }
 
-// bookCost is how much longer the books take than one of the other checks, row by row: those stay in the server.
+// bookCost is how much longer a row of the books takes than a row of the other checks, which run in the server.
 const bookCost = 40
 
 // A progress counts rows.
 type progress struct {
 	done, total uint64
-	tell        func(done float64)
+	report      func(done float64)
 }
 
 func (p *progress) add(rows uint64) {
 	p.done += rows
-	if p.tell != nil && p.total > 0 {
-		p.tell(min(1, float64(p.done)/float64(p.total)))
+	if p.report != nil && p.total > 0 {
+		p.report(min(1, float64(p.done)/float64(p.total)))
 	}
 }
 
-// survey counts the rows of the instruments there are.
-func (s *Store) survey(ctx context.Context, sc scope, r *Report) (map[marketprism.Instrument]uint64, error) {
+// survey counts the rows of each stored instrument.
+func (c *checker) survey(ctx context.Context) (map[marketprism.Instrument]uint64, error) {
 	stored := make(map[marketprism.Instrument]uint64)
 	text := "SELECT exchange, market, symbol, sum(n) FROM ("
 	for t := range tableCount {
 		if t > 0 {
 			text += " UNION ALL "
 		}
-		text += "SELECT exchange, market, symbol, count() AS n FROM " + s.tableName(t.name()) +
-			" WHERE " + sc.where + " GROUP BY exchange, market, symbol"
+		text += "SELECT exchange, market, symbol, count() AS n FROM " + c.tableName(t.name()) +
+			" WHERE " + c.scope.where + " GROUP BY exchange, market, symbol"
 	}
-	rows, err := s.conn.Query(ctx, text+") GROUP BY exchange, market, symbol", sc.args...)
-	if err != nil {
-		return nil, checkError("survey", ctx, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
+	err := c.conn.eachRow(ctx, text+") GROUP BY exchange, market, symbol", c.scope.args, func(rows driver.Rows) error {
 		var i marketprism.Instrument
 		var market string
 		var n uint64
 		if err := rows.Scan(&i.Exchange, &market, &i.Symbol, &n); err != nil {
-			return nil, checkError("survey", ctx, err)
+			return err
 		}
 		i.Market = marketprism.Market(market)
 		stored[i] = n
-		r.Instruments++
-		r.Rows += n
-	}
-	if err := rows.Err(); err != nil {
+		c.report.Instruments++
+		c.report.Rows += n
+		return nil
+	})
+	if err != nil {
 		return nil, checkError("survey", ctx, err)
 	}
 	return stored, nil
 }
 
-// A sqlCheck is a query for exchange, market, symbol, count, the time of the first in nanoseconds, and
+// A sqlCheck is a query that selects exchange, market, symbol, count, the time of the first in nanoseconds, and
 // a detail.
 type sqlCheck struct {
 	name  CheckName
@@ -192,25 +105,22 @@ type sqlCheck struct {
 	args  []any
 }
 
-func (s *Store) runCheck(ctx context.Context, c sqlCheck, sc scope, r *Report) error {
-	r.Checks++
-	rows, err := s.conn.Query(ctx, c.text, append(sc.args[:len(sc.args):len(sc.args)], c.args...)...)
-	if err != nil {
-		return checkError(string(c.name), ctx, err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		f := Finding{Check: c.name, Table: c.table}
+// run runs a check of the rows and reports its findings. Its query has the parameters of sc beside its own.
+func (c *checker) run(ctx context.Context, check sqlCheck, sc scope) error {
+	c.report.Checks++
+	err := c.conn.eachRow(ctx, check.text, append(sc.args[:len(sc.args):len(sc.args)], check.args...), func(rows driver.Rows) error {
+		f := Finding{Check: check.name, Table: check.table}
 		var market string
 		var first int64
 		if err := rows.Scan(&f.Instrument.Exchange, &market, &f.Instrument.Symbol, &f.Count, &first, &f.Detail); err != nil {
-			return checkError(string(c.name), ctx, err)
+			return err
 		}
 		f.Instrument.Market, f.First = marketprism.Market(market), fromNanos(first)
-		r.add(f)
-	}
-	if err := rows.Err(); err != nil {
-		return checkError(string(c.name), ctx, err)
+		c.report.add(f)
+		return nil
+	})
+	if err != nil {
+		return checkError(string(check.name), ctx, err)
 	}
 	return nil
 }
@@ -219,4 +129,68 @@ func checkError(what string, ctx context.Context, err error) error {
 	return fmt.Errorf("chstore: check %s: %w", what, withCause(ctx, err))
 }
 
-func named(name string, value any) any { return clickhouse.Named(name, value) }
+// checkTables examines the state of the tables.
+func (c *checker) checkTables(ctx context.Context) error {
+	if c.q.Overdue > 0 {
+		for t := range tableCount {
+			if ttl := t.ttl(c.cfg.TTL); ttl > 0 {
+				if err := c.run(ctx, c.overdue(t, ttl+c.q.Overdue), scope{}); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	if c.q.Parts > 0 {
+		if err := c.runParts(ctx, CheckParts, "SELECT substring(table, {skip:UInt64}), partition_id, count(), 'parts' FROM system.parts "+
+			"WHERE database = {database:String} AND table IN {tables:Array(String)} AND active GROUP BY table, partition_id HAVING count() > {most:UInt64}",
+			named("most", uint64(c.q.Parts))); err != nil {
+			return err
+		}
+	}
+	err := c.runParts(ctx, CheckDetached, "SELECT substring(table, {skip:UInt64}), ifNull(partition_id, ''), count(), arrayStringConcat(arraySort(groupUniqArray(if(reason = '', 'by hand', reason))), ', ') "+
+		"FROM system.detached_parts WHERE database = {database:String} AND table IN {tables:Array(String)} GROUP BY table, partition_id")
+	if err != nil {
+		return err
+	}
+	c.report.Checks++
+	plan, err := (&migrator{ddl{c.db}}).plan(ctx)
+	var diff *SchemaDiff
+	if errors.As(err, &diff) {
+		for _, d := range diff.Differences {
+			c.report.add(Finding{Check: CheckSchema, Table: strings.TrimPrefix(d.Table, c.localPrefix()), Count: 1, Detail: d.Error()})
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(plan) > 0 {
+		c.report.add(Finding{Check: CheckSchema, Count: uint64(len(plan)), Detail: "first of what Migrate would run: " + firstLine(plan[0])})
+	}
+	return nil
+}
+
+// overdue finds rows that are stored long after their TTL.
+func (c *checker) overdue(t table, after time.Duration) sqlCheck {
+	return sqlCheck{name: CheckOverdue, table: t.name(), text: `
+SELECT '', '', '', count(), toUnixTimestamp64Nano(min(ts)), 'rows that have expired'
+FROM ` + c.tableName(t.name()) + ` WHERE ts < now64(9, 'UTC') - toIntervalSecond({after:Int64})
+HAVING count() > 0`, args: []any{named("after", int64(after/time.Second))}}
+}
+
+// runParts runs a check of the parts. Its query selects table, partition, count and detail.
+func (c *checker) runParts(ctx context.Context, name CheckName, text string, args ...any) error {
+	c.report.Checks++
+	err := c.conn.eachRow(ctx, text, append(args, c.tableArgs()...), func(rows driver.Rows) error {
+		f := Finding{Check: name}
+		if err := rows.Scan(&f.Table, &f.Partition, &f.Count, &f.Detail); err != nil {
+			return err
+		}
+		c.report.add(f)
+		return nil
+	})
+	if err != nil {
+		return checkError(string(name), ctx, err)
+	}
+	return nil
+}

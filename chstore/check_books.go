@@ -35,7 +35,7 @@ func (s *Store) checkBooks(ctx context.Context, i marketprism.Instrument, q Chec
 	}
 	if a.missing {
 		r.add(Finding{
-			Check: CheckUpdateHoles, Table: depthTable.name(), Instrument: i, Count: 1, First: a.missingAt,
+			Check: CheckMissingUpdates, Table: depthTable.name(), Instrument: i, Count: 1, First: a.missingAt,
 			Detail: fmt.Sprintf("after the snapshot at id %d", a.missingAfter),
 		})
 	}

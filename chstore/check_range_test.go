@@ -15,7 +15,7 @@ func TestCheckFindsAHoleBehindASnapshot(t *testing.T) {
 	s := storeOf(t, snapshotOf(100, 0), updateOf(105, 105, 5), updateOf(106, 106, 6))
 	r := check(t, s, chstore.CheckQuery{Silence: -1})
 	require.Len(t, r.Findings, 1)
-	require.Equal(t, chstore.CheckUpdateHoles, r.Findings[0].Check)
+	require.Equal(t, chstore.CheckMissingUpdates, r.Findings[0].Check)
 	require.Equal(t, "after the snapshot at id 100", r.Findings[0].Detail)
 }
 

@@ -5,26 +5,27 @@ import (
 	"strings"
 )
 
-// checks returns the checks that the server does by itself. The condition on rows takes the place of $,
-// and its two parts those of $times and $instruments. $wider is $ with some time before, and $inside keeps
-// to the times themselves: what follows a row just before them is seen, and told of once.
-func (s *Store) checks(q CheckQuery) []sqlCheck {
-	all := []sqlCheck{s.updateHoles(), s.tradeHoles()}
+// sqlChecks returns the checks that the server runs by itself. In their texts, $ is replaced by the condition on rows,
+// and $times and $instruments by its two parts. $wider is $ with some time before, and $inside limits rows to
+// the times themselves: a missing range that begins just before them is found, and reported once.
+func (c *checker) sqlChecks() []sqlCheck {
+	q := c.q
+	all := []sqlCheck{c.missingUpdates(), c.missingTrades()}
 	if !q.From.IsZero() {
 		for i := range all {
 			all[i].args = append(all[i].args, named("wider", clamp(q.From.Add(-lookBack))))
 		}
 	}
 	for t := range tableCount {
-		all = append(all, s.duplicates(t))
+		all = append(all, c.duplicates(t))
 	}
-	all = append(all, s.crossed()...)
+	all = append(all, c.crossed()...)
 	if q.Silence > 0 {
-		all = append(all, s.silence(int64(q.Silence.Seconds())))
+		all = append(all, c.silence(int64(q.Silence.Seconds())))
 	}
 	if q.Skew > 0 {
 		for t := range tableCount {
-			all = append(all, s.skew(t, int64(q.Skew)))
+			all = append(all, c.skew(t, int64(q.Skew)))
 		}
 	}
 	wider, inside := q, "true"
@@ -42,12 +43,12 @@ func (s *Store) checks(q CheckQuery) []sqlCheck {
 
 const instrumentColumns = "exchange, market, symbol"
 
-// updateHoles finds updates that do not follow those before them by id, by the rule of the market
-// (orderbook.Continuity): spot ids count without a hole, those of futures name the one before. What came after
-// the venue's ids went back is a row of ids of its own.
-func (s *Store) updateHoles() sqlCheck {
-	return sqlCheck{name: CheckUpdateHoles, table: depthTable.name(), text: `
-WITH (SELECT groupArray((exchange, market, symbol, received_at)) FROM ` + s.tableName(gapTable.name()) + `
+// missingUpdates finds updates that do not follow the ones before them by id, by the rule of the market
+// (orderbook.Continuity): spot ids are consecutive, a futures update names its predecessor. The updates after
+// the venue's ids went back are a sequence of their own.
+func (c *checker) missingUpdates() sqlCheck {
+	return sqlCheck{name: CheckMissingUpdates, table: depthTable.name(), text: `
+WITH (SELECT groupArray((exchange, market, symbol, received_at)) FROM ` + c.tableName(gapTable.name()) + `
 	WHERE $instruments AND reason = 'regressed') AS wiped
 SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
 	concat('after ids ', arrayStringConcat(arrayMap(x -> toString(x), groupArraySorted(5)(before)), ', '), if(count() > 5, ', …', ''))
@@ -57,26 +58,26 @@ FROM (
 		row_number() OVER (PARTITION BY exchange, market, symbol, life ORDER BY first_id, last_id) AS n,
 		if(n = 1, if(market = 'spot', first_id - 1, prev_id), max(last_id) OVER (
 			PARTITION BY exchange, market, symbol, life ORDER BY first_id, last_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS before
-	FROM ` + s.tableName(depthTable.name()) + ` WHERE $wider)
+	FROM ` + c.tableName(depthTable.name()) + ` WHERE $wider)
 WHERE if(market = 'spot', first_id > before + 1, prev_id > before) AND $inside
 GROUP BY ` + instrumentColumns}
 }
 
-// tradeHoles finds ids that are not stored: trades count by one, and so do aggregates.
-func (s *Store) tradeHoles() sqlCheck {
-	return sqlCheck{name: CheckTradeHoles, table: tradeTable.name(), text: `
+// missingTrades finds ids that are not stored: the ids of trades are consecutive, and so are those of aggregates.
+func (c *checker) missingTrades() sqlCheck {
+	return sqlCheck{name: CheckMissingTrades, table: tradeTable.name(), text: `
 SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
 	concat(toString(sum(id - before - 1)), if(aggregate, ' aggregates', ' trades'), ' are missing')
 FROM (
 	SELECT ` + instrumentColumns + `, ts, id, aggregate, lagInFrame(id, 1, id - 1) OVER (
 		PARTITION BY exchange, market, symbol, aggregate ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
-	FROM ` + s.tableName(tradeTable.name()) + ` WHERE $wider)
+	FROM ` + c.tableName(tradeTable.name()) + ` WHERE $wider)
 WHERE id > before + 1 AND $inside
 GROUP BY ` + instrumentColumns + `, aggregate`}
 }
 
-// duplicates finds rows of one key. Reads do not show them.
-func (s *Store) duplicates(t table) sqlCheck {
+// duplicates finds rows with the same key. Reads leave them out.
+func (c *checker) duplicates(t table) sqlCheck {
 	id, minor, received := t.keyColumns()
 	if t == tradeTable {
 		minor = "toInt64(aggregate)"
@@ -85,21 +86,21 @@ func (s *Store) duplicates(t table) sqlCheck {
 SELECT ` + instrumentColumns + `, toUInt64(sum(n - 1)), toUnixTimestamp64Nano(min(first)), concat('of ', toString(count()), ' keys')
 FROM (
 	SELECT ` + instrumentColumns + `, count() AS n, min(ts) AS first, ` + id + ` AS a, ` + minor + ` AS b, ` + received + ` AS c
-	FROM ` + s.tableName(t.name()) + ` WHERE $
+	FROM ` + c.tableName(t.name()) + ` WHERE $
 	GROUP BY ` + instrumentColumns + `, a, b, c HAVING n > 1)
 GROUP BY ` + instrumentColumns}
 }
 
-// crossed finds books whose best bid is not below the best ask, or of which a side is empty. An
+// crossed finds books whose best bid is not below the best ask, or that have an empty side. An
 // exchange shows both before an opening and in a halt.
-func (s *Store) crossed() []sqlCheck {
+func (c *checker) crossed() []sqlCheck {
 	check := func(t table, bid, ask, empty string) sqlCheck {
 		return sqlCheck{name: CheckCrossed, table: t.name(), text: `
 SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
 	concat(toString(countIf(NOT empty)), ' crossed, ', toString(countIf(empty)), ' with an empty side')
 FROM (
 	SELECT ` + instrumentColumns + `, ts, ` + bid + ` AS bid, ` + ask + ` AS ask, ` + empty + ` AS empty
-	FROM ` + s.tableName(t.name()) + ` WHERE $)
+	FROM ` + c.tableName(t.name()) + ` WHERE $)
 WHERE empty OR bid >= ask
 GROUP BY ` + instrumentColumns}
 	}
@@ -109,15 +110,15 @@ GROUP BY ` + instrumentColumns}
 	}
 }
 
-// silence finds spans without any record of an instrument in which another one of its market has some.
-// Seconds are enough to tell, and far fewer than rows.
-func (s *Store) silence(seconds int64) sqlCheck {
+// silence finds spans without records of an instrument in which another one of its market has some.
+// It compares seconds, which are far fewer than rows.
+func (c *checker) silence(seconds int64) sqlCheck {
 	active := ""
 	for _, t := range []table{depthTable, tradeTable, tickerTable} {
 		if active != "" {
 			active += " UNION DISTINCT "
 		}
-		active += "SELECT DISTINCT " + instrumentColumns + ", toUnixTimestamp(toDateTime(ts, 'UTC')) AS second FROM " + s.tableName(t.name()) + " WHERE $times"
+		active += "SELECT DISTINCT " + instrumentColumns + ", toUnixTimestamp(toDateTime(ts, 'UTC')) AS second FROM " + c.tableName(t.name()) + " WHERE $times"
 	}
 	return sqlCheck{name: CheckSilence, args: []any{named("silence", seconds)}, text: `
 SELECT ` + instrumentColumns + `, count(), toInt64(min(second)) * 1000000000, concat('up to ', toString(max(until - second)), ' s')
@@ -138,12 +139,12 @@ GROUP BY ` + instrumentColumns}
 }
 
 // skew finds records that were received before they were sent: one of the clocks is wrong.
-func (s *Store) skew(t table, nanos int64) sqlCheck {
+func (c *checker) skew(t table, nanos int64) sqlCheck {
 	return sqlCheck{name: CheckSkew, table: t.name(), args: []any{named("skew", nanos)}, text: `
 SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)), concat('by up to ', toString(max(early) / 1e9), ' s')
 FROM (
 	SELECT ` + instrumentColumns + `, ts, toUnixTimestamp64Nano(ts) - toUnixTimestamp64Nano(received_at) AS early
-	FROM ` + s.tableName(t.name()) + ` WHERE ($) AND timed AND toUnixTimestamp64Nano(received_at) != 0)
+	FROM ` + c.tableName(t.name()) + ` WHERE ($) AND timed AND toUnixTimestamp64Nano(received_at) != 0)
 WHERE early > {skew:Int64}
 GROUP BY ` + instrumentColumns}
 }

@@ -79,14 +79,14 @@ func TestCheck(t *testing.T) {
 		"two updates are missing": {func(recs []marketprism.Record) []marketprism.Record {
 			u := find(recs, isUpdate)
 			return without(recs, u[5], u[40], u[41])
-		}, chstore.CheckUpdateHoles, "depth_events", 2},
+		}, chstore.CheckMissingUpdates, "depth_events", 2},
 		"a trade is missing": {func(recs []marketprism.Record) []marketprism.Record {
 			return without(recs, find(recs, func(r *marketprism.Record) bool { return r.Trade != nil && !r.Trade.Aggregate })[7])
-		}, chstore.CheckTradeHoles, "trades", 1},
+		}, chstore.CheckMissingTrades, "trades", 1},
 		"aggregates are missing": {func(recs []marketprism.Record) []marketprism.Record {
 			a := find(recs, func(r *marketprism.Record) bool { return r.Trade != nil && r.Trade.Aggregate })
 			return without(recs, a[7], a[8], a[30])
-		}, chstore.CheckTradeHoles, "trades", 2},
+		}, chstore.CheckMissingTrades, "trades", 2},
 		"updates are there twice": {func(recs []marketprism.Record) []marketprism.Record {
 			u := find(recs, isUpdate)
 			return append(recs, recs[u[3]], recs[u[3]], recs[u[9]])
@@ -105,7 +105,7 @@ func TestCheck(t *testing.T) {
 			return without(recs, find(recs, func(r *marketprism.Record) bool {
 				return r.Update == nil && r.Snapshot == nil && r.Time().Sub(start) > 20*time.Second && r.Time().Sub(start) < 50*time.Second
 			})...)
-		}, chstore.CheckTradeHoles, "trades", 2},
+		}, chstore.CheckMissingTrades, "trades", 2},
 		"received before it was sent": {func(recs []marketprism.Record) []marketprism.Record {
 			u := find(recs, isUpdate)
 			recs[u[3]].ReceivedAt = recs[u[3]].EventTime.Add(-2 * time.Second)
@@ -232,9 +232,9 @@ func TestCheckSilence(t *testing.T) {
 	require.True(t, report.OK(), "%s", report.String())
 	report, err = s.Check(t.Context(), chstore.CheckQuery{Silence: -1, Instruments: []marketprism.Instrument{spot("A"), spot("none'")}})
 	require.NoError(t, err)
-	require.Equal(t, []chstore.Finding{{Check: chstore.CheckMissing, Instrument: spot("none'"), Count: 1, Detail: "nothing is stored"}}, report.Findings)
+	require.Equal(t, []chstore.Finding{{Check: chstore.CheckMissingInstrument, Instrument: spot("none'"), Count: 1, Detail: "nothing is stored"}}, report.Findings)
 	_, err = s.Check(t.Context(), chstore.CheckQuery{Silence: time.Millisecond})
-	require.ErrorIs(t, err, chstore.ErrCheck)
+	require.ErrorIs(t, err, chstore.ErrQuery)
 }
 
 // The tables themselves are looked at: rows that outlive their TTL, parts, partitions set aside, and a

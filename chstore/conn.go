@@ -95,6 +95,21 @@ func unsupported(o *clickhouse.Options) error {
 	return nil
 }
 
+// eachRow runs a query and calls row for each row of the answer. It stops at the first error.
+func (c *Conn) eachRow(ctx context.Context, query string, args []any, row func(driver.Rows) error) error {
+	rows, err := c.Query(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := row(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
 // Close closes all connections; one that an INSERT is using, when that is over. Later queries and INSERTs fail.
 func (c *Conn) Close() error {
 	return errors.Join(c.inserters.close(), c.Conn.Close())

@@ -3,8 +3,6 @@ package chstore
 import (
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
-
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
@@ -56,7 +54,7 @@ func (d *db) tableArgs() []any {
 		names = append(names, d.localName(t))
 	}
 	return []any{
-		clickhouse.Named("database", d.cfg.Database), clickhouse.Named("tables", names),
-		clickhouse.Named("skip", uint64(len(d.localPrefix())+1)),
+		named("database", d.cfg.Database), named("tables", names),
+		named("skip", uint64(len(d.localPrefix())+1)),
 	}
 }

@@ -11,6 +11,9 @@ import (
 	"github.com/marketprism/marketprism"
 )
 
+// named returns a parameter of a query.
+func named(name string, value any) any { return clickhouse.Named(name, value) }
+
 // A scope is the WHERE condition that selects rows, with its parameters.
 type scope struct {
 	where string
@@ -22,9 +25,9 @@ func newScope(i marketprism.Instrument, from, to time.Time) scope {
 	sc := scope{
 		where: "exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}",
 		args: []any{
-			clickhouse.Named("exchange", i.Exchange),
-			clickhouse.Named("market", string(i.Market)),
-			clickhouse.Named("symbol", i.Symbol),
+			named("exchange", i.Exchange),
+			named("market", string(i.Market)),
+			named("symbol", i.Symbol),
 		},
 	}
 	sc.addTimes(from, to)
@@ -44,7 +47,7 @@ func (sc *scope) addTimes(from, to time.Time) {
 // add adds a condition with one parameter.
 func (sc *scope) add(condition, name string, value any) {
 	sc.where += " AND " + condition
-	sc.args = append(sc.args[:len(sc.args):len(sc.args)], clickhouse.Named(name, value))
+	sc.args = append(sc.args[:len(sc.args):len(sc.args)], named(name, value))
 }
 
 // clamp returns the nanoseconds of a time since 1970, or the nearest that can be stored.

@@ -126,8 +126,8 @@ func (l *lease) record(ctx context.Context, t term, duration time.Duration, toke
 	err := l.conn.Exec(clickhouse.Context(ctx, clickhouse.WithSettings(settings)), "INSERT INTO "+l.tableName("leases")+
 		" (name, epoch, holder, turn, until) SELECT {name:String}, {epoch:UInt64}, {holder:String}, {turn:UInt64}, "+
 		"now64(3, 'UTC') + toIntervalMillisecond({term:Int64})",
-		clickhouse.Named("name", l.key()), clickhouse.Named("epoch", t.epoch),
-		clickhouse.Named("holder", l.storeID), clickhouse.Named("turn", t.version), clickhouse.Named("term", duration.Milliseconds()))
+		named("name", l.key()), named("epoch", t.epoch),
+		named("holder", l.storeID), named("turn", t.version), named("term", duration.Milliseconds()))
 	if err != nil {
 		return fmt.Errorf("lease of %q: %w", l.source, err)
 	}
@@ -146,7 +146,7 @@ type leaseRow struct {
 func (l *lease) newest(ctx context.Context) (row leaseRow, err error) {
 	err = l.conn.QueryRow(l.current(ctx), "SELECT max(epoch), argMax(holder, (epoch, turn)), argMax(until, (epoch, turn)) AS last, "+
 		"last > now64(3, 'UTC') FROM "+l.tableName("leases")+" WHERE name = {name:String}",
-		clickhouse.Named("name", l.key())).Scan(&row.epoch, &row.holder, &row.until, &row.live)
+		named("name", l.key())).Scan(&row.epoch, &row.holder, &row.until, &row.live)
 	if err != nil {
 		return row, fmt.Errorf("lease of %q: %w", l.source, err)
 	}

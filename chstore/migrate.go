@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 //go:embed schema/*.sql
@@ -146,7 +146,7 @@ func (mg *migrator) groundwork(ctx context.Context) (steps []step, applied map[i
 	var databases, tables uint64
 	err = mg.conn.QueryRow(ctx, "SELECT (SELECT count() FROM system.databases WHERE name = {database:String}), "+
 		"(SELECT count() FROM system.tables WHERE database = {database:String} AND name = {table:String})",
-		clickhouse.Named("database", mg.cfg.Database), clickhouse.Named("table", mg.cfg.TablePrefix+"schema_migrations")).Scan(&databases, &tables)
+		named("database", mg.cfg.Database), named("table", mg.cfg.TablePrefix+"schema_migrations")).Scan(&databases, &tables)
 	if err != nil {
 		return nil, nil, fmt.Errorf("chstore: look at database %s: %w", mg.cfg.Database, err)
 	}
@@ -185,21 +185,15 @@ func (mg *migrator) apply(ctx context.Context, st step) error {
 
 // applied returns the migrations on record by version, with name and checksum alone.
 func (mg *migrator) applied(ctx context.Context) (map[int]migration, error) {
-	rows, err := mg.conn.Query(ctx, "SELECT version, name, checksum FROM "+mg.tableName("schema_migrations")+" FINAL")
-	if err != nil {
-		return nil, fmt.Errorf("chstore: read migrations: %w", err)
-	}
-	defer rows.Close()
 	applied := make(map[int]migration)
-	for rows.Next() {
+	err := mg.conn.eachRow(ctx, "SELECT version, name, checksum FROM "+mg.tableName("schema_migrations")+" FINAL", nil, func(rows driver.Rows) error {
 		var version uint32
 		var m migration
-		if err := rows.Scan(&version, &m.name, &m.checksum); err != nil {
-			return nil, fmt.Errorf("chstore: read migrations: %w", err)
-		}
+		err := rows.Scan(&version, &m.name, &m.checksum)
 		applied[int(version)] = m
-	}
-	if err := rows.Err(); err != nil {
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("chstore: read migrations: %w", err)
 	}
 	return applied, nil

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
 // A tableState is a table of records on the server, as system tables describe it.
@@ -59,27 +60,23 @@ func (mg *migrator) states(ctx context.Context) (map[table]*tableState, error) {
 
 // eachTable runs a query that selects the name of a table of records and other texts.
 func (mg *migrator) eachTable(ctx context.Context, query string, each func(t table, values []string)) error {
-	rows, err := mg.conn.Query(ctx, query, mg.tableArgs()...)
-	if err != nil {
-		return fmt.Errorf("chstore: look at tables: %w", err)
-	}
-	defer rows.Close()
-	values := make([]string, len(rows.Columns()))
-	dest := make([]any, len(values))
-	for i := range values {
-		dest[i] = &values[i]
-	}
-	for rows.Next() {
+	err := mg.conn.eachRow(ctx, query, mg.tableArgs(), func(rows driver.Rows) error {
+		values := make([]string, len(rows.Columns()))
+		dest := make([]any, len(values))
+		for i := range values {
+			dest[i] = &values[i]
+		}
 		if err := rows.Scan(dest...); err != nil {
-			return fmt.Errorf("chstore: look at tables: %w", err)
+			return err
 		}
 		t, err := tableNamed(values[0])
 		if err != nil {
 			return err
 		}
 		each(t, values[1:])
-	}
-	if err := rows.Err(); err != nil {
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("chstore: look at tables: %w", err)
 	}
 	return nil

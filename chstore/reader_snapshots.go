@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
-
 	"github.com/marketprism/marketprism"
 )
 
@@ -43,7 +41,7 @@ func (r *reader) supersedingSnapshot(ctx context.Context, snapshot marketprism.R
 	sc := newScope(r.instrument, snapshot.Time().Add(-lookBack), snapshot.Time().Add(1))
 	sc.add("last_id > {superseded:Int64}", "superseded", snapshot.Snapshot.LastID)
 	sc.add("(ts <= fromUnixTimestamp64Nano({by:Int64}, 'UTC') OR last_id <= {up_to:Int64})", "by", clamp(t))
-	sc.args = append(sc.args, clickhouse.Named("up_to", upTo))
+	sc.args = append(sc.args, named("up_to", upTo))
 	_, ok, err := r.queryOne(ctx, snapshotTable, r.instrument, sc, highestFirst)
 	if err != nil || !ok {
 		return snapshot, err

@@ -16,18 +16,18 @@ type CheckName string
 
 // The checks.
 const (
-	CheckMissing     CheckName = "missing"      // nothing is stored of an instrument that was asked for
-	CheckUpdateHoles CheckName = "update_holes" // updates are missing, by their ids
-	CheckTradeHoles  CheckName = "trade_holes"  // trades are missing, by their ids
-	CheckDuplicates  CheckName = "duplicates"   // rows have the same key
-	CheckCrossed     CheckName = "crossed"      // a ticker, a snapshot, or a book after an update is crossed, or has an empty side
-	CheckSilence     CheckName = "silence"      // nothing came, since its first record, while another instrument of the market moved
-	CheckSkew        CheckName = "skew"         // received before it was sent
-	CheckSnapshots   CheckName = "snapshots"    // a snapshot is not what the updates before it make of the one before
-	CheckOverdue     CheckName = "overdue"      // rows are there long after their TTL
-	CheckParts       CheckName = "parts"        // a partition has too many parts
-	CheckDetached    CheckName = "detached"     // parts are set aside, by someone or by a server that found them broken
-	CheckSchema      CheckName = "schema"       // tables are not as Config has them: Plan tells the changes
+	CheckMissingInstrument CheckName = "missing"      // nothing is stored of an instrument that was asked for
+	CheckMissingUpdates    CheckName = "update_holes" // updates are missing, by their ids
+	CheckMissingTrades     CheckName = "trade_holes"  // trades are missing, by their ids
+	CheckDuplicates        CheckName = "duplicates"   // rows have the same key
+	CheckCrossed           CheckName = "crossed"      // a ticker, a snapshot, or a book after an update is crossed, or has an empty side
+	CheckSilence           CheckName = "silence"      // nothing came, since its first record, while another instrument of the market moved
+	CheckSkew              CheckName = "skew"         // received before it was sent
+	CheckSnapshots         CheckName = "snapshots"    // a snapshot is not what the updates before it make of the one before
+	CheckOverdue           CheckName = "overdue"      // rows are there long after their TTL
+	CheckParts             CheckName = "parts"        // a partition has too many parts
+	CheckDetached          CheckName = "detached"     // parts are set aside, by someone or by a server that found them broken
+	CheckSchema            CheckName = "schema"       // tables are not as Config has them: Plan tells the changes
 )
 
 // A Report is what Check found.

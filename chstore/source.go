@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
@@ -35,7 +36,7 @@ func (t *recordTable) checkTable(ctx context.Context) error {
 	var got string
 	err := t.conn.QueryRow(ctx,
 		"SELECT partition_key FROM system.tables WHERE database = {database:String} AND name = {name:String}",
-		clickhouse.Named("database", t.cfg.Database), clickhouse.Named("name", t.name)).Scan(&got)
+		named("database", t.cfg.Database), named("name", t.name)).Scan(&got)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return &SchemaError{Table: t.cfg.Database, What: "table", Want: t.name}
@@ -66,30 +67,24 @@ func (t *recordTable) current(ctx context.Context) context.Context {
 	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"select_sequential_consistency": 1}))
 }
 
-func (t *recordTable) watermarks(ctx context.Context, source string) ([]Watermark, error) {
-	wrap := func(err error) error { return fmt.Errorf("chstore: watermark of %s: %w", t.name, err) }
-	rows, err := t.conn.Query(t.current(ctx), "SELECT _partition_id AS p, max(seq), count() FROM "+t.quoted+
-		" WHERE src = {src:String} GROUP BY p ORDER BY p", clickhouse.Named("src", source))
-	if err != nil {
-		return nil, wrap(err)
-	}
-	defer rows.Close()
-	var marks []Watermark
-	for rows.Next() {
+func (t *recordTable) watermarks(ctx context.Context, source string) (marks []Watermark, err error) {
+	err = t.conn.eachRow(t.current(ctx), "SELECT _partition_id AS p, max(seq), count() FROM "+t.quoted+
+		" WHERE src = {src:String} GROUP BY p ORDER BY p", []any{named("src", source)}, func(rows driver.Rows) error {
 		m := Watermark{Table: t.table.name()}
 		var partition string
 		if err := rows.Scan(&partition, &m.Sequence, &m.Rows); err != nil {
-			return nil, wrap(err)
+			return err
 		}
 		id, err := strconv.ParseUint(partition, 10, 32)
 		if err != nil {
-			return nil, wrap(fmt.Errorf("partition %q: %w", partition, err))
+			return fmt.Errorf("partition %q: %w", partition, err)
 		}
 		m.Partition = uint32(id)
 		marks = append(marks, m)
-	}
-	if err := rows.Err(); err != nil {
-		return nil, wrap(err)
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("chstore: watermark of %s: %w", t.name, err)
 	}
 	return marks, nil
 }
@@ -108,24 +103,20 @@ func (t *recordTable) storedSequences(ctx context.Context, g *group, mark uint64
 	if high == 0 {
 		return stored, nil
 	}
-	rows, err := t.conn.Query(t.current(ctx), "SELECT seq FROM "+t.quoted+
+	err := t.conn.eachRow(t.current(ctx), "SELECT seq FROM "+t.quoted+
 		" WHERE src = {src:String} AND _partition_id = {partition:String} AND seq BETWEEN {low:UInt64} AND {high:UInt64}",
-		clickhouse.Named("src", g.source), clickhouse.Named("partition", strconv.FormatUint(uint64(g.partition), 10)),
-		clickhouse.Named("low", low), clickhouse.Named("high", high))
+		[]any{named("src", g.source), named("partition", strconv.FormatUint(uint64(g.partition), 10)), named("low", low), named("high", high)},
+		func(rows driver.Rows) error {
+			var seq uint64
+			if err := rows.Scan(&seq); err != nil {
+				return err
+			}
+			if _, asked := stored[seq]; asked {
+				stored[seq] = true
+			}
+			return nil
+		})
 	if err != nil {
-		return nil, fmt.Errorf("stored sequences: %w", err)
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var seq uint64
-		if err := rows.Scan(&seq); err != nil {
-			return nil, fmt.Errorf("stored sequences: %w", err)
-		}
-		if _, asked := stored[seq]; asked {
-			stored[seq] = true
-		}
-	}
-	if err := rows.Err(); err != nil {
 		return nil, fmt.Errorf("stored sequences: %w", err)
 	}
 	return stored, nil
@@ -224,7 +215,7 @@ func (s *source) fence(ctx context.Context) error {
 		}
 		var running uint64
 		row := s.conn.QueryRow(ctx, "SELECT count() FROM "+s.cfg.Cluster.processes()+" WHERE startsWith(query_id, {prefix:String})",
-			clickhouse.Named("prefix", prefix))
+			named("prefix", prefix))
 		if err := row.Scan(&running); err != nil {
 			return fmt.Errorf("fence: %w", err)
 		}

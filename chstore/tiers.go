@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/marketprism/marketprism/internal/defaults"
 )
@@ -81,19 +81,15 @@ func (c Tiers) check(ctx context.Context, conn *Conn) error {
 	if c.Policy == "" {
 		return nil
 	}
-	rows, err := conn.Query(ctx, "SELECT p.volume_name, d.name, d.is_broken, d.is_read_only "+
-		"FROM (SELECT volume_name, arrayJoin(disks) AS disk FROM system.storage_policies WHERE policy_name = {policy:String}) AS p "+
-		"LEFT JOIN system.disks AS d ON d.name = p.disk", clickhouse.Named("policy", c.Policy))
-	if err != nil {
-		return fmt.Errorf("chstore: look at storage policy %s: %w", c.Policy, err)
-	}
-	defer rows.Close()
 	var volumes []string
-	for rows.Next() {
+	var unusable *TierError // the first one
+	err := conn.eachRow(ctx, "SELECT p.volume_name, d.name, d.is_broken, d.is_read_only "+
+		"FROM (SELECT volume_name, arrayJoin(disks) AS disk FROM system.storage_policies WHERE policy_name = {policy:String}) AS p "+
+		"LEFT JOIN system.disks AS d ON d.name = p.disk", []any{named("policy", c.Policy)}, func(rows driver.Rows) error {
 		e := TierError{Policy: c.Policy}
 		var broken, readOnly uint8
 		if err := rows.Scan(&e.Volume, &e.Disk, &broken, &readOnly); err != nil {
-			return fmt.Errorf("chstore: look at storage policy %s: %w", c.Policy, err)
+			return err
 		}
 		volumes = append(volumes, e.Volume)
 		switch {
@@ -101,15 +97,17 @@ func (c Tiers) check(ctx context.Context, conn *Conn) error {
 			e.What = "is broken"
 		case readOnly != 0:
 			e.What = "is read-only"
-		default:
-			continue
 		}
-		return &e
-	}
-	if err := rows.Err(); err != nil {
-		return fmt.Errorf("chstore: look at storage policy %s: %w", c.Policy, err)
-	}
+		if e.What != "" && unusable == nil {
+			unusable = &e
+		}
+		return nil
+	})
 	switch {
+	case err != nil:
+		return fmt.Errorf("chstore: look at storage policy %s: %w", c.Policy, err)
+	case unusable != nil:
+		return unusable
 	case len(volumes) == 0:
 		return &TierError{Policy: c.Policy, What: "is missing"}
 	case c.moves() && !slices.Contains(volumes, c.volume()):

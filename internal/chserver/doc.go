@@ -35,7 +35,7 @@
 //
 // The server listens on 127.0.0.1 only, with the user "default" and no password. It holds the far end of a
 // pseudo terminal whose near end the parent keeps. When the parent closes it, or dies in whatever way,
-// the server reads the end of its input and shuts down cleanly: no orphan is left behind.
+// the server reads the end of its input and shuts down cleanly, so it never outlives the parent.
 //
 // # Limits
 //

@@ -80,8 +80,8 @@ func startParent(t *testing.T, role, dir string) (parent *exec.Cmd, server strin
 	return parent, strings.TrimSpace(line)
 }
 
-// The server holds the lock of its folder until it is gone, so that another can start there says that it is. As
-// it was killed by nobody, it has shut down by itself.
+// The server holds the lock of its folder until it has ended, so a second server can start there only after that.
+// Nothing killed the first one, so it shut down by itself.
 func TestNoOrphanWhenTheParentIsKilled(t *testing.T) {
 	dir := t.TempDir()
 	parent, _ := startParent(t, roleRunning, dir)

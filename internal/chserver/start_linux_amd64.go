@@ -16,20 +16,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// startTimeout bounds how long Start waits for the server to listen; it takes a fifth of a second where
-// there is little data and the machine is not busy.
+// startTimeout bounds how long Start waits for the server to listen. On an idle machine with little data that
+// takes a fifth of a second.
 const startTimeout = time.Minute
 
 // The descriptors the server process inherits beside its standard three.
 const (
-	readyFD = 3 // the write end of a pipe, for the line that tells the ports
-	lockFD  = 4 // the open lock file; nobody reads or writes it
+	readyFD = 3 // the write end of a pipe, for the line with the ports
+	lockFD  = 4 // the open lock file, which is neither read nor written
 )
 
 // Start starts a ClickHouse server and returns when it listens. Main must have been called first in this program.
 //
 // When ctx ends while the server starts, it is killed, and no process is left when Start returns. Later
-// ctx has no effect; the caller must call Stop.
+// ctx has no effect; the caller must call Close.
 //
 // Errors: those of Find; ErrDirInUse when another server holds Config.Dir and does not leave it within ten
 // seconds; an *ExitError with the end of the log when the server does not come up; ctx's; ErrIsHost
@@ -67,7 +67,7 @@ func Start(ctx context.Context, config Config) (*Server, error) {
 	return s, nil
 }
 
-// start launches the server and waits until it listens. For its folder it waits at most lockWait.
+// start launches the server and waits until it listens. It waits at most lockWait for the folder.
 func start(ctx context.Context, config Config, lockWait time.Duration) (*Server, error) {
 	lock, err := lockDir(ctx, config.Dir, lockWait)
 	if err != nil {
@@ -102,7 +102,7 @@ func start(ctx context.Context, config Config, lockWait time.Duration) (*Server,
 	return nil, &ExitError{Dir: config.Dir, Err: s.exitErr, Log: s.Log()}
 }
 
-// launch starts the server process. The second result is the pipe on which it tells its ports.
+// launch starts the server process. It writes its ports to the pipe that is the second result.
 func launch(config Config, lock *os.File) (*Server, *os.File, error) {
 	log, err := os.Create(logPath(config.Dir))
 	if err != nil {
@@ -121,16 +121,16 @@ func launch(config Config, lock *os.File) (*Server, *os.File, error) {
 	}
 	defer terminalFar.Close()
 
-	// This very program, also when its file has been replaced or removed meanwhile.
+	// This program, also when its file has been replaced or removed.
 	cmd := exec.Command("/proc/self/exe", arguments(config)...)
 	cmd.Args[0] = "clickhouse"
 	cmd.Dir = config.Dir
-	// No more of this program's environment: ClickHouse reads variables and files of the home folder.
+	// Nothing else of this program's environment: ClickHouse reads variables and files of the home folder.
 	cmd.Env = []string{hostEnv + "=" + config.Engine.Library, "HOME=" + config.Dir, "TZ=" + config.Timezone}
 	cmd.Stdin = terminalFar
-	cmd.Stdout, cmd.Stderr = log, log // a file: unlike a pipe it takes the last words of a server whose parent is gone
+	cmd.Stdout, cmd.Stderr = log, log // a file: unlike a pipe it accepts output after the parent has ended
 	cmd.ExtraFiles = []*os.File{readyFD - 3: readyFar, lockFD - 3: lock}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C meant for this program must not hit the server
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true} // a Ctrl-C meant for this program must not reach the server
 	if err := cmd.Start(); err != nil {
 		ready.Close()
 		terminal.Close()
@@ -141,8 +141,8 @@ func launch(config Config, lock *os.File) (*Server, *os.File, error) {
 	return s, ready, nil
 }
 
-// arguments is the command line of clickhouse-local that makes it a server. It is interactive, with a
-// terminal as its input, for two reasons: it then runs until the terminal is hung up; and in the other mode a
+// arguments returns the command line that makes clickhouse-local a server. It is interactive, with a
+// terminal as its input, for two reasons: it runs until the terminal is hung up; and in the other mode a
 // client that resets its connection brings the whole process down (ClickHouse issue 115666).
 func arguments(config Config) []string {
 	return []string{
@@ -161,8 +161,8 @@ func arguments(config Config) []string {
 	}
 }
 
-// checkFree returns an error when one of the ports that are asked for is taken. The server would log that
-// and go on without listening, so it must not come so far.
+// checkFree returns an error when one of the configured ports is taken. The server would only log that
+// and run without listening.
 func checkFree(ctx context.Context, ports ...int) error {
 	for _, port := range ports {
 		if port == 0 {
@@ -181,9 +181,9 @@ func checkFree(ctx context.Context, ports ...int) error {
 // killed needs a moment to shut down.
 const dirLockWait = 10 * time.Second
 
-// lockDir takes the lock of a server's folder, for which it waits at most wait. The server process inherits the open
-// file, and the kernel releases the lock with the last process that has it open: however that ends, the
-// folder is free then and not earlier. The error is ErrDirInUse or ctx's.
+// lockDir takes the lock of a server's folder; it waits for it at most wait. The server process inherits the open
+// file, and the kernel releases the lock when the last process that has the file open ends, in whatever way.
+// The error is ErrDirInUse or ctx's.
 func lockDir(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
 	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
 	if err != nil {
@@ -225,9 +225,9 @@ func makeDir(dir string) (string, error) {
 	return dir, nil
 }
 
-// prepareDir writes the configuration. It also removes what an earlier server has left of its database
-// "system": that lives in memory, so its logs' tables are unknown after a restart, and their remains on
-// disk make creating them again fail.
+// prepareDir writes the configuration. It also removes the files of an earlier server's database
+// "system": that database is in memory, so after a restart its log tables are unknown, and their files would
+// make creating them again fail.
 func prepareDir(config Config) error {
 	xml, err := config.xml()
 	if err != nil {
