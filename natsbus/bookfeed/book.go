@@ -1,10 +1,10 @@
 package bookfeed
 
 import (
-	"sync"
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/bookset"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -12,14 +12,12 @@ import (
 type feedBook struct {
 	instrument marketprism.Instrument
 
-	mu        sync.RWMutex // held for writing by the follower while it changes the rest
-	joiner    *orderbook.Joiner
-	offline   bool // nothing is read: Run has not begun, or has ended
-	live      bool // the bus has been read to its end
-	updatedAt time.Time
-	lastGap   orderbook.Gap
-	sequence  uint64
-	behind    uint64
+	bookset.Shared // its lock guards the rest as well
+	joiner         *orderbook.Joiner
+	offline        bool // nothing is read: Run has not begun, or has ended
+	live           bool // the bus has been read to its end
+	sequence       uint64
+	behind         uint64
 }
 
 func newFeedBook(instrument marketprism.Instrument, cfg Config) (*feedBook, error) {
@@ -33,8 +31,15 @@ func newFeedBook(instrument marketprism.Instrument, cfg Config) (*feedBook, erro
 	return &feedBook{instrument: instrument, joiner: j, offline: true}, nil
 }
 
-// state is Synced only where the book has caught up with the bus. It is called with mu held.
-func (b *feedBook) state() orderbook.State {
+// Key returns the instrument.
+func (b *feedBook) Key() marketprism.Instrument { return b.instrument }
+
+// Book returns the book. The caller is the follower or holds the lock for reading.
+func (b *feedBook) Book() *orderbook.Book { return b.joiner.Book() }
+
+// State returns Synced only if the book has caught up with the bus. The caller is the follower or
+// holds the lock for reading.
+func (b *feedBook) State() orderbook.State {
 	switch {
 	case b.offline:
 		return orderbook.Offline
@@ -44,15 +49,15 @@ func (b *feedBook) state() orderbook.State {
 	return b.joiner.State()
 }
 
-// status is called with mu held.
-func (b *feedBook) status() Status {
+// Status returns the status of the book. The caller is the follower or holds the lock for reading.
+func (b *feedBook) Status() Status {
 	book := b.joiner.Book()
 	return Status{
-		State:     b.state(),
+		State:     b.State(),
 		LastID:    book.LastID(),
 		EventTime: book.EventTime(),
-		UpdatedAt: b.updatedAt,
-		LastGap:   b.lastGap,
+		UpdatedAt: b.UpdatedAt,
+		LastGap:   b.LastGap,
 		Sequence:  b.sequence,
 		Behind:    b.behind,
 		Sync:      b.joiner.Stats(),
@@ -61,25 +66,21 @@ func (b *feedBook) status() Status {
 
 // change lets act change the book out of readers' sight, and returns what its state was and is.
 func (b *feedBook) change(act func(*orderbook.Joiner) orderbook.Output) (out orderbook.Output, was, is orderbook.State) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	was = b.state()
+	b.Lock()
+	defer b.Unlock()
+	was = b.State()
 	out = act(b.joiner)
-	for i := range out.Events {
-		if gap := out.Events[i].Gap; gap != nil {
-			b.lastGap = *gap
-		} else {
-			b.updatedAt = time.Now().UTC()
-		}
+	if len(out.Events) > 0 {
+		b.Note(time.Now().UTC(), out.Events)
 	}
-	return out, was, b.state()
+	return out, was, b.State()
 }
 
 // reached notes a position in the stream, and whether there is nothing behind it.
 func (b *feedBook) reached(sequence, behind uint64, live bool) (was, is orderbook.State) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	was = b.state()
+	b.Lock()
+	defer b.Unlock()
+	was = b.State()
 	b.sequence, b.behind, b.live = sequence, behind, live
-	return was, b.state()
+	return was, b.State()
 }

@@ -27,8 +27,8 @@ type Config struct {
 	// call View and Status, which show the book with all that came together. An error it returns stops
 	// Run. ReceivedAt and Origin are those of the message that brought the record about.
 	//
-	// ctx is Run's, except for the Gap records that end every known book when Run stops: they come with a
-	// context that ends a few seconds later.
+	// ctx has the values of Run's context and ends five seconds after it, so that the handler can finish
+	// the current record and the Gap records that end every synced book.
 	Handler func(ctx context.Context, rec *marketprism.Record) error
 
 	// MaxDepth bounds the levels of a side of a book. 0 means 10,000, negative means no bound.

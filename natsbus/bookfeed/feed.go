@@ -5,11 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/bookset"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -24,14 +24,7 @@ import (
 type Feed struct {
 	cfg   Config
 	js    jetstream.JetStream
-	books map[marketprism.Instrument]*feedBook
-
-	handling chan struct{} // holds a token while the handler runs
-
-	mu      sync.Mutex
-	running bool
-	ended   error         // why Run has returned; nil before and while it runs
-	news    chan struct{} // closed when a book became known, or Run has returned
+	books *bookset.Set[marketprism.Instrument, Status, *feedBook]
 }
 
 // The states of a Feed that a caller may ask for with errors.Is. natsbus.ErrRunning is another one.
@@ -66,16 +59,20 @@ func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 	}
 	f := &Feed{
 		cfg: cfg, js: js,
-		books:    make(map[marketprism.Instrument]*feedBook),
-		handling: make(chan struct{}, 1),
-		news:     make(chan struct{}),
+		books: bookset.New[marketprism.Instrument, Status, *feedBook](bookset.Errors[marketprism.Instrument]{
+			Unknown: func(i marketprism.Instrument) error { return fmt.Errorf("%w: %s", ErrUnknownInstrument, i) },
+			NotSynced: func(i marketprism.Instrument, state orderbook.State) error {
+				return &NotSyncedError{Instrument: i, State: state}
+			},
+			Stopped: ErrStopped,
+		}),
 	}
 	for _, instrument := range cfg.Instruments {
 		b, err := newFeedBook(instrument, cfg)
 		if err != nil {
 			return nil, err
 		}
-		f.books[instrument] = b
+		f.books.Add(b)
 	}
 	return f, nil
 }
@@ -86,16 +83,19 @@ func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 // It returns earlier, with an error, if the handler fails, with a *natsbus.StreamError if the stream cannot be read
 // and never will be, and with natsbus.ErrRunning if it is running already. It may be called again afterwards.
 func (f *Feed) Run(ctx context.Context) error {
-	if err := f.start(); err != nil {
-		return err
+	if !f.books.Start() {
+		return natsbus.ErrRunning
 	}
 	running, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	failures := make(chan error, len(f.books))
+	handling, endHandling := bookset.WithGrace(running)
+	defer endHandling()
+	books := f.books.All()
+	failures := make(chan error, len(books))
 	var following sync.WaitGroup
-	for _, b := range f.books {
+	for _, b := range books {
 		following.Go(func() {
-			if err := newFollower(f, b).run(running); err != nil {
+			if err := newFollower(f, b, handling).run(running); err != nil {
 				failures <- err
 				cancel(err)
 			}
@@ -106,55 +106,18 @@ func (f *Feed) Run(ctx context.Context) error {
 	if len(failures) > 0 {
 		err = <-failures
 	}
+	var failed *bookset.HandlerError
+	if errors.As(err, &failed) {
+		err = failed.Err
+	}
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = nil // the handler reports the end of ctx
 	}
-	f.stop(err)
+	f.books.Stop(err)
 	return err
 }
 
-func (f *Feed) start() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.running {
-		return natsbus.ErrRunning
-	}
-	f.running, f.ended = true, nil
-	return nil
-}
-
-func (f *Feed) stop(err error) {
-	ended := ErrStopped
-	if err != nil {
-		ended = fmt.Errorf("%w: %w", ErrStopped, err)
-	}
-	f.mu.Lock()
-	f.running, f.ended = false, ended
-	f.mu.Unlock()
-	f.changed()
-}
-
-// changed wakes whoever waits in Ready.
-func (f *Feed) changed() {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	close(f.news)
-	f.news = make(chan struct{})
-}
-
-// stopGrace is how long the handler may go on after Run's context has ended.
-const stopGrace = 5 * time.Second
-
-// handle gives a record to the handler, alone among all instruments.
+// handle calls the handler with a record, one call at a time among all instruments.
 func (f *Feed) handle(ctx context.Context, rec *marketprism.Record) error {
-	if f.cfg.Handler == nil {
-		return nil
-	}
-	select {
-	case f.handling <- struct{}{}:
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
-	defer func() { <-f.handling }()
-	return f.cfg.Handler(ctx, rec)
+	return f.books.Handle(ctx, f.cfg.Handler, rec)
 }

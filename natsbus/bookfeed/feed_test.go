@@ -268,6 +268,51 @@ func TestFeedStopsOnTheHandlersError(t *testing.T) {
 	require.ErrorIs(t, feed.Run(t.Context()), refused)
 }
 
+// When Run's context ends, the handler finishes the current record, a record of another book that waits
+// for it is handled too, and each book ends with a Gap.
+func TestFeedEndsEveryBookWithAGap(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	venues := []*bustest.Venue{bustest.NewVenue("BTCUSDT", 13), bustest.NewVenue("ETHUSDT", 14)}
+	cfg := bookfeed.Config{}
+	for _, v := range venues {
+		b.Publish(t, []marketprism.Record{v.Snapshot()})
+		cfg.Instruments = append(cfg.Instruments, v.Instrument)
+	}
+	entered, release := make(chan struct{}, 10), make(chan struct{})
+	gaps := make(map[marketprism.Instrument]int) // the handler runs one call at a time
+	cfg.Handler = func(ctx context.Context, rec *marketprism.Record) error {
+		switch {
+		case rec.Update != nil:
+			entered <- struct{}{}
+			<-release
+		case rec.Gap != nil:
+			gaps[rec.Instrument]++
+		}
+		return ctx.Err()
+	}
+	feed, err := bookfeed.New(b.JS, cfg)
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- feed.Run(ctx) }()
+	require.NoError(t, feed.Ready(t.Context()))
+	for _, v := range venues {
+		b.Publish(t, v.Updates(1))
+	}
+	bustest.Receive(t, entered)
+	for _, v := range venues { // the other book has applied its update, and its record waits
+		require.Eventually(t, func() bool {
+			s, _ := feed.Status(v.Instrument)
+			return s.LastID == v.ID()
+		}, bustest.Patience, bustest.Interval)
+	}
+	cancel()
+	close(release)
+	require.NoError(t, bustest.Receive(t, done))
+	require.Equal(t, map[marketprism.Instrument]int{venues[0].Instrument: 1, venues[1].Instrument: 1}, gaps)
+	require.ErrorIs(t, feed.Ready(t.Context()), bookfeed.ErrStopped)
+}
+
 func TestFeedConfigIsChecked(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	inst := bustest.NewVenue("BTCUSDT", 13).Instrument

@@ -21,10 +21,10 @@ type follower struct {
 	late  *time.Timer // runs while ahead, for Config.CatchUp
 }
 
-func newFollower(f *Feed, b *feedBook) *follower {
+func newFollower(f *Feed, b *feedBook, handling context.Context) *follower {
 	late := time.NewTimer(0)
 	late.Stop()
-	return &follower{feed: f, book: b, late: late}
+	return &follower{feed: f, book: b, ctx: handling, late: late}
 }
 
 // step changes the book by act and emits the events of it. rec is the record that caused them.
@@ -63,12 +63,12 @@ func (w *follower) report(was, is orderbook.State) {
 	book := w.book.joiner.Book() // only this goroutine changes it
 	if is == orderbook.Synced {
 		hook.Call(w.feed.cfg.Hooks.Synced, SyncedInfo{w.book.instrument, book.LastID(), w.book.sequence})
-		w.feed.changed()
+		w.feed.books.Changed()
 		return
 	}
 	lost := LostInfo{Instrument: w.book.instrument, LastID: book.LastID()}
 	if w.book.joiner.State() != orderbook.Synced {
-		lost.Gap = w.book.lastGap
+		lost.Gap = w.book.LastGap
 	}
 	hook.Call(w.feed.cfg.Hooks.Lost, lost)
 }

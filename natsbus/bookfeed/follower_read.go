@@ -42,7 +42,6 @@ const (
 
 // run reads until ctx ends or there is nothing to wait for. The book ends with a Gap.
 func (w *follower) run(ctx context.Context) error {
-	w.ctx = ctx
 	defer w.late.Stop()
 	retry := backoff.Backoff{Min: w.feed.cfg.RetryMin, Max: w.feed.cfg.RetryMax}
 	failures := 0
@@ -56,7 +55,7 @@ func (w *follower) run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			continue
 		case w.final(err):
-			return errors.Join(w.end(ctx, err), &natsbus.StreamError{Stream: w.feed.cfg.Stream, Op: "read", Err: err})
+			return errors.Join(w.reset(true, err), &natsbus.StreamError{Stream: w.feed.cfg.Stream, Op: "read", Err: err})
 		}
 		if w.reading.last != before {
 			retry.Reset()
@@ -67,7 +66,7 @@ func (w *follower) run(ctx context.Context) error {
 		hook.Call(w.feed.cfg.Hooks.ServerFailed, ServerFailedInfo{w.book.instrument, natsbus.ServerFailedInfo{Attempt: failures, Wait: wait, Err: err}})
 		_ = backoff.Sleep(ctx, wait) // ctx is looked at above
 	}
-	return w.end(ctx, context.Cause(ctx))
+	return w.reset(true, context.Cause(ctx))
 }
 
 // final tells whether asking the server again would not help. That JetStream does not answer may pass:
@@ -89,14 +88,6 @@ const codeConsumersExceeded jetstream.ErrorCode = 10026
 
 // away notes that nothing comes from the bus.
 func (w *follower) away() { w.report(w.book.reached(w.book.sequence, w.book.behind, false)) }
-
-// end ends the book with a Gap, for which the handler gets some time after the end of ctx.
-func (w *follower) end(ctx context.Context, cause error) error {
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopGrace)
-	defer cancel()
-	w.ctx = late
-	return w.reset(true, cause)
-}
 
 // read makes a consumer that begins where the reading stands, and brings its messages to the book until
 // something fails, at once if it is the connection.
