@@ -70,7 +70,7 @@ func BenchmarkSyncerUpdate(b *testing.B) {
 	})
 }
 
-// BenchmarkSyncerJoin is the work of a snapshot with a hundred updates waiting for it.
+// BenchmarkSyncerJoin measures a snapshot with a hundred pending updates.
 func BenchmarkSyncerJoin(b *testing.B) {
 	benchmarkFeeds(b, func(b *testing.B, feed *eventgen.Feed) {
 		now := time.Unix(1000, 0)
@@ -102,7 +102,7 @@ func syncedWith(b *testing.B, now time.Time, feed *eventgen.Feed) *orderbook.Syn
 	return s
 }
 
-// A feed of real shape costs no allocation either, once the book has its room.
+// A realistic feed does not allocate either, once the book has its memory.
 func TestFeedAllocatesNothing(t *testing.T) {
 	feed := eventgen.New(eventgen.Config{Levels: 1000, Events: 2000, Seed: 2})
 	var book orderbook.Book

@@ -7,8 +7,8 @@ import (
 )
 
 // A Book holds the bids and asks of one instrument at one update id. The zero Book is empty and
-// ready to use. It is not safe for concurrent use; any number of goroutines may read one that
-// nobody changes.
+// ready to use. It is not safe for concurrent use, except that any number of goroutines may read it
+// while it does not change.
 type Book struct {
 	lastID    int64
 	eventTime time.Time
@@ -17,8 +17,8 @@ type Book struct {
 	sided     bool
 }
 
-// Reset makes the book what the snapshot says. Levels may come in any order, best first is
-// cheapest; levels of quantity 0 are left out. s is not kept.
+// Reset replaces the book by a snapshot. Levels may come in any order, but best first is fastest; levels
+// of quantity 0 are left out. s is not kept.
 func (b *Book) Reset(s *Snapshot) {
 	b.setSides()
 	b.lastID, b.eventTime = s.LastID, s.EventTime
@@ -27,8 +27,8 @@ func (b *Book) Reset(s *Snapshot) {
 	b.bids.bound, b.asks.bound = s.BidBound, s.AskBound
 }
 
-// Apply sets the levels of u and moves the book to its LastID. It does not judge ids: that is the
-// Syncer's work. It allocates nothing unless a side outgrows its room. u is not kept.
+// Apply sets the levels of u and moves the book to its LastID. It does not check ids: the Syncer does. It
+// allocates nothing unless a side outgrows its array. u is not kept.
 func (b *Book) Apply(u *Update) {
 	b.setSides()
 	b.lastID, b.eventTime = u.LastID, u.EventTime
@@ -43,7 +43,7 @@ func (b *Book) setSides() {
 	}
 }
 
-// LastID returns the update id the book stands at.
+// LastID returns the update id of the book.
 func (b *Book) LastID() int64 { return b.lastID }
 
 // EventTime returns the exchange's time of the last update or snapshot; zero if it had none.
@@ -61,12 +61,12 @@ func (b *Book) BidCount() int { return len(b.bids.levels) }
 // AskCount returns the number of ask levels.
 func (b *Book) AskCount() int { return len(b.asks.levels) }
 
-// Bids iterates over the bids, best first. The book must not change meanwhile.
+// Bids iterates over the bids, best first. The book must not change during the iteration.
 func (b *Book) Bids() iter.Seq[Level] {
 	return func(yield func(Level) bool) { b.bids.all(yield) }
 }
 
-// Asks iterates over the asks, best first. The book must not change meanwhile.
+// Asks iterates over the asks, best first. The book must not change during the iteration.
 func (b *Book) Asks() iter.Seq[Level] {
 	return func(yield func(Level) bool) { b.asks.all(yield) }
 }
@@ -79,8 +79,8 @@ func (b *Book) AppendBids(dst []Level, n int) []Level { return b.bids.appendTop(
 // where dst has room.
 func (b *Book) AppendAsks(dst []Level, n int) []Level { return b.asks.appendTop(dst, n) }
 
-// Crossed reports whether the best bid is at or above the best ask. An exchange shows that only
-// while it does not match orders: before an opening, or in a halt.
+// Crossed reports whether the best bid is at or above the best ask. On an exchange that is so only
+// while it matches no orders: before an opening, or in a halt.
 func (b *Book) Crossed() bool {
 	bid, ok1 := b.BestBid()
 	ask, ok2 := b.BestAsk()
@@ -107,7 +107,7 @@ func (b *Book) Clone() *Book {
 	return &c
 }
 
-// AppendText appends the book in a form whose hash identifies its levels anywhere: a line
+// AppendText appends the book as text, equal for equal books on any machine: a line
 // "price quantity" for each bid, best first, a line "-", the asks likewise, a line "-". Numbers are
 // plain decimals without trailing zeros. It never fails.
 func (b *Book) AppendText(dst []byte) ([]byte, error) {
@@ -123,7 +123,7 @@ func (b *Book) AppendText(dst []byte) ([]byte, error) {
 	return dst, nil
 }
 
-// Checksum returns what Checksum of Snapshot would, without a copy of the book.
+// Checksum returns the Checksum of the book's Snapshot, without a copy.
 func (b *Book) Checksum() uint32 {
 	sum := newChecksum(b.lastID)
 	sum.count(b.BidCount())

@@ -7,14 +7,14 @@ import (
 	"github.com/shopspring/decimal"
 )
 
-// A Fill is what a market order would meet in a book: the levels it takes, best first, up to its size.
+// A Fill is the cost of a market order by a book: it takes the levels of a side, best first, up to its size.
 type Fill struct {
-	Quantity Fixed           // what it gets
-	Notional decimal.Decimal // what that costs: the sum of price × quantity, exact
-	Worst    Fixed           // the last price it touches
-	Levels   int             // how many levels it touches
-	Complete bool            // the book held the whole size, and Quantity has room for it
-	Known    bool            // it lies within the known range: the exchange's book gives the same
+	Quantity Fixed           // filled
+	Notional decimal.Decimal // the sum of price × quantity, exact
+	Worst    Fixed           // the last price
+	Levels   int             // how many levels it takes, the last one perhaps in part
+	Complete bool            // the book had the whole size, and it fits Quantity
+	Known    bool            // it is within the known depth: the exchange's book gives the same
 }
 
 // AveragePrice returns Notional / Quantity, rounded to 16 decimals; 0 if nothing was filled.
@@ -25,7 +25,7 @@ func (f Fill) AveragePrice() decimal.Decimal {
 	return f.Notional.DivRound(f.Quantity.Decimal(), 2*FractionDigits)
 }
 
-// FillQuantity returns what an order for that quantity would meet on a side: Ask for a buyer, Bid
+// FillQuantity returns the Fill of an order for that quantity on a side: Ask for a buyer, Bid
 // for a seller.
 func (b *Book) FillQuantity(s Side, quantity Fixed) Fill {
 	var (
@@ -51,15 +51,15 @@ func (b *Book) FillQuantity(s Side, quantity Fixed) Fill {
 	return f
 }
 
-// FillNotional returns what an order that spends (or, for Bid, earns) that much would meet. The last
-// level is taken in part: as many hundred-millionths as the rest pays for, rounded down, so Notional
-// is at most notional and short of it by less than one of them.
+// FillNotional returns the Fill of an order that spends (or, for Bid, earns) that much. Of the last
+// level it takes as many hundred-millionths as the rest pays for, rounded down, so Notional
+// is at most notional and short of it by less than the price of one of them.
 func (b *Book) FillNotional(s Side, notional Fixed) Fill {
 	var (
 		f           Fill
 		cost, limit product
 		side        = b.side(s)
-		known       = true // of the levels looked at
+		known       = true // the levels so far are within the known depth
 	)
 	limit.add(max(notional, 0), One)
 	for level := range side.all {
@@ -72,7 +72,7 @@ func (b *Book) FillNotional(s Side, notional Fixed) Fill {
 			taken = min(taken, limit.sub(cost).quotient(level.Price))
 		}
 		room := MaxFixed - f.Quantity
-		full := taken > room // a Fixed holds no larger quantity, whatever money is left
+		full := taken > room // the quantity does not fit a Fixed
 		taken = min(taken, room)
 		cost.add(level.Price, taken)
 		f.Quantity += taken

@@ -67,7 +67,7 @@ func TestFill(t *testing.T) {
 	}
 }
 
-// TestFillAgainstBigNumbers goes through random books, of everyday and of extreme numbers, with
+// TestFillAgainstBigNumbers compares fills of random books, of ordinary and of extreme numbers, with
 // arithmetic that cannot overflow.
 func TestFillAgainstBigNumbers(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
@@ -139,8 +139,7 @@ func checkFillNotional(t *testing.T, b *orderbook.Book, money orderbook.Fixed) {
 	}
 }
 
-// A read that stays inside is the exchange's; one that leaves the range, or ends with what the book
-// has, is not.
+// A Fill within the known depth is exact; one that leaves it, or takes all that the book has, is not.
 func TestFillSaysWhetherItIsKnown(t *testing.T) {
 	const one = orderbook.One
 	b := cutBook()
@@ -169,7 +168,7 @@ func TestFillSaysWhetherItIsKnown(t *testing.T) {
 	}
 }
 
-// unknownSide has no level within its ranges, and no bid at all.
+// unknownSide has no level within its known depth, and no bid at all.
 func unknownSide() *orderbook.Book {
 	b := cutBook()
 	b.Apply(&orderbook.Update{LastID: 3, Bids: levels(10, 0, 9, 0, 8, 0, 5, 0), Asks: levels(11, 0, 12, 0, 13, 0)})

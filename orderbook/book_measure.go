@@ -14,8 +14,8 @@ func (b *Book) Mid() (float64, bool) {
 	return (bid.Price.Float64() + ask.Price.Float64()) / 2, ok
 }
 
-// Microprice returns the mid weighted by the quantities at the touch: much quantity on the bid draws
-// it to the ask. It is false if a side is empty.
+// Microprice returns the mid weighted by the quantities at the touch: a large bid quantity moves
+// it towards the ask. It is false if a side is empty.
 func (b *Book) Microprice() (float64, bool) {
 	bid, ask, ok := b.touch()
 	if !ok {
@@ -26,7 +26,7 @@ func (b *Book) Microprice() (float64, bool) {
 }
 
 // Imbalance returns (bids - asks) / (bids + asks) of the quantities on the best n levels of each
-// side, all if n is negative: 1 is all bids, -1 all asks. It is false if those levels are none.
+// side, all if n is negative: 1 is all bids, -1 all asks. It is false if there are no such levels.
 func (b *Book) Imbalance(n int) (float64, bool) {
 	bids, asks := b.bids.quantity(n), b.asks.quantity(n)
 	if bids+asks == 0 {
@@ -41,8 +41,8 @@ func (b *Book) touch() (bid, ask Level, ok bool) {
 	return bid, ask, ok1 && ok2
 }
 
-// DepthTo returns the quantity resting on a side at prices as good as limit or better, and whether
-// it fits a Fixed; if not it is MaxFixed. It is the exchange's if Knows(s, limit).
+// DepthTo returns the quantity resting on a side at limit and better prices, and whether
+// it fits a Fixed; if not it is MaxFixed. It is exact if Knows(s, limit).
 func (b *Book) DepthTo(s Side, limit Fixed) (Fixed, bool) {
 	l := b.side(s)
 	var sum Fixed
@@ -55,15 +55,15 @@ func (b *Book) DepthTo(s Side, limit Fixed) (Fixed, bool) {
 	return sum, true
 }
 
-// Known returns how far a side is known: exact at bound and at every better price if limited, and
-// everywhere if not. A level beyond the bound is one that an update set, but there can be others
-// that no update has shown. Updates never move the bound; Reset sets it and Prune draws it in.
+// Known returns the known depth of a side: complete down to bound if limited, and to its end if not. Levels
+// beyond the bound come from updates and are exact, but others that did not change are missing there. Updates
+// never move the bound; Reset sets it and Prune moves it in.
 func (b *Book) Known(s Side) (bound Fixed, limited bool) {
 	l := b.side(s)
 	return l.bound.Price, l.bound.Limited
 }
 
-// KnownDepth returns how many levels of a side lie within its known range. It is 0 where the market
+// KnownDepth returns how many levels of a side are within its known depth. It is 0 if the market
 // has moved through the bound: then even the best price is uncertain.
 func (b *Book) KnownDepth(s Side) int {
 	l := b.side(s)
@@ -73,16 +73,15 @@ func (b *Book) KnownDepth(s Side) int {
 	return len(l.levels) - l.search(l.bound.Price^l.order, 0)
 }
 
-// KnowsTop reports whether the best n levels of a side are the exchange's: they lie within the known
-// range, or the side has no more and is known to its end. It holds for the reads of the best n:
+// KnowsTop reports whether the best n levels of a side are exact: they are within the known depth, or the
+// side has no more and is known to its end. If so, reads of the best n levels are exact:
 // AppendBids, AppendAsks, Imbalance and, with n = 1, BestBid, BestAsk, Spread, Mid and Microprice.
 func (b *Book) KnowsTop(s Side, n int) bool { return b.side(s).knowsTop(n) }
 
-// Knows reports whether a side is known at a price, and so at all better ones. It holds for
-// DepthTo with that price.
+// Knows reports whether a side is complete down to a price. If so, DepthTo with that price is exact.
 func (b *Book) Knows(s Side, price Fixed) bool { return b.side(s).knows(price) }
 
-// Prune drops all but the best n levels of each side and draws the bound of a side that had more in
+// Prune drops all but the best n levels of each side, and moves the bound of a side that had more in
 // to the last price it keeps. An n below 1 drops nothing.
 func (b *Book) Prune(n int) {
 	if n > 0 {
@@ -91,7 +90,8 @@ func (b *Book) Prune(n int) {
 	}
 }
 
-// pruneGrown prunes a side to n levels once it has an eighth more, since pruning moves all that it keeps.
+// pruneGrown prunes a side to n levels once it has an eighth more: pruning moves all levels that it keeps,
+// so it should be rare. An n below 1 drops nothing.
 func (b *Book) pruneGrown(n int) {
 	if n <= 0 {
 		return

@@ -94,7 +94,7 @@ func cutBook() *orderbook.Book {
 	return &b
 }
 
-func TestKnownRange(t *testing.T) {
+func TestKnownDepth(t *testing.T) {
 	const one = orderbook.One
 	b := cutBook()
 	check := func(when string, s orderbook.Side, bound orderbook.Fixed, depth int) {
@@ -158,7 +158,7 @@ func TestPrune(t *testing.T) {
 		t.Errorf("pruned without need: %+v", b.Snapshot())
 	}
 	b.Apply(&orderbook.Update{LastID: 3, Bids: levels(4, 1)})
-	b.Prune(4) // the last one kept lies beyond the bound, which stays
+	b.Prune(4) // the last one kept is beyond the bound, which stays
 	if bound, _ := b.Known(orderbook.Bid); bound != 8*one || b.BidCount() != 4 {
 		t.Errorf("%+v", b.Snapshot())
 	}
@@ -179,8 +179,8 @@ func TestPrune(t *testing.T) {
 	}
 }
 
-// A book cut by a snapshot and pruned at random is held against one that never was.
-func TestKnownRangeIsExact(t *testing.T) {
+// A book cut by snapshots and pruned at random is compared with one that never was.
+func TestKnownDepthIsExact(t *testing.T) {
 	for seed := range uint64(40) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		span := []int64{8, 30, 200}[seed%3]

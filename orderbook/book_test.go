@@ -35,7 +35,7 @@ func TestZeroBookIsEmpty(t *testing.T) {
 }
 
 // randomUpdate changes a few of the prices 1 to span on each side. A third of the changes remove,
-// often what is not there; prices repeat; the levels come in no order, or sorted as venues do.
+// often a level that does not exist; prices repeat; levels come in no order, or sorted as from a venue.
 func randomUpdate(r *rand.Rand, id int64, span int64) *orderbook.Update {
 	u := &orderbook.Update{FirstID: id, LastID: id}
 	for _, side := range []*[]orderbook.Level{&u.Bids, &u.Asks} {
@@ -186,7 +186,7 @@ func TestExtremePrices(t *testing.T) {
 	}
 }
 
-// The text form is how books are compared over processes and with other programs, so it is fixed.
+// Other processes and programs compare books by the text form, so it is fixed.
 func TestAppendTextIsStable(t *testing.T) {
 	var b orderbook.Book
 	b.Reset(&orderbook.Snapshot{
@@ -231,7 +231,7 @@ func TestBookAllocatesNothing(t *testing.T) {
 	}
 }
 
-// FuzzBook reads bytes as changes of a book, two a level, and holds the Book against the oracle.
+// FuzzBook reads bytes as changes of a book, two a level, and compares the Book with the oracle.
 func FuzzBook(f *testing.F) {
 	f.Add([]byte{0x01, 0x05, 0x81, 0x05, 0x02, 0x05, 0x01, 0x00})
 	f.Add([]byte("best first: 9876543210, worst first: 0123456789"))
@@ -248,7 +248,7 @@ func FuzzBook(f *testing.F) {
 				u.Asks = append(u.Asks, level)
 			}
 			switch {
-			case quantity&0xf0 == 0xf0: // the same levels, as a snapshot in whatever order they are
+			case quantity&0xf0 == 0xf0: // the same levels as a snapshot, in any order
 				s := &orderbook.Snapshot{LastID: int64(i), Bids: u.Bids, Asks: u.Asks}
 				b.Reset(s)
 				want.reset(s)

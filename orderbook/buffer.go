@@ -5,15 +5,15 @@ import (
 	"unsafe"
 )
 
-// A buffer keeps copies of the updates that wait for a snapshot. The levels of all of them lie in
-// one array, so that buffering costs no allocation once it has grown.
+// A buffer keeps copies of updates in the order of their arrival. The levels of all of them share one
+// array, so buffering allocates nothing once that has grown.
 type buffer struct {
 	updates []bufferedUpdate
 	levels  []Level
-	head    int // updates before it are used up
+	head    int // updates before it are read
 }
 
-// A bufferedUpdate has its levels at levels[at:], bids first; the slices in Update are set when it is read.
+// A bufferedUpdate has its levels at levels[at:], bids first; first sets the slices in Update.
 type bufferedUpdate struct {
 	Update
 	receivedAt     time.Time
@@ -22,7 +22,7 @@ type bufferedUpdate struct {
 
 func (b *buffer) len() int { return len(b.updates) - b.head }
 
-// bytes returns the memory that the waiting updates take, to which u would add.
+// bytes returns the memory of the unread updates together with u.
 func (b *buffer) bytes(u *Update) int {
 	levels := len(b.levels) + len(u.Bids) + len(u.Asks)
 	if b.head < len(b.updates) {
@@ -31,7 +31,7 @@ func (b *buffer) bytes(u *Update) int {
 	return levels*int(unsafe.Sizeof(Level{})) + (b.len()+1)*int(unsafe.Sizeof(bufferedUpdate{}))
 }
 
-// add copies u to the end. It invalidates what first returned.
+// add appends a copy of u. It invalidates the result of first.
 func (b *buffer) add(receivedAt time.Time, u *Update) {
 	switch {
 	case b.len() == 0:
@@ -46,8 +46,8 @@ func (b *buffer) add(receivedAt time.Time, u *Update) {
 	b.updates = append(b.updates, kept)
 }
 
-// first returns the oldest waiting update; the buffer must not be empty. It is valid until
-// the next add or clear, also after next.
+// first returns the oldest unread update; there must be one. It is valid until the next add or clear,
+// also after next.
 func (b *buffer) first() *bufferedUpdate {
 	u := &b.updates[b.head]
 	asks := u.at + u.bids
@@ -58,7 +58,7 @@ func (b *buffer) first() *bufferedUpdate {
 
 func (b *buffer) next() { b.head++ }
 
-// compact moves the waiting updates to the front, over those that are used up.
+// compact moves the unread updates to the front.
 func (b *buffer) compact() {
 	used := b.updates[b.head].at
 	b.levels = append(b.levels[:0], b.levels[used:]...)
@@ -69,7 +69,7 @@ func (b *buffer) compact() {
 	}
 }
 
-// roomKept bounds the memory that a buffer holds on to while nothing waits in it.
+// roomKept bounds the memory of an empty buffer, in levels.
 const roomKept = 4096
 
 func (b *buffer) clear() {

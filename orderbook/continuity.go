@@ -2,14 +2,14 @@ package orderbook
 
 import "errors"
 
-// A Continuity is the rule by which a venue's update ids prove that nothing was missed.
+// A Continuity is the rule by which a venue's update ids prove that no update is missing.
 type Continuity uint8
 
 const (
-	// Contiguous ids count every change of one symbol: each update begins one after the last one's
-	// end. Binance spot.
+	// Contiguous ids count every change of one symbol: each update begins one after the end of the
+	// last one. Binance spot.
 	Contiguous Continuity = iota
-	// Linked ids jump, being shared by all symbols; each update names the one before it. Binance
+	// Linked ids jump, because all symbols share them; each update names the one before it. Binance
 	// futures.
 	Linked
 )
@@ -25,8 +25,8 @@ func (c Continuity) String() string {
 	return "unknown"
 }
 
-// Follows reports whether u moves a book on from update id and nothing is missing between the two.
-func (c Continuity) Follows(id int64, u *Update) bool { return c.judge(id, false, u) == apply }
+// Follows reports whether u brings a book at update id to a later id with no update missing between.
+func (c Continuity) Follows(id int64, u *Update) bool { return c.decide(id, false, u) == apply }
 
 // Predecessor returns the id of the last update before u: PrevLastID for Linked, FirstID-1 for Contiguous.
 func (c Continuity) Predecessor(u *Update) int64 {
@@ -38,37 +38,37 @@ func (c Continuity) Predecessor(u *Update) int64 {
 
 var errContinuity = errors.New("orderbook: unknown Continuity")
 
-// A verdict is what is to be done with an update.
-type verdict uint8
+// A decision says how to treat an update.
+type decision uint8
 
 const (
-	apply verdict = iota
-	drop          // the book already holds it
-	gap           // something between the book and it is missing
+	apply decision = iota
+	drop           // the book has it already
+	gap            // updates between the book and it are missing
 )
 
-// noID is the LastID of the snapshot of an instrument that has never had an update.
+// noID is the LastID of the snapshot of an instrument that never had an update.
 const noID = -1
 
-// judge compares an update with a book that stands at id. fresh means that the book is a snapshot
-// to which nothing has been applied yet.
+// decide compares an update with a book at id. fresh means that the book is a snapshot to which no
+// update was applied yet.
 //
-// An update that begins at or before the book's id and ends after it overlaps. It is applied whole:
-// quantities are absolute, so the part the book already holds does no harm. Overlap is normal for
-// the first update after a snapshot and when another connection takes over.
-func (c Continuity) judge(id int64, fresh bool, u *Update) verdict {
+// An update that begins at or before the book's id and ends after it overlaps, and is applied whole:
+// quantities are absolute, so changes that the book has already do no harm. Overlap is normal for
+// the first update after a snapshot and after a change of connection.
+func (c Continuity) decide(id int64, fresh bool, u *Update) decision {
 	if fresh && id == noID {
 		return apply
 	}
 	if c == Linked {
-		return judgeLinked(id, fresh, u)
+		return decideLinked(id, fresh, u)
 	}
 	// Binance spot, WebSocket Streams, How to manage a local order book correctly:
 	//  - "If the event u (last update ID) is < the update ID of your local order book, ignore the
-	//    event." At u == id the book holds it too.
+	//    event." At u == id the book has it too.
 	//  - "If the event U (first update ID) is > the update ID of your local order book + 1, you have
 	//    missed some events. Discard your local order book and restart the process."
-	// The same page asks of the first event after the snapshot that lastUpdateId lie within [U;u].
+	// The same page demands of the first event after the snapshot that lastUpdateId is within [U;u].
 	// That fails on the usual case, a snapshot at the border of two events, where U is
 	// lastUpdateId + 1 and nothing is missing; the two rules above are exact for it as well.
 	switch {
@@ -80,16 +80,16 @@ func (c Continuity) judge(id int64, fresh bool, u *Update) verdict {
 	return apply
 }
 
-// judgeLinked enforces Binance USDⓈ-M and COIN-M Futures, How to manage a local order book correctly:
+// decideLinked enforces Binance USDⓈ-M and COIN-M Futures, How to manage a local order book correctly:
 //   - 4. "Drop any event where u is < lastUpdateId in the snapshot."
 //   - 5. "The first processed event should have U <= lastUpdateId AND u >= lastUpdateId."
 //   - 6. "While listening to the stream, each new event's pu should be equal to the previous event's
 //     u, otherwise initialize the process from step 3."
 //
-// For the first event pu <= lastUpdateId stands in for U: it is true of every event that rule 5
+// For the first event it tests pu <= lastUpdateId instead of U: that is true of every event that rule 5
 // accepts, and of the direct successor of the snapshot (pu == lastUpdateId, U above it), which
 // occurs live when the event that ends at the snapshot was sent before the connection existed.
-func judgeLinked(id int64, fresh bool, u *Update) verdict {
+func decideLinked(id int64, fresh bool, u *Update) decision {
 	switch {
 	case u.LastID < id, u.LastID == id && !fresh:
 		return drop
@@ -99,7 +99,7 @@ func judgeLinked(id int64, fresh bool, u *Update) verdict {
 	return apply
 }
 
-// sequenceError describes the gap that judge found.
+// sequenceError describes the gap that decide found.
 func (c Continuity) sequenceError(id int64, u *Update) *SequenceError {
 	if c == Linked {
 		return &SequenceError{Want: id, Got: u.PrevLastID}

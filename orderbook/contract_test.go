@@ -9,7 +9,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A contract watches one Syncer and holds every Output against what is promised:
+// A contract calls one Syncer and checks every Output against the documented promises:
 //
 //   - Folding the events into an oracle, pruned by the same rule, gives exactly Book(), bounds
 //     included. Folding them without pruning gives a book that Book() nowhere contradicts.
@@ -19,15 +19,15 @@ import (
 //   - A book that is not synced has a request out or a deadline, and a deadline is never in the past,
 //     so that a caller who ticks at deadlines alone neither hangs nor spins.
 //   - A refresh never makes a Gap. It begins when it is due and ends with an Audit; a Snapshot that it
-//     brings stands at the id of the book, whose known range it extends or whose errors it mends.
-//   - The counters add up, and nothing that waits is thrown away without a Gap that says so.
+//     brings is at the id of the book, and extends its known depth or corrects its errors.
+//   - The counters add up, and no pending update is thrown away without a Gap that says so.
 type contract struct {
 	cfg    orderbook.SyncerConfig // without zeros
 	syncer *orderbook.Syncer
 
 	book   *oracleBook
 	whole  *oracleBook             // never pruned; nil if there is no MaxDepth
-	known  func(*oracleBook) error // if not nil, judges every book that the events make
+	verify func(*oracleBook) error // if not nil, checks every book that the events make
 	synced bool
 	fresh  bool // nothing was applied since the snapshot
 
@@ -38,7 +38,7 @@ type contract struct {
 	failures  int
 	refresh   refreshModel
 
-	stats     orderbook.SyncerStats // as counted from outside
+	stats     orderbook.SyncerStats // as counted here
 	discarded uint64                // of the Syncer's stats, before the call
 	tooOld    uint64                // likewise
 }
@@ -125,8 +125,8 @@ func (c *contract) tick(now time.Time) (orderbook.Output, error) {
 	return out, c.check(now, out)
 }
 
-// failed notes that the request that was out gave nothing of use: the next one has to wait, twice as
-// long each time.
+// failed notes that the request that was out gave no usable snapshot: the next one waits, twice as long each
+// time.
 func (c *contract) failed(now time.Time) {
 	delay := c.cfg.RetryMin
 	for range min(c.failures, 30) {
@@ -142,9 +142,9 @@ func regressed(out orderbook.Output) bool {
 	})
 }
 
-// told tells whether a Gap says that updates were thrown away. A skipped id is no reason for that:
-// what waits stays.
-func told(out orderbook.Output) bool {
+// saysDiscarded reports whether a Gap says that updates were thrown away. One of a skipped id does not:
+// pending updates stay.
+func saysDiscarded(out orderbook.Output) bool {
 	return slices.ContainsFunc(out.Events, func(e orderbook.Event) bool {
 		return e.Gap != nil && e.Gap.Reason != orderbook.GapSequence
 	})
@@ -181,7 +181,7 @@ func (c *contract) check(now time.Time, out orderbook.Output) error {
 	return c.checkStats(out)
 }
 
-// fold applies an event as a reader would, who knows nothing but the events.
+// fold applies an event as a reader does who sees only the events.
 func (c *contract) fold(now time.Time, e *orderbook.Event, audit *orderbook.Audit) error {
 	switch {
 	case e.Snapshot != nil && e.Update == nil && e.Gap == nil:
@@ -192,7 +192,7 @@ func (c *contract) fold(now time.Time, e *orderbook.Event, audit *orderbook.Audi
 		c.synced, c.fresh = true, true
 		c.refresh.schedule(now, now, c.cfg)
 		c.change(func(book *oracleBook) { book.reset(e.Snapshot) })
-		return c.judge()
+		return c.verifyBook()
 	case e.Update != nil && e.Snapshot == nil && e.Gap == nil:
 		if !c.synced {
 			return errors.New("an Update outside a span")
@@ -206,7 +206,7 @@ func (c *contract) fold(now time.Time, e *orderbook.Event, audit *orderbook.Audi
 		}
 		c.fresh = false
 		c.change(func(book *oracleBook) { book.apply(e.Update) })
-		return c.judge()
+		return c.verifyBook()
 	case e.Gap != nil && e.Snapshot == nil && e.Update == nil:
 		if e.Gap.After != c.book.lastID {
 			return fmt.Errorf("a Gap after %d, but the last id was %d", e.Gap.After, c.book.lastID)
@@ -219,7 +219,7 @@ func (c *contract) fold(now time.Time, e *orderbook.Event, audit *orderbook.Audi
 	return nil
 }
 
-// change changes the folded book, and its double that is not pruned.
+// change changes the folded book, and the one that is not pruned.
 func (c *contract) change(f func(*oracleBook)) {
 	if c.whole != nil {
 		f(c.whole)
@@ -228,14 +228,14 @@ func (c *contract) change(f func(*oracleBook)) {
 	c.book.prune(c.cfg.MaxDepth)
 }
 
-func (c *contract) judge() error {
-	if c.known == nil {
+func (c *contract) verifyBook() error {
+	if c.verify == nil {
 		return nil
 	}
-	return c.known(c.book)
+	return c.verify(c.book)
 }
 
-// continues tells why an update does not follow the folded book.
+// continues returns an error if an update does not follow the folded book.
 func (c *contract) continues(u *orderbook.Update) error {
 	id := c.book.lastID
 	if c.fresh && id == -1 { // the first update of a new instrument has any id
@@ -243,7 +243,7 @@ func (c *contract) continues(u *orderbook.Update) error {
 	}
 	skips, old := u.FirstID > id+1, u.LastID <= id
 	if c.cfg.Continuity == orderbook.Linked {
-		// The event that ends at the snapshot may be applied again: it is the snapshot's own past.
+		// The event that ends at the snapshot may be applied again: the snapshot has it already.
 		skips, old = u.PrevLastID > id, u.LastID < id || u.LastID == id && !c.fresh
 	}
 	if skips || old {
@@ -312,27 +312,27 @@ func (c *contract) checkStats(out orderbook.Output) error {
 	case got.Kept > c.cfg.MaxBuffered || got.Kept > 0 && !c.refresh.asking():
 		return fmt.Errorf("%d updates are kept, MaxBuffered is %d, refresh %+v", got.Kept, c.cfg.MaxBuffered, c.refresh)
 	case got.Buffered > c.cfg.MaxBuffered:
-		return fmt.Errorf("%d updates wait, MaxBuffered is %d", got.Buffered, c.cfg.MaxBuffered)
+		return fmt.Errorf("%d updates are pending, MaxBuffered is %d", got.Buffered, c.cfg.MaxBuffered)
 	case c.syncer.State() != orderbook.Buffering && got.Buffered != 0:
-		return fmt.Errorf("%d updates wait in state %v", got.Buffered, c.syncer.State())
-	case got.Discarded > c.discarded && c.syncer.State() == orderbook.Buffering && !told(out):
-		return fmt.Errorf("%d updates were thrown away, and nobody was told", got.Discarded-c.discarded)
+		return fmt.Errorf("%d updates are pending in state %v", got.Buffered, c.syncer.State())
+	case got.Discarded > c.discarded && c.syncer.State() == orderbook.Buffering && !saysDiscarded(out):
+		return fmt.Errorf("%d updates were thrown away without a Gap", got.Discarded-c.discarded)
 	}
 	c.discarded = got.Discarded
 	return nil
 }
 
-// A refreshModel is what a contract knows of refreshes, from outside.
+// A refreshModel is the state of refreshes as a contract derives it from calls and Outputs.
 type refreshModel struct {
 	active bool
 	from   int64     // the book's id when it began to keep updates
-	ahead  time.Time // when the snapshot is given up that the book has not reached; zero if there is none
+	ahead  time.Time // when a snapshot that the book has not reached is given up; zero if there is none
 	goal   int64     // its id
 	due    time.Time // of the next by RefreshEvery; zero if never
 	hold   time.Time // of the next by RefreshDepth, at the earliest
 }
 
-// asking tells whether a refresh needs a request, or has one out.
+// asking reports whether a refresh needs a request, or has one out.
 func (r *refreshModel) asking() bool { return r.active && r.ahead.IsZero() }
 
 func (r *refreshModel) begin(from int64) {
@@ -346,7 +346,7 @@ func (r *refreshModel) schedule(now, hold time.Time, cfg orderbook.SyncerConfig)
 	}
 }
 
-// deadline returns what has to be timed where no request is needed.
+// deadline returns the deadline of a refresh that needs no request.
 func (r *refreshModel) deadline(shallow bool) time.Time {
 	switch {
 	case r.active:
@@ -357,7 +357,7 @@ func (r *refreshModel) deadline(shallow bool) time.Time {
 	return r.due
 }
 
-// shallow tells whether a synced book knows less of a side than RefreshDepth.
+// shallow reports whether the known depth of a side is less than RefreshDepth.
 func (c *contract) shallow() bool {
 	if c.cfg.RefreshDepth <= 0 {
 		return false
@@ -387,7 +387,7 @@ func (c *contract) corrupt(u *orderbook.Update) {
 	c.change(func(book *oracleBook) { book.apply(u) })
 }
 
-// joined judges the answer to a refresh's request.
+// joined checks the answer to a refresh's request.
 func (c *contract) joined(now time.Time, s *orderbook.Snapshot, out orderbook.Output) error {
 	tooOld := c.syncer.Stats().TooOld - c.tooOld
 	compared := out.Audit != nil && out.Audit.Err == nil
@@ -414,11 +414,11 @@ func (c *contract) joined(now time.Time, s *orderbook.Snapshot, out orderbook.Ou
 			return nil
 		}
 	}
-	return fmt.Errorf("a snapshot at %d was to be %s, from %d on all is kept, the book is at %d: %+v", s.LastID, want, c.refresh.from, c.book.lastID, out.Audit)
+	return fmt.Errorf("a snapshot at %d must be %s, updates are kept from %d, the book is at %d: %+v", s.LastID, want, c.refresh.from, c.book.lastID, out.Audit)
 }
 
-// firstOfAll follows a refresh through the first update of a new instrument. Only from here on nothing
-// is missed, so that a snapshot has to meet this update.
+// firstOfAll updates the model for the first update of a new instrument. Updates before it may be missing,
+// so a snapshot must reach it.
 func (c *contract) firstOfAll(now time.Time, u *orderbook.Update) {
 	switch r := &c.refresh; {
 	case !r.active:
@@ -453,7 +453,7 @@ func (c *contract) swap(s *orderbook.Snapshot, audit *orderbook.Audit) error {
 		return fmt.Errorf("nothing was different, and the bounds %+v, %+v became %+v, %+v",
 			old.bidBound, old.askBound, c.book.bidBound, c.book.askBound)
 	}
-	return c.judge()
+	return c.verifyBook()
 }
 
 // reach is 1 if the new bound of a side is further out, -1 if it is nearer; sign is -1 for asks.
@@ -467,7 +467,7 @@ func reach(old, now orderbook.Bound, sign orderbook.Fixed) int {
 	return -1
 }
 
-// checkRefresh follows refreshes through an Output whose events are folded.
+// checkRefresh updates the model for an Output whose events are folded.
 func (c *contract) checkRefresh(now time.Time, out orderbook.Output) error {
 	r := &c.refresh
 	switch a := out.Audit; {
@@ -503,13 +503,13 @@ func (c *contract) checkAudit(a *orderbook.Audit) error {
 	case lost == c.synced:
 		return fmt.Errorf("synced is %t", c.synced)
 	case a.Err != nil && (a.Compared > 0 || a.Swapped || len(a.Differences) > 0):
-		return errors.New("an Audit that was none")
+		return errors.New("an Audit with an error and a result")
 	case errors.Is(a.Err, orderbook.ErrRefreshFailed) != (a.Err != nil && !lost && c.failures >= 8):
 		return fmt.Errorf("after %d failures", c.failures)
-	case len(a.Differences) != min(a.Different, orderbook.MaxDifferences) || a.Different > a.Compared:
+	case len(a.Differences) != min(a.Different, maxDifferences) || a.Different > a.Compared:
 		return errors.New("the differences do not add up")
 	case a.Different > 0 && !a.Swapped:
-		return errors.New("the wrong book runs on")
+		return errors.New("the wrong book was kept")
 	}
 	if a.Err != nil {
 		c.stats.Abandoned++

@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// A Gap says that a book is not known from here on: what follows it, up to the next Snapshot, was
-// missed or cannot be trusted.
+// A Gap says that a book is not synced from here on: updates are missing or cannot be trusted, up to the
+// next Snapshot.
 type Gap struct {
-	After  int64 // the last update id before the hole; 0 if the book was never known
+	After  int64 // the last update id before the missing range; 0 if the book was never synced
 	Reason GapReason
 	Err    error // the cause in detail; may be nil. One read back from a bus or a store is a Cause
 }
 
-// A GapReason is why a book stopped being known.
+// A GapReason is why a book is no longer synced.
 type GapReason uint8
 
 // The reasons of a Gap. Their numbers and names are stored: they never change.
@@ -23,9 +23,9 @@ const (
 	GapDisconnect GapReason = 2 // the connection ended
 	GapOverflow   GapReason = 3 // a bounded buffer or queue was full
 	GapRegressed  GapReason = 4 // the venue's ids went back and stayed there
-	GapRemoved    GapReason = 5 // the symbol is no longer followed
-	GapStale      GapReason = 6 // the feed was silent for too long, or a watchdog gave it up
-	GapInvalid    GapReason = 7 // data came that could not be decoded or believed
+	GapRemoved    GapReason = 5 // the symbol was removed from the driver
+	GapStale      GapReason = 6 // no data came for too long, or a watchdog rejected the book
+	GapInvalid    GapReason = 7 // data could not be decoded or was implausible
 )
 
 var gapReasons = [...]string{
@@ -51,17 +51,17 @@ func ParseGapReason(s string) (GapReason, error) {
 	return 0, ErrGapReason
 }
 
+// ErrGapReason is the error of ParseGapReason for an unknown name.
+var ErrGapReason = errors.New("orderbook: unknown gap reason")
+
 // A Cause is the text of an error that crossed a process border, where its type was lost.
 type Cause string
 
 func (c Cause) Error() string { return string(c) }
 
-// ErrGapReason is the error of ParseGapReason for an unknown name.
-var ErrGapReason = errors.New("orderbook: unknown gap reason")
-
-// A SequenceError tells which update id was wanted and which came. For contiguous ids Want is the
-// first id that had to be covered and Got the update's FirstID; for linked ids they are the book's
-// id and the update's PrevLastID.
+// A SequenceError names the update id that was expected and the one that came. For Contiguous ids Want is
+// the first id after the book's and Got the update's FirstID; for Linked ids they are the book's id and
+// the update's PrevLastID.
 type SequenceError struct {
 	Want, Got int64
 }
@@ -74,11 +74,11 @@ func (e *SequenceError) Error() string {
 type State uint8
 
 const (
-	// Offline: there is no feed. The book is not known.
+	// Offline: there is no connection, and the book is not synced.
 	Offline State = iota
-	// Buffering: updates come in and wait for a snapshot. The book is not known.
+	// Buffering: updates come and wait for a snapshot. The book is not synced.
 	Buffering
-	// Synced: the book is the exchange's book at its update id.
+	// Synced: the book equals the exchange's book at its update id.
 	Synced
 )
 
@@ -95,41 +95,52 @@ func (s State) String() string {
 	return "unknown"
 }
 
-// An Event is one step in the life of a book. Exactly one field is set.
+// An Event is one step in the life of a book. Exactly one of Snapshot, Update and Gap is set.
 type Event struct {
-	Snapshot *Snapshot // the book is known from here on; if it was known already, this is the same book from a refresh
+	Snapshot *Snapshot // the book is synced from here on; if it was synced already, this is the same book after a refresh
 	Update   *Update   // the book changed
-	Gap      *Gap      // the book is not known until the next Snapshot
+	Gap      *Gap      // the book is not synced until the next Snapshot
 
-	ReceivedAt time.Time // of an Update: when it was received, which may be long before its snapshot; else zero
+	// ReceivedAt is when an Update was received, which may be long before its snapshot; zero for other
+	// events of a Syncer.
+	ReceivedAt time.Time
 }
 
 // A FetchID numbers a request for a snapshot; 0 is none.
 type FetchID uint64
 
-// An Output tells the driver of a Syncer what to do. It is read-only and valid until the next call.
+// An Output is what the driver of a Syncer must do next. It is read-only and valid until the next call.
 type Output struct {
-	Events []Event // hand them on, in order
+	Events []Event // pass them on, in order
 	Fetch  FetchID // if not 0, request one snapshot and answer with this id; any earlier request is void. In state Synced it is for a refresh
 	Audit  *Audit  // if not nil, a refresh ended
 }
 
-// SyncerStats counts what a Syncer did since it was made.
+// SyncerStats counts the calls and events of a Syncer.
 type SyncerStats struct {
 	Received  uint64 // updates given to Update
 	Applied   uint64 // updates emitted
-	Dropped   uint64 // updates the book already held
+	Dropped   uint64 // updates that the book had already
 	Gaps      uint64 // Gap events emitted
-	Fetches   uint64 // snapshots asked for
+	Fetches   uint64 // snapshots requested
 	Snapshots uint64 // snapshots installed, and Swaps
-	TooOld    uint64 // snapshots refused for being older than the first waiting update, or perhaps than a loss, or than the first update kept for a refresh
-	Discarded uint64 // updates thrown away: invalid or without a connection; waiting ones at a disconnect, a full buffer or a Resync
-	Buffered  int    // updates waiting at present
+	TooOld    uint64 // snapshots refused as older than the first pending update, than the first update kept for a refresh, or perhaps than a loss
+	Discarded uint64 // updates thrown away: invalid or without a connection; pending ones at a disconnect, a full buffer or a Resync
+	Buffered  int    // updates pending now
 
-	Refreshes   uint64 // begun; each one that is not under way any more is in Audits or in Abandoned
+	Refreshes   uint64 // begun; each ends in Audits or in Abandoned
 	Audits      uint64 // refreshes that compared the book with a fresh one
-	Abandoned   uint64 // refreshes that did not
-	Differences uint64 // levels found different
+	Abandoned   uint64 // refreshes that ended without a comparison
+	Differences uint64 // levels that differed
 	Swaps       uint64 // Snapshot events from a refresh
-	Kept        int    // updates kept at present for a refresh
+	Kept        int    // updates kept now for a refresh
+}
+
+// countAudit counts an Audit that compared two books.
+func (s *SyncerStats) countAudit(a *Audit) {
+	s.Audits++
+	s.Differences += uint64(a.Different)
+	if a.Swapped {
+		s.Swaps++
+	}
 }

@@ -20,18 +20,18 @@ func level(price, quantity string) orderbook.Level {
 	return orderbook.Level{Price: p, Quantity: q}
 }
 
-// A Syncer says what to do and what happened; the caller owns the connection and the clock.
+// A Syncer returns what to do and what happened; the caller owns the connection and the clock.
 func ExampleSyncer() {
 	syncer, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: orderbook.Contiguous})
 	if err != nil {
 		panic(err)
 	}
 	var fetch orderbook.FetchID
-	obey := func(out orderbook.Output) {
+	apply := func(out orderbook.Output) {
 		for _, e := range out.Events {
 			switch {
 			case e.Snapshot != nil:
-				fmt.Println("known at", e.Snapshot.LastID)
+				fmt.Println("synced at", e.Snapshot.LastID)
 			case e.Update != nil:
 				fmt.Println("updated to", e.Update.LastID)
 			case e.Gap != nil:
@@ -39,16 +39,16 @@ func ExampleSyncer() {
 			}
 		}
 		if out.Fetch != 0 {
-			fmt.Println("a snapshot is wanted")
+			fmt.Println("fetch a snapshot")
 			fetch = out.Fetch
 		}
 	}
 
 	now := time.Now()
-	obey(syncer.Connected(now))
-	// Updates wait until the snapshot is there. This one is half older than it.
-	obey(syncer.Update(now, &orderbook.Update{FirstID: 99, LastID: 101, Bids: []orderbook.Level{level("65000.10", "0.5")}}))
-	obey(syncer.Snapshot(now, fetch, &orderbook.Snapshot{
+	apply(syncer.Connected(now))
+	// Updates are pending until the snapshot comes. This one overlaps it.
+	apply(syncer.Update(now, &orderbook.Update{FirstID: 99, LastID: 101, Bids: []orderbook.Level{level("65000.10", "0.5")}}))
+	apply(syncer.Snapshot(now, fetch, &orderbook.Snapshot{
 		LastID: 100,
 		Bids:   []orderbook.Level{level("65000.10", "0.7"), level("65000.00", "2")},
 		Asks:   []orderbook.Level{level("65000.20", "1.25")},
@@ -58,16 +58,16 @@ func ExampleSyncer() {
 
 	// Ids 102 and 103 never came.
 	now = now.Add(time.Second)
-	obey(syncer.Update(now, &orderbook.Update{FirstID: 104, LastID: 104}))
+	apply(syncer.Update(now, &orderbook.Update{FirstID: 104, LastID: 104}))
 	fmt.Println(syncer.State())
 
 	// Output:
-	// a snapshot is wanted
-	// known at 100
+	// fetch a snapshot
+	// synced at 100
 	// updated to 101
 	// synced 65000.1 0.5
 	// lost after 101: sequence: orderbook: update id 102 wanted, 104 came
-	// a snapshot is wanted
+	// fetch a snapshot
 	// buffering
 }
 

@@ -2,17 +2,17 @@ package orderbook
 
 import "time"
 
-// A fetchTimer decides when to ask for a snapshot: at most one request is out at a time, two are
-// never closer than RetryMin, failures back off, and no answer is waited for beyond the timeout.
+// A fetchTimer decides when to request a snapshot: one request at a time, two never closer than
+// RetryMin, a growing delay after failures, and a timeout for each answer.
 type fetchTimer struct {
 	cfg SyncerConfig
 
-	last     FetchID   // the number given out last
-	out      FetchID   // the request that is out; 0 if none
-	asked    time.Time // when it, or the one before, went out
-	due      time.Time // when the next one is to go out; zero if none is wanted
+	last     FetchID   // the latest number given out
+	out      FetchID   // the request without an answer; 0 if none
+	asked    time.Time // when the latest request was sent
+	due      time.Time // when to send the next; zero if none is wanted
 	failures int       // requests in a row that gave no usable snapshot
-	doubtful bool      // the answer to the request that is out may be older than a loss
+	doubtful bool      // the snapshot of the request that is out may be older than a loss
 }
 
 // want schedules a request at the earliest time allowed, unless one is out or scheduled.
@@ -39,11 +39,11 @@ func (f *fetchTimer) retry(now time.Time) {
 	f.due = now.Add(delay)
 }
 
-// doubt notes that updates were lost. A snapshot asked for before may not contain them, and no id
-// would show it: a quiet symbol would stay behind unnoticed.
+// doubt notes that updates were lost. A snapshot requested earlier may lack them, and no id would
+// show it: the book of a quiet symbol would stay wrong.
 func (f *fetchTimer) doubt() { f.doubtful = f.out != 0 }
 
-// answered tells whether id is the request that is out, which then is no longer.
+// answered reports whether id is the request that is out, and ends that request.
 func (f *fetchTimer) answered(id FetchID) bool {
 	if id == 0 || id != f.out {
 		return false
@@ -56,7 +56,7 @@ func (f *fetchTimer) succeeded() { f.failures, f.due = 0, time.Time{} }
 
 func (f *fetchTimer) stop() { f.out, f.due, f.failures = 0, time.Time{}, 0 }
 
-// expired gives up the request that is out if its time is over, and tells whether it was.
+// expired reports whether the request that is out has timed out, and ends it if so.
 func (f *fetchTimer) expired(now time.Time) bool {
 	if f.out == 0 || f.cfg.SnapshotTimeout <= 0 || now.Before(f.asked.Add(f.cfg.SnapshotTimeout)) {
 		return false
@@ -65,8 +65,8 @@ func (f *fetchTimer) expired(now time.Time) bool {
 	return true
 }
 
-// take returns the request to send now, 0 if none.
-func (f *fetchTimer) take(now time.Time) FetchID {
+// start returns the request to send now, 0 if none is due.
+func (f *fetchTimer) start(now time.Time) FetchID {
 	if f.due.IsZero() || now.Before(f.due) {
 		return 0
 	}
@@ -75,7 +75,7 @@ func (f *fetchTimer) take(now time.Time) FetchID {
 	return f.out
 }
 
-// deadline returns when take or expired will have something to do.
+// deadline returns when expired or start has something to do; zero if never.
 func (f *fetchTimer) deadline() time.Time {
 	if f.out != 0 && f.cfg.SnapshotTimeout > 0 {
 		return f.asked.Add(f.cfg.SnapshotTimeout)
@@ -83,7 +83,7 @@ func (f *fetchTimer) deadline() time.Time {
 	return f.due
 }
 
-// earliest returns the earlier of two times, of which a zero one is never.
+// earliest returns the earlier of two times; a zero time means never.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

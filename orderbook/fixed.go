@@ -51,11 +51,11 @@ func (f *Fixed) UnmarshalText(b []byte) error {
 // Decimal returns f as a shopspring decimal, exactly.
 func (f Fixed) Decimal() decimal.Decimal { return decimal.New(int64(f), -FractionDigits) }
 
-// Float64 returns the float nearest to f, or from 2^53 hundred-millionths (about 90 million) on one next
-// to that. It is for display and statistics: it rounds.
+// Float64 returns the float nearest to f or, from 2^53 hundred-millionths (about 90 million) on, one next
+// to it. It rounds: use it for display and statistics only.
 func (f Fixed) Float64() float64 { return float64(f) / float64(One) }
 
-// append writes the digits of the magnitude from the unsigned value, since -MinFixed is not an int64.
+// append formats the magnitude as an unsigned number, since -MinFixed is not an int64.
 func (f Fixed) append(b []byte) []byte {
 	mag := uint64(f)
 	if f < 0 {
@@ -81,15 +81,14 @@ func (f Fixed) append(b []byte) []byte {
 	return append(append(b, '.'), digits[:n]...)
 }
 
-// The ways in which a text or a decimal fails to be a Fixed. They come wrapped in a *NumberError.
+// The causes in a *NumberError.
 var (
 	ErrSyntax    = errors.New("not a plain decimal number")
 	ErrRange     = errors.New("out of range")
 	ErrPrecision = errors.New("more than eight decimals")
 )
 
-// A NumberError tells which input is not a Fixed and why: Err is ErrSyntax, ErrRange or
-// ErrPrecision.
+// A NumberError names an input that is not a Fixed. Err is ErrSyntax, ErrRange or ErrPrecision.
 type NumberError struct {
 	Input string // the offending text, cut to 64 bytes
 	Err   error
@@ -131,8 +130,8 @@ func ParseFixed[T []byte | string](s T) (Fixed, error) {
 	return 0, numberError(s, ErrRange)
 }
 
-// parseMagnitude reads digits with an optional fraction as hundred-millionths. A syntax error is
-// reported in preference to the others, whatever comes first in the text.
+// parseMagnitude reads digits with an optional fraction as hundred-millionths. A syntax error takes
+// precedence over the others, whichever comes first in the text.
 func parseMagnitude[T []byte | string](s T) (uint64, error) {
 	const limit = 1<<63/10 + 1 // a magnitude above it overflows, and below it ×10 does not wrap
 	var (
@@ -182,7 +181,7 @@ func parseMagnitude[T []byte | string](s T) (uint64, error) {
 // FixedFromDecimal converts d exactly, or fails with a *NumberError: ErrPrecision where d has a
 // digit beyond the eighth decimal, ErrRange where it is too large.
 func FixedFromDecimal(d decimal.Decimal) (Fixed, error) {
-	// The guards keep a hostile exponent from making a number of a billion digits.
+	// The bounds keep a hostile exponent from making a number of a billion digits.
 	switch exp := d.Exponent(); {
 	case d.IsZero():
 		return 0, nil

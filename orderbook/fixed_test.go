@@ -40,7 +40,7 @@ func TestParseFixed(t *testing.T) {
 		{"0.10000000", 10_000_000, "0.1"},
 		{"100", 100 * orderbook.One, ""},
 
-		// Zeros say nothing, however many there are.
+		// Zeros change nothing, however many there are.
 		{"1.00000000000000000000000000000", orderbook.One, "1"},
 		{"92233720368.5477580700000", orderbook.MaxFixed, "92233720368.54775807"},
 		{"00000000000000000000000000000000001", orderbook.One, "1"},
@@ -234,8 +234,8 @@ func BenchmarkFixedAppendText(b *testing.B) {
 	}
 }
 
-// FuzzParseFixed holds ParseFixed against shopspring/decimal: on every plain decimal number both
-// give the same value, or ParseFixed says rightly why it has none.
+// FuzzParseFixed compares ParseFixed with shopspring/decimal: for every plain decimal number both
+// give the same value, or ParseFixed the right error.
 func FuzzParseFixed(f *testing.F) {
 	for _, seed := range []string{
 		"0", "-0", "0.0", "1.5", "-1.50", "92233720368.54775807", "92233720368.54775808", "-92233720368.54775808",
@@ -278,7 +278,7 @@ func FuzzParseFixed(f *testing.F) {
 	})
 }
 
-// checkFixed judges one conversion of want. A number that is both too large and too precise may be
+// checkFixed checks one conversion of want. A number that is both too large and too precise may be
 // refused for either reason.
 func checkFixed(t *testing.T, got orderbook.Fixed, err error, want decimal.Decimal) {
 	t.Helper()

@@ -43,7 +43,7 @@ func (cfg JoinerConfig) withDefaults() (JoinerConfig, error) {
 
 // A Joiner makes one instrument's book from records that a bus, an archive or a file holds: the Events of
 // Syncers, of one collector or of several that saw the same exchange. It is the Syncer's twin for
-// input that nobody can be asked for again: snapshots come by themselves and may be late, updates may
+// input that cannot be requested again: snapshots come by themselves and may be late, updates may
 // come more than once, with other borders, or before their predecessors.
 //
 // Its Events keep the Syncer's contract: between a Snapshot and the next Gap, applying every Update to

@@ -85,8 +85,8 @@ func (p *pendingUpdates) recycle() {
 // follows it.
 func (p *pendingUpdates) follows(c Continuity, id int64) bool {
 	for _, u := range p.byID {
-		if verdict := c.judge(id, true, &u.Update); verdict != drop {
-			return verdict == apply
+		if d := c.decide(id, true, &u.Update); d != drop {
+			return d == apply
 		}
 	}
 	return true

@@ -92,7 +92,7 @@ func (v *joinerVenue) collect(from int, most int, lag time.Duration, faults bool
 		last := part[n-1]
 		i += n
 		fault := v.rng.IntN(60)
-		if faults && fault == 0 { // lost, and told
+		if faults && fault == 0 { // lost, with a Gap
 			emit(orderbook.Event{Gap: &orderbook.Gap{After: part[0].before, Reason: orderbook.GapDisconnect}}, part[0].at)
 			snapshot(i-1, 0)
 			continue

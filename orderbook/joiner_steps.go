@@ -21,8 +21,8 @@ func (j *Joiner) update(u *Update, receivedAt time.Time) {
 
 // follow applies an update to the synced book, or finds that it does not follow.
 func (j *Joiner) follow(u *Update, receivedAt time.Time) {
-	switch verdict := j.cfg.Continuity.judge(j.book.lastID, j.fresh, u); {
-	case verdict == drop:
+	switch d := j.cfg.Continuity.decide(j.book.lastID, j.fresh, u); {
+	case d == drop:
 		j.stale++
 		if j.cfg.MaxStale > 0 && j.stale >= j.cfg.MaxStale {
 			j.lose(GapRegressed, &SequenceError{Want: j.book.lastID + 1, Got: u.FirstID})
@@ -31,7 +31,7 @@ func (j *Joiner) follow(u *Update, receivedAt time.Time) {
 			return
 		}
 		j.stats.Dropped++
-	case verdict == gap, j.newborn() && j.ahead != nil: // a newborn book takes any update: it proves nothing
+	case d == gap, j.newborn() && j.ahead != nil: // a newborn book takes any update: it proves nothing
 		j.lose(GapSequence, j.cfg.Continuity.sequenceError(j.book.lastID, u))
 		j.keep(u, receivedAt)
 		j.takeAhead()
@@ -75,8 +75,8 @@ func (j *Joiner) compare(other *Book) (changed bool) {
 	other.pruneGrown(j.cfg.MaxDepth)
 	j.audited = true
 	j.audit.begin(j.book.lastID)
-	j.audit.settle(&j.book, other)
-	j.stats.noteAudit(&j.audit)
+	j.audit.run(&j.book, other)
+	j.stats.countAudit(&j.audit)
 	return j.audit.Swapped
 }
 
@@ -95,7 +95,7 @@ func (j *Joiner) wait(u *Update, receivedAt time.Time) {
 		j.synced()
 		j.show()
 		j.drain()
-	case j.ahead != nil && j.cfg.Continuity.judge(j.ahead.LastID, true, u) == apply:
+	case j.ahead != nil && j.cfg.Continuity.decide(j.ahead.LastID, true, u) == apply:
 		j.takeAhead()
 	}
 }
@@ -183,12 +183,12 @@ func (j *Joiner) synced() {
 func (j *Joiner) drain() {
 	n := 0
 	for _, u := range j.pending.byID {
-		verdict := j.cfg.Continuity.judge(j.book.lastID, j.fresh, &u.Update)
-		if verdict == gap {
+		d := j.cfg.Continuity.decide(j.book.lastID, j.fresh, &u.Update)
+		if d == gap {
 			j.broken(n, &u.Update)
 			return
 		}
-		if n++; verdict == drop {
+		if n++; d == drop {
 			j.stats.Dropped++
 		} else {
 			j.apply(&u.Update, u.receivedAt)

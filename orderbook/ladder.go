@@ -5,13 +5,13 @@ import "slices"
 // A ladder is one side of a book: its levels sorted with the best at the end, so that the changes
 // near the touch, which are most of them, move few bytes.
 //
-// order is 0 for bids and -1 for asks. A price xor order is the level's rank: x ^ -1 = -x-1 turns
-// the order of the integers around, so one search serves both sides without a branch.
+// order is 0 for bids and -1 for asks. A price xor order is the level's rank: x ^ -1 = -x-1 reverses
+// the order of the integers, so one search serves both sides without a branch.
 //
-// front is the free room before levels in the same array, which changes of the far half use: they
-// move the levels beyond them instead of all up to the touch.
+// front is the free room before levels in the same array. Changes in the far half use it: they
+// move the levels beyond them instead of all levels up to the touch.
 //
-// bound is how far the side is known. Changes do not move it.
+// bound is the known depth. Changes do not move it.
 type ladder struct {
 	levels []Level
 	front  []Level
@@ -20,13 +20,13 @@ type ladder struct {
 }
 
 // apply sets the absolute quantities of changes, in any order; quantity 0 removes. Removing a level
-// that is not there is normal (Binance, How to manage a local order book correctly: "Receiving an
+// that does not exist is normal (Binance, How to manage a local order book correctly: "Receiving an
 // event that removes a price level that is not in your local order book can happen and is normal").
 //
-// A removed level stays in its place as a hole until the next insertion or removal: an insertion
-// then moves the levels between the two only, not all up to the touch.
+// The slot of a removed level stays vacant until the next insertion or removal: an insertion
+// then moves only the levels between the two, not all up to the touch.
 func (l *ladder) apply(changes []Level) {
-	at, hole := len(l.levels), noHole
+	at, vacant := len(l.levels), noSlot
 	for i := range changes {
 		c := &changes[i]
 		at = l.search(c.Price^l.order, at)
@@ -34,37 +34,37 @@ func (l *ladder) apply(changes []Level) {
 		switch {
 		case found && c.Quantity != 0:
 			l.levels[at].Quantity = c.Quantity
-			if at == hole {
-				hole = noHole
+			if at == vacant {
+				vacant = noSlot
 			}
-		case found && at != hole:
-			if hole != noHole {
-				l.close(hole)
-				if hole < at {
+		case found && at != vacant:
+			if vacant != noSlot {
+				l.close(vacant)
+				if vacant < at {
 					at--
 				}
 			}
-			hole = at
+			vacant = at
 		case !found && c.Quantity != 0:
-			at = l.insert(at, hole, *c)
-			hole = noHole
+			at = l.insert(at, vacant, *c)
+			vacant = noSlot
 		}
 	}
-	if hole != noHole {
-		l.close(hole)
+	if vacant != noSlot {
+		l.close(vacant)
 	}
 }
 
-const noHole = -1
+const noSlot = -1
 
-// close removes the level at hole, by moving the fewer of those beyond it and those before it.
-func (l *ladder) close(hole int) {
-	if hole >= len(l.levels)/2 {
-		copy(l.levels[hole:], l.levels[hole+1:])
+// close removes the vacant slot by moving the levels beyond it or those before it, whichever are fewer.
+func (l *ladder) close(vacant int) {
+	if vacant >= len(l.levels)/2 {
+		copy(l.levels[vacant:], l.levels[vacant+1:])
 		l.levels = l.levels[:len(l.levels)-1]
 		return
 	}
-	copy(l.levels[1:hole+1], l.levels[:hole])
+	copy(l.levels[1:vacant+1], l.levels[:vacant])
 	if l.front == nil {
 		l.front = l.levels[:0]
 	}
@@ -72,29 +72,29 @@ func (l *ladder) close(hole int) {
 	l.levels = l.levels[1:]
 }
 
-// insert puts level before the one at index at, using up the hole if there is one, and returns where
-// the level came to be.
-func (l *ladder) insert(at, hole int, level Level) int {
+// insert puts level before the one at index at, fills the vacant slot if there is one, and returns the
+// index of the new level.
+func (l *ladder) insert(at, vacant int, level Level) int {
 	switch {
-	case hole == noHole && at < len(l.levels)/2 && len(l.front) > 0:
+	case vacant == noSlot && at < len(l.levels)/2 && len(l.front) > 0:
 		room := len(l.front) - 1
 		l.levels = l.front[room : room+1+len(l.levels)]
 		l.front = l.front[:room]
 		copy(l.levels[:at], l.levels[1:at+1])
-	case hole == noHole:
+	case vacant == noSlot:
 		l.grow()
 		copy(l.levels[at+1:], l.levels[at:])
-	case hole < at:
+	case vacant < at:
 		at--
-		copy(l.levels[hole:at], l.levels[hole+1:])
+		copy(l.levels[vacant:at], l.levels[vacant+1:])
 	default:
-		copy(l.levels[at+1:hole+1], l.levels[at:])
+		copy(l.levels[at+1:vacant+1], l.levels[at:])
 	}
 	l.levels[at] = level
 	return at
 }
 
-// grow adds a place at the end: in the array, or by moving all levels to its front if there is much
+// grow adds a slot at the end: in the array, or by moving all levels to its front if there is much
 // room, or in a larger array.
 func (l *ladder) grow() {
 	n := len(l.levels)
@@ -102,16 +102,16 @@ func (l *ladder) grow() {
 	case n < cap(l.levels):
 		l.levels = l.levels[:n+1]
 	case len(l.front) > n/4:
-		whole := l.front[:len(l.front)+n]
-		copy(whole, l.levels)
-		l.levels, l.front = whole[:n+1], nil
+		wvacant := l.front[:len(l.front)+n]
+		copy(wvacant, l.levels)
+		l.levels, l.front = wvacant[:n+1], nil
 	default:
 		l.levels, l.front = append(l.levels, Level{}), nil
 	}
 }
 
-// search returns the index of the first level whose rank is at least rank. It gallops from near,
-// where the previous change was: the venue sends a side sorted, so the next one is close by.
+// search returns the index of the first level whose rank is at least rank. It gallops from near, the index
+// of the previous change: the venue sends a side sorted, so the next one is close by.
 func (l *ladder) search(rank Fixed, near int) int {
 	levels, order := l.levels, l.order
 	lo, hi := 0, len(levels) // the answer is in [lo, hi]
@@ -145,11 +145,11 @@ func (l *ladder) search(rank Fixed, near int) int {
 	return lo
 }
 
-// reset replaces the side by levels that come best first, as venues send them. Any other order is
-// sorted out: of several levels with one price the last counts, and empty ones are left out.
+// reset replaces the side by levels that come best first, as venues send them. Any other order works
+// too, but slower. Of several levels with one price the last counts; empty ones are left out.
 func (l *ladder) reset(bestFirst []Level) {
 	if l.front != nil {
-		l.levels = l.front // the whole array is free
+		l.levels = l.front // the wvacant array is free
 	}
 	l.levels, l.front = l.levels[:0], nil
 	for i := len(bestFirst) - 1; i >= 0; i-- {
@@ -204,12 +204,13 @@ func (l *ladder) quantity(n int) float64 {
 	return sum
 }
 
-// knows tells whether price lies within the known range.
+// knows reports whether price is within the known depth.
 func (l *ladder) knows(price Fixed) bool {
 	return !l.bound.Limited || price^l.order >= l.bound.Price^l.order
 }
 
-// knowsTop tells whether the best n levels do, or there are no more.
+// knowsTop reports whether the best n levels are within the known depth, or are all there are of a side
+// that is known to its end.
 func (l *ladder) knowsTop(n int) bool {
 	if !l.bound.Limited || n <= 0 {
 		return true
@@ -217,12 +218,12 @@ func (l *ladder) knowsTop(n int) bool {
 	return n <= len(l.levels) && l.knows(l.levels[len(l.levels)-n].Price)
 }
 
-// deeper tells whether l is known to a worse price than other.
+// deeper reports whether l is known to a worse price than other.
 func (l *ladder) deeper(other *ladder) bool {
 	return other.bound.Limited && (!l.bound.Limited || l.bound.Price^l.order < other.bound.Price^l.order)
 }
 
-// knownToBoth returns the levels that lie within the known ranges of l and of other, best last.
+// knownToBoth returns the levels within the known depth of both l and other, best last.
 func (l *ladder) knownToBoth(other *ladder) []Level {
 	nearer := other
 	if other.deeper(l) {
@@ -234,7 +235,7 @@ func (l *ladder) knownToBoth(other *ladder) []Level {
 	return l.levels[l.search(nearer.bound.Price^l.order, 0):]
 }
 
-// prunedRoom is how many times the room of its levels a pruned side may hold on to.
+// prunedRoom bounds the capacity of a pruned side, as a multiple of its levels.
 const prunedRoom = 4
 
 // prune keeps the best n levels, at least 1.

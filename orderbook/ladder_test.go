@@ -2,7 +2,7 @@ package orderbook
 
 import "testing"
 
-// A book that was large once does not hold on to the room.
+// A book that was large once gives the memory back.
 func TestPruneGivesRoomBack(t *testing.T) {
 	var b Book
 	s := &Snapshot{}

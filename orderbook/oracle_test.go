@@ -9,8 +9,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// An oracleBook is a book so plain that it can be seen to be right: one map a side. Tests hold the
-// real Book against it.
+// An oracleBook is a book so simple that it is obviously right: one map a side. Tests compare the
+// real Book with it.
 type oracleBook struct {
 	lastID             int64
 	bids, asks         oracleSide
@@ -43,7 +43,7 @@ func (o *oracleBook) clone() *oracleBook {
 	return &c
 }
 
-// prune does what a Syncer does to a book that it keeps bounded; a bound of 0 does nothing.
+// prune prunes as a Syncer does; a bound of 0 does nothing.
 func (o *oracleBook) prune(maxDepth int) {
 	if maxDepth > 0 {
 		o.bidBound = o.bids.prune(maxDepth, true, o.bidBound)
@@ -94,11 +94,10 @@ func (o *oracleBook) snapshot(depth int) *orderbook.Snapshot {
 	return s
 }
 
-// differs tells how b is not this book: its id, its bounds, its levels, or their order. It returns
-// nil if they are the same.
+// differs returns an error if b is not this book: its id, its bounds, its levels, or their order.
 func (o *oracleBook) differs(b *orderbook.Book) error {
 	if b.LastID() != o.lastID {
-		return fmt.Errorf("the book stands at id %d, want %d", b.LastID(), o.lastID)
+		return fmt.Errorf("the book is at id %d, want %d", b.LastID(), o.lastID)
 	}
 	for side, want := range map[orderbook.Side]orderbook.Bound{orderbook.Bid: o.bidBound, orderbook.Ask: o.askBound} {
 		if price, limited := b.Known(side); limited != want.Limited || limited && price != want.Price {
@@ -114,11 +113,11 @@ func (o *oracleBook) differs(b *orderbook.Book) error {
 	return nil
 }
 
-// contradicts tells how b claims what is not true, if this book is the truth: its id, a level that is
-// not there, or one that is missing where b says to be exact. It returns nil if nothing is wrong.
+// contradicts returns an error if b claims something false, this book being the truth: its id, a level that
+// does not exist, or completeness where one is missing.
 func (o *oracleBook) contradicts(b *orderbook.Book) error {
 	if b.LastID() != o.lastID {
-		return fmt.Errorf("the book stands at id %d, want %d", b.LastID(), o.lastID)
+		return fmt.Errorf("the book is at id %d, want %d", b.LastID(), o.lastID)
 	}
 	if err := o.bids.contradicts(b, orderbook.Bid, b.Bids()); err != nil {
 		return fmt.Errorf("bids: %w", err)
@@ -137,7 +136,7 @@ func (s oracleSide) contradicts(b *orderbook.Book, side orderbook.Side, levels i
 	known := 0
 	for level := range levels {
 		if s[level.Price] != level.Quantity {
-			return fmt.Errorf("quantity %v at price %v, in truth %v", level.Quantity, level.Price, s[level.Price])
+			return fmt.Errorf("quantity %v at price %v, the truth is %v", level.Quantity, level.Price, s[level.Price])
 		}
 		if within(level.Price) {
 			known++
@@ -179,7 +178,7 @@ func (s oracleSide) sorted(descending bool) []orderbook.Level {
 	return out
 }
 
-// differs holds levels, which must come in the direction of the sign of step, against the side.
+// differs compares levels, which must come in the direction of the sign of step, with the side.
 func (s oracleSide) differs(levels iter.Seq[orderbook.Level], count int, step orderbook.Fixed) error {
 	if count != len(s) {
 		return fmt.Errorf("%d levels, want %d", count, len(s))

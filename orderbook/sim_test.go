@@ -19,7 +19,7 @@ var (
 )
 
 // TestSimulation runs a Syncer against a simulated venue, in virtual time, over connections and a
-// REST service that fail in every way known, and asserts after every step what sim asserts. The same
+// REST service that fail in every known way, and checks after every step what sim checks. The same
 // seed gives the same run.
 func TestSimulation(t *testing.T) {
 	count := *seedCount
@@ -67,7 +67,7 @@ func simulate(t *testing.T, continuity orderbook.Continuity, seed uint64, log bo
 	return s
 }
 
-// simTotals shows that the runs went everywhere.
+// simTotals shows that the runs covered every kind of event.
 type simTotals struct {
 	orderbook.SyncerStats
 }
@@ -95,14 +95,14 @@ func (t *simTotals) check(tb testing.TB, seeds uint64) {
 		"Audits": t.Audits, "Abandoned": t.Abandoned, "Swaps": t.Swaps,
 	} {
 		if n < seeds/10 {
-			tb.Errorf("the runs show next to nothing: %s is %d", name, n)
+			tb.Errorf("the runs cover too little: %s is %d", name, n)
 		}
 	}
 }
 
-// A sim is one run. A contract watches every Output, and every book that the events make is held
-// against the venue's truth at its id, within its known range. No audit may find a difference. The Syncer is ticked at its deadlines and, if nobody is being
-// silly, at no other time.
+// A sim is one run. A contract checks every Output, and every book that the events make is compared with
+// the venue's book at its id, within its known depth. No audit may find a difference. The Syncer is ticked
+// at its deadlines and, but for the fault silly, at no other time.
 type sim struct {
 	*contract
 	roll   dice
@@ -115,8 +115,8 @@ type sim struct {
 	steps int
 
 	online     bool
-	generation int               // of the connection; what an earlier one still carries is lost
-	overlap    bool              // a second connection brings its own batches too
+	generation int               // of the connection; frames of earlier ones are lost
+	overlap    bool              // a second connection delivers its own batches too
 	arrival    time.Time         // of the last frame, since a connection keeps its order
 	inFlight   int               // frames on their way
 	held       *orderbook.Update // a frame that the next one overtakes
@@ -126,7 +126,7 @@ type sim struct {
 	trace []string
 }
 
-// newSim decides all that is fixed from the start of a run.
+// newSim rolls the settings of a run.
 func newSim(continuity orderbook.Continuity, roll dice) (*sim, error) {
 	cfg := orderbook.SyncerConfig{
 		Continuity: continuity, MaxBuffered: 4096, MaxBufferedBytes: 1 << 20, MaxStale: 20,
@@ -153,29 +153,29 @@ func newSim(continuity orderbook.Continuity, roll dice) (*sim, error) {
 	}
 	isNew := roll(8) == 7
 	s := &sim{contract: c, roll: roll, venue: newSimVenue(roll, continuity, isNew), now: time.Unix(1_700_000_000, 0)}
-	c.known = s.venue.verify
+	c.verify = s.venue.verify
 	faults := rollFaults(roll)
 	s.honest = faults.honest()
 	if isNew {
-		s.whenKnown(faults)
+		s.faultsOnceSynced(faults)
 	} else {
 		s.faults = faults
 	}
 	return s, nil
 }
 
-// whenKnown lets the faults begin once a new instrument has its first update: the ids cannot tell
-// whether what follows the snapshot -1 is the first there ever was.
-func (s *sim) whenKnown(faults simFaults) {
+// faultsOnceSynced lets the faults begin once a new instrument has its first update: ids cannot prove that
+// the update after the snapshot -1 is the very first.
+func (s *sim) faultsOnceSynced(faults simFaults) {
 	if s.synced && s.book.lastID > 0 {
 		s.faults = faults
 		return
 	}
-	s.after(100*time.Millisecond, func() { s.whenKnown(faults) })
+	s.after(100*time.Millisecond, func() { s.faultsOnceSynced(faults) })
 }
 
-// run lets the venue trade with faults for a while, then without until the book has caught up and for
-// a while after.
+// run lets the venue trade with faults for a while, then without until the book has caught up, and for
+// a while longer.
 func (s *sim) run(faulty time.Duration) {
 	s.connect()
 	s.after(0, s.trade)
@@ -189,7 +189,7 @@ func (s *sim) run(faulty time.Duration) {
 	if !s.online {
 		s.connect()
 	}
-	s.runUntil(s.now.Add(10 * time.Second)) // what the faults delayed comes through
+	s.runUntil(s.now.Add(10 * time.Second)) // delayed frames arrive
 	const patience = 60 * time.Second
 	for end := s.now.Add(patience); s.err == nil && !s.current(); {
 		s.runUntil(s.now.Add(500 * time.Millisecond))
@@ -203,7 +203,7 @@ func (s *sim) run(faulty time.Duration) {
 		s.fail("the book does not stay in sync: %+v, then %+v", before, s.stats)
 	}
 	for end := s.now.Add(patience); s.err == nil && s.stats.Audits == before.Audits; {
-		s.obey("refresh")(s.refreshNow(s.now))
+		s.apply("refresh")(s.refreshNow(s.now))
 		s.runUntil(s.now.Add(time.Second))
 		if s.now.After(end) || s.stats.Gaps != before.Gaps {
 			s.fail("no refresh succeeds: %+v, then %+v", before, s.stats)
@@ -211,13 +211,13 @@ func (s *sim) run(faulty time.Duration) {
 	}
 }
 
-// current tells whether the book has everything that was sent.
+// current reports whether the book has everything that was sent.
 func (s *sim) current() bool {
 	id, sent := s.book.lastID, s.venue.sent()
 	return s.synced && id >= sent && id < sent+simEpochIDs/2
 }
 
-// runUntil carries out what is due, in order, and ticks the Syncer at its deadlines.
+// runUntil carries out the steps that are due, in order, and ticks the Syncer at its deadlines.
 func (s *sim) runUntil(end time.Time) {
 	for s.err == nil {
 		next := end
@@ -227,7 +227,7 @@ func (s *sim) runUntil(end time.Time) {
 		switch deadline := s.syncer.Deadline(); {
 		case !deadline.IsZero() && !deadline.After(next):
 			s.now = deadline
-			s.obey("tick")(s.tick(s.now))
+			s.apply("tick")(s.tick(s.now))
 		case next.Equal(end):
 			s.now = end
 			return
@@ -238,8 +238,8 @@ func (s *sim) runUntil(end time.Time) {
 	}
 }
 
-// obey returns a function that checks a call of the Syncer and does what its Output says.
-func (s *sim) obey(format string, args ...any) func(orderbook.Output, error) {
+// apply returns a function that checks a call of the Syncer and carries out its Output.
+func (s *sim) apply(format string, args ...any) func(orderbook.Output, error) {
 	return func(out orderbook.Output, err error) {
 		if s.log {
 			s.logf(format, args...)
@@ -311,13 +311,13 @@ type simFaults struct {
 	refresh                                  int // per second; no fault, but it may come at any moment
 }
 
-// honest tells whether nothing is lost behind the driver's back.
+// honest reports whether no update is lost without the driver noticing.
 func (f *simFaults) honest() bool {
 	return f.loss == 0 && f.swap == 0 && f.stale == 0 && f.reset == 0
 }
 
 // rollFaults selects the faults of a run: few in each, so that every fault also occurs without most
-// others, which could hide what it does.
+// others, which could hide its effect.
 func rollFaults(roll dice) simFaults {
 	var f simFaults
 	for _, chance := range []*int{
@@ -359,7 +359,7 @@ func (s *sim) send(connection int, period time.Duration) {
 	s.after(period, func() { s.send(connection, period) })
 }
 
-// eachSecond lets something happen to the connection, the ids, or the driver's reason.
+// eachSecond rolls the faults of the connection, the ids and the driver.
 func (s *sim) eachSecond() {
 	s.after(time.Second, s.eachSecond)
 	switch {
@@ -373,7 +373,7 @@ func (s *sim) eachSecond() {
 		s.beSilly()
 	}
 	if s.roll.chance(s.faults.refresh) {
-		s.after(time.Duration(s.roll(1000))*time.Millisecond, func() { s.obey("refresh")(s.refreshNow(s.now)) })
+		s.after(time.Duration(s.roll(1000))*time.Millisecond, func() { s.apply("refresh")(s.refreshNow(s.now)) })
 	}
 	if s.honest && s.synced && s.inFlight == 0 && !s.current() {
 		s.fail("a synced book at %d; all up to %d was sent, and no loss went unreported", s.book.lastID, s.venue.sent())
@@ -382,14 +382,14 @@ func (s *sim) eachSecond() {
 
 func (s *sim) connect() {
 	s.online = true
-	s.obey("connected")(s.connected(s.now))
+	s.apply("connected")(s.connected(s.now))
 }
 
-// disconnect loses what is on its way, and connects again some time later.
+// disconnect loses the frames in flight, and connects again some time later.
 func (s *sim) disconnect() {
 	s.online, s.overlap, s.held, s.inFlight = false, false, nil, 0
 	s.generation++
-	s.obey("disconnected")(s.disconnected(s.now, errSim))
+	s.apply("disconnected")(s.disconnected(s.now, errSim))
 	s.after(time.Duration(s.roll(4000))*time.Millisecond, func() {
 		if !s.online {
 			s.connect()
@@ -397,19 +397,19 @@ func (s *sim) disconnect() {
 	})
 }
 
-// beSilly makes calls that have no reason and must have no effect.
+// beSilly makes pointless calls, which must have no effect.
 func (s *sim) beSilly() {
 	if s.online {
-		s.obey("connected again")(s.connected(s.now))
-		s.obey("early tick")(s.tick(s.now))
+		s.apply("connected again")(s.connected(s.now))
+		s.apply("early tick")(s.tick(s.now))
 		return
 	}
-	s.obey("disconnected again")(s.disconnected(s.now, errSim))
-	s.obey("update without a connection")(s.update(s.now, &orderbook.Update{FirstID: 1, LastID: s.venue.counter + 5}))
-	s.obey("resync without a connection")(s.resync(s.now, orderbook.Gap{Reason: orderbook.GapInvalid}))
+	s.apply("disconnected again")(s.disconnected(s.now, errSim))
+	s.apply("update without a connection")(s.update(s.now, &orderbook.Update{FirstID: 1, LastID: s.venue.counter + 5}))
+	s.apply("resync without a connection")(s.resync(s.now, orderbook.Gap{Reason: orderbook.GapInvalid}))
 }
 
-// transmit puts a frame on a connection, which takes its time and keeps its order.
+// transmit sends a frame over the connection, which delays it and keeps the order.
 func (s *sim) transmit(connection int, u *orderbook.Update) {
 	if u == nil || !s.online || connection == 1 && !s.overlap {
 		return
@@ -429,14 +429,14 @@ func (s *sim) transmit(connection int, u *orderbook.Update) {
 	})
 }
 
-// receive is a frame's arrival, with whatever befalls it.
+// receive handles a frame's arrival, with its faults.
 func (s *sim) receive(u *orderbook.Update) {
 	f := &s.faults
 	switch {
 	case s.roll.chance(f.loss):
 		s.logf("update %d-%d is lost", u.FirstID, u.LastID)
 	case s.roll.chance(f.reported):
-		s.obey("update %d-%d is lost and reported", u.FirstID, u.LastID)(
+		s.apply("update %d-%d is lost and reported", u.FirstID, u.LastID)(
 			s.resync(s.now, orderbook.Gap{Reason: orderbook.GapOverflow, Err: errSim}))
 	case s.roll.chance(f.invalid / 4):
 		s.deliver(&orderbook.Update{FirstID: u.LastID + 1, LastID: u.LastID, PrevLastID: u.PrevLastID, Bids: u.Bids, Asks: u.Asks})
@@ -459,14 +459,14 @@ func (s *sim) receive(u *orderbook.Update) {
 	}
 }
 
-// deliver gives the Syncer a copy that is spoilt afterwards, since it must not be kept.
+// deliver gives the Syncer a copy and overwrites it afterwards, since the Syncer must not keep it.
 func (s *sim) deliver(u *orderbook.Update) {
 	u = u.Clone()
-	s.obey("update %d-%d (pu %d) %s", u.FirstID, u.LastID, u.PrevLastID, sideCounts(u.Bids, u.Asks))(s.update(s.now, u))
+	s.apply("update %d-%d (pu %d) %s", u.FirstID, u.LastID, u.PrevLastID, sideCounts(u.Bids, u.Asks))(s.update(s.now, u))
 	spoil(u.Bids, u.Asks)
 }
 
-// request is the REST service: it takes the snapshot after a while, and the answer takes another.
+// request is the REST service: it takes the snapshot after one delay and answers after another.
 func (s *sim) request(id orderbook.FetchID) {
 	f := &s.faults
 	s.after(time.Duration(1+s.roll(40))*time.Millisecond, func() {
@@ -478,7 +478,7 @@ func (s *sim) request(id orderbook.FetchID) {
 			s.logf("fetch %d hangs", id)
 			return
 		case s.roll.chance(f.fail):
-			s.after(delay, func() { s.obey("fetch %d fails", id)(s.snapshotFailed(s.now, id, errSim)) })
+			s.after(delay, func() { s.apply("fetch %d fails", id)(s.snapshotFailed(s.now, id, errSim)) })
 			return
 		case s.roll.chance(f.late):
 			delay += time.Duration(s.roll(5000)) * time.Millisecond
@@ -494,11 +494,11 @@ func (s *sim) request(id orderbook.FetchID) {
 
 func (s *sim) answer(id orderbook.FetchID, book *oracleBook, depth int) {
 	snap := book.snapshot(depth)
-	s.obey("fetch %d: snapshot %d %s", id, snap.LastID, sideCounts(snap.Bids, snap.Asks))(s.snapshot(s.now, id, snap))
+	s.apply("fetch %d: snapshot %d %s", id, snap.LastID, sideCounts(snap.Bids, snap.Asks))(s.snapshot(s.now, id, snap))
 	spoil(snap.Bids, snap.Asks)
 }
 
-// spoil makes garbage of levels that nobody may hold on to.
+// spoil overwrites levels that must not have been kept.
 func spoil(sides ...[]orderbook.Level) {
 	for _, side := range sides {
 		for i := range side {
@@ -513,29 +513,29 @@ func sideCounts(bids, asks []orderbook.Level) sideCount { return sideCount{len(b
 
 func (c sideCount) String() string { return fmt.Sprintf("with %d bids, %d asks", c.bids, c.asks) }
 
-// Dice gives a number from 0 to n-1. 0 always means the calm choice: no fault, the shortest delay.
+// Dice return a number from 0 to n-1. 0 always means the calm choice: no fault, the shortest delay.
 type dice func(n int) int
 
-// chance is true so many times in a thousand.
+// chance returns true n times in a thousand.
 func (roll dice) chance(permille int) bool {
 	return permille > 0 && roll(1000) >= 1000-permille
 }
 
 // A simVenue is an exchange with one symbol: its true book, now and at any past id, and the batches
 // in which the changes are sent. With contiguous ids every change has the next one; with linked ids
-// they jump, as they do where many symbols share a counter.
+// they jump, as if many symbols shared a counter.
 type simVenue struct {
 	roll       dice
 	continuity orderbook.Continuity
 
 	book    *oracleBook // the truth; its lastID is that of the last change
-	counter int64       // the last id given out to anybody
+	counter int64       // the last id given out
 	epochs  []*simEpoch
-	batches [2]*simBatch // two connections' worth: the same changes, cut at different borders
-	borders []int64      // ends of batches sent by the first, at which snapshots are mostly taken
+	batches [2]*simBatch // of two connections: the same changes, cut at different borders
+	borders []int64      // ends of the batches of the first, where most snapshots are taken
 }
 
-// A simEpoch is the time between two resets of the ids. Its ids lie in a range of their own.
+// A simEpoch is the time between two resets of the ids. Each has a range of ids of its own.
 type simEpoch struct {
 	base  int64
 	start *oracleBook
@@ -553,8 +553,8 @@ type simChange struct {
 
 // A simBatch collects changes until they are sent as one Update.
 type simBatch struct {
-	next orderbook.Update // LastID 0 while nothing happened
-	prev int64            // LastID of the Update before
+	next orderbook.Update // LastID 0 while empty
+	prev int64            // LastID of the previous Update
 }
 
 const (
@@ -562,7 +562,7 @@ const (
 	simPrices   = 30            // prices per side
 )
 
-// newSimVenue returns a venue with a book, or, if it is new, with an instrument that never had one.
+// newSimVenue returns a venue with a book or, if it is new, with an instrument that never had an update.
 func newSimVenue(roll dice, continuity orderbook.Continuity, isNew bool) *simVenue {
 	v := &simVenue{roll: roll, continuity: continuity, book: newOracleBook()}
 	v.batches = [2]*simBatch{{}, {}}
@@ -576,11 +576,11 @@ func newSimVenue(roll dice, continuity orderbook.Continuity, isNew bool) *simVen
 	return v
 }
 
-// begin starts an epoch with ids above base and a book of its own, of which the stream says nothing.
+// begin starts an epoch with ids above base and another book, which no update announces.
 func (v *simVenue) begin(base int64) {
 	prev := base
 	if len(v.epochs) > 0 && v.roll(2) == 1 {
-		prev = v.sent() // the first pu after a reset may still be of the time before
+		prev = v.sent() // the first pu after a reset may be of the epoch before
 	}
 	v.counter = base
 	v.book = newOracleBook()
@@ -613,13 +613,13 @@ func (v *simVenue) side(bid bool) oracleSide {
 	return v.book.asks
 }
 
-// randomChange sets or removes a level, at times the best or one that is not there. Sides overlap a
-// little: a crossed book is no concern of the Syncer.
+// randomChange sets or removes a level, at times the best or one that does not exist. Sides overlap a
+// little: the Syncer does not care about a crossed book.
 func (v *simVenue) randomChange() simChange {
 	c := simChange{bid: v.roll(2) == 0}
 	price := v.roll(simPrices)
 	if v.roll(6) == 5 {
-		price = simPrices - 1 // the best there can be
+		price = simPrices - 1 // the best possible
 	}
 	if !c.bid {
 		price = 2*simPrices - 3 - price
@@ -631,7 +631,7 @@ func (v *simVenue) randomChange() simChange {
 	return c
 }
 
-// change makes something happen: one or two levels change under one id, or none does.
+// change changes no, one or two levels under one id.
 func (v *simVenue) change() {
 	v.counter++
 	if v.continuity == orderbook.Linked {
@@ -683,7 +683,7 @@ func (v *simVenue) flush(connection int) *orderbook.Update {
 	}
 	*b = simBatch{prev: u.LastID}
 	if connection == 0 {
-		if v.sent() == -1 { // a stale -1 could not be told from a true one
+		if v.sent() == -1 { // a stale -1 looks like a true one
 			v.borders = nil
 		}
 		v.borders = append(v.borders, u.LastID)
@@ -694,8 +694,8 @@ func (v *simVenue) flush(connection int) *orderbook.Update {
 // sent is the id up to which a connection has sent everything.
 func (v *simVenue) sent() int64 { return v.borders[len(v.borders)-1] }
 
-// snapshot is the answer of the REST side: at the border of a batch or in the middle of one, and if
-// it is stale, at some border of the past.
+// snapshot returns the answer of the REST service: at the border of a batch or in the middle of one and, if
+// stale, at some border of the past.
 func (v *simVenue) snapshot(stale bool) *oracleBook {
 	id := v.sent()
 	switch {
@@ -713,7 +713,7 @@ func (v *simVenue) snapshot(stale bool) *oracleBook {
 	return book
 }
 
-// at returns the true book as it was at an id. It is valid until the next call.
+// at returns the true book at an id. It is valid until the next call.
 func (v *simVenue) at(id int64) *oracleBook {
 	for _, e := range v.epochs {
 		if id < e.base || id >= e.base+simEpochIDs {
@@ -736,7 +736,7 @@ func (v *simVenue) at(id int64) *oracleBook {
 	return nil
 }
 
-// verify holds a book against the truth at its id: every level it has is right, and it lacks none
+// verify compares a book with the truth at its id: every level it has is right, and none is missing
 // within its bounds.
 func (v *simVenue) verify(book *oracleBook) error {
 	truth := v.at(book.lastID)

@@ -14,8 +14,8 @@ type Level struct {
 
 // An Update is one diff of the exchange: the absolute new quantities of the levels that changed.
 //
-// Ids are the venue's and signed. Levels come in any order; a price may stand for several changes
-// merged by the venue. Both sides may be empty: the update then only advances the id.
+// Ids are the venue's and signed. Levels come in any order, and one level may merge several changes of
+// its price. Both sides may be empty: the update then only advances the id.
 type Update struct {
 	FirstID, LastID int64 // the inclusive range of update ids it covers (Binance U and u)
 	PrevLastID      int64 // LastID of the update before it (Binance futures pu); 0 where the venue sends none
@@ -33,12 +33,12 @@ func (u *Update) Clone() *Update {
 	return &c
 }
 
-// A Snapshot is the state of a book at one update id. Levels beyond a side's bound are right too, but
-// there can be others.
+// A Snapshot is the state of a book at one update id. Levels beyond a side's bound are exact too, but
+// others may be missing there.
 type Snapshot struct {
 	LastID int64 // the update id up to which it is complete; -1 for an instrument that never had one
 
-	EventTime    time.Time // exchange clock; zero where the venue does not say (Binance spot)
+	EventTime    time.Time // exchange clock; zero where the venue sends none (Binance spot)
 	TransactTime time.Time // exchange clock of the matching engine; zero where the venue sends none
 
 	Bids, Asks []Level // best first, quantities not 0
@@ -53,8 +53,8 @@ func (s *Snapshot) Clone() *Snapshot {
 	return &c
 }
 
-// cloneSides copies both sides into one allocation. The capacity of the first part ends at its
-// length, so that appending to it cannot reach the second.
+// cloneSides copies both sides into one allocation. The capacity of the bids ends at their length, so
+// appending to them cannot overwrite the asks.
 func cloneSides(bids, asks []Level) (b, a []Level) {
 	both := make([]Level, len(bids)+len(asks))
 	n := copy(both, bids)
@@ -62,16 +62,16 @@ func cloneSides(bids, asks []Level) (b, a []Level) {
 	return both[:n:n], both[n:]
 }
 
-// A Bound is how far one side of a book is known. The zero Bound is none: the side is known to its
-// end.
+// A Bound is the known depth of one side of a book: the price down to which it is complete. The zero Bound
+// means that the side is known to its end.
 type Bound struct {
-	Price   Fixed // the worst price at which the side is known; without meaning unless Limited
-	Limited bool  // of prices worse than Price it is not known which levels there are
+	Price   Fixed // the worst price at which the side is complete; ignored unless Limited
+	Limited bool  // levels at prices worse than Price may be missing
 }
 
-// SetLimit says that the snapshot is the venue's answer to a request for at most limit levels a side:
-// a side with that many is known to its last price, a side with fewer to its end. A limit of 0 or
-// less says that nothing was cut. The sides must be there already, best first.
+// SetLimit sets the bounds of a snapshot that was requested with at most limit levels a side: a side with
+// that many is known to its last price, a side with fewer to its end. A limit of 0 or less means that the
+// venue cut nothing. Bids and Asks must be set before, best first.
 //
 // Binance spot, How to manage a local order book correctly: "Since depth snapshots retrieved from the
 // API have a limit on the number of price levels (5000 on each side maximum), you won't learn the
@@ -103,8 +103,7 @@ func (s *Snapshot) Checksum() uint32 {
 	return ^sum.crc
 }
 
-// A checksum is a CRC in the making. It goes through the table itself, because what is handed to
-// crc32.Update has to be allocated.
+// A checksum computes a CRC from the table itself: the argument of crc32.Update would escape to the heap.
 type checksum struct {
 	table *crc32.Table
 	crc   uint32

@@ -97,8 +97,8 @@ func checksumBook() *orderbook.Book {
 	return &b
 }
 
-// The checksum is the CRC of the standard library over the words that its comment names, and the same of
-// a book and of its snapshot.
+// The checksum is the standard library's CRC of the integers listed in its doc comment, for a book and for
+// its snapshot.
 func TestChecksum(t *testing.T) {
 	b := checksumBook()
 	var text []byte

@@ -2,26 +2,26 @@ package orderbook
 
 import "time"
 
-// A Syncer keeps one instrument's book in step with the exchange: it joins a stream of updates with
-// a snapshot and proves by their ids that nothing is missing. It does no IO, reads no clock and
-// starts no goroutine: the caller says what happened and when, and obeys the Output.
+// A Syncer keeps one instrument's book in sync with the exchange: it joins a stream of updates with
+// a snapshot and proves by their ids that none is missing. It does no IO, reads no clock and
+// starts no goroutine: the caller reports each event with its time, and carries out the Output.
 //
 // Between a Snapshot event and the next Gap event, applying every Update event to a Book seeded by
 // that Snapshot gives exactly Book(); outside such a span no Update is emitted. With MaxDepth, Book()
-// is that book pruned, and the same as far as it is known. A Snapshot event that follows another
-// without a Gap stands at the id of the Update before it: it comes of a refresh.
+// is that book pruned, and the same within its known depth. A Snapshot event that follows another
+// without a Gap has the id of the Update before it: it is the result of a refresh.
 //
 // A Syncer is not safe for concurrent use. Its time must not go backwards.
 type Syncer struct {
 	cfg   SyncerConfig
 	state State
 	book  Book
-	fresh bool // nothing has been applied since the snapshot
-	stale int  // updates in a row that lay before the book's id
+	fresh bool // no update was applied since the snapshot
+	stale int  // updates in a row that the book had already
 
-	waiting buffer
+	pending buffer // updates that wait for a snapshot
 	fetches fetchTimer
-	tooOld  int // snapshots in a row that were older than the first waiting update
+	tooOld  int // snapshots in a row that were older than the first pending update
 
 	refresh refresh
 
@@ -44,14 +44,14 @@ func NewSyncer(cfg SyncerConfig) (*Syncer, error) {
 // State returns how far Book can be trusted.
 func (s *Syncer) State() State { return s.state }
 
-// Book returns the book, to be read until the next call. It is the exchange's only while State is
-// Synced; otherwise it is what was last known.
+// Book returns the book, which may be read until the next call. It is the exchange's only while State
+// is Synced; otherwise it is the last one that was synced.
 func (s *Syncer) Book() *Book { return &s.book }
 
 // Stats returns the counters.
 func (s *Syncer) Stats() SyncerStats {
 	stats := s.stats
-	stats.Buffered = s.waiting.len()
+	stats.Buffered = s.pending.len()
 	stats.Kept = s.refresh.kept.len()
 	return stats
 }
@@ -61,7 +61,7 @@ func (s *Syncer) Deadline() time.Time {
 	return earliest(s.fetches.deadline(), s.refreshDeadline())
 }
 
-// Connected says that updates will come from now on. The Output asks for a snapshot. In a state
+// Connected says that updates come from now on. The Output requests a snapshot. In a state
 // other than Offline it does nothing.
 func (s *Syncer) Connected(now time.Time) Output {
 	s.begin()
@@ -72,14 +72,14 @@ func (s *Syncer) Connected(now time.Time) Output {
 	return s.output(now)
 }
 
-// Disconnected says that no more updates will come. A known book ends with a Gap.
+// Disconnected says that no more updates come. A synced book ends with a Gap.
 func (s *Syncer) Disconnected(now time.Time, cause error) Output {
 	s.begin()
 	if s.state == Synced {
-		s.lose(GapDisconnect, cause)
+		s.emitGap(GapDisconnect, cause)
 	}
 	s.abandonRefresh(now, ErrRefreshLost)
-	s.discardWaiting()
+	s.discardPending()
 	s.state = Offline
 	s.fetches.stop()
 	return s.output(now)
@@ -88,8 +88,8 @@ func (s *Syncer) Disconnected(now time.Time, cause error) Output {
 // Update takes the next update of the feed, received now. It is not kept; the Output may point to it.
 func (s *Syncer) Update(now time.Time, u *Update) Output { return s.UpdateReceived(now, now, u) }
 
-// UpdateReceived is Update for a driver that queues: receivedAt, by any clock, is the ReceivedAt of the
-// Event that emits u.
+// UpdateReceived is Update for a driver that queues updates. The Event with u has receivedAt, which may be
+// of another clock than now.
 func (s *Syncer) UpdateReceived(now, receivedAt time.Time, u *Update) Output {
 	s.begin()
 	s.stats.Received++
@@ -98,11 +98,11 @@ func (s *Syncer) UpdateReceived(now, receivedAt time.Time, u *Update) Output {
 		s.stats.Discarded++
 	case u.LastID < u.FirstID:
 		s.stats.Discarded++
-		s.missed(now, GapInvalid, &SequenceError{Want: u.FirstID, Got: u.LastID})
+		s.restartInDoubt(now, GapInvalid, &SequenceError{Want: u.FirstID, Got: u.LastID})
 	case s.state == Synced:
-		s.follow(now, receivedAt, u)
+		s.updateSynced(now, receivedAt, u)
 	default:
-		s.wait(now, receivedAt, u)
+		s.addPending(now, receivedAt, u)
 	}
 	return s.output(now)
 }
@@ -114,14 +114,14 @@ func (s *Syncer) Snapshot(now time.Time, id FetchID, snap *Snapshot) Output {
 	switch {
 	case !s.fetches.answered(id):
 	case s.state == Synced:
-		s.join(now, snap)
+		s.joinFresh(now, snap)
 	default:
 		s.install(now, snap)
 	}
 	return s.output(now)
 }
 
-// SnapshotFailed says that the Fetch with that id gave no snapshot. It is repeated after a delay.
+// SnapshotFailed says that the Fetch with that id gave no snapshot. The Syncer repeats it after a delay.
 func (s *Syncer) SnapshotFailed(now time.Time, id FetchID, cause error) Output {
 	s.begin()
 	if s.fetches.answered(id) {
@@ -130,18 +130,18 @@ func (s *Syncer) SnapshotFailed(now time.Time, id FetchID, cause error) Output {
 	return s.output(now)
 }
 
-// Resync says that the driver lost something of this instrument's feed: a full queue, an update
-// that could not be decoded. The book begins anew; g.After is filled in.
+// Resync says that the driver lost data of this instrument: a full queue, an update that could not be
+// decoded. The book starts again from a new snapshot. g.After is ignored.
 func (s *Syncer) Resync(now time.Time, g Gap) Output {
 	s.begin()
 	if s.state != Offline {
-		s.missed(now, g.Reason, g.Err)
+		s.restartInDoubt(now, g.Reason, g.Err)
 	}
 	return s.output(now)
 }
 
-// Tick lets time pass: requests time out or become due, and refreshes begin. It is to be called at
-// Deadline; calling it more often does no harm.
+// Tick lets time pass: requests time out or become due, and refreshes begin. Call it at Deadline;
+// calling it more often does no harm.
 func (s *Syncer) Tick(now time.Time) Output {
 	s.begin()
 	if s.fetches.expired(now) {
@@ -151,7 +151,7 @@ func (s *Syncer) Tick(now time.Time) Output {
 	return s.output(now)
 }
 
-// begin forgets the last Output. The pointers go too, since they would keep a whole buffer alive.
+// begin clears the last Output, pointers included, since they would keep a whole buffer alive.
 func (s *Syncer) begin() {
 	clear(s.events)
 	s.events = s.events[:0]
@@ -162,7 +162,7 @@ func (s *Syncer) output(now time.Time) Output {
 	if s.cfg.refreshes() {
 		s.refreshIfDue(now)
 	}
-	out := Output{Events: s.events, Fetch: s.fetches.take(now)}
+	out := Output{Events: s.events, Fetch: s.fetches.start(now)}
 	if s.audited {
 		out.Audit = &s.audit
 	}

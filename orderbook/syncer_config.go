@@ -26,9 +26,9 @@ type SyncerConfig struct {
 	// negative means never. It must be less than MaxDepth.
 	RefreshDepth int
 
-	// SnapshotTimeout is how long an answer to a Fetch may take before it is asked for anew, and how
-	// long the book of a refresh waits for updates to reach the snapshot. 0 means 20 s, negative
-	// means no limit, and RetryMax for the latter.
+	// SnapshotTimeout is the time for the answer to a Fetch, after which there is another Fetch, and the
+	// time that the updates have to reach the snapshot of a refresh. 0 means 20 s. Negative means no limit
+	// for an answer, and RetryMax for a refresh.
 	SnapshotTimeout time.Duration
 
 	// RetryMin and RetryMax bound the delay before the next Fetch after one that failed or was too
@@ -36,16 +36,16 @@ type SyncerConfig struct {
 	// means 250 ms and 30 s, or the other one where that is beyond it.
 	RetryMin, RetryMax time.Duration
 
-	// MaxStale is how many updates in a row may lie before the book's id until the venue's ids are
-	// taken to have gone back (a restored or wiped market). 0 means 512, negative means any number.
+	// MaxStale is how many updates in a row may end at or before the book's id until the Syncer concludes that
+	// the venue's ids went back (a restored or wiped market). 0 means 512, negative means any number.
 	MaxStale int
 }
 
-// maxTooOld is how many snapshots in a row may be older than the first waiting update before that
+// maxTooOld is how many snapshots in a row may be older than the first pending update before that
 // update, not the snapshot, is taken to be wrong.
 const maxTooOld = 8
 
-// withDefaults validates cfg and fills in what is zero.
+// withDefaults validates cfg and replaces zeros by the defaults.
 func (cfg SyncerConfig) withDefaults() (SyncerConfig, error) {
 	if cfg.Continuity > Linked {
 		return cfg, errContinuity
@@ -71,12 +71,13 @@ func (cfg SyncerConfig) withDefaults() (SyncerConfig, error) {
 	return cfg, nil
 }
 
+// refreshes reports whether the Syncer begins refreshes by itself.
+func (cfg *SyncerConfig) refreshes() bool { return cfg.RefreshEvery > 0 || cfg.RefreshDepth > 0 }
+
+// setDefault is defaults.Set: this package imports nothing of the module.
 func setDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
 		*field = value
 	}
 }
-
-// refreshes tells whether refreshes begin by themselves.
-func (cfg *SyncerConfig) refreshes() bool { return cfg.RefreshEvery > 0 || cfg.RefreshDepth > 0 }

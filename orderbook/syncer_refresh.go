@@ -6,16 +6,16 @@ import (
 	"time"
 )
 
-// The reasons why a refresh ends without an audit. The book is none the worse for it.
+// The reasons why a refresh ends without an audit. The running book is unaffected.
 var (
-	// ErrRefreshLost: the book itself ended with a Gap meanwhile.
+	// ErrRefreshLost: the book ended with a Gap meanwhile.
 	ErrRefreshLost = errors.New("orderbook: the book was lost during its refresh")
-	// ErrRefreshOverflow: more updates came than MaxBuffered and MaxBufferedBytes allow to be kept.
+	// ErrRefreshOverflow: more updates came than MaxBuffered and MaxBufferedBytes allow.
 	ErrRefreshOverflow = errors.New("orderbook: too many updates during a refresh")
-	// ErrRefreshFailed: no snapshot came that could be joined; the error wraps what befell the last one.
+	// ErrRefreshFailed: no usable snapshot came; the error wraps the cause of the last failure.
 	ErrRefreshFailed = errors.New("orderbook: no usable snapshot for a refresh")
-	// ErrRefreshAhead: the snapshots were newer than the book, and its updates did not reach their ids in time. It comes
-	// wrapped in ErrRefreshFailed. Where the ids are the instrument's own, the book's stream has lost something.
+	// ErrRefreshAhead: the snapshots were newer than the book, and its updates did not reach their ids in time. It is
+	// wrapped in ErrRefreshFailed. Where the ids are the instrument's own, the book's stream lost updates.
 	ErrRefreshAhead = errors.New("the updates did not reach its id in time")
 )
 
@@ -24,19 +24,19 @@ var (
 	errTooOld   = errors.New("it is older than the request")
 )
 
-// maxRefreshTries is how many snapshots in a row may be of no use until a refresh is given up.
+// maxRefreshTries is how many unusable snapshots in a row end a refresh.
 const maxRefreshTries = 8
 
-// A refresh makes a second book beside the one that runs. From the moment it begins, every update
-// that the book takes is kept; a snapshot at or after the id at which the keeping began can so be
-// brought to the book's id, where the two are compared and one takes the place of the other.
+// A refresh builds a second book beside the running one. From its beginning it keeps every update
+// that the book applies. With them, a snapshot of an id since then can be brought to the book's id, where
+// the two books are compared and the better sides kept.
 type refresh struct {
 	phase refreshPhase
 	from  int64  // the book's id when keeping began
 	kept  buffer // the updates applied since
-	fresh Book   // in phase catchingUp: the snapshot, with the updates that followed it
+	fresh Book   // in phase catchingUp: the snapshot with the updates that followed it
 
-	until     time.Time // in phase catchingUp: when fresh is given up
+	until     time.Time // in phase catchingUp: when to give fresh up
 	due       time.Time // in phase idle: when RefreshEvery begins the next; zero if never
 	notBefore time.Time // in phase idle: when RefreshDepth may begin the next
 }
@@ -49,11 +49,11 @@ const (
 	catchingUp              // the snapshot is newer than the book, which has to reach its id
 )
 
-// Refresh asks for a snapshot beside the running book, to audit the book and to learn more of its
-// depth. It does nothing in a state other than Synced or while a refresh is under way.
+// Refresh requests a snapshot beside the running book, to audit the book and to extend its known
+// depth. It does nothing in a state other than Synced or during a refresh.
 //
-// The Output that ends the refresh has an Audit. No Gap comes of a refresh, and no Update is missed
-// or repeated by it.
+// The Output that ends the refresh has an Audit. A refresh makes no Gap, and no Update is missed or
+// repeated because of it.
 func (s *Syncer) Refresh(now time.Time) Output {
 	s.begin()
 	if s.state == Synced && s.refresh.phase == idle {
@@ -64,24 +64,24 @@ func (s *Syncer) Refresh(now time.Time) Output {
 
 func (s *Syncer) startRefresh(now time.Time) {
 	s.stats.Refreshes++
-	s.ask()
+	s.keepFromHere()
 	s.fetches.want(now)
 }
 
-// ask begins to keep updates.
-func (s *Syncer) ask() {
+// keepFromHere drops the kept updates and keeps those from the book's present id on.
+func (s *Syncer) keepFromHere() {
 	r := &s.refresh
 	r.phase, r.from = asking, s.book.lastID
 	r.kept.clear()
 }
 
-// keep lets a refresh have its part of an update that the book took.
-func (s *Syncer) keep(now time.Time, u *Update) {
+// refreshUpdate passes an update that the book applied on to the refresh.
+func (s *Syncer) refreshUpdate(now time.Time, u *Update) {
 	r := &s.refresh
 	switch {
 	case r.phase == catchingUp:
-		s.followFresh(u)
-		s.meet(now)
+		s.applyFresh(u)
+		s.compareAtSameID(now)
 	case s.full(&r.kept, u):
 		s.abandonRefresh(now, ErrRefreshOverflow)
 	default:
@@ -89,25 +89,25 @@ func (s *Syncer) keep(now time.Time, u *Update) {
 	}
 }
 
-// keepFirst lets a refresh have the first update of an instrument that had none. Nothing tells whether
-// others came before it, so the chain of those kept begins with it, and a snapshot has to meet it.
-func (s *Syncer) keepFirst(now time.Time, u *Update) {
+// refreshFirst passes the first update of an instrument that had none on to the refresh. No id shows
+// whether others came before it, so the chain of kept updates begins with it, and a snapshot must reach it.
+func (s *Syncer) refreshFirst(now time.Time, u *Update) {
 	r := &s.refresh
 	switch {
 	case r.phase == asking:
-		s.ask()
-	case s.cfg.Continuity.judge(r.fresh.lastID, true, u) == gap:
-		s.ask()
+		s.keepFromHere()
+	case s.cfg.Continuity.decide(r.fresh.lastID, true, u) == gap:
+		s.keepFromHere()
 		s.stats.TooOld++
 		s.refreshFailed(now, errTooOld)
 	default:
-		s.followFresh(u)
-		s.meet(now)
+		s.applyFresh(u)
+		s.compareAtSameID(now)
 	}
 }
 
-// join takes the snapshot of a refresh.
-func (s *Syncer) join(now time.Time, snap *Snapshot) {
+// joinFresh makes the snapshot of a refresh the fresh book and applies the kept updates to it.
+func (s *Syncer) joinFresh(now time.Time, snap *Snapshot) {
 	r := &s.refresh
 	if snap.LastID < r.from { // updates between it and the first one kept may be missing
 		s.stats.TooOld++
@@ -117,7 +117,7 @@ func (s *Syncer) join(now time.Time, snap *Snapshot) {
 	r.fresh.Reset(snap)
 	r.fresh.pruneGrown(s.cfg.MaxDepth)
 	for ; r.kept.len() > 0; r.kept.next() {
-		s.followFresh(&r.kept.first().Update)
+		s.applyFresh(&r.kept.first().Update)
 	}
 	r.kept.clear()
 	r.phase = catchingUp
@@ -125,13 +125,12 @@ func (s *Syncer) join(now time.Time, snap *Snapshot) {
 	if s.cfg.SnapshotTimeout < 0 {
 		r.until = now.Add(s.cfg.RetryMax)
 	}
-	s.meet(now)
+	s.compareAtSameID(now)
 }
 
-// followFresh applies an update to the fresh book. It is one of an unbroken chain that begins at or
-// before the snapshot's id, so it need not be judged: what the snapshot holds is left out, and what
-// overlaps it is applied whole.
-func (s *Syncer) followFresh(u *Update) {
+// applyFresh applies an update to the fresh book, unless that has it already. The update is one of an
+// unbroken chain that begins at or before the snapshot's id, so no other decision is possible.
+func (s *Syncer) applyFresh(u *Update) {
 	fresh := &s.refresh.fresh
 	if u.LastID > fresh.lastID {
 		fresh.Apply(u)
@@ -139,15 +138,15 @@ func (s *Syncer) followFresh(u *Update) {
 	}
 }
 
-// meet ends the refresh if both books stand at one id.
-func (s *Syncer) meet(now time.Time) {
+// compareAtSameID compares the two books and ends the refresh if they are at one update id.
+func (s *Syncer) compareAtSameID(now time.Time) {
 	r := &s.refresh
 	if r.fresh.lastID != s.book.lastID {
 		return
 	}
 	a := s.newAudit()
-	a.settle(&s.book, &r.fresh)
-	s.stats.noteAudit(a)
+	a.run(&s.book, &r.fresh)
+	s.stats.countAudit(a)
 	if a.Swapped {
 		snap := s.book.Snapshot()
 		s.stats.Snapshots++
@@ -157,8 +156,8 @@ func (s *Syncer) meet(now time.Time) {
 	s.endRefresh(now)
 }
 
-// refreshFailed asks again after a while for a snapshot that is of use, or gives up. What is kept
-// stays: where the venue's snapshots lag behind its updates, a later one reaches the first update kept.
+// refreshFailed requests another snapshot after a while, or gives up. The kept updates stay: where the
+// venue's snapshots lag behind its updates, a later one reaches the first of them.
 func (s *Syncer) refreshFailed(now time.Time, cause error) {
 	s.fetches.retry(now)
 	if s.fetches.failures < maxRefreshTries {
@@ -186,26 +185,26 @@ func (s *Syncer) endRefresh(now time.Time) {
 	r := &s.refresh
 	r.phase, r.fresh = idle, Book{}
 	r.kept.clear()
-	s.schedule(now)
+	s.scheduleRefresh(now)
 	r.notBefore = now.Add(s.cfg.RetryMax)
 }
 
-// schedule sets when the next refresh begins by itself, after a sync or a refresh.
-func (s *Syncer) schedule(now time.Time) {
+// scheduleRefresh sets when the next refresh begins by itself, after a sync or a refresh.
+func (s *Syncer) scheduleRefresh(now time.Time) {
 	s.refresh.due, s.refresh.notBefore = time.Time{}, now
 	if s.cfg.RefreshEvery > 0 {
 		s.refresh.due = now.Add(s.cfg.RefreshEvery)
 	}
 }
 
-// refreshIfDue begins a refresh that nobody asked for.
+// refreshIfDue begins a refresh by RefreshEvery or RefreshDepth.
 func (s *Syncer) refreshIfDue(now time.Time) {
 	if at := s.nextRefresh(); !at.IsZero() && !now.Before(at) {
 		s.startRefresh(now)
 	}
 }
 
-// nextRefresh returns when a refresh is to begin by itself; zero if never, or if one is under way.
+// nextRefresh returns when a refresh begins by itself; zero if never, or during one.
 func (s *Syncer) nextRefresh() time.Time {
 	r := &s.refresh
 	if s.state != Synced || r.phase != idle || !s.cfg.refreshes() {
@@ -217,17 +216,17 @@ func (s *Syncer) nextRefresh() time.Time {
 	return r.due
 }
 
-// shallow tells whether less is known of a side than RefreshDepth demands.
+// shallow reports whether the known depth of a side is less than RefreshDepth.
 func (s *Syncer) shallow() bool {
 	n := s.cfg.RefreshDepth
 	return n > 0 && !(s.book.KnowsTop(Bid, n) && s.book.KnowsTop(Ask, n))
 }
 
-// refreshTimeout gives up a snapshot that the updates do not reach. A symbol's next update may be
-// long in coming where ids are shared by all symbols.
+// refreshTimeout gives up a snapshot that the updates do not reach. Where all symbols share the ids, the
+// next update of this one may take long.
 func (s *Syncer) refreshTimeout(now time.Time) {
 	if s.refresh.phase == catchingUp && !now.Before(s.refresh.until) {
-		s.ask()
+		s.keepFromHere()
 		s.refreshFailed(now, ErrRefreshAhead)
 	}
 }

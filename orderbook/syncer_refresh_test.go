@@ -11,8 +11,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// Books corrupted at random are refreshed with snapshots cut at random. The Audit is held against one
-// made from maps, and the book afterwards against the truth.
+// Books corrupted at random are refreshed with snapshots cut at random. The Audit is compared with one
+// made from maps, and the book afterwards with the truth.
 func TestAuditFindsWhatIsPlanted(t *testing.T) {
 	found := 0
 	for seed := range uint64(400) {
@@ -71,7 +71,7 @@ func TestAuditFindsWhatIsPlanted(t *testing.T) {
 	}
 }
 
-// differences lists the levels in which a book and a snapshot of its id differ, within both ranges.
+// differences lists the levels in which a book and a snapshot of its id differ, within the depth known to both.
 func differences(had *oracleBook, snap *orderbook.Snapshot) []orderbook.Difference {
 	fresh := newOracleBook()
 	fresh.reset(snap)
@@ -93,6 +93,9 @@ func differences(had *oracleBook, snap *orderbook.Snapshot) []orderbook.Differen
 	return out
 }
 
+// maxDifferences is documented at Audit.Differences.
+const maxDifferences = 32
+
 func TestAuditListIsBounded(t *testing.T) {
 	now := time.Unix(1000, 0)
 	s, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
@@ -101,12 +104,12 @@ func TestAuditListIsBounded(t *testing.T) {
 	}
 	s.Snapshot(now, s.Connected(now).Fetch, &orderbook.Snapshot{LastID: 7})
 	snap := &orderbook.Snapshot{LastID: 7}
-	for price := range int64(orderbook.MaxDifferences + 10) {
+	for price := range int64(maxDifferences + 10) {
 		snap.Asks = append(snap.Asks, levels(100+price, 1)...)
 	}
 	now = now.Add(time.Second)
 	a := s.Snapshot(now, s.Refresh(now).Fetch, snap).Audit
-	if a.Compared != len(snap.Asks) || a.Different != len(snap.Asks) || len(a.Differences) != orderbook.MaxDifferences {
+	if a.Compared != len(snap.Asks) || a.Different != len(snap.Asks) || len(a.Differences) != maxDifferences {
 		t.Errorf("%d compared, %d different, %d listed", a.Compared, a.Different, len(a.Differences))
 	}
 	if s.Book().AskCount() != len(snap.Asks) || s.Stats().Differences != uint64(len(snap.Asks)) {
@@ -148,7 +151,7 @@ func TestRefreshNamesItsCause(t *testing.T) {
 	}
 }
 
-// Refresh learns more of a book that began with a small snapshot, and audits it, while it runs on.
+// Refresh extends a book that began with a small snapshot, and audits it, while updates come.
 func ExampleSyncer_Refresh() {
 	syncer, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
 	if err != nil {

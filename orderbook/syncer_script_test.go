@@ -31,8 +31,8 @@ func TestScripts(t *testing.T) {
 	}
 }
 
-// The edge cases of keeping a local Binance order book are numbered; every one is shown by a script,
-// in both markets where both have it.
+// The edge cases of keeping a local Binance order book are numbered. A script shows each of them, for
+// every market that has it.
 func TestScriptsCoverEveryCase(t *testing.T) {
 	shown := map[string]bool{}
 	for _, path := range scripts(t) {
@@ -56,7 +56,7 @@ func TestScriptsCoverEveryCase(t *testing.T) {
 	for _, row := range rows {
 		for _, market := range []string{"spot", "futures"} {
 			if row == "18b" && market == "spot" {
-				continue // a direct continuation is a matter of pu, which spot does not have
+				continue // it depends on pu, which spot does not have
 			}
 			if !shown[market+" "+row] {
 				t.Errorf("no script shows row %s for %s", row, market)
@@ -66,8 +66,8 @@ func TestScriptsCoverEveryCase(t *testing.T) {
 }
 
 // A scriptWorld carries out the commands of a script. Its clock begins at 0 and moves by the command
-// wait alone. Several symbols are told apart by a prefix "name:"; each has a Syncer of its own,
-// watched by a contract.
+// wait alone. Several symbols are distinguished by a prefix "name:"; each has a Syncer of its own,
+// checked by a contract.
 type scriptWorld struct {
 	now     time.Time
 	symbols map[string]*contract
@@ -240,7 +240,7 @@ func (w *scriptWorld) nextDeadline() (first string, c *contract) {
 	return first, c
 }
 
-// status is the last line of every step: what a reader of the Syncer sees now.
+// status returns the last line of every step: what a reader of the Syncer sees.
 func (w *scriptWorld) status(c *contract) string {
 	s := c.syncer
 	line := s.State().String()
@@ -254,7 +254,7 @@ func (w *scriptWorld) status(c *contract) string {
 			line += fmt.Sprintf(", refreshing with %d kept", s.Stats().Kept)
 		}
 	case orderbook.Buffering:
-		line += fmt.Sprintf(", %d waiting", s.Stats().Buffered)
+		line += fmt.Sprintf(", %d pending", s.Stats().Buffered)
 	}
 	if at := s.Deadline(); !at.IsZero() {
 		line += fmt.Sprintf(", tick at %v", at.Sub(scriptStart))
@@ -318,14 +318,14 @@ func formatBounds(s *orderbook.Snapshot) string {
 	return out
 }
 
-// formatStats returns the counters, and apart from them those of refreshes.
+// formatStats returns the counters, those of refreshes separately.
 func formatStats(c *contract) (stats, refreshes string) {
 	text := strings.ReplaceAll(fmt.Sprintf("%+v", c.syncer.Stats()), ":", " ")
 	stats, refreshes, _ = strings.Cut(text, " Refreshes ")
 	return stats + "}\n", "{Refreshes " + refreshes + "\n"
 }
 
-// formatKnown tells of each side how far it is known, and how many levels that is.
+// formatKnown returns the known depth of each side, as price and number of levels.
 func formatKnown(b *orderbook.Book) string {
 	var out strings.Builder
 	for _, side := range []orderbook.Side{orderbook.Bid, orderbook.Ask} {
@@ -414,7 +414,7 @@ func parseFetch(args []string) (id orderbook.FetchID, err error) {
 	return id, err
 }
 
-// parseLevels reads numbers as the venue writes them, so that a script can show forms of zero.
+// parseLevels reads numbers in the venue's form, so that a script can show forms of zero.
 func parseLevels(args []string, bids, asks *[]orderbook.Level) error {
 	side := (*[]orderbook.Level)(nil)
 	for _, arg := range args {

@@ -2,32 +2,32 @@ package orderbook
 
 import "time"
 
-// follow applies an update to a synced book, or finds that it does not follow.
-func (s *Syncer) follow(now, receivedAt time.Time, u *Update) {
-	switch s.cfg.Continuity.judge(s.book.lastID, s.fresh, u) {
+// updateSynced applies an update to a synced book, or ends the book if the update does not follow.
+func (s *Syncer) updateSynced(now, receivedAt time.Time, u *Update) {
+	switch s.cfg.Continuity.decide(s.book.lastID, s.fresh, u) {
 	case apply:
-		newborn := s.fresh && s.book.lastID == noID
+		first := s.fresh && s.book.lastID == noID
 		s.apply(receivedAt, u)
 		switch {
 		case s.refresh.phase == idle:
-		case newborn:
-			s.keepFirst(now, u)
+		case first:
+			s.refreshFirst(now, u)
 		default:
-			s.keep(now, u)
+			s.refreshUpdate(now, u)
 		}
 	case drop:
 		s.stale++
 		if s.cfg.MaxStale > 0 && s.stale >= s.cfg.MaxStale {
 			s.restart(now, GapRegressed, &SequenceError{Want: s.book.lastID + 1, Got: u.FirstID})
-			s.waiting.add(receivedAt, u)
+			s.pending.add(receivedAt, u)
 			return
 		}
 		s.stats.Dropped++
 	case gap:
-		// The connection is sound, only this symbol lost something: buffering goes on from the
-		// update that showed it, and a snapshot of this symbol alone mends it.
+		// The connection is sound, only this symbol lost an update: buffering begins with the
+		// update that showed it, and a new snapshot of this symbol alone is enough.
 		s.restart(now, GapSequence, s.cfg.Continuity.sequenceError(s.book.lastID, u))
-		s.waiting.add(receivedAt, u)
+		s.pending.add(receivedAt, u)
 	}
 }
 
@@ -40,20 +40,20 @@ func (s *Syncer) apply(receivedAt time.Time, u *Update) {
 	s.events = append(s.events, Event{Update: u, ReceivedAt: receivedAt})
 }
 
-// wait keeps an update until the snapshot is there.
-func (s *Syncer) wait(now, receivedAt time.Time, u *Update) {
-	if s.full(&s.waiting, u) {
+// addPending keeps an update until the snapshot comes.
+func (s *Syncer) addPending(now, receivedAt time.Time, u *Update) {
+	if s.full(&s.pending, u) {
 		s.restart(now, GapOverflow, nil)
 	}
-	s.waiting.add(receivedAt, u)
+	s.pending.add(receivedAt, u)
 }
 
-// full tells whether u is more than a buffer may hold.
+// full reports whether a buffer has no room for u.
 func (s *Syncer) full(b *buffer, u *Update) bool {
 	return b.len() >= s.cfg.MaxBuffered || b.bytes(u) > s.cfg.MaxBufferedBytes
 }
 
-// install makes the snapshot the book and applies what has waited for it.
+// install makes the snapshot the book and applies the pending updates to it.
 func (s *Syncer) install(now time.Time, snap *Snapshot) {
 	if s.mayBeTooOld(snap) {
 		s.refuse(now)
@@ -65,40 +65,38 @@ func (s *Syncer) install(now time.Time, snap *Snapshot) {
 	s.stats.Snapshots++
 	s.events = append(s.events, Event{Snapshot: snap})
 
-	for s.waiting.len() > 0 {
-		first := s.waiting.first()
-		u := &first.Update
-		switch s.cfg.Continuity.judge(s.book.lastID, s.fresh, u) {
+	for s.pending.len() > 0 {
+		u := s.pending.first()
+		switch s.cfg.Continuity.decide(s.book.lastID, s.fresh, &u.Update) {
 		case apply:
-			s.apply(first.receivedAt, u)
+			s.apply(u.receivedAt, &u.Update)
 		case drop:
 			s.stats.Dropped++
 		case gap:
-			s.lose(GapSequence, s.cfg.Continuity.sequenceError(s.book.lastID, u))
+			s.emitGap(GapSequence, s.cfg.Continuity.sequenceError(s.book.lastID, &u.Update))
 			s.state = Buffering
 			s.fetches.retry(now)
-			return // the updates from u on wait for the next snapshot
+			return // u and the updates after it wait for the next snapshot
 		}
-		s.waiting.next()
+		s.pending.next()
 	}
-	s.waiting.clear() // what the events point to stays until the next call
+	s.pending.clear() // the memory that events point to stays until the next call
 	s.fetches.succeeded()
-	s.schedule(now)
+	s.scheduleRefresh(now)
 }
 
-// mayBeTooOld tells whether updates are, or may be, missing between the snapshot and the first one
-// that waits.
+// mayBeTooOld reports whether updates may be missing between the snapshot and the first pending one.
 //
 // Binance spot: "If the lastUpdateId from the snapshot is strictly less than the U from step 2, go
-// back to step 3." With lastUpdateId == U-1 nothing is missing, so it need not be asked for again.
+// back to step 3." With lastUpdateId == U-1 nothing is missing, so the snapshot is good.
 func (s *Syncer) mayBeTooOld(snap *Snapshot) bool {
 	if s.fetches.doubtful {
 		return true
 	}
-	return s.waiting.len() > 0 && s.cfg.Continuity.judge(snap.LastID, true, &s.waiting.first().Update) == gap
+	return s.pending.len() > 0 && s.cfg.Continuity.decide(snap.LastID, true, &s.pending.first().Update) == gap
 }
 
-// fetchFailed asks again after a while for a snapshot that did not come.
+// fetchFailed schedules another request after one without a snapshot.
 func (s *Syncer) fetchFailed(now time.Time, cause error) {
 	if s.state == Synced {
 		s.refreshFailed(now, cause)
@@ -107,8 +105,8 @@ func (s *Syncer) fetchFailed(now time.Time, cause error) {
 	s.fetches.retry(now)
 }
 
-// refuse asks for a newer snapshot and keeps what waits. If none ever reaches the first waiting
-// update, that update is from before the venue's ids went back, and waiting for it would never end.
+// refuse requests a newer snapshot and keeps the pending updates. If no snapshot reaches the first of
+// them, that update is from before the venue's ids went back, and waiting for it would never end.
 func (s *Syncer) refuse(now time.Time) {
 	s.stats.TooOld++
 	s.tooOld++
@@ -119,30 +117,30 @@ func (s *Syncer) refuse(now time.Time) {
 	s.fetches.retry(now)
 }
 
-// restart begins the search for a snapshot anew, without what waited so far: something after it is
-// missing.
+// restart ends the book, discards pending updates, since some after them are missing, and requests a
+// snapshot.
 func (s *Syncer) restart(now time.Time, reason GapReason, cause error) {
-	s.lose(reason, cause)
+	s.emitGap(reason, cause)
 	s.abandonRefresh(now, ErrRefreshLost)
-	s.discardWaiting()
+	s.discardPending()
 	s.state, s.tooOld = Buffering, 0
 	s.fetches.want(now)
 }
 
-// missed is restart after the loss of updates whose ids are not known.
-func (s *Syncer) missed(now time.Time, reason GapReason, cause error) {
+// restartInDoubt is restart after the loss of updates with unknown ids: a snapshot that was requested
+// before may be older than they are.
+func (s *Syncer) restartInDoubt(now time.Time, reason GapReason, cause error) {
 	s.fetches.doubt()
 	s.restart(now, reason, cause)
 }
 
-// lose emits a Gap.
-func (s *Syncer) lose(reason GapReason, cause error) {
+func (s *Syncer) emitGap(reason GapReason, cause error) {
 	s.stats.Gaps++
 	s.gap = Gap{After: s.book.lastID, Reason: reason, Err: cause}
 	s.events = append(s.events, Event{Gap: &s.gap})
 }
 
-func (s *Syncer) discardWaiting() {
-	s.stats.Discarded += uint64(s.waiting.len())
-	s.waiting.clear()
+func (s *Syncer) discardPending() {
+	s.stats.Discarded += uint64(s.pending.len())
+	s.pending.clear()
 }

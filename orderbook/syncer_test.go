@@ -104,7 +104,7 @@ func TestGapNamesItsCause(t *testing.T) {
 	}
 }
 
-// What an Output shows is as it was until the next call, also of updates that waited.
+// An Output stays valid until the next call, also its updates that were pending.
 func TestOutputKeepsUntilTheNextCall(t *testing.T) {
 	now := time.Unix(1000, 0)
 	s, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
@@ -132,7 +132,7 @@ func TestOutputKeepsUntilTheNextCall(t *testing.T) {
 	}
 }
 
-// An update tells when it was received, however long it waited for its snapshot.
+// The event of an update has its time of arrival, however long the update was pending.
 func TestEventReceivedAt(t *testing.T) {
 	t0 := time.Unix(1000, 0)
 	s, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
@@ -205,7 +205,7 @@ func TestSyncerAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A byteDice takes its throws from bytes, and throws 0 when they are used up.
+// A byteDice takes its numbers from bytes, and returns 0 after the last.
 type byteDice struct{ data []byte }
 
 func (d *byteDice) roll(n int) int {
@@ -217,8 +217,8 @@ func (d *byteDice) roll(n int) int {
 	return value % n
 }
 
-// FuzzSyncer makes a Syncer's calls in any order, with ids and answers that no venue would send, and
-// holds every Output against the contract. Time moves to a deadline or by a step.
+// FuzzSyncer calls a Syncer in any order, with ids and answers that no venue would send, and
+// checks every Output against the contract. Time moves to a deadline or by a step.
 func FuzzSyncer(f *testing.F) {
 	f.Add(false, []byte("\x00\x00\x03\x05\x03\x02\x01\x01\x02\x01\x01\x02\x05\x01\x01"))
 	f.Add(true, []byte("\x00\x00\x02\x01\x01\x01\x02\x01\x01\x01\x03\x05\x00\x02\x09\x01\x01\x02\x01\x01\x05\x06"))
@@ -248,12 +248,12 @@ func FuzzSyncer(f *testing.F) {
 	})
 }
 
-// arbitrary makes calls as the bytes say. Ids stay near each other, so that they meet.
+// arbitrary makes calls by the bytes. Ids stay close to each other, so that they meet.
 type arbitrary struct {
 	*contract
 	*byteDice
 	now time.Time
-	id  int64 // about where the ids are
+	id  int64 // the ids are near it
 }
 
 func (s *arbitrary) step() error {
@@ -289,7 +289,7 @@ func (s *arbitrary) step() error {
 	return err
 }
 
-// answered is mostly the request that is out.
+// answered returns mostly the request that is out.
 func (s *arbitrary) answered() orderbook.FetchID {
 	if s.roll(4) == 3 {
 		return orderbook.FetchID(s.roll(8))
