@@ -53,7 +53,10 @@ func TestRecordings(t *testing.T) {
 			server := binancetest.Config{Market: tc.market, Playback: &binancetest.Playback{
 				Path: playable(t, path+".ndjson.gz"), WaitFor: []string{"depth", "bookTicker", tc.trades},
 			}}
-			depth := binance.DepthConfig{Tickers: true, AggTrades: tc.trades == "aggTrade", Trades: tc.trades == "trade"}
+			depth := binance.DepthConfig{
+				Tickers: true, AggTrades: tc.trades == "aggTrade", Trades: tc.trades == "trade",
+				QueueFrames: 1 << 15, // a whole recording, which is played at one moment
+			}
 			bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
 				<-h.srv.Played()
 				synctest.Wait()
