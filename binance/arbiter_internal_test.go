@@ -13,6 +13,7 @@ import (
 //
 //	join 1, leave 1, skip 1   a connection begins, ends, has lost something
 //	1:5-9                     connection 1 brings ids 5 to 9
+//	book 9                    the book is at id 9, and so is the sequence
 //	+3s                       time passes
 //	give-up                   what is held may wait no longer
 type arbitration struct {
@@ -34,6 +35,8 @@ func (m *arbitration) run(t *testing.T, script string) string {
 			m.release(false)
 		case parseWords(step, "skip %d", &i):
 			m.legLost(i, m.now)
+		case parseWords(step, "book %d", &last):
+			m.advance(last)
 		case parseWords(step, "%d:%d-%d", &i, &first, &last):
 			m.bring(i, first, last)
 		case step == "give-up":
@@ -111,6 +114,10 @@ func TestArbiter(t *testing.T) {
 			"join 0, join 1, join 2, 0:5-9, 2:20-21, 1:15-19, 0:10-14, 0:15-19, 0:20-21", "5-9 10-14 15-19 20-21"},
 		"ids go back": {
 			"join 0, join 1, 0:5-9, 1:5-9, 1:1-2, 0:1-2, 0:3-3", "5-9 1-2 1-2 3-3"},
+		"ids go back and stay below the book's": {
+			"join 0, join 1, 0:5-9, 1:5-9, 1:1-2, book 9, 1:3-4, book 9, 1:5-5, book 9, 0:1-2, book 9, 0:3-4", "5-9 1-2 3-4 5-5 1-2 3-4"},
+		"ids went back and have come up again": {
+			"join 0, join 1, 0:5-9, 1:5-9, 1:1-2, book 9, 1:9-10, 0:10-10, 0:11-11, 1:11-11", "5-9 1-2 9-10 11-11"},
 	} {
 		m := &arbitration{now: time.Unix(1000, 0)}
 		if got := m.run(t, c.script); got != c.want {

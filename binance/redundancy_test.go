@@ -102,6 +102,26 @@ func TestLossOnRedundantConnections(t *testing.T) {
 	})
 }
 
+// Where the exchange's ids go back, both connections bring old ids. They are no duplicates: the book notices,
+// and starts over at the new ids.
+func TestIDsGoBackOnRedundantConnections(t *testing.T) {
+	depth := binance.DepthConfig{Redundancy: 2, MaxStale: 20}
+	bubble(t, setup{server: mixed(marketprism.Spot), depth: depth}, func(t *testing.T, h *harness) {
+		h.ready()
+		h.live(h.srv.Listed()[:4]...)
+		if err := h.srv.RestartIDs(victim, 1000); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		h.onlyGap(victim, orderbook.GapRegressed)
+		h.live(h.srv.Listed()[:4]...)
+		if s, _ := h.syncer.Status(victim); s.LastID > 100_000 {
+			t.Errorf("the book is at %d", s.LastID)
+		}
+		h.wellBehaved()
+	})
+}
+
 // A slow handler loses frames of both connections; the books begin anew and nothing is wrong.
 func TestOverflowOfRedundantConnections(t *testing.T) {
 	depth := binance.DepthConfig{Redundancy: 2, QueueFrames: 16}

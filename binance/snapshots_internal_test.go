@@ -1,0 +1,41 @@
+package binance
+
+import (
+	"sync"
+	"testing"
+)
+
+// The weight of a refresh that became void while its shard had it is free for the next request.
+func TestVoidRefreshGivesItsPlaceBack(t *testing.T) {
+	budget, err := NewBudget(BudgetConfig{Concurrent: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewClient(Config{Budget: budget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewDepthSyncer(c, DepthConfig{Symbols: []string{"BTCUSDT", "ETHUSDT"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, btc, eth := d.snapshots, d.books.Get("BTCUSDT"), d.books.Get("ETHUSDT")
+	f.begin()
+	f.requestRefresh(btc, 100, PriorityRefresh)
+	var sending sync.WaitGroup
+	f.start(t.Context(), <-f.granted, &sending)
+	f.requestRefresh(eth, 100, PriorityRefresh)
+	if _, offered := f.collect(btc.inbox); len(offered) != 1 || offered[0].book != btc || offered[0].state != refreshOffered || len(f.granted) != 0 {
+		t.Fatalf("offered: %+v, %d granted", offered, len(f.granted))
+	} else if f.cancel(btc); f.claim(offered[0]) {
+		t.Error("a void refresh was claimed")
+	}
+	select {
+	case r := <-f.granted:
+		if r.book != eth || budget.Usage().Sending != 1 {
+			t.Errorf("%s was granted, usage: %+v", r.book.instrument.Symbol, budget.Usage())
+		}
+	default:
+		t.Error("the other refresh waits for one that is void")
+	}
+}
