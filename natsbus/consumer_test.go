@@ -3,6 +3,7 @@ package natsbus_test
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,8 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
@@ -283,4 +286,103 @@ func TestCodecKeepsBounds(t *testing.T) {
 	require.NoError(t, natsbus.DecodeRecord(body, &got))
 	require.Equal(t, want.Snapshot.BidBound, got.Snapshot.BidBound)
 	require.Equal(t, want.Snapshot.AskBound, got.Snapshot.AskBound)
+}
+
+func TestInCluster(t *testing.T) {
+	bustest.RunInCluster(t, map[string]func(*testing.T){
+		"two publishers":      TestTwoPublishersStoreEachRecordOnce,
+		"restarts under load": TestServerRestartsUnderLoad,
+		"every kind":          TestEveryKindArrivesExactlyAndInOrder,
+		"killed consumer":     TestKilledConsumerIsResumed,
+	})
+}
+
+// Every message of a Consumer is counted when it comes and by how it was settled.
+func TestConsumerCountsReplies(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(20)
+	b.Publish(t, recs)
+	var (
+		mu        sync.Mutex
+		delivered []natsbus.DeliveryInfo
+		handled   int
+		refused   int
+	)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, AckWait: 300 * time.Millisecond, Hooks: &natsbus.Hooks{
+		Delivered: func(i natsbus.DeliveryInfo) {
+			mu.Lock()
+			defer mu.Unlock()
+			delivered = append(delivered, i)
+		},
+		Handled: func(i natsbus.HandleInfo) {
+			if i.Err != nil {
+				refused++
+			} else {
+				handled += i.Records
+			}
+		},
+	}})
+	_, err := c.Lag(t.Context())
+	require.ErrorIs(t, err, jetstream.ErrConsumerNotFound)
+	var got sinktest.Recorder
+	slow := bustest.NewPicky(&got, recs[3])
+	stop := bustest.Run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+		for c.Stats().Replies.InProgress == 0 && ctx.Err() == nil {
+			_ = backoff.Sleep(ctx, bustest.Interval)
+		}
+		return slow.Write(ctx, recs)
+	}))
+	bustest.Settled(t, c, len(recs))
+	lag, err := c.Lag(t.Context())
+	require.NoError(t, err)
+	require.Zero(t, lag.Pending)
+	require.Zero(t, lag.AckPending)
+	require.NoError(t, stop())
+
+	stats := c.Stats()
+	require.Equal(t, "MD_DEPTH", stats.Stream)
+	require.Equal(t, "test", stats.Durable)
+	require.EqualValues(t, 20, stats.Deliveries)
+	require.Zero(t, stats.Redeliveries)
+	require.EqualValues(t, 19, stats.Replies.Ack)
+	require.EqualValues(t, 1, stats.Replies.Term)
+	require.Positive(t, stats.Replies.InProgress)
+	require.Equal(t, map[natsbus.DeadReason]uint64{natsbus.DeadRefused: 1}, stats.DeadReasons)
+	require.Equal(t, 19, handled)
+	require.Positive(t, refused)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Len(t, delivered, 20)
+	for i, info := range delivered {
+		require.EqualValues(t, i+1, info.Sequence)
+		require.EqualValues(t, 1, info.Deliveries)
+		require.False(t, info.StoredAt.IsZero())
+	}
+
+	dlq, err := natsbus.ReadStreamStats(t.Context(), b.JS, "MD_DLQ")
+	require.NoError(t, err)
+	require.EqualValues(t, 1, dlq.Messages)
+	require.EqualValues(t, 128<<20, dlq.MaxBytes)
+	require.False(t, dlq.Oldest.IsZero())
+	dead := b.DeadLetters()
+	_, err = dead.Purge(t.Context(), deadletter.Filter{})
+	require.NoError(t, err)
+	require.Equal(t, deadletter.Counts{Purged: 1}, dead.Counts())
+}
+
+// What is handed back at the end of Run is counted as such.
+func TestConsumerCountsNaks(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	b.Publish(t, bustest.Updates(5))
+	c := b.Consumer(t, natsbus.ConsumerConfig{DrainTimeout: -1})
+	started := make(chan struct{}, 100)
+	stop := bustest.Run(t, c, sink.Func(func(ctx context.Context, _ []marketprism.Record) error {
+		started <- struct{}{}
+		<-ctx.Done()
+		return ctx.Err()
+	}))
+	<-started
+	require.Error(t, stop())
+	require.EqualValues(t, 5, c.Stats().Replies.Nak)
+	require.EqualValues(t, 5, c.Stats().Released)
 }

@@ -14,7 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
@@ -310,7 +309,7 @@ func TestSlowServerIsWaitedFor(t *testing.T) {
 func TestWriteGivesUpAfterMaxAttempts(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	p := b.Publisher(t, natsbus.PublisherConfig{MaxAttempts: 3, RetryMin: 1, RetryMax: 1})
-	b.Shutdown()
+	require.NoError(t, b.Close())
 	err := p.Write(t.Context(), []marketprism.Record{bustest.Update(1)})
 	var failed *natsbus.PublishError
 	require.ErrorAs(t, err, &failed)
@@ -355,32 +354,6 @@ func TestPublisherConfigIsChecked(t *testing.T) {
 		_, err := natsbus.NewPublisher(js, cfg)
 		require.Error(t, err, "%+v", cfg)
 	}
-}
-
-func TestConnectNamesTheAddress(t *testing.T) {
-	s := natstest.StartConfig(t, natsserver.Config{StoreDir: t.TempDir()})
-	url := s.URL()
-	nc, err := natsbus.Connect(t.Context(), url)
-	require.NoError(t, err)
-	nc.Close()
-	s.Shutdown()
-
-	_, err = natsbus.Connect(t.Context(), strings.Replace(url, "nats://", "nats://me:secret@", 1))
-	var failed *natsbus.ConnectError
-	require.ErrorAs(t, err, &failed)
-	require.Equal(t, url, failed.URL)
-	require.ErrorContains(t, err, url)
-	require.ErrorContains(t, err, "server running")
-	require.NotContains(t, err.Error(), "secret")
-
-	_, err = natsbus.Connect(t.Context(), "nats://me:secret@host:port")
-	require.ErrorAs(t, err, &failed)
-	require.NotContains(t, err.Error(), "secret")
-
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = natsbus.Connect(ctx, "nats://192.0.2.1:4222") // an address that nobody has
-	require.ErrorIs(t, err, context.Canceled)
 }
 
 // A quiet book whose connection is lost twice ends and begins twice at one update id. The stream keeps
@@ -430,4 +403,78 @@ func split(recs []marketprism.Record) (books, trades []marketprism.Record) {
 		}
 	}
 	return books, trades
+}
+
+// What a Publisher counts of each stream adds up, and Hooks.Acked hears of every confirmation.
+func TestPublisherCountsByStream(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	var (
+		mu   sync.Mutex
+		acks []natsbus.AckInfo
+	)
+	p := b.Publisher(t, natsbus.PublisherConfig{Hooks: &natsbus.Hooks{Acked: func(i natsbus.AckInfo) {
+		mu.Lock()
+		defer mu.Unlock()
+		acks = append(acks, i)
+	}}})
+	require.Equal(t, "MD_DEPTH", p.Stats().Books.Stream)
+	require.Equal(t, "MD_TRADE", p.Stats().Trades.Stream)
+
+	recs := bustest.Updates(10)
+	trade := marketprism.Record{Instrument: recs[0].Instrument, Trade: &marketprism.Trade{ID: 1, Price: 1, Quantity: 1}}
+	require.NoError(t, p.Write(t.Context(), append(recs, trade)))
+	require.NoError(t, p.Write(t.Context(), recs[:4]))
+
+	large := bustest.Updates(1)[0]
+	large.Update.FirstID, large.Update.LastID = 1000, 1000
+	large.Instrument.Symbol = strings.Repeat("A", 2<<20)
+	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{large}), natsbus.ErrTooLarge)
+
+	stats := p.Stats()
+	books := stats.Books
+	require.EqualValues(t, 14, books.Sent)
+	require.EqualValues(t, 14, books.Acked)
+	require.EqualValues(t, 4, books.Duplicates)
+	require.Equal(t, natsbus.PublishFailures{TooLarge: 1}, books.Failures)
+	require.EqualValues(t, 1, books.Failures.Total())
+	require.Greater(t, books.SentBytes, uint64(14*100))
+	require.Less(t, books.SentBytes, uint64(1<<20), "what was not sent is not counted")
+	require.Zero(t, books.Pending)
+	require.Zero(t, books.PendingBytes)
+	require.EqualValues(t, 1, stats.Trades.Acked)
+	require.EqualValues(t, 15, stats.Acked)
+	require.EqualValues(t, 15, stats.Sent)
+	require.EqualValues(t, 1, stats.PublishCounts.Failures.Total())
+
+	require.Eventually(t, func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return len(acks) == 15
+	}, bustest.Patience, bustest.Interval, "the last is told of as its Write returns")
+	mu.Lock()
+	defer mu.Unlock()
+	duplicates := 0
+	for _, ack := range acks {
+		require.Positive(t, ack.Took)
+		require.NotZero(t, ack.Sequence)
+		if ack.Duplicate {
+			duplicates++
+		}
+	}
+	require.Equal(t, 4, duplicates)
+}
+
+// A stream that is full, and one that is not there, are counted as what they are.
+func TestPublisherCountsFailures(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 4096}})
+	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_TRADE"))
+	p := b.Publisher(t, natsbus.PublisherConfig{MaxAttempts: 1})
+	require.ErrorIs(t, p.Write(t.Context(), bustest.Updates(100)), natsbus.ErrStreamFull)
+	trade := marketprism.Record{Instrument: bustest.Updates(1)[0].Instrument, Trade: &marketprism.Trade{ID: 1, Price: 1, Quantity: 1}}
+	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{trade}), natsbus.ErrNoStream)
+
+	stats := p.Stats()
+	require.Positive(t, stats.Books.Failures.StreamFull)
+	require.Equal(t, natsbus.PublishFailures{StreamFull: stats.Books.Failures.StreamFull}, stats.Books.Failures)
+	require.Equal(t, natsbus.PublishFailures{NoResponders: 1}, stats.Trades.Failures)
 }

@@ -1,6 +1,9 @@
 package natsbus_test
 
 import (
+	"bytes"
+	"context"
+	"strings"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -8,8 +11,10 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/natsbus/internal/letter"
+	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
@@ -105,4 +110,159 @@ func TestDeadLetterIsHeldUntilItIsStored(t *testing.T) {
 	bustest.RequireEqual(t, good, bustest.Await(t, &got, 2))
 	require.GreaterOrEqual(t, failures, 2)
 	require.Equal(t, 1, b.Messages(t, natsbus.DeadLettersStream("")))
+}
+
+// A server that has forgotten the durable, or knows another one under its name, never confirms the end of
+// a delivery. The Consumer asks for the message anew instead of waiting for that.
+func TestDeadLetterOfAForgottenDelivery(t *testing.T) {
+	for _, remade := range []bool{false, true} {
+		t.Run(map[bool]string{false: "deleted", true: "made anew"}[remade], func(t *testing.T) {
+			b := bustest.New(t, natsbus.StreamsConfig{})
+			recs := bustest.Updates(6)
+			b.Publish(t, recs)
+			var got sinktest.Recorder
+			picky, forgotten := bustest.NewPicky(&got, recs[3]), false
+			c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+			bustest.Run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+				err := picky.Write(ctx, recs)
+				if err == nil || len(recs) > 1 || forgotten {
+					return err
+				}
+				forgotten = true
+				stream, lookup := b.JS.Stream(ctx, "MD_DEPTH")
+				require.NoError(t, lookup)
+				durable, lookup := stream.Consumer(ctx, "test")
+				require.NoError(t, lookup)
+				require.NoError(t, stream.DeleteConsumer(ctx, "test"))
+				if remade {
+					_, lookup = stream.CreateConsumer(ctx, durable.CachedInfo().Config)
+					require.NoError(t, lookup)
+				}
+				return err
+			}))
+			bustest.Await(t, &got, 2*3+2) // the first three before and after
+			require.Eventually(t, func() bool { return b.Unacked(t, "MD_DEPTH", "test") == 0 }, bustest.Patience, bustest.Interval)
+			require.True(t, forgotten)
+			bustest.RequireEqual(t, append(recs[:3:3], bustest.Without(recs, 3)...), got.Records())
+			require.Equal(t, 1, b.Messages(t, "MD_DLQ"))
+			require.EqualValues(t, 2, c.Stats().DeadLettered, "told once more, since it came once more")
+			require.EqualValues(t, 1, c.Stats().Replies.Term)
+		})
+	}
+}
+
+// A stream that was deleted and made anew counts from 1 again. Its letters, and what is put back of them,
+// are not taken for those of the stream before.
+func TestDeadLettersOfAStreamMadeAnew(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	var got sinktest.Recorder
+	recs := bustest.Updates(2)
+	for i := range recs {
+		if i > 0 {
+			require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DEPTH"))
+			require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
+		}
+		b.Publish(t, recs[i:i+1])
+		c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+		stop := bustest.Run(t, c, bustest.NewPicky(&got, recs...))
+		bustest.Settled(t, c, 1)
+		require.NoError(t, stop())
+		letters := b.Letters(t, deadletter.Filter{})
+		require.Len(t, letters, i+1)
+		require.EqualValues(t, 1, letters[i].StreamSequence)
+	}
+	report, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{})
+	require.NoError(t, err)
+	require.Equal(t, deadletter.RedriveReport{Redriven: 2}, report)
+	require.Zero(t, b.Messages(t, "MD_DLQ"))
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true}), &got)
+	bustest.RequireEqual(t, recs, bustest.Await(t, &got, 2))
+}
+
+// A poison that leaves no room for what a letter says of it becomes one all the same, and tells where
+// the body is. What came behind it goes on.
+func TestDeadLetterWithoutRoom(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	limit := int(b.JS.Conn().MaxPayload())
+	header := nats.Header{"Trace": {"kept"}}
+	for _, test := range []struct {
+		name   string
+		header nats.Header
+		room   int // that the message leaves
+		kept   nats.Header
+		body   bool // is kept
+	}{
+		{"for some headers", header, 200, header, false},
+		{"for none", header, 0, header, false},
+		{"for more headers", nats.Header{"Large": {strings.Repeat("x", 65_300)}}, limit / 2, nats.Header{}, true},
+		{"for anything", nats.Header{"Large": {strings.Repeat("x", 65_300)}}, 0, nats.Header{}, false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			good := bustest.Updates(2)
+			poison := &nats.Msg{Subject: natsbus.Subject("", bustest.BTC, marketprism.KindUpdate), Header: test.header}
+			poison.Data = bytes.Repeat([]byte("?"), limit-test.room-(poison.Size()-len(poison.Subject)))
+			b.Publish(t, good[:1])
+			ack, err := b.JS.PublishMsg(t.Context(), poison)
+			require.NoError(t, err)
+			b.Publish(t, good[1:])
+
+			durable := strings.ReplaceAll(test.name, " ", "-")
+			dead := make(chan natsbus.DeadLetterInfo, 1)
+			c := b.Consumer(t, natsbus.ConsumerConfig{Durable: durable, DeadLetters: true, Hooks: &natsbus.Hooks{
+				DeadLettered: func(i natsbus.DeadLetterInfo) {
+					if i.Sequence == ack.Sequence {
+						dead <- i
+					}
+				},
+			}})
+			stop := bustest.Run(t, c, &sinktest.Recorder{})
+			require.Equal(t, test.body, !(<-dead).Bodiless)
+			require.Eventually(t, func() bool { return b.Unacked(t, "MD_DEPTH", durable) == 0 }, bustest.Patience, bustest.Interval)
+			require.NoError(t, stop())
+
+			stream, err := b.JS.Stream(t.Context(), "MD_DEPTH")
+			require.NoError(t, err)
+			letters := b.Letters(t, deadletter.Filter{Consumer: durable})
+			letter := letters[len(letters)-1]
+			require.Equal(t, ack.Sequence, letter.StreamSequence)
+			if require.Equal(t, len(poison.Data), letter.BodySize); test.body {
+				require.Equal(t, poison.Data, letter.Body)
+			} else {
+				require.Empty(t, letter.Body)
+			}
+			require.Equal(t, len(test.header)-len(test.kept), letter.HeadersCut)
+			require.Equal(t, test.kept, letter.Header)
+			require.Equal(t, natsbus.DeadDecode, letter.Reason)
+			original, err := stream.GetMsg(t.Context(), letter.StreamSequence)
+			require.NoError(t, err)
+			require.Equal(t, poison.Data, original.Data)
+
+			report, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{Sequences: []uint64{letter.Sequence}}, deadletter.RedriveConfig{})
+			require.NoError(t, err)
+			want := deadletter.RedriveReport{TooLarge: 1}
+			if test.body {
+				want = deadletter.RedriveReport{Redriven: 1}
+			}
+			require.Equal(t, want, report)
+		})
+	}
+}
+
+// A stream of dead letters may allow less than the server.
+func TestDeadLetterLargerThanItsStreamAllows(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	stream, err := b.JS.Stream(t.Context(), "MD_DLQ")
+	require.NoError(t, err)
+	cfg := stream.CachedInfo().Config
+	cfg.MaxMsgSize = 4096
+	_, err = b.JS.UpdateStream(t.Context(), cfg)
+	require.NoError(t, err)
+	_, err = b.JS.Publish(t.Context(), natsbus.Subject("", bustest.BTC, marketprism.KindUpdate), bytes.Repeat([]byte("?"), 4096))
+	require.NoError(t, err)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	bustest.Run(t, c, &sinktest.Recorder{})
+	bustest.Settled(t, c, 1)
+	letter := b.Letters(t, deadletter.Filter{})[0]
+	require.Empty(t, letter.Body)
+	require.Equal(t, 4096, letter.BodySize)
 }

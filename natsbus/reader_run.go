@@ -20,7 +20,7 @@ func (r *reader) run(ctx, work context.Context) error {
 	defer r.inFlight.keepAlive(r.conn, r.cfg.AckWait/3, func(n int) {
 		r.count(func(s *ConsumerStats) { s.Replies.InProgress += uint64(n) })
 	})()
-	defer func() { r.puller.Close() }()
+	defer func() { _ = r.puller.Close() }()
 	var cause error
 	for ctx.Err() == nil {
 		r.delivering.Lock()
@@ -69,7 +69,7 @@ func (r *reader) resetDurable(ctx context.Context, cause error) error {
 	if _, err = stream.CreateOrUpdateConsumer(ctx, r.cfg.server(r.durable, r.filter)); err != nil {
 		return err
 	}
-	r.puller.Close() // the server may still have deliveries for it, of the time before
+	_ = r.puller.Close() // the server may still have deliveries for it, of the time before
 	if r.puller, err = pull.New(r.js, r.stream, r.durable, r.cfg.Batch); err != nil {
 		return err
 	}

@@ -58,7 +58,7 @@ func newWorld(t *testing.T) *world {
 	server, err := natsserver.Start(natsserver.Config{StoreDir: t.TempDir()})
 	require.NoError(t, err)
 	w := &world{T: t, exchange: exchange, server: server}
-	t.Cleanup(func() { w.server.Shutdown() })
+	t.Cleanup(func() { _ = w.server.Close() })
 	bus, err := engines.OpenBus(t.Context(), server.URL(), nil)
 	require.NoError(t, err)
 	t.Cleanup(bus.Close)
@@ -241,7 +241,7 @@ func TestCollectorOutlivesTheBus(t *testing.T) {
 	collector, archiver := w.start("collect", "--data", folder, "--drain", "1s"), w.start("archive")
 	w.eventually(func() bool { return w.ready(collector) && w.archivedID() > 0 }, "%s", collector.output)
 
-	w.server.Shutdown()
+	_ = w.server.Close()
 	w.eventually(func() bool { return strings.Contains(collector.output.String(), "bus away") }, "%s", collector.output)
 	require.False(t, w.ready(collector), "not without a bus")
 	still()

@@ -52,6 +52,5 @@ func runNATS(ctx context.Context, args string) error {
 	}
 	fmt.Println(server.URL(), server.Config().Port)
 	<-ctx.Done()
-	server.Shutdown()
-	return nil
+	return server.Close()
 }

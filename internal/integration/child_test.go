@@ -80,8 +80,7 @@ func runServer(ctx context.Context, cfg childConfig) error {
 	}
 	fmt.Println("listening", s.Config().Port)
 	<-ctx.Done()
-	s.Shutdown()
-	return nil
+	return s.Close()
 }
 
 // connect connects to a server, and waits for one that is restarting. The error handler is silent: the library's

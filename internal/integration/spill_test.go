@@ -261,7 +261,7 @@ func TestSpillThatIsFullShowsAsAGapOnTheBus(t *testing.T) {
 	require.NoError(t, s.Flush(t.Context())) // a slow bus makes it spill
 	want := []string{"snap 1"}
 	require.Equal(t, want, summary(busRecords(t, js, natsbus.BooksStream("")), "A"))
-	server.Shutdown()
+	_ = server.Close()
 	id := int64(2)
 	for ; len(dropped) < 5; id++ {
 		require.Less(t, id, int64(1000), "the queue is never full")

@@ -13,16 +13,16 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 )
 
-// A Cluster is several servers in this process that hold streams together, so that a stream with
-// replicas outlives the end of any minority of them. It is not safe for concurrent use.
+// A Cluster is several servers in this process that replicate streams, so that a stream outlives the end of any minority
+// of them. It is not safe for concurrent use.
 type Cluster struct {
 	nodes []*Server
 }
 
-// A membership is what a server needs to know of the others. The zero membership is of a server alone.
+// A membership is a server's place in a cluster. The zero membership is that of a single server.
 type membership struct {
-	port  int   // for the others
-	peers []int // such ports of all, its own included
+	port  int   // for the other servers
+	peers []int // the ports of all servers for each other, its own included
 }
 
 func (m membership) join(opts *server.Options) {
@@ -41,10 +41,9 @@ func (m membership) join(opts *server.Options) {
 // returns when they can make streams.
 func StartCluster(dir string, n int) (*Cluster, error) {
 	if n < 3 {
-		return nil, fmt.Errorf("natsserver: a cluster of %d outlives no server, want 3 or more", n)
+		return nil, fmt.Errorf("natsserver: a cluster of %d: want 3 or more, to outlive the end of one", n)
 	}
-	// The ports have to be known to all before the first one listens, so another process may be
-	// faster to take one.
+	// All servers need the ports before the first one listens, so another process may take one.
 	const tries = 5
 	for try := 1; ; try++ {
 		c, err := startCluster(dir, n)
@@ -63,7 +62,7 @@ func startCluster(dir string, n int) (*Cluster, error) {
 	errs := make([]error, n)
 	var wg sync.WaitGroup
 	for i := range c.nodes {
-		wg.Go(func() { // together, because each waits for the others
+		wg.Go(func() { // concurrently, because each waits for the others
 			name := fmt.Sprintf("marketprism-%d", i+1)
 			c.nodes[i], errs[i] = Start(Config{
 				StoreDir: filepath.Join(dir, name), name: name, member: membership{ports[i], ports},
@@ -75,13 +74,13 @@ func startCluster(dir string, n int) (*Cluster, error) {
 		err = c.Await()
 	}
 	if err != nil {
-		c.Shutdown()
+		_ = c.Close()
 		return nil, err
 	}
 	return c, nil
 }
 
-// freePorts returns n ports that nobody listened on a moment ago.
+// freePorts returns n ports on which no process listened a moment ago.
 func freePorts(n int) ([]int, error) {
 	var ports []int
 	for range n {
@@ -104,12 +103,11 @@ func (c *Cluster) URL() string {
 	return strings.Join(urls, ",")
 }
 
-// Stop stops server i and returns when its port is free. Resume starts it again at the same addresses,
-// on the streams that it had, and returns when it accepts connections: it may have to catch up with
-// the others, for which Await waits.
-func (c *Cluster) Stop(i int) { c.nodes[i].Shutdown() }
+// Suspend stops server i and returns when its port is free.
+func (c *Cluster) Suspend(i int) { _ = c.nodes[i].Close() }
 
-// Resume is the opposite of Stop.
+// Resume starts server i again after Suspend, at the same addresses and with its streams, and returns when it accepts
+// connections. It may still lag behind the others; Await waits for it.
 func (c *Cluster) Resume(i int) (err error) {
 	s, err := Start(c.nodes[i].cfg)
 	if err == nil {
@@ -118,7 +116,7 @@ func (c *Cluster) Resume(i int) (err error) {
 	return err
 }
 
-// Leader returns which server leads a stream; -1 while none does.
+// Leader returns the server that leads a stream; -1 while none does.
 func (c *Cluster) Leader(stream string) int {
 	for i, s := range c.nodes {
 		if s.srv.JetStreamIsStreamLeader(server.DEFAULT_GLOBAL_ACCOUNT, stream) {
@@ -128,8 +126,8 @@ func (c *Cluster) Leader(stream string) int {
 	return -1
 }
 
-// Await returns when every server runs, the cluster has a leader, and each server is up to date in all
-// streams and consumers that it holds. Its error says what is amiss after half a minute.
+// Await returns when every server runs, the cluster has a leader, and each server is up to date in all its streams and
+// consumers. After half a minute it returns the first of these that is not the case.
 func (c *Cluster) Await() error {
 	const patience, interval = 30 * time.Second, 10 * time.Millisecond
 	deadline := time.Now().Add(patience)
@@ -156,11 +154,12 @@ func (c *Cluster) health() error {
 	return nil
 }
 
-// Shutdown stops all servers.
-func (c *Cluster) Shutdown() {
+// Close stops all servers, and returns nil.
+func (c *Cluster) Close() error {
 	for _, s := range c.nodes {
 		if s != nil {
-			s.Shutdown()
+			_ = s.Close() // always nil
 		}
 	}
+	return nil
 }

@@ -22,7 +22,7 @@ func TestClusterGoesOnWithoutALeader(t *testing.T) {
 	for i := range 2 {
 		leader := c.Leader("S")
 		require.NotEqual(t, -1, leader)
-		c.Stop(leader)
+		c.Suspend(leader)
 		require.Eventually(t, func() bool { // what is sent while another leader is chosen is not answered
 			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 			defer cancel()

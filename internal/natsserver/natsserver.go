@@ -1,11 +1,12 @@
 // Package natsserver runs a NATS server with JetStream inside the process, for tests and examples.
-// It is the same server that runs stand-alone: a stream written here opens there.
+// It is the same server that runs stand-alone, with the same files.
 package natsserver
 
 import (
 	"errors"
 	"fmt"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -13,20 +14,20 @@ import (
 
 // A Config says where a Server keeps its streams and where it listens.
 type Config struct {
-	StoreDir string // folder of the streams, made where absent; required
+	StoreDir string // folder of the streams, created if absent; required
 	Host     string // "" means 127.0.0.1
 	Port     int    // 0 means a free one
 	MaxStore int64  // bytes that all streams together may reserve; 0 means 8 GiB
 
-	// SyncInterval is how often what was written is forced to the disk. 0 means 1 s; the server's own
-	// default of two minutes is what a power cut would cost.
+	// SyncInterval is how often writes are forced to the disk, and so how much a power cut may lose. 0 means 1 s;
+	// the server's own default is two minutes.
 	SyncInterval time.Duration
 
-	// ConfigFile is one of nats-server's own, for what the other fields do not speak of: users,
-	// permissions, TLS. "" means none.
+	// ConfigFile is a configuration of nats-server, for settings without a field here: users, permissions, TLS. ""
+	// means none.
 	ConfigFile string
 
-	// StartTimeout bounds Start, which reads back all streams. 0 means 30 s.
+	// StartTimeout bounds Start, which reads all streams. 0 means 30 s.
 	StartTimeout time.Duration
 
 	name   string     // "" means marketprism
@@ -38,7 +39,7 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, errors.New("natsserver: StoreDir is empty")
 	}
 	if cfg.Port < 0 || cfg.MaxStore < 0 || cfg.SyncInterval < 0 || cfg.StartTimeout < 0 {
-		return cfg, errors.New("natsserver: a negative Port, MaxStore, SyncInterval or StartTimeout means nothing")
+		return cfg, errors.New("natsserver: want Port, MaxStore, SyncInterval and StartTimeout of 0 or more")
 	}
 	if cfg.Host == "" {
 		cfg.Host = "127.0.0.1"
@@ -63,12 +64,12 @@ func (cfg Config) withDefaults() (Config, error) {
 
 // A Server is a running NATS server.
 type Server struct {
-	cfg Config // with the port it really has
+	cfg Config // with the actual port
 	srv *server.Server
 }
 
-// Start starts a server and returns when it accepts connections and all streams of StoreDir are
-// there. Two servers must not share a StoreDir at one time.
+// Start starts a server and returns when it accepts connections and has read all streams of StoreDir. Two servers must
+// not share a StoreDir at one time.
 func Start(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -82,12 +83,12 @@ func Start(cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("natsserver: %w", err)
 	}
-	complaints := newComplaints()
-	srv.SetLoggerV2(complaints, false, false, false)
-	go srv.Start() // it reads back the streams, for which ready waits
-	if !ready(srv, complaints, cfg.StartTimeout) {
+	log := newErrorLog()
+	srv.SetLoggerV2(log, false, false, false)
+	go srv.Start() // reads the streams, for which ready waits
+	if !ready(srv, log, cfg.StartTimeout) {
 		srv.Shutdown()
-		return nil, fmt.Errorf("natsserver: not ready on %s:%d with %s: %w", cfg.Host, max(cfg.Port, 0), cfg.StoreDir, complaints.err())
+		return nil, fmt.Errorf("natsserver: not ready on %s:%d with %s: %w", cfg.Host, max(cfg.Port, 0), cfg.StoreDir, log.err())
 	}
 	cfg.Port = srv.Addr().(*net.TCPAddr).Port
 	return &Server{cfg: cfg, srv: srv}, nil
@@ -111,13 +112,13 @@ func (cfg Config) options() (*server.Options, error) {
 	return opts, nil
 }
 
-func ready(srv *server.Server, complaints *complaints, timeout time.Duration) bool {
+func ready(srv *server.Server, log *errorLog, timeout time.Duration) bool {
 	accepts := make(chan bool, 1)
 	go func() { accepts <- srv.ReadyForConnections(timeout) }()
 	select {
 	case ok := <-accepts:
 		return ok && srv.JetStreamEnabled()
-	case <-complaints.fatal:
+	case <-log.fatal:
 		return false
 	}
 }
@@ -125,13 +126,55 @@ func ready(srv *server.Server, complaints *complaints, timeout time.Duration) bo
 // URL returns the address that clients connect to.
 func (s *Server) URL() string { return s.srv.ClientURL() }
 
-// Config returns the configuration with defaults filled in and the port the server listens on.
-// After Shutdown, Start with it brings back the same server: same address, same streams.
+// Config returns the configuration with defaults filled in and the actual port. After Close, Start with it starts the
+// same server again: same address, same streams.
 func (s *Server) Config() Config { return s.cfg }
 
-// Shutdown stops the server and returns when everything is written and the port is free. Calling it
-// again does nothing.
-func (s *Server) Shutdown() {
+// Close stops the server and returns nil when everything is written and the port is free. Calling it again does nothing.
+func (s *Server) Close() error {
 	s.srv.Shutdown()
 	s.srv.WaitForShutdown()
+	return nil
 }
+
+// An errorLog is a server's logger that keeps the first error, for the error of Start. Without it the server would print
+// its log, and exit the process on a fatal error.
+type errorLog struct {
+	fatal chan struct{} // closed by the first fatal error
+	once  sync.Once
+
+	mu    sync.Mutex
+	first error
+}
+
+func newErrorLog() *errorLog { return &errorLog{fatal: make(chan struct{})} }
+
+var errSlow = errors.New("it took too long")
+
+func (c *errorLog) err() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first == nil {
+		return errSlow
+	}
+	return c.first
+}
+
+func (c *errorLog) keep(format string, v ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.first == nil {
+		c.first = fmt.Errorf(format, v...)
+	}
+}
+
+func (c *errorLog) Fatalf(format string, v ...any) {
+	c.keep(format, v...)
+	c.once.Do(func() { close(c.fatal) })
+}
+
+func (c *errorLog) Errorf(format string, v ...any) { c.keep(format, v...) }
+func (c *errorLog) Noticef(string, ...any)         {}
+func (c *errorLog) Warnf(string, ...any)           {}
+func (c *errorLog) Debugf(string, ...any)          {}
+func (c *errorLog) Tracef(string, ...any)          {}

@@ -21,8 +21,8 @@ func TestRestartKeepsAddressAndStreams(t *testing.T) {
 	require.NoError(t, err)
 	url := s.URL()
 
-	s.Shutdown()
-	s.Shutdown()
+	require.NoError(t, s.Close())
+	require.NoError(t, s.Close())
 	again := natstest.StartConfig(t, s.Config())
 	require.Equal(t, url, again.URL())
 

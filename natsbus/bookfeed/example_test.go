@@ -29,7 +29,7 @@ func ExampleFeed() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer server.Shutdown()
+	defer server.Close()
 	nc, err := natsbus.Connect(ctx, server.URL())
 	if err != nil {
 		log.Fatal(err)

@@ -104,7 +104,7 @@ func (w *follower) read(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer puller.Close()
+	defer func() { _ = puller.Close() }()
 	if consumer.CachedInfo().NumPending == 0 {
 		w.report(w.book.reached(w.book.sequence, 0, true))
 	}

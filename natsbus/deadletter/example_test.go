@@ -149,7 +149,7 @@ func startBus(ctx context.Context) (js jetstream.JetStream, stop func()) {
 	}
 	return js, func() {
 		nc.Close()
-		server.Shutdown()
+		_ = server.Close()
 		_ = os.RemoveAll(dir)
 	}
 }

@@ -64,6 +64,6 @@ func (b *Bus) Close() {
 		b.Conn.Close()
 	}
 	if b.server != nil {
-		b.server.Shutdown()
+		_ = b.server.Close()
 	}
 }

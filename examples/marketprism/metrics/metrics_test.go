@@ -238,7 +238,7 @@ func TestBus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer server.Shutdown()
+	defer server.Close()
 	m := metrics.New(metrics.Config{PollEvery: time.Minute, PollFailed: func(i metrics.PollInfo) { t.Errorf("%s: %v", i.What, i.Err) }})
 	registry := prometheus.NewPedanticRegistry()
 	if err := m.Register(registry); err != nil {

@@ -61,7 +61,7 @@ func serve(dir string) error {
 	if err != nil {
 		return err
 	}
-	defer server.Shutdown()
+	defer server.Close()
 	fmt.Println(server.URL())
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err

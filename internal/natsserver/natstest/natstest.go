@@ -1,4 +1,4 @@
-// Package natstest gives tests a NATS server of their own.
+// Package natstest runs NATS servers for tests.
 package natstest
 
 import (
@@ -10,32 +10,32 @@ import (
 	"github.com/marketprism/marketprism/internal/natsserver"
 )
 
-// Start runs a server on a folder of the test's own until the test ends.
+// Start runs a server with an empty folder until the test ends.
 func Start(t testing.TB) *natsserver.Server {
 	t.Helper()
 	return StartConfig(t, natsserver.Config{StoreDir: t.TempDir()})
 }
 
-// StartConfig runs a server with cfg until the test ends. A server that was shut down starts again,
-// at the same address and with the same streams, by StartConfig(t, s.Config()).
+// StartConfig runs a server with cfg until the test ends. StartConfig(t, s.Config()) starts a closed server again, at the
+// same address and with the same streams.
 func StartConfig(t testing.TB, cfg natsserver.Config) *natsserver.Server {
 	t.Helper()
 	s, err := natsserver.Start(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(s.Shutdown)
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
-// StartCluster runs three servers on folders of the test's own until the test ends.
+// StartCluster runs three servers with empty folders until the test ends.
 func StartCluster(t testing.TB) *natsserver.Cluster {
 	t.Helper()
 	c, err := natsserver.StartCluster(t.TempDir(), 3)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(c.Shutdown)
+	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
 

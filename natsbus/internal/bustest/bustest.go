@@ -48,7 +48,7 @@ func (b *Bus) Restart(t testing.TB) {
 		b.restartLeader(t)
 		return
 	}
-	b.Shutdown()
+	_ = b.Close()
 	b.Server = natstest.StartConfig(t, b.Config())
 	require.Eventually(t, b.JS.Conn().IsConnected, Patience, Interval)
 }
@@ -226,7 +226,7 @@ func (b *Bus) restartLeader(t testing.TB) {
 		leader = b.Cluster.Leader(natsbus.BooksStream(""))
 		return leader >= 0
 	}, Patience, Interval)
-	b.Cluster.Stop(leader)
+	b.Cluster.Suspend(leader)
 	require.NoError(t, b.Cluster.Resume(leader))
 	require.NoError(t, b.Cluster.Await())
 	require.Eventually(t, b.JS.Conn().IsConnected, Patience, Interval)

@@ -64,11 +64,13 @@ func apiPrefix(opts jetstream.JetStreamOptions) string {
 	return jetstream.DefaultAPIPrefix
 }
 
-// Close ends the subscription. It may be called again, and on nil.
-func (p *Puller) Close() {
-	if p != nil {
-		_ = p.sub.Unsubscribe() // fails only where nothing can arrive any more
+// Close ends the subscription. It may be called again, and on nil. Its error, where the subscription has ended before,
+// does no harm.
+func (p *Puller) Close() error {
+	if p == nil {
+		return nil
 	}
+	return p.sub.Unsubscribe()
 }
 
 // A Request is the body of a request for messages.
@@ -94,7 +96,7 @@ func (p *Puller) Request(r Request) error {
 // Due returns how many deliveries the current request still owes.
 func (p *Puller) Due() int { return p.due }
 
-// Messages returns the channel of deliveries and reports, each of which has to be passed to Receive.
+// Messages returns the channel of deliveries and reports. Pass each of them to Receive.
 func (p *Puller) Messages() <-chan *nats.Msg { return p.msgs }
 
 // Receive accounts for a message of the channel. ok is false if it is a report of the server about the request

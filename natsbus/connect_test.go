@@ -1,0 +1,72 @@
+package natsbus_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/internal/natsserver"
+	"github.com/marketprism/marketprism/internal/natsserver/natstest"
+	"github.com/marketprism/marketprism/natsbus"
+)
+
+func TestConnectNamesTheAddress(t *testing.T) {
+	s := natstest.StartConfig(t, natsserver.Config{StoreDir: t.TempDir()})
+	url := s.URL()
+	nc, err := natsbus.Connect(t.Context(), url)
+	require.NoError(t, err)
+	nc.Close()
+	require.NoError(t, s.Close())
+
+	_, err = natsbus.Connect(t.Context(), strings.Replace(url, "nats://", "nats://me:secret@", 1))
+	var failed *natsbus.ConnectError
+	require.ErrorAs(t, err, &failed)
+	require.Equal(t, url, failed.URL)
+	require.ErrorContains(t, err, url)
+	require.ErrorContains(t, err, "server running")
+	require.NotContains(t, err.Error(), "secret")
+
+	_, err = natsbus.Connect(t.Context(), "nats://me:secret@host:port")
+	require.ErrorAs(t, err, &failed)
+	require.NotContains(t, err.Error(), "secret")
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = natsbus.Connect(ctx, "nats://192.0.2.1:4222") // an address that nobody has
+	require.ErrorIs(t, err, context.Canceled)
+}
+
+// A connection's hooks hear of errors that answer no call, and of its end.
+func TestConnHooks(t *testing.T) {
+	s := natstest.Start(t)
+	closed, back := make(chan error, 1), make(chan string, 1)
+	failed, broken := make(chan natsbus.AsyncErrorInfo, 10), make(chan error, 10)
+	hooks := &natsbus.ConnHooks{
+		Closed:       func(err error) { closed <- err },
+		Failed:       func(i natsbus.AsyncErrorInfo) { failed <- i },
+		Disconnected: func(err error) { broken <- err },
+		Reconnected:  func(server string) { back <- server },
+	}
+	nc, err := natsbus.Connect(t.Context(), s.URL(), hooks.Options()...)
+	require.NoError(t, err)
+	sub, err := nc.SubscribeSync("slow")
+	require.NoError(t, err)
+	require.NoError(t, sub.SetPendingLimits(1, -1))
+	for range 10 {
+		require.NoError(t, nc.Publish("slow", nil))
+	}
+	require.NoError(t, nc.Flush())
+	info := <-failed
+	require.Equal(t, "slow_consumer", info.Kind)
+	require.Equal(t, "slow", info.Subject)
+	require.ErrorIs(t, info.Err, nats.ErrSlowConsumer)
+
+	require.NoError(t, nc.ForceReconnect())
+	require.NotEmpty(t, <-back)
+	<-broken
+	nc.Close()
+	require.NoError(t, <-closed)
+}
