@@ -9,19 +9,18 @@ import (
 
 // A Cluster spreads the tables over several servers. The zero value is one server by itself.
 //
-// On a cluster every statement of Migrate runs ON CLUSTER. A table of records is then two: one of each
+// On a cluster every statement of Migrate runs ON CLUSTER. A table of records is then two: one on each
 // server, whose name begins with local_, replicated within its shard by Keeper; and one over all of
-// them, of the engine Distributed, under the usual name, which reads and views use. A Store writes to
+// them, with the engine Distributed, under the usual name, which reads and views use. A Store writes to
 // the server it is connected to, so that it knows what is stored; give each writer a shard, and all
 // writers of a source the same. INSERTs wait for a quorum of the replicas.
 //
-// Usage, Disks, Check of the tables, and changes of Layout tell and compare the server of the
-// connection alone.
+// Usage, Disks, Check of the tables, and changes of Layout see only the server of the connection.
 type Cluster struct {
 	// Name is the cluster in the servers' configuration. "" means one server by itself.
 	Name string
-	// Path is where Keeper holds the state of a table. It may have the servers' macros in it, and
-	// {database} and {table}; the last one has to be there. "" means
+	// Path is where Keeper holds the state of a table. It may contain the servers' macros and
+	// {database}, and must contain {table}. "" means
 	// /clickhouse/tables/{shard}/{database}/{table}.
 	Path string
 	// Replica is the name of a server among those of its shard. "" means {replica}.
@@ -62,7 +61,7 @@ func (c Cluster) withDefaults() (Cluster, error) {
 	return c, nil
 }
 
-// replicated reports whether tables are kept by several servers each.
+// replicated reports whether each table is kept by several servers.
 func (c Cluster) replicated() bool { return c.Name != "" && !c.Unreplicated }
 
 // engine returns an engine with its arguments.
@@ -77,7 +76,7 @@ func (c Cluster) engine(name string, args ...string) string {
 	return name + "(" + strings.Join(args, ", ") + ")"
 }
 
-// onCluster ends the name of what a statement changes.
+// onCluster returns the ON CLUSTER clause of a statement, with a space before it; "" without a cluster.
 func (c Cluster) onCluster() string {
 	if c.Name == "" {
 		return ""
@@ -85,7 +84,7 @@ func (c Cluster) onCluster() string {
 	return " ON CLUSTER `" + c.Name + "`"
 }
 
-// processes is the table of running queries, of every server that could run one.
+// processes returns the table of the queries that run on any server.
 func (c Cluster) processes() string {
 	if c.Name == "" {
 		return "system.processes"

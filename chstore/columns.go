@@ -35,8 +35,8 @@ func storedColumns(t table) (names []string) {
 // own is the value of own_time for a payload whose event time is the record's.
 const own = -1
 
-// ownTime tells the event time inside an update or a snapshot, which is the record's but for a
-// producer that sets only one of them.
+// ownTime returns the event time inside an update or a snapshot. It is the record's, unless a
+// producer sets only one of them.
 func ownTime(r *marketprism.Record, payload time.Time) int64 {
 	if payload.Equal(r.EventTime) {
 		return own
@@ -128,8 +128,7 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// A column takes one value of each record to one column of a table. It is used again for every INSERT, and so
-// grows to the largest of them and no further.
+// A column collects one value of each record for one column of a table. Its memory is reused for every INSERT.
 type column struct {
 	name   string
 	data   proto.ColInput
@@ -151,19 +150,19 @@ func flags(name string, value func(*marketprism.Record) bool) column {
 	return column{name, data, func(r *marketprism.Record) { data.Append(value(r)) }}
 }
 
-// times stand as nanoseconds since 1970; the zero Time as 1970 itself.
+// times are nanoseconds since 1970; the zero Time is 0.
 func times(name string, value func(*marketprism.Record) time.Time) column {
 	data := new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano).WithLocation(time.UTC)
 	return column{name, data, func(r *marketprism.Record) { data.AppendRaw(proto.DateTime64(nanos(value(r)))) }}
 }
 
-// texts are of few different values.
+// texts have few different values.
 func texts(name string, value func(*marketprism.Record) string) column {
 	data := newDictionary()
 	return column{name, data, func(r *marketprism.Record) { data.append(value(r)) }}
 }
 
-// sentences are of any value.
+// sentences have any values.
 func sentences(name string, value func(*marketprism.Record) string) column {
 	data := new(proto.ColStr)
 	return column{name, data, func(r *marketprism.Record) { data.Append(value(r)) }}
@@ -189,8 +188,8 @@ func arrays(name string, side func(*marketprism.Record) []orderbook.Level, value
 	}}
 }
 
-// A dictionary is a column of the type LowCardinality(String): the different texts, and for each row the place of
-// its text among them. Rows mostly repeat the text of the row before.
+// A dictionary is a column of the type LowCardinality(String): the different texts, and for each row the index of
+// its text. Rows mostly repeat the text of the row before.
 type dictionary struct {
 	proto.ColLowCardinalityRaw
 	texts  proto.ColStr
@@ -219,7 +218,7 @@ func (d *dictionary) append(text string) {
 	d.AppendKey(d.place)
 }
 
-// Reset forgets all rows and texts, and keeps the room they had.
+// Reset removes all rows and texts, and keeps their memory.
 func (d *dictionary) Reset() {
 	d.ColLowCardinalityRaw.Reset()
 	clear(d.places)

@@ -7,23 +7,22 @@ import (
 	"github.com/marketprism/marketprism/internal/defaults"
 )
 
-// A Config says where a Store keeps its tables and how. The zero value is ready to use.
+// A Config says where and how a Store keeps its tables. The zero value is ready to use.
 type Config struct {
-	// Database holds the tables; Migrate creates it. "" means marketprism. Like TablePrefix it is
-	// made of letters, digits and underscores.
+	// Database holds the tables; Migrate creates it. "" means marketprism. Like TablePrefix it consists
+	// of letters, digits and underscores.
 	Database string
-	// TablePrefix begins the name of every table; "" means none. Several archives fit in a database
-	// that way.
+	// TablePrefix begins the name of every table, so that several archives fit in a database. "" means none.
 	TablePrefix string
 
-	// Partition is the span of time one partition of a table holds, the unit in which rows are
+	// Partition is the time span of one partition of a table, the unit in which rows are
 	// dropped. The zero value means a day for depth updates and tickers, a month for the rest. It is
 	// fixed when a table is created: a table that has another is a *SchemaError.
 	Partition Partition
 
-	// Engine keeps the rows. The zero value is MergeTree. Like Partition it is fixed when a table is created.
+	// Engine is the table engine. The zero value is MergeTree. Like Partition it is fixed when a table is created.
 	Engine Engine
-	// Layouts are sort keys, codecs and indexes. The zero value suits the reads of this package.
+	// Layouts are the sort keys, codecs and indexes. The zero value suits the reads of this package.
 	Layouts Layouts
 	// Cluster spreads the tables over servers. The zero value is one server by itself.
 	Cluster Cluster
@@ -34,13 +33,13 @@ type Config struct {
 	// Tiers moves rows to another volume as they grow old. The zero value moves none.
 	Tiers Tiers
 
-	// Lease makes sure that one Store at a time writes the records of a source to a table: a second one
-	// has a *LeaseError until the first has released its lease, or has not written for that long. 0 means
-	// no lease: then it is the caller's to start one writer only. Give it the time that a successor may
-	// wait after a crash, such as 15 s; at least 100 ms.
+	// Lease makes sure that one Store at a time writes the records of a source to a table: Write of a second one
+	// returns a *LeaseError until the first has released its lease, or has not written for that long. It is how long
+	// a successor waits after a crash, such as 15 s; at least 100 ms. 0 means no lease: then the caller must
+	// start one writer only.
 	Lease time.Duration
 
-	// BlockBytes bounds the rows of one INSERT, by an estimate of their size in memory: a larger
+	// BlockBytes bounds the estimated size in memory of the rows of one INSERT: a larger
 	// Write becomes several INSERTs. 0 means 32 MiB.
 	BlockBytes int
 
@@ -57,18 +56,18 @@ type Config struct {
 	Hooks *Hooks // nil means none
 }
 
-// A TTL is how long rows are kept, counted from the time of the record, for each table. 0 means for
-// ever; the smallest value is a second. ClickHouse drops expired rows when it next merges their part,
-// so they can be seen for some hours more.
+// A TTL is how long rows are kept, counted from the time of the record, for each table. 0 means
+// without limit; the smallest value is a second. ClickHouse drops expired rows when it next merges their part,
+// so reads may return them for some hours more.
 //
-// Migrate changes it on tables that are there, and ClickHouse then works through their rows in the
-// background. Keep it longer than the source keeps its messages: a message that comes again after its
+// Migrate changes it on existing tables, and ClickHouse then processes their rows in the
+// background. Keep it longer than the source keeps its messages: a message that is delivered again after its
 // row has expired is stored again.
 type TTL struct {
 	Depth, Snapshots, Trades, Tickers, Gaps time.Duration
 }
 
-// withDefaults validates cfg and fills in what is zero.
+// withDefaults validates cfg and replaces zero values by their defaults.
 func (cfg Config) withDefaults() (Config, error) {
 	defaults.Set(&cfg.Database, "marketprism")
 	defaults.Set(&cfg.BlockBytes, 32<<20)
@@ -94,7 +93,7 @@ func (cfg Config) withDefaults() (Config, error) {
 	}
 	for t := range tableCount {
 		if ttl := t.ttl(cfg.TTL); ttl != 0 && ttl < time.Second {
-			return cfg, fmt.Errorf("chstore: TTL of %s is %v: want at least a second, or 0 for ever", t.name(), ttl)
+			return cfg, fmt.Errorf("chstore: TTL of %s is %v: want at least a second, or 0 for no limit", t.name(), ttl)
 		}
 	}
 	for t := range tableCount {
@@ -110,9 +109,8 @@ func (cfg Config) withDefaults() (Config, error) {
 	return cfg, cfg.Tiers.validate(cfg.TTL)
 }
 
-// isName reports whether s is what this package accepts as the name of a database or the beginning of
-// a table's. It is narrower than what ClickHouse takes between back quotes, so that a name can stand
-// in any statement and in any tool.
+// isName reports whether this package accepts s as the name of a database or the beginning of
+// a table's. ClickHouse accepts more between back quotes; these names work in any statement and in any tool.
 func isName(s string) bool {
 	for i, c := range []byte(s) {
 		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// An Engine is what ClickHouse keeps the rows of a table with.
+// An Engine is the table engine that keeps the rows.
 type Engine uint8
 
 // The engines.
 const (
-	// MergeTree keeps every row. What came twice is left out by reads.
+	// MergeTree keeps every row. Reads leave duplicates out.
 	MergeTree Engine = 0
-	// ReplacingMergeTree also drops rows that came twice as it merges parts, in its own time. Its sort
-	// key ends in all that tells rows apart, so that nothing else is dropped.
+	// ReplacingMergeTree also drops duplicate rows when it merges parts, at times of its choosing. Its sort
+	// key ends in all columns that distinguish rows, so that nothing else is dropped.
 	ReplacingMergeTree Engine = 1
 )
 
@@ -39,13 +39,13 @@ type Layouts struct {
 // package and was chosen by measuring.
 //
 // OrderBy and IndexGranularity are fixed when a table is created: a table that has others is a
-// *SchemaError of Migrate. Codecs and Indexes are applied by ALTER, to parts that are written from then
-// on; one that is left out again stays as it is.
+// *SchemaError of Migrate. Codecs and Indexes are applied by ALTER, to parts that are written
+// afterwards; one that is removed from here stays on the table.
 type Layout struct {
 	// OrderBy is the sort key, of columns that are stored. nil means exchange, market, symbol, ts and
-	// the ids. With ReplacingMergeTree what is missing of its key is added at the end.
+	// the ids. With ReplacingMergeTree the missing columns of its key are added at the end.
 	OrderBy []string
-	// Codecs are by column, as ClickHouse has them between the brackets of CODEC: "Delta, ZSTD(3)".
+	// Codecs are by column, as in the brackets of ClickHouse's CODEC: "Delta, ZSTD(3)".
 	Codecs map[string]string
 	// IndexGranularity is the rows of one mark. 0 means 8192, and 256 for snapshots, whose rows are large.
 	IndexGranularity int
@@ -95,7 +95,7 @@ var (
 	indexText = regexp.MustCompile(`^(minmax|set\(\d{1,9}\)|bloom_filter(\(0?\.\d{1,6}\))?)$`)
 )
 
-// validateLayout checks what a caller has set for a table, so that all of it can stand in a statement.
+// validateLayout validates the layout of a table, so that all of it can be used in a statement.
 func (c *Config) validateLayout(t table) error {
 	l := t.layout(c.Layouts)
 	stored := storedColumns(t)

@@ -11,22 +11,22 @@ import (
 // has checked every name they return, and the rest is made of numbers and constants.
 type ddl struct{ *db }
 
-// Table returns the quoted name of any table or view, to be read.
+// Table returns the quoted name by which a table or view is read.
 func (d ddl) Table(name string) string { return d.tableName(name) }
 
-// View returns the quoted name of a view, or of a table that is no table of records, to be made.
+// View returns the quoted name by which a view, or a table without records, is created.
 func (d ddl) View(name string) string {
 	return d.tableName(name) + d.cfg.Cluster.onCluster()
 }
 
-// Target returns the quoted name of a table of records, to be made or changed.
+// Target returns the quoted name by which a table of records is created or changed.
 func (d ddl) Target(name string) (string, error) {
 	t, err := tableNamed(name)
 	return d.quoted(d.localName(t)) + d.cfg.Cluster.onCluster(), err
 }
 
-// Storage returns all that follows the columns of a table of records. On a cluster that is also the
-// statement that makes the table over all servers.
+// Storage returns everything after the columns of a table of records. On a cluster this includes the
+// statement that creates the table over all servers.
 func (d ddl) Storage(name string) (string, error) {
 	t, err := tableNamed(name)
 	if err != nil {
@@ -55,12 +55,12 @@ func (d ddl) Storage(name string) (string, error) {
 func (d ddl) Clustered() bool { return d.cfg.Cluster.Name != "" }
 
 // Database returns the name of the database, Name that of a table with its prefix, and Text such a name
-// as a text of SQL: names have no characters that would need more.
+// as a string of SQL: names contain no characters that need escaping.
 func (d ddl) Database() string         { return d.cfg.Database }
 func (d ddl) Name(table string) string { return d.cfg.TablePrefix + table }
 func (d ddl) Text(name string) string  { return "'" + name + "'" }
 
-// Window returns how many INSERTs a table that is no table of records remembers by their tokens.
+// Window returns the settings for how many tokens of INSERTs a table without records remembers.
 func (d ddl) Window() string {
 	if d.cfg.Cluster.replicated() {
 		return "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800"
@@ -68,18 +68,18 @@ func (d ddl) Window() string {
 	return "non_replicated_deduplication_window = 10000"
 }
 
-// Bookkeeping returns the engine of a table that is no table of records, of which all shards have the
-// same. Of rows with one key it keeps the one with the highest version.
+// Bookkeeping returns the engine of a table without records, which is the same on all shards. Of rows with
+// one key it keeps the one with the highest version.
 func (d ddl) Bookkeeping(version string) string {
 	cluster := d.cfg.Cluster
 	if path := strings.ReplaceAll(cluster.Path, "{shard}", "all"); path != cluster.Path {
 		cluster.Path = path
-		cluster.Replica = "{shard}-" + cluster.Replica // a name of its own among those of all shards
+		cluster.Replica = "{shard}-" + cluster.Replica // unique among all shards
 	}
 	return cluster.engine("ReplacingMergeTree", version)
 }
 
-// ttl returns the TTL of a table as ClickHouse itself writes it, so that the two can be compared.
+// ttl returns the TTL of a table in ClickHouse's own notation, so that the two can be compared.
 func (d ddl) ttl(t table) string {
 	var all []string
 	if after := t.ttl(d.cfg.Tiers.After); after > 0 {
@@ -95,19 +95,19 @@ func expiry(after time.Duration) string {
 	return "toDateTime(ts) + toIntervalSecond(" + strconv.FormatInt(int64(after/time.Second), 10) + ")"
 }
 
-// granularity is the setting that is fixed when a table is made.
+// granularity is the setting that is fixed when a table is created.
 const granularity = "index_granularity"
 
-// A setting is one of a table, its value as it stands in SQL.
+// A setting is a setting of a table, with its value in SQL.
 type setting struct{ name, value string }
 
 func (s setting) String() string { return s.name + " = " + s.value }
 
-// settings returns what is set for a table of records.
+// settings returns the settings of a table of records.
 //
-// The window of remembered tokens is 0 by default, which makes tokens do nothing. A source is told
-// that its messages are stored, so a part has to be on disk before the INSERT is confirmed. Short
-// partitions are dropped whole when all of their rows have expired; a month would keep them too long.
+// The window of remembered tokens is 0 by default, so that tokens have no effect. A source may
+// delete messages once the INSERT is confirmed, so the part must be on disk by then. Short
+// partitions are dropped whole when all of their rows have expired; a month would keep rows too long.
 func (d ddl) settings(t table) []setting {
 	all := []setting{{"fsync_after_insert", "1"}, {"fsync_part_directory", "1"}}
 	if d.cfg.Cluster.replicated() {

@@ -1,6 +1,6 @@
 // Package chstore keeps records of market data in ClickHouse, exactly and once, and reads them back:
-// a range of them in time order, the order book as it stood at any moment or at every one, or all of it
-// replayed as if it were live.
+// a range of records in time order, the order book at one time or at every time, or a replay of all records
+// as if they were live.
 //
 // # Usage
 //
@@ -9,82 +9,85 @@
 //	err = store.Migrate(ctx)       // database and tables; at every start
 //	err = store.Write(ctx, recs)   // a sink.Sink; in batches of 10,000 and more
 //
-//	book, err := store.BookAt(ctx, instrument, moment)
+//	book, err := store.BookAt(ctx, instrument, at)
 //	for rec, err := range store.Records(ctx, chstore.Query{Instrument: instrument, From: from, To: to}) {
 //	for state, err := range store.Books(ctx, chstore.BookQuery{Instrument: instrument, From: from, To: to, Every: time.Minute}) {
 //	err = store.Replay(ctx, chstore.ReplayQuery{Instruments: all, From: from, To: to}, chstore.ReplayConfig{Speed: 1}, strategy)
 //
 // # Tables
 //
-// There are depth_events, book_snapshots, trades (single and aggregated), tickers and gaps, made for
-// reading by hand too: the columns bids, asks, price and the like show what the stored integers mean.
+// The tables are depth_events, book_snapshots, trades (single and aggregated), tickers and gaps. They can be
+// read by hand too: the columns bids, asks, price and the like show the stored integers as numbers.
 // SELECT * leaves such columns out; name them, or set asterisk_include_alias_columns.
 //
 // Prices and quantities are the integers of orderbook.Fixed, hundred-millionths, in columns that end
-// in _e8: nothing is rounded, and the codec takes the zeros off. Times are nanoseconds. The column ts
-// is Record.Time, by which rows are sorted, partitioned and expire; timed says whether the exchange
-// told it. 1970 stands for any other time that is not known. An update is one row, with its levels in
+// in _e8: nothing is rounded, and the codec removes the zeros. Times are nanoseconds. The column ts
+// is Record.Time, by which rows are sorted, partitioned and expire; timed is true where it is the exchange's
+// time. Any other unknown time is stored as 1970. An update is one row, with its levels in
 // arrays.
 //
 // The views bars_1m, spreads_1m and depths_1m are for people: open, high, low, close, volume and VWAP of
 // each minute by trade time, the spread, and the quantity near it, all without duplicates. Filter them
-// by exchange, market, symbol and minute, which reach the tables behind.
+// by exchange, market, symbol and minute, which the tables behind them can use.
 //
-// The bars are also there computed, in bars_1m_stored, to be read with FINAL and up to a minute and the
-// time of its making old. A view that ClickHouse refreshes every minute computes the bars of all minutes of which
-// parts were written since, from all trades of those minutes: a duplicate counts once there too, a retry
-// and a late trade are taken in, and no INSERT waits for it. Bars stay when their trades expire, since of
-// two bars of a minute the one of most trades stays. On a cluster there is no such view.
+// The table bars_1m_stored holds the same bars, computed in advance. Read it with FINAL; a bar is up to a minute
+// late, plus the time to compute it. A view that ClickHouse refreshes every minute computes the bars of all minutes
+// in which parts were written since, from all trades of those minutes: a duplicate counts once there too, retries
+// and late trades are included, and no INSERT waits for it. Bars stay when their trades expire, since of
+// two bars of a minute the one with more trades stays. On a cluster there is no such view.
 //
 // # Schema
 //
-// Migrate makes the tables by numbered statements, records them, and refuses tables that it cannot
-// use, one difference by the other (SchemaDiff). Layouts in Config set sort keys, codecs and skip
-// indexes, Engine lets rows that came twice be dropped by merges, and Cluster makes replicated and
-// distributed tables of the same templates.
+// Migrate makes the tables by numbered statements, records them, and rejects incompatible tables with a list of
+// every difference (SchemaDiff). Layouts in Config set sort keys, codecs and skip
+// indexes, Engine lets merges drop duplicate rows, and Cluster makes replicated and
+// distributed tables from the same templates.
 //
-// # Lifetime
+// # Lifetime of rows
 //
 // Config says how large partitions are, how long rows are kept (TTL) and when they move to another
-// volume (Tiers). Migrate applies changes of the last two, and of settings, to the tables that are
-// there, by ALTER; Plan returns its statements and runs none. Usage tells sizes by partition and tier.
+// volume (Tiers). Migrate applies changes of the last two, and of settings, to existing tables
+// by ALTER; Plan returns its statements and runs none. Usage returns sizes by partition and tier.
 //
-// Check looks for holes in the ids, duplicates, crossed and silent books, wrong clocks, snapshots that
-// do not agree with the updates, and tables in a state that calls for someone.
+// Check looks for missing ids, duplicates, crossed and silent books, wrong clocks, snapshots that
+// do not agree with the updates, and tables that need an operator.
 //
 // # Stored once
 //
 // The columns src and seq hold Record.Origin, the stream a record came through and its position
-// there, and make the tables their own account of what has been stored. An INSERT is one part of one
-// partition, so ClickHouse stores it whole or not at all; the highest position in each partition tells
-// what is new, a lookup decides the rest, and after a failure the store first makes sure that nothing
+// there, so the tables themselves say what has been stored. An INSERT is one part of one
+// partition, so ClickHouse stores it whole or not at all; a record above the highest position in its partition is
+// new, a lookup decides the rest, and after a failure the store first makes sure that no INSERT
 // is still running. This holds across crashes of either side, other batch borders and messages out of
-// order, without any state outside the tables. Watermark shows the positions.
+// order, without any state outside the tables. Watermark returns the positions.
 //
-// Where the tables hold less of a source than they did, as when a cold disk was not mounted, a Write is
-// ErrWatermarkRegressed and inserts nothing; VerifyWatermark asks for that at the start.
+// Where the tables hold less of a source than before, as when a cold disk was not mounted, a Write returns
+// ErrWatermarkRegressed and inserts nothing; VerifyWatermark checks that at the start.
 //
-// # Concurrency
+// # Concurrency and shutdown
 //
-// A Store is safe for concurrent use. Writes to one table take turns, those to different tables run
-// side by side. One Store at a time may write the records of a source: Config.Lease sees to it.
+// A Store is safe for concurrent use. Writes to one table wait for one another, those to different tables run
+// side by side. One Store at a time may write the records of a source: Config.Lease enforces that.
+//
+// A Store runs no goroutines between calls. Close its Conn when the last call has returned; with a lease, call
+// Release before.
 //
 // # Limitations
 //
-//   - After an error of Write any of its INSERTs may have been done: what is stored is a part of the
-//     batch, but by table and partition, not a prefix. Write the batch again.
+//   - After an error of Write any of its INSERTs may have been done: the stored records are a part of the
+//     batch, by table and partition, not a prefix. Write the batch again.
 //   - Records without an Origin rely on ClickHouse's deduplication of equal batches. A second batch that
-//     overlaps stores rows twice; reads do not show them. If the server crashes between the note that
-//     it has a batch and the batch itself, the batch is lost although a retry is confirmed.
-//   - A time that is exactly 1970-01-01T00:00:00Z reads back as unknown, but for Record.EventTime.
+//     overlaps stores rows twice; reads do not show them. If the server crashes after it has recorded the
+//     batch's token and before it has stored the batch, the batch is lost although a retry is confirmed.
+//   - A time that is exactly 1970-01-01T00:00:00Z reads back as unknown, except in Record.EventTime.
 //   - Partition, Engine and sort keys are fixed when a table is created. An empty Tiers.Policy leaves a table with the one it has.
-//   - After a change of TTL or Tiers, ClickHouse works through the rows that are there in the background.
+//   - After a change of TTL or Tiers, ClickHouse processes the existing rows in the background.
 //   - Books and Replay put a snapshot before the updates that follow it if they were received within ten
 //     minutes of each other; BookAt looks further.
-//   - The server has to be ClickHouse 26.2 or later.
-//   - Of Cluster, shards without replicas are tested on two servers, and replicated tables are made on two
-//     with ZooKeeper; ON CLUSTER itself and replication are not, since the engine of the tests does
+//   - The server must be ClickHouse 26.2 or later.
+//   - Of Cluster, shards without replicas are tested on two servers, and replicated tables are created on two
+//     with ZooKeeper; ON CLUSTER itself and replication are not tested, since the engine of the tests supports
 //     neither. Try them before relying on them.
-//   - On a cluster every server has to answer for the first Write of a stream, and for the next one after
-//     an error: it asks all of them whether an earlier INSERT is still running.
+//   - On a cluster every server must answer for the first Write of a stream, and for the next one after
+//     an error: the Store asks all of them whether an earlier INSERT is still running.
 package chstore

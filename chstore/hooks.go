@@ -10,20 +10,20 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
-// Hooks are called as a Store works. Every field may be nil. Those of a Write run on a goroutine for
-// each of its tables and so several at once, Answered on the one that reads; after the Store's own
-// state has changed. They must not block and must not call the Store.
+// Hooks are called as a Store works. Every field may be nil. A Write calls its hooks on one goroutine for
+// each of its tables, so several run at once; Answered is called on the goroutine that reads. The Store's own
+// state has changed before. Hooks must not block and must not call the Store.
 type Hooks struct {
 	Inserted func(InsertInfo) // an INSERT was confirmed
 	Failed   func(FailInfo)   // an attempt to INSERT failed, whether or not there is another one
 	Retrying func(RetryInfo)  // it is tried again after a delay
-	Fenced   func(FenceInfo)  // it was made sure that no earlier INSERT is still running
-	Skipped  func(SkipInfo)   // records were found to be stored already and left out
-	Answered func(AnswerInfo) // a question was answered, or could not be
+	Fenced   func(FenceInfo)  // earlier INSERTs were ended, or a fence failed
+	Skipped  func(SkipInfo)   // records were left out because they are stored already
+	Answered func(AnswerInfo) // a read has its first answer, or failed
 }
 
-// An InsertInfo tells of a confirmed INSERT. Like that of the other infos, of Stats
-// and of Usage, its Table is without the prefix.
+// An InsertInfo describes a confirmed INSERT. Its Table is without the prefix, as in the other infos, in Stats
+// and in Usage.
 type InsertInfo struct {
 	Table       string
 	Partition   uint32
@@ -31,17 +31,17 @@ type InsertInfo struct {
 	First, Last uint64 // lowest and highest sequence; 0 without an Origin
 	Rows        int
 	Bytes       int64 // of the rows in memory, by the estimate that BlockBytes counts
-	// Oldest and Newest are the range of Record.Time: the exchange's clock where it told one, so that
-	// the time since then is how far the archive is behind the exchange.
+	// Oldest and Newest are the range of Record.Time: the exchange's clock where known, so
+	// the time since Newest is how far the archive is behind the exchange.
 	Oldest, Newest time.Time
 	Took           time.Duration // the last attempt alone
 
-	// Span is that of the context that Write was given; it is not valid where there was none. The server
-	// has a sampled one too, and adds spans of its own to its trace (system.opentelemetry_span_log).
+	// Span is the span of Write's context; it is invalid where there is none. A sampled one is
+	// sent to the server, which adds spans of its own to the trace (system.opentelemetry_span_log).
 	Span trace.SpanContext
 }
 
-// A FailInfo tells of one attempt to INSERT that was not confirmed.
+// A FailInfo describes one attempt to INSERT that was not confirmed.
 type FailInfo struct {
 	Table     string
 	Partition uint32
@@ -53,7 +53,7 @@ type FailInfo struct {
 	Err       error
 }
 
-// A RetryInfo tells of an INSERT that failed.
+// A RetryInfo describes an INSERT that failed and is tried again.
 type RetryInfo struct {
 	Table     string
 	Partition uint32
@@ -63,15 +63,15 @@ type RetryInfo struct {
 	Err       error
 }
 
-// A FenceInfo tells of a fence: running INSERTs of a source were killed, and are over.
+// A FenceInfo describes a fence: running INSERTs of a source were killed, and have ended.
 type FenceInfo struct {
 	Table  string
 	Source string
 	Took   time.Duration
-	Err    error // nil if the fence stands
+	Err    error // nil if all of them have ended
 }
 
-// A SkipInfo tells of records that were not inserted because the table holds them.
+// A SkipInfo describes records that were not inserted because the table holds them.
 type SkipInfo struct {
 	Table     string
 	Partition uint32
@@ -97,14 +97,14 @@ func Ops() []Op {
 	return []Op{opRecords, opBookAt, opBooks, opReplay, opCheck, opUsage, opWatermark}
 }
 
-// An AnswerInfo tells of a question.
+// An AnswerInfo describes a read.
 type AnswerInfo struct {
 	Op   Op
 	Took time.Duration // until the answer; of an iteration or a Replay until its first record
 	Err  error
 }
 
-// TeeHooks returns Hooks that call each of hooks in order. Nil ones are left out.
+// TeeHooks returns Hooks that call each of hooks in order. Nil hooks are left out.
 func TeeHooks(hooks ...*Hooks) *Hooks {
 	var t Hooks
 	for _, h := range hooks {

@@ -21,8 +21,8 @@ type inserter struct {
 	opened, used time.Time
 }
 
-// inserters are the connections for INSERTs of a Conn. An idle one is kept for the next INSERT, the last used
-// first.
+// inserters are the connections for the INSERTs of a Conn. An idle one is kept for the next INSERT, the last used
+// first. ch-go's own pool would not do: it knows one address, and a Conn may have several.
 type inserters struct {
 	options clickhouse.Options
 
@@ -37,8 +37,8 @@ func newInserters(options clickhouse.Options) *inserters { return &inserters{opt
 // errConnClosed is the error of an INSERT through a Conn that is closed.
 var errConnClosed = errors.New("chstore: the Conn is closed")
 
-// do runs an INSERT. After an error it is not known whether its rows are stored; a *clickhouse.Exception is the
-// server's.
+// do runs an INSERT. After an error it is not known whether its rows are stored; an error of the server is a
+// *clickhouse.Exception.
 func (p *inserters) do(ctx context.Context, q ch.Query) error {
 	in, err := p.get(ctx)
 	if err != nil {
@@ -48,18 +48,18 @@ func (p *inserters) do(ctx context.Context, q ch.Query) error {
 		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{}) // else the server adds its own spans to that trace
 	}
 	if err := in.Do(ctx, q); err != nil {
-		in.Close() // what the server has still to say of it must not be taken for the next one's answer
+		in.Close() // the rest of the server's answer must not be taken for the next one's
 		return asException(err)
 	}
 	p.put(in)
 	return nil
 }
 
-// checkAfter is how long a connection may be idle before it is asked whether it is alive, so that an INSERT does
-// not have to fail after the server has been restarted.
+// checkAfter is how long a connection may be idle before it is pinged, so that an INSERT does
+// not fail because the server was restarted.
 const checkAfter = 100 * time.Millisecond
 
-// get returns a connection that is alive, as far as can be known.
+// get returns an idle connection that is alive, or a new one.
 func (p *inserters) get(ctx context.Context) (*inserter, error) {
 	for {
 		in, err := p.takeIdle()
@@ -126,7 +126,7 @@ func (p *inserters) close() error {
 	return errors.Join(errs...)
 }
 
-// dial connects to the first address that answers. Its error is of the last one, as clickhouse-go's is.
+// dial connects to the first address that answers. Its error is that of the last address, as in clickhouse-go.
 func (p *inserters) dial(ctx context.Context) (in *inserter, err error) {
 	addrs := p.options.Addr
 	first := p.first()
@@ -140,7 +140,7 @@ func (p *inserters) dial(ctx context.Context) (in *inserter, err error) {
 	return nil, err
 }
 
-// first returns the place of the address to try first.
+// first returns the index of the address to try first.
 func (p *inserters) first() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -160,7 +160,7 @@ func (p *inserters) connect(ctx context.Context, addr string) (*ch.Client, error
 		return nil, err
 	}
 	o := &p.options
-	compression, _ := chCompression(o.Compression.Method) // Open has seen to it
+	compression, _ := chCompression(o.Compression.Method) // Open has checked it
 	client, err := ch.Connect(ctx, conn, ch.Options{
 		Database: o.Auth.Database, User: o.Auth.Username, Password: o.Auth.Password,
 		ClientName:  o.ClientInfo.String(),
@@ -186,7 +186,7 @@ func (p *inserters) dialNet(ctx context.Context, addr string) (net.Conn, error) 
 	return plain.DialContext(ctx, "tcp", addr)
 }
 
-// chCompression returns what clickhouse-go calls a method as ch-go does, if it has it.
+// chCompression returns ch-go's name of a compression method of clickhouse-go, if it has one.
 func chCompression(method clickhouse.CompressionMethod) (c ch.Compression, ok bool) {
 	switch method {
 	case clickhouse.CompressionNone:
@@ -222,7 +222,7 @@ func chSettings(settings clickhouse.Settings) []ch.Setting {
 	return all
 }
 
-// asException returns what the server said as clickhouse-go tells it, so that callers have to know one type.
+// asException turns a server's error into the type of clickhouse-go, so that callers need to know one type.
 func asException(err error) error {
 	var e *ch.Exception
 	if !errors.As(err, &e) {

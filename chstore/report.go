@@ -11,42 +11,42 @@ import (
 	"github.com/marketprism/marketprism"
 )
 
-// A CheckName names one check of Check.
+// A CheckName is one check of Check.
 type CheckName string
 
 // The checks.
 const (
-	CheckMissingInstrument CheckName = "missing"      // nothing is stored of an instrument that was asked for
+	CheckMissingInstrument CheckName = "missing"      // nothing is stored of an instrument of the query
 	CheckMissingUpdates    CheckName = "update_holes" // updates are missing, by their ids
 	CheckMissingTrades     CheckName = "trade_holes"  // trades are missing, by their ids
 	CheckDuplicates        CheckName = "duplicates"   // rows have the same key
 	CheckCrossed           CheckName = "crossed"      // a ticker, a snapshot, or a book after an update is crossed, or has an empty side
-	CheckSilence           CheckName = "silence"      // nothing came, since its first record, while another instrument of the market moved
+	CheckSilence           CheckName = "silence"      // no record, after its first one, while another instrument of the market had some
 	CheckSkew              CheckName = "skew"         // received before it was sent
-	CheckSnapshots         CheckName = "snapshots"    // a snapshot is not what the updates before it make of the one before
-	CheckOverdue           CheckName = "overdue"      // rows are there long after their TTL
+	CheckSnapshots         CheckName = "snapshots"    // a snapshot differs from the book that the updates make of the snapshot before
+	CheckOverdue           CheckName = "overdue"      // rows are stored long after their TTL
 	CheckParts             CheckName = "parts"        // a partition has too many parts
-	CheckDetached          CheckName = "detached"     // parts are set aside, by someone or by a server that found them broken
-	CheckSchema            CheckName = "schema"       // tables are not as Config has them: Plan tells the changes
+	CheckDetached          CheckName = "detached"     // parts are set aside, by hand or by a server that found them broken
+	CheckSchema            CheckName = "schema"       // tables differ from Config: Plan returns the changes
 )
 
-// A Report is what Check found.
+// A Report is the result of Check.
 type Report struct {
 	From        time.Time `json:"from,omitzero"` // zero: no bound
 	To          time.Time `json:"to,omitzero"`
 	Instruments int       `json:"instruments"`
 	Rows        uint64    `json:"rows"`
-	Checks      int       `json:"checks"` // done
+	Checks      int       `json:"checks"` // that ran
 	Findings    []Finding `json:"findings"`
 }
 
-// A Finding is what one check found of one instrument, or of one table.
+// A Finding is the result of one check for one instrument, or for one table.
 type Finding struct {
 	Check      CheckName              `json:"check"`
 	Table      string                 `json:"table,omitempty"` // without the prefix
 	Instrument marketprism.Instrument `json:"instrument,omitzero"`
 	Partition  string                 `json:"partition,omitempty"`
-	Count      uint64                 `json:"count"`          // of holes, rows, spans, parts or statements
+	Count      uint64                 `json:"count"`          // of missing ranges, rows, spans, parts or statements
 	First      time.Time              `json:"first,omitzero"` // Record.Time of the first
 	Detail     string                 `json:"detail"`
 }
@@ -87,7 +87,7 @@ func (r *Report) String() string {
 
 func (r *Report) add(f Finding) { r.Findings = append(r.Findings, f) }
 
-// sort puts findings in an order that does not depend on the server.
+// sort sorts the findings, whose order would depend on the server.
 func (r *Report) sort() {
 	slices.SortFunc(r.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Check, b.Check), cmp.Compare(a.Table, b.Table),

@@ -9,11 +9,11 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A row is the place rows of one table are scanned into.
+// A row is what the rows of one table are scanned into.
 type row interface {
 	// scanned returns expressions to select and where their values go.
 	scanned() []target
-	// payload sets the record's payload and returns its place among records of the same time.
+	// payload sets the record's payload and returns its rank among records of the same time.
 	payload(rec *marketprism.Record) (rank, error)
 }
 
@@ -28,7 +28,7 @@ type target struct {
 type rank struct {
 	kind  marketprism.Kind
 	id    int64 // the last update id, or the trade id
-	minor int64 // what else Record.Key tells
+	minor int64 // the rest of Record.Key
 }
 
 // A base holds the columns that all tables have.
@@ -88,7 +88,7 @@ func (s *sides) scanned() []target {
 	}
 }
 
-// levels appends both sides to buf, whose room they share.
+// levels appends both sides to buf.
 func (s *sides) levels(buf []orderbook.Level) (all, bids, asks []orderbook.Level, err error) {
 	if len(s.bidPrice) != len(s.bidQty) || len(s.askPrice) != len(s.askQty) {
 		return nil, nil, nil, fmt.Errorf("chstore: row with %d bid prices and %d quantities, %d ask prices and %d quantities",
@@ -115,7 +115,7 @@ func appendLevels(dst []orderbook.Level, prices, quantities []byte) []orderbook.
 	return dst
 }
 
-// part returns buf[from:to], nil where it is empty, with no room to append into its neighbour.
+// part returns buf[from:to], nil where it is empty, without capacity beyond to.
 func part(buf []orderbook.Level, from, to int) []orderbook.Level {
 	if from == to {
 		return nil

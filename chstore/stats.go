@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// Stats counts what a Store did since it was made.
+// Stats are the counts of a Store since New.
 type Stats struct {
 	Rows     uint64 // inserted and confirmed
 	Skipped  uint64 // records left out of a Write because they were stored already
 	Inserts  uint64 // INSERTs confirmed
-	Retries  uint64 // INSERTs that failed and were tried again
-	Failures uint64 // INSERTs that failed, tried again or not
+	Retries  uint64 // failed INSERTs that were tried again
+	Failures uint64 // failed INSERTs, tried again or not
 	Fences   uint64 // times that running INSERTs were killed and waited for
 
 	Tables []TableStats // the same by table, in a fixed order
 }
 
-// TableStats is the part of one table.
+// TableStats are the counts of one table.
 type TableStats struct {
 	Table    string // without the prefix
 	Rows     uint64
@@ -28,16 +28,16 @@ type TableStats struct {
 	Failures map[Reason]uint64 // nil while there are none
 	Fences   uint64
 
-	// Waiting and WaitingBytes are the records that Writes under way have and that are neither stored
+	// Waiting and WaitingBytes are the records of Writes in progress that are neither stored
 	// nor given up.
 	Waiting, WaitingBytes int64
-	// Newest is the highest Record.Time that was inserted: the exchange's clock where it told one.
+	// Newest is the highest Record.Time that was inserted: the exchange's clock where known.
 	Newest time.Time
 	// LastInsert is when an INSERT was last confirmed, by this machine's clock.
 	LastInsert time.Time
 }
 
-// counters are those of one table.
+// counters are the counts of one table.
 type counters struct {
 	rows, bytes, skipped, inserts, retries, fences atomic.Uint64
 	failures                                       [len(reasons)]atomic.Uint64
@@ -84,7 +84,7 @@ func (c *counters) inserted(rows int, bytes int64, newest time.Time) {
 	c.rows.Add(uint64(rows))
 	c.bytes.Add(uint64(bytes))
 	c.lastInsert.Store(time.Now().UnixNano())
-	// Only the Write whose turn it is gets here.
+	// The writer's mutex is locked.
 	c.newest.Store(max(c.newest.Load(), nanos(newest)))
 }
 

@@ -47,7 +47,7 @@ func New(conn *Conn, cfg Config) (*Store, error) {
 // Ping asks the server whether it answers.
 func (s *Store) Ping(ctx context.Context) error { return s.conn.Ping(ctx) }
 
-// Stats returns the counts. Each is right by itself; a Write under way may have changed one and not yet another.
+// Stats returns the counts. Each is exact by itself; a Write in progress may have changed one and not yet another.
 func (s *Store) Stats() Stats {
 	var all Stats
 	for _, w := range s.writers {

@@ -11,7 +11,7 @@ import (
 	"github.com/marketprism/marketprism/internal/defaults"
 )
 
-// A Usage is what one partition of a table takes on one disk.
+// A Usage is the size of one partition of a table on one disk.
 type Usage struct {
 	Table     string // without the prefix
 	Partition string // as Partition names it: 202611, 20261123
@@ -21,12 +21,12 @@ type Usage struct {
 	Rows      uint64
 	Bytes     uint64    // on disk, compressed
 	RawBytes  uint64    // of the columns, uncompressed
-	Oldest    time.Time // of the records in it, to the second; zero for parts that tell no times
+	Oldest    time.Time // of the records in it, to the second; zero for parts without times
 	Newest    time.Time
 }
 
 // Usage returns the sizes of the tables of records by partition and disk, ordered by table and
-// partition. Nothing is read but the server's own bookkeeping.
+// partition. It reads system tables only.
 func (s *Store) Usage(ctx context.Context) (all []Usage, err error) {
 	defer s.observe(opUsage)(&err)
 	err = s.conn.eachRow(ctx, `
@@ -58,13 +58,13 @@ ORDER BY name, partition_id, disk`, s.tableArgs(), func(rows driver.Rows) error 
 type Disk struct {
 	Name     string
 	Type     string // Local, ObjectStorage, …
-	Free     uint64 // bytes that are free, kept ones not counted
+	Free     uint64 // bytes, without reserved ones
 	Total    uint64 // bytes
 	Broken   bool
 	ReadOnly bool
 }
 
-// Disks returns the server's disks, ordered by name. For a disk without a limit, as object storage has none,
+// Disks returns the server's disks, ordered by name. For a disk without a limit, such as object storage,
 // Free and Total are the highest uint64.
 func (s *Store) Disks(ctx context.Context) (disks []Disk, err error) {
 	defer s.observe(opUsage)(&err)

@@ -53,7 +53,7 @@ func (t table) name() string {
 	return [...]string{"depth_events", "book_snapshots", "trades", "tickers", "gaps"}[t]
 }
 
-// partition returns the span of its partitions where Config says nothing.
+// partition returns the default time span of its partitions.
 func (t table) partition() Partition {
 	return [...]Partition{Day, Month, Month, Day, Month}[t]
 }
@@ -68,7 +68,7 @@ func (t table) order() string {
 	return [...]string{"last_id", "last_id", "aggregate, id", "update_id", "after_id"}[t]
 }
 
-// turn orders book records of the same time and update id as they come to be: the last update before
+// turn orders book records of the same time and update id as they were made: the last update before
 // a gap, the gap, the snapshot that ends it; a ticker after the book it belongs to.
 func (t table) turn() int {
 	return [...]int{depthTable: 0, gapTable: 1, snapshotTable: 2, tickerTable: 3, tradeTable: 4}[t]
@@ -96,12 +96,12 @@ func (t table) keyColumns() (id, minor, received string) {
 	return "after_id", "toInt64(indexOf([" + strings.Join(names, ", ") + "], reason))", at
 }
 
-// layout returns how a table is laid out.
+// layout returns the layout of the table.
 func (t table) layout(l Layouts) Layout {
 	return [...]Layout{l.Depth, l.Snapshots, l.Trades, l.Tickers, l.Gaps}[t]
 }
 
-// distinct returns the columns that rows of a table differ in unless one is the other come twice.
+// distinct returns the columns in which rows of a table differ, unless they are duplicates.
 func (t table) distinct() []string {
 	own := [...][]string{{"last_id", "first_id"}, {"last_id"}, {"aggregate", "id"}, {"update_id"}, {"after_id", "reason"}}[t]
 	return slices.Concat([]string{"exchange", "market", "symbol", "ts"}, own, []string{"received_at", "src", "seq"})
@@ -112,7 +112,7 @@ func (t table) readError(ctx context.Context, err error) error {
 	return fmt.Errorf("chstore: read %s: %w", t.name(), withCause(ctx, err))
 }
 
-// A Partition is the span of time that one partition of a table holds. Times are UTC.
+// A Partition is the time span of one partition of a table. Times are UTC.
 type Partition uint8
 
 // The spans. The zero value leaves the choice to each table.
@@ -140,8 +140,8 @@ func (p Partition) String() string {
 	return "unknown"
 }
 
-// expression returns the partition key over the column ts, as ClickHouse itself writes it. Its value is what id computes, and being
-// an integer it is also ClickHouse's name of the partition, _partition_id.
+// expression returns the partition key over the column ts, in ClickHouse's own notation. Its value is an integer,
+// the one that id computes, so it is also ClickHouse's name of the partition, _partition_id.
 func (p Partition) expression() string {
 	switch p {
 	case Hour:
@@ -173,7 +173,7 @@ func (p Partition) id(t time.Time) uint32 {
 	return id*100 + uint32(t.Hour())
 }
 
-// A partitioner computes the partitions of many times of which most lie in the same hour.
+// A partitioner computes the partitions of many times, most of which are in the same hour.
 type partitioner struct {
 	step Partition
 	hour int64 // of the last answer, counted from 1970

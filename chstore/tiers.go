@@ -12,19 +12,18 @@ import (
 	"github.com/marketprism/marketprism/internal/defaults"
 )
 
-// Tiers says where rows go as they grow old. Volumes and the disks in them are the server's
-// configuration; Migrate makes sure that they are there, and gives them to the tables.
+// Tiers says to which volume old rows move. Volumes and their disks are part of the server's
+// configuration; Migrate makes sure that they exist, and sets the policy on the tables.
 //
-// The first volume of the policy has to be called default, like the only one of the policy that tables
-// have without a choice: ClickHouse lets a table change its policy only to one that has all volumes of
-// the old one. Nor can a table go back: an empty Policy leaves tables as they are.
+// The first volume of the policy must be called default, like the only volume of ClickHouse's own
+// policy: ClickHouse lets a table change its policy only to one that has all volumes of
+// the old one. A table cannot go back: an empty Policy leaves tables as they are.
 type Tiers struct {
 	// Policy is the storage policy of all tables. "" means the server's own for new tables.
 	Policy string
-	// Volume is where old rows go. "" means cold.
+	// Volume is where old rows move. "" means cold.
 	Volume string
-	// After is how long rows stay before they are moved, by table, counted as for TTL. 0 means for
-	// ever.
+	// After is the age at which rows move, by table, counted as for TTL. 0 means never.
 	After TTL
 }
 
