@@ -1,13 +1,24 @@
 package chstore_test
 
 import (
+	"bytes"
+	"fmt"
+	"io"
 	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/chserver"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
@@ -130,4 +141,176 @@ func TestReplicatedTables(t *testing.T) {
 	recs := withOrigins(sinktest.Records(1, 20), "S", 1)
 	require.Empty(t, readAll(t, s, recs))
 	require.Zero(t, watermarkRows(t, s, "S"))
+}
+
+// onMain is what ends the name in a statement for all servers of the cluster of startServers.
+const onMain = " ON CLUSTER `main`"
+
+// A clusterServer is a server of a cluster, behind a relay at an address that stays.
+//
+// The engine of the tests refuses ON CLUSTER (code 392, "Replicated DDL queries are disabled"), so the
+// relay blanks it: a statement runs on this one server, and a test that migrates every server does
+// what ON CLUSTER would. All else, what servers say to each other included, passes as it is.
+type clusterServer struct {
+	*chserver.Server
+	addr   string // of the relay
+	target atomic.Value
+	open   sync.Map // the relay's connections to the server
+}
+
+// startServers starts the servers of the cluster "main". The shards are lists of replicas by their
+// numbers, as in {{0, 1}} for one shard of two; sections returns more configuration of a server.
+func startServers(t *testing.T, shards [][]int, sections func(server int) string) []*clusterServer {
+	t.Helper()
+	chtest.Require(t)
+	var servers []*clusterServer
+	remote := "<remote_servers><main>"
+	for _, shard := range shards {
+		remote += "<shard><internal_replication>true</internal_replication>"
+		for range shard {
+			s := new(clusterServer)
+			s.relay(t)
+			servers = append(servers, s)
+			host, port, err := net.SplitHostPort(s.addr)
+			require.NoError(t, err)
+			remote += fmt.Sprintf("<replica><host>%s</host><port>%s</port></replica>", host, port)
+		}
+		remote += "</shard>"
+	}
+	remote += "</main></remote_servers>"
+	for i, s := range servers {
+		config := chtest.Config()
+		config.Sections = remote + sections(i)
+		s.start(t, config)
+	}
+	return servers
+}
+
+func (s *clusterServer) start(t *testing.T, config chserver.Config) {
+	t.Helper()
+	s.Server = chtest.Start(t, config)
+	s.target.Store(s.Addr())
+	// Servers keep connections to each other, for whose end a server waits when it is stopped.
+	t.Cleanup(func() {
+		s.open.Range(func(conn, _ any) bool {
+			conn.(net.Conn).Close()
+			return true
+		})
+	})
+}
+
+// relay listens until the end of the test.
+func (s *clusterServer) relay(t *testing.T) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	t.Cleanup(func() { listener.Close() })
+	s.addr = listener.Addr().String()
+	go func() {
+		for {
+			client, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			go s.carry(client)
+		}
+	}()
+}
+
+// carry ends when either side does.
+func (s *clusterServer) carry(client net.Conn) {
+	defer client.Close()
+	target, _ := s.target.Load().(string)
+	server, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	s.open.Store(server, nil)
+	defer s.open.Delete(server)
+	defer server.Close()
+	go func() {
+		_, _ = io.Copy(client, server) // an error is the end as well
+		client.Close()
+	}()
+	// The text of a statement is sent as it is, after its length: blanks keep that true. A client
+	// writes a statement of this size at once; one that comes in two pieces is refused by the server.
+	blanks := bytes.Repeat([]byte(" "), len(onMain))
+	buf := make([]byte, 1<<20)
+	for {
+		n, err := client.Read(buf)
+		if _, werr := server.Write(bytes.ReplaceAll(buf[:n], []byte(onMain), blanks)); err != nil || werr != nil {
+			return
+		}
+	}
+}
+
+// store returns a Store that knows this server alone.
+func (s *clusterServer) store(t *testing.T, cfg chstore.Config) (*chstore.Store, *chstore.Conn) {
+	t.Helper()
+	conn, err := chstore.Dial(t.Context(), s.addr)
+	require.NoError(t, err)
+	t.Cleanup(func() { conn.Close() })
+	store, err := chstore.New(conn, cfg)
+	require.NoError(t, err)
+	return store, conn
+}
+
+// here is a statement for one server.
+func here(statement string) string { return strings.ReplaceAll(statement, onMain, "") }
+
+// zookeeperJar is where Debian's package libzookeeper-java has the server; it names the libraries it needs.
+const zookeeperJar = "/usr/share/java/zookeeper.jar"
+
+// startZooKeeper starts a ZooKeeper for the test and returns its address. The test is skipped where
+// ZooKeeper is not installed: no other test needs it.
+func startZooKeeper(t *testing.T) string {
+	t.Helper()
+	java, err := exec.LookPath("java")
+	if err == nil {
+		_, err = os.Stat(zookeeperJar)
+	}
+	if err != nil {
+		t.Skipf("SKIPPED, this test needs ZooKeeper (apt-get install default-jre-headless libzookeeper-java): %v", err)
+	}
+	// ZooKeeper does not tell the port it would choose by itself.
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := listener.Addr().(*net.TCPAddr)
+	require.NoError(t, listener.Close())
+	dir := t.TempDir()
+	config := filepath.Join(dir, "zoo.cfg")
+	require.NoError(t, os.WriteFile(config, fmt.Appendf(nil,
+		"tickTime=500\ndataDir=%s\nclientPortAddress=127.0.0.1\nclientPort=%d\nadmin.enableServer=false\n4lw.commands.whitelist=ruok\n",
+		filepath.Join(dir, "data"), addr.Port), 0o644))
+	log, err := os.Create(filepath.Join(dir, "log"))
+	require.NoError(t, err)
+	defer log.Close()
+	cmd := exec.Command(java, "-Xmx128m", "-cp", zookeeperJar, "org.apache.zookeeper.server.ZooKeeperServerMain", config)
+	cmd.Stdout, cmd.Stderr = log, log
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() {
+		_ = cmd.Process.Kill() // an error means that it has ended
+		_ = cmd.Wait()
+		if text, err := os.ReadFile(log.Name()); t.Failed() && err == nil {
+			t.Logf("ZooKeeper's log:\n%s", text)
+		}
+	})
+	require.Eventually(t, func() bool { return isZooKeeper(addr.String()) }, time.Minute, 50*time.Millisecond)
+	return addr.String()
+}
+
+func isZooKeeper(addr string) bool {
+	conn, err := net.DialTimeout("tcp", addr, time.Second)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	if conn.SetDeadline(time.Now().Add(time.Second)) != nil {
+		return false
+	}
+	if _, err := io.WriteString(conn, "ruok"); err != nil {
+		return false
+	}
+	answer, err := io.ReadAll(conn)
+	return err == nil && string(answer) == "imok"
 }

@@ -2,7 +2,10 @@ package chstore_test
 
 import (
 	"context"
+	"io"
 	"net"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -127,4 +130,156 @@ func TestConnIsClosed(t *testing.T) {
 	require.NoError(t, s.Write(t.Context(), sinktest.Records(1, 10)))
 	require.NoError(t, conn.Close())
 	require.Error(t, s.Write(t.Context(), sinktest.Records(2, 10)))
+}
+
+func TestDial(t *testing.T) {
+	db := chtest.Open(t)
+	for _, addr := range []string{db.Addr, "clickhouse://" + db.Addr, "clickhouse://" + db.Addr + "/not_there"} {
+		conn, err := chstore.Dial(t.Context(), addr)
+		require.NoError(t, err)
+		require.NoError(t, conn.Close())
+	}
+	_, err := chstore.Dial(t.Context(), "clickhouse://default:wrong@"+db.Addr)
+	var refused *chstore.ConnectError
+	require.ErrorAs(t, err, &refused)
+	require.Equal(t, db.Addr, refused.Addr)
+	var exception *clickhouse.Exception
+	require.ErrorAs(t, err, &exception)
+	require.EqualValues(t, 516, exception.Code)
+}
+
+func TestDialNobody(t *testing.T) {
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	addr := closed.Addr().String()
+	require.NoError(t, closed.Close())
+	_, err = chstore.Dial(t.Context(), "clickhouse://user:secret@"+addr)
+	var nobody *chstore.ConnectError
+	require.ErrorAs(t, err, &nobody)
+	require.Equal(t, addr, nobody.Addr)
+	require.ErrorContains(t, err, "start one there")
+	require.NotContains(t, err.Error(), "secret")
+	require.True(t, chstore.Retryable(err))
+
+	_, err = chstore.Dial(t.Context(), "clickhouse://user:secret@host:port:x/%zz")
+	require.ErrorAs(t, err, &nobody)
+	require.NotContains(t, err.Error(), "secret")
+}
+
+// A proxy passes connections on to a server until it fails. The zero value never does.
+type proxy struct {
+	addr string
+
+	mu    sync.Mutex
+	after int64 // bytes towards the server until it fails; 0: never
+	stall bool  // it fails by holding back the connection that carried the last byte, else by its own end
+	ended bool
+	conns []net.Conn
+
+	listener net.Listener
+}
+
+func startProxy(t *testing.T, server string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	p := &proxy{addr: l.Addr().String(), listener: l}
+	t.Cleanup(p.end)
+	go func() {
+		for {
+			near, err := l.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", server)
+			if err != nil || !p.add(near, far) {
+				near.Close()
+				continue
+			}
+			go func() { io.Copy(near, far); near.Close() }() //nolint:errcheck // ends with either
+			go p.pass(near, far)
+		}
+	}()
+	return p
+}
+
+func (p *proxy) add(conns ...net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.conns = append(p.conns, conns...)
+	return !p.ended
+}
+
+// fail has the proxy fail after so many bytes more.
+func (p *proxy) fail(after int64, stall bool) {
+	p.mu.Lock()
+	p.after, p.stall = after, stall
+	p.mu.Unlock()
+}
+
+func (p *proxy) pass(near, far net.Conn) {
+	defer far.Close()
+	buf := make([]byte, 1<<10)
+	for {
+		n, err := near.Read(buf)
+		if err != nil {
+			return
+		}
+		failed := p.carry(int64(n))
+		switch {
+		case failed && p.stall:
+			io.Copy(io.Discard, near) //nolint:errcheck // until the client has had enough
+			return
+		case failed:
+			p.end()
+			return
+		}
+		if _, err := far.Write(buf[:n]); err != nil {
+			return
+		}
+	}
+}
+
+// carry counts bytes. It is true once, when the proxy is to fail.
+func (p *proxy) carry(n int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.after == 0 {
+		return false
+	}
+	p.after = max(0, p.after-n)
+	return p.after == 0
+}
+
+// end closes all, for good.
+func (p *proxy) end() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	p.listener.Close()
+	for _, c := range p.conns {
+		c.Close()
+	}
+}
+
+// A wire counts what connections carry.
+type wire struct{ written atomic.Int64 }
+
+func (w *wire) dial(ctx context.Context, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return wiredConn{conn, w}, nil
+}
+
+type wiredConn struct {
+	net.Conn
+	wire *wire
+}
+
+func (c wiredConn) Write(p []byte) (n int, err error) {
+	n, err = c.Conn.Write(p)
+	c.wire.written.Add(int64(n))
+	return n, err
 }

@@ -2,6 +2,9 @@ package chstore_test
 
 import (
 	"context"
+	"flag"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -11,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/chserver"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
@@ -144,5 +148,138 @@ func TestMigrateChangesAnIndex(t *testing.T) {
 		require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT type_full, granularity FROM system.data_skipping_indices WHERE database = currentDatabase() AND name = 'by_id'").Scan(&kind, &granularity))
 		require.EqualValues(t, max(step.granularity, 1), granularity)
 		require.True(t, strings.HasPrefix(step.kind, kind) || strings.HasPrefix(kind, step.kind), "%s, want %s", kind, step.kind)
+	}
+}
+
+// Plan is what Migrate does, from nothing and after every change of Config.
+func TestPlan(t *testing.T) {
+	db := chtest.Open(t)
+	open := func(cfg chstore.Config) *chstore.Store {
+		cfg.Database = db.Name
+		s, err := chstore.New(connect(t, db), cfg)
+		require.NoError(t, err)
+		return s
+	}
+	recs := tradesAt(time.Now().UTC(), 1, 10)
+	for i, test := range []struct {
+		cfg  chstore.Config
+		want []string // beginnings
+	}{
+		{chstore.Config{}, nil},
+		{chstore.Config{}, []string{}},
+		{chstore.Config{TTL: chstore.TTL{Trades: 48 * time.Hour}}, []string{"ALTER TABLE `" + db.Name + "`.`trades` MODIFY TTL toDateTime(ts) + toIntervalSecond(172800)"}},
+		{chstore.Config{TTL: chstore.TTL{Trades: 72 * time.Hour}}, []string{"ALTER TABLE `" + db.Name + "`.`trades` MODIFY TTL toDateTime(ts) + toIntervalSecond(259200)"}},
+		{chstore.Config{}, []string{"ALTER TABLE `" + db.Name + "`.`trades` REMOVE TTL"}},
+	} {
+		s := open(test.cfg)
+		plan, err := s.Plan(t.Context())
+		require.NoError(t, err)
+		if i == 0 {
+			require.True(t, strings.HasPrefix(plan[0], "CREATE TABLE IF NOT EXISTS `"+db.Name+"`.`schema_migrations`"))
+			var tables uint64
+			require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count() FROM system.tables WHERE database = ?", db.Name).Scan(&tables))
+			require.Zero(t, tables, "a plan runs nothing")
+		} else {
+			require.Equal(t, test.want, append([]string{}, plan...))
+		}
+		require.NoError(t, s.Migrate(t.Context()))
+		again, err := s.Plan(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, again)
+		if i == 0 {
+			require.NoError(t, s.Write(t.Context(), recs))
+		}
+		requireSame(t, recs, readAll(t, s, recs))
+	}
+
+	// Someone has changed a setting by hand.
+	require.NoError(t, db.Conn.Exec(t.Context(), "ALTER TABLE tickers MODIFY SETTING fsync_after_insert = 0"))
+	s := open(chstore.Config{})
+	plan, err := s.Plan(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, []string{"ALTER TABLE `" + db.Name + "`.`tickers` MODIFY SETTING fsync_after_insert = 1"}, plan)
+	require.NoError(t, s.Migrate(t.Context()))
+	plan, err = s.Plan(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, plan)
+
+	made := db.Name + "_made"
+	s, err = chstore.New(connect(t, db), chstore.Config{Database: made})
+	require.NoError(t, err)
+	plan, err = s.Plan(t.Context())
+	require.NoError(t, err)
+	require.Equal(t, "CREATE DATABASE IF NOT EXISTS `"+made+"`", plan[0])
+}
+
+var update = flag.Bool("update", false, "write the golden files of testdata anew")
+
+// everything is a Config that says something about all that a schema can have.
+func everything() chstore.Config {
+	day := 24 * time.Hour
+	return chstore.Config{
+		TablePrefix: "p_",
+		Partition:   chstore.Week,
+		Engine:      chstore.ReplacingMergeTree,
+		TTL:         chstore.TTL{Depth: 30 * day, Snapshots: 90 * day, Trades: 365 * day, Tickers: 30 * day, Gaps: 365 * day},
+		Tiers: chstore.Tiers{
+			Policy: chserver.TieredPolicy, After: chstore.TTL{Depth: day, Trades: 7 * day},
+		},
+		Layouts: chstore.Layouts{
+			Depth: chstore.Layout{Codecs: map[string]string{"bid_price_e8": "GCD, T64, ZSTD(3)", "first_id": "DoubleDelta, ZSTD"}},
+			Trades: chstore.Layout{
+				OrderBy: []string{"symbol", "market", "exchange", "trade_time", "id"}, IndexGranularity: 1024,
+				Indexes: []chstore.Index{
+					{Name: "by_id", Column: "id", Type: "minmax"},
+					{Name: "by_price", Column: "price", Type: "bloom_filter(0.01)", Granularity: 4},
+					{Name: "by_source", Column: "src", Type: "set(100)", Granularity: 2},
+				},
+			},
+			Snapshots: chstore.Layout{IndexGranularity: 128},
+		},
+	}
+}
+
+// onCluster is the same on a cluster, without what one server alone is asked about first.
+func onCluster(c chstore.Cluster) chstore.Config {
+	cfg := everything()
+	cfg.Tiers = chstore.Tiers{}
+	cfg.Cluster = c
+	return cfg
+}
+
+// The statements that Migrate runs on an empty server stand in files, and ClickHouse can read each of
+// them. Those of a cluster are run, as far as this engine does, by TestDistributed and TestReplicatedTables.
+func TestPlanGolden(t *testing.T) {
+	db := chtest.Open(t)
+	for name, cfg := range map[string]chstore.Config{
+		"plan_default":     {},
+		"plan_everything":  everything(),
+		"plan_replicated":  onCluster(chstore.Cluster{Name: "main"}),
+		"plan_distributed": onCluster(chstore.Cluster{Name: "main", Unreplicated: true}),
+		"plan_macros":      onCluster(chstore.Cluster{Name: "main", Path: "/ch/{installation}/{shard}/{database}/{table}", Replica: "{host}-{replica}"}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg.Database = "golden"
+			s, err := chstore.New(connect(t, db), cfg)
+			require.NoError(t, err)
+			plan, err := s.Plan(t.Context())
+			require.NoError(t, err)
+			got := strings.Join(plan, ";\n\n") + ";\n"
+			file := filepath.Join("testdata", name+".sql")
+			if *update {
+				require.NoError(t, os.WriteFile(file, []byte(got), 0o644))
+			}
+			want, err := os.ReadFile(file)
+			require.NoError(t, err)
+			require.Equal(t, string(want), got)
+			for _, statement := range plan {
+				var formatted string
+				require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT formatQuery({q:String})", named("q", statement)).Scan(&formatted), statement)
+				rows, err := db.Conn.Query(t.Context(), "EXPLAIN AST "+statement)
+				require.NoError(t, err, statement)
+				require.True(t, rows.Next())
+				require.NoError(t, rows.Close())
+			}
+		})
 	}
 }

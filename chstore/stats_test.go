@@ -2,20 +2,15 @@ package chstore_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
-	"os"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/hook/hooktest"
 )
 
 // What a monitor wants to know of every table is in Stats, and each event of it in a hook.
@@ -119,31 +114,4 @@ func TestDisks(t *testing.T) {
 	require.True(t, slices.IsSorted(names))
 }
 
-func TestReasonOf(t *testing.T) {
-	for _, test := range []struct {
-		err  error
-		want chstore.Reason
-	}{
-		{nil, ""},
-		{&clickhouse.Exception{Code: 252}, chstore.ReasonTooManyParts},
-		{&chstore.InsertError{Err: &clickhouse.Exception{Code: 241}}, "memory"},
-		{&clickhouse.Exception{Code: 159}, "timeout"},
-		{&clickhouse.Exception{Code: 60}, "schema"},
-		{&clickhouse.Exception{Code: 516}, "auth"},
-		{&clickhouse.Exception{Code: 164}, "readonly"},
-		{&clickhouse.Exception{Code: 243}, chstore.ReasonDisk},
-		{&clickhouse.Exception{Code: 1}, "other"},
-		{&chstore.SchemaError{}, "schema"},
-		{fmt.Errorf("x: %w", context.DeadlineExceeded), "timeout"},
-		{&net.OpError{Err: os.ErrDeadlineExceeded}, "timeout"},
-		{&net.OpError{Err: errors.New("connection refused")}, "network"},
-		{io.ErrUnexpectedEOF, "network"},
-		{context.Canceled, chstore.ReasonCanceled},
-		{errors.New("x"), "other"},
-	} {
-		require.Equal(t, test.want, chstore.ReasonOf(test.err), "%v", test.err)
-		if test.err != nil {
-			require.Contains(t, chstore.Reasons(), test.want)
-		}
-	}
-}
+func TestHooksAreComplete(t *testing.T) { hooktest.Complete(t, chstore.TeeHooks, chstore.LogHooks) }

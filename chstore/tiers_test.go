@@ -2,7 +2,6 @@ package chstore_test
 
 import (
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -153,64 +152,4 @@ func TestTiersRefused(t *testing.T) {
 		_, err := chstore.New(connect(t, db), cfg)
 		require.ErrorContains(t, err, want)
 	}
-}
-
-// Plan is what Migrate does, from nothing and after every change of Config.
-func TestPlan(t *testing.T) {
-	db := chtest.Open(t)
-	open := func(cfg chstore.Config) *chstore.Store {
-		cfg.Database = db.Name
-		s, err := chstore.New(connect(t, db), cfg)
-		require.NoError(t, err)
-		return s
-	}
-	recs := tradesAt(time.Now().UTC(), 1, 10)
-	for i, test := range []struct {
-		cfg  chstore.Config
-		want []string // beginnings
-	}{
-		{chstore.Config{}, nil},
-		{chstore.Config{}, []string{}},
-		{chstore.Config{TTL: chstore.TTL{Trades: 48 * time.Hour}}, []string{"ALTER TABLE `" + db.Name + "`.`trades` MODIFY TTL toDateTime(ts) + toIntervalSecond(172800)"}},
-		{chstore.Config{TTL: chstore.TTL{Trades: 72 * time.Hour}}, []string{"ALTER TABLE `" + db.Name + "`.`trades` MODIFY TTL toDateTime(ts) + toIntervalSecond(259200)"}},
-		{chstore.Config{}, []string{"ALTER TABLE `" + db.Name + "`.`trades` REMOVE TTL"}},
-	} {
-		s := open(test.cfg)
-		plan, err := s.Plan(t.Context())
-		require.NoError(t, err)
-		if i == 0 {
-			require.True(t, strings.HasPrefix(plan[0], "CREATE TABLE IF NOT EXISTS `"+db.Name+"`.`schema_migrations`"))
-			var tables uint64
-			require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count() FROM system.tables WHERE database = ?", db.Name).Scan(&tables))
-			require.Zero(t, tables, "a plan runs nothing")
-		} else {
-			require.Equal(t, test.want, append([]string{}, plan...))
-		}
-		require.NoError(t, s.Migrate(t.Context()))
-		again, err := s.Plan(t.Context())
-		require.NoError(t, err)
-		require.Empty(t, again)
-		if i == 0 {
-			require.NoError(t, s.Write(t.Context(), recs))
-		}
-		requireSame(t, recs, readAll(t, s, recs))
-	}
-
-	// Someone has changed a setting by hand.
-	require.NoError(t, db.Conn.Exec(t.Context(), "ALTER TABLE tickers MODIFY SETTING fsync_after_insert = 0"))
-	s := open(chstore.Config{})
-	plan, err := s.Plan(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, []string{"ALTER TABLE `" + db.Name + "`.`tickers` MODIFY SETTING fsync_after_insert = 1"}, plan)
-	require.NoError(t, s.Migrate(t.Context()))
-	plan, err = s.Plan(t.Context())
-	require.NoError(t, err)
-	require.Empty(t, plan)
-
-	made := db.Name + "_made"
-	s, err = chstore.New(connect(t, db), chstore.Config{Database: made})
-	require.NoError(t, err)
-	plan, err = s.Plan(t.Context())
-	require.NoError(t, err)
-	require.Equal(t, "CREATE DATABASE IF NOT EXISTS `"+made+"`", plan[0])
 }

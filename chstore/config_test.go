@@ -13,6 +13,23 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
+func TestConfig(t *testing.T) {
+	conn := connect(t, chtest.Open(t))
+	for want, cfg := range map[string]chstore.Config{
+		"unknown Partition 9":     {Partition: 9},
+		"BlockBytes -1":           {BlockBytes: -1},
+		"RetryMin -1ns":           {RetryMin: -1},
+		"RetryMin 1m0s":           {RetryMin: time.Minute, RetryMax: time.Second},
+		"TTL of trades is 1ms":    {TTL: chstore.TTL{Trades: time.Millisecond}},
+		"TTL of tickers is -1h0m": {TTL: chstore.TTL{Tickers: -time.Hour}},
+	} {
+		_, err := chstore.New(conn, cfg)
+		require.ErrorContains(t, err, want)
+	}
+	_, err := chstore.New(nil, chstore.Config{})
+	require.ErrorContains(t, err, "no connection")
+}
+
 func named(name string, value any) any { return clickhouse.Named(name, value) }
 
 // What Config says of engine, sort key, codecs and indexes is what the server has; records read back

@@ -8,9 +8,11 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/chserver"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 // A server that comes back without its cold disk shows less than it had. Nothing is stored again, in a
@@ -86,4 +88,29 @@ func TestExpiredRowsAreNoLoss(t *testing.T) {
 	t.Cleanup(func() { db.Conn.Close() })
 	require.NoError(t, s.Write(t.Context(), recs[2:]))
 	require.EqualValues(t, 2, rows(t, db))
+}
+
+func TestWatermark(t *testing.T) {
+	s, _ := openStore(t, chstore.Config{TablePrefix: "x_"})
+	marks, err := s.Watermark(t.Context(), "S")
+	require.NoError(t, err)
+	require.Empty(t, marks)
+	at := time.Date(2026, 1, 31, 23, 0, 0, 0, time.UTC)
+	var recs []marketprism.Record
+	for i := range 3 {
+		at := at.Add(time.Duration(i) * time.Hour)
+		recs = append(recs,
+			marketprism.Record{Instrument: spot("A"), EventTime: at, Trade: &marketprism.Trade{ID: int64(i)}},
+			marketprism.Record{Instrument: spot("A"), EventTime: at, Update: &orderbook.Update{FirstID: int64(i), LastID: int64(i)}})
+	}
+	require.NoError(t, s.Write(t.Context(), withOrigins(recs, "S", 11)))
+	require.NoError(t, s.Write(t.Context(), withOrigins(recs, "other", 100)))
+	marks, err = s.Watermark(t.Context(), "S")
+	require.NoError(t, err)
+	require.Equal(t, []chstore.Watermark{
+		{Table: "depth_events", Partition: 20260131, Sequence: 12, Rows: 1},
+		{Table: "depth_events", Partition: 20260201, Sequence: 16, Rows: 2},
+		{Table: "trades", Partition: 202601, Sequence: 11, Rows: 1},
+		{Table: "trades", Partition: 202602, Sequence: 15, Rows: 2},
+	}, marks)
 }
