@@ -2,12 +2,18 @@
 package command
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"time"
 
+	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
@@ -133,4 +139,116 @@ func (p *program) config() *cobra.Command {
 		RunE:    func(*cobra.Command, []string) error { return p.settings.Print(p.out) },
 	})
 	return parent
+}
+
+func (p *program) version() *cobra.Command {
+	return &cobra.Command{
+		Use: "version", Short: "Print the version", Args: exactArgs(),
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintf(p.out, "marketprism %s %s %s/%s%s\n", Version, runtime.Version(), runtime.GOOS, runtime.GOARCH, revision())
+			return err
+		},
+	}
+}
+
+// revision is the commit that the program was built from, where the build knows it.
+func revision() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return ""
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			return " " + s.Value
+		}
+	}
+	return ""
+}
+
+// confirm asks on a terminal; elsewhere yes has to be given.
+func (p *program) confirm(cmd *cobra.Command, yes bool, what string) error {
+	if yes {
+		return nil
+	}
+	in, ok := cmd.InOrStdin().(interface{ Fd() uintptr })
+	if !ok || !term.IsTerminal(int(in.Fd())) {
+		return usageError{fmt.Errorf("there is nobody to ask whether to %s: give --yes", what)}
+	}
+	fmt.Fprintf(p.errOut, "%s? [y/N] ", what)
+	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+	if err != nil || strings.ToLower(strings.TrimSpace(answer)) != "y" {
+		return errors.New("nothing was changed")
+	}
+	return nil
+}
+
+// A bar shows how far long work is, on a terminal only: what is piped gets the results alone.
+type bar struct{ bar *progressbar.ProgressBar }
+
+func (p *program) options(what string) []progressbar.Option {
+	return []progressbar.Option{
+		progressbar.OptionSetWriter(p.errOut), progressbar.OptionSetDescription(what),
+		progressbar.OptionSetVisibility(term.IsTerminal(int(p.errOut.Fd()))),
+		progressbar.OptionThrottle(100 * time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionFullWidth(),
+		progressbar.OptionSetPredictTime(true), progressbar.OptionShowCount(), progressbar.OptionSetElapsedTime(true),
+	}
+}
+
+// newBar is of work with a known number of steps.
+func (p *program) newBar(what string, steps int64) bar {
+	return bar{progressbar.NewOptions64(max(steps, 1), p.options(what)...)}
+}
+
+// spinner is of work that cannot tell how far it is.
+func (p *program) spinner(what string) bar {
+	return bar{progressbar.NewOptions64(-1, p.options(what)...)}
+}
+
+// A bar that cannot be drawn is no reason to stop the work.
+func (b bar) set(done int64) { _ = b.bar.Set64(done) }
+func (b bar) end()           { _ = b.bar.Finish() }
+
+// plural is "1 letter", "2 letters".
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
+}
+
+// A moment is a flag: an RFC 3339 time, or a time before now such as -1h. Empty is the zero time.
+type moment struct{ time.Time }
+
+func (m *moment) String() string {
+	if m.IsZero() {
+		return ""
+	}
+	return m.Format(time.RFC3339Nano)
+}
+
+func (m *moment) Type() string { return "time" }
+
+func (m *moment) Set(text string) error {
+	if text == "now" {
+		m.Time = time.Now()
+		return nil
+	}
+	if ago, err := time.ParseDuration(text); err == nil {
+		m.Time = time.Now().Add(ago)
+		return nil
+	}
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return fmt.Errorf("want a time such as 2026-01-31T12:00:00Z, or -1h for an hour ago")
+	}
+	m.Time = t
+	return nil
+}
+
+// A span is the flags --from and --to.
+type span struct{ from, to moment }
+
+func (s *span) flags(cmd *cobra.Command) {
+	cmd.Flags().Var(&s.from, "from", "first moment, such as 2026-01-31T12:00:00Z or -1h; empty means no bound")
+	cmd.Flags().Var(&s.to, "to", "moment before which it ends, likewise")
 }

@@ -24,46 +24,59 @@ const (
 	Recording = "recording"
 )
 
-// A Config is all settings.
+// A Config holds all settings.
 type Config struct {
-	Source     string // Sim, Live or Recording
-	Recording  string // file of the source Recording
-	Speed      float64
-	SimRate    float64 // changes a second of each symbol of the source Sim; 0 means the generator's own
-	Market     string
-	Symbols    []string
-	AllTrading bool   // follow every symbol that trades, in place of Symbols
-	RESTURL    string // "" means the market's own, likewise
-	StreamURL  string
-	Redundancy int
+	Exchange
+	Bus
+	Archive
 
 	For           time.Duration // 0 means until interrupted
 	Drain         time.Duration
 	SnapshotEvery time.Duration // 0 means that no snapshots are added
 
-	BusBytes int64         // of the stream of books; that of trades gets half
-	BusAge   time.Duration // of messages on the bus
+	Data string // folder of embedded servers and of the spill queue; "" means a temporary one
 
-	BusReplicas int // servers that hold each stream
-
-	Data       string // folder of embedded servers and of the spill queue; "" means a temporary one
-	NATS       string // "" means embedded, likewise
-	ClickHouse string
-	Database   string
-	Cluster    string        // of ClickHouse; "" means one server by itself
-	Partition  string        // hour, day, week or month; "" leaves it to each table
-	Replacing  bool          // the tables drop duplicates by themselves, beside what the store does
-	KeepBooks  time.Duration // updates, snapshots, tickers and gaps; 0 means for ever, likewise
-	KeepTrades time.Duration
-	ColdPolicy string        // storage policy of the tables; "" means the server's own
-	ColdAfter  time.Duration // when rows move to the policy's volume "cold"; 0 means never
-
-	Redrive bool // dead letters that may have failed for a reason that passes are put back
+	Redrive bool // put dead letters back whose cause may have passed
 
 	Instance     string
-	HealthListen string // "" means off, likewise
-	PageListen   string
+	HealthListen string // "" means off
+	PageListen   string // "" means off
 	LogLevel     slog.Level
+}
+
+// Exchange holds the settings of what is collected.
+type Exchange struct {
+	Source     string // Sim, Live or Recording
+	Recording  string // file of the source Recording
+	Speed      float64
+	SimRate    float64 // changes a second of each symbol of the source Sim; 0 means the simulator's default
+	Market     string
+	Symbols    []string
+	AllTrading bool   // follow every symbol that trades, instead of Symbols
+	RESTURL    string // "" means the market's own
+	StreamURL  string // "" means the market's own
+	Redundancy int
+}
+
+// Bus holds the settings of NATS and its streams.
+type Bus struct {
+	NATS        string        // "" means embedded
+	BusBytes    int64         // of the stream of books; that of trades gets half
+	BusAge      time.Duration // of messages on the bus
+	BusReplicas int           // servers that hold each stream
+}
+
+// Archive holds the settings of ClickHouse and its tables.
+type Archive struct {
+	ClickHouse string // "" means embedded
+	Database   string
+	Cluster    string        // of ClickHouse; "" means a single server
+	Partition  string        // hour, day, week or month; "" means the default of each table
+	Replacing  bool          // the tables drop duplicates in merges, in addition to the store
+	KeepBooks  time.Duration // updates, snapshots, tickers and gaps; 0 means without limit
+	KeepTrades time.Duration // 0 means without limit
+	ColdPolicy string        // storage policy of the tables; "" means the server's own
+	ColdAfter  time.Duration // age at which rows move to the policy's volume "cold"; 0 means never
 }
 
 // minBusAge is the longest time for which a stream knows copies.

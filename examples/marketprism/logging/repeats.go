@@ -111,7 +111,7 @@ func (h *Repeats) Run(ctx context.Context) error {
 			h.flush(ctx, Window)
 		case <-ctx.Done():
 			h.flush(context.WithoutCancel(ctx), 0)
-			return ctx.Err()
+			return nil
 		}
 	}
 }

@@ -33,26 +33,6 @@ type Archive struct {
 	disks     []chstore.Disk
 }
 
-// Archive returns the part of an archiver of that name, whose Store has that prefix before its tables.
-// Call it once.
-func (m *Metrics) Archive(archiver, tablePrefix string) *Archive {
-	a := &Archive{
-		m: m, archiver: archiver, prefix: tablePrefix, begun: time.Now(), up: m.number(StoreStatus),
-		lag: make(map[string]prometheus.Observer), took: make(map[string]prometheus.Observer),
-		rows: make(map[string]prometheus.Observer), answered: make(map[string]prometheus.Observer),
-	}
-	for _, t := range tables {
-		a.lag[t], a.took[t], a.rows[t] = m.histogram(ArchiverLag, t), m.histogram(StoreInsert, t), m.histogram(ArchiverBatch, t)
-	}
-	for _, op := range storeOps() {
-		a.answered[op] = m.histogram(StoreQuery, op)
-	}
-	m.source(a.collect)
-	m.poll(poll{what: "store", ask: a.ping})
-	m.poll(poll{what: "sizes of the store", seldom: true, ask: a.measure})
-	return a
-}
-
 // Hooks returns what is to be among the Hooks of the store.
 func (a *Archive) Hooks() *chstore.Hooks {
 	return &chstore.Hooks{

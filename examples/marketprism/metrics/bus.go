@@ -22,22 +22,6 @@ type Bus struct {
 	conn *nats.Conn
 }
 
-// Bus returns the part of the connection to NATS. Call it once.
-func (m *Metrics) Bus() *Bus {
-	b := &Bus{m: m, errors: m.closed(BusErrors)}
-	m.source(func(give emit) {
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		var reconnects uint64
-		if b.conn != nil {
-			reconnects = b.conn.Stats().Reconnects
-		}
-		give(BusStatus, truth(b.conn != nil && b.conn.IsConnected()))
-		give(BusReconnects, float64(reconnects))
-	})
-	return b
-}
-
 // ConnHooks returns what is to be among the ConnHooks of the connection.
 func (b *Bus) ConnHooks() *natsbus.ConnHooks {
 	return &natsbus.ConnHooks{Failed: func(i natsbus.AsyncErrorInfo) { b.errors.of(string(i.Kind)).inc() }}

@@ -1,7 +1,11 @@
 package metrics
 
 import (
+	"math"
 	"slices"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/natsbus"
@@ -116,4 +120,142 @@ func known(value string, set []string) string {
 		return value
 	}
 	return Other
+}
+
+// A number is the value of a series that changes as things happen.
+type number struct{ bits atomic.Uint64 }
+
+func (n *number) get() float64  { return math.Float64frombits(n.bits.Load()) }
+func (n *number) set(v float64) { n.bits.Store(math.Float64bits(v)) }
+func (n *number) inc()          { n.add(1) }
+
+func (n *number) add(v float64) {
+	for {
+		old := n.bits.Load()
+		if n.bits.CompareAndSwap(old, math.Float64bits(math.Float64frombits(old)+v)) {
+			return
+		}
+	}
+}
+
+// A series is a number with its name and labels.
+type series struct {
+	name   string
+	labels []string
+	number number
+}
+
+// A closedSet is the series of a family by the value of its last label.
+type closedSet struct{ numbers map[string]*number }
+
+// of returns the series of a value, or of Other.
+func (s closedSet) of(value string) *number {
+	if n := s.numbers[value]; n != nil {
+		return n
+	}
+	return s.numbers[Other]
+}
+
+// The names of the metrics. The dashboards are built from these constants.
+const (
+	BuildInfo        = "marketprism_build_info"
+	ServiceHeartbeat = "marketprism_service_heartbeat_timestamp_seconds"
+	LogMessages      = "marketprism_log_messages_total"
+
+	ConnectionStatus = "marketprism_collector_connection_status"
+	Connections      = "marketprism_collector_connections"
+	Reconnects       = "marketprism_collector_reconnects_total"
+	MessagesReceived = "marketprism_collector_messages_received_total"
+	ReceivedBytes    = "marketprism_collector_received_bytes_total"
+	DecodeErrors     = "marketprism_collector_decode_errors_total"
+	DroppedMessages  = "marketprism_collector_dropped_messages_total"
+	LastMessage      = "marketprism_collector_last_message_timestamp_seconds"
+	EventLag         = "marketprism_collector_event_lag_seconds"
+	ClockOffset      = "marketprism_collector_clock_offset_seconds"
+	QueueLength      = "marketprism_collector_queue_length"
+	QueueCapacity    = "marketprism_collector_queue_capacity"
+	RestRequests     = "marketprism_collector_rest_requests_total"
+	RestDuration     = "marketprism_collector_rest_request_duration_seconds"
+	RestUsedWeight   = "marketprism_collector_rest_used_weight"
+	RestWeightLimit  = "marketprism_collector_rest_weight_limit"
+	RestBlockedUntil = "marketprism_collector_rest_blocked_until_timestamp_seconds"
+
+	Books            = "marketprism_syncer_books"
+	Gaps             = "marketprism_syncer_gaps_total"
+	Resyncs          = "marketprism_syncer_resyncs_total"
+	ResyncDuration   = "marketprism_syncer_resync_duration_seconds"
+	Snapshots        = "marketprism_syncer_snapshots_total"
+	Updates          = "marketprism_syncer_updates_total"
+	ApplyDuration    = "marketprism_syncer_apply_duration_seconds"
+	BufferedUpdates  = "marketprism_syncer_buffered_updates"
+	CrossedBooks     = "marketprism_syncer_crossed_books_total"
+	AuditDifferences = "marketprism_syncer_audit_differences_total"
+
+	BookSynced     = "marketprism_book_synced"
+	BookLastUpdate = "marketprism_book_last_update_timestamp_seconds"
+	BookUpdates    = "marketprism_book_updates_total"
+	BookGaps       = "marketprism_book_gaps_total"
+	BookMid        = "marketprism_book_mid_price"
+	BookSpread     = "marketprism_book_spread_ratio"
+	BookDepth      = "marketprism_book_depth_quote"
+	Trades         = "marketprism_trades_total"
+	TradesVolume   = "marketprism_trades_quote_volume_total"
+
+	BusStatus      = "marketprism_bus_connection_status"
+	BusReconnects  = "marketprism_bus_reconnects_total"
+	BusErrors      = "marketprism_bus_async_errors_total"
+	StreamMessages = "marketprism_stream_messages"
+	StreamBytes    = "marketprism_stream_bytes"
+	StreamMaxBytes = "marketprism_stream_max_bytes"
+
+	PublisherMessages   = "marketprism_publisher_messages_total"
+	PublisherBytes      = "marketprism_publisher_bytes_total"
+	PublisherErrors     = "marketprism_publisher_errors_total"
+	PublisherDuplicates = "marketprism_publisher_duplicates_total"
+	PublisherRetries    = "marketprism_publisher_retries_total"
+	PublisherInflight   = "marketprism_publisher_inflight_messages"
+	PublisherAck        = "marketprism_publisher_ack_duration_seconds"
+
+	ConsumerMessages     = "marketprism_consumer_messages_total"
+	ConsumerRedeliveries = "marketprism_consumer_redeliveries_total"
+	ConsumerAcks         = "marketprism_consumer_acks_total"
+	ConsumerPending      = "marketprism_consumer_pending_messages"
+	ConsumerAckPending   = "marketprism_consumer_ack_pending_messages"
+	ConsumerInfo         = "marketprism_consumer_info_timestamp_seconds"
+	ConsumerLag          = "marketprism_consumer_delivery_lag_seconds"
+	ConsumerHandle       = "marketprism_consumer_handle_duration_seconds"
+
+	DeadLetters         = "marketprism_dlq_messages"
+	DeadLettersTotal    = "marketprism_dlq_published_total"
+	DeadLetterOldest    = "marketprism_dlq_oldest_message_timestamp_seconds"
+	DeadLetterProcessed = "marketprism_dlq_processed_total"
+
+	ArchiverHeartbeat = "marketprism_archiver_heartbeat_timestamp_seconds"
+	ArchiverRows      = "marketprism_archiver_buffered_rows"
+	ArchiverBytes     = "marketprism_archiver_buffered_bytes"
+	ArchiverBatch     = "marketprism_archiver_batch_rows"
+	ArchiverWatermark = "marketprism_archiver_watermark_timestamp_seconds"
+	ArchiverLag       = "marketprism_archiver_end_to_end_lag_seconds"
+
+	StoreStatus     = "marketprism_store_connection_status"
+	StoreInserts    = "marketprism_store_inserts_total"
+	StoreRetries    = "marketprism_store_insert_retries_total"
+	StoreErrors     = "marketprism_store_insert_errors_total"
+	StoreRows       = "marketprism_store_inserted_rows_total"
+	StoreBytes      = "marketprism_store_inserted_bytes_total"
+	StoreInsert     = "marketprism_store_insert_duration_seconds"
+	StoreQuery      = "marketprism_store_query_duration_seconds"
+	StoreParts      = "marketprism_store_active_parts"
+	StoreTableRows  = "marketprism_store_table_rows"
+	StoreTableBytes = "marketprism_store_table_bytes"
+	StoreTierBytes  = "marketprism_store_tier_bytes"
+	StoreDiskFree   = "marketprism_store_disk_free_bytes"
+	StoreDiskTotal  = "marketprism_store_disk_total_bytes"
+)
+
+func (f Family) valueType() prometheus.ValueType {
+	if f.Type == Counter {
+		return prometheus.CounterValue
+	}
+	return prometheus.GaugeValue
 }

@@ -3,19 +3,24 @@ package pipeline
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 	"github.com/marketprism/marketprism/examples/marketprism/health"
 	"github.com/marketprism/marketprism/examples/marketprism/logging"
 	"github.com/marketprism/marketprism/examples/marketprism/metrics"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
 )
 
 // stalled is for how long the main loop may stand still before /healthz says so. It turns at least
@@ -72,25 +77,72 @@ func (w *observation) notify(state string) {
 	}
 }
 
-// checks are what has to be there for the role to be ready.
-func (p *Pipeline) checks() []health.Check {
-	checks := []health.Check{{Name: "bus", Ready: func(context.Context) error {
-		if !p.bus.Conn.IsConnected() {
-			return errors.New("no connection")
-		}
-		return nil
-	}}}
-	if p.archive != nil {
-		checks = append(checks, health.Check{Name: "store", Ready: p.archive.Store.Ping})
-	}
-	if p.collector != nil {
-		checks = append(checks, health.Check{Name: "books", Ready: func(context.Context) error {
-			synced, all := p.collector.synced()
-			if all == 0 || float64(synced) < liveShare*float64(all) {
-				return fmt.Errorf("%d of %d are synced", synced, all)
+// links knows which connections to the exchange are open, by their hooks. It is safe for concurrent use.
+type links struct {
+	mu   sync.Mutex
+	open map[int]bool // by number; false for one that was tried, or was open, and is to be
+}
+
+func (l *links) hooks() *binance.Hooks {
+	return &binance.Hooks{
+		ConnectDone: func(i binance.ConnectInfo) { l.set(i.Conn, i.Err == nil) },
+		Disconnected: func(i binance.DisconnectInfo) {
+			if !errors.Is(i.Err, binance.ErrReplaced) { // then another one has its number
+				l.set(i.Conn, false)
 			}
-			return nil
-		}})
+		},
 	}
-	return checks
+}
+
+func (l *links) set(conn int, open bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.open == nil {
+		l.open = make(map[int]bool)
+	}
+	l.open[conn] = open
+}
+
+// count returns how many are open, and how many should be.
+func (l *links) count() (open, all int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, is := range l.open {
+		if is {
+			open++
+		}
+	}
+	return open, len(l.open)
+}
+
+// lettersEvery is how often the stream of dead letters is asked how many there are.
+const lettersEvery = 2 * time.Second
+
+// letters are the dead letters of the bus: all there are, whichever process set them aside.
+type letters struct {
+	js     jetstream.StreamManager
+	stream string
+	work   *deadletter.Queue
+	count  atomic.Uint64 // a moment ago
+}
+
+func newLetters(js jetstream.JetStream) *letters {
+	stream := natsbus.DeadLettersStream("")
+	return &letters{js: js, stream: stream, work: deadletter.New(js, stream)}
+}
+
+// watch keeps the count. A bus that is away leaves it as it was: that the bus is away is told elsewhere.
+func (l *letters) watch(ctx context.Context) error {
+	tick := time.NewTicker(lettersEvery)
+	defer tick.Stop()
+	for {
+		if s, err := natsbus.ReadStreamStats(ctx, l.js, l.stream); err == nil {
+			l.count.Store(s.Messages)
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
 }

@@ -2,10 +2,12 @@ package pipeline
 
 import (
 	"context"
+	"crypto/sha256"
 	"sync/atomic"
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -74,3 +76,40 @@ func (t *tally) storing(dst sink.Sink) sink.Sink {
 // lastLag is how old the newest record of the last batch was when it was stored, by the clocks of
 // exchange and archiver.
 func (t *tally) lastLag() time.Duration { return time.Duration(t.lag.Load()) }
+
+// liveBooks holds each instrument's book as the collector's records tell it: seeded by Snapshot,
+// moved by Update. It is what the archive's books are held against at the end, and it stays readable
+// after the feed has ended. One goroutine uses it at a time.
+type liveBooks map[marketprism.Instrument]*liveBook
+
+type liveBook struct {
+	orderbook.Book
+	at    time.Time // when it last changed, by the clock that the archive sorts by
+	known bool      // a snapshot came
+}
+
+func (l liveBooks) apply(r *marketprism.Record) {
+	b := l[r.Instrument]
+	if b == nil {
+		b = new(liveBook)
+		l[r.Instrument] = b
+	}
+	switch r.Kind() {
+	case marketprism.KindSnapshot:
+		b.Reset(r.Snapshot)
+		b.known = true
+	case marketprism.KindUpdate:
+		b.Apply(r.Update)
+	default:
+		return
+	}
+	if t := r.Time(); t.After(b.at) {
+		b.at = t
+	}
+}
+
+// hash identifies the levels of a book.
+func hash(b *orderbook.Book) [sha256.Size]byte {
+	text, _ := b.AppendText(nil) // never fails
+	return sha256.Sum256(text)
+}

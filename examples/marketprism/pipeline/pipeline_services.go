@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
+
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/examples/marketprism/health"
 	"github.com/marketprism/marketprism/examples/marketprism/metrics"
@@ -110,6 +112,105 @@ func listen(addr, setting string, handler http.Handler) (serve stageFunc, url st
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
-		return ctx.Err()
+		return nil
 	}, "http://" + listener.Addr().String(), nil
+}
+
+const (
+	pollInterval = 20 * time.Millisecond
+	quietFor     = time.Second
+)
+
+// waitStored waits until a consumer has stored, and acknowledged, all that its stream holds.
+func waitStored(ctx context.Context, js jetstream.JetStream, stream string, c *natsbus.Consumer) error {
+	s, err := js.Stream(ctx, stream)
+	if err != nil {
+		return err
+	}
+	last := s.CachedInfo().State.LastSeq
+	return poll(ctx, func() bool { return c.Stats().Sequence >= last })
+}
+
+// waitQuiet waits until no record has come for a second: the frames of a recording have been sent, and
+// the last of them may still be on their way.
+func (p *Pipeline) waitQuiet(ctx context.Context) error {
+	seen, since := p.tally.total(received), time.Now()
+	err := poll(ctx, func() bool {
+		if n := p.tally.total(received); n != seen {
+			seen, since = n, time.Now()
+		}
+		return time.Since(since) >= quietFor
+	})
+	if ctx.Err() != nil {
+		return nil // interrupted: what has come is what there is
+	}
+	return err
+}
+
+func poll(ctx context.Context, done func() bool) error {
+	tick := time.NewTicker(pollInterval)
+	defer tick.Stop()
+	for !done() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+// stuck is for how long an archiver may have messages in hand and neither store them nor fail. It is longer than
+// an INSERT may take, after which that has failed.
+const stuck = 2 * time.Minute
+
+// A work tells whether consumers get on with what they have in hand. An outage of the bus or the store is no
+// reason to say that they do not: they go on trying, and a restart would not help.
+type work struct {
+	done  uint64
+	moved time.Time // when that was another, or there was nothing to do
+}
+
+// getsOn is told how the consumers stand at a time, by the local clock.
+func (w *work) getsOn(now time.Time, consumers ...natsbus.ConsumerStats) bool {
+	var done uint64
+	waits := false
+	for _, s := range consumers {
+		done += s.Batches + s.Refusals + s.SinkFailures + s.ServerFailures
+		waits = waits || s.InFlight > 0 && s.Circuit == natsbus.CircuitClosed
+	}
+	if !waits || done != w.done || w.moved.IsZero() {
+		w.done, w.moved = done, now
+	}
+	return now.Sub(w.moved) < stuck
+}
+
+// beat says that the main loop turns, unless the archiver it stands for is stuck.
+func (p *Pipeline) beat() {
+	if p.archiver == nil || p.work.getsOn(time.Now(), p.archiver.stats()...) {
+		p.watch.beat()
+	}
+}
+
+// checks are what has to be there for the role to be ready.
+func (p *Pipeline) checks() []health.Check {
+	checks := []health.Check{{Name: "bus", Ready: func(context.Context) error {
+		if !p.bus.Conn.IsConnected() {
+			return errors.New("no connection")
+		}
+		return nil
+	}}}
+	if p.archive != nil {
+		checks = append(checks, health.Check{Name: "store", Ready: p.archive.Store.Ping})
+	}
+	if p.collector != nil {
+		checks = append(checks, health.Check{Name: "books", Ready: func(context.Context) error {
+			synced, all := p.collector.synced()
+			if all == 0 || float64(synced) < liveShare*float64(all) {
+				return fmt.Errorf("%d of %d are synced", synced, all)
+			}
+			return nil
+		}})
+	}
+	return checks
 }

@@ -1,0 +1,328 @@
+package command
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/examples/marketprism/config"
+	"github.com/marketprism/marketprism/examples/marketprism/engines"
+	"github.com/marketprism/marketprism/examples/marketprism/pipeline"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/presence"
+)
+
+func (p *program) run() *cobra.Command {
+	return &cobra.Command{
+		Use: "run", Short: "Collect, store and verify in one process", Args: exactArgs(),
+		Long: `Run collects market data, moves it over NATS JetStream into ClickHouse, and at the end rebuilds every
+order book from ClickHouse and compares it with the live one. NATS and ClickHouse run embedded unless an
+address is given. Ctrl-C ends the collection; what was received is still stored and compared.`,
+		Example: `  marketprism run                                       # simulated, for 20 s
+  marketprism run --source live --symbols BTCUSDT --for 0
+  marketprism run --source recording --recording FILE --speed 0 --for 0
+  marketprism run --data ./data                         # keep the archive`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return p.role(cmd.Context(), "marketprism", (*pipeline.Pipeline).Run)
+		},
+	}
+}
+
+func (p *program) collect() *cobra.Command {
+	return &cobra.Command{
+		Use: "collect", Short: "Publish what an exchange sends to NATS", Args: exactArgs(),
+		Long: `Collect follows the exchange and publishes to NATS until it is told to end, by SIGTERM or Ctrl-C; what was
+received is then still published, for the time that --drain allows. Two collectors of the same symbols give
+one copy of each event. While NATS is away, records go to a queue on disk below --data.`,
+		Example: `  marketprism collect --nats nats://bus:4222 --source live --all-trading --data /var/lib/marketprism
+  marketprism collect --nats nats://bus:4222 --source live --market usdm --instance futures-1`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := p.needNATS(); err != nil {
+				return err
+			}
+			return p.role(cmd.Context(), "collector", (*pipeline.Pipeline).Collect)
+		},
+	}
+}
+
+func (p *program) archive() *cobra.Command {
+	return &cobra.Command{
+		Use: "archive", Short: "Store what is on NATS in ClickHouse", Args: exactArgs(),
+		Long: `Archive stores what is on NATS in ClickHouse until it is told to end, by SIGTERM or Ctrl-C; what it has in
+hand is then still stored, for the time that --drain allows. A message is acknowledged when it is stored.
+What can never be stored becomes a dead letter: see marketprism dlq. Run one archiver at a time.`,
+		Example: `  marketprism archive --nats nats://bus:4222 --clickhouse clickhouse://user:password@ch:9000`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := p.needNATS(); err != nil {
+				return err
+			}
+			return p.role(cmd.Context(), "archiver", (*pipeline.Pipeline).Archive)
+		},
+	}
+}
+
+// role runs a role. How long to collect has a default for run alone: services run until they are told
+// to end.
+func (p *program) role(ctx context.Context, name string, run func(*pipeline.Pipeline, context.Context) error) error {
+	cfg := p.settings.Config
+	if name != "marketprism" && p.settings.Origin("for") == config.FromDefault {
+		cfg.For = 0
+	}
+	role, err := pipeline.New(name, Version, cfg, p.out, p.errOut)
+	if err != nil {
+		return err
+	}
+	return run(role, ctx)
+}
+
+// needNATS is for commands that have no NATS of their own.
+func (p *program) needNATS() error {
+	if p.settings.Config.NATS == "" {
+		return usageError{engines.ErrNoBus}
+	}
+	return nil
+}
+
+func (p *program) exchange() *cobra.Command {
+	attached := false
+	cmd := &cobra.Command{
+		Use: "exchange", Short: "Run the simulated exchange by itself, for several processes to follow", Args: exactArgs(),
+		Example: `  marketprism exchange --symbols BTCUSDT,ETHUSDT
+  marketprism collect --source live --rest-url http://127.0.0.1:PORT --stream-url ws://127.0.0.1:PORT …`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			ctx, stop := context.WithCancel(cmd.Context())
+			defer stop()
+			if attached {
+				go func() {
+					_, _ = io.Copy(io.Discard, cmd.InOrStdin()) // an error ends it as well
+					stop()
+				}()
+			}
+			exchange, err := pipeline.Simulate(p.settings.Config)
+			if err != nil {
+				return usageError{err}
+			}
+			fmt.Fprintf(p.out, "--source live --rest-url %s --stream-url %s\n", exchange.RESTURL(), exchange.StreamURL())
+			err = exchange.Run(ctx)
+			if ctx.Err() != nil {
+				err = nil // told to end
+			}
+			return errors.Join(err, exchange.Close())
+		},
+	}
+	cmd.Flags().BoolVar(&attached, "attached", false, "end when standard input does, as it does with the process that started this one")
+	return cmd
+}
+
+// soakFor is how long a soak measures unless --for says otherwise.
+const soakFor = 10 * time.Minute
+
+// What the bus keeps in a soak: more than is written in that time.
+const (
+	soakBusAge   = 5 * time.Minute
+	soakBusBytes = 4 << 30
+)
+
+// soakRate is changes a second of each symbol, of which 1,300 make about 10,000 records a second.
+const soakRate = 7.25
+
+func (p *program) soak() *cobra.Command {
+	var count int
+	cmd := &cobra.Command{
+		Use: "soak", Short: "Measure the whole pipeline at the load of a whole exchange", Args: exactArgs(),
+		Long: `Soak follows many symbols of a simulated exchange, which runs in a process of its own, and stores them. From
+when all books are synced it measures, for ten minutes or --for: rates, gaps, memory, goroutines, and the
+time from an exchange's event to where it can be read in ClickHouse. It exits with 1 if there was a gap, or
+memory or goroutines grew. --sim-rate sets the load; the exchange's limits make the start take a minute.`,
+		Example: "  marketprism soak --for 3m --count 300 --sim-rate 10",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			cfg := p.settings.Config
+			if p.settings.Origin("for") == config.FromDefault {
+				cfg.For = soakFor
+			}
+			if p.settings.Origin("bus-age") == config.FromDefault {
+				cfg.BusAge = soakBusAge
+			}
+			if p.settings.Origin("bus-bytes") == config.FromDefault {
+				cfg.BusBytes = soakBusBytes
+			}
+			if count < 1 || cfg.For == 0 {
+				return usageError{errors.New("soak wants a --count and a --for above 0")}
+			}
+			if cfg.SimRate == 0 {
+				cfg.SimRate = soakRate
+			}
+			cfg.Symbols = nil
+			for i := range count {
+				cfg.Symbols = append(cfg.Symbols, fmt.Sprintf("S%04dUSDT", i))
+			}
+			return p.soakWith(cmd.Context(), cfg)
+		},
+	}
+	cmd.Flags().IntVar(&count, "count", 1300, "symbols to follow")
+	return cmd
+}
+
+func (p *program) soakWith(ctx context.Context, cfg config.Config) error {
+	exchange, err := p.startExchange(ctx, &cfg)
+	if err != nil {
+		return err
+	}
+	role, err := pipeline.New("marketprism", Version, cfg, p.out, p.errOut)
+	if err == nil {
+		err = role.Soak(ctx)
+	}
+	_ = exchange.Process.Signal(syscall.SIGTERM) // it has ended already after Ctrl-C
+	return errors.Join(err, exchange.Wait())
+}
+
+// startExchange starts this program as an exchange, and points cfg at it.
+func (p *program) startExchange(ctx context.Context, cfg *config.Config) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, "exchange", "--attached", "--source", config.Sim,
+		"--symbols", strings.Join(cfg.Symbols, ","), "--sim-rate", fmt.Sprint(cfg.SimRate), "--market", cfg.Market)
+	cmd.Stderr = p.errOut
+	_, err = cmd.StdinPipe() // which ends with this process, however that ends
+	if err != nil {
+		return nil, err
+	}
+	lines, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		return nil, err
+	}
+	line, err := bufio.NewReader(lines).ReadString('\n')
+	if err == nil {
+		_, err = fmt.Sscanf(line, "--source live --rest-url %s --stream-url %s", &cfg.RESTURL, &cfg.StreamURL)
+	}
+	if err != nil {
+		_ = cmd.Process.Kill() // it said something else
+		return nil, errors.Join(fmt.Errorf("the exchange did not start: %w", err), cmd.Wait())
+	}
+	cfg.Source = config.Live
+	return cmd, nil
+}
+
+func (p *program) status() *cobra.Command {
+	var listen time.Duration
+	cmd := &cobra.Command{
+		Use: "status", Short: "Show who is alive, and what the streams hold", Args: exactArgs(),
+		Long:    `Status listens for heartbeats for a while, two of them unless told otherwise, and then asks NATS for its streams.`,
+		Example: "  marketprism status --nats nats://bus:4222",
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := p.needNATS(); err != nil {
+				return err
+			}
+			bus, err := engines.OpenBus(cmd.Context(), p.settings.Config.NATS, nil)
+			if err != nil {
+				return err
+			}
+			defer bus.Close()
+			return errors.Join(p.printPeers(cmd.Context(), bus, listen), p.printStreams(cmd.Context(), bus))
+		},
+	}
+	cmd.Flags().DurationVar(&listen, "listen", 6*time.Second, "how long to listen; services beat every 5 s")
+	return cmd
+}
+
+func (p *program) printPeers(ctx context.Context, bus *engines.Bus, listen time.Duration) error {
+	watch, err := presence.NewWatch(bus.Conn, presence.WatchConfig{})
+	if err != nil {
+		return err
+	}
+	listening, cancel := context.WithTimeout(ctx, listen)
+	defer cancel()
+	progress := p.spinner("listening")
+	err = watch.Run(listening)
+	progress.end()
+	if !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "SERVICE\tINSTANCE\tVERSION\tSTATE\tLAG\tUP")
+	for _, peer := range watch.Peers() {
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%v\n", peer.Service, peer.Instance, peer.Version, peer.State, peer.Lag, peer.Time.Sub(peer.Started).Round(time.Second))
+	}
+	if len(watch.Peers()) == 0 {
+		fmt.Fprintf(table, "nobody in %v\n", listen)
+	}
+	return table.Flush()
+}
+
+func (p *program) printStreams(ctx context.Context, bus *engines.Bus) error {
+	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "\nSTREAM\tMESSAGES\tBYTES\tOLDEST")
+	for _, name := range []string{natsbus.BooksStream(""), natsbus.TradesStream(""), natsbus.DeadLettersStream(""), natsbus.RedriveStream("")} {
+		s, err := natsbus.ReadStreamStats(ctx, bus.JS, name)
+		if err != nil {
+			return err
+		}
+		oldest := "-"
+		if !s.Oldest.IsZero() {
+			oldest = s.Oldest.UTC().Format(time.RFC3339)
+		}
+		fmt.Fprintf(table, "%s\t%d\t%d\t%s\n", name, s.Messages, s.Bytes, oldest)
+	}
+	return table.Flush()
+}
+
+func (p *program) record() *cobra.Command {
+	return &cobra.Command{
+		Use: "record DIR", Short: "Write what the exchange sends to files, as it comes", Args: exactArgs("DIR"),
+		Long: `Record follows symbols and writes each frame and each answer of the exchange to a line of a file, which
+"run --source recording" plays back. It needs neither NATS nor ClickHouse.`,
+		Example: `  marketprism record ./recordings --source live --symbols BTCUSDT --for 10m`,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return p.recordTo(cmd.Context(), args[0])
+		},
+	}
+}
+
+func (p *program) recordTo(ctx context.Context, dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	cfg := p.settings.Config
+	if cfg.For > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, cfg.For)
+		defer cancel()
+	}
+	recorder, err := binance.NewRecorder(binance.RecorderConfig{Dir: dir, Name: cfg.Market})
+	if err != nil {
+		return err
+	}
+	// The recorder ends after what it records, so that nothing is cut off.
+	recording, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	written := make(chan error, 1)
+	go func() { written <- recorder.Run(recording) }()
+
+	err = pipeline.Follow(ctx, cfg, recorder)
+	stop()
+	if failed := <-written; !errors.Is(failed, context.Canceled) {
+		err = errors.Join(err, failed)
+	}
+	stats := recorder.Stats()
+	fmt.Fprintf(p.out, "%+v\n", stats)
+	if err == nil && stats.Lost > 0 {
+		err = fmt.Errorf("%d lines were not recorded since the disk was too slow", stats.Lost)
+	}
+	return err
+}

@@ -1,0 +1,235 @@
+package page
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A liveState is what a viewer gets with every refresh.
+type liveState struct {
+	Time    time.Time     `json:"time"` // local clock of the server
+	Symbol  symbolState   `json:"symbol"`
+	Book    *bookState    `json:"book"` // null while it is not known
+	Trades  []tradeState  `json:"trades"`
+	Health  *Health       `json:"health,omitempty"`
+	Symbols []symbolState `json:"symbols,omitempty"` // with every symbolsEvery-th refresh
+}
+
+const symbolsEvery = 4
+
+// serveLive sends the state of one symbol's book, and of everything around it, as server-sent events
+// until the viewer leaves. Each state stands for itself: one that is late makes none before it needed.
+func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
+	symbol := r.FormValue("symbol")
+	if _, ok := p.cfg.Feed.Status(symbol); symbol != "" && !ok {
+		http.Error(w, fmt.Sprintf("%q is not followed", symbol), http.StatusNotFound)
+		return
+	}
+	select {
+	case p.viewers <- struct{}{}:
+		defer func() { <-p.viewers }()
+	default:
+		http.Error(w, fmt.Sprintf("%d pages are open already, which is the bound", p.cfg.Viewers), http.StatusServiceUnavailable)
+		return
+	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	out := http.NewResponseController(w)
+	tick := time.NewTicker(p.cfg.Refresh)
+	defer tick.Stop()
+	for n := 0; ; n++ {
+		text, err := json.Marshal(p.live(symbol, n%symbolsEvery == 0))
+		if err != nil {
+			return // only a number that JSON cannot write; the viewer asks anew
+		}
+		_ = out.SetWriteDeadline(time.Now().Add(10 * time.Second)) // where the server has no deadlines, the kernel's hold
+		if _, err := fmt.Fprintf(w, "data: %s\n\n", text); err != nil || out.Flush() != nil {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-r.Context().Done():
+			return
+		}
+	}
+}
+
+// live reads the present state. The symbol "" means the first one.
+func (p *Page) live(symbol string, withSymbols bool) *liveState {
+	s := &liveState{Time: time.Now().UTC()}
+	if symbol == "" {
+		if all := p.cfg.Feed.Symbols(); len(all) > 0 {
+			symbol = all[0]
+		}
+	}
+	if err := p.cfg.Feed.View(symbol, func(b *orderbook.Book, status binance.Status) {
+		s.Symbol, s.Book = stateOf(symbol, status), bookOf(symbol, b, p.cfg.Levels)
+	}); err != nil { // it is not known, or not followed any more
+		status, _ := p.cfg.Feed.Status(symbol)
+		s.Symbol = stateOf(symbol, status)
+	}
+	s.Trades = p.trades.of(symbol)
+	if p.cfg.Health != nil {
+		health := p.cfg.Health()
+		s.Health = &health
+	}
+	if withSymbols {
+		s.Symbols = p.symbolStates()
+	}
+	return s
+}
+
+// Health is what the page shows of the pipeline's stages. Counts are since the program began.
+type Health struct {
+	Connections     int `json:"connections"`     // open to the exchange
+	ConnectionsWant int `json:"connectionsWant"` // needed
+
+	WeightUsed   int       `json:"weightUsed"`            // request weight of this clock minute
+	WeightLimit  int       `json:"weightLimit"`           // 0 means no bound
+	BlockedUntil time.Time `json:"blockedUntil,omitzero"` // local clock; the exchange wants no request before it
+
+	NoStore        bool `json:"noStore,omitempty"` // this program does not write to the store: nothing is shown of it
+	BusConnected   bool `json:"busConnected"`
+	StoreConnected bool `json:"storeConnected"`
+
+	Received    uint64  `json:"received"`    // records made
+	Published   uint64  `json:"published"`   // of these acknowledged by the bus
+	Stored      uint64  `json:"stored"`      // records committed to the store
+	Pending     uint64  `json:"pending"`     // messages on the bus that are not stored yet
+	LagSeconds  float64 `json:"lagSeconds"`  // from exchange event to commit, of the last batch
+	DeadLetters uint64  `json:"deadLetters"` // messages in the dead-letter stream
+}
+
+// A symbolState is a line of the list of symbols.
+type symbolState struct {
+	Symbol  string `json:"symbol"`
+	State   string `json:"state"`
+	AgeMS   int64  `json:"ageMs"` // since the book changed last, by the local clock; -1 if it was never known
+	LastID  int64  `json:"lastId"`
+	Listing string `json:"listing,omitempty"`
+	LastGap string `json:"lastGap,omitempty"` // reason of the latest gap
+}
+
+func (p *Page) symbolStates() []symbolState {
+	symbols := p.cfg.Feed.Symbols()
+	states := make([]symbolState, 0, len(symbols))
+	for _, symbol := range symbols {
+		if s, ok := p.cfg.Feed.Status(symbol); ok {
+			states = append(states, stateOf(symbol, s))
+		}
+	}
+	return states
+}
+
+func stateOf(symbol string, s binance.Status) symbolState {
+	line := symbolState{Symbol: symbol, State: s.State.String(), AgeMS: -1, LastID: s.LastID, Listing: s.Listing}
+	if !s.UpdatedAt.IsZero() {
+		line.AgeMS = s.Age().Milliseconds()
+	}
+	if s.LastGap.Reason != 0 {
+		line.LastGap = s.LastGap.Reason.String()
+	}
+	return line
+}
+
+// A level is a price and a quantity as the exchange writes them, exactly.
+type level [2]orderbook.Fixed
+
+// A bookState is a book of now or of the past, best levels first.
+type bookState struct {
+	Symbol    string    `json:"symbol"`
+	LastID    int64     `json:"lastId"`
+	EventTime time.Time `json:"eventTime,omitzero"` // exchange clock of the last change
+	Bids      []level   `json:"bids"`
+	Asks      []level   `json:"asks"`
+	BidCount  int       `json:"bidCount"` // levels the book has
+	AskCount  int       `json:"askCount"`
+}
+
+// bookOf copies the best n levels a side.
+func bookOf(symbol string, b *orderbook.Book, n int) *bookState {
+	return &bookState{
+		Symbol: symbol, LastID: b.LastID(), EventTime: b.EventTime(),
+		Bids: levels(b.AppendBids(nil, n)), Asks: levels(b.AppendAsks(nil, n)),
+		BidCount: b.BidCount(), AskCount: b.AskCount(),
+	}
+}
+
+func levels(side []orderbook.Level) []level {
+	out := make([]level, len(side))
+	for i, l := range side {
+		out[i] = level{l.Price, l.Quantity}
+	}
+	return out
+}
+
+// A tradeState is a trade as the page shows it.
+type tradeState struct {
+	ID       int64           `json:"id"`
+	Price    orderbook.Fixed `json:"price"`
+	Quantity orderbook.Fixed `json:"quantity"`
+	Side     string          `json:"side"` // of the taker
+	Time     time.Time       `json:"time"` // exchange clock
+}
+
+// trades are the last few trades of each symbol: single ones where they come, else aggregates.
+type trades struct {
+	keep int
+
+	mu       sync.Mutex
+	bySymbol map[string]*recent
+}
+
+// recent is a ring.
+type recent struct {
+	single bool // single trades have come, so that aggregates would tell the same again
+	ring   []tradeState
+	next   int // where the next one goes once the ring is full
+}
+
+func newTrades(keep int) *trades { return &trades{keep: keep, bySymbol: make(map[string]*recent)} }
+
+func (t *trades) add(symbol string, trade *marketprism.Trade) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.bySymbol[symbol]
+	if r == nil {
+		r = &recent{single: !trade.Aggregate}
+		t.bySymbol[symbol] = r
+	}
+	switch {
+	case trade.Aggregate && r.single:
+		return
+	case !trade.Aggregate && !r.single:
+		*r = recent{single: true}
+	}
+	s := tradeState{ID: trade.ID, Price: trade.Price, Quantity: trade.Quantity, Side: trade.Side(), Time: trade.TradeTime}
+	if len(r.ring) < t.keep {
+		r.ring = append(r.ring, s)
+		return
+	}
+	r.ring[r.next] = s
+	r.next = (r.next + 1) % t.keep
+}
+
+// of returns the symbol's trades, newest first.
+func (t *trades) of(symbol string) []tradeState {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.bySymbol[symbol]
+	if r == nil {
+		return []tradeState{}
+	}
+	n := len(r.ring)
+	out := make([]tradeState, n)
+	for i := range out {
+		out[i] = r.ring[(r.next+n-1-i)%n]
+	}
+	return out
+}
