@@ -18,7 +18,8 @@ func (s *shard) applyOutput(ctx context.Context, now, at time.Time, b *symbolBoo
 	}
 	for i := range out.Events {
 		ev := &out.Events[i]
-		rec := marketprism.Record{Instrument: b.instrument, ReceivedAt: at, Update: ev.Update, Snapshot: ev.Snapshot, Gap: ev.Gap}
+		rec := &s.record
+		*rec = marketprism.Record{Instrument: b.instrument, ReceivedAt: at, Update: ev.Update, Snapshot: ev.Snapshot, Gap: ev.Gap}
 		switch {
 		case ev.Update != nil:
 			s.count.updates.Add(1)
@@ -33,7 +34,7 @@ func (s *shard) applyOutput(ctx context.Context, now, at time.Time, b *symbolBoo
 		case ev.Gap != nil:
 			s.bookLost(now, b, *ev.Gap)
 		}
-		if err := s.emit(ctx, rec); err != nil {
+		if err := s.handle(ctx, rec); err != nil {
 			return err
 		}
 	}
@@ -41,15 +42,18 @@ func (s *shard) applyOutput(ctx context.Context, now, at time.Time, b *symbolBoo
 	if len(out.Events) > 0 {
 		s.refreshes.checkTicker(now, b)
 	}
-	if sub := s.streams.depths[b.instrument.Symbol]; sub != nil && s.watchdog.refutes(out.Audit) {
+	if out.Audit == nil || !s.watchdog.refutes(out.Audit) {
+		return nil
+	}
+	if sub := s.streams.depths[b.instrument.Symbol]; sub != nil {
 		s.report(WatchInfo{Conn: s.number, Stream: sub.name, Reason: WatchDeadDepth, Silent: now.Sub(b.UpdatedAt)})
 		return s.resubscribe(ctx, now, sub)
 	}
 	return nil
 }
 
-// emit gives a record to the Handler. The record is in a field since the Handler gets a pointer to it,
-// and an allocation for each would be too many.
+// emit passes a record to the Handler. The record is in a field so that it need not be allocated: the
+// Handler gets a pointer to it.
 func (s *shard) emit(ctx context.Context, rec marketprism.Record) error {
 	s.record = rec
 	return s.handle(ctx, &s.record)

@@ -130,5 +130,5 @@ func (sub *subscription) behindTicker(now time.Time, tickerID int64) (silent tim
 // that its updates do not reach. Only on spot: futures ids are shared by all symbols, and those of a
 // quiet one's snapshots run ahead of its updates.
 func (w *watchdog) refutes(audit *orderbook.Audit) bool {
-	return audit != nil && w.market.name.Continuity() == orderbook.Contiguous && errors.Is(audit.Err, orderbook.ErrRefreshAhead)
+	return w.market.name.Continuity() == orderbook.Contiguous && errors.Is(audit.Err, orderbook.ErrRefreshAhead)
 }
