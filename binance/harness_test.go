@@ -21,13 +21,15 @@ import (
 // A harness is a fake exchange, a DepthSyncer on it, and an audit of every record: whenever a book is
 // said to be known, it must be the exchange's true book at that update id.
 type harness struct {
-	t      *testing.T
-	srv    *binancetest.Server
-	client *binance.Client
-	syncer *binance.DepthSyncer
-	stop   context.CancelFunc
-	busy   atomic.Bool // the handler runs
-	ended  chan error  // what Run returned
+	t       *testing.T
+	srv     *binancetest.Server
+	client  *binance.Client
+	syncer  *binance.DepthSyncer
+	stop    context.CancelFunc // ends Run
+	busy    atomic.Bool        // the handler runs
+	ended   chan struct{}      // closed when Run has returned
+	result  error              // what it returned
+	checked bool               // a test has looked at the result
 
 	each     func(*marketprism.Record) // sees every record; nil means none
 	midBatch bool                      // snapshots lie between the borders of events
@@ -83,7 +85,7 @@ func newHarness(t *testing.T, s setup) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &harness{t: t, srv: srv, books: make(map[string]*auditedBook), ended: make(chan error, 1), midBatch: s.server.MidBatchSnapshots}
+	h := &harness{t: t, srv: srv, books: make(map[string]*auditedBook), midBatch: s.server.MidBatchSnapshots}
 	s.client.Market = s.server.Market
 	s.client.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL(), SBE: srv.StreamURL()}
 	if s.client.DialContext == nil {
@@ -106,17 +108,33 @@ func newHarness(t *testing.T, s setup) *harness {
 	if s.before != nil {
 		s.before(h)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	h.stop = cancel
-	go srv.Run(ctx) //nolint:errcheck // ends with the server
-	go func() { h.ended <- h.syncer.Run(ctx) }()
+	go srv.Run(h.run()) //nolint:errcheck // ends with the server
 	return h
+}
+
+// run starts Run, which ends with the context that it returns.
+func (h *harness) run() context.Context {
+	ctx, cancel := context.WithCancel(h.t.Context())
+	ended := make(chan struct{})
+	h.stop, h.ended, h.checked = cancel, ended, false
+	go func() {
+		defer close(ended)
+		h.result = h.syncer.Run(ctx)
+	}()
+	return ctx
+}
+
+// end waits until Run has returned and returns its result.
+func (h *harness) end() error {
+	<-h.ended
+	h.checked = true
+	return h.result
 }
 
 func (h *harness) close() {
 	h.stop()
-	if err := <-h.ended; err != nil {
-		h.t.Errorf("Run: %v", err)
+	if checked := h.checked; h.end() != nil && !checked {
+		h.t.Errorf("Run: %v", h.result)
 	}
 	h.client.CloseIdleConnections()
 	h.srv.Close()

@@ -87,10 +87,9 @@ func TestRecordingGivesTheSameBooks(t *testing.T) {
 				h.live(h.srv.Listed()...)
 				h.live(h.srv.Listed()...)
 				h.stop()
-				if err := <-h.ended; err != nil {
+				if err := h.end(); err != nil {
 					t.Error(err)
 				}
-				h.ended <- nil
 				for symbol, b := range h.books {
 					want[symbol] = b.book.Snapshot()
 				}

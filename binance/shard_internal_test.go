@@ -2,12 +2,10 @@ package binance
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -97,27 +95,6 @@ func TestShardStepDoesNotAllocate(t *testing.T) {
 	}
 }
 
-func TestQueueDoesNotAllocate(t *testing.T) {
-	q := newFrameQueue(8, 1<<20, make(chan struct{}, 1))
-	buf := make([]byte, 100)
-	var fr frame
-	pass := func() {
-		buf, _ = q.push(buf[:cap(buf)], time.Time{})
-		if ok, err := q.pop(&fr); !ok || err != nil {
-			t.Fatal(ok, err)
-		}
-		if buf == nil {
-			buf = make([]byte, 100)
-		}
-	}
-	for range 3 {
-		pass()
-	}
-	if n := testing.AllocsPerRun(100, pass); n != 0 {
-		t.Errorf("%v allocations for a frame", n)
-	}
-}
-
 func BenchmarkShardStep(b *testing.B) {
 	s := syncedShard(b, nil)
 	frames := depthFrames(10_000)
@@ -135,116 +112,6 @@ func BenchmarkShardStep(b *testing.B) {
 			b.Fatal(err)
 		}
 		i++
-	}
-}
-
-func TestQueueKeepsDropsInTheirPlace(t *testing.T) {
-	q := newFrameQueue(3, 10, make(chan struct{}, 1))
-	one, two := &subscription{name: "1"}, &subscription{name: "2"}
-	push := func(text string, want bool) {
-		t.Helper()
-		if _, ok := q.push([]byte(text), time.Time{}); ok != want {
-			t.Errorf("push %q = %v", text, ok)
-		}
-	}
-	var fr frame
-	pop := func(text string, lost drops) {
-		t.Helper()
-		ok, err := q.pop(&fr)
-		if !ok || err != nil || string(fr.data) != text || fmt.Sprint(fr.drops) != fmt.Sprint(lost) {
-			t.Errorf("pop = %q, lost %v, %v, %v", fr.data, fr.drops, ok, err)
-		}
-	}
-	push("12345", true)
-	push("123456", false) // more than 10 bytes
-	q.drop(one)
-	push("23456", true)
-	push("", true)
-	push("", false) // more than 3 frames
-	q.drop(two)
-	q.drop(two)
-	q.drop(nil)
-	pop("12345", nil)
-	push("a frame of many bytes", false)
-	pop("23456", drops{one: 1})
-	pop("", nil)
-	pop("", drops{two: 2, nil: 1}) // nothing follows the loss
-	if ok, err := q.pop(&fr); ok || err != nil {
-		t.Error(ok, err)
-	}
-	push("12345", true)
-	push("12345", true)
-	push("1", false)
-	q.drop(one)
-	pop("12345", nil)
-	pop("12345", nil)
-	pop("", drops{one: 1})
-	push("a frame of many bytes", true) // alone it may be as long as it likes
-	ended := errors.New("ended")
-	q.close(ended)
-	pop("a frame of many bytes", nil)
-	if ok, err := q.pop(&fr); ok || err != ended {
-		t.Error(ok, err)
-	}
-}
-
-func TestRateLimiterHoldsInEveryWindow(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p := newRateLimiter(4)
-		var sent []time.Time
-		for i := range 40 {
-			if i%7 == 0 {
-				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
-			}
-			if err := p.wait(t.Context()); err != nil {
-				t.Fatal(err)
-			}
-			sent = append(sent, time.Now())
-		}
-		for i := 4; i < len(sent); i++ {
-			if d := sent[i].Sub(sent[i-4]); d <= time.Second {
-				t.Errorf("message %d came %v after the fourth before it", i, d)
-			}
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
-		defer cancel()
-		var err error
-		for range 5 {
-			err = p.wait(ctx)
-		}
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("err = %v", err)
-		}
-	})
-}
-
-func TestRequestsStayBelowTheirBound(t *testing.T) {
-	var streams []string
-	for i := range 1024 {
-		streams = append(streams, fmt.Sprintf("币%dusdt@depth@100ms", i))
-	}
-	requests, err := planRequests("SUBSCRIBE", streams, 40)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var all []string
-	for i, r := range requests {
-		if len(r.frame) > maxRequest || r.id != int64(41+i) {
-			t.Errorf("request %d: id %d, %d bytes", i, r.id, len(r.frame))
-		}
-		if i < len(requests)-1 && len(r.frame) < maxRequest-100 {
-			t.Errorf("request %d has only %d bytes", i, len(r.frame))
-		}
-		all = append(all, r.streams...)
-	}
-	if !slices.Equal(all, streams) {
-		t.Error("streams were lost")
-	}
-	if want := `{"method":"UNSUBSCRIBE","params":["a","b\"c"],"id":1}`; true {
-		r, err := planRequests("UNSUBSCRIBE", []string{"a", `b"c`}, 0)
-		if err != nil || len(r) != 1 || string(r[0].frame) != want {
-			t.Errorf("%s, %v", r[0].frame, err)
-		}
 	}
 }
 
@@ -271,36 +138,6 @@ func TestLostFrameOfAnUnknownStreamResyncsAllBooks(t *testing.T) {
 	}
 	if b.syncer.State() != orderbook.Buffering || b.LastGap.Reason != orderbook.GapOverflow {
 		t.Errorf("%v, %+v", b.syncer.State(), b.LastGap)
-	}
-}
-
-func TestAcks(t *testing.T) {
-	var a acks
-	now := time.Unix(1000, 0)
-	a.expect([]request{{id: 1, subscribes: true, streams: []string{"a"}}, {id: 2, subscribes: true, streams: []string{"b"}}}, now, time.Second)
-	if streams, _ := a.arrived(RequestID{Text: "1"}, now); streams != nil {
-		t.Error("a text id was taken for a number")
-	}
-	if streams, all := a.arrived(RequestID{Number: 2}, now.Add(900*time.Millisecond)); !slices.Equal(streams, []string{"b"}) || all {
-		t.Error(streams, all)
-	}
-	if err := a.overdue(now.Add(time.Second)); err != nil {
-		t.Error(err)
-	}
-	if err := a.overdue(now.Add(2 * time.Second)); !errors.Is(err, ErrNoAck) {
-		t.Error(err)
-	}
-	var refused *SubscribeError
-	var venue *StreamError
-	err := a.refused(RequestID{Number: 1}, &StreamError{Code: 2, Message: "invalid"})
-	if !errors.As(err, &refused) || !slices.Equal(refused.Streams, []string{"a"}) || !errors.As(err, &venue) || venue.Code != 2 {
-		t.Error(err)
-	}
-	if err := a.refused(RequestID{Null: true}, venue); !errors.As(err, &refused) || refused.Streams != nil {
-		t.Error(err)
-	}
-	if streams, all := a.arrived(RequestID{Number: 1}, now); !slices.Equal(streams, []string{"a"}) || !all || a.overdue(now.Add(time.Hour)) != nil {
-		t.Error(streams, all)
 	}
 }
 

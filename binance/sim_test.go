@@ -304,3 +304,329 @@ func (s *sim) missing(ids map[string]int64) string {
 	}
 	return ""
 }
+
+// A simSetup is what a seed decides before a run begins. Books are small and the exchange is slow, so
+// that many seeds fit into a minute; the driver does not mind either.
+type simSetup struct {
+	server binancetest.Config
+	client binance.Config
+	budget binance.BudgetConfig
+	depth  binance.DepthConfig
+
+	chaos    binancetest.ChaosConfig
+	faulty   time.Duration // how long there are faults
+	actEvery time.Duration // mean time between two things that the program does, or the rarer faults
+	slow     int64         // chance, in a thousand records, of a handler that is slow to dawdle
+	patience time.Duration // bound of the time from the last fault until all is live
+	mortal   bool          // connections end in calm too
+	tight    bool          // request weight is scarce
+	restarts bool          // the exchange's ids may go back
+	armed    []string      // faults that are a matter of configuration
+}
+
+func (c *simSetup) String() string {
+	return fmt.Sprintf("server %+v\nbudget %+v\ndepth %+v\nchaos %+v", c.server, c.budget, c.depth, c.chaos)
+}
+
+// pick returns one of the choices.
+func pick[T any](r *rand.Rand, choices ...T) T { return choices[r.IntN(len(choices))] }
+
+func rollSetup(market marketprism.Market, seed uint64) simSetup {
+	r := rand.New(rand.NewPCG(seed, marketNumber(market)))
+	one := func(in int) bool { return r.IntN(in) == 0 }
+	c := simSetup{
+		patience: 150 * time.Second,
+		faulty:   time.Duration(10+r.IntN(15)) * time.Second,
+		actEvery: pick(r, time.Second, 2*time.Second, 5*time.Second),
+		slow:     pick[int64](r, 2, 10, 50),
+		restarts: one(8),
+	}
+	c.client.Market = market
+
+	c.server = binancetest.Config{
+		Market: market, Seed: seed, Network: binancetest.InMemory(), History: 2048,
+		Tick: pick[time.Duration](r, 100, 250, 250, 500) * time.Millisecond,
+	}
+	names := []string{"AAAUSDT", "BBBUSDT", "CCCUSDT"}[:1+r.IntN(3)]
+	if one(4) {
+		names = append(names, "币安人生USDT")
+		c.armed = append(c.armed, "F26")
+	}
+	for _, name := range names {
+		c.server.Symbols = append(c.server.Symbols, smallSymbol(r, name))
+	}
+	if one(4) {
+		c.server.SendQueue = 1024
+		c.armed = append(c.armed, "F36")
+	}
+	if one(3) {
+		c.server.AlternateBatches = true
+		c.armed = append(c.armed, "F38")
+	}
+
+	c.depth = binance.DepthConfig{
+		Seed: seed, Symbols: names,
+		SnapshotLimit: pick(r, 5, 10, 20, 50, 100), Redundancy: 1 + r.IntN(2),
+		Trades: one(3), AggTrades: one(4), Tickers: one(3), TopLevels: pick(r, 0, 0, 3),
+		StreamTimeout: 20 * time.Second, AckTimeout: pick[time.Duration](r, 2, 5, 10) * time.Second, MaxConnAge: -1,
+		ReconnectMin: 100 * time.Millisecond, ReconnectMax: pick[time.Duration](r, 1, 3) * time.Second,
+		PollEvery: pick[time.Duration](r, 5, 10) * time.Second,
+		MaxStale:  20, MaxDepth: -1, RetryMax: pick[time.Duration](r, 1, 4) * time.Second, SnapshotTimeout: pick[time.Duration](r, 2, 10) * time.Second,
+	}
+	if c.depth.SnapshotLimit > 5 && one(2) {
+		c.depth.FirstLimit = 5
+	}
+	if one(3) {
+		c.depth.RefreshDepth = -1
+	}
+	if one(3) {
+		c.depth.RefreshEvery = time.Duration(2+r.IntN(6)) * time.Second
+	}
+	if one(4) {
+		c.depth.MaxBuffered = 4 + r.IntN(20)
+	}
+	if one(3) {
+		c.depth.QueueFrames = 48 + r.IntN(64) // the frames of one moment fit
+	}
+	if one(3) {
+		c.depth.StreamsPerConn = 4
+	}
+	if one(4) {
+		c.depth.AllTrading = &binance.SymbolFilter{Statuses: []string{"TRADING", "HALT", "BREAK", "CANCEL_ONLY", "AUCTION_OF_TOMORROW"}}
+	}
+	if market == marketprism.Spot && one(4) {
+		c.client.SBE, c.client.APIKey, c.depth.AggTrades = true, "key", false
+	}
+	c.rollLimits(r)
+	c.rollChaos(r, seed)
+	return c
+}
+
+// rollLimits decides what the exchange allows, and how long connections live.
+func (c *simSetup) rollLimits(r *rand.Rand) {
+	if r.IntN(5) == 0 {
+		c.server.WeightLimit = 200 + r.IntN(300)
+		c.patience += 3 * time.Minute
+		c.tight = true
+	}
+	if r.IntN(8) == 0 {
+		c.server.ConnectLimit = 12 + r.IntN(20)
+		c.budget.Connects = c.server.ConnectLimit
+		c.patience += 6 * time.Minute
+	}
+	switch r.IntN(5) {
+	case 0: // rotated in time
+		c.depth.MaxConnAge = time.Duration(8+r.IntN(10)) * time.Second
+		c.server.Lifetime = c.depth.MaxConnAge + 90*time.Second
+	case 1: // too late
+		c.server.Lifetime = time.Duration(10+r.IntN(20)) * time.Second
+		c.mortal = true
+		c.armed = append(c.armed, "F21")
+	}
+}
+
+// rollChaos selects the faults of a run: few in each, so that every fault also occurs without most
+// others, which could hide what it does.
+func (c *simSetup) rollChaos(r *rand.Rand, seed uint64) {
+	c.chaos = binancetest.ChaosConfig{Seed: seed, Every: pick[time.Duration](r, 200, 500, 1500) * time.Millisecond, Longest: 5 * time.Second}
+	share := pick(r, 2, 4, 8)
+	for _, f := range binancetest.ChaosFaults() {
+		// An exchange whose clock is wrong does not tell when its minute of request weight ends.
+		if f != "F31" && !(f == "F40" && c.tight) && r.IntN(share) == 0 {
+			c.chaos.Faults = append(c.chaos.Faults, f)
+		}
+	}
+	if c.chaos.Faults == nil {
+		c.chaos.Faults = []string{"F1"}
+	}
+}
+
+// marketNumber numbers the markets, so that a seed makes something else of each.
+func marketNumber(market marketprism.Market) uint64 {
+	return map[marketprism.Market]uint64{marketprism.Spot: 11, marketprism.USDM: 12, marketprism.COINM: 13}[market]
+}
+
+// smallSymbol is a symbol with few levels.
+func smallSymbol(r *rand.Rand, name string) binancetest.Symbol {
+	return binancetest.Symbol{Name: name, Levels: 4 + r.IntN(60), Rate: 4 + 30*r.Float64()}
+}
+
+// An act is something that the program does, or that the exchange does and RunChaos does not.
+type act struct {
+	name  string
+	share int
+	do    func(s *sim, ctx context.Context, symbol string) (what string)
+}
+
+func acts() []act {
+	return []act{
+		{"slow handler", 3, func(s *sim, ctx context.Context, _ string) string {
+			s.slowness.Store(s.slow)
+			time.AfterFunc(time.Duration(1+s.roll.IntN(3))*time.Second, func() { s.slowness.Store(0) })
+			return "some records take up to 2 s"
+		}},
+		{"rotate", 2, func(s *sim, _ context.Context, _ string) string { s.syncer.Rotate(); return "Rotate()" }},
+		{"refresh", 3, func(s *sim, _ context.Context, y string) string { return fmt.Sprint("Refresh: ", s.syncer.Refresh(y)) }},
+		{"remove", 2, (*sim).remove},
+		{"add", 3, (*sim).addAgain},
+		{"list", 2, (*sim).list},
+		{"delist", 1, (*sim).delist},
+		{"malformed", 3, (*sim).malformed},
+		{"shutdown", 1, func(s *sim, _ context.Context, _ string) string {
+			s.srv.SendServerShutdown()
+			s.count("F20")
+			return "SendServerShutdown()"
+		}},
+		{"late snapshots", 2, func(s *sim, _ context.Context, _ string) string {
+			n, delay := 1+s.roll.IntN(3), time.Duration(s.roll.Int64N(int64(4*time.Second)))
+			s.srv.DelaySnapshots(n, delay)
+			s.count("F5")
+			return fmt.Sprintf("DelaySnapshots(%d, %v)", n, delay)
+		}},
+		{"trade ids", 1, func(s *sim, _ context.Context, y string) string {
+			s.count("F39")
+			return fmt.Sprint("SkipTradeIDs, BreakAggregate: ", s.srv.SkipTradeIDs(y, 1+s.roll.IntN(5)), s.srv.BreakAggregate(y))
+		}},
+		{"no pongs", 1, func(s *sim, _ context.Context, _ string) string {
+			s.srv.IgnorePings(true)
+			time.AfterFunc(5*time.Second, func() { s.srv.IgnorePings(false) })
+			s.count("F17")
+			return "IgnorePings for 5 s"
+		}},
+		{"huge event", 1, (*sim).huge},
+		{"ids go back", 1, (*sim).goBack},
+	}
+}
+
+// act does one thing.
+func (s *sim) act(ctx context.Context) {
+	listed := s.srv.Listed()
+	if len(listed) == 0 {
+		return
+	}
+	var all []act
+	for _, a := range acts() {
+		for range a.share {
+			all = append(all, a)
+		}
+	}
+	a := all[s.roll.IntN(len(all))]
+	symbol := listed[s.roll.IntN(len(listed))]
+	s.note(a.name + " " + symbol)
+	if what := a.do(s, ctx, symbol); what != "" {
+		s.note(what)
+		s.did("act: " + a.name)
+	}
+}
+
+func (s *sim) remove(_ context.Context, symbol string) string {
+	if len(s.syncer.Symbols()) < 2 {
+		return ""
+	}
+	s.gone(symbol)
+	return fmt.Sprint("Remove: ", s.syncer.Remove(symbol))
+}
+
+// gone says that the book of a symbol may be another one from now on.
+func (s *sim) gone(symbol string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.at(symbol).gone = true
+}
+
+// addAgain follows a listed symbol that is not followed.
+func (s *sim) addAgain(ctx context.Context, _ string) string {
+	followed := s.syncer.Symbols()
+	for _, symbol := range s.srv.Listed() {
+		if !slices.Contains(followed, symbol) {
+			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+			defer cancel()
+			return fmt.Sprintf("Add(%s): %v", symbol, s.syncer.Add(ctx, symbol))
+		}
+	}
+	return ""
+}
+
+// list lists a symbol, which is sometimes a newborn.
+func (s *sim) list(ctx context.Context, _ string) string {
+	listed := s.srv.Listed()
+	if len(listed) > 5 {
+		return ""
+	}
+	s.listings++
+	symbol := smallSymbol(s.roll, fmt.Sprintf("NEW%dUSDT", s.listings))
+	if s.roll.IntN(2) == 0 {
+		symbol.LastID = -1
+		s.count("F15")
+	}
+	if err := s.srv.List(symbol); err != nil {
+		s.fail("List: %v", err)
+	}
+	return fmt.Sprintf("List(%s, %d), %s", symbol.Name, symbol.LastID, s.addAgain(ctx, ""))
+}
+
+func (s *sim) delist(_ context.Context, symbol string) string {
+	if len(s.srv.Listed()) < 2 {
+		return ""
+	}
+	s.gone(symbol)
+	s.mu.Lock()
+	s.unlisted = true
+	s.mu.Unlock()
+	s.count("F30")
+	return fmt.Sprint("Delist: ", s.srv.Delist(symbol))
+}
+
+// malformed sends something that makes no sense, in the name of a symbol's depth stream or of none.
+func (s *sim) malformed(_ context.Context, symbol string) string {
+	stream := binance.StreamName(symbol, "@depth@100ms")
+	text := pick(s.roll,
+		`{"stream":"`+stream+`","data":{"e":"depthUpdate","E":1,"s":"`+symbol+`","U":1,"u":`,
+		`{"stream":"`+stream+`","data":{"e":"depthUpdate","E":1,"s":"`+symbol+`","U":1,"u":2,"b":[["x","1"]],"a":[]}}`,
+		`{"stream":"`+stream+`","data":null}`, `{"stream":5}`, `null`, ``, `{}`, `[]`, "\x00\xff", `{"id":18446744073709551616,"result":null}`,
+		`{"stream":"!somethingNew","data":{"e":"somethingNew","E":1}}`,
+	)
+	conns := s.srv.Connections()
+	if len(conns) == 0 {
+		return ""
+	}
+	s.srv.SendRawOne(conns[s.roll.IntN(len(conns))].ID, text)
+	s.count("F24")
+	return fmt.Sprintf("SendRawOne(%q)", text)
+}
+
+// huge makes an event of some ten thousand levels, in few runs since it takes its time.
+func (s *sim) huge(_ context.Context, symbol string) string {
+	if s.roll.IntN(8) != 0 {
+		return ""
+	}
+	bids := make([]orderbook.Level, 10_000)
+	for i := range bids {
+		bids[i] = orderbook.Level{Price: orderbook.Fixed(i+1) * orderbook.One / 1000, Quantity: orderbook.One}
+	}
+	if _, err := s.srv.Apply(symbol, bids, nil); err != nil {
+		return ""
+	}
+	time.Sleep(time.Second)
+	_, err := s.srv.EmptyBook(symbol)
+	s.count("F27")
+	return fmt.Sprint("Apply of 10,000 levels, EmptyBook: ", err)
+}
+
+// goBack makes the exchange's ids begin again, once at most: after a second time an id could name three
+// books.
+func (s *sim) goBack(_ context.Context, symbol string) string {
+	s.mu.Lock()
+	again := s.restarted
+	s.restarted = s.restarts
+	s.mu.Unlock()
+	switch {
+	case again || !s.restarts:
+		return ""
+	case s.roll.IntN(2) == 0:
+		s.count("F30")
+		return fmt.Sprint("RestartIDs: ", s.srv.RestartIDs(symbol, 1000))
+	}
+	s.count("F31")
+	return fmt.Sprint("Wipe: ", s.srv.Wipe())
+}

@@ -1,7 +1,6 @@
 package binance_test
 
 import (
-	"context"
 	"errors"
 	"slices"
 	"testing"
@@ -106,7 +105,7 @@ func TestSymbolsChangeBetweenRuns(t *testing.T) {
 		h.prepare(names(3)...)
 		h.ready()
 		h.stop()
-		if err := <-h.ended; err != nil {
+		if err := h.end(); err != nil {
 			t.Errorf("Run = %v", err)
 		}
 		if err := h.syncer.Remove(victim); err != nil {
@@ -115,9 +114,7 @@ func TestSymbolsChangeBetweenRuns(t *testing.T) {
 		if err := h.syncer.Add(t.Context(), "T0002USDT"); err != nil {
 			t.Error(err)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		h.stop = cancel
-		go func() { h.ended <- h.syncer.Run(ctx) }()
+		h.run()
 		synctest.Wait()
 		h.ready()
 		if got := h.syncer.Symbols(); !slices.Equal(got, []string{"T0001USDT", "T0002USDT"}) {

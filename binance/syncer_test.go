@@ -20,7 +20,7 @@ import (
 func TestRunNamesSymbolsThatAreNotListed(t *testing.T) {
 	s := setup{server: exchange(2), depth: binance.DepthConfig{Symbols: []string{"T0000USDT", "NOPE", "t0001usdt"}}}
 	bubble(t, s, func(t *testing.T, h *harness) {
-		err := <-h.ended
+		err := h.end()
 		var unknown *binance.UnknownSymbolsError
 		if !errors.As(err, &unknown) || !slices.Equal(unknown.Symbols, []string{"NOPE", "t0001usdt"}) {
 			t.Errorf("Run: %v", err)
@@ -28,7 +28,6 @@ func TestRunNamesSymbolsThatAreNotListed(t *testing.T) {
 		if err := h.syncer.Ready(t.Context()); !errors.Is(err, binance.ErrStopped) || !errors.As(err, &unknown) {
 			t.Errorf("Ready: %v", err)
 		}
-		h.ended <- nil
 	})
 }
 
@@ -47,10 +46,9 @@ func TestRunFailsWhereTheExchangeRefuses(t *testing.T) {
 	s := setup{server: exchange(1), before: func(h *harness) { h.srv.RejectREST(1, http.StatusForbidden, 0) }}
 	bubble(t, s, func(t *testing.T, h *harness) {
 		var refused *binance.APIError
-		if err := <-h.ended; !errors.As(err, &refused) || refused.Status != http.StatusForbidden {
+		if err := h.end(); !errors.As(err, &refused) || refused.Status != http.StatusForbidden {
 			t.Errorf("Run: %v", err)
 		}
-		h.ended <- nil
 	})
 }
 
@@ -98,15 +96,13 @@ func TestRunCanBeRepeated(t *testing.T) {
 			t.Errorf("a second Run = %v", err)
 		}
 		h.stop()
-		if err := <-h.ended; err != nil {
+		if err := h.end(); err != nil {
 			t.Errorf("Run = %v", err)
 		}
 		if status, _ := h.syncer.Status(victim); status.State != orderbook.Offline || status.LastGap.Reason != orderbook.GapDisconnect {
 			t.Errorf("after Run: %+v", status)
 		}
-		ctx, cancel := context.WithCancel(t.Context())
-		h.stop = cancel
-		go func() { h.ended <- h.syncer.Run(ctx) }()
+		h.run()
 		synctest.Wait()
 		h.ready()
 	})
@@ -281,5 +277,75 @@ func TestDepthConfigIsChecked(t *testing.T) {
 	}
 	if _, err := binance.NewDepthSyncer(nil, binance.DepthConfig{Symbols: one}); err == nil {
 		t.Error("a nil Client was taken")
+	}
+}
+
+func TestBooksEqualTheExchanges(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
+		t.Run(string(market), func(t *testing.T) {
+			server := binancetest.Config{Market: market, Symbols: binancetest.Symbols(names(20)...)}
+			depth := binance.DepthConfig{Trades: true, AggTrades: true, Tickers: true}
+			bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+				h.ready()
+				h.live(h.srv.Listed()...)
+				for _, symbol := range h.srv.Listed() {
+					err := h.syncer.View(symbol, func(b *orderbook.Book, s binance.Status) {
+						if s.State != orderbook.Synced || s.LastID != b.LastID() || s.Age() > time.Second {
+							t.Errorf("%s: status %+v", symbol, s)
+						}
+						if _, ok := b.BestBid(); !ok || b.Crossed() {
+							t.Errorf("%s: empty or crossed", symbol)
+						}
+					})
+					if err != nil {
+						t.Error(err)
+					}
+				}
+				h.mu.Lock()
+				if h.trades == 0 || h.ticks == 0 {
+					t.Errorf("%d trades, %d tickers", h.trades, h.ticks)
+				}
+				h.mu.Unlock()
+				if s := h.syncer.Stats(); s.Gaps != 0 || s.Snapshots != 20 || s.Undecoded != 0 || s.Dropped != 0 || s.Unknown != 0 {
+					t.Errorf("stats: %+v", s)
+				}
+				if s := h.syncer.Stats(); s.DepthEvents < s.Updates || s.TradeEvents < s.Trades || s.TickerEvents < s.Tickers || s.Trades == 0 ||
+					s.Bytes < s.Frames || s.LastEvent.IsZero() || s.Queued > s.QueueFrames || s.QueueFrames == 0 {
+					t.Errorf("stats: %+v", s)
+				}
+				var paths []string
+				for _, c := range h.srv.Connections() {
+					paths = append(paths, c.Path)
+				}
+				want := []string{"/stream"}
+				if market == marketprism.USDM {
+					want = []string{"/market/stream", "/public/stream"}
+				}
+				if slices.Sort(paths); !slices.Equal(paths, want) {
+					t.Errorf("connections of %v", paths)
+				}
+				h.wellBehaved()
+			})
+		})
+	}
+}
+
+func TestEventsThatStraddleTheSnapshot(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+		t.Run(string(market), func(t *testing.T) {
+			server := exchange(50)
+			server.Market, server.MidBatchSnapshots = market, true
+			bubble(t, setup{server: server, depth: binance.DepthConfig{StreamsPerConn: 10}}, func(t *testing.T, h *harness) {
+				h.ready()
+				for _, s := range h.srv.Listed() {
+					h.srv.DuplicateDepth(s, 2)
+				}
+				h.live(h.srv.Listed()...)
+				if s := h.syncer.Stats(); s.Gaps != 0 || s.Connects != 5 {
+					t.Errorf("stats: %+v", s)
+				}
+				h.wellBehaved()
+			})
+		})
 	}
 }

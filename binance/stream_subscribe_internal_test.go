@@ -1,0 +1,101 @@
+package binance
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+func TestRateLimiterHoldsInEveryWindow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newRateLimiter(4)
+		var sent []time.Time
+		for i := range 40 {
+			if i%7 == 0 {
+				time.Sleep(time.Duration(i) * 100 * time.Millisecond)
+			}
+			if err := p.wait(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			sent = append(sent, time.Now())
+		}
+		for i := 4; i < len(sent); i++ {
+			if d := sent[i].Sub(sent[i-4]); d <= time.Second {
+				t.Errorf("message %d came %v after the fourth before it", i, d)
+			}
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		var err error
+		for range 5 {
+			err = p.wait(ctx)
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("err = %v", err)
+		}
+	})
+}
+
+func TestRequestsStayBelowTheirBound(t *testing.T) {
+	var streams []string
+	for i := range 1024 {
+		streams = append(streams, fmt.Sprintf("币%dusdt@depth@100ms", i))
+	}
+	requests, err := planRequests("SUBSCRIBE", streams, 40)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []string
+	for i, r := range requests {
+		if len(r.frame) > maxRequest || r.id != int64(41+i) {
+			t.Errorf("request %d: id %d, %d bytes", i, r.id, len(r.frame))
+		}
+		if i < len(requests)-1 && len(r.frame) < maxRequest-100 {
+			t.Errorf("request %d has only %d bytes", i, len(r.frame))
+		}
+		all = append(all, r.streams...)
+	}
+	if !slices.Equal(all, streams) {
+		t.Error("streams were lost")
+	}
+	if want := `{"method":"UNSUBSCRIBE","params":["a","b\"c"],"id":1}`; true {
+		r, err := planRequests("UNSUBSCRIBE", []string{"a", `b"c`}, 0)
+		if err != nil || len(r) != 1 || string(r[0].frame) != want {
+			t.Errorf("%s, %v", r[0].frame, err)
+		}
+	}
+}
+
+func TestAcks(t *testing.T) {
+	var a acks
+	now := time.Unix(1000, 0)
+	a.expect([]request{{id: 1, subscribes: true, streams: []string{"a"}}, {id: 2, subscribes: true, streams: []string{"b"}}}, now, time.Second)
+	if streams, _ := a.arrived(RequestID{Text: "1"}, now); streams != nil {
+		t.Error("a text id was taken for a number")
+	}
+	if streams, all := a.arrived(RequestID{Number: 2}, now.Add(900*time.Millisecond)); !slices.Equal(streams, []string{"b"}) || all {
+		t.Error(streams, all)
+	}
+	if err := a.overdue(now.Add(time.Second)); err != nil {
+		t.Error(err)
+	}
+	if err := a.overdue(now.Add(2 * time.Second)); !errors.Is(err, ErrNoAck) {
+		t.Error(err)
+	}
+	var refused *SubscribeError
+	var venue *StreamError
+	err := a.refused(RequestID{Number: 1}, &StreamError{Code: 2, Message: "invalid"})
+	if !errors.As(err, &refused) || !slices.Equal(refused.Streams, []string{"a"}) || !errors.As(err, &venue) || venue.Code != 2 {
+		t.Error(err)
+	}
+	if err := a.refused(RequestID{Null: true}, venue); !errors.As(err, &refused) || refused.Streams != nil {
+		t.Error(err)
+	}
+	if streams, all := a.arrived(RequestID{Number: 1}, now); !slices.Equal(streams, []string{"a"}) || !all || a.overdue(now.Add(time.Hour)) != nil {
+		t.Error(streams, all)
+	}
+}
