@@ -47,24 +47,6 @@ func StreamName(symbol, suffix string) string {
 	}, symbol) + suffix
 }
 
-// routeOf returns where a stream is served. The page "Important WebSocket Change Notice" lists depth
-// and bookTicker for /public; raw trades, which it does not list, have been seen there as well.
-func (m *market) routeOf(stream string) route {
-	if !m.routed {
-		return routeAll
-	}
-	_, kind, _ := strings.Cut(stream, "@")
-	for _, public := range [...]string{"depth", "rpiDepth", "bookTicker", "trade"} {
-		if strings.HasPrefix(kind, public) {
-			return routePublic
-		}
-	}
-	if strings.HasPrefix(stream, "!bookTicker") {
-		return routePublic
-	}
-	return routeMarket
-}
-
 // dialRoute waits for the gate like any other request: whoever is told to stay away must not connect
 // either.
 func (c *Client) dialRoute(ctx context.Context, r route, streams ...string) (*Stream, error) {

@@ -1,0 +1,237 @@
+package binance
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// maxDepthBody bounds a depth answer: 5,000 levels a side take about 0.4 MB.
+const maxDepthBody = 8 << 20
+
+// Depth fetches a snapshot of a symbol's book with up to limit levels a side; limit 0 means 1000.
+// Spot serves any number up to 5000, the futures markets 5, 10, 20, 50, 100, 500 and 1000. How far
+// each side is known is noted in the snapshot. The request weighs between 2 and 250. A refusal is an *APIError, an answer that makes no sense a *DecodeError or
+// ErrWrongSymbol.
+func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook.Snapshot, error) {
+	if limit == 0 {
+		limit = defaultSnapshotLimit
+	}
+	if err := c.market.checkDepth(limit); err != nil {
+		return orderbook.Snapshot{}, err
+	}
+	t, err := c.budget.wait(ctx, c.spender, PriorityCall, c.market.depthWeight(limit))
+	if err != nil {
+		return orderbook.Snapshot{}, err
+	}
+	defer t.close()
+	snap, _, err := c.depth(ctx, symbol, limit)
+	return snap, err
+}
+
+// depth is Depth with the Budget's leave. receivedAt is the local clock when the whole answer was there.
+func (c *Client) depth(ctx context.Context, symbol string, limit int) (snap orderbook.Snapshot, receivedAt time.Time, err error) {
+	params := url.Values{"symbol": {symbol}, "limit": {strconv.Itoa(limit)}}
+	body, _, err := c.send(ctx, query{path: "/depth", params: params, maxBody: maxDepthBody})
+	if err != nil {
+		return snap, receivedAt, err
+	}
+	receivedAt = time.Now()
+	var d Decoder
+	named, err := d.DecodeSnapshot(body, &snap)
+	if err != nil {
+		return orderbook.Snapshot{}, receivedAt, err
+	}
+	if named != "" && named != symbol {
+		return orderbook.Snapshot{}, receivedAt, fmt.Errorf("binance: depth of %s: answer is for %s: %w", symbol, named, ErrWrongSymbol)
+	}
+	snap.SetLimit(limit)
+	return snap, receivedAt, nil
+}
+
+// maxSmallBody bounds answers of a few fields.
+const maxSmallBody = 64 << 10
+
+// Time fetches the exchange's clock. The request weighs 1. Its errors are those of Depth.
+func (c *Client) Time(ctx context.Context) (time.Time, error) {
+	body, took, err := c.get(ctx, query{path: "/time", weight: 1, maxBody: maxSmallBody})
+	if err != nil {
+		return time.Time{}, err
+	}
+	var answer struct {
+		ServerTime *int64 `json:"serverTime"`
+	}
+	err = json.Unmarshal(body, &answer)
+	if err == nil && answer.ServerTime == nil {
+		err = errNoServerTime
+	}
+	if err != nil {
+		return time.Time{}, newBodyError(body, err)
+	}
+	now := time.UnixMilli(*answer.ServerTime).UTC()
+	c.budget.learnClock(took.sent, took.answered, now)
+	return now, nil
+}
+
+// Trades that a request asks for: as many as it may.
+const (
+	maxTradesPage = 1000
+	maxKeyedPage  = 500 // of raw futures trades
+	maxTradesBody = 4 << 20
+)
+
+var errKeyed = errors.New("binance: past trades of this market are for holders of an API key")
+
+// tradesQuery is the request for trades from an id on. rest-api.md: historicalTrades weighs 25 and
+// aggTrades 4; on the futures markets both weigh 20, and historicalTrades needs an API key.
+func (c *Client) tradesQuery(symbol string, aggregate bool, fromID int64) (query, error) {
+	q := query{path: "/historicalTrades", weight: 25, priority: PriorityGap, maxBody: maxTradesBody}
+	limit, spot := maxTradesPage, c.market.name == marketprism.Spot
+	switch {
+	case aggregate && spot:
+		q.path, q.weight = "/aggTrades", 4
+	case aggregate:
+		q.path, q.weight = "/aggTrades", 20
+	case !spot && c.apiKey == "":
+		return q, errKeyed
+	case !spot:
+		q.weight, q.keyed, limit = 20, true, maxKeyedPage
+	}
+	q.params = url.Values{"symbol": {symbol}, "fromId": {strconv.FormatInt(fromID, 10)}, "limit": {strconv.Itoa(limit)}}
+	return q, nil
+}
+
+// trades fetches a page of past trades from an id on, oldest first.
+func (c *Client) trades(ctx context.Context, symbol string, aggregate bool, fromID int64) ([]marketprism.Trade, error) {
+	q, err := c.tradesQuery(symbol, aggregate, fromID)
+	if err != nil {
+		return nil, err
+	}
+	body, _, err := c.get(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	var rows []tradeRow
+	if err := json.Unmarshal(body, &rows); err != nil {
+		return nil, fmt.Errorf("binance: trades of %s: %w", symbol, err)
+	}
+	trades := make([]marketprism.Trade, len(rows))
+	for i := range rows {
+		if trades[i], err = rows[i].trade(aggregate); err != nil {
+			return nil, fmt.Errorf("binance: trades of %s: %w", symbol, err)
+		}
+	}
+	return trades, nil
+}
+
+// A tradeRow is a row of historicalTrades or of aggTrades; the tags of the second are one letter long.
+type tradeRow struct {
+	ID           int64  `json:"id"`
+	Price        string `json:"price"`
+	Quantity     string `json:"qty"`
+	Time         int64  `json:"time"`
+	IsBuyerMaker bool   `json:"isBuyerMaker"`
+	IsBestMatch  bool   `json:"isBestMatch"`
+
+	AggID        int64  `json:"a"`
+	AggPrice     string `json:"p"`
+	AggQuantity  string `json:"q"`
+	FirstID      int64  `json:"f"`
+	LastID       int64  `json:"l"`
+	AggTime      int64  `json:"T"`
+	AggMaker     bool   `json:"m"`
+	AggBestMatch bool   `json:"M"`
+}
+
+func (r *tradeRow) trade(aggregate bool) (t marketprism.Trade, err error) {
+	if aggregate {
+		r.ID, r.Price, r.Quantity, r.Time, r.IsBuyerMaker, r.IsBestMatch = r.AggID, r.AggPrice, r.AggQuantity, r.AggTime, r.AggMaker, r.AggBestMatch
+		t.FirstID, t.LastID = r.FirstID, r.LastID
+	}
+	t.ID, t.Aggregate, t.BuyerMaker, t.BestMatch = r.ID, aggregate, r.IsBuyerMaker, r.IsBestMatch
+	t.TradeTime = time.UnixMilli(r.Time).UTC()
+	if t.Price, err = orderbook.ParseFixed(r.Price); err != nil {
+		return t, err
+	}
+	t.Quantity, err = orderbook.ParseFixed(r.Quantity)
+	return t, err
+}
+
+// Bounds of an error body: how much is read, and how much of one that is not the exchange's own is kept.
+const (
+	maxErrorBody    = 64 << 10
+	maxErrorExcerpt = 256
+)
+
+// newAPIError describes an answer other than 200. The exchange's own errors are JSON,
+// {"code":-1121,"msg":"Invalid symbol."}; a firewall or a proxy before it answers in HTML.
+func newAPIError(resp *http.Response) *APIError {
+	e := &APIError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
+	if err != nil && len(body) == 0 {
+		e.Message = "unreadable body: " + err.Error()
+		return e
+	}
+	var own struct {
+		Code int    `json:"code"`
+		Msg  string `json:"msg"`
+	}
+	if json.Unmarshal(body, &own) == nil && (own.Code != 0 || own.Msg != "") {
+		e.Code, e.Message = own.Code, own.Msg
+		return e
+	}
+	e.Message = excerpt(body)
+	return e
+}
+
+// excerpt returns the beginning of a body as one line of valid text.
+func excerpt(body []byte) string {
+	text := strings.Join(strings.Fields(string(bytes.ToValidUTF8(body, []byte("?")))), " ")
+	if len(text) <= maxErrorExcerpt {
+		return text
+	}
+	cut := maxErrorExcerpt
+	for !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + "…"
+}
+
+// retryAfter parses the header in both its forms, seconds and a date; 0 if there is none.
+func retryAfter(header string, now time.Time) time.Duration {
+	if seconds, err := strconv.ParseInt(header, 10, 32); err == nil && seconds > 0 {
+		return time.Duration(seconds) * time.Second
+	}
+	if at, err := http.ParseTime(header); err == nil && at.After(now) {
+		return at.Sub(now)
+	}
+	return 0
+}
+
+var errNoServerTime = errors.New("serverTime is missing")
+
+// newBodyError is the *DecodeError of an answer that encoding/json refused.
+func newBodyError(body []byte, err error) error {
+	var syntax *json.SyntaxError
+	var mistyped *json.UnmarshalTypeError
+	offset := 0
+	switch {
+	case errors.As(err, &syntax):
+		offset = int(syntax.Offset)
+	case errors.As(err, &mistyped):
+		offset = int(mistyped.Offset)
+	}
+	return newDecodeError("", body, offset, err)
+}
