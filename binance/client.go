@@ -14,8 +14,7 @@ import (
 	"github.com/marketprism/marketprism"
 )
 
-// A Config says which exchange a Client talks to and how. The zero value is the spot market of the
-// real exchange.
+// A Config describes a Client. The zero value is for the spot market of the real exchange.
 type Config struct {
 	Market    marketprism.Market // "" means Spot
 	Endpoints Endpoints          // zero fields mean the Market's production hosts
@@ -24,33 +23,33 @@ type Config struct {
 	// with DialContext.
 	HTTPClient *http.Client
 
-	// DialContext opens the connections: those of the websockets and, where HTTPClient is nil, those
-	// of REST. Nil means net.Dialer, through the proxy that the environment names.
+	// DialContext opens the websocket connections and, if HTTPClient is nil, those of REST. Nil means
+	// net.Dialer, through the proxy that the environment names.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
-	// Budget is what the Client may ask of the exchange, to be shared by all Clients of spot, or of the
-	// futures markets, in the process. Nil means one of the Client's own, from a zero BudgetConfig.
+	// Budget limits the Client's requests. All Clients of spot in the process should share one, and all
+	// of the futures markets. Nil means a Budget of the Client's own, from a zero BudgetConfig.
 	Budget *Budget
 
 	// Recorder writes what the Client receives to files. Nil means none, and costs nothing.
 	Recorder *Recorder
 
-	// Microseconds asks for the times of websocket events in microseconds, which spot alone has. Times
-	// that REST gives, among them those of trades fetched after a hole, stay in milliseconds.
+	// Microseconds asks for the times of websocket events in microseconds, which only spot has. Times
+	// from REST, including those of backfilled trades, stay in milliseconds.
 	Microseconds bool
 
-	// SBE takes spot's binary streams in place of those in JSON: diffs every 20 ms in place of 100, times in
-	// microseconds, a fraction of the bytes and of the work. They have no aggregate trades, and ask for an APIKey.
+	// SBE selects spot's binary streams in place of those in JSON: diffs every 20 ms in place of 100, times in
+	// microseconds, a fraction of the bytes and of the work. They have no aggregate trades and need an APIKey.
 	// A Recorder cannot write them.
 	SBE bool
-	// APIKey is a key of the exchange: for SBE, which wants one of the kind Ed25519, and for raw trades that were
-	// missed on the futures markets, which no other request gives. It needs no permission, and nothing is signed.
+	// APIKey is a key of the exchange. SBE needs one of type Ed25519, the backfill of raw trades on the futures
+	// markets one of any type. The key needs no permission, and nothing is signed.
 	APIKey string
 
 	Hooks *Hooks // nil means none
 }
 
-// checkSBE says why a Client cannot use the binary streams.
+// checkSBE returns an error if a Client cannot use the binary streams.
 func (cfg *Config) checkSBE() error {
 	switch {
 	case cfg.Market != "" && cfg.Market != marketprism.Spot:
@@ -65,7 +64,7 @@ func (cfg *Config) checkSBE() error {
 
 const requestTimeout = 15 * time.Second
 
-// httpClient returns the client for REST; owned says that nobody else has it.
+// httpClient returns the client for REST, and whether it belongs to the Client alone.
 func (cfg *Config) httpClient() (client *http.Client, owned bool) {
 	if cfg.HTTPClient != nil {
 		return cfg.HTTPClient, false
@@ -85,23 +84,24 @@ func (cfg *Config) httpClient() (client *http.Client, owned bool) {
 	return &http.Client{Transport: transport, Timeout: requestTimeout}, true
 }
 
-// A Client talks to one market of Binance. It is safe for concurrent use.
+// A Client makes REST requests and opens streams of one market. It is safe for concurrent use and need
+// not be closed.
 //
-// All its requests pass its Budget: while the exchange has said to stay away (HTTP 429 or 418 with
-// Retry-After), or while the request weight of the minute is used up, they wait, or end with the
-// error of their context. Connecting to a stream has no weight, but waits as well while the exchange
-// has said to stay away, or when too many connections were opened.
+// All its requests pass its Budget: they wait while the exchange refuses requests (HTTP 429 or 418 with
+// Retry-After) or while the request weight of the minute is used up, or end with the error of their
+// context. Connecting to a stream has no weight, but also waits while the exchange refuses requests, or
+// when too many connections were opened.
 type Client struct {
 	market    *market
 	endpoints Endpoints
-	micros    bool        // of the times of websocket events
-	header    http.Header // of the handshake of a stream
+	micros    bool        // times of websocket events are in microseconds
+	header    http.Header // of a stream's handshake
 	apiKey    string      // "" if there is none
 	dial      dialFunc
 	http      *http.Client
 	httpOwned bool
 	budget    *Budget
-	spender   *spender // the Client as its Budget knows it
+	spender   *spender // the Client in the view of its Budget
 	hooks     *Hooks
 	recorder  *Recorder // nil if there is none
 }
@@ -144,7 +144,7 @@ func NewClient(cfg Config) (*Client, error) {
 	return c, nil
 }
 
-// Market returns the market the Client talks to.
+// Market returns the Client's market.
 func (c *Client) Market() marketprism.Market { return c.market.name }
 
 // Instrument returns the instrument of a symbol in the Client's market.
@@ -152,26 +152,25 @@ func (c *Client) Instrument(symbol string) marketprism.Instrument {
 	return marketprism.Instrument{Exchange: marketprism.Binance, Market: c.market.name, Symbol: symbol}
 }
 
-// Usage returns how the Client's Budget stands, whoever has spent from it.
+// Usage returns the state of the Client's Budget, including what other Clients have used.
 func (c *Client) Usage() Usage { return c.budget.Usage() }
 
-// CloseIdleConnections closes the REST connections that wait for another request. The Client stays
-// usable.
+// CloseIdleConnections closes the REST connections that are not in use. The Client stays usable.
 func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
 
-// A query is a request that waits for the Budget.
+// A query is a REST request.
 type query struct {
 	path     string
 	params   url.Values
 	priority Priority
 	weight   int
 	maxBody  int64 // bytes
-	keyed    bool  // it is for holders of an API key
+	keyed    bool  // needs the API key
 }
 
 const apiKeyHeader = "X-Mbx-Apikey"
 
-// get waits for the Budget and makes the request.
+// get waits for the Budget and sends the request.
 func (c *Client) get(ctx context.Context, r query) (body []byte, took span, err error) {
 	t, err := c.budget.wait(ctx, c.spender, r.priority, r.weight)
 	if err != nil {
@@ -181,10 +180,10 @@ func (c *Client) get(ctx context.Context, r query) (body []byte, took span, err 
 	return c.send(ctx, r)
 }
 
-// A span is when a request left and when the head of its answer was there, by the local clock.
+// A span is when a request was sent and when the head of its answer came, by the local clock.
 type span struct{ sent, answered time.Time }
 
-// send makes a request, with the Budget's leave, and returns the body of a 200 answer. Other answers
+// send sends a request that the Budget has granted, and returns the body of a 200 answer. Other answers
 // are an *APIError; a body longer than maxBody is ErrBodyTooLarge.
 func (c *Client) send(ctx context.Context, r query) (body []byte, took span, err error) {
 	target := c.endpoints.REST + c.market.restPrefix + r.path
@@ -222,7 +221,7 @@ func (c *Client) send(ctx context.Context, r query) (body []byte, took span, err
 	return body, took, nil
 }
 
-// refusal makes an *APIError of an answer, and lets the Budget rest if it says so.
+// refusal returns the *APIError of an answer, and blocks the Budget if the answer demands it.
 func (c *Client) refusal(resp *http.Response) error {
 	e := newAPIError(resp)
 	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusTeapot {

@@ -21,13 +21,13 @@ const (
 	readBufferSize   = 32 << 10
 )
 
-// Dial opens a connection of combined streams ("btcusdt@depth@100ms") and subscribes those named, in
-// the URL, which needs no acknowledgement. More can be added with Stream.Subscribe. On USDⓈ-M the
-// connection is of the /market route if the first stream is one of its kinds, otherwise of /public;
-// a stream of the other route would be accepted and stay silent.
+// Dial opens a connection of combined streams ("btcusdt@depth@100ms"). The streams are named in the URL,
+// which needs no acknowledgement; Stream.Subscribe adds more. On USDⓈ-M the first stream decides whether
+// the connection uses the route /market or /public; the exchange accepts a stream of the other route,
+// which then stays silent.
 //
-// Symbols in stream names are lower case in ASCII letters: see StreamName. Errors are an *APIError if
-// the exchange refused, ErrTooManyStreams, or what the network said.
+// Symbols in stream names are lower case in ASCII letters: see StreamName. The error is an *APIError if
+// the exchange refused, ErrTooManyStreams, or an error of the network.
 func (c *Client) Dial(ctx context.Context, streams ...string) (*Stream, error) {
 	r := c.market.bookRoute()
 	if len(streams) > 0 {
@@ -47,8 +47,7 @@ func StreamName(symbol, suffix string) string {
 	}, symbol) + suffix
 }
 
-// dialRoute waits for the gate like any other request: whoever is told to stay away must not connect
-// either.
+// dialRoute is Dial on a given route.
 func (c *Client) dialRoute(ctx context.Context, r route, streams ...string) (*Stream, error) {
 	if len(streams) > c.market.maxStreams {
 		return nil, fmt.Errorf("binance: %d streams, %s takes %d: %w", len(streams), c.market.name, c.market.maxStreams, ErrTooManyStreams)
@@ -69,7 +68,7 @@ func (c *Client) dialRoute(ctx context.Context, r route, streams ...string) (*St
 	return s, nil
 }
 
-// streamURL is the address of a connection of combined streams.
+// streamURL returns the URL of a connection of combined streams.
 func (c *Client) streamURL(r route, streams []string) string {
 	var params []string
 	if len(streams) > 0 {
@@ -85,7 +84,7 @@ func (c *Client) streamURL(r route, streams []string) string {
 	return target
 }
 
-// escapeStreams joins the names. "@" and "/" stay as they are; symbols that are not ASCII do not.
+// escapeStreams joins stream names for a URL. It keeps "@" and "/" and escapes symbols that are not ASCII.
 func escapeStreams(streams []string) string {
 	escaped := make([]string, len(streams))
 	for i, s := range streams {
@@ -101,7 +100,7 @@ func (c *Client) dialWebsocket(ctx context.Context, target string) (*websocket.C
 		dialer.Proxy = http.ProxyFromEnvironment
 		dial = (&net.Dialer{}).DialContext
 	}
-	// The handshake itself does not look at ctx, so the end of ctx ends the connection under it.
+	// The handshake ignores ctx, so the end of ctx closes the connection below it.
 	stop := func() bool { return true }
 	dialer.NetDialContext = func(dialCtx context.Context, network, addr string) (net.Conn, error) {
 		conn, err := dial(dialCtx, network, addr)
@@ -126,7 +125,7 @@ func (c *Client) dialWebsocket(ctx context.Context, target string) (*websocket.C
 	return conn, nil
 }
 
-// hostOf shortens a URL, which may name a thousand streams, for an error.
+// hostOf returns a URL without its query, which may name a thousand streams.
 func hostOf(target string) string {
 	host, _, _ := strings.Cut(target, "?")
 	return host

@@ -13,9 +13,9 @@ import (
 // maxInfoBody bounds exchangeInfo, which is a few MB for all symbols of a market.
 const maxInfoBody = 64 << 20
 
-// An ExchangeInfo is what the exchange says about itself.
+// An ExchangeInfo describes the exchange: its limits and symbols.
 type ExchangeInfo struct {
-	ServerTime time.Time // exchange clock; zero where the venue sends none
+	ServerTime time.Time // exchange clock; zero where the exchange sends none
 	RateLimits []RateLimit
 	Symbols    []SymbolInfo
 }
@@ -23,7 +23,7 @@ type ExchangeInfo struct {
 // A RateLimit is one of the exchange's limits.
 type RateLimit struct {
 	Type     string        // "REQUEST_WEIGHT", "RAW_REQUESTS", "ORDERS", or another in the future
-	Interval time.Duration // 0 if its unit is unknown
+	Interval time.Duration // 0 if the exchange sends an unknown unit
 	Limit    int
 }
 
@@ -37,7 +37,7 @@ type SymbolInfo struct {
 	BaseAsset, QuoteAsset string
 
 	// TickSize and StepSize are the steps of price and quantity for new orders; 0 means none, or one
-	// that is no Fixed. Levels of a book may lie off these steps, since they change over time.
+	// that does not fit a Fixed. Levels of a book may lie off these steps, which change over time.
 	TickSize, StepSize orderbook.Fixed
 }
 
@@ -46,7 +46,7 @@ const statusTrading = "TRADING"
 // Trading reports whether orders are matched.
 func (s *SymbolInfo) Trading() bool { return s.Status == statusTrading }
 
-// Lookup returns the symbol's description; false if the exchange does not list it.
+// Lookup returns the symbol's description, and whether the exchange lists it.
 func (i *ExchangeInfo) Lookup(symbol string) (*SymbolInfo, bool) {
 	at := slices.IndexFunc(i.Symbols, func(s SymbolInfo) bool { return s.Symbol == symbol })
 	if at < 0 {
@@ -87,7 +87,7 @@ func (c *Client) exchangeInfo(ctx context.Context, p Priority, symbols []string)
 	return info, nil
 }
 
-// learn tells the Budget of the exchange's weight limit and clock.
+// learn passes the exchange's weight limit and clock to the Budget.
 func (c *Client) learn(info *ExchangeInfo, took span) {
 	for _, l := range info.RateLimits {
 		if l.Type == "REQUEST_WEIGHT" && l.Interval == time.Minute {
@@ -115,7 +115,7 @@ type symbolJSON struct {
 	Pair           string `json:"pair"`
 	ContractType   string `json:"contractType"`
 	Status         string `json:"status"`
-	ContractStatus string `json:"contractStatus"` // COIN-M says this in place of status
+	ContractStatus string `json:"contractStatus"` // COIN-M's name of status
 	BaseAsset      string `json:"baseAsset"`
 	QuoteAsset     string `json:"quoteAsset"`
 	Filters        []struct {
@@ -161,7 +161,7 @@ func (s *symbolJSON) info() SymbolInfo {
 	return info
 }
 
-// fixedOrZero leaves out a step that is no Fixed: one odd symbol must not hide all others.
+// fixedOrZero returns 0 for a step that does not fit a Fixed, so that one odd symbol does not hide all others.
 func fixedOrZero(text string) orderbook.Fixed {
 	v, err := orderbook.ParseFixed(text)
 	if err != nil {

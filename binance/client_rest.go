@@ -22,9 +22,9 @@ import (
 const maxDepthBody = 8 << 20
 
 // Depth fetches a snapshot of a symbol's book with up to limit levels a side; limit 0 means 1000.
-// Spot serves any number up to 5000, the futures markets 5, 10, 20, 50, 100, 500 and 1000. How far
-// each side is known is noted in the snapshot. The request weighs between 2 and 250. A refusal is an *APIError, an answer that makes no sense a *DecodeError or
-// ErrWrongSymbol.
+// Spot serves any number up to 5000, the futures markets 5, 10, 20, 50, 100, 500 and 1000. The snapshot's
+// bounds say how far each side is known. The request weighs between 2 and 250. A refusal is an *APIError;
+// an invalid answer is a *DecodeError or ErrWrongSymbol.
 func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook.Snapshot, error) {
 	if limit == 0 {
 		limit = defaultSnapshotLimit
@@ -41,7 +41,8 @@ func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook
 	return snap, err
 }
 
-// depth is Depth with the Budget's leave. receivedAt is the local clock when the whole answer was there.
+// depth is Depth for a request that the Budget has granted. receivedAt is the local clock at the end of
+// the answer.
 func (c *Client) depth(ctx context.Context, symbol string, limit int) (snap orderbook.Snapshot, receivedAt time.Time, err error) {
 	params := url.Values{"symbol": {symbol}, "limit": {strconv.Itoa(limit)}}
 	body, _, err := c.send(ctx, query{path: "/depth", params: params, maxBody: maxDepthBody})
@@ -75,7 +76,7 @@ func (c *Client) Time(ctx context.Context) (time.Time, error) {
 	}
 	err = json.Unmarshal(body, &answer)
 	if err == nil && answer.ServerTime == nil {
-		err = errNoServerTime
+		err = namedField(errMissingField, "serverTime")
 	}
 	if err != nil {
 		return time.Time{}, newBodyError(body, err)
@@ -85,16 +86,16 @@ func (c *Client) Time(ctx context.Context) (time.Time, error) {
 	return now, nil
 }
 
-// Trades that a request asks for: as many as it may.
+// The most trades that a request may ask for.
 const (
 	maxTradesPage = 1000
 	maxKeyedPage  = 500 // of raw futures trades
 	maxTradesBody = 4 << 20
 )
 
-var errKeyed = errors.New("binance: past trades of this market are for holders of an API key")
+var errKeyed = errors.New("binance: past trades of this market need an API key")
 
-// tradesQuery is the request for trades from an id on. rest-api.md: historicalTrades weighs 25 and
+// tradesQuery returns the request for trades from an id on. rest-api.md: historicalTrades weighs 25 and
 // aggTrades 4; on the futures markets both weigh 20, and historicalTrades needs an API key.
 func (c *Client) tradesQuery(symbol string, aggregate bool, fromID int64) (query, error) {
 	q := query{path: "/historicalTrades", weight: 25, priority: PriorityGap, maxBody: maxTradesBody}
@@ -136,7 +137,7 @@ func (c *Client) trades(ctx context.Context, symbol string, aggregate bool, from
 	return trades, nil
 }
 
-// A tradeRow is a row of historicalTrades or of aggTrades; the tags of the second are one letter long.
+// A tradeRow is a row of historicalTrades or of aggTrades, whose tags are one letter long.
 type tradeRow struct {
 	ID           int64  `json:"id"`
 	Price        string `json:"price"`
@@ -169,14 +170,14 @@ func (r *tradeRow) trade(aggregate bool) (t marketprism.Trade, err error) {
 	return t, err
 }
 
-// Bounds of an error body: how much is read, and how much of one that is not the exchange's own is kept.
+// Bounds of an error body: how much is read, and how much is kept if it is not the exchange's JSON.
 const (
 	maxErrorBody    = 64 << 10
 	maxErrorExcerpt = 256
 )
 
 // newAPIError describes an answer other than 200. The exchange's own errors are JSON,
-// {"code":-1121,"msg":"Invalid symbol."}; a firewall or a proxy before it answers in HTML.
+// {"code":-1121,"msg":"Invalid symbol."}; a firewall or proxy answers in HTML.
 func newAPIError(resp *http.Response) *APIError {
 	e := &APIError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
@@ -220,9 +221,7 @@ func retryAfter(header string, now time.Time) time.Duration {
 	return 0
 }
 
-var errNoServerTime = errors.New("serverTime is missing")
-
-// newBodyError is the *DecodeError of an answer that encoding/json refused.
+// newBodyError returns the *DecodeError for an error of encoding/json.
 func newBodyError(body []byte, err error) error {
 	var syntax *json.SyntaxError
 	var mistyped *json.UnmarshalTypeError

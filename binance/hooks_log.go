@@ -8,7 +8,7 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
-// TeeHooks returns Hooks that call those of every argument, in order. Nil arguments are left out.
+// TeeHooks returns Hooks that call those of every argument, in order. It ignores nil arguments.
 func TeeHooks(hooks ...*Hooks) *Hooks {
 	var all Hooks
 	for _, h := range hooks {
@@ -36,12 +36,12 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 	return &all
 }
 
-// LogHooks returns Hooks that log every event: failures as warnings, what is normal as information,
-// what is frequent as debugging.
+// LogHooks returns Hooks that log every event: failures as warnings, normal events as information,
+// frequent ones as debugging.
 func LogHooks(l *slog.Logger) *Hooks {
 	log := func(level slog.Level, err error, msg string, attrs ...slog.Attr) {
 		if errors.Is(err, ErrReplaced) || errors.Is(err, context.Canceled) {
-			level = min(level, slog.LevelInfo) // another connection carries on, or the program wants no more
+			level = min(level, slog.LevelInfo) // another connection continues, or the program ends
 		} else if err != nil {
 			level = slog.LevelWarn
 		}

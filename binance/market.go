@@ -36,7 +36,7 @@ func MarketDataOnly() Endpoints {
 }
 
 // Testnet returns the hosts of the test network. Its data is wiped about once a month, after which
-// update and trade ids begin anew. An unknown market gives the zero value.
+// update and trade ids restart. An unknown market gives the zero value.
 func Testnet(m marketprism.Market) Endpoints {
 	switch m {
 	case marketprism.Spot:
@@ -49,8 +49,8 @@ func Testnet(m marketprism.Market) Endpoints {
 	return Endpoints{}
 }
 
-// Demo returns the hosts of the demo mode, which trades play money on live prices. An unknown market
-// gives the zero value.
+// Demo returns the hosts of the demo mode: play money at live prices. An unknown market gives the zero
+// value.
 func Demo(m marketprism.Market) Endpoints {
 	switch m {
 	case marketprism.Spot:
@@ -63,7 +63,7 @@ func Demo(m marketprism.Market) Endpoints {
 	return Endpoints{}
 }
 
-// withDefaults fills in the production hosts and checks what is set.
+// withDefaults fills in the production hosts and checks all hosts.
 func (e Endpoints) withDefaults(m marketprism.Market) (Endpoints, error) {
 	production := Production(m)
 	if e.REST == "" {
@@ -97,33 +97,33 @@ func checkHost(field, text, plain, secure string) error {
 	return nil
 }
 
-// A market holds the rules in which Binance's markets differ.
+// A market holds the rules that differ between Binance's markets.
 type market struct {
 	name       marketprism.Market
 	restPrefix string // of every REST path
 
 	weightLimit  int // request weight an IP may use in a clock minute
-	infoWeight   int // of exchangeInfo
+	infoWeight   int // request weight of exchangeInfo
 	depthWeights []depthWeight
 	maxDepth     int
 	depthLimits  []int // the only limits accepted; nil means any up to maxDepth
 	namedDepth   bool  // depth answers carry the symbol
 
 	sbe       bool            // streams are binary
-	micros    bool            // event times can be had in microseconds
+	micros    bool            // event times are available in microseconds
 	intervals []depthInterval // speeds of the diff stream; the first is the default
 	routed    bool            // streams are split over the paths /public and /market
-	ticker    string          // ending of the name of the stream of best prices
+	ticker    string          // suffix of the stream of best prices
 
 	requestsPerSecond int           // control requests this package sends on one connection
 	maxStreams        int           // of one connection
-	silence           time.Duration // without any frame or ping, after which a connection is dead
+	silence           time.Duration // a connection without a frame or ping for so long is dead
 }
 
 // A depthWeight is the request weight of a depth snapshot of at most limit levels.
 type depthWeight struct{ limit, weight int }
 
-// A depthInterval is a speed of the diff stream and the ending of its name.
+// A depthInterval is a speed of the diff stream and its suffix.
 type depthInterval struct {
 	every  time.Duration
 	suffix string
@@ -166,7 +166,7 @@ func spotMarket() *market {
 
 		// web-socket-streams.md, Websocket Limits: "WebSocket connections have a limit of 5 incoming
 		// messages per second. A message is considered: a PING frame, a PONG frame, a JSON controlled
-		// message". One of the five is left for the answer to a ping.
+		// message". One of the five stays free for the answer to a ping.
 		requestsPerSecond: 4,
 		// "A single connection can listen to a maximum of 1024 streams."
 		maxStreams: 1024,
@@ -175,7 +175,7 @@ func spotMarket() *market {
 	}
 }
 
-// Endings of the names of streams.
+// Suffixes of stream names.
 const (
 	tickerSuffix    = "@bookTicker"
 	tradeSuffix     = "@trade"
@@ -188,7 +188,7 @@ const (
 // microseconds", and the diffs come every 20 ms. The limits are those of the JSON streams.
 func sbeMarket() *market {
 	m := spotMarket()
-	m.sbe, m.micros = true, false // there is no choice
+	m.sbe, m.micros = true, false // the binary streams have nothing else
 	m.intervals = []depthInterval{{20 * time.Millisecond, sbeDepthSuffix}}
 	m.ticker = sbeTickerSuffix
 	return m
@@ -231,7 +231,7 @@ func (m *market) family() family {
 	return "futures"
 }
 
-// checkDepth returns an error for a number of levels the venue does not serve.
+// checkDepth returns an error for a number of levels that the exchange does not serve.
 func (m *market) checkDepth(limit int) error {
 	if limit < 1 || limit > m.maxDepth {
 		return fmt.Errorf("binance: depth limit %d: %s serves 1 to %d levels", limit, m.name, m.maxDepth)
@@ -251,7 +251,7 @@ func (m *market) depthWeight(limit int) int {
 	return m.depthWeights[len(m.depthWeights)-1].weight
 }
 
-// depthSuffix returns the ending of the diff stream's name; every 0 means the fastest.
+// depthSuffix returns the suffix of the diff stream of a speed; 0 means the fastest.
 func (m *market) depthSuffix(every time.Duration) (string, error) {
 	var have []time.Duration
 	for _, i := range m.intervals {
@@ -263,8 +263,8 @@ func (m *market) depthSuffix(every time.Duration) (string, error) {
 	return "", fmt.Errorf("binance: depth interval %v: %s has %v", every, m.name, have)
 }
 
-// A route is the path under which a stream is served. A stream asked for on another route is
-// acknowledged and stays silent.
+// A route is the path that serves a stream. The exchange acknowledges a stream on another route, which
+// then stays silent.
 type route string
 
 const (
@@ -288,8 +288,8 @@ func (m *market) aggRoute() route {
 	return routeAll
 }
 
-// routeOf returns where a stream is served. The page "Important WebSocket Change Notice" lists depth
-// and bookTicker for /public; raw trades, which it does not list, have been seen there as well.
+// routeOf returns the route of a stream. The page "Important WebSocket Change Notice" lists depth and
+// bookTicker for /public; raw trades, which it does not list, have been seen there as well.
 func (m *market) routeOf(stream string) route {
 	if !m.routed {
 		return routeAll

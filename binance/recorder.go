@@ -12,10 +12,10 @@ import (
 	"github.com/marketprism/marketprism/internal/defaults"
 )
 
-// A RecorderConfig says where a Recorder writes, and its bounds. Only Dir has to be set.
+// A RecorderConfig describes a Recorder. Only Dir must be set.
 type RecorderConfig struct {
-	Dir  string // of the files; it must exist
-	Name string // the files are called NAME-TIME.ndjson.gz; "" means "binance"
+	Dir  string // folder of the files; it must exist
+	Name string // the files are NAME-TIME.ndjson.gz; "" means "binance"
 
 	Plain       bool        // write NAME-TIME.ndjson without compression
 	Compression Compression // the zero value is gzip
@@ -25,17 +25,17 @@ type RecorderConfig struct {
 	MaxBytes int64
 	MaxAge   time.Duration
 
-	// FlushEvery is how much time is lost at most if the process dies: so often all that has come is
-	// given to the operating system. If the machine dies, what that had not put on the disk yet is lost
-	// as well; a file that has ended is on the disk. 0 means 1 s.
+	// FlushEvery is the interval at which lines are passed to the operating system, and so the most that
+	// is lost if the process dies. If the machine dies, lines that the operating system has not written
+	// are lost too; a completed file is on the disk. 0 means 1 s.
 	FlushEvery time.Duration
 
-	// QueueBytes bounds what waits for the disk; 0 means 64 MiB. What comes beyond is not recorded and
-	// counted in RecorderStats.Lost.
+	// QueueBytes bounds the frames and answers that wait for the disk; 0 means 64 MiB. Those that do not
+	// fit are not recorded but counted in RecorderStats.Lost.
 	QueueBytes int
 
-	// Lost is called once each time the queue becomes full, by whoever brings the line that has no
-	// place. Nil means none.
+	// Lost is called each time the queue becomes full, by the goroutine that received the frame or
+	// answer. Nil means none.
 	Lost func()
 }
 
@@ -61,8 +61,8 @@ func (cfg RecorderConfig) withDefaults() (RecorderConfig, error) {
 	return cfg, nil
 }
 
-// A Compression is how a Recorder compresses its files. This package brings gzip; any other is the
-// program's, so that a bot links only what it uses. For zstd, with github.com/klauspost/compress/zstd:
+// A Compression is a format for a Recorder's files. This package has gzip; the program brings any other,
+// so that a bot links only what it uses. For zstd, with github.com/klauspost/compress/zstd:
 //
 //	Compression{Suffix: ".zst", NewWriter: func(w io.Writer) (CompressionWriter, error) { return zstd.NewWriter(w) }}
 type Compression struct {
@@ -70,8 +70,8 @@ type Compression struct {
 	NewWriter func(io.Writer) (CompressionWriter, error) // for each file
 }
 
-// A CompressionWriter compresses one file. After Flush, all that was written can be read from what the
-// file holds, though the file has no end yet: that is what makes a recording outlive a crash.
+// A CompressionWriter compresses one file. After Flush, everything written so far can be read from the
+// file although it has no end yet, so a recording survives a crash.
 type CompressionWriter interface {
 	io.WriteCloser
 	Flush() error
@@ -79,47 +79,47 @@ type CompressionWriter interface {
 
 func newGzip(w io.Writer) (CompressionWriter, error) { return gzip.NewWriter(w), nil }
 
-// A Recorder writes what Clients receive to files, unchanged: each event of the streams and each
-// answer of REST is one line of JSON.
+// A Recorder writes what Clients receive to files, unchanged: each event of the streams and each REST
+// answer is one line of JSON.
 //
 //	{"ts":1770000000182000000,"kind":"ws","frame":{"stream":"btcusdt@trade","data":{…}}}
 //	{"ts":1770000000183000000,"kind":"rest","path":"/api/v3/depth?limit=1000&symbol=BTCUSDT","body":{…}}
 //
-// ts is the local clock in nanoseconds since 1970. Left out are answers to subscriptions, answers of
-// REST other than 200, and what is no JSON. It is given to Clients by Config.Recorder; these never wait
-// for the disk. It is safe for concurrent use.
+// ts is the local clock in nanoseconds since 1970. Answers to subscriptions, REST answers other than 200
+// and invalid JSON are left out. Config.Recorder gives it to Clients, which never wait for the disk. It is
+// safe for concurrent use. Run ends with its context; there is nothing to close.
 type Recorder struct {
 	cfg   RecorderConfig
-	ready chan struct{} // holds a token while something waits
+	ready chan struct{} // holds a token while something is queued
 
 	mu     sync.Mutex
-	data   []byte // of the received
-	list   []received
+	data   []byte     // of the queued frames and answers, one after the other
+	queue  []received // their ends in data
 	spare  []byte
 	spares []received
 	full   bool
 	stats  RecorderStats
-	err    error // why nothing is written any more
+	err    error // why Run has failed; nothing is recorded after it
 }
 
-// A received is one frame or answer that waits to be written.
+// A received is one queued frame or answer.
 type received struct {
 	at   int64  // local clock, nanoseconds since 1970
-	path string // of an answer; "" of a frame
-	end  int    // of its bytes in data
+	path string // of a REST request; "" for a frame
+	end  int    // of its bytes in Recorder.data
 }
 
-// RecorderStats are what a Recorder has counted.
+// RecorderStats are the counters of a Recorder.
 type RecorderStats struct {
 	Lines   uint64 // written
-	Flushed uint64 // of these given to the operating system: they outlive the process
-	Bytes   uint64 // of these, before compression
-	Files   uint64 // begun
-	Lost    uint64 // frames and answers that found the queue full, or that came after an error of the disk
-	Skipped uint64 // frames that are no events, and what is no JSON
+	Flushed uint64 // lines passed to the operating system: they survive the process
+	Bytes   uint64 // of the lines, before compression
+	Files   uint64 // created
+	Lost    uint64 // frames and answers that came while the queue was full, or after an error of the disk
+	Skipped uint64 // frames that are not events, and invalid JSON
 }
 
-// NewRecorder returns a Recorder. It fails if cfg is contradictory. It writes nothing: Run does.
+// NewRecorder returns a Recorder. It fails if cfg is contradictory. Nothing is written before Run.
 func NewRecorder(cfg RecorderConfig) (*Recorder, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -135,14 +135,15 @@ func (r *Recorder) Stats() RecorderStats {
 	return r.stats
 }
 
-// frame takes a websocket frame, which it copies. A nil Recorder takes nothing.
+// frame queues a copy of a websocket frame. It does nothing on a nil Recorder.
 func (r *Recorder) frame(data []byte, at time.Time) {
 	if r != nil {
 		r.put("", data, at)
 	}
 }
 
-// answer takes the body of an answer to the request of that path and query.
+// answer queues a copy of the answer to the request of that path and query. It does nothing on a nil
+// Recorder.
 func (r *Recorder) answer(path string, body []byte, at time.Time) {
 	if r != nil {
 		r.put(path, body, at)
@@ -158,7 +159,7 @@ func (r *Recorder) put(path string, data []byte, at time.Time) {
 		r.stats.Lost++
 	} else {
 		r.data = append(r.data, data...)
-		r.list = append(r.list, received{at: at.UnixNano(), path: path, end: len(r.data)})
+		r.queue = append(r.queue, received{at: at.UnixNano(), path: path, end: len(r.data)})
 	}
 	r.mu.Unlock()
 	if first && r.cfg.Lost != nil {
@@ -167,19 +168,19 @@ func (r *Recorder) put(path string, data []byte, at time.Time) {
 	wake(r.ready)
 }
 
-// take returns what waits; it is valid until the next call.
+// take empties the queue and returns what was in it, valid until the next call.
 func (r *Recorder) take() (data []byte, list []received) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	data, list = r.data, r.list
-	r.data, r.list = r.spare[:0], r.spares[:0]
+	data, list = r.data, r.queue
+	r.data, r.queue = r.spare[:0], r.spares[:0]
 	r.spare, r.spares = data, list
 	return data, list
 }
 
-// Run writes what comes until ctx ends, whose error it then returns with all that has come written and
-// the file closed; or until the disk fails, whose error it returns. From then on nothing is recorded.
-// What came before Run waits for it.
+// Run writes the queue, including what came before Run, until ctx ends. It then returns nil, with the
+// queue written and the file closed. It returns earlier, with the error, if the disk fails; nothing is
+// recorded after that.
 func (r *Recorder) Run(ctx context.Context) error {
 	file := &recordFile{cfg: &r.cfg}
 	flush := time.NewTicker(r.cfg.FlushEvery)
@@ -202,7 +203,7 @@ func (r *Recorder) Run(ctx context.Context) error {
 			return r.fail(file, err)
 		}
 		if ended {
-			return ctx.Err()
+			return nil
 		}
 	}
 }
@@ -217,14 +218,14 @@ func (r *Recorder) fail(file *recordFile, err error) error {
 	err = fmt.Errorf("binance: recorder: %w", err)
 	r.mu.Lock()
 	r.err = err
-	r.stats.Lost += uint64(len(r.list))
-	r.data, r.list = nil, nil
+	r.stats.Lost += uint64(len(r.queue))
+	r.data, r.queue = nil, nil
 	r.mu.Unlock()
 	file.close() //nolint:errcheck // err came before
 	return err
 }
 
-// write writes what waits.
+// write writes what is queued.
 func (r *Recorder) write(file *recordFile) error {
 	data, list := r.take()
 	begin := 0

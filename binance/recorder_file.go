@@ -14,14 +14,13 @@ import (
 	"time"
 )
 
-// A recordFile is the file that a Recorder writes, and those that follow it. Between two flushes only
-// whole lines were given to the file, and a flush ends a block of the compression: what a crash leaves
-// can be read up to the last flush at least.
+// A recordFile writes the files of a Recorder, one after the other. It writes whole lines, and a flush
+// completes a block of the compression: after a crash, a file can be read at least to its last flush.
 type recordFile struct {
 	cfg   *RecorderConfig
-	begun uint64
+	begun uint64 // files created
 
-	lines, flushed uint64 // written, and of these given to the operating system
+	lines, flushed uint64 // written; passed to the operating system
 
 	file    *os.File // nil if there is none
 	plain   *bufio.Writer
@@ -32,7 +31,7 @@ type recordFile struct {
 	text    []byte
 }
 
-// line writes a line and returns its length; 0 if the format has no place for it.
+// line writes a line and returns its length; 0 if the format excludes it.
 func (f *recordFile) line(r received, data []byte) (n int, err error) {
 	if r.path == "" && !bytes.HasPrefix(data, []byte(`{"stream":`)) || !json.Valid(data) {
 		return 0, nil
@@ -58,7 +57,7 @@ func (f *recordFile) line(r received, data []byte) (n int, err error) {
 		}
 	}
 	f.text = append(f.text, "}\n"...)
-	if err := f.turn(time.Unix(0, r.at)); err != nil {
+	if err := f.prepare(time.Unix(0, r.at)); err != nil {
 		return 0, err
 	}
 	if _, err = f.out.Write(f.text); err != nil {
@@ -69,8 +68,8 @@ func (f *recordFile) line(r received, data []byte) (n int, err error) {
 	return len(f.text), nil
 }
 
-// turn sees to it that there is a file with room for one more line.
-func (f *recordFile) turn(now time.Time) error {
+// prepare makes sure that a file with room for one more line is open.
+func (f *recordFile) prepare(now time.Time) error {
 	full := f.cfg.MaxBytes > 0 && f.written >= f.cfg.MaxBytes || f.cfg.MaxAge > 0 && now.Sub(f.opened) >= f.cfg.MaxAge
 	if f.file != nil && !full {
 		return nil
@@ -97,7 +96,7 @@ func (f *recordFile) turn(now time.Time) error {
 	return nil
 }
 
-// create makes a file that is named by the time, or by the next nanosecond of which there is none yet.
+// create creates a file named by the time, or by the first nanosecond after it that is free.
 func (f *recordFile) create(now time.Time) (*os.File, error) {
 	suffix := ".ndjson"
 	if !f.cfg.Plain {
@@ -107,23 +106,23 @@ func (f *recordFile) create(now time.Time) (*os.File, error) {
 		name := f.cfg.Name + "-" + now.UTC().Format("20060102T150405.000000000Z") + suffix
 		file, err := os.OpenFile(filepath.Join(f.cfg.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o644)
 		if !errors.Is(err, fs.ErrExist) {
-			f.listed()
+			f.syncDir()
 			return file, err
 		}
 		now = now.Add(1)
 	}
 }
 
-// listed has the folder list its files after a power cut, on the systems that can be told to.
-func (f *recordFile) listed() {
+// syncDir syncs the folder, so that the new file is in it after a power cut.
+func (f *recordFile) syncDir() {
 	if dir, err := os.Open(f.cfg.Dir); err == nil {
 		_ = dir.Sync() // Windows cannot
 		_ = dir.Close()
 	}
 }
 
-// flush gives all that was written to the operating system. A file that has reached its age is closed,
-// also if nothing more comes.
+// flush passes all lines to the operating system. It closes a file that has reached its age, even if
+// nothing more comes.
 func (f *recordFile) flush(now time.Time) error {
 	if f.file == nil {
 		return nil

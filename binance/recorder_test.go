@@ -38,7 +38,7 @@ func recorded(t *testing.T, cfg binance.RecorderConfig, s setup, test func(t *te
 		go func() { ended <- r.Run(ctx) }()
 		test(t, h, r)
 		stop()
-		if err := <-ended; err != context.Canceled {
+		if err := <-ended; err != nil {
 			t.Errorf("Run = %v", err)
 		}
 	})
@@ -73,8 +73,7 @@ func lines(t *testing.T, files ...string) (all []recording.Line, err error) {
 	return all, nil
 }
 
-// What was recorded gives the same books again: line by line, and when the recording is played as an
-// exchange.
+// A recording gives the same books again, both line by line and when it is played back as an exchange.
 func TestRecordingGivesTheSameBooks(t *testing.T) {
 	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
 		t.Run(string(market), func(t *testing.T) {

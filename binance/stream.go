@@ -25,9 +25,9 @@ const (
 // A Stream is one websocket connection. One goroutine at a time may read; the other methods are safe
 // for concurrent use with it and with each other.
 //
-// Pings are answered within reads, so whoever uses a Stream must keep reading. A connection on which
-// neither a frame nor a ping has come for a minute is dead, and reading ends with ErrSilent. The futures
-// markets ping seldom, so there the Stream pings them; see keepAlive.
+// Pings are answered within reads, so the user of a Stream must keep reading. A connection on which
+// neither a frame nor a ping has come for a minute is dead, and reading fails with ErrSilent. The futures
+// markets ping seldom, so there the Stream sends pings; see keepAlive. Close releases the connection.
 type Stream struct {
 	conn    *websocket.Conn
 	market  *market
@@ -39,13 +39,13 @@ type Stream struct {
 	pinged atomic.Int64 // when the last ping came: nanoseconds after opened
 	keep   keepAlive
 
-	writing  chan struct{} // holds one token while somebody writes
+	writing  chan struct{} // holds a token during a write
 	requests rateLimiter
 	nextID   int64
 	streams  int // subscribed
 
 	mu     sync.Mutex
-	closed error // why the connection was ended by this side
+	closed error // the first argument of closeWith; nil before
 }
 
 func newStream(conn *websocket.Conn, m *market, streams int) *Stream {
@@ -53,7 +53,7 @@ func newStream(conn *websocket.Conn, m *market, streams int) *Stream {
 	s.opened = time.Now()
 	conn.SetReadLimit(maxFrame)
 	conn.SetPingHandler(s.pong)
-	s.putOff(s.opened)
+	s.extendDeadline(s.opened)
 	s.beginKeepAlive()
 	return s
 }
@@ -63,11 +63,11 @@ func newStream(conn *websocket.Conn, m *market, streams int) *Stream {
 func (s *Stream) pong(payload string) error {
 	now := time.Now()
 	s.pinged.Store(int64(now.Sub(s.opened)))
-	s.putOff(now)
+	s.extendDeadline(now)
 	err := s.conn.WriteControl(websocket.PongMessage, []byte(payload), now.Add(writeTimeout))
 	var timeout net.Error
 	if errors.Is(err, websocket.ErrCloseSent) || errors.As(err, &timeout) && timeout.Timeout() {
-		return nil // the connection may still deliver; without pongs the exchange will end it
+		return nil // frames may still come; without pongs the exchange will close the connection
 	}
 	return err
 }
@@ -75,10 +75,10 @@ func (s *Stream) pong(payload string) error {
 // pingedAt returns when the last ping came, or when the connection was opened.
 func (s *Stream) pingedAt() time.Time { return s.opened.Add(time.Duration(s.pinged.Load())) }
 
-// Read reads the next frame into buf, which it grows as needed, and returns it with the local clock
-// right after. The frame may be an event, an acknowledgement or an error of the exchange: Decoder
-// tells. An error is final: ErrSilent, ErrClosed, or what the network said; a close frame is a
-// *websocket.CloseError.
+// Read blocks until the next frame has come. It reads it into buf, which it grows as needed, and returns
+// it with the local clock right after. The frame may be an event, an acknowledgement or an error of the
+// exchange: see Decoder. An error is final: ErrSilent, ErrClosed, or an error of the network; a close
+// frame is a *websocket.CloseError.
 func (s *Stream) Read(buf []byte) (frame []byte, receivedAt time.Time, err error) {
 	_, r, err := s.conn.NextReader()
 	if err != nil {
@@ -89,14 +89,13 @@ func (s *Stream) Read(buf []byte) (frame []byte, receivedAt time.Time, err error
 		return frame, time.Time{}, s.readError(err)
 	}
 	receivedAt = time.Now()
-	s.putOff(receivedAt)
+	s.extendDeadline(receivedAt)
 	s.record.frame(frame, receivedAt)
 	return frame, receivedAt, nil
 }
 
-// Next reads and decodes the next frame into m, which is valid until the next call. A frame that
-// cannot be decoded is a *DecodeError, after which Next may be called again; other errors are those
-// of Read.
+// Next reads and decodes the next frame into m, which is valid until the next call. A *DecodeError means
+// that the frame could not be decoded; Next may be called again. Other errors are those of Read.
 func (s *Stream) Next(m *Message) error {
 	var err error
 	if s.frame, _, err = s.Read(s.frame); err != nil {
@@ -105,7 +104,7 @@ func (s *Stream) Next(m *Message) error {
 	return s.decoder.Decode(s.frame, m)
 }
 
-// readInto is io.ReadAll into a buffer of the caller's.
+// readInto is io.ReadAll into a given buffer.
 func readInto(buf []byte, r io.Reader) ([]byte, error) {
 	if cap(buf) == 0 {
 		buf = make([]byte, 0, firstBuffer)
@@ -139,7 +138,7 @@ func (s *Stream) readError(err error) error {
 	return fmt.Errorf("binance: read: %w", err)
 }
 
-// write sends one text frame, alone among writers.
+// write sends one text frame. Concurrent calls wait for each other.
 func (s *Stream) write(ctx context.Context, frame []byte) error {
 	select {
 	case s.writing <- struct{}{}:
@@ -157,10 +156,10 @@ func (s *Stream) write(ctx context.Context, frame []byte) error {
 	return nil
 }
 
-// Close ends the connection. A read that is under way returns ErrClosed.
+// Close closes the connection. A blocked Read returns ErrClosed. Closing again does nothing.
 func (s *Stream) Close() error { return s.closeWith(ErrClosed) }
 
-// closeWith ends the connection; reads return cause from then on. Only the first cause counts.
+// closeWith closes the connection; reads fail with cause from then on. Only the first cause counts.
 func (s *Stream) closeWith(cause error) error {
 	s.mu.Lock()
 	first := s.closed == nil
@@ -173,44 +172,45 @@ func (s *Stream) closeWith(cause error) error {
 	}
 	s.keep.stop()
 	goodbye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	s.conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(closeTimeout)) //nolint:errcheck // a courtesy
+	s.conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(closeTimeout)) //nolint:errcheck // the connection is closed anyway
 	return s.conn.Close()
 }
 
-// probeAfter is how long nothing may come until a Stream of a market that pings seldom sends a ping of
-// its own. Three that are not answered are enough.
+// probeAfter is the silence after which a Stream of a market that pings seldom sends a ping. A connection
+// is dead after three without an answer.
 const probeAfter = 20 * time.Second
 
-// A keepAlive notices that a connection is half-open: nobody has ended it, and nothing comes any more.
+// A keepAlive detects a half-open connection: neither side has closed it, but nothing comes any more.
 //
-// Spot pings every 20 s, so that a minute of silence proves it. The futures markets ping every three
-// minutes and allow ten. RFC 6455, 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong
+// Spot pings every 20 s, so a minute of silence proves it. The futures markets ping every three minutes
+// and allow ten. RFC 6455, 5.5.2: "Upon receipt of a Ping frame, an endpoint MUST send a Pong
 // frame in response". The exchange takes such pings: "A message is considered: a PING frame, a PONG
-// frame, a JSON controlled message". Whether it answers, its documents do not say; so a Stream sends one
-// when it is opened, and the answer to that is what makes the bound a minute here too.
+// frame, a JSON controlled message". Its documents do not say whether it answers, so a Stream sends one
+// when it is opened, and the answer to that one shortens the bound to a minute.
 type keepAlive struct {
-	heard    atomic.Int64 // when the read deadline was last put off: nanoseconds after opened
+	heard    atomic.Int64 // when the read deadline was last extended: nanoseconds after opened
 	answered atomic.Bool  // the exchange answers pings
-	timer    *time.Timer  // of the next look; nil if this side sends no pings
+	timer    *time.Timer  // of the next probe; nil if this side sends no pings
 }
 
-// beginKeepAlive sends the first ping, where pings are needed.
+// beginKeepAlive sends the first ping on markets that ping seldom.
 func (s *Stream) beginKeepAlive() {
 	if s.market.silence <= maxSilence {
 		return
 	}
 	s.conn.SetPongHandler(func(string) error {
 		if !s.keep.answered.Swap(true) {
-			s.keep.heard.Store(0) // the bound is another one now
+			s.keep.heard.Store(0) // extend the deadline by the new bound
 		}
-		s.putOff(time.Now())
+		s.extendDeadline(time.Now())
 		return nil
 	})
 	s.keep.timer = time.AfterFunc(math.MaxInt64, s.probe)
 	s.keep.timer.Reset(0)
 }
 
-// probe sends a ping if nothing has come for a while, and comes again. It has a goroutine of its own.
+// probe sends a ping if nothing has come for a while, and schedules itself again. It runs on the timer's
+// goroutine.
 func (s *Stream) probe() {
 	now := time.Now()
 	heard := s.opened.Add(time.Duration(s.keep.heard.Load()))
@@ -219,7 +219,7 @@ func (s *Stream) probe() {
 		err := s.conn.WriteControl(websocket.PingMessage, nil, now.Add(writeTimeout))
 		var timeout net.Error
 		if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
-			return // the connection has ended, as the reader learns too
+			return // the connection has ended; the reader gets an error too
 		}
 		wait = probeAfter
 	}
@@ -235,7 +235,7 @@ func (k *keepAlive) stop() {
 // maxSilence is how long a connection whose exchange pings, or answers pings, may be silent.
 const maxSilence = time.Minute
 
-// silence returns how long nothing may come until the connection counts as dead.
+// silence returns the silence after which the connection counts as dead.
 func (s *Stream) silence() time.Duration {
 	if s.keep.answered.Load() {
 		return maxSilence
@@ -243,8 +243,9 @@ func (s *Stream) silence() time.Duration {
 	return s.market.silence
 }
 
-// putOff moves the read deadline, at most once a second since it costs a little. It is the reader's.
-func (s *Stream) putOff(now time.Time) {
+// extendDeadline extends the read deadline, at most once a second because it costs a little. Only the
+// reader calls it.
+func (s *Stream) extendDeadline(now time.Time) {
 	since := now.Sub(s.opened)
 	if last := s.keep.heard.Load(); last == 0 || since-time.Duration(last) >= time.Second {
 		s.keep.heard.Store(max(1, int64(since)))

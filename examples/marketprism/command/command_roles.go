@@ -316,9 +316,7 @@ func (p *program) recordTo(ctx context.Context, dir string) error {
 
 	err = pipeline.Follow(ctx, cfg, recorder)
 	stop()
-	if failed := <-written; !errors.Is(failed, context.Canceled) {
-		err = errors.Join(err, failed)
-	}
+	err = errors.Join(err, <-written)
 	stats := recorder.Stats()
 	fmt.Fprintf(p.out, "%+v\n", stats)
 	if err == nil && stats.Lost > 0 {
