@@ -251,8 +251,8 @@ func (p *program) printPeers(ctx context.Context, bus *engines.Bus, listen time.
 	progress := p.spinner("listening")
 	err = watch.Run(listening)
 	progress.end()
-	if !errors.Is(err, context.DeadlineExceeded) {
-		return err
+	if err != nil || ctx.Err() != nil {
+		return errors.Join(err, ctx.Err())
 	}
 	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SERVICE\tINSTANCE\tVERSION\tSTATE\tLAG\tUP")

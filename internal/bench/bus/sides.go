@@ -121,8 +121,8 @@ func consume(ctx context.Context, js jetstream.JetStream, first, n int) error {
 		}
 		return nil
 	}))
-	if !errors.Is(err, errRead) {
-		return err
+	if cause := context.Cause(ctx); !errors.Is(cause, errRead) {
+		return errors.Join(err, cause)
 	}
 	return js.DeleteConsumer(context.WithoutCancel(ctx), natsbus.BooksStream(""), fmt.Sprintf("natsbus-%d", first))
 }
