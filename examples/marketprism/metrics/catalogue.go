@@ -24,9 +24,9 @@ func with(labels []Label, more ...Label) []Label {
 func serviceFamilies() []Family {
 	return []Family{
 		{Name: BuildInfo, Type: Gauge, Labels: []Label{{"version", nil}, {"revision", nil}, {"goversion", nil}},
-			Help: "Always 1; which build this is."},
+			Help: "Always 1; the labels name the build."},
 		{Name: ServiceHeartbeat, Type: Gauge, Unit: "seconds", Labels: []Label{service},
-			Help: "Local time at which the service last completed a turn of its main loop."},
+			Help: "Local time of the last iteration of the service's main loop."},
 		{Name: LogMessages, Type: Counter, Labels: []Label{service, {"component", components}, {"level", levels}},
 			Help: "Log records written, counted in the handler."},
 	}
@@ -37,67 +37,67 @@ func collectorFamilies() []Family {
 		{Name: ConnectionStatus, Type: Gauge, Labels: venue,
 			Help: "1 if every connection that the market needs is open, else 0."},
 		{Name: Connections, Type: Gauge, Labels: with(venue, Label{"state", connStates}),
-			Help: "Connections by state; closed ones were ended by this program."},
+			Help: "Connections by state; this program ended the closed ones."},
 		{Name: Reconnects, Type: Counter, Labels: with(venue, Label{"reason", reconnectReasons}),
-			Help: "Connections opened anew, or tried to, by the reason. max_age is planned and costs no update."},
+			Help: "Reconnects and attempts to reconnect, by reason. max_age is planned and loses no update."},
 		{Name: MessagesReceived, Type: Counter, Labels: with(venue, Label{"channel", channels}),
-			Help: "Messages received; control is all that is no event of a followed stream."},
+			Help: "Messages received; control is everything but events of subscribed streams."},
 		{Name: ReceivedBytes, Type: Counter, Unit: "bytes", Labels: venue, Help: "Bytes of the messages received."},
 		{Name: DecodeErrors, Type: Counter, Labels: with(venue, Label{"channel", decodeChannels}),
 			Help: "Messages that could not be decoded."},
 		{Name: DroppedMessages, Type: Counter, Labels: with(venue, Label{"reason", dropReasons}),
-			Help: "Messages not used: no room in the queue to the books, or of no stream that is followed."},
+			Help: "Messages not used: the queue to the books was full, or the symbol is unknown."},
 		{Name: LastMessage, Type: Gauge, Unit: "seconds", Labels: venue,
-			Help: "Local time of the last event of a followed stream."},
+			Help: "Local time of the last event of a subscribed stream."},
 		{Name: EventLag, Type: Histogram, Unit: "seconds", Labels: venue, Buckets: networkBuckets,
-			Help: "Local time of receipt minus the exchange's time of the event; the exemplar names the symbol."},
+			Help: "Local time of receipt minus the event's time at the exchange; the exemplar names the symbol."},
 		{Name: ClockOffset, Type: Gauge, Unit: "seconds", Labels: venue,
 			Help: "The exchange's clock minus the local one, as last measured."},
-		{Name: QueueLength, Type: Gauge, Labels: venue, Help: "Messages that wait for their books."},
-		{Name: QueueCapacity, Type: Gauge, Labels: venue, Help: "Messages that may wait for their books, over all open connections."},
+		{Name: QueueLength, Type: Gauge, Labels: venue, Help: "Messages queued for their books."},
+		{Name: QueueCapacity, Type: Gauge, Labels: venue, Help: "Capacity of the queues to the books, over all open connections."},
 		{Name: RestRequests, Type: Counter, Labels: with(venue, Label{"endpoint", endpoints}, Label{"code", statusClasses}),
-			Help: "REST requests by the class of the answer's status; error is no answer."},
+			Help: "REST requests by status class of the answer; error means no answer."},
 		{Name: RestDuration, Type: Histogram, Unit: "seconds", Labels: with(venue, Label{"endpoint", endpoints}), Buckets: networkBuckets,
-			Help: "Time until the head of a REST answer."},
-		{Name: RestUsedWeight, Type: Gauge, Labels: venue, Help: "Request weight used in this minute, as far as known."},
-		{Name: RestWeightLimit, Type: Gauge, Labels: venue, Help: "Request weight allowed a minute; 0 is no bound."},
+			Help: "Time until the headers of a REST answer."},
+		{Name: RestUsedWeight, Type: Gauge, Labels: venue, Help: "Request weight used in this minute, as last reported."},
+		{Name: RestWeightLimit, Type: Gauge, Labels: venue, Help: "Request weight allowed per minute; 0 means no limit."},
 		{Name: RestBlockedUntil, Type: Gauge, Unit: "seconds", Labels: venue,
-			Help: "Local time until which the exchange has said to stay away (418, 429); 0 if it has not."},
+			Help: "Local time until which the exchange rejects requests (418, 429); 0 if it does not."},
 	}
 }
 
 func syncerFamilies() []Family {
 	return []Family{
 		{Name: Books, Type: Gauge, Labels: with(venue, Label{"state", bookStates}),
-			Help: "Books by state: init was never known, stale was. The sum is the number of books."},
-		{Name: Gaps, Type: Counter, Labels: venue, Help: "Times that a known book, or what waited for its snapshot, was lost."},
+			Help: "Books by state: init was never synced, stale was synced before. The sum is the number of books."},
+		{Name: Gaps, Type: Counter, Labels: venue, Help: "Synced books, or updates buffered for a snapshot, that were lost."},
 		{Name: Resyncs, Type: Counter, Labels: with(venue, Label{"reason", gapReasons}),
-			Help: "Resyncs begun, by the reason of the gap."},
+			Help: "Resyncs begun, by reason of the gap."},
 		{Name: ResyncDuration, Type: Histogram, Unit: "seconds", Labels: venue, Buckets: resyncBuckets,
-			Help: "From the loss of a book, or the opening of its connection, until it is known."},
-		{Name: Snapshots, Type: Counter, Labels: with(venue, Label{"result", snapshotResults}), Help: "Depth snapshots asked for, by result."},
+			Help: "Time from the loss of a book, or the opening of its connection, until it is synced."},
+		{Name: Snapshots, Type: Counter, Labels: with(venue, Label{"result", snapshotResults}), Help: "Depth snapshots requested, by result."},
 		{Name: Updates, Type: Counter, Labels: with(venue, Label{"result", updateResults}),
-			Help: "Depth updates given to the books: applied, already in the book, or discarded."},
+			Help: "Depth updates by result: applied, already in the book (old), or discarded."},
 		{Name: ApplyDuration, Type: Histogram, Unit: "seconds", Labels: venue, Buckets: processBuckets,
-			Help: "From receipt of an update to its record, waiting in the queue included; one in 64 is measured."},
-		{Name: BufferedUpdates, Type: Gauge, Labels: venue, Help: "Updates that wait for a snapshot."},
-		{Name: CrossedBooks, Type: Counter, Labels: venue, Help: "Times that a book disagreed with the exchange's best prices at one update id."},
-		{Name: AuditDifferences, Type: Counter, Labels: venue, Help: "Levels found to differ from a fresh snapshot at one update id."},
+			Help: "Time from receipt of an update to its record, including the queue; one in 64 is measured."},
+		{Name: BufferedUpdates, Type: Gauge, Labels: venue, Help: "Updates buffered until a snapshot."},
+		{Name: CrossedBooks, Type: Counter, Labels: venue, Help: "Disagreements of a book with the exchange's best prices at the same update id."},
+		{Name: AuditDifferences, Type: Counter, Labels: venue, Help: "Levels that differed from a new snapshot at the same update id."},
 	}
 }
 
 func bookFamilies() []Family {
 	return []Family{
-		{Name: BookSynced, Type: Gauge, Labels: symbol, Help: "1 if the book is known, else 0."},
-		{Name: BookLastUpdate, Type: Gauge, Unit: "seconds", Labels: symbol, Help: "Local time of the book's last change; 0 if it was never known."},
+		{Name: BookSynced, Type: Gauge, Labels: symbol, Help: "1 if the book is synced, else 0."},
+		{Name: BookLastUpdate, Type: Gauge, Unit: "seconds", Labels: symbol, Help: "Local time of the book's last change; 0 if it was never synced."},
 		{Name: BookUpdates, Type: Counter, Labels: symbol, Help: "Updates applied to the book."},
-		{Name: BookGaps, Type: Counter, Labels: symbol, Help: "Times that the book was lost."},
-		{Name: BookMid, Type: Gauge, Labels: symbol, Help: "Middle of the best prices, in quote currency; of chosen symbols."},
-		{Name: BookSpread, Type: Gauge, Unit: "ratio", Labels: symbol, Help: "Spread as a share of the middle; of chosen symbols."},
+		{Name: BookGaps, Type: Counter, Labels: symbol, Help: "Losses of the book."},
+		{Name: BookMid, Type: Gauge, Labels: symbol, Help: "Mid price, in quote currency; only of chosen symbols."},
+		{Name: BookSpread, Type: Gauge, Unit: "ratio", Labels: symbol, Help: "Spread as a share of the mid price; only of chosen symbols."},
 		{Name: BookDepth, Type: Gauge, Labels: with(symbol, Label{"side", sides}),
-			Help: "Volume within 0.1% of the middle, in quote currency; of chosen symbols."},
-		{Name: Trades, Type: Counter, Labels: venue, Help: "Trades received, each once; aggregate ones are not counted."},
-		{Name: TradesVolume, Type: Counter, Labels: symbol, Help: "Traded volume in quote currency; of chosen symbols."},
+			Help: "Volume within 0.1% of the mid price, in quote currency; only of chosen symbols."},
+		{Name: Trades, Type: Counter, Labels: venue, Help: "Trades received, each once; aggregate trades are not counted."},
+		{Name: TradesVolume, Type: Counter, Labels: symbol, Help: "Traded volume in quote currency; only of chosen symbols."},
 	}
 }
 
@@ -105,37 +105,37 @@ func busFamilies() []Family {
 	reason := Label{"reason", publishReasons}
 	return []Family{
 		{Name: BusStatus, Type: Gauge, Help: "1 if NATS is connected, else 0."},
-		{Name: BusReconnects, Type: Counter, Help: "Times that the connection to NATS was restored."},
-		{Name: BusErrors, Type: Counter, Labels: []Label{{"type", busErrors}}, Help: "Errors that NATS reported on its own."},
+		{Name: BusReconnects, Type: Counter, Help: "Reconnects to NATS."},
+		{Name: BusErrors, Type: Counter, Labels: []Label{{"type", busErrors}}, Help: "Asynchronous errors reported by NATS."},
 		{Name: StreamMessages, Type: Gauge, Labels: []Label{stream}, Help: "Messages in the stream."},
 		{Name: StreamBytes, Type: Gauge, Unit: "bytes", Labels: []Label{stream}, Help: "Bytes in the stream."},
-		{Name: StreamMaxBytes, Type: Gauge, Unit: "bytes", Labels: []Label{stream}, Help: "Bytes that the stream may hold; -1 is no bound."},
+		{Name: StreamMaxBytes, Type: Gauge, Unit: "bytes", Labels: []Label{stream}, Help: "Maximum bytes of the stream; -1 means no limit."},
 
-		{Name: PublisherMessages, Type: Counter, Labels: []Label{stream}, Help: "Messages given to the publisher; those of a failed write are counted again when it is repeated."},
-		{Name: PublisherBytes, Type: Counter, Unit: "bytes", Labels: []Label{stream}, Help: "Bytes of encoded records sent, those sent again included."},
-		{Name: PublisherErrors, Type: Counter, Labels: []Label{stream, reason}, Help: "Attempts that failed, retried or not."},
-		{Name: PublisherDuplicates, Type: Counter, Labels: []Label{stream}, Help: "Messages that the stream had already."},
-		{Name: PublisherRetries, Type: Counter, Labels: []Label{stream}, Help: "Writes that were continued after a failure."},
-		{Name: PublisherInflight, Type: Gauge, Labels: []Label{stream}, Help: "Messages sent and not yet confirmed."},
+		{Name: PublisherMessages, Type: Counter, Labels: []Label{stream}, Help: "Messages passed to the publisher; a repeated write counts again."},
+		{Name: PublisherBytes, Type: Counter, Unit: "bytes", Labels: []Label{stream}, Help: "Bytes of encoded records sent, including repeated ones."},
+		{Name: PublisherErrors, Type: Counter, Labels: []Label{stream, reason}, Help: "Failed attempts, retried or not."},
+		{Name: PublisherDuplicates, Type: Counter, Labels: []Label{stream}, Help: "Messages that the stream had already stored."},
+		{Name: PublisherRetries, Type: Counter, Labels: []Label{stream}, Help: "Writes continued after a failure."},
+		{Name: PublisherInflight, Type: Gauge, Labels: []Label{stream}, Help: "Messages sent and not yet acknowledged."},
 		{Name: PublisherAck, Type: Histogram, Unit: "seconds", Labels: []Label{stream}, Buckets: networkBuckets,
-			Help: "From a message's way out to the stream's confirmation."},
+			Help: "Time from sending a message to the stream's acknowledgement."},
 
-		{Name: ConsumerMessages, Type: Counter, Labels: consumer, Help: "Messages delivered and dealt with."},
-		{Name: ConsumerRedeliveries, Type: Counter, Labels: consumer, Help: "Of these, not for the first time."},
+		{Name: ConsumerMessages, Type: Counter, Labels: consumer, Help: "Messages delivered and completed."},
+		{Name: ConsumerRedeliveries, Type: Counter, Labels: consumer, Help: "Redelivered messages among them."},
 		{Name: ConsumerAcks, Type: Counter, Labels: with(consumer, Label{"kind", ackKinds}),
-			Help: "What the server was told of messages: stored (ack), handed back (nak), a dead letter (term), worked on (in_progress)."},
-		{Name: ConsumerPending, Type: Gauge, Labels: consumer, Help: "Messages in the stream that were not delivered yet."},
+			Help: "Acknowledgements by kind: stored (ack), returned (nak), dead letter (term), still in progress (in_progress)."},
+		{Name: ConsumerPending, Type: Gauge, Labels: consumer, Help: "Messages in the stream that are not delivered yet."},
 		{Name: ConsumerAckPending, Type: Gauge, Labels: consumer, Help: "Messages delivered and not acknowledged."},
-		{Name: ConsumerInfo, Type: Gauge, Unit: "seconds", Labels: consumer, Help: "Local time at which the server last told the two above; 0 if never."},
+		{Name: ConsumerInfo, Type: Gauge, Unit: "seconds", Labels: consumer, Help: "Local time at which the server last reported the two metrics above; 0 if never."},
 		{Name: ConsumerLag, Type: Histogram, Unit: "seconds", Labels: consumer, Buckets: networkBuckets,
-			Help: "From the moment the stream stored a message until it was delivered."},
+			Help: "Time from storage of a message in the stream to its delivery."},
 		{Name: ConsumerHandle, Type: Histogram, Unit: "seconds", Labels: consumer, Buckets: networkBuckets,
-			Help: "Time that the sink took for a batch."},
+			Help: "Time of a batch's Write to the sink."},
 
 		{Name: DeadLetters, Type: Gauge, Labels: []Label{stream}, Help: "Messages in the dead-letter stream."},
-		{Name: DeadLettersTotal, Type: Counter, Labels: []Label{stream, {"reason", deadReasons()}}, Help: "Messages that became dead letters; stream is the one they stood in."},
+		{Name: DeadLettersTotal, Type: Counter, Labels: []Label{stream, {"reason", deadReasons()}}, Help: "Messages that became dead letters; stream is their original stream."},
 		{Name: DeadLetterOldest, Type: Gauge, Unit: "seconds", Labels: []Label{stream}, Help: "Time of the oldest dead letter; 0 if there is none."},
-		{Name: DeadLetterProcessed, Type: Counter, Labels: []Label{stream, {"result", dlqResults}}, Help: "Dead letters put back (replayed), removed for good (discarded), or neither since that failed."},
+		{Name: DeadLetterProcessed, Type: Counter, Labels: []Label{stream, {"result", dlqResults}}, Help: "Dead letters returned to their stream (replayed), deleted (discarded), or neither because that failed (failed)."},
 	}
 }
 
@@ -143,27 +143,27 @@ func archiveFamilies() []Family {
 	tables := []Label{table}
 	return []Family{
 		{Name: ArchiverHeartbeat, Type: Gauge, Unit: "seconds", Labels: []Label{{"archiver", nil}},
-			Help: "Local time at which the archiver last completed a turn: wrote a batch, or found nothing to write."},
-		{Name: ArchiverRows, Type: Gauge, Labels: tables, Help: "Rows taken and not yet stored."},
+			Help: "Local time at which the archiver last wrote a batch or found nothing to write."},
+		{Name: ArchiverRows, Type: Gauge, Labels: tables, Help: "Rows accepted and not yet stored."},
 		{Name: ArchiverBytes, Type: Gauge, Unit: "bytes", Labels: tables, Help: "Their approximate size."},
-		{Name: ArchiverBatch, Type: Histogram, Labels: tables, Buckets: rowBuckets, Help: "Rows of an INSERT."},
-		{Name: ArchiverWatermark, Type: Gauge, Unit: "seconds", Labels: tables, Help: "Exchange time of the newest row stored; 0 if there is none."},
+		{Name: ArchiverBatch, Type: Histogram, Labels: tables, Buckets: rowBuckets, Help: "Rows per INSERT."},
+		{Name: ArchiverWatermark, Type: Gauge, Unit: "seconds", Labels: tables, Help: "Exchange time of the newest stored row; 0 if there is none."},
 		{Name: ArchiverLag, Type: Histogram, Unit: "seconds", Labels: tables, Buckets: networkBuckets,
-			Help: "From an event's time at the exchange to the confirmation of its INSERT."},
+			Help: "Time from an event at the exchange to the confirmation of its INSERT."},
 
-		{Name: StoreStatus, Type: Gauge, Help: "1 if ClickHouse answered the last time it was asked, else 0."},
-		{Name: StoreInserts, Type: Counter, Labels: tables, Help: "Attempts to INSERT."},
-		{Name: StoreRetries, Type: Counter, Labels: tables, Help: "Of these, repeated ones."},
-		{Name: StoreErrors, Type: Counter, Labels: with(tables, Label{"reason", storeReasons()}), Help: "Attempts that failed."},
+		{Name: StoreStatus, Type: Gauge, Help: "1 if ClickHouse answered the last ping, else 0."},
+		{Name: StoreInserts, Type: Counter, Labels: tables, Help: "INSERT attempts."},
+		{Name: StoreRetries, Type: Counter, Labels: tables, Help: "Repeated attempts among them."},
+		{Name: StoreErrors, Type: Counter, Labels: with(tables, Label{"reason", storeReasons()}), Help: "Failed attempts."},
 		{Name: StoreRows, Type: Counter, Labels: tables, Help: "Rows confirmed."},
-		{Name: StoreBytes, Type: Counter, Unit: "bytes", Labels: tables, Help: "Approximate bytes of these rows in memory."},
+		{Name: StoreBytes, Type: Counter, Unit: "bytes", Labels: tables, Help: "Approximate size of the confirmed rows in memory."},
 		{Name: StoreInsert, Type: Histogram, Unit: "seconds", Labels: tables, Buckets: networkBuckets, Help: "Time of a confirmed INSERT."},
-		{Name: StoreQuery, Type: Histogram, Unit: "seconds", Labels: []Label{{"op", storeOps()}}, Buckets: networkBuckets, Help: "Time until the answer to a question."},
+		{Name: StoreQuery, Type: Histogram, Unit: "seconds", Labels: []Label{{"op", storeOps()}}, Buckets: networkBuckets, Help: "Time of a query."},
 		{Name: StoreParts, Type: Gauge, Labels: tables, Help: "Active parts of the table."},
 		{Name: StoreTableRows, Type: Gauge, Labels: tables, Help: "Rows of the table."},
 		{Name: StoreTableBytes, Type: Gauge, Unit: "bytes", Labels: tables, Help: "Bytes of the table on disk."},
 		{Name: StoreTierBytes, Type: Gauge, Unit: "bytes", Labels: with(tables, Label{"volume", nil}), Help: "Bytes of the table on each volume of its storage policy."},
-		{Name: StoreDiskFree, Type: Gauge, Unit: "bytes", Labels: []Label{{"disk", nil}}, Help: "Bytes free on the server's disk."},
+		{Name: StoreDiskFree, Type: Gauge, Unit: "bytes", Labels: []Label{{"disk", nil}}, Help: "Free bytes on the server's disk."},
 		{Name: StoreDiskTotal, Type: Gauge, Unit: "bytes", Labels: []Label{{"disk", nil}}, Help: "Size of the server's disk."},
 	}
 }
@@ -173,11 +173,11 @@ func Markdown() string {
 	var b strings.Builder
 	b.WriteString(`# Metrics
 
-Made from the catalogue in ` + "`metrics/catalogue.go`" + `; ` + "`go test ./examples/marketprism/metrics -update`" + ` writes this file anew.
+Generated from the catalogue in ` + "`metrics/catalogue.go`" + ` by ` + "`go test ./examples/marketprism/metrics -update`" + `.
 
-Every series of a part of the pipeline exists, at 0, from the start of the process that has the part, so
-that the first event is an increase. The values of a label are a closed set where they are listed; what
-is in none of them is ` + "`other`" + `. Histograms are classic, with the buckets below, and native (factor 1.1).
+Every series of a part of the pipeline exists, at 0, from the start of the process, so that the first
+event is an increase. Where the values of a label are listed they are a closed set, with ` + "`other`" + ` for
+anything else. Histograms are classic, with the buckets below, and native (factor 1.1).
 Times are of the local clock unless the help says otherwise.
 
 Families with the label ` + "`symbol`" + ` have a series for each symbol: four families for all symbols as long as

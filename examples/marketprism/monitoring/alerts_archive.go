@@ -18,9 +18,9 @@ func archiveAlerts() []Alert {
 	return []Alert{
 		{
 			Name: "ArchiverHeartbeatStale", Expr: "time() - " + metrics.ArchiverHeartbeat + " > {0}", Limits: limits(120), For: minute, Severity: critical,
-			Summary: "Archiver {{ $labels.archiver }} has completed no turn for {{ $value | humanizeDuration }}",
+			Summary: "Archiver {{ $labels.archiver }} has made no progress for {{ $value | humanizeDuration }}",
 			Fire:    []Series{of(metrics.ArchiverHeartbeat, `archiver="archive"`, "0x60")}, Since: 9 * step,
-			On: `archiver="archive"`, Says: "Archiver archive has completed no turn for 3m 15s",
+			On: `archiver="archive"`, Says: "Archiver archive has made no progress for 3m 15s",
 			Quiet: one(of(metrics.ArchiverHeartbeat, `archiver="archive"`, "-120+15x60")),
 		}, {
 			Name: "ArchiverMetricsAbsent", Expr: "absent(" + metrics.ArchiverHeartbeat + ")", For: 5 * minute, Severity: critical,
@@ -49,9 +49,9 @@ func archiveAlerts() []Alert {
 			Quiet: [][]Series{inserts("0+49x60", "0+100x60")},
 		}, {
 			Name: "ClickHouseUnreachable", Expr: metrics.StoreStatus + " == {0}", Limits: limits(0), For: 2 * minute, Severity: critical,
-			Summary: "{{ $labels.instance }} gets no answer from ClickHouse",
+			Summary: "{{ $labels.instance }} cannot reach ClickHouse",
 			Fire:    []Series{of(metrics.StoreStatus, `instance="a"`, "0x60")},
-			On:      `instance="a"`, Says: "a gets no answer from ClickHouse",
+			On:      `instance="a"`, Says: "a cannot reach ClickHouse",
 			Quiet: one(of(metrics.StoreStatus, `instance="a"`, "0x7 1 0x60")),
 		}, {
 			Name: "ClickHouseTooManyParts", Expr: "max by (table) (" + metrics.StoreParts + ") > {0}", Limits: limits(1000), For: 10 * minute, Severity: warning,
@@ -73,9 +73,9 @@ func archiveAlerts() []Alert {
 			Quiet: one(of(metrics.ArchiverRows, depth, "500000x60")),
 		}, {
 			Name: "ServiceHeartbeatMissing", Expr: "time() - " + metrics.ServiceHeartbeat + " > {0}", Limits: limits(60), For: minute, Severity: critical,
-			Summary: "Service {{ $labels.service }} has completed no turn for {{ $value | humanizeDuration }}",
+			Summary: "Service {{ $labels.service }} has made no progress for {{ $value | humanizeDuration }}",
 			Fire:    []Series{of(metrics.ServiceHeartbeat, `service="marketprism"`, "0x60")}, Since: 5 * step,
-			On: `service="marketprism"`, Says: "Service marketprism has completed no turn for 2m 15s",
+			On: `service="marketprism"`, Says: "Service marketprism has made no progress for 2m 15s",
 			Quiet: one(of(metrics.ServiceHeartbeat, `service="marketprism"`, "-60+15x60")),
 		},
 	}
@@ -124,9 +124,9 @@ func hostAlerts() []Alert {
 		}, {
 			Name: "HostClockNotSynchronised", For: 10 * minute, Severity: warning, Limits: limits(0, 16),
 			Expr:    "min_over_time(node_timex_sync_status[5m]) == {0} and node_timex_maxerror_seconds >= {1}",
-			Summary: "The clock of " + host + " is not synchronised; no figure of lag can be trusted",
+			Summary: "The clock of " + host + " is not synchronised; lag figures are unreliable",
 			Fire:    clock("0x60", "16x60"),
-			On:      `instance="a"`, Says: "The clock of a is not synchronised; no figure of lag can be trusted",
+			On:      `instance="a"`, Says: "The clock of a is not synchronised; lag figures are unreliable",
 			Quiet: [][]Series{clock("0x60", "15x60"), clock("1x60", "16x60")},
 		},
 	}
@@ -150,9 +150,9 @@ func metaAlerts() []Alert {
 			Quiet: one(of("process_start_time_seconds", job, "1 2 3 4x60")),
 		}, {
 			Name: "ScrapeSeriesHigh", Expr: `scrape_samples_post_metric_relabeling{job=~"marketprism.*"} > {0}`, Limits: limits(50000), For: 10 * minute, Severity: warning,
-			Summary: "{{ $labels.instance }} exposes {{ $value | humanize }} series; look at the policy of symbols",
+			Summary: "{{ $labels.instance }} exposes {{ $value | humanize }} series; check the symbol policy",
 			Fire:    []Series{of("scrape_samples_post_metric_relabeling", job, "50001x60")},
-			On:      `instance="a",job="marketprism"`, Says: "a exposes 50k series; look at the policy of symbols",
+			On:      `instance="a",job="marketprism"`, Says: "a exposes 50k series; check the symbol policy",
 			Quiet: one(of("scrape_samples_post_metric_relabeling", job, "50000x60")),
 		}, {
 			Name: "AlertmanagerNotificationsFailing", Expr: "sum by (integration) (rate(alertmanager_notifications_failed_total[5m])) > {0}", Limits: limits(0), For: 5 * minute, Severity: critical,

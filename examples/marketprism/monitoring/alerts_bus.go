@@ -39,17 +39,17 @@ func busAlerts() []Alert {
 			Quiet: one(of(metrics.PublisherMessages, stream, "100+0.1x60")),
 		}, {
 			Name: "PublishAckSlow", Expr: quantile("0.99", "stream", metrics.PublisherAck, "5m") + " > {0}", Limits: limits(1), For: 10 * minute, Severity: warning,
-			Summary: "p99 of the time until " + place + " confirms is {{ $value | humanizeDuration }}",
+			Summary: "p99 of the acknowledgement time of " + place + " is {{ $value | humanizeDuration }}",
 			Fire: []Series{of(ackBucket, stream+`,le="0.5"`, "0+90x100"), of(ackBucket, stream+`,le="1"`, "0+98.9x100"),
 				of(ackBucket, stream+`,le="2.5"`, "0+100x100"), of(ackBucket, stream+`,le="+Inf"`, "0+100x100")}, Since: step,
-			On: `stream="MD_BOOKS"`, Says: "p99 of the time until MD_BOOKS confirms is 1.136s",
+			On: `stream="MD_BOOKS"`, Says: "p99 of the acknowledgement time of MD_BOOKS is 1.136s",
 			Quiet: one(of(ackBucket, stream+`,le="0.5"`, "0+90x100"), of(ackBucket, stream+`,le="1"`, "0+100x100"),
 				of(ackBucket, stream+`,le="2.5"`, "0+100x100"), of(ackBucket, stream+`,le="+Inf"`, "0+100x100")),
 		}, {
 			Name: "StreamNearLimit", Expr: "max by (stream) (" + metrics.StreamBytes + " / (" + metrics.StreamMaxBytes + " > 0)) > {0}", Limits: limits(0.9), For: 10 * minute, Severity: warning,
-			Summary: "Stream " + place + " is at {{ $value | humanizePercentage }} of its bytes; when it is full it refuses messages",
+			Summary: "Stream " + place + " is at {{ $value | humanizePercentage }} of its bytes; when it is full it rejects messages",
 			Fire:    []Series{of(metrics.StreamBytes, stream, "91x60"), of(metrics.StreamMaxBytes, stream, "100x60")},
-			On:      `stream="MD_BOOKS"`, Says: "Stream MD_BOOKS is at 91% of its bytes; when it is full it refuses messages",
+			On:      `stream="MD_BOOKS"`, Says: "Stream MD_BOOKS is at 91% of its bytes; when it is full it rejects messages",
 			Quiet: [][]Series{{of(metrics.StreamBytes, stream, "89x60"), of(metrics.StreamMaxBytes, stream, "100x60")},
 				{of(metrics.StreamBytes, stream, "91x60"), of(metrics.StreamMaxBytes, stream, "-1x60")}},
 		}, {
@@ -73,9 +73,9 @@ func busAlerts() []Alert {
 		}, {
 			Name: "ConsumerWillNotCatchUp", For: 15 * minute, Severity: critical, Limits: limits(10000, 0),
 			Expr:    pending + " > {0} and max by (stream, consumer) (deriv(" + metrics.ConsumerPending + "[15m])) > {1}",
-			Summary: reader + " has fallen behind further on " + place + " for 15 minutes",
+			Summary: reader + " keeps falling behind on " + place + " for 15 minutes",
 			Fire:    []Series{of(metrics.ConsumerPending, consumer, "10001+1x140")}, Since: step,
-			On: `consumer="archive",stream="MD_BOOKS"`, Says: "archive has fallen behind further on MD_BOOKS for 15 minutes",
+			On: `consumer="archive",stream="MD_BOOKS"`, Says: "archive keeps falling behind on MD_BOOKS for 15 minutes",
 			Quiet: [][]Series{{of(metrics.ConsumerPending, consumer, "9000+1x140")}, {of(metrics.ConsumerPending, consumer, "12000-1x140")}},
 		}, {
 			Name: "ConsumerStuck", For: 5 * minute, Severity: critical, Limits: limits(0, 0),
@@ -88,9 +88,9 @@ func busAlerts() []Alert {
 			Name: "ConsumerRedeliveriesHigh", For: 10 * minute, Severity: warning, Limits: limits(0.05),
 			Expr: "sum by (stream, consumer) (rate(" + metrics.ConsumerRedeliveries + "[10m])) / (sum by (stream, consumer) (rate(" +
 				metrics.ConsumerMessages + "[10m])) > 0) > {0}",
-			Summary: "{{ $value | humanizePercentage }} of the deliveries to " + reader + " are repeated ones",
+			Summary: "{{ $value | humanizePercentage }} of the deliveries to " + reader + " are redeliveries",
 			Fire:    []Series{of(metrics.ConsumerRedeliveries, consumer, "0+5.1x100"), of(metrics.ConsumerMessages, consumer, "0+100x100")}, Since: step,
-			On: `consumer="archive",stream="MD_BOOKS"`, Says: "5.1% of the deliveries to archive are repeated ones",
+			On: `consumer="archive",stream="MD_BOOKS"`, Says: "5.1% of the deliveries to archive are redeliveries",
 			Quiet: one(of(metrics.ConsumerRedeliveries, consumer, "0+4.9x100"), of(metrics.ConsumerMessages, consumer, "0+100x100")),
 		},
 	}

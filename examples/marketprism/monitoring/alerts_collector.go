@@ -36,9 +36,9 @@ func collectorAlerts() []Alert {
 			Quiet: one(spot(metrics.ConnectionStatus, "1x4 0x18 1 0x60")), // one good sample in between
 		}, {
 			Name: "CollectorMetricsAbsent", Expr: "absent(" + metrics.ConnectionStatus + ")", For: 5 * minute, Severity: critical,
-			Summary: "No process exports " + metrics.ConnectionStatus + ": ExchangeConnectionDown is blind",
+			Summary: "No process exports " + metrics.ConnectionStatus + ": ExchangeConnectionDown cannot fire",
 			Fire:    []Series{{`up{job="marketprism"}`, "1x80"}},
-			Says:    "No process exports marketprism_collector_connection_status: ExchangeConnectionDown is blind",
+			Says:    "No process exports marketprism_collector_connection_status: ExchangeConnectionDown cannot fire",
 			Quiet:   one(spot(metrics.ConnectionStatus, "0x80")),
 		}, {
 			Name: "ExchangeConnectionFlapping", Severity: warning, Limits: limits(5),
@@ -79,9 +79,9 @@ func collectorAlerts() []Alert {
 			Quiet: one(spot(metrics.RestUsedWeight, "4740x40"), spot(metrics.RestWeightLimit, "6000x40")),
 		}, {
 			Name: "ExchangeRestBlocked", Expr: metrics.RestBlockedUntil + " > time()", Severity: critical,
-			Summary: "The exchange refuses REST requests of " + venue + " (418 or 429)",
+			Summary: "The exchange rejects REST requests of " + venue + " (418 or 429)",
 			Fire:    []Series{spot(metrics.RestBlockedUntil, "1+15x40")},
-			On:      `exchange="binance",market="spot"`, Says: "The exchange refuses REST requests of binance spot (418 or 429)",
+			On:      `exchange="binance",market="spot"`, Says: "The exchange rejects REST requests of binance spot (418 or 429)",
 			Quiet: one(spot(metrics.RestBlockedUntil, "-1+15x40")),
 		}, {
 			Name: "ExchangeClockSkew", Expr: "abs(" + metrics.ClockOffset + ") > {0}", Limits: limits(0.5), For: 10 * minute, Severity: warning,
@@ -121,9 +121,9 @@ func syncerAlerts() []Alert {
 			Quiet: one(spot(metrics.Resyncs, "0x20 250x60", "reason", "sequence"), spot(metrics.Resyncs, "0x20 999x60", "reason", "disconnect"), spot(metrics.Books, "1000x80", "state", "live")),
 		}, {
 			Name: "ResyncSlow", Expr: quantile("0.95", "exchange, market", metrics.ResyncDuration, "15m") + " > {0}", Limits: limits(60), For: 10 * minute, Severity: warning,
-			Summary: "p95 of the time until a book is known again is {{ $value | humanizeDuration }} on " + venue,
+			Summary: "p95 of the time to resync a book is {{ $value | humanizeDuration }} on " + venue,
 			Fire:    []Series{spot(tookBucket, "0+50x100", "le", "30"), spot(tookBucket, "0+94.7x100", "le", "60"), spot(tookBucket, "0+100x100", "le", "120"), spot(tookBucket, "0+100x100", "le", "+Inf")}, Since: step,
-			On: `exchange="binance",market="spot"`, Says: "p95 of the time until a book is known again is 1m 3s on binance spot",
+			On: `exchange="binance",market="spot"`, Says: "p95 of the time to resync a book is 1m 3s on binance spot",
 			Quiet: one(spot(tookBucket, "0+50x100", "le", "30"), spot(tookBucket, "0+100x100", "le", "60"), spot(tookBucket, "0+100x100", "le", "120"), spot(tookBucket, "0+100x100", "le", "+Inf")),
 		}, {
 			Name: "SnapshotFailures", For: 5 * minute, Severity: warning, Limits: limits(0.2),
@@ -135,15 +135,15 @@ func syncerAlerts() []Alert {
 			Quiet: one(spot(metrics.Snapshots, "0+19x60", "result", "rate_limited"), spot(metrics.Snapshots, "0+81x60", "result", "ok")),
 		}, {
 			Name: "SymbolOutOfSync", Expr: metrics.BookSynced + " == {0}", Limits: limits(0), For: 15 * minute, Severity: warning,
-			Summary: "The book of {{ $labels.symbol }} of " + venue + " has not been known for 15 minutes",
+			Summary: "The book of {{ $labels.symbol }} of " + venue + " has not been synced for 15 minutes",
 			Fire:    []Series{spot(metrics.BookSynced, "0x90", "symbol", "BTCUSDT")},
-			On:      `exchange="binance",market="spot",symbol="BTCUSDT"`, Says: "The book of BTCUSDT of binance spot has not been known for 15 minutes",
+			On:      `exchange="binance",market="spot",symbol="BTCUSDT"`, Says: "The book of BTCUSDT of binance spot has not been synced for 15 minutes",
 			Quiet: one(spot(metrics.BookSynced, "0x58 1 0x60", "symbol", "BTCUSDT")),
 		}, {
 			Name: "BookDiffersFromExchange", Expr: "sum by (exchange, market) (increase(" + metrics.AuditDifferences + "[15m])) > {0}", Limits: limits(0), Severity: critical,
-			Summary: "{{ $value | humanize }} levels of books differed from a fresh snapshot on " + venue,
+			Summary: "{{ $value | humanize }} levels of books differed from a new snapshot on " + venue,
 			Fire:    []Series{spot(metrics.AuditDifferences, "0x20 1x60")}, Since: 21 * step,
-			On: `exchange="binance",market="spot"`, Says: "1 levels of books differed from a fresh snapshot on binance spot",
+			On: `exchange="binance",market="spot"`, Says: "1 levels of books differed from a new snapshot on binance spot",
 			Quiet: one(spot(metrics.AuditDifferences, "5x80")),
 		},
 	}
