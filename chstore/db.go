@@ -1,8 +1,14 @@
 package chstore
 
 import (
+	"context"
+	"strings"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
@@ -57,4 +63,113 @@ func (d *db) tableArgs() []any {
 		named("database", d.cfg.Database), named("tables", names),
 		named("skip", uint64(len(d.localPrefix())+1)),
 	}
+}
+
+// current makes a query see every confirmed INSERT, on whichever replica.
+func (d *db) current(ctx context.Context) context.Context {
+	if !d.cfg.Cluster.replicated() {
+		return ctx
+	}
+	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"select_sequential_consistency": 1}))
+}
+
+// named returns a parameter of a query.
+func named(name string, value any) any { return clickhouse.Named(name, value) }
+
+// A scope is the WHERE condition that selects rows, with its parameters.
+type scope struct {
+	where string
+	args  []any
+}
+
+// newScope selects the rows of an instrument from one time to another; a zero time is no bound.
+func newScope(i marketprism.Instrument, from, to time.Time) scope {
+	sc := scope{
+		where: "exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}",
+		args: []any{
+			named("exchange", i.Exchange),
+			named("market", string(i.Market)),
+			named("symbol", i.Symbol),
+		},
+	}
+	sc.addTimes(from, to)
+	return sc
+}
+
+// addTimes adds the conditions that ts is at or after from, and before to.
+func (sc *scope) addTimes(from, to time.Time) {
+	if !from.IsZero() {
+		sc.add("ts >= fromUnixTimestamp64Nano({from:Int64}, 'UTC')", "from", clamp(from))
+	}
+	if !to.IsZero() {
+		sc.add("ts < fromUnixTimestamp64Nano({to:Int64}, 'UTC')", "to", clamp(to))
+	}
+}
+
+// add adds a condition with one parameter.
+func (sc *scope) add(condition, name string, value any) {
+	sc.where += " AND " + condition
+	sc.args = append(sc.args[:len(sc.args):len(sc.args)], named(name, value))
+}
+
+// clamp returns the nanoseconds of a time since 1970, or the nearest that can be stored.
+func clamp(t time.Time) int64 {
+	switch {
+	case t.Unix() < 0:
+		return 0
+	case t.After(lastTime):
+		return lastTime.UnixNano()
+	}
+	return t.UnixNano()
+}
+
+// readBlockRows bounds the rows of one block of an answer, and with it the memory of a reader: the
+// driver holds up to three blocks of each query.
+const readBlockRows = 4096
+
+// query runs a SELECT of a table's rows. The tail follows the condition: ORDER BY, LIMIT.
+func (d *db) query(ctx context.Context, t table, expressions []string, sc scope, tail string) (driver.Rows, error) {
+	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_block_size": readBlockRows}))
+	rows, err := d.conn.Query(ctx, "SELECT "+strings.Join(expressions, ", ")+" FROM "+d.tableName(t.name())+
+		" WHERE "+sc.where+" "+tail, sc.args...)
+	if err != nil {
+		return nil, t.readError(ctx, err)
+	}
+	return rows, nil
+}
+
+// queryOne returns the first record that a query answers, and whether there is one.
+func (d *db) queryOne(ctx context.Context, t table, i marketprism.Instrument, sc scope, tail string) (rec marketprism.Record, ok bool, err error) {
+	var b base
+	r := newRow(t)
+	expressions, dest := selection(b.scanned(), r.scanned())
+	rows, err := d.query(ctx, t, expressions, sc, tail)
+	if err != nil {
+		return rec, false, err
+	}
+	defer rows.Close()
+	if ok = rows.Next(); ok {
+		if err = rows.Scan(dest...); err == nil {
+			rec = b.record(i)
+			_, err = r.payload(&rec)
+		}
+	}
+	if err == nil {
+		err = rows.Err()
+	}
+	if err != nil {
+		err = t.readError(ctx, err)
+	}
+	return rec, ok, err
+}
+
+// selection splits targets into the expressions to select and the pointers to scan them into.
+func selection(targets ...[]target) (expressions []string, dest []any) {
+	for _, ts := range targets {
+		for _, t := range ts {
+			expressions = append(expressions, t.expression)
+			dest = append(dest, t.value)
+		}
+	}
+	return expressions, dest
 }

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
 	"github.com/marketprism/marketprism"
@@ -57,14 +56,6 @@ func (t *recordTable) queryPrefix(source string) string {
 		prefix += t.storeID + "-"
 	}
 	return prefix
-}
-
-// current makes a query see every confirmed INSERT, on whichever replica.
-func (t *recordTable) current(ctx context.Context) context.Context {
-	if !t.cfg.Cluster.replicated() {
-		return ctx
-	}
-	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"select_sequential_consistency": 1}))
 }
 
 func (t *recordTable) watermarks(ctx context.Context, source string) (marks []Watermark, err error) {

@@ -112,6 +112,20 @@ func (t table) readError(ctx context.Context, err error) error {
 	return fmt.Errorf("chstore: read %s: %w", t.name(), withCause(ctx, err))
 }
 
+// isName reports whether this package accepts s as the name of a database or the beginning of
+// a table's. ClickHouse accepts more between back quotes; these names work in any statement and in any tool.
+func isName(s string) bool {
+	for i, c := range []byte(s) {
+		letter := c == '_' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
+		if !letter && (i == 0 || c < '0' || c > '9') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxName
+}
+
+const maxName = 64
+
 // A Partition is the time span of one partition of a table. Times are UTC.
 type Partition uint8
 
