@@ -53,7 +53,7 @@ func (s *Store) Books(ctx context.Context, q BookQuery) iter.Seq2[BookState, err
 		end(&err)
 		defer f.close()
 		defer cancel() // before close, which would otherwise read all that is left
-		p := &bookPass{s: s, q: q, step: q.From, yield: yield}
+		p := &bookStates{reader: s.reader(q.Instrument), q: q, step: q.From, yield: yield}
 		if err == nil {
 			err = p.run(ctx, f)
 		}
@@ -67,25 +67,21 @@ func bookKinds() []marketprism.Kind {
 	return []marketprism.Kind{marketprism.KindUpdate, marketprism.KindSnapshot, marketprism.KindGap}
 }
 
-// A bookPass makes the states of Books.
-type bookPass struct {
-	s       *Store
+// bookStates makes the states of Books.
+type bookStates struct {
+	reader  *reader
 	q       BookQuery
 	step    time.Time // of the next state, where q.Every is set
 	yield   func(BookState, error) bool
 	stopped bool // the caller wants no more
 
-	fold     *bookBuilder       // nil before the first snapshot and after ids went back
-	base     marketprism.Record // the snapshot under fold, without its levels
-	baseBids int                // how many bids it had
-	lost     bool               // updates after fold's are missing
-	early    []earlyUpdate      // by id
-	floor    time.Time          // ids went back: what was received before is of the old ones
-	doubt    time.Time          // of a gap that may have missed something; zero if there is none
+	builder *bookBuilder
+	missing bool      // the book is not known, as the last state says
+	gap     time.Time // of a Gap record that no later record has judged; zero if there is none
 }
 
 // run goes through the feed. Its error is nil where the caller stopped.
-func (p *bookPass) run(ctx context.Context, f *feed) error {
+func (p *bookStates) run(ctx context.Context, f *feed) error {
 	if err := p.begin(ctx); err != nil {
 		return err
 	}
@@ -99,7 +95,7 @@ func (p *bookPass) run(ctx context.Context, f *feed) error {
 			break
 		}
 		last = at
-		if err := p.take(ctx, &rec, at); err != nil {
+		if err := p.apply(ctx, &rec, at); err != nil {
 			return err
 		}
 	}
@@ -109,133 +105,117 @@ func (p *bookPass) run(ctx context.Context, f *feed) error {
 	return p.end(ctx, last)
 }
 
-// begin finds out the book before From.
-func (p *bookPass) begin(ctx context.Context) error {
-	if p.q.From.IsZero() {
-		return nil
-	}
-	f, err := p.s.reader(p.q.Instrument).bookAt(ctx, p.q.From.Add(-1))
-	if errors.Is(err, ErrNoSnapshot) {
-		return nil
-	}
-	if err != nil {
+// begin builds the book just before From.
+func (p *bookStates) begin(ctx context.Context) (err error) {
+	if p.builder, err = newBookBuilder(p.q.Instrument.Market); err != nil || p.q.From.IsZero() {
 		return err
 	}
-	p.fold, p.base = f, marketprism.Record{Instrument: p.q.Instrument, ReceivedAt: f.began}
-	if f.missing != nil {
-		return p.beginLost(ctx, f.missing)
+	b, err := p.reader.bookAt(ctx, p.q.From.Add(-1))
+	switch {
+	case errors.Is(err, ErrNoSnapshot):
+		return nil
+	case err != nil:
+		return err
+	}
+	p.builder = b
+	if b.missing != nil {
+		return p.beginMissing(ctx)
 	}
 	return nil
 }
 
-// beginLost begins where updates are missing. If those come only now, of a connection whose clock is
-// behind, the book goes on with what came before From already.
-func (p *bookPass) beginLost(ctx context.Context, lost *missingRange) error {
-	if err := p.startAnew(lost); err != nil {
+// beginMissing begins where updates are missing. They may be read only now, from a connection whose clock was
+// behind: then the updates just before From follow them.
+func (p *bookStates) beginMissing(ctx context.Context) error {
+	sc := newScope(p.q.Instrument, p.q.From.Add(-clockSkew), p.q.From)
+	sc.add("last_id > {id:Int64}", "id", p.builder.id())
+	err := p.reader.updates(ctx, sc, func(rec *marketprism.Record, at time.Time) bool {
+		p.builder.apply(rec, at)
+		return true
+	})
+	if err != nil || p.builder.synced() {
 		return err
 	}
-	q := Query{Instrument: p.q.Instrument, Kinds: []marketprism.Kind{marketprism.KindUpdate}, From: p.q.From.Add(-clockSkew), To: p.q.From}
-	for rec, err := range p.s.Records(ctx, q) {
-		if err != nil {
-			return err
-		}
-		if rec.Update.LastID > p.id() {
-			p.keep(rec.Update, rec.Time())
-		}
-	}
-	return p.lose(ctx, p.q.From)
+	return p.giveMissing(ctx, p.q.From)
 }
 
-// take moves the book on by one record.
-func (p *bookPass) take(ctx context.Context, rec *marketprism.Record, at time.Time) error {
-	if rec.Update != nil && rec.ReceivedAt.Before(p.floor) {
-		return nil
-	}
-	if err := p.resolve(ctx, rec, at); err != nil {
+// apply applies a record, and gives the states before it and at it.
+func (p *bookStates) apply(ctx context.Context, rec *marketprism.Record, at time.Time) error {
+	if err := p.judgeGap(ctx, rec); err != nil {
 		return err
 	}
 	p.stepTo(at)
-	switch {
-	case rec.Snapshot != nil:
-		return p.reset(ctx, rec, at)
-	case rec.Update != nil:
-		return p.update(ctx, rec.Update, at)
-	}
-	return p.gap(ctx, rec, at)
-}
-
-// resolve ends a doubt: a record that follows the book by id proves that nothing was missed.
-func (p *bookPass) resolve(ctx context.Context, rec *marketprism.Record, at time.Time) error {
-	if p.doubt.IsZero() || rec.Gap != nil || rec.Update != nil && rec.Update.LastID <= p.id() {
+	if p.shallower(rec) {
 		return nil
 	}
-	proven := rec.Snapshot != nil && rec.Snapshot.LastID == p.id()
-	if rec.Update != nil {
-		probe, err := newBookBuilder(p.q.Instrument.Market, &orderbook.Snapshot{LastID: p.id()}, at)
-		if err != nil {
-			return err
+	known, synced, id := p.known(), p.builder.synced(), p.builder.id()
+	p.builder.apply(rec, at)
+	switch {
+	case p.builder.synced():
+		p.missing, p.gap = false, time.Time{}
+		if p.q.Every == 0 && (!known || id != p.builder.id()) {
+			p.give(BookState{At: at, Book: p.builder.book()})
 		}
-		proven = probe.apply(rec.Update, at)
-	}
-	since := p.doubt
-	p.doubt = time.Time{}
-	if proven {
-		return nil
-	}
-	p.stepTo(since)
-	p.fold.missing = &missingRange{after: p.id(), from: p.fold.last}
-	if rec.Update != nil {
-		p.fold.missing.next = rec.Update.FirstID
-	}
-	return p.lose(ctx, since)
-}
-
-// gap notes that the collector lost its feed.
-func (p *bookPass) gap(ctx context.Context, rec *marketprism.Record, at time.Time) error {
-	if p.fold == nil || p.lost {
-		return nil
-	}
-	switch {
-	case rec.Gap.Reason == orderbook.GapRegressed:
-		p.floor = rec.ReceivedAt
-		p.fold.missing = &missingRange{after: p.id(), from: p.fold.last}
-		err := p.lose(ctx, at)
-		p.fold, p.early = nil, nil
-		return err
-	case rec.Gap.After >= p.id() && p.doubt.IsZero():
-		p.doubt = at
+	case !synced:
+	case rec.Gap != nil && rec.Gap.Reason != orderbook.GapRegressed:
+		p.gap = at
+	default:
+		return p.giveMissing(ctx, at)
 	}
 	return nil
 }
 
-// end gives the states that are left.
-func (p *bookPass) end(ctx context.Context, last time.Time) error {
+// shallower reports whether a snapshot is of the id and time of the one under the book, and less deep.
+func (p *bookStates) shallower(rec *marketprism.Record) bool {
+	b := p.builder
+	return rec.Snapshot != nil && b.synced() && rec.Snapshot.LastID == b.id() && rec.Time().Equal(b.base.Time()) && len(rec.Snapshot.Bids) < b.bids
+}
+
+// judgeGap finds out whether a Gap record meant missing updates: it did not if the next record follows the
+// book by id.
+func (p *bookStates) judgeGap(ctx context.Context, rec *marketprism.Record) error {
+	if p.gap.IsZero() || rec.Gap != nil && rec.Gap.Reason != orderbook.GapRegressed || rec.Update != nil && rec.Update.LastID <= p.builder.id() {
+		return nil
+	}
+	since := p.gap
+	p.gap = time.Time{}
+	if rec.Snapshot != nil && rec.Snapshot.LastID == p.builder.id() ||
+		rec.Update != nil && p.q.Instrument.Market.Continuity().Follows(p.builder.id(), rec.Update) {
+		return nil
+	}
+	p.stepTo(since)
+	p.builder.missing.before(rec.Update)
+	return p.giveMissing(ctx, since)
+}
+
+// end gives the remaining states.
+func (p *bookStates) end(ctx context.Context, last time.Time) error {
 	until := p.q.To
 	if until.IsZero() {
 		until = last.Add(1)
 	}
-	if !p.doubt.IsZero() {
-		if err := p.s.reader(p.q.Instrument).findMissing(ctx, p.fold, &p.base, until.Add(-1)); err != nil {
+	if since := p.gap; !since.IsZero() {
+		missing, err := p.reader.findMissing(ctx, p.builder, until.Add(-1))
+		if err != nil {
 			return err
 		}
-		if p.fold.missing != nil {
-			p.stepTo(p.doubt)
-			return p.lose(ctx, p.doubt)
+		p.gap = time.Time{}
+		if missing != nil {
+			p.stepTo(since)
+			p.builder.missing = missing
+			return p.giveMissing(ctx, since)
 		}
-		p.doubt = time.Time{}
 	}
 	p.stepTo(until)
 	return nil
 }
 
-func (p *bookPass) id() int64 { return p.fold.sync.Book().LastID() }
+// known reports whether the book is the right one until the next record.
+func (p *bookStates) known() bool { return !p.builder.last.IsZero() && !p.missing && p.gap.IsZero() }
 
-// known reports whether the book stands for the time up to the next record.
-func (p *bookPass) known() bool { return p.fold != nil && !p.lost && p.doubt.IsZero() }
-
-// stepTo gives the steps before t.
-func (p *bookPass) stepTo(t time.Time) {
-	if p.q.Every <= 0 || !p.doubt.IsZero() {
+// stepTo gives the steps before t. After a Gap record they wait for the next record.
+func (p *bookStates) stepTo(t time.Time) {
+	if p.q.Every <= 0 || !p.gap.IsZero() {
 		return
 	}
 	if !p.known() {
@@ -245,31 +225,24 @@ func (p *bookPass) stepTo(t time.Time) {
 		return
 	}
 	for ; p.step.Before(t) && !p.stopped; p.step = p.step.Add(p.q.Every) {
-		p.give(BookState{At: p.step, Book: p.fold.sync.Book()})
+		p.give(BookState{At: p.step, Book: p.builder.book()})
 	}
 }
 
-func (p *bookPass) give(state BookState) {
+func (p *bookStates) give(state BookState) {
 	if !p.stopped {
 		p.stopped = !p.yield(state, nil)
 	}
 }
 
-// changed gives the state after an update, where states are wanted after every one.
-func (p *bookPass) changed(at time.Time) {
-	if p.q.Every == 0 && p.known() {
-		p.give(BookState{At: at, Book: p.fold.sync.Book()})
-	}
-}
-
-// lose tells of the hole in fold.lost.
-func (p *bookPass) lose(ctx context.Context, at time.Time) error {
-	p.lost = true
-	var hole *MissingError
-	err := p.s.reader(p.q.Instrument).missingError(ctx, at, p.fold.missing)
-	if !errors.As(err, &hole) {
+// giveMissing gives the state of a book that is not known from a time on.
+func (p *bookStates) giveMissing(ctx context.Context, at time.Time) error {
+	p.missing = true
+	var missing *MissingError
+	err := p.reader.missingError(ctx, at, p.builder.missing)
+	if !errors.As(err, &missing) {
 		return err
 	}
-	p.give(BookState{At: at, Missing: hole})
+	p.give(BookState{At: at, Missing: missing})
 	return nil
 }

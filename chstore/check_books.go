@@ -13,56 +13,36 @@ import (
 // make of the one before it, and no update may leave the book crossed or a side of it empty.
 func (s *Store) checkBooks(ctx context.Context, i marketprism.Instrument, q CheckQuery, r *Report) error {
 	r.Checks++
-	ctx, cancel := context.WithCancel(ctx)
-	f, err := s.openFeedByID(ctx, Query{Instrument: i, Kinds: bookKinds(), From: q.From, To: q.To})
-	defer f.close()
-	defer cancel() // before close, which would otherwise read all that is left
+	joiner, err := orderbook.NewJoiner(orderbook.JoinerConfig{Continuity: i.Market.Continuity(), MaxPending: maxPending, MaxStale: -1})
 	if err != nil {
 		return err
 	}
-	a := audit{market: i.Market}
+	ctx, cancel := context.WithCancel(ctx)
+	f, err := s.openFeedByID(ctx, Query{Instrument: i, Kinds: bookKinds(), From: q.From, To: q.To})
+	defer f.close()
+	defer cancel() // before close, which would otherwise read all remaining rows
+	if err != nil {
+		return err
+	}
+	c := bookCheck{joiner: joiner}
 	for {
 		rec, at, ok, err := f.next(ctx)
-		if err == nil && ok {
-			err = a.take(&rec, at)
-		}
 		if err != nil {
 			return err
 		}
 		if !ok {
 			break
 		}
+		c.apply(&rec, at)
 	}
-	if a.missing {
-		r.add(Finding{
-			Check: CheckMissingUpdates, Table: depthTable.name(), Instrument: i, Count: 1, First: a.missingAt,
-			Detail: fmt.Sprintf("after the snapshot at id %d", a.missingAfter),
-		})
-	}
-	if n := a.crossed + a.empty; n > 0 {
-		r.add(Finding{
-			Check: CheckCrossed, Table: depthTable.name(), Instrument: i, Count: n, First: a.unsound,
-			Detail: fmt.Sprintf("%d crossed, %d with an empty side", a.crossed, a.empty),
-		})
-	}
-	if a.wrong > 0 {
-		r.add(Finding{
-			Check: CheckSnapshots, Table: snapshotTable.name(), Instrument: i, Count: a.wrong, First: a.first,
-			Detail: fmt.Sprintf("of %d compared; %s", a.compared, a.detail),
-		})
-	}
+	c.report(i, r)
 	return nil
 }
 
-// An audit follows one instrument's book. It compares only what both sides know: a snapshot that was
-// cut at its limit knows nothing beyond its last level.
-type audit struct {
-	market  marketprism.Market
-	book    *bookBuilder // from the snapshot before; nil where the book is not known
-	reach   reach        // of book
-	fresh   *bookBuilder // from a snapshot that lies between two updates of book
-	freshTo reach
-	sent    time.Time // of fresh
+// A bookCheck holds what is wrong with one instrument's book.
+type bookCheck struct {
+	joiner *orderbook.Joiner
+	sent   time.Time // of the snapshot to be compared next
 
 	// The first update of all may not follow its snapshot: no check of the updates alone sees that.
 	updated      bool
@@ -78,133 +58,85 @@ type audit struct {
 	detail          string // of the first
 }
 
-// A reach is the last price that is known, by side.
-type reach struct{ bid, ask orderbook.Fixed }
-
-func reachOf(s *orderbook.Snapshot) reach {
-	far := reach{orderbook.MinFixed, orderbook.MaxFixed}
-	if n := len(s.Bids); n > 0 {
-		far.bid = s.Bids[n-1].Price
+func (c *bookCheck) apply(rec *marketprism.Record, at time.Time) {
+	if rec.Gap != nil && rec.Gap.Reason != orderbook.GapRegressed {
+		return // only ids count here: the book goes on, and is compared, where they prove that it can
 	}
-	if n := len(s.Asks); n > 0 {
-		far.ask = s.Asks[n-1].Price
+	if rec.Snapshot != nil && rec.Snapshot.LastID >= c.joiner.Book().LastID() {
+		c.sent = rec.Time()
 	}
-	return far
-}
-
-func (a *audit) take(rec *marketprism.Record, at time.Time) error {
-	switch {
-	case rec.Snapshot != nil:
-		return a.snapshot(rec, at)
-	case rec.Update != nil:
-		if a.book != nil {
-			a.update(rec.Update, at)
-		}
-		a.updated = true
-	case rec.Gap != nil && rec.Gap.Reason == orderbook.GapRegressed:
-		a.book, a.fresh = nil, nil
-	}
-	return nil
-}
-
-// snapshot begins a fresh book. It can be compared at once if the running one stands at its id, else
-// when an update brings both to the same id.
-func (a *audit) snapshot(rec *marketprism.Record, at time.Time) error {
-	if a.book != nil && rec.Snapshot.LastID < a.book.sync.Book().LastID() {
-		return nil // late: the running book has its updates already
-	}
-	f, err := newBookBuilder(a.market, rec.Snapshot, at)
-	if err != nil {
-		return err
-	}
-	a.fresh, a.freshTo, a.sent = f, reachOf(rec.Snapshot), rec.Time()
-	a.settle()
-	return nil
-}
-
-func (a *audit) update(u *orderbook.Update, at time.Time) {
-	if a.fresh != nil && !a.fresh.apply(u, at) {
-		a.fresh = nil
-	}
-	if id := a.book.sync.Book().LastID(); a.book.apply(u, at) {
-		a.look(a.book.sync.Book(), at)
-	} else {
-		a.book = nil // a hole, which another check reports unless it is before the first update
-		if !a.updated {
-			a.missing, a.missingAfter, a.missingAt = true, id, at
+	out := c.joiner.Join(bookEvent(rec))
+	applied := false
+	for _, e := range out.Events {
+		switch {
+		case e.Update != nil:
+			applied = true
+		case e.Snapshot != nil && c.missing && e.Snapshot.LastID == c.missingAfter:
+			c.missing = false // the updates come after all
+		case e.Gap != nil && rec.Update != nil && !c.updated:
+			c.missing, c.missingAfter, c.missingAt = true, e.Gap.After, at
 		}
 	}
-	a.settle()
+	c.updated = c.updated || rec.Update != nil
+	if applied {
+		c.look(c.joiner.Book(), at)
+	}
+	if out.Audit != nil {
+		c.compare(out.Audit)
+	}
 }
 
 // look counts a book that cannot be right.
-func (a *audit) look(book *orderbook.Book, at time.Time) {
-	bid, bids := book.BestBid()
-	ask, asks := book.BestAsk()
+func (c *bookCheck) look(book *orderbook.Book, at time.Time) {
 	switch {
-	case emptied(book, orderbook.Bid, bids) || emptied(book, orderbook.Ask, asks):
-		a.empty++
-	case bids && asks && bid.Price >= ask.Price:
-		a.crossed++
+	case emptied(book, orderbook.Bid, book.BidCount()) || emptied(book, orderbook.Ask, book.AskCount()):
+		c.empty++
+	case book.Crossed():
+		c.crossed++
 	default:
 		return
 	}
-	if a.unsound.IsZero() {
-		a.unsound = at
+	if c.unsound.IsZero() {
+		c.unsound = at
 	}
 }
 
-// emptied tells whether a side has no level. One that is known down to a limit only may have some beyond it.
-func emptied(book *orderbook.Book, side orderbook.Side, some bool) bool {
+// emptied reports whether a side has no level. One that is known down to a limit may have some beyond it.
+func emptied(book *orderbook.Book, side orderbook.Side, levels int) bool {
 	_, limited := book.Known(side)
-	return !some && !limited
+	return levels == 0 && !limited
 }
 
-// settle compares the two books if they stand at one id, and goes on with the fresh one.
-func (a *audit) settle() {
-	if a.fresh == nil {
+// compare counts a snapshot that is not the book.
+func (c *bookCheck) compare(a *orderbook.Audit) {
+	c.compared++
+	if a.Different == 0 {
 		return
 	}
-	if a.book != nil {
-		had, now := a.book.sync.Book(), a.fresh.sync.Book()
-		if had.LastID() < now.LastID() {
-			return
-		}
-		a.compare(had, now)
+	if c.wrong++; c.wrong == 1 {
+		c.first = c.sent
+		c.detail = fmt.Sprintf("at update id %d %d levels differ, one of them at %s", a.LastID, a.Different, a.Differences[0].Price)
 	}
-	a.book, a.reach, a.fresh = a.fresh, a.freshTo, nil
 }
 
-func (a *audit) compare(had, now *orderbook.Book) {
-	a.compared++
-	bid, ask := max(a.reach.bid, a.freshTo.bid), min(a.reach.ask, a.freshTo.ask)
-	different, price := 0, orderbook.Fixed(0)
-	count := func(had, now []orderbook.Level, known func(orderbook.Fixed) bool) {
-		levels := make(map[orderbook.Fixed]orderbook.Fixed, len(had))
-		for _, l := range had {
-			if known(l.Price) {
-				levels[l.Price] = l.Quantity
-			}
-		}
-		for _, l := range now {
-			if known(l.Price) {
-				if levels[l.Price] != l.Quantity {
-					different, price = different+1, l.Price
-				}
-				delete(levels, l.Price)
-			}
-		}
-		for p := range levels {
-			different, price = different+1, p
-		}
+// report adds the findings on an instrument to r.
+func (c *bookCheck) report(i marketprism.Instrument, r *Report) {
+	if c.missing {
+		r.add(Finding{
+			Check: CheckMissingUpdates, Table: depthTable.name(), Instrument: i, Count: 1, First: c.missingAt,
+			Detail: fmt.Sprintf("after the snapshot at id %d", c.missingAfter),
+		})
 	}
-	count(had.AppendBids(nil, -1), now.AppendBids(nil, -1), func(p orderbook.Fixed) bool { return p >= bid })
-	count(had.AppendAsks(nil, -1), now.AppendAsks(nil, -1), func(p orderbook.Fixed) bool { return p <= ask })
-	if different == 0 {
-		return
+	if n := c.crossed + c.empty; n > 0 {
+		r.add(Finding{
+			Check: CheckCrossed, Table: depthTable.name(), Instrument: i, Count: n, First: c.unsound,
+			Detail: fmt.Sprintf("%d crossed, %d with an empty side", c.crossed, c.empty),
+		})
 	}
-	if a.wrong++; a.wrong == 1 {
-		a.first = a.sent
-		a.detail = fmt.Sprintf("at update id %d %d levels differ, one of them at %s", now.LastID(), different, price)
+	if c.wrong > 0 {
+		r.add(Finding{
+			Check: CheckSnapshots, Table: snapshotTable.name(), Instrument: i, Count: c.wrong, First: c.first,
+			Detail: fmt.Sprintf("of %d compared; %s", c.compared, c.detail),
+		})
 	}
 }

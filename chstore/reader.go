@@ -36,8 +36,12 @@ func (r *reader) bookAt(ctx context.Context, t time.Time) (*bookBuilder, error) 
 	if err == nil && b.missing != nil && b.missing.after == snapshot.Snapshot.LastID {
 		b, err = r.buildBook(ctx, &snapshot, time.Time{}, t) // the updates after the snapshot may lie before from
 	}
-	if err == nil && b.missing == nil {
-		err = r.findMissing(ctx, b, &snapshot, t)
+	if err != nil || b.missing != nil {
+		return b, err
+	}
+	missing, err := r.findMissing(ctx, b, t)
+	if missing != nil {
+		b.lose(missing)
 	}
 	return b, err
 }
@@ -79,82 +83,91 @@ func (r *reader) startSnapshot(ctx context.Context, t time.Time) (snapshot marke
 	return snapshot, from.Add(-lookBack), nil
 }
 
-// buildBook applies the updates after a snapshot, from one time up to another.
+// buildBook applies the updates after a snapshot, from one time up to another. Where updates are missing it reads
+// on for as long as clocks can be apart.
 func (r *reader) buildBook(ctx context.Context, snapshot *marketprism.Record, from, t time.Time) (*bookBuilder, error) {
-	builder, err := newBookBuilder(r.instrument.Market, snapshot.Snapshot, snapshot.Time())
+	builder, err := newBookBuilder(r.instrument.Market)
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithCancel(ctx)
+	builder.apply(snapshot, snapshot.Time())
 	sc := newScope(r.instrument, from, t.Add(1))
 	sc.add("last_id >= {id:Int64}", "id", snapshot.Snapshot.LastID) // futures: an update that ends at the snapshot is the first to apply
 	// If the venue's ids went back before the snapshot, updates with the old, higher ids can lie after
 	// from. They were received before that was noticed.
 	r.addSinceRegressed(&sc, snapshot)
+	var since time.Time // of the first update that others before it are missing of
+	err = r.updates(ctx, sc, func(rec *marketprism.Record, at time.Time) bool {
+		builder.apply(rec, at)
+		switch {
+		case builder.missing == nil:
+			since = time.Time{}
+		case since.IsZero():
+			since = at
+		}
+		return since.IsZero() || at.Sub(since) <= clockSkew
+	})
+	return builder, err
+}
+
+// updates calls f with the selected updates in the order of their time, until it returns false. The record is
+// valid until f returns; duplicates come, too.
+func (r *reader) updates(ctx context.Context, sc scope, f func(rec *marketprism.Record, at time.Time) bool) error {
+	ctx, cancel := context.WithCancel(ctx)
 	var b base
 	row := new(depthRow)
 	expressions, dest := selection(b.scanned(), row.scanned())
 	rows, err := r.query(ctx, depthTable, expressions, sc, "ORDER BY ts, last_id")
 	if err != nil {
 		cancel()
-		return nil, err
+		return err
 	}
 	defer rows.Close()
 	defer cancel() // before Close, which would otherwise read all remaining rows
-	var order reorder
+	var levels []orderbook.Level
+	u := new(orderbook.Update)
 	for rows.Next() {
 		if err := rows.Scan(dest...); err != nil {
-			return nil, depthTable.readError(ctx, err)
+			return depthTable.readError(ctx, err)
 		}
-		if err := order.add(&b, row); err != nil {
-			return nil, err
+		rec := b.record(r.instrument)
+		if *u, levels, err = row.update(&rec, levels[:0]); err != nil {
+			return err
 		}
-		if !builder.applyAll(&order, b.ts-int64(clockSkew)) {
-			return builder, nil
+		if rec.Update = u; !f(&rec, rec.Time()) {
+			return nil
 		}
 	}
 	if err := rows.Err(); err != nil {
-		return nil, depthTable.readError(ctx, err)
+		return depthTable.readError(ctx, err)
 	}
-	builder.applyAll(&order, math.MaxInt64)
-	return builder, nil
+	return nil
 }
 
-// findMissing looks for a Gap record between the last update of a book and t, and sets the book's missing if
-// there is one. It does not where the ids of a later record prove that no update was missed.
-func (r *reader) findMissing(ctx context.Context, b *bookBuilder, snapshot *marketprism.Record, t time.Time) error {
-	id := b.sync.Book().LastID()
-	sc := newScope(r.instrument, snapshot.Time().Add(-clockSkew), t.Add(1))
-	sc.add("received_at > fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC')", "snapshot", nanos(snapshot.ReceivedAt))
+// findMissing looks for a Gap record between the last update of a book and t. It returns nil if there is none, or
+// if the ids of a later record prove that no update was missed.
+func (r *reader) findMissing(ctx context.Context, b *bookBuilder, t time.Time) (*missingRange, error) {
+	id := b.id()
+	sc := newScope(r.instrument, b.base.Time().Add(-clockSkew), t.Add(1))
+	sc.add("received_at > fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC')", "snapshot", nanos(b.base.ReceivedAt))
 	sc.add("after_id >= {id:Int64}", "id", id)
 	_, gap, err := r.queryOne(ctx, gapTable, r.instrument, sc, "ORDER BY ts LIMIT 1")
 	if err != nil || !gap {
-		return err
+		return nil, err
 	}
 	next, ok, err := r.nextSnapshot(ctx, t)
 	if err != nil || ok && next.Snapshot.LastID == id {
-		return err
+		return nil, err
 	}
 	sc = newScope(r.instrument, t.Add(1), time.Time{})
 	sc.add("last_id > {id:Int64}", "id", id)
 	update, ok, err := r.queryOne(ctx, depthTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
-	if err != nil {
-		return err
+	if err != nil || ok && r.instrument.Market.Continuity().Follows(id, update.Update) {
+		return nil, err
 	}
-	b.missing = &missingRange{after: id, from: b.last}
-	if !ok {
-		return nil
-	}
-	probe, err := newBookBuilder(r.instrument.Market, &orderbook.Snapshot{LastID: id}, t)
-	if err != nil {
-		return err
-	}
-	if probe.apply(update.Update, t) {
-		b.missing = nil
-		return nil
-	}
-	b.missing.next = update.Update.FirstID
-	return nil
+	missing := &missingRange{after: id, from: b.last}
+	missing.before(update.Update)
+	return missing, nil
 }
 
 // missingError returns the *MissingError for a time t within a missing range, with the next time at which the

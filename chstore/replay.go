@@ -139,7 +139,7 @@ func (s *Store) firstBook(ctx context.Context, i marketprism.Instrument, from ti
 	case err != nil || fold.missing != nil:
 		return err
 	}
-	snapshot := fold.sync.Book().Snapshot()
+	snapshot := fold.book().Snapshot()
 	f.next = marketprism.Record{Instrument: i, EventTime: snapshot.EventTime, ReceivedAt: from, Snapshot: &snapshot}
 	f.at, f.held = from, true
 	return nil
@@ -169,12 +169,6 @@ func (f *instrumentFeed) peek(ctx context.Context) error {
 	f.next, f.at, f.held, err = f.feed.next(ctx)
 	f.done = !f.held
 	return err
-}
-
-// A timedRecord counts from a moment on.
-type timedRecord struct {
-	rec marketprism.Record
-	at  time.Time
 }
 
 // mergeFeeds joins feeds in the order of time, those of equal time in the order of feeds.

@@ -155,13 +155,19 @@ func (r *depthRow) scanned() []target {
 }
 
 func (r *depthRow) payload(rec *marketprism.Record) (rank, error) {
-	_, bids, asks, err := r.levels(nil)
-	rec.Update = &orderbook.Update{
+	u, _, err := r.update(rec, nil)
+	rec.Update = &u
+	return rank{marketprism.KindUpdate, r.lastID, r.firstID}, err
+}
+
+// update returns the update of a record. Its levels are appended to buf, which it returns too.
+func (r *depthRow) update(rec *marketprism.Record, buf []orderbook.Level) (orderbook.Update, []orderbook.Level, error) {
+	all, bids, asks, err := r.levels(buf)
+	return orderbook.Update{
 		FirstID: r.firstID, LastID: r.lastID, PrevLastID: r.prevID,
 		EventTime: payloadTime(rec.EventTime, r.own), TransactTime: fromNanos(r.transact),
 		Bids: bids, Asks: asks,
-	}
-	return rank{marketprism.KindUpdate, r.lastID, r.firstID}, err
+	}, all, err
 }
 
 type snapshotRow struct {

@@ -65,7 +65,7 @@ func kindsByTable(kinds []marketprism.Kind) (byTable [tableCount][]marketprism.K
 }
 
 // BookAt returns the book of an instrument at a time: a snapshot, and on it the updates up to t, by the
-// rule of orderbook.Syncer. Times are those of Record.Time: the exchange's, but a spot snapshot has the time at
+// rule of orderbook.Joiner. Times are those of Record.Time: the exchange's, but a spot snapshot has the time at
 // which it was received. Snapshot and updates are matched by id, so a wrong clock of the collector does
 // no harm. The book is the caller's.
 //
@@ -82,7 +82,7 @@ func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Tim
 	if err != nil {
 		return nil, err
 	}
-	return b.sync.Book(), nil
+	return b.book(), nil
 }
 
 func (s *Store) reader(i marketprism.Instrument) *reader { return &reader{s.db, i} }

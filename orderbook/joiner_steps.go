@@ -106,8 +106,9 @@ func (j *Joiner) keep(u *Update, receivedAt time.Time) {
 		return
 	}
 	for j.pending.exceeds(j.cfg.MaxPending, j.cfg.MaxPendingBytes) {
-		j.pending.remove(1)
-		j.stats.Discarded++
+		n := 1 + len(j.pending.byID)/8 // several at once, since all others move
+		j.pending.remove(n)
+		j.stats.Discarded += uint64(n)
 		if !j.overflowed {
 			j.overflowed = true
 			j.lose(GapOverflow, nil)
