@@ -3,15 +3,11 @@ package chstore
 import (
 	"context"
 	"errors"
-	"iter"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
 )
-
-// ErrStep is the error of Books for steps that are negative, or have no beginning.
-var ErrStep = errors.New("chstore: Every is negative, or has no From to count from")
 
 // A BookQuery selects states of the book of one instrument.
 type BookQuery struct {
@@ -22,49 +18,14 @@ type BookQuery struct {
 	Every time.Duration
 }
 
-// A BookState is the book of an instrument at one moment, or the news that it is not known from then
-// on. Exactly one of Book and Missing is set.
+// A BookState is the book of an instrument at one moment, or says that it is not known from then on. Exactly one
+// of Book and Missing is set.
 type BookState struct {
 	At time.Time
 	// Book is valid until the next state; Clone keeps it.
 	Book *orderbook.Book
-	// Missing tells that updates are missing. Its To is the time of the next snapshot, which ends the hole.
+	// Missing says which updates are missing. Its To is the time of the next snapshot, which begins the book again.
 	Missing *MissingError
-}
-
-// Books returns the states of a book over a span of time, each the one that BookAt returns for its At,
-// from one pass over what is stored. Of several updates with one time, BookAt tells the book after the
-// last. States begin once the book is known. Where it is lost there is one state with Missing; steps
-// within a hole are left out.
-//
-// One pass tells a spot snapshot's place from the collector's clock, to within ten minutes: where that clock was
-// further off, which Check reports, ask BookAt, which goes by ids alone.
-//
-// The iteration ends with an error, if any. It streams: memory does not grow with the range.
-func (s *Store) Books(ctx context.Context, q BookQuery) iter.Seq2[BookState, error] {
-	return func(yield func(BookState, error) bool) {
-		if q.Every < 0 || q.Every > 0 && q.From.IsZero() {
-			yield(BookState{}, ErrStep)
-			return
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		end := s.observe(opBooks)
-		f, err := s.openFeed(ctx, Query{Instrument: q.Instrument, Kinds: bookKinds(), From: q.From, To: q.To}, lookBack)
-		end(&err)
-		defer f.close()
-		defer cancel() // before close, which would otherwise read all that is left
-		p := &bookStates{reader: s.reader(q.Instrument), q: q, step: q.From, yield: yield}
-		if err == nil {
-			err = p.run(ctx, f)
-		}
-		if err != nil && !p.stopped {
-			yield(BookState{}, err)
-		}
-	}
-}
-
-func bookKinds() []marketprism.Kind {
-	return []marketprism.Kind{marketprism.KindUpdate, marketprism.KindSnapshot, marketprism.KindGap}
 }
 
 // bookStates makes the states of Books.
@@ -77,7 +38,7 @@ type bookStates struct {
 
 	builder *bookBuilder
 	missing bool      // the book is not known, as the last state says
-	gap     time.Time // of a Gap record that no later record has judged; zero if there is none
+	gap     time.Time // of a Gap record that no later record has decided on; zero if there is none
 }
 
 // run goes through the feed. Its error is nil where the caller stopped.
@@ -87,15 +48,15 @@ func (p *bookStates) run(ctx context.Context, f *feed) error {
 	}
 	last := p.q.From
 	for !p.stopped {
-		rec, at, ok, err := f.next(ctx)
+		r, ok, err := f.next(ctx)
 		if err != nil {
 			return err
 		}
-		if !ok || !p.q.To.IsZero() && !at.Before(p.q.To) {
+		if !ok || !p.q.To.IsZero() && !r.at.Before(p.q.To) {
 			break
 		}
-		last = at
-		if err := p.apply(ctx, &rec, at); err != nil {
+		last = r.at
+		if err := p.apply(ctx, &r.rec, r.at); err != nil {
 			return err
 		}
 	}
@@ -141,7 +102,7 @@ func (p *bookStates) beginMissing(ctx context.Context) error {
 
 // apply applies a record, and gives the states before it and at it.
 func (p *bookStates) apply(ctx context.Context, rec *marketprism.Record, at time.Time) error {
-	if err := p.judgeGap(ctx, rec); err != nil {
+	if err := p.decideGap(ctx, rec); err != nil {
 		return err
 	}
 	p.stepTo(at)
@@ -171,9 +132,9 @@ func (p *bookStates) shallower(rec *marketprism.Record) bool {
 	return rec.Snapshot != nil && b.synced() && rec.Snapshot.LastID == b.id() && rec.Time().Equal(b.base.Time()) && len(rec.Snapshot.Bids) < b.bids
 }
 
-// judgeGap finds out whether a Gap record meant missing updates: it did not if the next record follows the
+// decideGap decides whether a Gap record meant missing updates: it did not if the next record follows the
 // book by id.
-func (p *bookStates) judgeGap(ctx context.Context, rec *marketprism.Record) error {
+func (p *bookStates) decideGap(ctx context.Context, rec *marketprism.Record) error {
 	if p.gap.IsZero() || rec.Gap != nil && rec.Gap.Reason != orderbook.GapRegressed || rec.Update != nil && rec.Update.LastID <= p.builder.id() {
 		return nil
 	}

@@ -181,7 +181,7 @@ func TestBooksStops(t *testing.T) {
 	s, _ := openStore(t, chstore.Config{})
 	for _, q := range []chstore.BookQuery{{Every: -1}, {Every: 1}} {
 		for _, err := range s.Books(t.Context(), q) {
-			require.ErrorIs(t, err, chstore.ErrStep)
+			require.ErrorIs(t, err, chstore.ErrQuery)
 		}
 	}
 	mk := newMarket(1, marketprism.Spot)

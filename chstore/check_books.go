@@ -11,32 +11,31 @@ import (
 
 // checkBooks rebuilds the book of an instrument. Each stored snapshot is compared with the book that the updates
 // make of the one before it, and no update may leave the book crossed or a side of it empty.
-func (s *Store) checkBooks(ctx context.Context, i marketprism.Instrument, q CheckQuery, r *Report) error {
-	r.Checks++
+func (c *checker) checkBooks(ctx context.Context, i marketprism.Instrument) error {
+	c.report.Checks++
 	joiner, err := orderbook.NewJoiner(orderbook.JoinerConfig{Continuity: i.Market.Continuity(), MaxPending: maxPending, MaxStale: -1})
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f, err := s.openFeedByID(ctx, Query{Instrument: i, Kinds: bookKinds(), From: q.From, To: q.To})
+	f, err := openFeedByID(ctx, c.db, Query{Instrument: i, Kinds: bookKinds(), From: c.q.From, To: c.q.To})
 	defer f.close()
 	defer cancel() // before close, which would otherwise read all remaining rows
 	if err != nil {
 		return err
 	}
-	c := bookCheck{joiner: joiner}
+	book := bookCheck{joiner: joiner}
 	for {
-		rec, at, ok, err := f.next(ctx)
+		r, ok, err := f.next(ctx)
 		if err != nil {
 			return err
 		}
 		if !ok {
-			break
+			book.addFindings(i, c.report)
+			return nil
 		}
-		c.apply(&rec, at)
+		book.apply(&r.rec, r.at)
 	}
-	c.report(i, r)
-	return nil
 }
 
 // A bookCheck holds what is wrong with one instrument's book.
@@ -119,8 +118,8 @@ func (c *bookCheck) compare(a *orderbook.Audit) {
 	}
 }
 
-// report adds the findings on an instrument to r.
-func (c *bookCheck) report(i marketprism.Instrument, r *Report) {
+// addFindings reports what is wrong with the book of an instrument.
+func (c *bookCheck) addFindings(i marketprism.Instrument, r *Report) {
 	if c.missing {
 		r.add(Finding{
 			Check: CheckMissingUpdates, Table: depthTable.name(), Instrument: i, Count: 1, First: c.missingAt,

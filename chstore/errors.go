@@ -23,6 +23,8 @@ var (
 	ErrOrigin = errors.New("origin has a source but sequence 0")
 	// ErrQuery is wrapped by the errors of Books, Replay and Check for a query they cannot answer.
 	ErrQuery = errors.New("chstore: invalid query")
+	// ErrTime is the cause in a *RecordError for a time that a DateTime64(9) cannot hold: before 1970 or after 2262-04-11.
+	ErrTime = errors.New("time is before 1970 or after 2262-04-11")
 	// ErrWatermarkRegressed is wrapped by a *WatermarkError.
 	ErrWatermarkRegressed = errors.New("chstore: the tables hold less than before")
 )

@@ -9,47 +9,45 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// maxAhead bounds the snapshots that a feed has read and not yet given out.
+// maxAhead bounds the snapshots that a feed reads ahead.
 const maxAhead = 64
 
-// A feed gives the records of one instrument in the order in which a book is made of them: that of
-// their time, but a snapshot comes before the updates that follow it by id. A spot snapshot has no
-// other time than that of its arrival, which is after some of them.
+// A feed reads the records of one instrument in the order in which they make a book: that of their time, but a
+// snapshot comes before the updates that follow it by id. The only time of a spot snapshot is that of its
+// arrival, which is after some of them.
 type feed struct {
-	records   *merge   // all kinds but snapshots
-	byID      *idOrder // over records; nil where their order of time is wanted
+	records   *merge                                           // all kinds but snapshots
+	read      func(context.Context) (timedRecord, bool, error) // reads records, by time or by id
+	head      timedRecord                                      // the next one of them
+	hasHead   bool
 	snapshots *merge
-	head      marketprism.Record // of records
-	headAt    time.Time          // from when on it counts
-	held      bool               // there is a head
-	ahead     []marketprism.Record
-	ended     bool  // snapshots has no more
-	id        int64 // the highest update id given out since ids began anew
+	ahead     []marketprism.Record // snapshots read before they are due
+	ended     bool                 // there are no more snapshots
+	id        int64                // the highest update id returned since ids started again
 
-	// floor is the id of the book that the feed goes on from. Snapshots before it, received up to stale, are
-	// left out.
+	// Snapshots below floor, the id of the book that the feed continues, are left out if they were received before
+	// stale.
 	floor int64
 	stale time.Time
 }
 
-// follow makes the feed one that goes on from a book at some time.
-func (f *feed) follow(id int64, at time.Time) {
-	f.id, f.floor, f.stale = id, id, at.Add(lookBack)
+// bookKinds returns the kinds of record that make a book.
+func bookKinds() []marketprism.Kind {
+	return []marketprism.Kind{marketprism.KindUpdate, marketprism.KindSnapshot, marketprism.KindGap}
 }
 
 // openFeedByID is openFeed with the updates in the order of their ids, see idOrder.
-func (s *Store) openFeedByID(ctx context.Context, q Query) (*feed, error) {
-	f, err := s.openFeed(ctx, q, 0)
-	if err == nil {
-		f.byID = newIDOrder(f.records)
-	}
+func openFeedByID(ctx context.Context, d *db, q Query) (*feed, error) {
+	f, err := openFeed(ctx, d, q, 0)
+	f.read = newIDOrder(f.records).next
 	return f, err
 }
 
-// openFeed starts the queries. Snapshots are looked for up to the time late after q.To, since one that
-// came that late may belong to updates before. What it returns is to be closed, even after an error.
-func (s *Store) openFeed(ctx context.Context, q Query, late time.Duration) (*feed, error) {
+// openFeed starts the queries. It reads snapshots up to the time late after q.To, since one that arrived that late
+// may precede updates before q.To. The caller must close the feed, even after an error.
+func openFeed(ctx context.Context, d *db, q Query, late time.Duration) (*feed, error) {
 	f := &feed{records: &merge{}, snapshots: &merge{}, id: math.MinInt64, floor: math.MinInt64}
+	f.read = f.records.nextTimed
 	all := q.Kinds
 	if len(all) == 0 {
 		all = marketprism.Kinds()
@@ -63,21 +61,20 @@ func (s *Store) openFeed(ctx context.Context, q Query, late time.Duration) (*fee
 			others = append(others, k)
 		}
 	}
-	var err error
 	if len(others) > 0 {
 		q.Kinds = others
-		if f.records, err = s.openMerge(ctx, q); err != nil {
+		if err := f.records.open(ctx, d, q); err != nil {
 			return f, err
 		}
 	}
-	if f.ended = !wanted; wanted {
-		q.Kinds = []marketprism.Kind{marketprism.KindSnapshot}
-		if !q.To.IsZero() {
-			q.To = q.To.Add(late)
-		}
-		f.snapshots, err = s.openMerge(ctx, q)
+	if f.ended = !wanted; f.ended {
+		return f, nil
 	}
-	return f, err
+	q.Kinds = []marketprism.Kind{marketprism.KindSnapshot}
+	if !q.To.IsZero() {
+		q.To = q.To.Add(late)
+	}
+	return f, f.snapshots.open(ctx, d, q)
 }
 
 func (f *feed) close() {
@@ -85,50 +82,43 @@ func (f *feed) close() {
 	f.snapshots.close()
 }
 
-// next returns the next record and from when on it counts, which never goes back; false if there is
-// none.
-func (f *feed) next(ctx context.Context) (rec marketprism.Record, at time.Time, ok bool, err error) {
-	if !f.held {
-		if err := f.readHead(ctx); err != nil {
-			return rec, at, false, err
+// continueFrom makes the feed the continuation of a book that had an id at some time.
+func (f *feed) continueFrom(id int64, at time.Time) {
+	f.id, f.floor, f.stale = id, id, at.Add(lookBack)
+}
+
+// next returns the next record, with the time from which it counts, and whether there is one. That time never
+// goes back.
+func (f *feed) next(ctx context.Context) (r timedRecord, ok bool, err error) {
+	if !f.hasHead {
+		if f.head, f.hasHead, err = f.read(ctx); err != nil {
+			return r, false, err
 		}
 	}
 	if err := f.readAhead(ctx); err != nil {
-		return rec, at, false, err
+		return r, false, err
 	}
-	at = f.headAt
-	if len(f.ahead) > 0 && (!f.held || f.due(&f.ahead[0])) {
-		rec = f.take(0)
-		return rec, rec.Time(), true, nil
+	if len(f.ahead) > 0 && (!f.hasHead || f.isDue(&f.ahead[0])) {
+		s := f.removeAhead(0)
+		return timedRecord{s, s.Time()}, true, nil
 	}
-	if i := f.base(); i >= 0 {
-		return f.take(i), at, true, nil
+	if i := f.predecessor(); i >= 0 {
+		return timedRecord{f.removeAhead(i), f.head.at}, true, nil
 	}
-	rec, ok, f.held = f.head, f.held, false
+	r, ok, f.hasHead = f.head, f.hasHead, false
 	switch {
-	case rec.Update != nil:
-		f.id = max(f.id, rec.Update.LastID)
-	case rec.Gap != nil && rec.Gap.Reason == orderbook.GapRegressed:
+	case r.rec.Update != nil:
+		f.id = max(f.id, r.rec.Update.LastID)
+	case r.rec.Gap != nil && r.rec.Gap.Reason == orderbook.GapRegressed:
 		f.id = math.MinInt64
 	}
-	return rec, at, ok, nil
+	return r, ok, nil
 }
 
-func (f *feed) readHead(ctx context.Context) (err error) {
-	if f.byID == nil {
-		f.head, f.held, err = f.records.next(ctx)
-		f.headAt = f.head.Time()
-		return err
-	}
-	head, ok, err := f.byID.next(ctx)
-	f.head, f.headAt, f.held = head.rec, head.at, ok
-	return err
-}
-
-// readAhead reads the snapshots that may belong before the head.
+// readAhead reads the snapshots that may precede the head.
 func (f *feed) readAhead(ctx context.Context) error {
 	for !f.ended && len(f.ahead) < maxAhead {
-		if n := len(f.ahead); n > 0 && f.held && f.ahead[n-1].Time().After(f.headAt.Add(lookBack)) {
+		if n := len(f.ahead); n > 0 && f.hasHead && f.ahead[n-1].Time().After(f.head.at.Add(lookBack)) {
 			return nil
 		}
 		rec, ok, err := f.snapshots.next(ctx)
@@ -147,36 +137,37 @@ func (f *feed) readAhead(ctx context.Context) error {
 	return nil
 }
 
-// due reports whether a snapshot's own time has come before the head.
-func (f *feed) due(snapshot *marketprism.Record) bool {
-	order := snapshot.Time().Compare(f.headAt)
+// isDue reports whether a snapshot precedes the head by its own time.
+func (f *feed) isDue(snapshot *marketprism.Record) bool {
+	head := &f.head.rec
+	order := snapshot.Time().Compare(f.head.at)
 	switch {
 	case order != 0:
 		return order < 0
-	case f.head.Update != nil:
-		return snapshot.Snapshot.LastID <= f.head.Update.LastID
+	case head.Update != nil:
+		return snapshot.Snapshot.LastID <= head.Update.LastID
 	}
-	return f.head.Trade != nil || f.head.Ticker != nil && snapshot.Snapshot.LastID <= f.head.Ticker.UpdateID
+	return head.Trade != nil || head.Ticker != nil && snapshot.Snapshot.LastID <= head.Ticker.UpdateID
 }
 
-// base returns the first snapshot that the head, an update, follows by id, while no update after that
-// id has been given out; -1 if there is none. Ids begin anew where a market is wiped, so one that was
-// received much later does not count.
-func (f *feed) base() int {
-	if !f.held || f.head.Update == nil {
+// predecessor returns the index of the first snapshot that the head, an update, follows by id, while no update
+// beyond that id has been returned; -1 if there is none. A snapshot that was received much later does not
+// count: ids start again where a market is wiped.
+func (f *feed) predecessor() int {
+	head := &f.head.rec
+	if !f.hasHead || head.Update == nil {
 		return -1
 	}
 	for i := range f.ahead {
 		s := &f.ahead[i]
-		if id := s.Snapshot.LastID; id >= f.id && id <= f.head.Update.LastID && !s.ReceivedAt.After(f.head.ReceivedAt.Add(lookBack)) {
+		if id := s.Snapshot.LastID; id >= f.id && id <= head.Update.LastID && !s.ReceivedAt.After(head.ReceivedAt.Add(lookBack)) {
 			return i
 		}
 	}
 	return -1
 }
 
-// take removes a snapshot from those read ahead.
-func (f *feed) take(i int) marketprism.Record {
+func (f *feed) removeAhead(i int) marketprism.Record {
 	rec := f.ahead[i]
 	f.ahead = append(f.ahead[:i], f.ahead[i+1:]...)
 	f.id = max(f.id, rec.Snapshot.LastID)

@@ -3,7 +3,9 @@ package chstore
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 
@@ -15,32 +17,46 @@ type merge struct {
 	cursors []*cursor
 }
 
-// openMerge starts the queries. What it returns is to be closed, even after an error.
-func (s *Store) openMerge(ctx context.Context, q Query) (*merge, error) {
-	m := &merge{}
+// open starts the queries. The caller must close the merge, even after an error.
+func (m *merge) open(ctx context.Context, d *db, q Query) error {
 	byTable, err := kindsByTable(q.Kinds)
 	if err != nil {
-		return m, err
+		return err
 	}
 	for t, kinds := range byTable {
 		if len(kinds) == 0 {
 			continue
 		}
-		c, err := s.openCursor(ctx, table(t), kinds, q)
+		c, err := openCursor(ctx, d, table(t), kinds, q)
 		if err != nil {
-			return m, err
+			return err
 		}
 		m.cursors = append(m.cursors, c)
 	}
 	for _, c := range m.cursors {
 		if err := c.advance(ctx); err != nil {
-			return m, err
+			return err
 		}
 	}
-	return m, nil
+	return nil
 }
 
-// next returns the earliest record that is left; false if there is none.
+// kindsByTable returns the wanted kinds of each table.
+func kindsByTable(kinds []marketprism.Kind) (byTable [tableCount][]marketprism.Kind, err error) {
+	if len(kinds) == 0 {
+		kinds = marketprism.Kinds()
+	}
+	for _, k := range kinds {
+		if k.String() == "unknown" {
+			return byTable, fmt.Errorf("%w: %d", marketprism.ErrKind, k)
+		}
+		t := tableOf(k)
+		byTable[t] = append(byTable[t], k)
+	}
+	return byTable, nil
+}
+
+// next returns the earliest remaining record, and whether there is one.
 func (m *merge) next(ctx context.Context) (marketprism.Record, bool, error) {
 	var first *cursor
 	for _, c := range m.cursors {
@@ -53,6 +69,18 @@ func (m *merge) next(ctx context.Context) (marketprism.Record, bool, error) {
 	}
 	rec := first.rec
 	return rec, true, first.advance(ctx)
+}
+
+// A timedRecord is a record and the time from which it counts.
+type timedRecord struct {
+	rec marketprism.Record
+	at  time.Time
+}
+
+// nextTimed is next with the record's own time.
+func (m *merge) nextTimed(ctx context.Context) (timedRecord, bool, error) {
+	rec, ok, err := m.next(ctx)
+	return timedRecord{rec, rec.Time()}, ok, err
 }
 
 func (m *merge) close() {
@@ -76,19 +104,19 @@ type cursor struct {
 	done bool               // there is no next one
 }
 
-func (s *Store) openCursor(ctx context.Context, t table, kinds []marketprism.Kind, q Query) (*cursor, error) {
+func openCursor(ctx context.Context, d *db, t table, kinds []marketprism.Kind, q Query) (*cursor, error) {
 	c := &cursor{table: t, instrument: q.Instrument, row: newRow(t)}
 	sc := newScope(q.Instrument, q.From, q.To)
 	if t == tradeTable && !(slices.Contains(kinds, marketprism.KindTrade) && slices.Contains(kinds, marketprism.KindAggTrade)) {
 		sc.add("aggregate = {aggregate:Bool}", "aggregate", kinds[0] == marketprism.KindAggTrade)
 	}
 	for _, k := range kinds {
-		c.dedup[k] = newDedup(s.db, t, k, sc)
+		c.dedup[k] = newDedup(d, t, k, sc)
 	}
 	expressions, dest := selection(c.base.scanned(), c.row.scanned())
 	c.dest = dest
 	var err error
-	c.rows, err = s.query(ctx, t, expressions, sc, "ORDER BY ts, "+t.order()+", received_at")
+	c.rows, err = d.query(ctx, t, expressions, sc, "ORDER BY ts, "+t.order()+", received_at")
 	return c, err
 }
 

@@ -3,17 +3,9 @@ package chstore
 import (
 	"context"
 	"math"
-	"time"
 
-	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
 )
-
-// A timedRecord is a record and the time from which it counts.
-type timedRecord struct {
-	rec marketprism.Record
-	at  time.Time
-}
 
 // An idOrder reads the records of one instrument in the order of their time, but puts updates in the order of
 // their ids, as far as clocks can be apart: the two differ where several connections to servers with different
@@ -59,7 +51,7 @@ func (o *idOrder) fill(ctx context.Context) error {
 		if n := len(o.window); n > 0 && o.window[n-1].at.Sub(o.window[0].at) > clockSkew {
 			return nil
 		}
-		rec, ok, err := o.records.next(ctx)
+		rec, ok, err := o.records.nextTimed(ctx)
 		if err != nil {
 			return err
 		}
@@ -71,8 +63,8 @@ func (o *idOrder) fill(ctx context.Context) error {
 	return nil
 }
 
-func (o *idOrder) add(rec marketprism.Record) {
-	r := windowRecord{timedRecord: timedRecord{rec, rec.Time()}}
+func (o *idOrder) add(t timedRecord) {
+	r, rec := windowRecord{timedRecord: t}, &t.rec
 	switch {
 	case rec.Gap != nil:
 		o.highest = math.MinInt64

@@ -10,7 +10,6 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/defaults"
-	"github.com/marketprism/marketprism/sink"
 )
 
 // A ReplayQuery selects records of several instruments.
@@ -20,7 +19,7 @@ type ReplayQuery struct {
 	From, To    time.Time          // on Record.Time(), From included and To not; zero means no bound
 }
 
-// A ReplayConfig says how fast records are given out. The zero value is as fast as they are taken.
+// A ReplayConfig says how fast records are written. The zero value is as fast as the sink accepts them.
 type ReplayConfig struct {
 	// Speed is how many seconds of the archive pass in a second: 1 is as it was. 0 means as fast as
 	// possible.
@@ -28,170 +27,140 @@ type ReplayConfig struct {
 	// Batch is the most records of one Write. 0 means 1000.
 	Batch int
 	// Books begins the records of each instrument with a Snapshot of its book just before From, where
-	// it is known, so that a reader has the book from the first moment on. The record is made from
-	// what is stored; its ReceivedAt is From. Stored snapshots with a lower id, which came late, are left
-	// out.
+	// it is known, so that a reader has the book from the first moment on. It is built from stored
+	// records; its ReceivedAt is From. Stored snapshots with a lower id, which came late, are left out.
 	Books bool
 }
-
-// ErrReplay is wrapped by the error of Replay for a query or a configuration it cannot follow.
-var ErrReplay = errors.New("chstore: cannot replay")
 
 func (cfg ReplayConfig) withDefaults(q ReplayQuery) (ReplayConfig, error) {
 	defaults.Set(&cfg.Batch, 1000)
 	switch {
 	case len(q.Instruments) == 0:
-		return cfg, fmt.Errorf("%w: no instruments", ErrReplay)
+		return cfg, fmt.Errorf("%w: no instruments", ErrQuery)
 	case cfg.Speed < 0 || math.IsNaN(cfg.Speed) || math.IsInf(cfg.Speed, 0):
-		return cfg, fmt.Errorf("%w: Speed %v", ErrReplay, cfg.Speed)
+		return cfg, fmt.Errorf("%w: Speed %v", ErrQuery, cfg.Speed)
 	case cfg.Batch < 0:
-		return cfg, fmt.Errorf("%w: Batch %d", ErrReplay, cfg.Batch)
+		return cfg, fmt.Errorf("%w: Batch %d", ErrQuery, cfg.Batch)
 	case cfg.Books && q.From.IsZero():
-		return cfg, fmt.Errorf("%w: Books needs From", ErrReplay)
+		return cfg, fmt.Errorf("%w: Books needs From", ErrQuery)
 	}
 	return cfg, nil
 }
 
-// Replay gives stored records to dst in the order of their time, as a live feed would: what reads the
-// exchange reads the archive. As Record has it, the Snapshot of an instrument comes before the Updates
-// that follow it by id, although a spot snapshot was received after some of them. As in Books, the collector's
-// clock has to be right to within ten minutes for that. Updates of servers whose clocks are up to five
-// seconds apart come in the order of their ids.
-//
-// Writes follow one another, so a slow dst slows the replay down, and an error of dst ends it. With a
-// Speed, a Write holds what is due; it may be late, never early, and the time lost is made up for.
-//
-// It streams: memory does not grow with the range, but every instrument holds a connection for each of
-// the tables that Kinds need, up to five, and the replay one more. ErrReplay is the error where the
-// pool has fewer, besides those of dst, of the driver and of ctx.
-func (s *Store) Replay(ctx context.Context, q ReplayQuery, cfg ReplayConfig, dst sink.Sink) error {
-	cfg, err := cfg.withDefaults(q)
-	if err != nil {
-		return err
-	}
-	if err := s.checkPool(q); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	end := s.observe(opReplay)
-	feeds, err := s.openFeeds(ctx, q, cfg)
-	end(&err)
-	defer func() {
-		cancel() // before close, which would otherwise read all that is left
-		for _, f := range feeds {
-			f.close()
-		}
-	}()
-	if err != nil {
-		return err
-	}
-	return pace(ctx, mergeFeeds(ctx, feeds), cfg, dst)
+// A replay reads the records of several instruments.
+type replay struct {
+	*db
+	q     ReplayQuery
+	cfg   ReplayConfig
+	feeds []*replayFeed
 }
 
-// checkPool makes sure that there are connections for all that a replay has open at once.
-func (s *Store) checkPool(q ReplayQuery) error {
-	byTable, err := kindsByTable(q.Kinds)
+// A replayFeed is the feed of one instrument with its next record.
+type replayFeed struct {
+	*feed
+	peeked timedRecord
+	has    bool // peeked is the next record
+	ended  bool
+}
+
+// checkPool returns an error if there are too few connections for the queries of a replay, which all run at once.
+func (r *replay) checkPool() error {
+	byTable, err := kindsByTable(r.q.Kinds)
 	if err != nil {
 		return err
 	}
-	need := 1 // for questions in between
+	need := 1 // for queries in between
 	for _, kinds := range byTable {
 		if len(kinds) > 0 {
-			need += len(q.Instruments)
+			need += len(r.q.Instruments)
 		}
 	}
-	if limit := s.conn.Stats().MaxOpenConns; need > limit {
-		return fmt.Errorf("%w: it needs %d connections, and MaxOpenConns is %d (ask for fewer instruments or kinds, or give the address max_open_conns=%d)",
-			ErrReplay, need, limit, need)
+	if limit := r.conn.Stats().MaxOpenConns; need > limit {
+		return fmt.Errorf("%w: Replay needs %d connections, and MaxOpenConns is %d (ask for fewer instruments or kinds, or give the address max_open_conns=%d)",
+			ErrQuery, need, limit, need)
 	}
 	return nil
 }
 
-// openFeeds starts the queries of a replay. What it returns is to be closed, even after an error.
-func (s *Store) openFeeds(ctx context.Context, q ReplayQuery, cfg ReplayConfig) (feeds []*instrumentFeed, err error) {
-	for _, i := range q.Instruments {
-		f := &instrumentFeed{}
-		if cfg.Books {
-			if err := s.firstBook(ctx, i, q.From, f); err != nil {
-				return feeds, err
+// open starts the queries. The caller must close the replay, even after an error.
+func (r *replay) open(ctx context.Context) error {
+	for _, i := range r.q.Instruments {
+		f := &replayFeed{}
+		if r.cfg.Books {
+			var err error
+			if f.peeked, f.has, err = r.firstBook(ctx, i); err != nil {
+				return err
 			}
 		}
-		feeds = append(feeds, f)
+		r.feeds = append(r.feeds, f)
 	}
-	for n, i := range q.Instruments {
-		feeds[n].feed, err = s.openFeedByID(ctx, Query{Instrument: i, Kinds: q.Kinds, From: q.From, To: q.To})
+	for n, i := range r.q.Instruments {
+		var err error
+		f := r.feeds[n]
+		f.feed, err = openFeedByID(ctx, r.db, Query{Instrument: i, Kinds: r.q.Kinds, From: r.q.From, To: r.q.To})
 		if err != nil {
-			return feeds, err
+			return err
 		}
-		if feeds[n].held {
-			feeds[n].follow(feeds[n].next.Snapshot.LastID, q.From)
+		if f.has {
+			f.continueFrom(f.peeked.rec.Snapshot.LastID, r.q.From)
 		}
 	}
-	return feeds, nil
-}
-
-// firstBook puts the book just before from in front of a feed.
-func (s *Store) firstBook(ctx context.Context, i marketprism.Instrument, from time.Time, f *instrumentFeed) error {
-	fold, err := s.reader(i).bookAt(ctx, from.Add(-1))
-	switch {
-	case errors.Is(err, ErrNoSnapshot):
-		return nil
-	case err != nil || fold.missing != nil:
-		return err
-	}
-	snapshot := fold.book().Snapshot()
-	f.next = marketprism.Record{Instrument: i, EventTime: snapshot.EventTime, ReceivedAt: from, Snapshot: &snapshot}
-	f.at, f.held = from, true
 	return nil
 }
 
-// An instrumentFeed is a feed with its next record.
-type instrumentFeed struct {
-	*feed
-	next marketprism.Record
-	at   time.Time
-	held bool // there is a next record
-	done bool
-}
-
-func (f *instrumentFeed) close() {
-	if f.feed != nil {
-		f.feed.close()
+func (r *replay) close() {
+	for _, f := range r.feeds {
+		if f.feed != nil {
+			f.feed.close()
+		}
 	}
 }
 
-// peek makes sure that the next record is there, unless there is none.
-func (f *instrumentFeed) peek(ctx context.Context) error {
-	if f.held || f.done {
-		return nil
+// firstBook returns the book of an instrument just before From, and whether it is known.
+func (r *replay) firstBook(ctx context.Context, i marketprism.Instrument) (t timedRecord, ok bool, err error) {
+	from := r.q.From
+	b, err := (&reader{r.db, i}).bookAt(ctx, from.Add(-1))
+	switch {
+	case errors.Is(err, ErrNoSnapshot):
+		return t, false, nil
+	case err != nil || b.missing != nil:
+		return t, false, err
 	}
-	var err error
-	f.next, f.at, f.held, err = f.feed.next(ctx)
-	f.done = !f.held
-	return err
+	snapshot := b.book().Snapshot()
+	return timedRecord{marketprism.Record{Instrument: i, EventTime: snapshot.EventTime, ReceivedAt: from, Snapshot: &snapshot}, from}, true, nil
 }
 
-// mergeFeeds joins feeds in the order of time, those of equal time in the order of feeds.
-func mergeFeeds(ctx context.Context, feeds []*instrumentFeed) iter.Seq2[timedRecord, error] {
+// records returns the records of all feeds in the order of time, those of equal time in the order of feeds.
+func (r *replay) records(ctx context.Context) iter.Seq2[timedRecord, error] {
 	return func(yield func(timedRecord, error) bool) {
 		for {
-			var first *instrumentFeed
-			for _, f := range feeds {
+			var first *replayFeed
+			for _, f := range r.feeds {
 				if err := f.peek(ctx); err != nil {
 					yield(timedRecord{}, err)
 					return
 				}
-				if f.held && (first == nil || f.at.Before(first.at)) {
+				if f.has && (first == nil || f.peeked.at.Before(first.peeked.at)) {
 					first = f
 				}
 			}
 			if first == nil {
 				return
 			}
-			first.held = false
-			if !yield(timedRecord{first.next, first.at}, nil) {
+			first.has = false
+			if !yield(first.peeked, nil) {
 				return
 			}
 		}
 	}
+}
+
+// peek reads the next record, unless it has been read or there is none.
+func (f *replayFeed) peek(ctx context.Context) (err error) {
+	if f.has || f.ended {
+		return nil
+	}
+	f.peeked, f.has, err = f.feed.next(ctx)
+	f.ended = !f.has
+	return err
 }

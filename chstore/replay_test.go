@@ -110,7 +110,7 @@ func TestReplayRefuses(t *testing.T) {
 		{some, chstore.ReplayConfig{Books: true}},
 		{many, chstore.ReplayConfig{}},
 	} {
-		require.ErrorIs(t, s.Replay(t.Context(), test.q, test.cfg, new(sinktest.Recorder)), chstore.ErrReplay)
+		require.ErrorIs(t, s.Replay(t.Context(), test.q, test.cfg, new(sinktest.Recorder)), chstore.ErrQuery)
 	}
 	broken := errors.New("broken")
 	failing := sink.Func(func(context.Context, []marketprism.Record) error { return broken })

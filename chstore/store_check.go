@@ -152,7 +152,7 @@ func (s *Store) Check(ctx context.Context, q CheckQuery) (r Report, err error) {
 	}
 	if !q.SkipBooks {
 		for i, rows := range stored {
-			if err := s.checkBooks(ctx, i, q, &r); err != nil {
+			if err := c.checkBooks(ctx, i); err != nil {
 				return r, err
 			}
 			progress.add(bookCost * rows)

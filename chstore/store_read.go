@@ -8,6 +8,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
+	"github.com/marketprism/marketprism/sink"
 )
 
 // A Query selects records of one instrument.
@@ -32,7 +33,8 @@ func (s *Store) Records(ctx context.Context, q Query) iter.Seq2[marketprism.Reco
 	return func(yield func(marketprism.Record, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		end := s.observe(opRecords)
-		m, err := s.openMerge(ctx, q)
+		m := &merge{}
+		err := m.open(ctx, s.db, q)
 		end(&err)
 		defer m.close()
 		defer cancel() // before close, which would otherwise read all remaining rows
@@ -47,21 +49,6 @@ func (s *Store) Records(ctx context.Context, q Query) iter.Seq2[marketprism.Reco
 		}
 		yield(marketprism.Record{}, err)
 	}
-}
-
-// kindsByTable returns the wanted kinds of each table.
-func kindsByTable(kinds []marketprism.Kind) (byTable [tableCount][]marketprism.Kind, err error) {
-	if len(kinds) == 0 {
-		kinds = marketprism.Kinds()
-	}
-	for _, k := range kinds {
-		if k.String() == "unknown" {
-			return byTable, fmt.Errorf("%w: %d", marketprism.ErrKind, k)
-		}
-		t := tableOf(k)
-		byTable[t] = append(byTable[t], k)
-	}
-	return byTable, nil
 }
 
 // BookAt returns the book of an instrument at a time: a snapshot, and on it the updates up to t, by the
@@ -85,4 +72,69 @@ func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Tim
 	return b.book(), nil
 }
 
+// Books returns the states of a book over a span of time, each the one that BookAt returns for its At,
+// from one pass over the stored records. Of several updates with one time, BookAt returns the book after the
+// last. States begin with the first book. Where updates are missing there is one state with Missing; steps up to the
+// next book are left out.
+//
+// One pass places a spot snapshot by the collector's clock, to within ten minutes: where that clock was
+// further off, which Check reports, use BookAt, which goes by ids alone.
+//
+// The iteration ends with an error, if any, which wraps ErrQuery for steps that are negative or have no From. It
+// streams: memory does not grow with the range.
+func (s *Store) Books(ctx context.Context, q BookQuery) iter.Seq2[BookState, error] {
+	return func(yield func(BookState, error) bool) {
+		if q.Every < 0 || q.Every > 0 && q.From.IsZero() {
+			yield(BookState{}, fmt.Errorf("%w: Every %v from %v", ErrQuery, q.Every, q.From))
+			return
+		}
+		ctx, cancel := context.WithCancel(ctx)
+		end := s.observe(opBooks)
+		f, err := openFeed(ctx, s.db, Query{Instrument: q.Instrument, Kinds: bookKinds(), From: q.From, To: q.To}, lookBack)
+		end(&err)
+		defer f.close()
+		defer cancel() // before close, which would otherwise read all remaining rows
+		p := &bookStates{reader: s.reader(q.Instrument), q: q, step: q.From, yield: yield}
+		if err == nil {
+			err = p.run(ctx, f)
+		}
+		if err != nil && !p.stopped {
+			yield(BookState{}, err)
+		}
+	}
+}
+
 func (s *Store) reader(i marketprism.Instrument) *reader { return &reader{s.db, i} }
+
+// Replay writes stored records to dst in the order of their time, as a live feed would: what reads the
+// exchange reads the archive. As Record has it, the Snapshot of an instrument comes before the Updates
+// that follow it by id, although a spot snapshot was received after some of them. As in Books, the collector's
+// clock must be right to within ten minutes for that. Updates of servers whose clocks are up to five
+// seconds apart come in the order of their ids.
+//
+// Writes follow one another, so a slow dst slows the replay down, and an error of dst ends it. With a
+// Speed, a Write holds what is due; it may be late, never early, and the time lost is made up for.
+//
+// It streams: memory does not grow with the range, but every instrument needs a connection for each of
+// the tables that Kinds need, up to five, and the replay one more. The error is that of dst, of the driver or of
+// ctx, or wraps ErrQuery, also where the pool has fewer connections.
+func (s *Store) Replay(ctx context.Context, q ReplayQuery, cfg ReplayConfig, dst sink.Sink) error {
+	cfg, err := cfg.withDefaults(q)
+	if err != nil {
+		return err
+	}
+	r := &replay{db: s.db, q: q, cfg: cfg}
+	if err := r.checkPool(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	end := s.observe(opReplay)
+	err = r.open(ctx)
+	end(&err)
+	defer r.close()
+	defer cancel() // before close, which would otherwise read all remaining rows
+	if err != nil {
+		return err
+	}
+	return writeInTime(ctx, r.records(ctx), cfg, dst)
+}

@@ -27,7 +27,7 @@ func recordsAt(seconds ...int) iter.Seq2[timedRecord, error] {
 
 // Records come when they are due, what is due at once in one batch, and a slow reader's time is made up
 // for.
-func TestPace(t *testing.T) {
+func TestReplayClock(t *testing.T) {
 	type write struct {
 		after time.Duration
 		n     int
@@ -56,7 +56,7 @@ func TestPace(t *testing.T) {
 					time.Sleep(test.slow)
 					return nil
 				})
-				err := pace(t.Context(), recordsAt(0, 0, 10, 11, 11, 11), ReplayConfig{Speed: test.speed, Batch: test.batch}, dst)
+				err := writeInTime(t.Context(), recordsAt(0, 0, 10, 11, 11, 11), ReplayConfig{Speed: test.speed, Batch: test.batch}, dst)
 				require.NoError(t, err)
 				require.Equal(t, test.want, got)
 			})
@@ -64,19 +64,19 @@ func TestPace(t *testing.T) {
 	}
 }
 
-func TestPaceEnds(t *testing.T) {
+func TestReplayClockEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		broken := errors.New("broken")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
 		n := 0
 		dst := sink.Func(func(context.Context, []marketprism.Record) error { n++; return nil })
-		require.ErrorIs(t, pace(ctx, recordsAt(0, 3600), ReplayConfig{Speed: 1, Batch: 9}, dst), context.DeadlineExceeded)
+		require.ErrorIs(t, writeInTime(ctx, recordsAt(0, 3600), ReplayConfig{Speed: 1, Batch: 9}, dst), context.DeadlineExceeded)
 		require.Equal(t, 1, n)
-		require.ErrorIs(t, pace(ctx, recordsAt(0), ReplayConfig{Batch: 9}, dst), context.DeadlineExceeded)
+		require.ErrorIs(t, writeInTime(ctx, recordsAt(0), ReplayConfig{Batch: 9}, dst), context.DeadlineExceeded)
 		failing := sink.Func(func(context.Context, []marketprism.Record) error { return broken })
-		require.ErrorIs(t, pace(t.Context(), recordsAt(0), ReplayConfig{Batch: 9}, failing), broken)
+		require.ErrorIs(t, writeInTime(t.Context(), recordsAt(0), ReplayConfig{Batch: 9}, failing), broken)
 		cut := func(yield func(timedRecord, error) bool) { yield(timedRecord{}, broken) }
-		require.ErrorIs(t, pace(t.Context(), cut, ReplayConfig{Batch: 9}, dst), broken)
+		require.ErrorIs(t, writeInTime(t.Context(), cut, ReplayConfig{Batch: 9}, dst), broken)
 	})
 }
