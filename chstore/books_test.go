@@ -34,9 +34,9 @@ func requireBookAt(t *testing.T, s *chstore.Store, i marketprism.Instrument, sta
 	t.Helper()
 	book, err := s.BookAt(t.Context(), i, state.At)
 	if state.Missing != nil {
-		var hole *chstore.MissingError
-		require.ErrorAs(t, err, &hole, "at %s", state.At)
-		require.Equal(t, hole.After, state.Missing.After)
+		var missing *chstore.MissingError
+		require.ErrorAs(t, err, &missing, "at %s", state.At)
+		require.Equal(t, missing.After, state.Missing.After)
 		return
 	}
 	require.NoError(t, err, "at %s", state.At)
@@ -91,9 +91,9 @@ func TestBooks(t *testing.T) {
 	}
 }
 
-// A hole is told once; the nearest moments it names are good ones; and steps agree with BookAt on both
+// A missing range gives one state; the nearest moments it names are good ones; and steps agree with BookAt on both
 // of its sides.
-func TestBooksHole(t *testing.T) {
+func TestBooksMissing(t *testing.T) {
 	for _, m := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
 		t.Run(string(m), func(t *testing.T) {
 			s, _ := openStore(t, chstore.Config{})
@@ -111,25 +111,25 @@ func TestBooksHole(t *testing.T) {
 			require.NoError(t, s.Write(t.Context(), recs))
 
 			all := states(t, s, chstore.BookQuery{Instrument: mk.instrument})
-			holes := slices.DeleteFunc(slices.Clone(all), func(s chstore.BookState) bool { return s.Missing == nil })
-			require.Len(t, holes, 1)
-			require.Equal(t, updates[31].EventTime, holes[0].At)
-			require.Equal(t, updates[29].Update.LastID, holes[0].Missing.After)
-			requireBookAt(t, s, mk.instrument, holes[0])
-			for _, good := range []time.Time{holes[0].Missing.From, holes[0].Missing.To} {
+			ranges := slices.DeleteFunc(slices.Clone(all), func(s chstore.BookState) bool { return s.Missing == nil })
+			require.Len(t, ranges, 1)
+			require.Equal(t, updates[31].EventTime, ranges[0].At)
+			require.Equal(t, updates[29].Update.LastID, ranges[0].Missing.After)
+			requireBookAt(t, s, mk.instrument, ranges[0])
+			for _, good := range []time.Time{ranges[0].Missing.From, ranges[0].Missing.To} {
 				_, err := s.BookAt(t.Context(), mk.instrument, good)
 				require.NoError(t, err)
 			}
-			require.Len(t, all, 1+30+1+1+5, "snapshot, updates, hole, snapshot, updates")
+			require.Len(t, all, 1+30+1+1+5, "snapshot, updates, missing, snapshot, updates")
 
 			steps := states(t, s, chstore.BookQuery{Instrument: mk.instrument, From: start, To: mk.now, Every: 2500 * time.Millisecond})
 			for _, state := range steps {
 				requireBookAt(t, s, mk.instrument, state)
 			}
-			inHole := states(t, s, chstore.BookQuery{Instrument: mk.instrument, From: updates[40].EventTime, Every: time.Second})
-			require.NotNil(t, inHole[0].Missing)
-			require.NotNil(t, inHole[1].Book)
-			requireBookAt(t, s, mk.instrument, inHole[1])
+			within := states(t, s, chstore.BookQuery{Instrument: mk.instrument, From: updates[40].EventTime, Every: time.Second})
+			require.NotNil(t, within[0].Missing)
+			require.NotNil(t, within[1].Book)
+			requireBookAt(t, s, mk.instrument, within[1])
 		})
 	}
 }
@@ -160,7 +160,7 @@ func TestBooksGap(t *testing.T) {
 				recs = append(recs, mk.snapshotRecord(0))
 			}
 			require.NoError(t, s.Write(t.Context(), recs))
-			hole := test.missed > 0 || !test.after
+			missing := test.missed > 0 || !test.after
 			for _, to := range []time.Time{mk.now.Add(3 * time.Second), lost.Add(3 * time.Second)} {
 				steps := states(t, s, chstore.BookQuery{Instrument: mk.instrument, From: start, To: to, Every: time.Second})
 				found := false
@@ -168,8 +168,8 @@ func TestBooksGap(t *testing.T) {
 					requireBookAt(t, s, mk.instrument, state)
 					found = found || state.Missing != nil
 				}
-				require.Equal(t, hole, found)
-				if !hole {
+				require.Equal(t, missing, found)
+				if !missing {
 					require.Len(t, steps, int(to.Sub(start)/time.Second))
 				}
 			}
@@ -225,7 +225,7 @@ func TestBooksMended(t *testing.T) {
 					requireBookAt(t, s, mk.instrument, state)
 				}
 			}
-			require.Len(t, all, len(ids)+1, "one hole")
+			require.Len(t, all, len(ids)+1, "one missing range")
 			require.NotContains(t, ids, late.Update.LastID)
 			require.Contains(t, ids, late.Update.LastID+4, "the kept ones are applied with it")
 			require.Equal(t, mk.id, ids[len(ids)-1])

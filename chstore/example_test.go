@@ -64,10 +64,10 @@ func ExampleStore_BookAt() {
 	}
 	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	book, err := store.BookAt(ctx, btc, time.Date(2026, 11, 23, 14, 30, 0, 0, time.UTC))
-	var hole *chstore.MissingError
+	var missing *chstore.MissingError
 	switch {
-	case errors.As(err, &hole):
-		log.Fatalf("updates are missing; the book is known up to %s and from %s on", hole.From, hole.To)
+	case errors.As(err, &missing):
+		log.Fatalf("updates are missing; the book is known up to %s and from %s on", missing.From, missing.To)
 	case errors.Is(err, chstore.ErrNoSnapshot):
 		log.Fatal("nothing was recorded yet")
 	case err != nil:

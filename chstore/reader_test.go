@@ -80,7 +80,7 @@ func TestBookAtBorders(t *testing.T) {
 	}
 }
 
-func TestBookAtHole(t *testing.T) {
+func TestBookAtMissing(t *testing.T) {
 	for _, m := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
 		t.Run(string(m), func(t *testing.T) {
 			s, _ := openStore(t, chstore.Config{})
@@ -88,7 +88,7 @@ func TestBookAtHole(t *testing.T) {
 			recs := []marketprism.Record{mk.snapshotRecord(0)}
 			mk.run(60, time.Second)
 			updates := mk.updates(mk.rng, mk.changes, 1, 0)
-			missing := updates[30]
+			dropped := updates[30]
 			recs = append(recs, slices.Concat(updates[:30], updates[31:])...)
 			again := mk.snapshotRecord(time.Millisecond)
 			recs = append(recs, again)
@@ -97,19 +97,19 @@ func TestBookAtHole(t *testing.T) {
 			recs = append(recs, mk.updates(mk.rng, mk.changes, 1, 0)...)
 			require.NoError(t, s.Write(t.Context(), recs))
 
-			before := missing.EventTime.Add(-1)
+			before := dropped.EventTime.Add(-1)
 			text, id := textAt(t, s, mk.instrument, before)
-			require.Equal(t, missing.Update.FirstID-1, id)
+			require.Equal(t, dropped.Update.FirstID-1, id)
 			require.Equal(t, mk.history[id], text)
 
 			_, err := s.BookAt(t.Context(), mk.instrument, updates[40].EventTime)
-			var hole *chstore.MissingError
-			require.ErrorAs(t, err, &hole)
+			var missing *chstore.MissingError
+			require.ErrorAs(t, err, &missing)
 			require.Equal(t, chstore.MissingError{
 				Instrument: mk.instrument, At: updates[40].EventTime,
-				After: missing.Update.FirstID - 1, Next: updates[31].Update.FirstID,
+				After: dropped.Update.FirstID - 1, Next: updates[31].Update.FirstID,
 				From: updates[29].EventTime, To: again.Time(),
-			}, *hole)
+			}, *missing)
 
 			text, id = textAt(t, s, mk.instrument, mk.now)
 			require.Equal(t, mk.id, id)
@@ -121,11 +121,11 @@ func TestBookAtHole(t *testing.T) {
 // After a Gap the book is known only if what comes later says that nothing was missed.
 func TestBookAtGap(t *testing.T) {
 	for name, test := range map[string]struct {
-		missed int  // changes that nobody saw
-		other  bool // a second collector saw them
-		hole   bool
+		missed  int  // changes that no collector saw
+		other   bool // a second collector saw them
+		missing bool
 	}{
-		"missed":          {missed: 3, hole: true},
+		"missed":          {missed: 3, missing: true},
 		"nothing missed":  {missed: 0},
 		"seen by another": {missed: 3, other: true},
 	} {
@@ -155,16 +155,16 @@ func TestBookAtGap(t *testing.T) {
 				_, id := textAt(t, s, mk.instrument, lost.Add(-1))
 				require.Equal(t, after, id)
 				book, err := s.BookAt(t.Context(), mk.instrument, lost.Add(time.Second))
-				if !test.hole {
+				if !test.missing {
 					require.NoError(t, err)
 					require.Equal(t, after, book.LastID())
 				} else {
-					var hole *chstore.MissingError
-					require.ErrorAs(t, err, &hole)
-					require.Equal(t, after, hole.After)
-					require.Equal(t, mk.id, hole.Next)
-					require.Equal(t, lost.Add(-time.Second), hole.From)
-					require.Equal(t, again.Time(), hole.To)
+					var missing *chstore.MissingError
+					require.ErrorAs(t, err, &missing)
+					require.Equal(t, after, missing.After)
+					require.Equal(t, mk.id, missing.Next)
+					require.Equal(t, lost.Add(-time.Second), missing.From)
+					require.Equal(t, again.Time(), missing.To)
 				}
 				_, id = textAt(t, s, mk.instrument, mk.now)
 				require.Equal(t, mk.id, id)

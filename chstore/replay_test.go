@@ -37,9 +37,9 @@ func (l *liveBooks) Write(_ context.Context, recs []marketprism.Record) error {
 			delete(l.books, r.Instrument)
 		case r.Update != nil && book != nil && r.Update.LastID > book.LastID():
 			if r.Instrument.Market == marketprism.Spot {
-				require.LessOrEqual(l.t, r.Update.FirstID, book.LastID()+1, "no hole")
+				require.LessOrEqual(l.t, r.Update.FirstID, book.LastID()+1, "no missing update")
 			} else {
-				require.LessOrEqual(l.t, r.Update.PrevLastID, book.LastID(), "no hole")
+				require.LessOrEqual(l.t, r.Update.PrevLastID, book.LastID(), "no missing update")
 			}
 			book.Apply(r.Update)
 		}

@@ -126,13 +126,17 @@ func TestFeedSurvivesACollectorsDeath(t *testing.T) {
 		b.Publish(t, append([]marketprism.Record{v.Snapshot()}, v.Updates(5)...))
 		f := newFollow(t, b, bookfeed.Config{CatchUp: 50 * time.Millisecond}, v)
 		f.reach(v)
-		v.Updates(10) // nobody sees these
+		after := v.ID()
+		v.Updates(10) // no collector sees these
 		b.Publish(t, []marketprism.Record{v.Snapshot()})
 		if !quiet {
 			b.Publish(t, v.Updates(3))
 		}
 		f.reach(v)
 		require.Equal(t, []orderbook.GapReason{orderbook.GapSequence}, f.reasons())
+		lost := bustest.Receive(t, f.lost)
+		require.Equal(t, orderbook.GapSequence, lost.Gap.Reason)
+		require.Equal(t, after, lost.LastID)
 	}
 }
 

@@ -34,7 +34,17 @@ func (w *follower) step(rec *marketprism.Record, act func(*orderbook.Joiner) ord
 	if out.Audit != nil {
 		hook.Call(w.feed.cfg.Hooks.Audited, AuditInfo{w.book.instrument, *out.Audit})
 	}
-	w.report(was, is)
+	var gap orderbook.Gap
+	for i := range out.Events {
+		if g := out.Events[i].Gap; g != nil {
+			gap = *g
+		}
+	}
+	if was == orderbook.Synced && is == orderbook.Synced && gap.Reason != 0 { // it is synced again by a snapshot
+		w.report(was, orderbook.Buffering, gap)
+		was = orderbook.Buffering
+	}
+	w.report(was, is, gap)
 	for i := range out.Events {
 		if err := w.emit(rec, &out.Events[i]); err != nil {
 			return err
@@ -55,22 +65,26 @@ func (w *follower) time() {
 	}
 }
 
-// report calls the hooks of a book that has become synced or has stopped being so.
-func (w *follower) report(was, is orderbook.State) {
-	if (was == orderbook.Synced) == (is == orderbook.Synced) {
-		return
-	}
-	book := w.book.joiner.Book() // only this goroutine changes it
-	if is == orderbook.Synced {
-		hook.Call(w.feed.cfg.Hooks.Synced, SyncedInfo{w.book.instrument, book.LastID(), w.book.sequence})
+// reached notes a position in the stream, and whether there is nothing behind it.
+func (w *follower) reached(sequence, behind uint64, live bool) {
+	was, is := w.book.reached(sequence, behind, live)
+	w.report(was, is, orderbook.Gap{})
+}
+
+// report calls the hooks of a book that has become synced, or has stopped being so because of a gap; the zero Gap
+// means because of the bus.
+func (w *follower) report(was, is orderbook.State, gap orderbook.Gap) {
+	last := w.book.joiner.Book().LastID() // only this goroutine changes it
+	switch {
+	case was != orderbook.Synced && is == orderbook.Synced:
+		hook.Call(w.feed.cfg.Hooks.Synced, SyncedInfo{w.book.instrument, last, w.book.sequence})
 		w.feed.books.Changed()
-		return
+	case was == orderbook.Synced && is != orderbook.Synced:
+		if gap.Reason != 0 {
+			last = gap.After
+		}
+		hook.Call(w.feed.cfg.Hooks.Lost, LostInfo{Instrument: w.book.instrument, LastID: last, Gap: gap})
 	}
-	lost := LostInfo{Instrument: w.book.instrument, LastID: book.LastID()}
-	if w.book.joiner.State() != orderbook.Synced {
-		lost.Gap = w.book.LastGap
-	}
-	hook.Call(w.feed.cfg.Hooks.Lost, lost)
 }
 
 func (w *follower) emit(cause *marketprism.Record, ev *orderbook.Event) error {

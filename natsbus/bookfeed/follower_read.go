@@ -87,7 +87,7 @@ func (w *follower) final(err error) bool {
 const codeConsumersExceeded jetstream.ErrorCode = 10026
 
 // away notes that nothing comes from the bus.
-func (w *follower) away() { w.report(w.book.reached(w.book.sequence, w.book.behind, false)) }
+func (w *follower) away() { w.reached(w.book.sequence, w.book.behind, false) }
 
 // read makes a consumer that begins where the reading stands, and brings its messages to the book until
 // something fails, at once if it is the connection.
@@ -106,7 +106,7 @@ func (w *follower) read(ctx context.Context) error {
 	}
 	defer func() { _ = puller.Close() }()
 	if consumer.CachedInfo().NumPending == 0 {
-		w.report(w.book.reached(w.book.sequence, 0, true))
+		w.reached(w.book.sequence, 0, true)
 	}
 	for {
 		if err := w.fetchOnce(ctx, puller); err != nil || ctx.Err() != nil {
@@ -210,6 +210,6 @@ func (w *follower) receive(p *pull.Puller, msg *nats.Msg) error {
 	if err = w.apply(&rec); err != nil {
 		return &stopError{err}
 	}
-	w.report(w.book.reached(r.last, d.Meta.NumPending, w.book.live || d.Meta.NumPending == 0))
+	w.reached(r.last, d.Meta.NumPending, w.book.live || d.Meta.NumPending == 0)
 	return nil
 }
