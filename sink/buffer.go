@@ -3,6 +3,7 @@ package sink
 import (
 	"context"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -10,24 +11,24 @@ import (
 )
 
 // A Buffer is a sink that queues copies of records for another, within bounds, and writes them there
-// in larger batches. Write does not wait for the destination unless the queue is full; Run writes to
-// it, and holds and repeats a batch that fails, so that the order stays. Records are handed on exactly
-// once, unless the destination fails after it accepted some.
+// in larger batches. Write does not wait for the destination unless the queue is full. Run writes to
+// it and repeats a batch that fails, so the order stays. The destination gets each record
+// once, unless it fails after it accepted some.
 //
-// What happens when the queue is full is BufferConfig.Overflow. With DropOldest the contract of
-// marketprism.Record holds on: a book that loses a record gets a Gap where the hole is, with reason
+// BufferConfig.Overflow says what happens when the queue is full. With DropOldest the contract of
+// marketprism.Record still holds: a book that loses a record gets a Gap in its place, with reason
 // orderbook.GapOverflow, and its Updates from there to its next Snapshot are dropped too, since no
-// book can be made of them. Trades and tickers have no such mark: Stats and Hooks.Dropped tell of
-// them, as of everything that is dropped.
+// book can be made of them. Trades and tickers are dropped without a Gap. Stats and Hooks.Dropped report
+// every dropped record.
 //
 // A Buffer may be used from any number of goroutines.
 type Buffer struct {
 	dst Sink
 	cfg BufferConfig
 
-	mu      sync.Mutex // guards what follows; never held while waiting, nor during a hook
+	mu      sync.Mutex // guards the fields below; never held while waiting, nor during a hook
 	queue   queue
-	flushTo uint64 // position in queue up to which somebody waits in Flush, or for room
+	flushTo uint64 // position in queue up to which a Flush waits, or a Write for room
 	started bool   // Run was called
 	ending  bool   // its ctx has ended: no Write is accepted
 	ended   bool   // it has returned
@@ -38,19 +39,19 @@ type Buffer struct {
 	changed chan struct{} // closed and replaced when records have left the queue, or Run ends
 }
 
-// BufferStats counts what a Buffer did since it was made.
+// BufferStats counts the records and Writes of a Buffer.
 type BufferStats struct {
-	Queued      int    // records held at present, those being written included
+	Queued      int    // records in the queue, those being written included
 	QueuedBytes int    // their approximate size
 	Accepted    uint64 // records that Write accepted
-	Written     uint64 // records that the destination accepted, Gaps put in by DropOldest included
+	Written     uint64 // records that the destination accepted, Gaps made by DropOldest included
 	Batches     uint64 // Writes of the destination that succeeded
 	Retries     uint64 // Writes of the destination that failed
 	Full        uint64 // Writes that found no room
-	Gaps        uint64 // Gap records put in by DropOldest
+	Gaps        uint64 // Gap records made by DropOldest
 
-	// Dropped counts the records that DropOldest gave up, by kind: Dropped[marketprism.KindTrade].
-	Dropped [marketprism.KindTicker + 1]uint64
+	// Dropped counts the records that DropOldest dropped, by kind. It is nil if there are none.
+	Dropped map[marketprism.Kind]uint64
 }
 
 // NewBuffer returns a Buffer for dst. Nothing reaches dst until Run is called.
@@ -71,15 +72,14 @@ func NewBuffer(dst Sink, cfg BufferConfig) (*Buffer, error) {
 		changed: make(chan struct{}),
 	}
 	if cfg.Overflow == DropOldest {
-		b.queue.holes = newHoles()
+		b.queue.gaps = newGapTracker()
 	}
 	return b, nil
 }
 
-// Write queues copies of recs. It waits under Block only, and for room only; if ctx ends first, the
+// Write queues copies of recs. It blocks only under Block, until there is room; if ctx ends first, the
 // rest of recs is not queued. Apart from the error of ctx, its errors are marketprism.ErrKind,
-// ErrTooLarge, ErrFull and ErrClosed, wrapped; nothing is queued then, unless it was ErrClosed that
-// ended a wait.
+// ErrTooLarge, ErrFull and ErrClosed, wrapped; nothing is queued then, unless ErrClosed ended a wait.
 func (b *Buffer) Write(ctx context.Context, recs []marketprism.Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -87,7 +87,7 @@ func (b *Buffer) Write(ctx context.Context, recs []marketprism.Record) error {
 	if err := b.check(recs); err != nil {
 		return err
 	}
-	queued, room, err := b.admit(recs, true)
+	queued, room, err := b.add(recs, true)
 	for err == nil && queued < len(recs) {
 		select {
 		case <-room:
@@ -95,7 +95,7 @@ func (b *Buffer) Write(ctx context.Context, recs []marketprism.Record) error {
 			return fmt.Errorf("sink: no room for %d of %d records: %w", len(recs)-queued, len(recs), ctx.Err())
 		}
 		var n int
-		n, room, err = b.admit(recs[queued:], false)
+		n, room, err = b.add(recs[queued:], false)
 		queued += n
 	}
 	return err
@@ -114,9 +114,9 @@ func (b *Buffer) check(recs []marketprism.Record) error {
 	return nil
 }
 
-// admit queues as many of recs as the bounds and the policy allow. If those are not all, room is
-// closed when there may be more of it. A Write tells of a full queue on its first attempt only.
-func (b *Buffer) admit(recs []marketprism.Record, first bool) (n int, room <-chan struct{}, err error) {
+// add queues as many of recs as the bounds and the policy allow. If those are not all, room is
+// closed when there may be more room. A Write reports a full queue on its first attempt only.
+func (b *Buffer) add(recs []marketprism.Record, first bool) (n int, room <-chan struct{}, err error) {
 	var dropped []marketprism.Record
 	full := FullInfo{Overflow: b.cfg.Overflow}
 	b.mu.Lock()
@@ -129,7 +129,7 @@ func (b *Buffer) admit(recs []marketprism.Record, first bool) (n int, room <-cha
 	default:
 		n, dropped = b.enqueue(recs)
 	}
-	if noRoom { // what is queued is due at once, however little it is
+	if noRoom { // the queue is due at once, however small the batch
 		b.flushTo = max(b.flushTo, b.queue.came)
 		b.wake()
 	}
@@ -143,15 +143,15 @@ func (b *Buffer) admit(recs []marketprism.Record, first bool) (n int, room <-cha
 	if noRoom && first && b.cfg.Hooks.Full != nil {
 		b.cfg.Hooks.Full(full)
 	}
-	b.tellDropped(dropped)
+	b.reportDropped(dropped)
 	return n, room, err
 }
 
-// enqueue queues records up to the first that has no room; under DropOldest all have. It wakes Run
-// where that makes a batch due, or starts the wait for one.
+// enqueue queues records up to the first without room; under DropOldest all have room. It wakes Run
+// if that makes a batch due, or starts its delay.
 func (b *Buffer) enqueue(recs []marketprism.Record) (n int, dropped []marketprism.Record) {
 	now := time.Now()
-	idle := b.queue.waiting.n == 0
+	idle := b.queue.pending.n == 0
 	for ; n < len(recs); n++ {
 		size := recordSize(&recs[n])
 		switch {
@@ -174,7 +174,7 @@ func (b *Buffer) enqueue(recs []marketprism.Record) (n int, dropped []marketpris
 func (b *Buffer) wake() {
 	select {
 	case b.due <- struct{}{}:
-	default: // it knows already
+	default: // it is awake already
 	}
 }
 
@@ -185,12 +185,20 @@ func (b *Buffer) broadcast() {
 }
 
 func (b *Buffer) count(dropped []marketprism.Record) {
-	for i := range dropped {
-		b.stats.Dropped[dropped[i].Kind()]++
+	countKinds(&b.stats.Dropped, dropped)
+}
+
+// countKinds adds recs to counters by kind.
+func countKinds(counters *map[marketprism.Kind]uint64, recs []marketprism.Record) {
+	if len(recs) > 0 && *counters == nil {
+		*counters = make(map[marketprism.Kind]uint64)
+	}
+	for i := range recs {
+		(*counters)[recs[i].Kind()]++
 	}
 }
 
-func (b *Buffer) tellDropped(dropped []marketprism.Record) {
+func (b *Buffer) reportDropped(dropped []marketprism.Record) {
 	if b.cfg.Hooks.Dropped == nil {
 		return
 	}
@@ -199,8 +207,8 @@ func (b *Buffer) tellDropped(dropped []marketprism.Record) {
 	}
 }
 
-// Flush makes Run write what is queued without waiting for more, and returns once the destination has
-// accepted every record that was accepted here before the call, those that were dropped excepted. It
+// Flush makes Run write the queue without waiting for more, and blocks until the destination has
+// accepted every record that Write accepted before the call, except dropped ones. It
 // returns the error of ctx, or ErrClosed if Run has ended without delivering them.
 func (b *Buffer) Flush(ctx context.Context) error {
 	b.mu.Lock()
@@ -210,10 +218,10 @@ func (b *Buffer) Flush(ctx context.Context) error {
 	b.mu.Unlock()
 	for {
 		b.mu.Lock()
-		settled, ended, changed := b.queue.settled() >= target, b.ended, b.changed
+		completed, ended, changed := b.queue.completed() >= target, b.ended, b.changed
 		b.mu.Unlock()
 		switch {
-		case settled:
+		case completed:
 			return nil
 		case ended:
 			return ErrClosed
@@ -226,15 +234,16 @@ func (b *Buffer) Flush(ctx context.Context) error {
 	}
 }
 
-// Stats returns the counters as they are.
+// Stats returns the counters.
 func (b *Buffer) Stats() BufferStats {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.stats
+	s.Dropped = maps.Clone(s.Dropped)
 	s.Queued, s.QueuedBytes = b.queue.records(), b.queue.size()
 	s.Accepted = b.queue.came
-	if b.queue.holes != nil {
-		s.Gaps = b.queue.holes.made
+	if b.queue.gaps != nil {
+		s.Gaps = b.queue.gaps.made
 	}
 	return s
 }

@@ -11,15 +11,15 @@ import (
 type Overflow uint8
 
 const (
-	// Block makes Write wait until there is room. Nothing is lost, and the producer is held up.
+	// Block makes Write block until there is room. Nothing is lost, and the producer waits.
 	Block Overflow = iota
 	// Fail makes Write return ErrFull with nothing accepted, as it always does for more records than
 	// the queue can hold at all.
 	Fail
-	// DropOldest makes room by dropping what has waited longest and is not being written at the
-	// moment; see Buffer for what becomes of the books. A Spill does not have it.
+	// DropOldest makes room by dropping the oldest records that are not being written;
+	// see Buffer for the books that lose one. A Spill does not have it.
 	DropOldest
-	// DropNewest drops the record that finds no room; see Spill for what becomes of the books. A
+	// DropNewest drops a record for which there is no room; see Spill for the books that lose one. A
 	// Buffer does not have it.
 	DropNewest
 )
@@ -41,9 +41,9 @@ func (o Overflow) String() string {
 
 // A BufferConfig sets the bounds of a Buffer. The zero BufferConfig is ready to use.
 type BufferConfig struct {
-	// MaxRecords and MaxBytes bound what is queued, the batch being written included; 0 means
+	// MaxRecords and MaxBytes bound the queue, the batch being written included; 0 means
 	// 65,536 records and 64 MiB. A record counts as 256 bytes and 16 for each of its levels,
-	// about what it occupies.
+	// about the memory that it takes.
 	MaxRecords int
 	MaxBytes   int
 
@@ -51,7 +51,7 @@ type BufferConfig struct {
 	MaxBatch int
 
 	// MaxDelay is how long a record waits for others to fill its batch while the destination is
-	// free; 0 means 100 ms, negative not at all.
+	// idle; 0 means 100 ms, negative not at all.
 	MaxDelay time.Duration
 
 	// RetryMin and RetryMax bound the delay before a failed batch is written again. It is random,
@@ -59,7 +59,7 @@ type BufferConfig struct {
 	// where that is beyond it.
 	RetryMin, RetryMax time.Duration
 
-	// DrainTimeout is how long Run goes on after its ctx has ended, to deliver what is queued; 0
+	// DrainTimeout is how long Run goes on after its ctx has ended, to deliver the queue; 0
 	// means 10 s, negative not at all.
 	DrainTimeout time.Duration
 

@@ -8,9 +8,9 @@ import (
 	"github.com/marketprism/marketprism/internal/backoff"
 )
 
-// Run writes to the destination what comes in, until ctx ends. Then Write returns ErrClosed, and Run
-// goes on for up to DrainTimeout with what is queued. It returns nil if all was delivered, or else an
-// *UndeliveredError. It may be called once; again it returns ErrStarted.
+// Run writes queued records to the destination until ctx ends. Then Write returns ErrClosed, and Run
+// delivers the rest of the queue for up to DrainTimeout. It returns nil if everything was delivered, else an
+// *UndeliveredError. It may be called once; another call returns ErrStarted.
 //
 // The destination sees a context with the values of ctx that ends with the drain, not with ctx.
 func (b *Buffer) Run(ctx context.Context) error {
@@ -38,7 +38,7 @@ func (b *Buffer) Run(ctx context.Context) error {
 			defer b.mu.Unlock()
 			return &UndeliveredError{Records: b.queue.records(), Err: err}
 		}
-		clear(batch) // let go of what the records point to
+		clear(batch) // frees the memory that the records point to
 	}
 }
 
@@ -67,8 +67,8 @@ func (b *Buffer) setEnding() {
 	}
 }
 
-// setEnded tells those who wait in Flush that no more will be written. It closes the Buffer too, as
-// Run may return, or panic with its destination, before setEnding had its turn.
+// setEnded wakes every Flush, since Run writes no more. It closes the Buffer too, as
+// Run may return, or panic with its destination, before ctx ends.
 func (b *Buffer) setEnded() {
 	b.setEnding()
 	b.mu.Lock()
@@ -77,8 +77,8 @@ func (b *Buffer) setEnded() {
 	b.broadcast()
 }
 
-// next waits for a batch to be due and takes it, into the memory of batch. It returns none when
-// there is nothing left to wait for.
+// next blocks until a batch is due and takes it, into the memory of batch. It returns an empty one when
+// the Buffer is closed and its queue is empty.
 func (b *Buffer) next(batch []marketprism.Record) []marketprism.Record {
 	for {
 		var dropped []marketprism.Record
@@ -92,14 +92,14 @@ func (b *Buffer) next(batch []marketprism.Record) []marketprism.Record {
 				b.broadcast()
 			}
 		}
-		over := b.ending && b.queue.waiting.n == 0
+		over := b.ending && b.queue.pending.n == 0
 		b.mu.Unlock()
-		b.tellDropped(dropped)
+		b.reportDropped(dropped)
 		if len(batch) > 0 || over {
 			return batch
 		}
 		if ready {
-			continue // all that was taken was useless
+			continue // all records taken were useless
 		}
 		select {
 		case <-b.due:
@@ -109,12 +109,12 @@ func (b *Buffer) next(batch []marketprism.Record) []marketprism.Record {
 	}
 }
 
-// untilReady reports whether a batch is due, or what to wait for: never, if nothing is queued.
+// untilReady reports whether a batch is due, or returns when one will be: nil, if nothing is queued.
 func (b *Buffer) untilReady(now time.Time) (wait <-chan time.Time, ready bool) {
 	if b.batchReady() {
 		return nil, true
 	}
-	if b.queue.waiting.n == 0 {
+	if b.queue.pending.n == 0 {
 		return nil, false
 	}
 	left := b.queue.since.Add(b.cfg.MaxDelay).Sub(now)
@@ -124,18 +124,18 @@ func (b *Buffer) untilReady(now time.Time) (wait <-chan time.Time, ready bool) {
 	return time.After(left), false
 }
 
-// batchReady reports whether a batch is due whatever the time. One is long before the queue is full,
-// and where a Write has found no room, so that none has to wait while the destination is idle.
+// batchReady reports whether a batch is due whatever the time. It is due long before the queue is full,
+// or once a Write found no room, so that no Write waits while the destination is idle.
 func (b *Buffer) batchReady() bool {
 	q := &b.queue
 	switch {
-	case q.gaps() > 0:
+	case q.pendingGaps() > 0:
 		return true
-	case q.waiting.n == 0:
+	case q.pending.n == 0:
 		return false
 	}
-	return b.ending || b.flushTo > q.settled() ||
-		q.waiting.n >= min(b.cfg.MaxBatch, b.cfg.MaxRecords/2) || q.bytes >= b.cfg.MaxBytes/2
+	return b.ending || b.flushTo > q.completed() ||
+		q.pending.n >= min(b.cfg.MaxBatch, b.cfg.MaxRecords/2) || q.bytes >= b.cfg.MaxBytes/2
 }
 
 // deliver writes batch until the destination accepts it, or ctx ends: then it returns the last error.
@@ -146,7 +146,7 @@ func (b *Buffer) deliver(ctx context.Context, batch []marketprism.Record) error 
 	for attempt := 1; ; attempt++ {
 		err := b.dst.Write(ctx, batch)
 		if err == nil {
-			b.settle(len(batch))
+			b.completed(len(batch))
 			if b.cfg.Hooks.Written != nil {
 				b.cfg.Hooks.Written(WrittenInfo{Records: len(batch), Attempts: attempt, Elapsed: time.Since(start)})
 			}
@@ -156,7 +156,7 @@ func (b *Buffer) deliver(ctx context.Context, batch []marketprism.Record) error 
 		b.failed(FailedInfo{Records: len(batch), Attempts: attempt, Err: err, Delay: delay})
 		select {
 		case <-time.After(delay):
-		case <-end: // the time left is short: try at once, and from short delays up
+		case <-end: // little time is left: try at once, and start the back-off again
 			end = nil
 			delays.Reset()
 		case <-ctx.Done():
@@ -167,10 +167,10 @@ func (b *Buffer) deliver(ctx context.Context, batch []marketprism.Record) error 
 	}
 }
 
-func (b *Buffer) settle(records int) {
+func (b *Buffer) completed(records int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.queue.settle()
+	b.queue.complete()
 	b.stats.Batches++
 	b.stats.Written += uint64(records)
 	b.broadcast()

@@ -3,13 +3,12 @@ package sink
 import (
 	"errors"
 	"fmt"
-	"slices"
 )
 
-// The states in which a Buffer or a Spill does not accept records, or does not run.
+// The states of a Buffer or a Spill in which it does not accept records, or does not run.
 var (
-	// ErrFull is the error of a Write for which there is no room under Fail, and the cause in the
-	// Gap records that DropOldest and DropNewest leave.
+	// ErrFull is the error of a Write without room under Fail, and the cause in the
+	// Gap records of DropOldest and DropNewest.
 	ErrFull = errors.New("sink: queue is full")
 	// ErrTooLarge is the error of a Write with a single record that exceeds MaxBytes.
 	ErrTooLarge = errors.New("sink: record is larger than the whole queue")
@@ -32,26 +31,37 @@ func (e *UndeliveredError) Error() string {
 
 func (e *UndeliveredError) Unwrap() error { return e.Err }
 
-// A PermanentError is an error of a Sink about the records themselves. Its method reports whether
-// writing the same records again can never succeed, as for a record that is too large for the sink.
-type PermanentError interface {
-	error
-	Permanent() bool
+// ErrLocked is the error of NewSpill for a folder that another Spill uses, in this process or another.
+var ErrLocked = errors.New("sink: folder is in use by another Spill")
+
+// A DiskError is the error of a Spill whose folder cannot be read or written: no space is left, it is
+// read-only, the disk is broken. A Write that returns it has not accepted its records.
+type DiskError struct {
+	Err error // names the operation and the file; for errors.Is with syscall.ENOSPC and fs.ErrPermission
 }
 
-// Permanent reports whether err says that a record of the Write will never be accepted. The first
-// PermanentError in err's chain decides. Of joined errors each one must be permanent: a Tee may have
-// failed in one sink for a record and in another for an outage.
-func Permanent(err error) bool {
-	for err != nil {
-		if e, ok := err.(PermanentError); ok {
-			return e.Permanent()
-		}
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			errs := joined.Unwrap()
-			return len(errs) > 0 && !slices.ContainsFunc(errs, func(e error) bool { return !Permanent(e) })
-		}
-		err = errors.Unwrap(err)
-	}
-	return false
+func (e *DiskError) Error() string { return "sink: spill: " + e.Err.Error() }
+
+func (e *DiskError) Unwrap() error { return e.Err }
+
+// A CorruptError names bytes in a Spill's folder that do not read back as they were written. It is the
+// cause in the Gap records for the lost records.
+type CorruptError struct {
+	Segment  string // path of the file
+	Kept     string // path of the copy that is kept for inspection; "" if the file was gone
+	From, To int64  // offsets in it
+	Err      error  // what is wrong
 }
+
+func (e *CorruptError) Error() string {
+	return fmt.Sprintf("sink: spill: %s is corrupt from byte %d to %d: %v", e.Segment, e.From, e.To, e.Err)
+}
+
+func (e *CorruptError) Unwrap() error { return e.Err }
+
+var (
+	errNoSpillSink = errors.New("sink: NewSpill needs a destination")
+
+	// errBefore is the cause in Gaps of a Spill that was opened after damage.
+	errBefore = errors.New("sink: spill: records were lost to damage before the restart")
+)

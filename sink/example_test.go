@@ -2,7 +2,9 @@ package sink_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
@@ -44,4 +46,54 @@ func Example() {
 	// store: binance:spot:depth:BTCUSDT:8-9
 	// count: 2
 	// delivered: true
+}
+
+// A bus that is away does not hold up the feed, and gets everything when it is back.
+func ExampleSpill() {
+	dir, err := os.MkdirTemp("", "spill")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+
+	away := true
+	bus := sink.Func(func(_ context.Context, recs []marketprism.Record) error {
+		if away {
+			away = false
+			return errors.New("no servers available")
+		}
+		for i := range recs {
+			fmt.Println("bus:", recs[i].Key())
+		}
+		return nil
+	})
+	spill, err := sink.NewSpill(bus, sink.SpillConfig{
+		Dir:    dir,
+		Encode: encodeRecord, // natsbus.AppendRecord
+		Decode: decodeRecord, // natsbus.DecodeRecord
+	})
+	if err != nil {
+		panic(err)
+	}
+
+	ctx, cancel := context.WithCancel(context.Background())
+	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
+	err = spill.Write(ctx, []marketprism.Record{
+		{Instrument: btc, Snapshot: &orderbook.Snapshot{LastID: 7}},
+		{Instrument: btc, Update: &orderbook.Update{FirstID: 8, LastID: 9}},
+	})
+	fmt.Println("accepted:", err == nil, "on disk:", spill.Stats().Queued)
+
+	done := make(chan error, 1)
+	go func() { done <- spill.Run(ctx) }()
+	if err := spill.Flush(ctx); err != nil {
+		panic(err)
+	}
+	cancel()
+	fmt.Println("ended:", <-done, spill.Close())
+	// Output:
+	// accepted: true on disk: 2
+	// bus: binance:spot:snap:BTCUSDT:7:0x0
+	// bus: binance:spot:depth:BTCUSDT:8-9
+	// ended: <nil> <nil>
 }

@@ -7,28 +7,28 @@ import (
 )
 
 // A queue holds records in order, within bounds. They leave it at its head only: taken as part of a
-// batch, which counts against the bounds until it is settled, or dropped, where holes are kept.
+// batch, which counts against the bounds until it is completed, or dropped if there is a gapTracker.
 type queue struct {
 	maxRecords, maxBytes int
 
-	waiting ring
-	bytes   int       // of the waiting ones
-	since   time.Time // when the first of them came, or became the first
+	pending ring
+	bytes   int       // of pending
+	since   time.Time // when the first of pending came, or became the first
 
-	inFlight                   bool
-	flyingRecords, flyingBytes int // of the batch in flight, without its gaps
+	inFlight                       bool
+	inFlightRecords, inFlightBytes int // of the batch in flight, without its gaps
 
-	holes *holes // nil where nothing is ever dropped
+	gaps *gapTracker // nil if no record is ever dropped
 
 	// Positions count the records that came, from 0.
-	came    uint64 // of the next record to come
-	left    uint64 // of the one at the head
-	flyFrom uint64 // what settled returned when the batch in flight was taken
+	came         uint64 // of the next record to come
+	left         uint64 // of the one at the head
+	inFlightFrom uint64 // what completed returned when the batch in flight was taken
 }
 
-// records and size are what counts against the bounds.
-func (q *queue) records() int { return q.waiting.n + q.flyingRecords }
-func (q *queue) size() int    { return q.bytes + q.flyingBytes }
+// records and size count against the bounds.
+func (q *queue) records() int { return q.pending.n + q.inFlightRecords }
+func (q *queue) size() int    { return q.bytes + q.inFlightBytes }
 
 func (q *queue) fits(records, bytes int) bool {
 	return q.records()+records <= q.maxRecords && q.size()+bytes <= q.maxBytes
@@ -36,27 +36,27 @@ func (q *queue) fits(records, bytes int) bool {
 
 // push appends a copy of r.
 func (q *queue) push(now time.Time, r *marketprism.Record, size int) {
-	if q.waiting.n == 0 {
+	if q.pending.n == 0 {
 		q.since = now
 	}
-	q.waiting.push(r.Clone())
+	q.pending.push(r.Clone())
 	q.bytes += size
 	q.came++
 }
 
 func (q *queue) pop() marketprism.Record {
-	r := q.waiting.pop()
+	r := q.pending.pop()
 	q.bytes -= recordSize(&r)
 	q.left++
 	return r
 }
 
-// force appends a copy of r, dropping as many records from the head as need be, r itself if even that
-// makes no room. It returns dropped with those appended that left no trace of their own.
+// force appends a copy of r and drops as many records from the head as necessary, or r itself if even
+// that makes no room. It appends to dropped those that are not kept as a Gap.
 func (q *queue) force(now time.Time, r *marketprism.Record, size int, dropped []marketprism.Record) []marketprism.Record {
-	for !q.fits(1, size) && q.waiting.n > 0 {
+	for !q.fits(1, size) && q.pending.n > 0 {
 		position := q.left
-		if oldest := q.pop(); !q.holes.open(&oldest, position) {
+		if oldest := q.pop(); !q.gaps.lose(&oldest, position) {
 			dropped = append(dropped, oldest)
 		}
 	}
@@ -65,7 +65,7 @@ func (q *queue) force(now time.Time, r *marketprism.Record, size int, dropped []
 		return dropped
 	}
 	newest := r.Clone()
-	if !q.holes.open(&newest, q.left) {
+	if !q.gaps.lose(&newest, q.left) {
 		dropped = append(dropped, newest)
 	}
 	q.came++
@@ -73,21 +73,21 @@ func (q *queue) force(now time.Time, r *marketprism.Record, size int, dropped []
 	return dropped
 }
 
-// take puts the records due next into batch, at most limit unless there are more gaps than that, and
-// appends to dropped those that a hole has made useless.
+// take moves the next records to batch, at most limit unless there are more gaps than that, and
+// appends to dropped the Updates that a gap before them makes useless.
 func (q *queue) take(now time.Time, limit int, batch, dropped []marketprism.Record) (_, _ []marketprism.Record) {
-	q.flyFrom = q.settled()
-	if q.holes != nil {
-		batch = q.holes.takeGaps(batch)
+	q.inFlightFrom = q.completed()
+	if q.gaps != nil {
+		batch = q.gaps.takeGaps(batch)
 	}
-	for q.waiting.n > 0 && len(batch) < limit {
+	for q.pending.n > 0 && len(batch) < limit {
 		r := q.pop()
-		if q.holes != nil && !q.holes.pass(&r) {
+		if q.gaps != nil && !q.gaps.pass(&r) {
 			dropped = append(dropped, r)
 			continue
 		}
-		q.flyingRecords++
-		q.flyingBytes += recordSize(&r)
+		q.inFlightRecords++
+		q.inFlightBytes += recordSize(&r)
 		batch = append(batch, r)
 	}
 	q.inFlight = len(batch) > 0
@@ -95,31 +95,31 @@ func (q *queue) take(now time.Time, limit int, batch, dropped []marketprism.Reco
 	return batch, dropped
 }
 
-// settle ends the flight of the batch.
-func (q *queue) settle() { q.inFlight, q.flyingRecords, q.flyingBytes = false, 0, 0 }
+// complete notes that the destination accepted the batch in flight.
+func (q *queue) complete() { q.inFlight, q.inFlightRecords, q.inFlightBytes = false, 0, 0 }
 
-// settled is the position before which every record was accepted or dropped, and the gap for those
-// dropped was accepted too.
-func (q *queue) settled() uint64 {
+// completed returns the position before which every record was accepted or dropped, and the gaps for those
+// dropped were accepted too.
+func (q *queue) completed() uint64 {
 	switch {
 	case q.inFlight:
-		return q.flyFrom
-	case q.gaps() > 0:
-		return q.holes.gapsFrom
+		return q.inFlightFrom
+	case q.pendingGaps() > 0:
+		return q.gaps.gapsFrom
 	}
 	return q.left
 }
 
-// gaps returns how many wait for the next batch.
-func (q *queue) gaps() int {
-	if q.holes == nil {
+// pendingGaps returns the number of gaps for the next batch.
+func (q *queue) pendingGaps() int {
+	if q.gaps == nil {
 		return 0
 	}
-	return len(q.holes.gaps)
+	return len(q.gaps.gaps)
 }
 
 const (
-	recordBytes = 256 // a Record and its largest payload but for the levels
+	recordBytes = 256 // a Record and its largest payload, without levels
 	levelBytes  = 16
 )
 
@@ -130,8 +130,8 @@ func sizeOf(recs []marketprism.Record) (bytes int) {
 	return bytes
 }
 
-// recordSize is about the memory that a copy of r occupies. It depends on nothing that could change
-// while r is queued.
+// recordSize returns about the memory of a copy of r. It depends only on what does not change while r is
+// queued.
 func recordSize(r *marketprism.Record) int {
 	n := recordBytes
 	switch {
@@ -141,4 +141,35 @@ func recordSize(r *marketprism.Record) int {
 		n += levelBytes * (len(r.Snapshot.Bids) + len(r.Snapshot.Asks))
 	}
 	return n
+}
+
+// A ring is a first-in-first-out queue of records. It grows as needed and never shrinks.
+type ring struct {
+	slots []marketprism.Record
+	head  int // index of the oldest
+	n     int
+}
+
+func (q *ring) push(r marketprism.Record) {
+	if q.n == len(q.slots) {
+		q.grow()
+	}
+	q.slots[(q.head+q.n)%len(q.slots)] = r
+	q.n++
+}
+
+// pop removes the oldest record. There must be one.
+func (q *ring) pop() marketprism.Record {
+	r := q.slots[q.head]
+	q.slots[q.head] = marketprism.Record{} // frees the memory that it points to
+	q.head = (q.head + 1) % len(q.slots)
+	q.n--
+	return r
+}
+
+func (q *ring) grow() {
+	slots := make([]marketprism.Record, max(64, 2*len(q.slots)))
+	n := copy(slots, q.slots[q.head:])
+	copy(slots[n:], q.slots[:q.head])
+	q.slots, q.head = slots, 0
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -12,32 +13,32 @@ import (
 	"github.com/marketprism/marketprism/internal/wal"
 )
 
-// A Spill is a sink in front of another that is away now and then, such as a bus. While that accepts
-// records in time, they go straight to it. When it does not, they go to a queue in a folder, within a
-// bound, and Run hands them on from there in order; while the queue is not empty everything goes
-// through it.
+// A Spill is a sink in front of another that is unavailable at times, such as a bus. While the destination
+// accepts records in time, Write passes them directly to it. When it does not, Write puts them in a queue on
+// disk, within a bound, and Run delivers them from there in order; while the queue is not empty all
+// records go through it.
 //
-// What Write accepted is either accepted by the destination or on the disk: it survives kill -9, and,
+// A record that Write accepted is either accepted by the destination or on the disk: it survives kill -9 and,
 // unless SyncInterval allows otherwise, a power cut. After a restart in the same folder Run goes on with
-// it. Some records may be handed on twice, those of a Write that ran into DirectTimeout and those of
+// the queue. Some records may be delivered twice: those of a Write that ran into DirectTimeout, and those of
 // the last second before a crash. A reader drops the second by its Key; a bus does so within its
 // dedupe window.
 //
-// When the queue is full, SpillConfig.Overflow says what happens. With DropNewest the contract of
-// marketprism.Record holds on, as it does with a Buffer: a book that loses a record gets a Gap in its place,
+// SpillConfig.Overflow says what happens when the queue is full. With DropNewest the contract of
+// marketprism.Record still holds, as with a Buffer: a book that loses a record gets a Gap in its place,
 // with reason orderbook.GapOverflow, on the disk before Write returns and even beyond MaxBytes, and its
-// Updates from there to its next Snapshot are dropped too. Stats and Hooks.Dropped tell of everything
-// that is dropped.
+// Updates from there to its next Snapshot are dropped too. Stats and Hooks.Dropped report every dropped
+// record.
 //
-// Everything in the queue has checksums. An incomplete end, which a crash leaves of a Write that was not
-// accepted, is cut off and told of. What else does not read back is damage: its segment is kept aside as
-// NUMBER.wal.bad, Hooks.Corrupt is called, and the records behind it follow. Since nobody can say
-// whose records were lost, every book that went through this Spill gets a Gap with reason
-// orderbook.GapInvalid, and every other at its next Update; their Updates are dropped up to their next
-// Snapshot. Trades and tickers have no such mark.
+// The queue has checksums. An incomplete end, from a Write that a crash interrupted and that was not
+// accepted, is cut off and reported. Any other part that does not read back is damage: a copy of its segment is
+// kept as NUMBER.wal.bad, Hooks.Corrupt is called, and Run goes on with the records behind it. Since the
+// owner of the lost records is unknown, every book that went through this Spill gets a Gap with reason
+// orderbook.GapInvalid, and every other book at its next Update; their Updates are dropped up to their next
+// Snapshot. Trades and tickers get no Gap.
 //
-// A destination may refuse a record for good; SpillConfig.Permanent tells. Write returns that error. Where
-// the record comes from the queue, it is left out, Hooks.Refused is called, its segment is kept aside,
+// If the destination refuses a record permanently (see Permanent), a direct Write returns that error. A
+// record from the queue is left out instead: Hooks.Refused is called, a copy of its segment is kept,
 // and its book gets a Gap.
 //
 // A Spill may be used from any number of goroutines.
@@ -46,47 +47,47 @@ type Spill struct {
 	cfg   SpillConfig
 	queue *wal.Queue
 	due   chan struct{} // capacity 1: Run should look at the queue
-	turn  chan struct{} // capacity 1: held by the Write that appends, which owns enc
+	lock  chan struct{} // capacity 1: held by the Write that appends, which owns enc
 	enc   encoder
 
-	mu       sync.Mutex // guards what follows; never held while waiting, nor during a hook
+	mu       sync.Mutex // guards the fields below; never held while waiting, nor during a hook
 	started  bool       // Run was called
 	closed   bool
 	spilling bool          // Writes go to the queue
 	since    time.Time     // when that began
-	writers  int           // Writes on their way to the queue
+	writers  int           // Writes that are about to append
 	changed  chan struct{} // closed and replaced when records have left the queue, or at Close
 	stats    SpillStats
-	accepted *holes   // what was dropped at the end of the queue; nil unless DropNewest
-	passed   delivery // what was lost in the queue
+	accepted *gapTracker   // of records dropped at the end of the queue; nil unless DropNewest
+	passed   damageTracker // of records lost in the queue
 }
 
-// SpillStats counts what a Spill did since it was made.
+// SpillStats counts the records and Writes of a Spill.
 type SpillStats struct {
 	Spilling    bool  // Writes go to disk; otherwise to the destination
 	Queued      int   // records on disk
 	QueuedBytes int64 // that they occupy
-	Segments    int   // files that hold them
-	BadSegments int   // copies of damaged ones that are kept
+	Segments    int   // files with them
+	BadSegments int   // copies of damaged segments
 
-	Direct    uint64 // records that the destination accepted at once
-	Spilled   uint64 // records that were put on disk, Gaps of DropNewest included
-	Drained   uint64 // records from there that the destination accepted, Gaps for damage included
+	Direct    uint64 // records that the destination accepted directly
+	Spilled   uint64 // records put on disk, Gaps of DropNewest included
+	Drained   uint64 // records from disk that the destination accepted, Gaps for damage included
 	Retries   uint64 // Writes of Run that the destination did not accept
 	Full      uint64 // Writes that found no room
-	Gaps      uint64 // Gap records put in, for want of room and for damage
+	Gaps      uint64 // Gap records made, for lack of room and for damage
 	Corrupt   uint64 // damaged places found
-	Refused   uint64 // records that the destination refused for good
+	Refused   uint64 // records that the destination refused permanently
 	TornBytes int64  // cut off the end when the folder was opened
 
-	// Dropped counts the records given up, by kind: Dropped[marketprism.KindTrade]. What was
-	// damaged or refused is not in it.
-	Dropped [marketprism.KindTicker + 1]uint64
+	// Dropped counts the dropped records by kind, without damaged and refused ones. It is nil if there are
+	// none.
+	Dropped map[marketprism.Kind]uint64
 }
 
-// NewSpill opens the folder of cfg, in which records of an earlier run may wait, and returns a Spill for
+// NewSpill opens the folder of cfg, which may have records of an earlier run, and returns a Spill for
 // dst. It reads through all of them once. Its errors are about cfg, ErrLocked, wrapped, and
-// *DiskError. Nothing of the queue reaches dst until Run is called. Close it at the end.
+// *DiskError. No record of the queue reaches dst until Run is called. Close it at the end.
 func NewSpill(dst Sink, cfg SpillConfig) (*Spill, error) {
 	if dst == nil {
 		return nil, errNoSpillSink
@@ -111,16 +112,16 @@ func NewSpill(dst Sink, cfg SpillConfig) (*Spill, error) {
 		cfg:      cfg,
 		queue:    queue,
 		due:      make(chan struct{}, 1),
-		turn:     make(chan struct{}, 1),
+		lock:     make(chan struct{}, 1),
 		enc:      encoder{encode: cfg.Encode},
 		spilling: !queue.Empty(),
 		since:    time.Now(),
 		changed:  make(chan struct{}),
-		passed:   delivery{holes: newHoles()},
+		passed:   damageTracker{tracker: newGapTracker()},
 	}
 	s.stats.TornBytes = found.TornBytes
 	if cfg.Overflow == DropNewest {
-		s.accepted = newHoles()
+		s.accepted = newGapTracker()
 	}
 	if found.Damaged {
 		s.passed.damage, s.passed.broken = errBefore, true
@@ -132,7 +133,7 @@ func NewSpill(dst Sink, cfg SpillConfig) (*Spill, error) {
 	return s, nil
 }
 
-// Flush returns once the destination has accepted every record that was accepted here before the call.
+// Flush blocks until the destination has accepted every record that Write accepted before the call.
 // It returns the error of ctx, or ErrClosed. Run must be running.
 func (s *Spill) Flush(ctx context.Context) error {
 	end := s.queue.End()
@@ -154,12 +155,13 @@ func (s *Spill) Flush(ctx context.Context) error {
 	}
 }
 
-// Stats returns the counters as they are.
+// Stats returns the counters.
 func (s *Spill) Stats() SpillStats {
 	queued := s.queue.Stats()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	stats := s.stats
+	stats.Dropped = maps.Clone(stats.Dropped)
 	stats.Spilling = s.spilling
 	stats.Queued, stats.QueuedBytes = queued.Payloads, queued.Bytes
 	stats.Segments, stats.BadSegments = queued.Segments, queued.Bad
@@ -170,9 +172,9 @@ func (s *Spill) Stats() SpillStats {
 	return stats
 }
 
-// Close puts everything on disk and gives the folder free. End the ctx of Run before, and wait for it.
-// Writes and Flushes that wait, and later ones, return ErrClosed, and so does a second Close. A
-// *DiskError means that the queue may not be on disk in full, or that some of it will be handed on again.
+// Close syncs the queue to disk and releases the folder. End the ctx of Run before, and wait for it.
+// Writes and Flushes that block, and later ones, return ErrClosed, and so does a second Close. A
+// *DiskError means that part of the queue may not be on disk, or that part of it will be delivered again.
 func (s *Spill) Close() error {
 	s.mu.Lock()
 	closed := s.closed
@@ -193,7 +195,7 @@ func (s *Spill) Close() error {
 func (s *Spill) wake() {
 	select {
 	case s.due <- struct{}{}:
-	default: // it knows already
+	default: // it is awake already
 	}
 }
 
@@ -205,15 +207,13 @@ func (s *Spill) broadcast() {
 	s.changed = make(chan struct{})
 }
 
-// dropped counts records that were given up, and tells of them.
+// dropped counts and reports dropped records.
 func (s *Spill) dropped(recs []marketprism.Record) {
 	if len(recs) == 0 {
 		return
 	}
 	s.mu.Lock()
-	for i := range recs {
-		s.stats.Dropped[recs[i].Kind()]++
-	}
+	countKinds(&s.stats.Dropped, recs)
 	s.mu.Unlock()
 	for i := range recs {
 		hook.Call(s.cfg.Hooks.Dropped, DroppedInfo{Record: &recs[i]})

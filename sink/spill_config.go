@@ -9,46 +9,45 @@ import (
 	"github.com/marketprism/marketprism"
 )
 
-// A SpillConfig says where a Spill keeps records and how. Dir, Encode and Decode must be set; of the
-// others zero is the default.
+// A SpillConfig says where and how a Spill keeps records. Dir, Encode and Decode must be set; zero is the
+// default of the others.
 type SpillConfig struct {
-	// Dir is the folder of the queue. It is made if it is not there, and belongs to one Spill at a
+	// Dir is the folder of the queue, created if it does not exist. It belongs to one Spill at a
 	// time. Its files are readable by their owner only.
 	Dir string
 
 	// Encode appends r to dst in a form that Decode reads back, which must not keep data:
-	// natsbus.AppendRecord and natsbus.DecodeRecord fit. What the form leaves out, such as Origin in
-	// those, is lost on the way over the disk.
+	// natsbus.AppendRecord and natsbus.DecodeRecord fit. Fields that the form leaves out, such as Origin in
+	// those, are lost on disk.
 	Encode func(dst []byte, r *marketprism.Record) ([]byte, error)
 	Decode func(data []byte, r *marketprism.Record) error
 
-	// MaxBytes bounds what is queued, as encoded and with 12 bytes for each record; 0 means 1 GiB.
-	// The folder may occupy one segment more, for what was read of the oldest, and the copies of
-	// damaged segments, which are removed by hand.
+	// MaxBytes bounds the queue, as encoded and with 12 bytes for each record; 0 means 1 GiB.
+	// The folder may take one segment more, for the read part of the oldest, and the copies of
+	// damaged segments, which only the operator removes.
 	MaxBytes int64
 
-	// SegmentBytes is the size of one file, which is removed when it was read; 0 means 64 MiB, or
+	// SegmentBytes is the size of one file, which is removed once it is read; 0 means 64 MiB, or
 	// MaxBytes if that is less.
 	SegmentBytes int64
 
 	// Overflow is what Write does when MaxBytes is reached: Block, Fail or DropNewest.
 	Overflow Overflow
 
-	// SyncInterval is how long records may wait to be put on the disk, where they survive a power
-	// cut; 0 means not at all: every Write waits for it. With a positive interval, while Run runs, or
-	// a negative one, which leaves it to the system, what Write accepted still survives the death of
+	// SyncInterval is the time between syncs of the disk, after which records survive a power
+	// cut; 0 means that every Write syncs. With a positive interval, which needs Run, or
+	// a negative one, which leaves syncs to the system, accepted records still survive the death of
 	// the process.
 	SyncInterval time.Duration
 
 	// DirectTimeout is how long a Write waits for the destination before its records go to disk; 0
-	// means 1 s. Negative means that everything goes through the disk.
+	// means 1 s. Negative means that all records go through the disk.
 	DirectTimeout time.Duration
 
-	// MaxBatch bounds the records that Run hands on in one Write; 0 means 1024.
+	// MaxBatch bounds the records that Run delivers in one Write; 0 means 1024.
 	MaxBatch int
 
-	// WriteTimeout bounds one such Write, after which it counts as failed; 0 means 1 min, negative not
-	// at all.
+	// WriteTimeout bounds one such Write, which then counts as failed; 0 means 1 min, negative no limit.
 	WriteTimeout time.Duration
 
 	// RetryMin and RetryMax bound the delay before a failed batch is written again. It is random,

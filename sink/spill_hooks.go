@@ -8,9 +8,9 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
-// SpillHooks observe a Spill. Any of them may be nil. Each says on which goroutine it is called, always
-// after the Spill's state and Stats have changed and with no lock held. These goroutines do not wait
-// for each other. Hooks must not block: what calls them waits for them.
+// SpillHooks observe a Spill. Any of them may be nil. Each is called on the goroutine that it names, after the
+// Spill's state and Stats have changed and with no lock held. These goroutines do not wait
+// for each other. Hooks must not block: their callers wait for them.
 type SpillHooks struct {
 	// Opened: the folder was opened and read through. On the goroutine of NewSpill, before it returns.
 	Opened func(SpillOpenedInfo)
@@ -20,59 +20,59 @@ type SpillHooks struct {
 	Live func(SpillLiveInfo)
 	// Drained: the destination accepted a batch from the queue. On the goroutine of Run.
 	Drained func(WrittenInfo)
-	// Failed: the destination did not, and the batch is held. On the goroutine of Run.
+	// Failed: the destination did not accept it, and Run repeats it. On the goroutine of Run.
 	Failed func(FailedInfo)
 	// Full: MaxBytes was reached. Once for each Write that found no room, on its goroutine.
 	Full func(FullInfo)
-	// Dropped: a record was given up, for lack of room under DropNewest, or because it is an Update
-	// behind a hole. Once for each, on the goroutine of the Write, or of Run for one from the queue.
+	// Dropped: a record was dropped, for lack of room under DropNewest, or because it is an Update
+	// after a Gap. Once for each, on the goroutine of the Write, or of Run for one from the queue.
 	Dropped func(DroppedInfo)
-	// Corrupt: the queue does not read back as it was written. On the goroutine of Run, before the
-	// Gaps that stand for it are handed on.
+	// Corrupt: the queue does not read back as it was written. On the goroutine of Run, before it
+	// delivers the Gaps for it.
 	Corrupt func(SpillCorruptInfo)
-	// Refused: the destination refused a record from the queue for good, and it is left out. On the
-	// goroutine of Run, before the Gap that stands for it is handed on.
+	// Refused: the destination refused a record from the queue permanently, and it is left out. On the
+	// goroutine of Run, before it delivers the Gap for it.
 	Refused func(SpillRefusedInfo)
-	// DiskFailed: the folder could not be read, synced or cleaned up. Nothing is lost by it, but
-	// SyncInterval may not have been kept. On the goroutine of Run or one it started. A Write that
+	// DiskFailed: the folder could not be read, synced or cleaned up. No record is lost, but a sync may be
+	// later than SyncInterval. On the goroutine of Run or one that it started. A Write that
 	// fails on the disk returns the error instead.
 	DiskFailed func(SpillDiskFailedInfo)
 }
 
-// SpillOpenedInfo tells what was in the folder.
+// SpillOpenedInfo describes the content of the folder.
 type SpillOpenedInfo struct {
-	Records      int // queued: they come first
+	Records      int // queued: they are delivered first
 	Bytes        int64
 	Segments     int
-	BadSegments  int   // copies of damaged ones that are kept
-	TornBytes    int64 // cut off at the end: what a crash left of a Write that was not accepted
-	PositionLost bool  // it is not known what was handed on: up to a segment of it is handed on again
+	BadSegments  int   // copies of damaged segments
+	TornBytes    int64 // cut off at the end: of a Write that a crash interrupted and that was not accepted
+	PositionLost bool  // the read position is unknown: up to a segment is delivered again
 }
 
-// SpillingInfo tells why records go to disk.
+// SpillingInfo describes why records go to disk.
 type SpillingInfo struct {
 	Records int   // that the destination did not accept
-	Err     error // what it said; nil where DirectTimeout is negative or a Gap was pending
+	Err     error // of the destination; nil if DirectTimeout is negative or a Gap was pending
 }
 
-// SpillLiveInfo tells what went over the disk.
+// SpillLiveInfo describes the time of spilling.
 type SpillLiveInfo struct {
-	Elapsed time.Duration // since it began, or since NewSpill
+	Elapsed time.Duration // since spilling began, or since NewSpill
 }
 
-// SpillCorruptInfo tells of damage in the queue.
+// SpillCorruptInfo describes damage in the queue.
 type SpillCorruptInfo struct {
 	Err *CorruptError
 }
 
-// SpillRefusedInfo tells of a record that was left out.
+// SpillRefusedInfo describes a refused record.
 type SpillRefusedInfo struct {
 	Record *marketprism.Record // valid until the hook returns
 	Err    error               // for which Permanent is true
-	Kept   string              // path of the copy of its segment, for a person to look at
+	Kept   string              // path of the copy of its segment, for inspection
 }
 
-// SpillDiskFailedInfo tells of an error that no Write returns.
+// SpillDiskFailedInfo describes an error that no Write returns.
 type SpillDiskFailedInfo struct {
 	Err *DiskError
 }

@@ -15,8 +15,8 @@ import (
 // drainBytes bounds the encoded size of a batch.
 const drainBytes = 4 << 20
 
-// Run hands what is queued to the destination until ctx ends, and returns nil; what is queued then
-// stays on disk for the next start. It may be called once; again it returns ErrStarted. It returns
+// Run delivers the queue to the destination until ctx ends, and returns nil; the rest of the queue
+// stays on disk for the next start. It may be called once; another call returns ErrStarted. It returns
 // ErrClosed if the Spill is closed before ctx ends.
 func (s *Spill) Run(ctx context.Context) error {
 	s.mu.Lock()
@@ -47,10 +47,10 @@ func (s *Spill) backoff() backoff.Backoff {
 	return backoff.Backoff{Min: s.cfg.RetryMin, Max: s.cfg.RetryMax}
 }
 
-// saveEvery bounds what is handed on once more after a crash.
+// saveEvery bounds how much is delivered again after a crash.
 const saveEvery = time.Second
 
-// repeat does something with the queue now and then, until ctx ends.
+// repeat calls do at intervals until ctx ends.
 func (s *Spill) repeat(ctx context.Context, every time.Duration, do func() error) {
 	for backoff.Sleep(ctx, every) == nil {
 		if err := do(); err != nil {
@@ -63,8 +63,8 @@ func (s *Spill) diskFailed(err error) {
 	hook.Call(s.cfg.Hooks.DiskFailed, SpillDiskFailedInfo{&DiskError{err}})
 }
 
-// await waits until there is something in the queue; false if ctx ends. Where the queue is empty and
-// no Write is on its way there, records go directly from here on.
+// await blocks until the queue is not empty, and returns false if ctx ends. If the queue is empty and
+// no Write is about to append, later ones go directly.
 func (s *Spill) await(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		s.mu.Lock()
@@ -90,7 +90,7 @@ func (s *Spill) await(ctx context.Context) bool {
 	return false
 }
 
-// A drain is what Run works with.
+// A drain is the state of Run.
 type drain struct {
 	*Spill
 	retry backoff.Backoff
@@ -98,7 +98,7 @@ type drain struct {
 	recs  []marketprism.Record
 }
 
-// next hands on one batch. Its only error is ErrClosed; a failure of the disk is told of, and waited for.
+// next delivers one batch. Its only error is ErrClosed; after a failure of the disk it reports that and waits.
 func (d *drain) next(ctx context.Context) error {
 	err := d.queue.Read(&d.batch, d.cfg.MaxBatch, drainBytes)
 	if errors.Is(err, wal.ErrClosed) {
@@ -119,16 +119,16 @@ func (d *drain) next(ctx context.Context) error {
 	case err != nil:
 		d.diskFailed(err)
 	}
-	clear(d.recs) // let go of what the records point to
+	clear(d.recs) // frees the memory that the records point to
 	d.broadcast()
 	return nil
 }
 
-// decode turns the batch into records, and puts Gaps where something is missing; false if ctx ends.
+// decode decodes the batch into records, with Gaps for damage. It returns false if ctx ends.
 func (d *drain) decode(ctx context.Context) bool {
 	d.recs = d.recs[:0]
 	var (
-		damage  *CorruptError // waits for the first record behind it
+		damage  *CorruptError // pending until the first record behind it
 		dropped []marketprism.Record
 	)
 	for i := range d.batch.Entries {
@@ -155,7 +155,7 @@ func (d *drain) decode(ctx context.Context) bool {
 	return true
 }
 
-// decodeEntry decodes one record into r, or returns the damage that is in its place; false if ctx ends.
+// decodeEntry decodes one record into r, or returns the damage in its place. ok is false if ctx ends.
 func (d *drain) decodeEntry(ctx context.Context, entry *wal.Entry, r *marketprism.Record) (_ *CorruptError, ok bool) {
 	damage := entry.Damage
 	if damage == nil {
@@ -178,17 +178,17 @@ func (d *drain) decodeEntry(ctx context.Context, entry *wal.Entry, r *marketpris
 	return found, true
 }
 
-// reject makes damage of a record that cannot be decoded; false if ctx ends.
+// reject turns a record that cannot be decoded into damage. ok is false if ctx ends.
 func (d *drain) reject(ctx context.Context, entry *wal.Entry, cause error) (damage *wal.Damage, ok bool) {
-	ok = d.insist(ctx, func() (err error) {
+	ok = d.retryDisk(ctx, func() (err error) {
 		damage, err = d.queue.Reject(&d.batch, entry, cause)
 		return err
 	})
 	return damage, ok
 }
 
-// insist repeats what needs the disk until it succeeds; false if ctx ends, or the queue is closed.
-func (d *drain) insist(ctx context.Context, do func() error) bool {
+// retryDisk repeats do until it succeeds. It returns false if ctx ends or the queue is closed.
+func (d *drain) retryDisk(ctx context.Context, do func() error) bool {
 	for {
 		err := do()
 		switch {
@@ -204,7 +204,7 @@ func (d *drain) insist(ctx context.Context, do func() error) bool {
 	}
 }
 
-// lose puts in the Gaps for a damage.
+// lose appends the Gaps for a damage.
 func (d *drain) lose(damage error, at *marketprism.Record) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -216,4 +216,85 @@ func (d *drain) pass(r *marketprism.Record) (ok bool) {
 	defer d.mu.Unlock()
 	d.recs, ok = d.passed.pass(r, d.recs)
 	return ok
+}
+
+// deliver writes d.recs until the destination accepts them, and returns false if ctx ends. If the destination
+// refuses some permanently, deliver halves the part that it writes until the refused record is alone.
+func (d *drain) deliver(ctx context.Context) bool {
+	rest, part := d.recs, len(d.recs)
+	start, attempts := time.Now(), 0
+	delays := d.backoff()
+	for len(rest) > 0 {
+		err := d.attempt(ctx, rest[:part])
+		attempts++
+		switch {
+		case err == nil:
+			d.delivered(WrittenInfo{Records: part, Attempts: attempts, Elapsed: time.Since(start)})
+			rest = rest[part:]
+		case ctx.Err() != nil:
+			return false
+		case !Permanent(err):
+			if !d.wait(ctx, FailedInfo{Records: part, Attempts: attempts, Err: err, Delay: delays.Next()}) {
+				return false
+			}
+			continue
+		case part > 1:
+			part /= 2
+			continue
+		default:
+			var ok bool
+			if rest, ok = d.refuse(ctx, rest, err); !ok {
+				return false
+			}
+		}
+		part = len(rest)
+		start, attempts = time.Now(), 0
+		delays.Reset()
+	}
+	return true
+}
+
+func (d *drain) attempt(ctx context.Context, recs []marketprism.Record) error {
+	if d.cfg.WriteTimeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, d.cfg.WriteTimeout)
+		defer cancel()
+	}
+	return d.dst.Write(ctx, recs)
+}
+
+func (d *drain) delivered(info WrittenInfo) {
+	d.mu.Lock()
+	d.stats.Drained += uint64(info.Records)
+	d.mu.Unlock()
+	hook.Call(d.cfg.Hooks.Drained, info)
+}
+
+// wait reports a failure and waits out its delay. It returns false if ctx ends.
+func (d *drain) wait(ctx context.Context, info FailedInfo) bool {
+	d.mu.Lock()
+	d.stats.Retries++
+	d.mu.Unlock()
+	hook.Call(d.cfg.Hooks.Failed, info)
+	return backoff.Sleep(ctx, info.Delay) == nil
+}
+
+// refuse drops the first of recs and keeps a copy of its segment. It returns the others, with a Gap in
+// front and without the Updates that it makes useless, and false if ctx ends.
+func (d *drain) refuse(ctx context.Context, recs []marketprism.Record, cause error) ([]marketprism.Record, bool) {
+	info := SpillRefusedInfo{Record: &recs[0], Err: cause}
+	ok := d.retryDisk(ctx, func() (err error) {
+		info.Kept, err = d.queue.Keep(&d.batch)
+		return err
+	})
+	if !ok {
+		return nil, false
+	}
+	d.mu.Lock()
+	d.stats.Refused++
+	rest, useless := d.passed.refuse(&recs[0], recs[1:], cause)
+	d.mu.Unlock()
+	hook.Call(d.cfg.Hooks.Refused, info)
+	d.dropped(useless)
+	return rest, true
 }

@@ -1,20 +1,28 @@
 package sink_test
 
 import (
+	"bufio"
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
@@ -115,7 +123,7 @@ func TestSpillGoesLiveAgain(t *testing.T) {
 	}}).run(t)
 	recs := sinktest.Records(1, 30)
 	s.write(t, recs[:10])
-	if got := s.Stats(); got != (sink.SpillStats{Direct: 10}) {
+	if got := s.Stats(); !reflect.DeepEqual(got, sink.SpillStats{Direct: 10}) {
 		t.Errorf("Stats %+v", got)
 	}
 	s.faults.FailNext(3, errDown)
@@ -129,7 +137,7 @@ func TestSpillGoesLiveAgain(t *testing.T) {
 	if got.Retries != 2 {
 		t.Errorf("%d retries", got.Retries)
 	}
-	if got.Retries = 0; got != (sink.SpillStats{Direct: 20, Spilled: 10, Drained: 10}) {
+	if got.Retries = 0; !reflect.DeepEqual(got, sink.SpillStats{Direct: 20, Spilled: 10, Drained: 10}) {
 		t.Errorf("Stats %+v", got)
 	}
 	wantSame(t, s.dst.Records(), recs)
@@ -315,4 +323,407 @@ func TestSpillConfigIsChecked(t *testing.T) {
 	if _, err := sink.NewSpill(nil, good); err == nil {
 		t.Error("no destination: no error")
 	}
+}
+
+// A small binary codec stands in for the one that the program gives to a Spill.
+
+func encodeRecord(b []byte, r *marketprism.Record) ([]byte, error) {
+	if err := r.Validate(); err != nil {
+		return b, err
+	}
+	w := codecWriter{b}
+	w.b = append(w.b, byte(r.Kind()))
+	w.text(r.Instrument.Exchange)
+	w.text(string(r.Instrument.Market))
+	w.text(r.Instrument.Symbol)
+	w.times(r.EventTime, r.ReceivedAt)
+	switch {
+	case r.Update != nil:
+		w.ints(r.Update.FirstID, r.Update.LastID, r.Update.PrevLastID)
+		w.times(r.Update.EventTime, r.Update.TransactTime)
+		w.levels(r.Update.Bids)
+		w.levels(r.Update.Asks)
+	case r.Snapshot != nil:
+		w.ints(r.Snapshot.LastID)
+		w.times(r.Snapshot.EventTime, r.Snapshot.TransactTime)
+		w.levels(r.Snapshot.Bids)
+		w.levels(r.Snapshot.Asks)
+		for _, bound := range []orderbook.Bound{r.Snapshot.BidBound, r.Snapshot.AskBound} {
+			w.ints(int64(bound.Price), number(bound.Limited))
+		}
+	case r.Gap != nil:
+		w.ints(r.Gap.After, int64(r.Gap.Reason))
+		text := ""
+		if r.Gap.Err != nil {
+			text = r.Gap.Err.Error()
+		}
+		w.text(text)
+	case r.Trade != nil:
+		t := r.Trade
+		w.ints(t.ID, t.FirstID, t.LastID, int64(t.Price), int64(t.Quantity), number(t.BuyerMaker), number(t.BestMatch))
+		w.times(t.TradeTime)
+	case r.Ticker != nil:
+		t := r.Ticker
+		w.ints(t.UpdateID, int64(t.Bid.Price), int64(t.Bid.Quantity), int64(t.Ask.Price), int64(t.Ask.Quantity))
+		w.times(t.TransactTime)
+	}
+	return w.b, nil
+}
+
+func decodeRecord(data []byte, r *marketprism.Record) error {
+	if len(data) == 0 {
+		return errCodec
+	}
+	d := codecReader{b: data[1:]}
+	*r = marketprism.Record{Instrument: marketprism.Instrument{Exchange: d.text(), Market: marketprism.Market(d.text()), Symbol: d.text()}}
+	r.EventTime, r.ReceivedAt = d.time(), d.time()
+	switch kind := marketprism.Kind(data[0]); kind {
+	case marketprism.KindUpdate:
+		r.Update = &orderbook.Update{
+			FirstID: d.int(), LastID: d.int(), PrevLastID: d.int(), EventTime: d.time(), TransactTime: d.time(),
+			Bids: d.levels(), Asks: d.levels(),
+		}
+	case marketprism.KindSnapshot:
+		r.Snapshot = &orderbook.Snapshot{
+			LastID: d.int(), EventTime: d.time(), TransactTime: d.time(), Bids: d.levels(), Asks: d.levels(),
+			BidBound: d.bound(), AskBound: d.bound(),
+		}
+	case marketprism.KindGap:
+		r.Gap = &orderbook.Gap{After: d.int(), Reason: orderbook.GapReason(d.int())}
+		if text := d.text(); text != "" {
+			r.Gap.Err = errors.New(text)
+		}
+	case marketprism.KindTrade, marketprism.KindAggTrade:
+		r.Trade = &marketprism.Trade{
+			Aggregate: kind == marketprism.KindAggTrade,
+			ID:        d.int(), FirstID: d.int(), LastID: d.int(), Price: orderbook.Fixed(d.int()), Quantity: orderbook.Fixed(d.int()),
+			BuyerMaker: d.int() == 1, BestMatch: d.int() == 1, TradeTime: d.time(),
+		}
+	case marketprism.KindTicker:
+		r.Ticker = &marketprism.Ticker{UpdateID: d.int(), Bid: d.level(), Ask: d.level(), TransactTime: d.time()}
+	default:
+		return errCodec
+	}
+	return d.err
+}
+
+var errCodec = errors.New("not a record of the test codec")
+
+func number(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+type codecWriter struct{ b []byte }
+
+func (w *codecWriter) ints(values ...int64) {
+	for _, v := range values {
+		w.b = binary.AppendVarint(w.b, v)
+	}
+}
+
+func (w *codecWriter) times(times ...time.Time) {
+	for _, t := range times {
+		w.ints(t.Unix(), int64(t.Nanosecond()))
+	}
+}
+
+func (w *codecWriter) text(s string) {
+	w.ints(int64(len(s)))
+	w.b = append(w.b, s...)
+}
+
+func (w *codecWriter) levels(levels []orderbook.Level) {
+	w.ints(int64(len(levels)))
+	for _, l := range levels {
+		w.ints(int64(l.Price), int64(l.Quantity))
+	}
+}
+
+func (d *codecReader) bound() orderbook.Bound {
+	return orderbook.Bound{Price: orderbook.Fixed(d.int()), Limited: d.int() == 1}
+}
+
+type codecReader struct {
+	b   []byte
+	err error
+}
+
+func (d *codecReader) int() int64 {
+	v, n := binary.Varint(d.b)
+	if n <= 0 {
+		d.b, d.err = nil, errCodec
+		return 0
+	}
+	d.b = d.b[n:]
+	return v
+}
+
+func (d *codecReader) count() int {
+	n := d.int()
+	if n < 0 || n > int64(len(d.b)) {
+		d.b, d.err = nil, errCodec
+		return 0
+	}
+	return int(n)
+}
+
+func (d *codecReader) text() string {
+	n := d.count()
+	s := string(d.b[:n])
+	d.b = d.b[n:]
+	return s
+}
+
+func (d *codecReader) time() time.Time {
+	sec, nsec := d.int(), d.int()
+	return time.Unix(sec, nsec).UTC()
+}
+
+func (d *codecReader) level() orderbook.Level {
+	return orderbook.Level{Price: orderbook.Fixed(d.int()), Quantity: orderbook.Fixed(d.int())}
+}
+
+func (d *codecReader) levels() []orderbook.Level {
+	levels := make([]orderbook.Level, d.count())
+	for i := range levels {
+		levels[i] = d.level()
+	}
+	return levels
+}
+
+const spillChild = "MARKETPRISM_SPILL_CHILD" // "folder run first last"
+
+func TestMain(m *testing.M) {
+	if args := os.Getenv(spillChild); args != "" {
+		if err := runSpillChild(args); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// killRecords is the stream that the children write, one after the other.
+func killRecords() []marketprism.Record { return sinktest.Records(11, 10_000) }
+
+// runSpillChild writes records from first on to a Spill and says on standard output what happened:
+// "A n" when Write has accepted all before n, "D n" when record n reached the destination. It ends
+// after the record last, or when it is killed.
+func runSpillChild(args string) error {
+	var (
+		dir         string
+		run         uint64
+		first, last int
+	)
+	if _, err := fmt.Sscan(args, &dir, &run, &first, &last); err != nil {
+		return err
+	}
+	recs := killRecords()
+	index := make(map[string]int, len(recs))
+	for i := range recs {
+		index[recs[i].Key()] = i
+	}
+	dst := sink.Func(func(_ context.Context, recs []marketprism.Record) error {
+		var lines []byte
+		for i := range recs {
+			lines = fmt.Appendf(lines, "D %d\n", index[recs[i].Key()])
+		}
+		_, err := os.Stdout.Write(lines)
+		return err
+	})
+	var faults sinktest.Faults
+	s, err := sink.NewSpill(faults.Wrap(dst), sink.SpillConfig{
+		Dir: dir, Encode: encodeRecord, Decode: decodeRecord, SegmentBytes: 5000, MaxBatch: 30,
+		DirectTimeout: time.Minute, RetryMin: time.Microsecond, RetryMax: time.Millisecond,
+		SyncInterval: []time.Duration{0, -1, time.Millisecond}[run%3],
+		Hooks:        &sink.SpillHooks{Corrupt: func(i sink.SpillCorruptInfo) { fmt.Fprintln(os.Stderr, i.Err) }}, // a kill is no damage
+	})
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	rng := rand.New(rand.NewPCG(run, 17))
+	for first < last {
+		if rng.IntN(3) == 0 {
+			faults.FailAfter(rng.IntN(40), errDown)
+		}
+		n := min(1+rng.IntN(20), last-first)
+		if err := s.Write(ctx, recs[first:first+n]); err != nil {
+			return err
+		}
+		first += n
+		fmt.Printf("A %d\n", first)
+	}
+	if err := s.Flush(ctx); err != nil {
+		return err
+	}
+	cancel()
+	if err := <-done; err != nil {
+		return err
+	}
+	return s.Close()
+}
+
+// A killParent knows what its children said.
+type killParent struct {
+	accepted  int // records before it were accepted
+	delivered []int
+}
+
+// hear takes what a child says, and calls kill after some lines.
+func (p *killParent) hear(t *testing.T, from io.Reader, lines int, kill func()) {
+	out := bufio.NewReader(from)
+	for ; ; lines-- {
+		if lines == 0 {
+			kill()
+		}
+		line, err := out.ReadString('\n')
+		if err != nil {
+			return // what is left of a line was cut off by the kill
+		}
+		what, number, _ := strings.Cut(strings.TrimSpace(line), " ")
+		n, err := strconv.Atoi(number)
+		switch {
+		case err == nil && what == "A":
+			p.accepted = n
+		case err == nil && what == "D":
+			p.delivered = append(p.delivered, n)
+		default:
+			t.Fatalf("a child said %q", line)
+		}
+	}
+}
+
+// Whenever the process is killed, everything that Write had accepted reaches the destination, in order.
+func TestSpillSurvivesKill(t *testing.T) {
+	const kills = 20
+	rng := rand.New(rand.NewPCG(2, 2))
+	dir := t.TempDir()
+	recs := killRecords()
+	var p killParent
+	queued := 0
+	for run := range kills + 1 {
+		last := len(recs)
+		if run == kills {
+			last = p.accepted + 100
+		}
+		child := exec.CommandContext(t.Context(), os.Args[0])
+		child.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %d %d", spillChild, dir, run, p.accepted, last))
+		var stderr strings.Builder
+		child.Stderr = &stderr
+		out, err := child.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := child.Start(); err != nil {
+			t.Fatal(err)
+		}
+		lines := 1 + rng.IntN(300)
+		if run == kills {
+			lines = -1
+		}
+		p.hear(t, out, lines, func() { child.Process.Kill() })
+		if err := child.Wait(); (err == nil) != (run == kills) || stderr.Len() > 0 {
+			t.Fatalf("child %d: %v\n%s", run, err, stderr.String())
+		}
+		if p.accepted > len(p.unique()) {
+			queued++
+		}
+	}
+	unique := p.unique()
+	for i, n := range unique {
+		if i != n {
+			at := slices.Index(p.delivered, n)
+			t.Fatalf("record %d arrived as number %d, among %v", n, i, p.delivered[max(0, at-40):min(len(p.delivered), at+40)])
+		}
+	}
+	if len(unique) != p.accepted {
+		t.Errorf("%d records arrived, %d were accepted", len(unique), p.accepted)
+	}
+	t.Logf("%d records, %d of them delivered again; %d of %d kills left accepted ones on disk only",
+		len(unique), len(p.delivered)-len(unique), queued, kills)
+	if queued < kills/4 {
+		t.Errorf("only %d kills of %d came while the queue held records", queued, kills)
+	}
+}
+
+// unique returns the first copy of everything delivered.
+func (p *killParent) unique() []int {
+	seen := make(map[int]bool)
+	return slices.DeleteFunc(slices.Clone(p.delivered), func(n int) bool {
+		again := seen[n]
+		seen[n] = true
+		return again
+	})
+}
+
+func accept(context.Context, []marketprism.Record) error { return nil }
+
+// BenchmarkSpillDirect is what a Spill costs while the destination is there.
+func BenchmarkSpillDirect(b *testing.B) {
+	for _, policy := range []sink.Overflow{sink.Block, sink.DropNewest} {
+		b.Run(policy.String(), func(b *testing.B) {
+			s := benchSpill(b, sink.Func(accept), sink.SpillConfig{Overflow: policy})
+			writeBench(b, s, 100)
+		})
+	}
+}
+
+// BenchmarkSpillDisk is what a Write costs that goes to the disk, where nothing reads it. The encoding is
+// that of the test.
+func BenchmarkSpillDisk(b *testing.B) {
+	for name, sync := range map[string]time.Duration{"Sync": 0, "NoSync": -1} {
+		for batch, size := range map[string]int{"1": 1, "100": 100} {
+			b.Run(name+"/"+batch, func(b *testing.B) {
+				s := benchSpill(b, sink.Func(accept), sink.SpillConfig{DirectTimeout: -1, SyncInterval: sync, MaxBytes: 1 << 40, SegmentBytes: 64 << 20})
+				writeBench(b, s, size)
+			})
+		}
+	}
+}
+
+// BenchmarkSpillThrough is the way over the disk and out of it again.
+func BenchmarkSpillThrough(b *testing.B) {
+	s := benchSpill(b, sink.Func(accept), sink.SpillConfig{DirectTimeout: -1, SyncInterval: -1})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	writeBench(b, s, 100)
+	if err := s.Flush(ctx); err != nil {
+		b.Fatal(err)
+	}
+	cancel()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+}
+
+func benchSpill(b *testing.B, dst sink.Sink, cfg sink.SpillConfig) *sink.Spill {
+	b.Helper()
+	cfg.Dir, cfg.Encode, cfg.Decode = b.TempDir(), encodeRecord, decodeRecord
+	s, err := sink.NewSpill(dst, cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	return s
+}
+
+func writeBench(b *testing.B, s *sink.Spill, batch int) {
+	b.Helper()
+	recs := sinktest.Records(1, batch)
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := s.Write(b.Context(), recs); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N*batch), "ns/record")
 }

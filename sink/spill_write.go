@@ -2,15 +2,18 @@ package sink
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/internal/wal"
 )
 
-// Write hands recs to the destination, waiting up to DirectTimeout, or else puts them on the disk. Under
-// Block it waits for room there. Apart from the error of ctx, its errors are marketprism.ErrKind,
-// that of Encode, ErrTooLarge, ErrFull, ErrClosed, *DiskError, wrapped, and what Permanent is true for. A
+// Write passes recs to the destination, within DirectTimeout, or else puts them on the disk. Under
+// Block it blocks until there is room. Apart from the error of ctx, its errors are marketprism.ErrKind,
+// that of Encode, ErrTooLarge, ErrFull, ErrClosed, *DiskError, wrapped, and any that is Permanent. A
 // prefix of recs may be accepted then; writing all of them again is safe.
 func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 	if err := ctx.Err(); err != nil {
@@ -22,89 +25,89 @@ func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 	if len(recs) == 0 {
 		return nil
 	}
-	e, err := s.enter(recs)
+	to, err := s.route(recs)
 	if err != nil {
 		return err
 	}
-	if e.direct {
-		err := s.writeDirect(ctx, recs, e)
+	if to.direct {
+		err := s.writeDirect(ctx, recs, to)
 		if err == nil || ctx.Err() != nil || Permanent(err) {
 			return err
 		}
 		s.mu.Lock()
-		s.queueUp(SpillingInfo{Records: len(recs), Err: err})
+		s.beginAppend(SpillingInfo{Records: len(recs), Err: err})
 	}
-	defer s.leave()
+	defer s.endAppend()
 	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
+	case s.lock <- struct{}{}:
+		defer func() { <-s.lock }()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	return s.store(ctx, recs)
 }
 
-// An entry is where a Write goes. One that goes directly goes without what a hole has made useless, and
-// with a Gap for each book of which a damage may have taken something.
-type entry struct {
+// A route is where a Write goes. A direct one leaves out useless Updates, and adds a Gap for each book that
+// may have lost a record to damage.
+type route struct {
 	direct bool
-	broken bool // as delivery.broken was
+	broken bool // as damageTracker.broken was
 
 	recs           []marketprism.Record
-	useless, later []marketprism.Record // behind holes at the end of the queue, and behind damage in it
+	useless, later []marketprism.Record // dropped after a Gap at the end of the queue, and after damage in it
 }
 
-// enter decides where recs go, and notes nothing but that: a Write that fails is written again.
-func (s *Spill) enter(recs []marketprism.Record) (entry, error) {
+// route decides where recs go. It does not change the trackers, since a Write that fails is repeated.
+func (s *Spill) route(recs []marketprism.Record) (route, error) {
 	s.mu.Lock()
 	if s.closed {
 		s.mu.Unlock()
-		return entry{}, ErrClosed
+		return route{}, ErrClosed
 	}
-	gapWaits := s.accepted != nil && len(s.accepted.gaps) > 0
-	if s.spilling || gapWaits || s.cfg.DirectTimeout == 0 {
-		s.queueUp(SpillingInfo{Records: len(recs)})
-		return entry{}, nil
+	gapPending := s.accepted != nil && len(s.accepted.gaps) > 0
+	if s.spilling || gapPending || s.cfg.DirectTimeout == 0 {
+		s.beginAppend(SpillingInfo{Records: len(recs)})
+		return route{}, nil
 	}
 	defer s.mu.Unlock()
-	e := entry{direct: true, broken: s.passed.broken, recs: recs}
+	to := route{direct: true, broken: s.passed.broken, recs: recs}
 	if s.accepted != nil {
-		e.recs, e.useless = s.accepted.useful(e.recs)
+		to.recs, to.useless = s.accepted.useful(to.recs)
 	}
-	if e.broken {
-		e.recs, e.later = s.passed.useful(e.recs)
+	if to.broken {
+		to.recs, to.later = s.passed.useful(to.recs)
 	}
-	return e, nil
+	return to, nil
 }
 
-// writeDirect hands recs on as e says, and then notes that they were taken.
-func (s *Spill) writeDirect(ctx context.Context, recs []marketprism.Record, e entry) error {
-	if len(e.recs) > 0 {
+// writeDirect writes to the destination, and then notes in the trackers that recs were taken.
+func (s *Spill) writeDirect(ctx context.Context, recs []marketprism.Record, to route) error {
+	if len(to.recs) > 0 {
 		ctx, cancel := context.WithTimeout(ctx, s.cfg.DirectTimeout)
 		defer cancel()
-		if err := s.dst.Write(ctx, e.recs); err != nil {
+		if err := s.dst.Write(ctx, to.recs); err != nil {
 			return err
 		}
 	}
 	s.mu.Lock()
-	s.stats.Direct += uint64(len(e.recs))
-	if e.broken {
+	s.stats.Direct += uint64(len(to.recs))
+	if to.broken {
 		s.passed.passAll(recs)
 	} else {
-		s.passed.holes.passAll(e.recs)
+		s.passed.tracker.passAll(to.recs)
 	}
 	if s.accepted != nil {
-		s.accepted.passAll(e.recs)
+		s.accepted.passAll(to.recs)
 	}
 	s.mu.Unlock()
-	s.dropped(e.useless)
-	s.dropped(e.later)
+	s.dropped(to.useless)
+	s.dropped(to.later)
 	return nil
 }
 
-// queueUp counts a Write that is on its way to the queue: until it leaves, Run cannot find the queue
-// empty and send others directly. s.mu is held, and unlocked.
-func (s *Spill) queueUp(info SpillingInfo) {
+// beginAppend counts a Write that goes to the queue: until endAppend, Run cannot find the queue
+// empty and let others pass directly. s.mu must be held, and is unlocked.
+func (s *Spill) beginAppend(info SpillingInfo) {
 	began := !s.spilling
 	if began {
 		s.spilling, s.since = true, time.Now()
@@ -116,10 +119,223 @@ func (s *Spill) queueUp(info SpillingInfo) {
 	}
 }
 
-// leave ends what queueUp began.
-func (s *Spill) leave() {
+func (s *Spill) endAppend() {
 	s.mu.Lock()
 	s.writers--
 	s.mu.Unlock()
 	s.wake()
+}
+
+// An encoder encodes records, in memory that it reuses.
+type encoder struct {
+	encode   func(dst []byte, r *marketprism.Record) ([]byte, error)
+	buf      []byte
+	payloads [][]byte
+}
+
+// all sets e.payloads to those of recs.
+func (e *encoder) all(recs []marketprism.Record) error {
+	e.buf, e.payloads = e.buf[:0], e.payloads[:0]
+	for i := range recs {
+		payload, err := e.one(&recs[i])
+		if err != nil {
+			return fmt.Errorf("sink: record %d of %d: %w", i, len(recs), err)
+		}
+		e.payloads = append(e.payloads, payload)
+	}
+	return nil
+}
+
+// one returns the payload of r. It is valid until the next call of all.
+func (e *encoder) one(r *marketprism.Record) ([]byte, error) {
+	buf, err := e.encode(e.buf, r)
+	if err != nil {
+		return nil, err
+	}
+	start := len(e.buf)
+	e.buf = buf
+	return buf[start:len(buf):len(buf)], nil
+}
+
+// store puts recs on the disk. The caller holds s.lock.
+func (s *Spill) store(ctx context.Context, recs []marketprism.Record) error {
+	if err := s.enc.all(recs); err != nil {
+		return err
+	}
+	for i, p := range s.enc.payloads {
+		if size := wal.FrameSize(len(p)); size > s.cfg.MaxBytes || len(p) > wal.MaxPayload {
+			return fmt.Errorf("%w: record %d of %d has %d bytes, MaxBytes is %d", ErrTooLarge, i, len(recs), size, s.cfg.MaxBytes)
+		}
+	}
+	if s.cfg.Overflow == DropNewest {
+		return s.storeSome(recs)
+	}
+	return s.storeAll(ctx)
+}
+
+// storeAll stores the encoded records, and under Block waits for room.
+func (s *Spill) storeAll(ctx context.Context) error {
+	rest := s.enc.payloads
+	for first := true; ; first = false {
+		s.mu.Lock()
+		changed, closed := s.changed, s.closed
+		s.mu.Unlock()
+		if closed {
+			return ErrClosed
+		}
+		n := fitting(rest, s.room())
+		if n < len(rest) {
+			if first {
+				s.full()
+			}
+			if s.cfg.Overflow == Fail {
+				return fmt.Errorf("%w: %d bytes are on disk, MaxBytes is %d", ErrFull, s.queue.Stats().Bytes, s.cfg.MaxBytes)
+			}
+		}
+		if err := s.append(rest[:n]); err != nil {
+			return err
+		}
+		if rest = rest[n:]; len(rest) == 0 {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("sink: no room for %d of %d records: %w", len(rest), len(s.enc.payloads), ctx.Err())
+		}
+	}
+}
+
+// fitting returns how many of payloads fit into room.
+func fitting(payloads [][]byte, room int64) (n int) {
+	for _, p := range payloads {
+		if room -= wal.FrameSize(len(p)); room < 0 {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// storeSome stores those of recs for which there is room, and Gaps for the others, which always have
+// room.
+func (s *Spill) storeSome(recs []marketprism.Record) error {
+	s.mu.Lock()
+	chosen := s.choose(recs)
+	s.mu.Unlock()
+	stored, err := s.storeChosen(chosen)
+	if err != nil {
+		s.mu.Lock()
+		// A Gap must not be lost with the Write that made it.
+		s.accepted.gaps = append(chosen.gapsFrom(stored), s.accepted.gaps...)
+		s.mu.Unlock()
+		return err
+	}
+	if chosen.full {
+		s.full()
+	}
+	s.dropped(chosen.dropped)
+	return nil
+}
+
+// A choice says which records of one Write are kept under DropNewest.
+type choice struct {
+	kept    []keptRecord
+	dropped []marketprism.Record
+	full    bool
+}
+
+// A keptRecord is the payload of a record, or a Gap without one yet.
+type keptRecord struct {
+	payload []byte
+	gap     *marketprism.Record
+}
+
+// choose returns the choice for recs, whose payloads are encoded. s.mu must be held.
+func (s *Spill) choose(recs []marketprism.Record) (c choice) {
+	c.addGaps(s.accepted)
+	room := s.room()
+	for i := range recs {
+		r, size := &recs[i], wal.FrameSize(len(s.enc.payloads[i]))
+		switch {
+		case size > room:
+			c.full = true
+			if !s.accepted.lose(r, 0) {
+				c.dropped = append(c.dropped, *r)
+			}
+			c.addGaps(s.accepted)
+		case !s.accepted.pass(r):
+			c.dropped = append(c.dropped, *r)
+		default:
+			room -= size
+			c.kept = append(c.kept, keptRecord{payload: s.enc.payloads[i]})
+		}
+	}
+	return c
+}
+
+// addGaps moves pending gaps to c.
+func (c *choice) addGaps(g *gapTracker) {
+	for _, gap := range g.takeGaps(nil) {
+		c.kept = append(c.kept, keptRecord{gap: &gap})
+	}
+}
+
+// gapsFrom returns the gaps from the nth record on.
+func (c *choice) gapsFrom(n int) (gaps []marketprism.Record) {
+	for _, kept := range c.kept[n:] {
+		if kept.gap != nil {
+			gaps = append(gaps, *kept.gap)
+		}
+	}
+	return gaps
+}
+
+// storeChosen stores the kept records, and returns how many of them are on disk.
+func (s *Spill) storeChosen(c choice) (stored int, err error) {
+	payloads := make([][]byte, len(c.kept))
+	for i, kept := range c.kept {
+		payloads[i] = kept.payload
+		if kept.gap == nil {
+			continue
+		}
+		if payloads[i], err = s.enc.one(kept.gap); err != nil {
+			return 0, fmt.Errorf("sink: the Gap of %v: %w", kept.gap.Instrument, err)
+		}
+	}
+	return s.appendPayloads(payloads)
+}
+
+// room returns how many bytes may be appended.
+func (s *Spill) room() int64 { return s.cfg.MaxBytes - s.queue.Stats().Bytes }
+
+// full counts and reports a Write that found no room.
+func (s *Spill) full() {
+	s.mu.Lock()
+	s.stats.Full++
+	s.mu.Unlock()
+	queued := s.queue.Stats()
+	hook.Call(s.cfg.Hooks.Full, FullInfo{Overflow: s.cfg.Overflow, Records: queued.Payloads, Bytes: int(queued.Bytes)})
+}
+
+func (s *Spill) append(payloads [][]byte) error {
+	_, err := s.appendPayloads(payloads)
+	return err
+}
+
+func (s *Spill) appendPayloads(payloads [][]byte) (n int, err error) {
+	n, err = s.queue.Append(payloads)
+	if n > 0 {
+		s.mu.Lock()
+		s.stats.Spilled += uint64(n)
+		s.mu.Unlock()
+		s.wake()
+	}
+	switch {
+	case errors.Is(err, wal.ErrClosed):
+		err = ErrClosed
+	case err != nil:
+		err = &DiskError{err}
+	}
+	return n, err
 }

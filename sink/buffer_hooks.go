@@ -8,46 +8,46 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
-// Hooks observe a Buffer. Any of them may be nil. Each says on which goroutine it is called, always
-// after the Buffer's state and Stats have changed and with no lock held. These goroutines do not wait
-// for each other, so Dropped and Full may be called several times at once. Hooks must not block: what
-// calls them waits for them.
+// Hooks observe a Buffer. Any of them may be nil. Each is called on the goroutine that it names, after the
+// Buffer's state and Stats have changed and with no lock held. These goroutines do not wait
+// for each other, so Dropped and Full may run several times at once. Hooks must not block: their
+// callers wait for them.
 type Hooks struct {
 	// Written: the destination accepted a batch. On the goroutine of Run.
 	Written func(WrittenInfo)
-	// Failed: the destination returned an error, and the batch is held. On the goroutine of Run.
+	// Failed: the destination returned an error, and Run repeats the batch. On the goroutine of Run.
 	Failed func(FailedInfo)
 	// Full: a bound was reached. Once for each Write that found no room, on its goroutine.
 	Full func(FullInfo)
-	// Dropped: DropOldest gave up a record. Once for each, on the goroutine of the Write that needed
-	// the room, or of Run for an Update that a hole before it has made useless. To mend a book, ask
-	// its Syncer for a Resync.
+	// Dropped: DropOldest dropped a record. Once for each, on the goroutine of the Write that needed
+	// the room, or of Run for an Update that is useless after a Gap. To start the book again,
+	// call its Syncer's Resync.
 	Dropped func(DroppedInfo)
 }
 
-// WrittenInfo tells of an accepted batch.
+// WrittenInfo describes an accepted batch.
 type WrittenInfo struct {
 	Records  int
 	Attempts int           // Writes it took, 1 or more
 	Elapsed  time.Duration // from the first of them to the last, delays included
 }
 
-// FailedInfo tells of a batch that was not accepted.
+// FailedInfo describes a batch that was not accepted.
 type FailedInfo struct {
 	Records  int
 	Attempts int // Writes of this batch so far
 	Err      error
-	Delay    time.Duration // until the next one, unless Run is told to end before
+	Delay    time.Duration // until the next one, unless ctx ends before
 }
 
-// FullInfo tells how much was queued when a Write found no room.
+// FullInfo describes the queue when a Write found no room.
 type FullInfo struct {
-	Overflow Overflow // what happens with the Write
+	Overflow Overflow // how the Write goes on
 	Records  int
 	Bytes    int
 }
 
-// DroppedInfo tells of one record that was dropped.
+// DroppedInfo describes one dropped record.
 type DroppedInfo struct {
 	Record *marketprism.Record // valid until the hook returns
 }

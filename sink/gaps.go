@@ -1,0 +1,232 @@
+package sink
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A gapTracker keeps the contract of marketprism.Record where a queue drops records.
+//
+// A dropped record is missing between the one taken before and the one taken next. So if a book loses
+// a record, a Gap goes to the front of the next batch. The Updates after it are useless until the next
+// Snapshot: they are dropped as they reach the head of the queue.
+type gapTracker struct {
+	books    map[marketprism.Instrument]*bookEnd
+	gaps     []marketprism.Record // for the next batch; at most one of each instrument
+	gapsFrom uint64               // position of the record that the first of gaps replaces
+	made     uint64               // gaps made here
+}
+
+// A bookEnd is the state of a book as a reader sees it, who has all records taken so far.
+type bookEnd struct {
+	lastID int64 // of the last Update or Snapshot taken
+	lost   bool  // a record was dropped since, and no Snapshot taken after it
+}
+
+func newGapTracker() *gapTracker {
+	return &gapTracker{books: make(map[marketprism.Instrument]*bookEnd)}
+}
+
+// lose records that r, at the given position at the head of the queue, is dropped. It returns true if
+// r was a Gap and is kept in place of a new one, so that nothing is lost.
+func (g *gapTracker) lose(r *marketprism.Record, position uint64) (kept bool) {
+	switch r.Kind() {
+	case marketprism.KindUpdate, marketprism.KindSnapshot, marketprism.KindGap:
+	default:
+		return false // no later record depends on a trade or ticker
+	}
+	book := g.book(r.Instrument)
+	if book.lost {
+		return false
+	}
+	book.lost = true
+	if len(g.gaps) == 0 {
+		g.gapsFrom = position
+	}
+	if r.Gap != nil {
+		g.gaps = append(g.gaps, *r)
+		return true
+	}
+	g.made++
+	g.gaps = append(g.gaps, marketprism.Record{
+		Instrument: r.Instrument,
+		EventTime:  r.EventTime, // of the first record lost, so that sorting by time keeps its place
+		ReceivedAt: r.ReceivedAt,
+		Gap:        &orderbook.Gap{After: book.lastID, Reason: orderbook.GapOverflow, Err: ErrFull},
+	})
+	return false
+}
+
+// takeGaps moves the pending gaps to batch.
+func (g *gapTracker) takeGaps(batch []marketprism.Record) []marketprism.Record {
+	batch = append(batch, g.gaps...)
+	clear(g.gaps)
+	g.gaps = g.gaps[:0]
+	return batch
+}
+
+// pass notes that r is taken from the head of the queue, and reports whether a reader can use it.
+func (g *gapTracker) pass(r *marketprism.Record) bool {
+	switch r.Kind() {
+	case marketprism.KindSnapshot:
+		*g.book(r.Instrument) = bookEnd{lastID: r.Snapshot.LastID}
+	case marketprism.KindUpdate:
+		book := g.book(r.Instrument)
+		if book.lost {
+			return false
+		}
+		book.lastID = r.Update.LastID
+	}
+	return true
+}
+
+func (g *gapTracker) book(i marketprism.Instrument) *bookEnd {
+	book := g.books[i]
+	if book == nil {
+		book = new(bookEnd)
+		g.books[i] = book
+	}
+	return book
+}
+
+// passAll is pass for recs, of which a reader can use all.
+func (g *gapTracker) passAll(recs []marketprism.Record) {
+	for i := range recs {
+		g.pass(&recs[i])
+	}
+}
+
+// useful splits recs by what pass would return for one after the other, and notes nothing. It
+// returns recs itself if nothing is dropped.
+func (g *gapTracker) useful(recs []marketprism.Record) (kept, dropped []marketprism.Record) {
+	var restarted map[marketprism.Instrument]bool // by a Snapshot among recs
+	for i := range recs {
+		r := &recs[i]
+		book := g.books[r.Instrument]
+		lost := book != nil && book.lost && !restarted[r.Instrument]
+		if lost && r.Snapshot != nil {
+			if restarted == nil {
+				restarted = make(map[marketprism.Instrument]bool)
+			}
+			restarted[r.Instrument] = true
+		}
+		switch useless := lost && r.Update != nil; {
+		case useless:
+			if dropped == nil {
+				kept = append(kept, recs[:i]...)
+			}
+			dropped = append(dropped, *r)
+		case dropped != nil:
+			kept = append(kept, *r)
+		}
+	}
+	if dropped == nil {
+		return recs, nil
+	}
+	return kept, dropped
+}
+
+// A damageTracker keeps the contract of marketprism.Record where records in a Spill's queue are damaged or
+// refused. It sees every record on its way to the destination.
+type damageTracker struct {
+	tracker *gapTracker
+	gaps    uint64 // made here
+
+	// damage is set from the first damage on: a book that is not in tracker may have lost a record too.
+	damage error
+	broken bool // some book may be lost
+}
+
+// lose appends to recs a Gap for every known book, after which its Updates are useless. The gaps have the
+// times of at, the first record after the damage.
+func (d *damageTracker) lose(damage error, at *marketprism.Record, recs []marketprism.Record) []marketprism.Record {
+	d.damage, d.broken = damage, true
+	var lost []marketprism.Instrument
+	for instrument, book := range d.tracker.books {
+		if !book.lost {
+			lost = append(lost, instrument)
+		}
+	}
+	slices.SortFunc(lost, func(a, b marketprism.Instrument) int { return strings.Compare(a.String(), b.String()) })
+	for _, instrument := range lost {
+		recs = append(recs, d.gap(instrument, at))
+	}
+	return recs
+}
+
+func (d *damageTracker) gap(instrument marketprism.Instrument, at *marketprism.Record) marketprism.Record {
+	book := d.tracker.book(instrument)
+	book.lost = true
+	d.gaps++
+	return marketprism.Record{
+		Instrument: instrument,
+		EventTime:  at.EventTime,
+		ReceivedAt: at.ReceivedAt,
+		Gap:        &orderbook.Gap{After: book.lastID, Reason: orderbook.GapInvalid, Err: d.damage},
+	}
+}
+
+// pass appends r to recs if a reader can use it, or a Gap in its place. It reports whether r itself was
+// appended.
+func (d *damageTracker) pass(r *marketprism.Record, recs []marketprism.Record) ([]marketprism.Record, bool) {
+	if d.damage != nil && r.Update != nil && d.tracker.books[r.Instrument] == nil {
+		return append(recs, d.gap(r.Instrument, r)), false
+	}
+	if !d.tracker.pass(r) {
+		return recs, false
+	}
+	return append(recs, *r), true
+}
+
+// refuse leaves out r, which the destination refused. It returns the records behind it, with a Gap in front
+// and without Updates that are useless now. A refused Gap is not replaced.
+func (d *damageTracker) refuse(r *marketprism.Record, behind []marketprism.Record, cause error) (recs, useless []marketprism.Record) {
+	gap := marketprism.Record{Instrument: r.Instrument, EventTime: r.EventTime, ReceivedAt: r.ReceivedAt}
+	switch {
+	case r.Update != nil:
+		gap.Gap = &orderbook.Gap{After: r.Update.FirstID - 1, Reason: orderbook.GapInvalid, Err: cause}
+	case r.Snapshot != nil:
+		gap.Gap = &orderbook.Gap{After: r.Snapshot.LastID, Reason: orderbook.GapInvalid, Err: cause}
+	case r.Gap == nil:
+		return behind, nil // no later record depends on a trade or ticker
+	}
+	d.broken = true
+	d.tracker.book(r.Instrument).lost = true
+	if gap.Gap != nil {
+		d.gaps++
+		recs = append(recs, gap)
+	}
+	for i := range behind { // those of other books have passed already
+		if next := &behind[i]; next.Instrument == r.Instrument && !d.tracker.pass(next) {
+			useless = append(useless, *next)
+		} else {
+			recs = append(recs, *next)
+		}
+	}
+	return recs, useless
+}
+
+// useful returns what passAll would return, and notes nothing.
+func (d *damageTracker) useful(recs []marketprism.Record) (kept, dropped []marketprism.Record) {
+	trial := damageTracker{tracker: newGapTracker(), damage: d.damage}
+	for i := range recs {
+		if book := d.tracker.books[recs[i].Instrument]; book != nil {
+			*trial.tracker.book(recs[i].Instrument) = *book
+		}
+	}
+	return trial.passAll(recs)
+}
+
+// passAll is pass for each of recs.
+func (d *damageTracker) passAll(recs []marketprism.Record) (kept, dropped []marketprism.Record) {
+	for i := range recs {
+		var ok bool
+		if kept, ok = d.pass(&recs[i], kept); !ok {
+			dropped = append(dropped, recs[i])
+		}
+	}
+	return kept, dropped
+}
