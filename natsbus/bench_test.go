@@ -75,7 +75,7 @@ func BenchmarkDecode(b *testing.B) {
 	b.SetBytes(int64(bytes / i))
 }
 
-// benchBatch is how many records one iteration of the benchmarks below publishes or consumes.
+// benchBatch is the number of records that one iteration of the benchmarks below publishes or consumes.
 const benchBatch = 1000
 
 func benchBus(b *testing.B) *bustest.Bus {

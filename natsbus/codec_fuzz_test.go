@@ -12,8 +12,7 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// Any bytes are either refused with a *CodecError or decode to a record that encodes and decodes to
-// itself.
+// Any bytes are either refused with a *CodecError, or decode to a record that encodes and decodes to itself.
 func FuzzDecode(f *testing.F) {
 	for _, r := range append(sinktest.Records(1, 40), sinktest.Extremes()...) {
 		if data := encode(f, &r); len(data) < 4096 {
@@ -31,7 +30,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		require.NoError(t, r.Validate())
 		body, err := AppendRecord(nil, &r)
-		if errors.Is(err, errTime) { // the last second that 64 bits hold in part
+		if errors.Is(err, errTime) { // the last second, which 64 bits hold only in part
 			return
 		}
 		require.NoError(t, err)
@@ -43,7 +42,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// Whatever a record holds, it comes back exactly, or is refused.
+// Any record is decoded exactly as it was encoded, or refused.
 func FuzzRoundTrip(f *testing.F) {
 	f.Add(uint8(0), "binance", "spot", "BTCUSDT", "cause", int64(1), int64(2), int64(3), int64(4), int64(5), int64(6))
 	f.Add(uint8(2), "", "\x00\"\\", "币\u2028", "", int64(-1), int64(0), int64(1<<62), int64(0), int64(-1<<63), int64(1<<63-1))

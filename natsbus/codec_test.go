@@ -36,13 +36,13 @@ func TestCodecRoundTrip(t *testing.T) {
 		require.NoError(t, DecodeRecord(data, &alone))
 		require.Empty(t, sinktest.Diff(&recs[i], &alone))
 	}
-	for i := range recs { // after all are decoded: none may have disturbed another
+	for i := range recs { // after all are decoded: no record may have changed another
 		require.Empty(t, sinktest.Diff(&recs[i], &got[i]), "%s", recs[i].Key())
 		require.Equal(t, recs[i].Key(), got[i].Key())
 	}
 }
 
-// The bodies that readers in other languages rely on.
+// Readers in other languages rely on these bodies.
 func TestCodecGolden(t *testing.T) {
 	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	at := time.Unix(0, 1700000000123000000)
@@ -82,7 +82,7 @@ func TestCodecGolden(t *testing.T) {
 	}
 }
 
-// What CODEC.md shows is what is written.
+// The examples in CODEC.md are what AppendRecord writes.
 func TestCodecDocument(t *testing.T) {
 	document, err := os.ReadFile("CODEC.md")
 	require.NoError(t, err)
@@ -122,7 +122,7 @@ func TestEncodeRefuses(t *testing.T) {
 	}
 }
 
-func TestGapErrTextIsMendedAndCut(t *testing.T) {
+func TestGapErrTextIsValidAndCut(t *testing.T) {
 	for _, test := range []struct{ in, want string }{
 		{"bad \xff\xfe end", "bad \uFFFD end"},
 		{strings.Repeat("x", maxErrText), strings.Repeat("x", maxErrText)},
@@ -199,7 +199,7 @@ func TestCodecDoesNotAllocate(t *testing.T) {
 	recs := sinktest.Records(2, 200)
 	bodies := make([][]byte, len(recs))
 	for i := range recs {
-		if recs[i].Gap != nil { // the text of an error is a string of its own
+		if recs[i].Gap != nil { // the text of an error is allocated
 			recs[i].Gap.Err = nil
 		}
 		bodies[i] = encode(t, &recs[i])

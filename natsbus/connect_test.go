@@ -35,11 +35,11 @@ func TestConnectNamesTheAddress(t *testing.T) {
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err = natsbus.Connect(ctx, "nats://192.0.2.1:4222") // an address that nobody has
+	_, err = natsbus.Connect(ctx, "nats://192.0.2.1:4222") // an address that no server has
 	require.ErrorIs(t, err, context.Canceled)
 }
 
-// A connection's hooks hear of errors that answer no call, and of its end.
+// The hooks of a connection are called with asynchronous errors, and at its end.
 func TestConnHooks(t *testing.T) {
 	s := natstest.Start(t)
 	closed, back := make(chan error, 1), make(chan string, 1)

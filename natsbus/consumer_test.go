@@ -48,8 +48,8 @@ func TestEveryKindArrivesExactlyAndInOrder(t *testing.T) {
 	}
 }
 
-// A Run that ends in the middle of a batch acknowledges nothing of it, and the next one begins with
-// that batch, at once and in order, although AckWait is an hour.
+// A Run that ends in the middle of a batch acknowledges nothing of the batch, and the next Run begins with it, at once
+// and in order, although AckWait is an hour.
 func TestKilledConsumerIsResumed(t *testing.T) {
 	for _, test := range []struct {
 		name  string
@@ -87,7 +87,7 @@ func TestKilledConsumerIsResumed(t *testing.T) {
 	}
 }
 
-// A batch that is in the sink's hands when ctx ends is finished and acknowledged.
+// A batch that is with the sink when ctx ends is written and acknowledged.
 func TestRunDrains(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs, _ := split(sinktest.Records(1, 100))
@@ -118,7 +118,7 @@ func TestFailingSinkIsWaitedFor(t *testing.T) {
 	broken := errors.New("broken")
 	faults.FailNext(3, broken)
 	faults.FailAfter(20, broken)
-	faults.FailAfter(100, broken) // the sink has it all, and says that it has not
+	faults.FailAfter(100, broken) // the sink has written all, and returns an error
 	failures := 0
 	c := b.Consumer(t, natsbus.ConsumerConfig{Batch: 100, Hooks: &natsbus.Hooks{SinkFailed: func(i natsbus.SinkFailedInfo) {
 		failures++
@@ -136,8 +136,8 @@ func TestFailingSinkIsWaitedFor(t *testing.T) {
 	require.Equal(t, sizes[1], sizes[2])
 }
 
-// While the sink is slow the server is told so: nothing is delivered again, although the sink takes
-// longer than AckWait.
+// While the sink is slow, the Consumer sends signs of life: nothing is delivered again, although the sink takes longer
+// than AckWait.
 func TestSlowSinkKeepsItsBatch(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs, _ := split(sinktest.Records(1, 50))
@@ -164,9 +164,8 @@ func TestSlowSinkKeepsItsBatch(t *testing.T) {
 	require.Eventually(t, func() bool { return !c.Stats().LastProgress.IsZero() }, bustest.Patience, bustest.Interval)
 }
 
-// Messages that the server has delivered to somebody else are asked for again before any later one
-// goes to the sink.
-func TestHoleInDeliveryIsClosedInOrder(t *testing.T) {
+// Messages that the server has delivered to another client are requested again before any later one goes to the sink.
+func TestMissingDeliveriesComeInOrder(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs, _ := split(sinktest.Records(1, 1000))
 	b.Publish(t, recs)
@@ -200,12 +199,12 @@ func TestHoleInDeliveryIsClosedInOrder(t *testing.T) {
 	require.Len(t, realigns, 2)
 	require.NoError(t, (<-realigns).Err)
 	again := <-realigns
-	require.Greater(t, again.From, uint64(200), "what is acknowledged does not come again")
+	require.Greater(t, again.From, uint64(200), "acknowledged messages do not come again")
 	require.ErrorContains(t, again.Err, "missing")
 }
 
-// A stream that was deleted and made anew counts from 1 again and has another Source.
-func TestStreamMadeAnewHasAnotherSource(t *testing.T) {
+// A stream that was deleted and created again counts from 1 and has another Source.
+func TestRecreatedStreamHasAnotherSource(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := []marketprism.Record{bustest.Update(1)}
 	origin := func() marketprism.Origin {
@@ -262,7 +261,7 @@ func TestConsumerConfigIsChecked(t *testing.T) {
 	}
 }
 
-// A Consumer stops at such a snapshot, or makes it a dead letter.
+// A Consumer stops at a snapshot with a wrong checksum.
 func TestConsumerRefusesWrongChecksum(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	b.PublishWrong(t, bustest.NewVenue("BTCUSDT", 12).Snapshot())
@@ -274,7 +273,7 @@ func TestConsumerRefusesWrongChecksum(t *testing.T) {
 	bustest.RequireKind(t, err, "checksum")
 }
 
-// The bounds of a snapshot go over the bus.
+// The message of a snapshot has its bounds.
 func TestCodecKeepsBounds(t *testing.T) {
 	v := bustest.NewVenue("BTCUSDT", 2)
 	want := v.Snapshot()
@@ -297,7 +296,7 @@ func TestInCluster(t *testing.T) {
 	})
 }
 
-// Every message of a Consumer is counted when it comes and by how it was settled.
+// A Consumer counts every message at its delivery, and by its reply.
 func TestConsumerCountsReplies(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(20)
@@ -370,7 +369,7 @@ func TestConsumerCountsReplies(t *testing.T) {
 	require.Equal(t, deadletter.Counts{Purged: 1}, dead.Counts())
 }
 
-// What is handed back at the end of Run is counted as such.
+// A Consumer counts the messages that it returns to the server at the end of Run.
 func TestConsumerCountsNaks(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	b.Publish(t, bustest.Updates(5))

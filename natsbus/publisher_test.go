@@ -65,7 +65,7 @@ func TestTwoPublishersStoreEachRecordOnce(t *testing.T) {
 	var got sinktest.Recorder
 	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{}), &got)
 	stored := bustest.Await(t, &got, len(books))
-	if one.OutOfOrder+two.OutOfOrder > 0 { // a server that was slow to confirm: the publisher has told that the order is not kept
+	if one.OutOfOrder+two.OutOfOrder > 0 { // a server was slow to confirm, and the publisher has reported the disorder
 		byKey := func(a, b marketprism.Record) int { return strings.Compare(a.Key(), b.Key()) }
 		slices.SortStableFunc(books, byKey)
 		slices.SortStableFunc(stored, byKey)
@@ -91,22 +91,21 @@ func byInstrument(recs []marketprism.Record) map[marketprism.Instrument][]market
 	return m
 }
 
-// The server is stopped and started while records are published and consumed. Each is stored once,
-// and arrives, in order.
+// The server is restarted while records are published and consumed. Each record is stored once, and arrives in order.
 func TestServerRestartsUnderLoad(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	underLoad(t, b, func() { b.Restart(t) })
 }
 
-// TestConnectionIsCutUnderLoad: the same where the server stays and the connection alone is lost.
+// The same, where the server runs on and only the connection is lost.
 func TestConnectionIsCutUnderLoad(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	underLoad(t, b, func() { require.NoError(t, b.JS.Conn().ForceReconnect()) })
 	require.NotZero(t, b.JS.Conn().Stats().Reconnects)
 }
 
-// underLoad breaks something four times while records are published and consumed, and finds each record
-// stored once, and read in order.
+// underLoad calls disturb four times while records are published and consumed, and checks that each record is stored
+// once, and read in order.
 func underLoad(t *testing.T, b *bustest.Bus, disturb func()) {
 	recs := sinktest.Records(2, 12_000)
 	books, trades := split(recs)
@@ -153,14 +152,14 @@ func underLoad(t *testing.T, b *bustest.Bus, disturb func()) {
 	}
 }
 
-// large is a record of about that many bytes.
+// large returns a record of about that many bytes.
 func large(id int64, bytes int) marketprism.Record {
 	return marketprism.Record{Instrument: bustest.BTC, Snapshot: &orderbook.Snapshot{
 		LastID: id, Bids: make([]orderbook.Level, bytes/len(`["0","0"],`)),
 	}}
 }
 
-func TestFullStreamIsWaitedForUntilCtxEnds(t *testing.T) {
+func TestWriteWaitsForAFullStreamUntilCtxEnds(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 20_000}})
 	ctx, cancel := context.WithCancel(t.Context())
 	retries := 0
@@ -185,7 +184,7 @@ func TestFullStreamIsWaitedForUntilCtxEnds(t *testing.T) {
 	require.NotZero(t, stored)
 	require.EqualValues(t, 1, p.Stats().Failed)
 
-	// Once there is room the same Write succeeds, and what was stored is not stored again.
+	// Once there is room the same Write succeeds, and stores no record twice.
 	stream, err := b.JS.Stream(t.Context(), natsbus.BooksStream(""))
 	require.NoError(t, err)
 	cfg := stream.CachedInfo().Config
@@ -196,9 +195,9 @@ func TestFullStreamIsWaitedForUntilCtxEnds(t *testing.T) {
 	require.Equal(t, len(recs), b.Messages(t, natsbus.BooksStream("")))
 }
 
-// A server may refuse a large record and take the small one behind it, when both were on their way.
-// Nothing is lost, and the disorder is reported.
-func TestOvertakingIsReported(t *testing.T) {
+// A server may refuse a large record and accept the small one behind it, when both were in flight. Nothing is lost, and
+// the disorder is reported.
+func TestDisorderIsReported(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 20_000, Uncompressed: true}})
 	stream, err := b.JS.Stream(t.Context(), natsbus.BooksStream(""))
 	require.NoError(t, err)
@@ -208,7 +207,7 @@ func TestOvertakingIsReported(t *testing.T) {
 		OutOfOrder: func(i natsbus.OutOfOrderInfo) { reported = append(reported, i) },
 	}})
 	refused, id := large(0, 15_000), int64(1)
-	for tries := 0; len(reported) == 0 && tries < 1000; tries++ { // the small one is on its way in time, or not
+	for tries := 0; len(reported) == 0 && tries < 1000; tries++ { // the small one may be sent in time, or not
 		require.NoError(t, p.Write(t.Context(), []marketprism.Record{large(id, 15_000)}))
 		refused = large(id+2, 15_000)
 		require.NoError(t, p.Write(t.Context(), []marketprism.Record{bustest.Update(id + 1), refused, bustest.Update(id + 3)}))
@@ -255,10 +254,10 @@ func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 			require.Equal(t, 1, failed.Attempts)
 		})
 	}
-	require.Equal(t, 1, b.Messages(t, natsbus.BooksStream("")), "what stands before the bad record is stored")
+	require.Equal(t, 1, b.Messages(t, natsbus.BooksStream("")), "the record before the bad one is stored")
 }
 
-// A stream that is sealed takes nothing and never will: the Write fails at once.
+// A sealed stream will never accept a message: the Write fails at once.
 func TestSealedStreamIsReadOnly(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	sealed := bustest.Config(t, b.JS, "MD_DEPTH")
@@ -270,7 +269,7 @@ func TestSealedStreamIsReadOnly(t *testing.T) {
 	require.NotErrorIs(t, err, natsbus.ErrUnavailable)
 }
 
-// A subject that the server does not allow is an error too, though it answers nothing.
+// A Write on a subject that the server denies fails, although the server does not answer.
 func TestDeniedSubjectFails(t *testing.T) {
 	s := secured(t, `authorization { users = [
 		{ user: admin, password: a }
@@ -286,10 +285,10 @@ func TestDeniedSubjectFails(t *testing.T) {
 	require.NoError(t, p.Write(t.Context(), []marketprism.Record{{Instrument: bustest.BTC, Trade: &marketprism.Trade{ID: 1}}}))
 }
 
-// A server that does not answer is waited for, and AckTimeout is what bounds each attempt.
-func TestSlowServerIsWaitedFor(t *testing.T) {
+// A Write waits for a server that does not answer, and AckTimeout bounds each attempt.
+func TestWriteWaitsForASlowServer(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
-	silent, err := b.JS.Conn().SubscribeSync("quiet.binance.spot.depth.*") // it takes the message and confirms nothing
+	silent, err := b.JS.Conn().SubscribeSync("quiet.binance.spot.depth.*") // receives the message and confirms nothing
 	require.NoError(t, err)
 	retried := make(chan natsbus.RetryInfo, 100)
 	p := b.Publisher(t, natsbus.PublisherConfig{
@@ -330,7 +329,7 @@ func TestClosedPublisherFails(t *testing.T) {
 	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{bustest.Update(2)}), natsbus.ErrClosed)
 }
 
-// A record above MaxPendingBytes is sent alone, and the bounds hold in between.
+// A record above MaxPendingBytes is sent alone, and the bounds are kept.
 func TestPendingIsBounded(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	p := b.Publisher(t, natsbus.PublisherConfig{MaxPending: 8, MaxPendingBytes: 10_000})
@@ -356,9 +355,8 @@ func TestPublisherConfigIsChecked(t *testing.T) {
 	}
 }
 
-// A quiet book whose connection is lost twice ends and begins twice at one update id. The stream keeps
-// both, so that its readers do not take what follows for updates outside of a span; a Write that is
-// repeated is stored once all the same.
+// A quiet book whose connection is lost twice ends and begins twice at one update id. The stream keeps both, so that the
+// updates behind them are within a span; a repeated Write is stored once all the same.
 func TestQuietBookThatIsLostTwice(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	syncer, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
@@ -393,7 +391,7 @@ func TestQuietBookThatIsLostTwice(t *testing.T) {
 	require.Equal(t, len(recs), b.Messages(t, natsbus.BooksStream("")))
 }
 
-// split parts records as the streams do.
+// split separates records by stream.
 func split(recs []marketprism.Record) (books, trades []marketprism.Record) {
 	for _, r := range recs {
 		if r.Trade != nil {
@@ -405,7 +403,7 @@ func split(recs []marketprism.Record) (books, trades []marketprism.Record) {
 	return books, trades
 }
 
-// What a Publisher counts of each stream adds up, and Hooks.Acked hears of every confirmation.
+// The counts of both streams add up, and Hooks.Acked is called for every confirmation.
 func TestPublisherCountsByStream(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	var (
@@ -438,7 +436,7 @@ func TestPublisherCountsByStream(t *testing.T) {
 	require.Equal(t, natsbus.PublishFailures{TooLarge: 1}, books.Failures)
 	require.EqualValues(t, 1, books.Failures.Total())
 	require.Greater(t, books.SentBytes, uint64(14*100))
-	require.Less(t, books.SentBytes, uint64(1<<20), "what was not sent is not counted")
+	require.Less(t, books.SentBytes, uint64(1<<20), "a record that was not sent is not counted")
 	require.Zero(t, books.Pending)
 	require.Zero(t, books.PendingBytes)
 	require.EqualValues(t, 1, stats.Trades.Acked)
@@ -464,7 +462,7 @@ func TestPublisherCountsByStream(t *testing.T) {
 	require.Equal(t, 4, duplicates)
 }
 
-// A stream that is full, and one that is not there, are counted as what they are.
+// Failures are counted by reason: a full stream, and a missing one.
 func TestPublisherCountsFailures(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 4096}})
 	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_TRADE"))

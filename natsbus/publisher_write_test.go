@@ -22,8 +22,8 @@ func tracedMessage(t testing.TB, cfg TraceConfig) func() {
 	return func() { _, _, _ = w.message(&rec) }
 }
 
-// Tracing that is off allocates nothing: the message, its subject, its header of one value in a slice,
-// and its id are all that is allocated, with tracing on for other records too.
+// Tracing that is off allocates nothing, and tracing of other records neither: only the message, its subject, its header
+// and its id are allocated.
 func TestTraceOffAllocatesNothing(t *testing.T) {
 	off := testing.AllocsPerRun(1000, tracedMessage(t, TraceConfig{}))
 	require.LessOrEqual(t, off, 6.0)
@@ -36,8 +36,8 @@ func TestTraceOffAllocatesNothing(t *testing.T) {
 	}))
 }
 
-// BenchmarkMessage makes the message of a record without tracing, with tracing of other records, and
-// with a trace that nobody records.
+// BenchmarkMessage makes the message of a record without tracing, with tracing of other records, and with a trace that is
+// not recorded.
 func BenchmarkMessage(b *testing.B) {
 	for _, bench := range []struct {
 		name string

@@ -18,7 +18,7 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// publishPoison publishes a record, a message that is none, and another record.
+// publishPoison publishes a record, a message that is no record, and another record.
 func publishPoison(t *testing.T, b *bustest.Bus) (good []marketprism.Record) {
 	t.Helper()
 	good = []marketprism.Record{bustest.Update(1), bustest.Update(2)}
@@ -36,7 +36,7 @@ func publishPoison(t *testing.T, b *bustest.Bus) (good []marketprism.Record) {
 func TestUndecodableMessageStopsRun(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	good := publishPoison(t, b)
-	for _, want := range [][]marketprism.Record{good[:1], nil} { // it is met again
+	for _, want := range [][]marketprism.Record{good[:1], nil} { // the next Run reads it again
 		var got sinktest.Recorder
 		err := b.Consumer(t, natsbus.ConsumerConfig{}).Run(t.Context(), &got)
 		var failed *natsbus.DecodeError
@@ -93,8 +93,8 @@ func TestUndecodableMessageIsMovedToTheDeadLetters(t *testing.T) {
 	require.Contains(t, stored.Header.Get(letter.HeaderError), "exchange")
 }
 
-// Without a stream for dead letters the message is held, not dropped.
-func TestDeadLetterIsHeldUntilItIsStored(t *testing.T) {
+// Without a stream of dead letters the message waits, and is not dropped.
+func TestDeadLetterWaitsUntilItIsStored(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	good := publishPoison(t, b)
 	require.NoError(t, b.JS.DeleteStream(t.Context(), natsbus.DeadLettersStream("")))
@@ -112,11 +112,11 @@ func TestDeadLetterIsHeldUntilItIsStored(t *testing.T) {
 	require.Equal(t, 1, b.Messages(t, natsbus.DeadLettersStream("")))
 }
 
-// A server that has forgotten the durable, or knows another one under its name, never confirms the end of
-// a delivery. The Consumer asks for the message anew instead of waiting for that.
+// A server that has forgotten the durable, or has another one under its name, never confirms a termination. The Consumer
+// resets the durable instead of waiting.
 func TestDeadLetterOfAForgottenDelivery(t *testing.T) {
 	for _, remade := range []bool{false, true} {
-		t.Run(map[bool]string{false: "deleted", true: "made anew"}[remade], func(t *testing.T) {
+		t.Run(map[bool]string{false: "deleted", true: "created again"}[remade], func(t *testing.T) {
 			b := bustest.New(t, natsbus.StreamsConfig{})
 			recs := bustest.Updates(6)
 			b.Publish(t, recs)
@@ -145,15 +145,15 @@ func TestDeadLetterOfAForgottenDelivery(t *testing.T) {
 			require.True(t, forgotten)
 			bustest.RequireEqual(t, append(recs[:3:3], bustest.Without(recs, 3)...), got.Records())
 			require.Equal(t, 1, b.Messages(t, "MD_DLQ"))
-			require.EqualValues(t, 2, c.Stats().DeadLettered, "told once more, since it came once more")
+			require.EqualValues(t, 2, c.Stats().DeadLettered, "counted again, since it was delivered again")
 			require.EqualValues(t, 1, c.Stats().Replies.Term)
 		})
 	}
 }
 
-// A stream that was deleted and made anew counts from 1 again. Its letters, and what is put back of them,
-// are not taken for those of the stream before.
-func TestDeadLettersOfAStreamMadeAnew(t *testing.T) {
+// A stream that was deleted and created again counts from 1. Its letters and their re-drives are distinct from those of
+// the stream before.
+func TestDeadLettersOfARecreatedStream(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	var got sinktest.Recorder
 	recs := bustest.Updates(2)
@@ -179,8 +179,8 @@ func TestDeadLettersOfAStreamMadeAnew(t *testing.T) {
 	bustest.RequireEqual(t, recs, bustest.Await(t, &got, 2))
 }
 
-// A poison that leaves no room for what a letter says of it becomes one all the same, and tells where
-// the body is. What came behind it goes on.
+// A message that leaves no room for the headers of its letter becomes a letter all the same, which names the position of
+// the body. The messages behind it are delivered.
 func TestDeadLetterWithoutRoom(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	limit := int(b.JS.Conn().MaxPayload())
@@ -248,7 +248,7 @@ func TestDeadLetterWithoutRoom(t *testing.T) {
 	}
 }
 
-// A stream of dead letters may allow less than the server.
+// A stream of dead letters may allow smaller messages than the server.
 func TestDeadLetterLargerThanItsStreamAllows(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	stream, err := b.JS.Stream(t.Context(), "MD_DLQ")

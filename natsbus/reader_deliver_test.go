@@ -19,8 +19,8 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// Whatever records of a batch are refused, the others are written once and in order, and the refused
-// ones become dead letters.
+// If any records of a batch are refused, the others are written once and in order, and the refused ones become dead
+// letters.
 func TestRefusedRecordIsIsolated(t *testing.T) {
 	const batch = 128
 	tests := []struct {
@@ -84,8 +84,8 @@ func span(from, to int) []int {
 	return places
 }
 
-// While the sink is away nothing is blamed, handed back or skipped, not even if another cause beside it
-// is a refusal; and a record that is refused later is found all the same.
+// While the sink is away no record is blamed, returned or skipped, even if a refusal is joined with the outage; and a
+// record that is refused later is found all the same.
 func TestOutageIsNoRefusal(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(300)
@@ -114,7 +114,7 @@ func TestOutageIsNoRefusal(t *testing.T) {
 	stats := c.Stats()
 	require.EqualValues(t, 1, stats.DeadLettered)
 	require.EqualValues(t, 10, stats.SinkFailures)
-	require.Zero(t, stats.Redelivered+stats.Released, "nothing was handed back")
+	require.Zero(t, stats.Redelivered+stats.Released, "nothing was returned to the server")
 	require.True(t, stats.CircuitOpenSince.IsZero())
 	want := []natsbus.CircuitState{}
 	for range 10 {
@@ -123,7 +123,7 @@ func TestOutageIsNoRefusal(t *testing.T) {
 	require.Equal(t, append(want, natsbus.CircuitClosed), states)
 }
 
-// An error that may be either is waited out until MaxAttempts, for the batch and for each part of it.
+// An unknown error counts as an outage until MaxAttempts, for the batch and for each part of the batch.
 func TestUnknownErrorsAreExhausted(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(16)
@@ -145,8 +145,8 @@ func TestUnknownErrorsAreExhausted(t *testing.T) {
 	require.EqualValues(t, 5*2, c.Stats().SinkFailures, "two repetitions of the batch, its half, ... and the record")
 }
 
-// Without dead letters nothing is given up, whatever the sink says.
-func TestRefusalIsHeldWithoutDeadLetters(t *testing.T) {
+// Without dead letters a refused batch is written again.
+func TestRefusedBatchIsRepeatedWithoutDeadLetters(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(10)
 	b.Publish(t, recs)
@@ -184,11 +184,11 @@ func TestClassifyError(t *testing.T) {
 	}
 }
 
-// Each instrument keeps its order while others are written at the same time.
+// Each instrument keeps its order while others are written concurrently.
 func TestWorkersKeepTheOrderOfAnInstrument(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(2000)
-	for i := range recs { // so many that not all are with one worker
+	for i := range recs { // so many that one worker does not get all
 		recs[i].Instrument.Symbol = fmt.Sprintf("SYM%dUSDT", i%64)
 	}
 	b.Publish(t, recs)
@@ -198,7 +198,7 @@ func TestWorkersKeepTheOrderOfAnInstrument(t *testing.T) {
 		busy   int
 		atOnce int
 	)
-	both := make(chan struct{}) // closed when two Writes have met
+	both := make(chan struct{}) // closed when two Writes run
 	c := b.Consumer(t, natsbus.ConsumerConfig{Workers: 4, Batch: 500})
 	bustest.Run(t, c, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		mu.Lock()

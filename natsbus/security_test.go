@@ -33,14 +33,13 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// secured is a server with the configuration given.
+// secured runs a server with a configuration.
 func secured(t *testing.T, config string) *natsserver.Server {
 	t.Helper()
 	return natstest.StartConfig(t, natsserver.Config{StoreDir: t.TempDir(), ConfigFile: write(t, "nats.conf", []byte(config))})
 }
 
-// The permissions that SECURITY.md gives each role are enough for all that it does, and the server
-// refuses nothing meanwhile.
+// The permissions of each role in SECURITY.md are sufficient: the server denies nothing.
 func TestDocumentedPermissionsAreEnough(t *testing.T) {
 	document, err := os.ReadFile("SECURITY.md")
 	require.NoError(t, err)
@@ -119,7 +118,7 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 	default:
 	}
 
-	// And they are not more than that: a reader can publish nothing, and is told so.
+	// They are no more than that: a reader cannot publish, and gets an error.
 	require.NoError(t, reader.JS.Conn().Publish("md.binance.spot.depth.BTCUSDT", nil))
 	require.Equal(t, "permission", bustest.Receive(t, denied).Kind)
 }
@@ -135,7 +134,7 @@ func beat(t *testing.T, b *bustest.Bus, service string) {
 	t.Cleanup(func() { cancel(); <-done })
 }
 
-// certificate makes a certificate for 127.0.0.1 that vouches for itself, and returns the files.
+// certificate makes a self-signed certificate for 127.0.0.1, and returns its files.
 func certificate(t *testing.T) (cert, key string) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -162,7 +161,7 @@ func write(t *testing.T, name string, data []byte) string {
 	return file
 }
 
-// jwtServer is the configuration of a server that knows users by credentials files, and such a file.
+// jwtServer returns the configuration of a server with users by credentials files, and such a file.
 func jwtServer(t *testing.T) (config, creds string) {
 	t.Helper()
 	make := func(keys nkeys.KeyPair, err error) (nkeys.KeyPair, string) {
@@ -196,8 +195,7 @@ func jwtServer(t *testing.T) (config, creds string) {
 		write(t, "user.creds", file)
 }
 
-// Each way to show who one is goes through to the server, which lets nobody else in; and no error has
-// a secret in it.
+// Each kind of credentials reaches the server, which rejects every other client; and no error contains a secret.
 func TestConnectWithCredentials(t *testing.T) {
 	const secret = "s3cret"
 	cert, key := certificate(t)

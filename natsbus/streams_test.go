@@ -44,7 +44,7 @@ func TestEnsureStreamsMakesAndChanges(t *testing.T) {
 	require.Equal(t, jetstream.MemoryStorage, heartbeats.Storage)
 	require.EqualValues(t, 1, heartbeats.MaxMsgsPerSubject)
 
-	// Again: nothing changes, what others have set least of all.
+	// Again: nothing changes, in particular not the settings of others.
 	books.Subjects = append(books.Subjects, "extra")
 	books.MaxMsgSize = 12345
 	_, err := b.JS.UpdateStream(t.Context(), books)
@@ -54,7 +54,7 @@ func TestEnsureStreamsMakesAndChanges(t *testing.T) {
 	require.Equal(t, bustest.Config(t, b.JS, "MD_DEPTH").Subjects, books.Subjects)
 	require.EqualValues(t, 12345, bustest.Config(t, b.JS, "MD_DEPTH").MaxMsgSize)
 
-	// Another configuration: it is applied, and the message stays.
+	// Another configuration is applied, and the message stays.
 	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{
 		Books: natsbus.StreamConfig{MaxAge: -1, MaxBytes: -1, DedupeWindow: time.Minute, Uncompressed: true},
 	}))
@@ -146,7 +146,7 @@ func TestStreamsConfigIsChecked(t *testing.T) {
 	}
 }
 
-// A stream that drops its oldest takes everything, and keeps the newest; taken back, it is full again.
+// A stream with DropOldest accepts every message and keeps the newest; without it, it is full again.
 func TestDropOldest(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 10_000, DropOldest: true}})
 	b.Publish(t, bustest.Updates(200))

@@ -53,8 +53,8 @@ func TestParseSubjectRefuses(t *testing.T) {
 	}
 }
 
-// Whatever the symbol, the server stores its records under a subject of its own and gives it back.
-func TestSubjectsAreKeptApartByTheServer(t *testing.T) {
+// The server stores the records of any symbol under a subject of their own.
+func TestServerKeepsSubjectsApart(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	symbols := []string{"A", "a", "A.", "A=2E", "*", ">", "$", "币", "\u00a0", " ", "", "A/B", "A=2FB", strings.Repeat("Z", 200)}
 	p := b.Publisher(t, natsbus.PublisherConfig{})
@@ -94,7 +94,7 @@ func FuzzSubject(f *testing.F) {
 	})
 }
 
-// Any bytes are either refused or the subject of exactly what they parse to.
+// Any bytes are either refused, or Subject returns them for their parsed parts.
 func FuzzParseSubject(f *testing.F) {
 	f.Add("md.binance.spot.depth.BTC=2FUSDT")
 	f.Fuzz(func(t *testing.T, subject string) {

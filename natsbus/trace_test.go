@@ -26,7 +26,7 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// spans records what ends, by a real SDK.
+// spans records the ended spans with a real SDK.
 type spans struct {
 	*sdktrace.TracerProvider
 	recorder *tracetest.SpanRecorder
@@ -83,9 +83,9 @@ func refusedDead(t testing.TB, b *bustest.Bus, n int) {
 	require.Eventually(t, func() bool { return b.Messages(t, "MD_DLQ") == n }, bustest.Patience, bustest.Interval)
 }
 
-// One record is followed from the caller of Write through the publisher, the sink that refuses it, the
-// dead letters, the re-drive and the sink that takes it: one trace, in which each step is the child of
-// the one before, and of which the sink's context has the end.
+// One record is traced from the caller of Write through the publisher, the sink that refuses it, the dead letters, the
+// re-drive and the sink that accepts it: one trace, in which each step is the child of the one before, and the last is in
+// the sink's context.
 func TestTraceGoesAllTheWay(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	sp := newSpans(t)
@@ -131,7 +131,7 @@ func TestTraceGoesAllTheWay(t *testing.T) {
 	require.Equal(t, headers[1]["traceparent"], deadHeader["traceparent"], "the original's headers are unchanged")
 	require.Equal(t, headers[1]["tracestate"], deadHeader["tracestate"])
 	require.Equal(t, parent(dead), deadHeader.Get(letter.HeaderTrace))
-	for _, span := range sp.named("process MD_DEPTH") { // whole batch, then parts of it
+	for _, span := range sp.named("process MD_DEPTH") { // the whole batch, then its parts
 		require.Equal(t, published.SpanContext().SpanID(), span.Parent().SpanID())
 		require.Equal(t, published.SpanContext().SpanID(), span.Links()[0].SpanContext.SpanID())
 		require.Equal(t, codes.Error, span.Status().Code)
@@ -198,8 +198,8 @@ func TestTraceBatchLinks(t *testing.T) {
 	require.ElementsMatch(t, want, links)
 }
 
-// Head sampling by key takes about as many as it should, the same ones in every collector; gaps are
-// always followed, and a context that says that its trace is not sampled is obeyed.
+// Sampling by key traces about Ratio of the records, the same ones in every collector; gaps are always traced, and the
+// sampled flag of a context decides.
 func TestTraceSampling(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	const n = 4000
@@ -233,7 +233,7 @@ func TestTraceSampling(t *testing.T) {
 	sp.one(t, "publish gap")
 }
 
-// A span whose message is not confirmed tells so, and the one of the next attempt is another.
+// The span of a message that is not confirmed has the error, and the next attempt has another span.
 func TestTraceFailure(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DEPTH"))
@@ -243,7 +243,7 @@ func TestTraceFailure(t *testing.T) {
 	require.Equal(t, codes.Error, sp.one(t, "publish depth").Status().Code)
 }
 
-// A provider that records nothing carries on the traces of others.
+// A provider that records nothing continues existing traces.
 func TestTraceWithoutRecording(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	cfg := natsbus.TraceConfig{Provider: noop.NewTracerProvider(), Ratio: 1}

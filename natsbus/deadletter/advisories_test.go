@@ -14,7 +14,7 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// next fetches one message of a durable that is not of this package; nil if there is none.
+// next fetches one message of another program's durable; nil if there is none.
 func next(t *testing.T, durable jetstream.Consumer, wait time.Duration) jetstream.Msg {
 	t.Helper()
 	fetched, err := durable.Fetch(1, jetstream.FetchMaxWait(wait))
@@ -37,8 +37,8 @@ func watch(t *testing.T, b *bustest.Bus) *deadletter.AdvisoryWatch {
 	return w
 }
 
-// What another program lets the server give up becomes a dead letter, with body and headers, even if
-// the watch was not running and the dead letters were not there at the time.
+// A message that the server gives up for another program becomes a dead letter, with body and headers, even if the watch
+// was not running and the stream of dead letters did not exist at the time.
 func TestGivenUpMessagesBecomeDeadLetters(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	body := publishTraced(t, b, bustest.Update(1))
@@ -50,7 +50,7 @@ func TestGivenUpMessagesBecomeDeadLetters(t *testing.T) {
 	for range 2 {
 		require.NoError(t, next(t, other, bustest.Patience).Nak())
 	}
-	second := next(t, other, bustest.Patience) // the first is passed over
+	second := next(t, other, bustest.Patience) // the first is skipped
 	require.NoError(t, second.TermWithReason("bad day"))
 	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DLQ"))
 
@@ -82,7 +82,8 @@ func TestGivenUpMessagesBecomeDeadLetters(t *testing.T) {
 	require.NotNil(t, next(t, other, bustest.Patience), "the stream goes on behind them")
 }
 
-// A dead letter of a Consumer's own is not told twice, and what is no advisory is passed over, visibly.
+// The termination of a message that is a dead letter already makes no second one, and a message that is no advisory is
+// counted and skipped.
 func TestSettledAdvisoriesAreOnlyCounted(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(3)
@@ -95,7 +96,7 @@ func TestSettledAdvisoriesAreOnlyCounted(t *testing.T) {
 		_, err := b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_DEPTH.x", []byte(text))
 		require.NoError(t, err)
 	}
-	// The message is gone: the letter says so.
+	// The message is gone, and the letter says so.
 	_, err := b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.x",
 		[]byte(`{"stream":"MD_DEPTH","consumer":"x","stream_seq":99,"deliveries":7}`))
 	require.NoError(t, err)

@@ -17,8 +17,7 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
-// A sink refuses one record of three. It becomes a dead letter, is listed, and, after the sink was
-// mended, put back.
+// A sink refuses one record of three. It becomes a dead letter, is listed, and is re-driven after the sink was repaired.
 func ExampleQueue_Redrive() {
 	ctx := context.Background()
 	js, stop := startBus(ctx)
@@ -86,16 +85,16 @@ func ExampleQueue_Redrive() {
 		log.Fatal(err)
 	}
 	<-done
-	fmt.Println(report.Redriven, "put back")
+	fmt.Println(report.Redriven, "re-driven")
 
 	// Output:
 	// written 1 binance:spot:depth:BTCUSDT:1-1
 	// written 3 binance:spot:depth:BTCUSDT:3-3
 	// written 2 binance:spot:depth:BTCUSDT:2-2
-	// 1 put back
+	// 1 re-driven
 }
 
-// Dead letters are read without being changed.
+// Reading dead letters does not change them.
 func ExampleQueue_List() {
 	ctx := context.Background()
 	js, stop := startBus(ctx)

@@ -34,9 +34,8 @@ func publishTraced(t *testing.T, b *bustest.Bus, r marketprism.Record) (body []b
 	return body
 }
 
-// A refused record is read as a dead letter with all that it came with, put back, refused again, put
-// back once more, and then stored with the Origin that it had: the sink of an exact store sees each
-// place of the stream once.
+// A refused record becomes a dead letter with its body and headers, is re-driven, refused again, re-driven again, and
+// then stored with the Origin that it had: the sink of an exact store sees each sequence of the stream once.
 func TestDeadLetterRoundTrip(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(20)
@@ -92,12 +91,12 @@ func TestDeadLetterRoundTrip(t *testing.T) {
 	bustest.RequireEqual(t, append(bustest.Without(recs, 7), recs[7]), all)
 	require.Equal(t, marketprism.Origin{Source: all[0].Origin.Source, Sequence: 8}, all[19].Origin)
 	require.Eventually(t, func() bool { return c.Stats().Redriven == 1 }, bustest.Patience, bustest.Interval)
-	require.EqualValues(t, 20, c.Stats().Sequence, "the lane does not move the place in the stream")
+	require.EqualValues(t, 20, c.Stats().Sequence, "a re-drive does not change the position in the stream")
 	require.Zero(t, b.Messages(t, "MD_DLQ"))
 	require.Eventually(t, func() bool { return b.Messages(t, "MD_REDRIVE") == 0 }, bustest.Patience, bustest.Interval, "removed by the acknowledgement, some time after it")
 }
 
-// kill puts recs into the dead letters and stops the Consumer.
+// kill makes dead letters of recs and stops the Consumer.
 func kill(t *testing.T, b *bustest.Bus, recs []marketprism.Record) {
 	t.Helper()
 	b.Publish(t, recs)
@@ -165,11 +164,11 @@ func TestRedriveSelectsAndBounds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	report, err = dead.Redrive(ctx, deadletter.Filter{}, deadletter.RedriveConfig{Moved: func(*deadletter.Letter) { cancel() }})
 	require.Error(t, err)
-	require.Equal(t, 1, report.Redriven, "what was done before the end is told")
+	require.Equal(t, 1, report.Redriven, "the report counts the letters before the end")
 }
 
-// A letter that was put back MaxRedrives times stays where it is.
-func TestNoLetterCirclesForEver(t *testing.T) {
+// A letter that was re-driven MaxRedrives times stays in the stream.
+func TestNoLetterCirculatesWithoutEnd(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(1)
 	kill(t, b, recs)
@@ -191,8 +190,8 @@ func TestNoLetterCirclesForEver(t *testing.T) {
 	require.Zero(t, b.Messages(t, "MD_REDRIVE"))
 }
 
-// Where the bus does not take the letter it stays, and a Redrive that was cut off between the two steps
-// leaves one copy when it is repeated.
+// A letter whose re-drive is not stored stays, and a Redrive that was interrupted between the two steps leaves one copy
+// when it is repeated.
 func TestRedriveLosesAndDoublesNothing(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(3)
@@ -205,7 +204,7 @@ func TestRedriveLosesAndDoublesNothing(t *testing.T) {
 	require.Equal(t, 3, b.Messages(t, "MD_DLQ"))
 	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
 
-	// A stream that refuses deletions stands for the process that is killed after publishing.
+	// A stream that refuses deletions has the effect of a process that is killed after publishing.
 	cfg := bustest.Config(t, b.JS, "MD_DLQ")
 	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DLQ"))
 	cfg.DenyDelete = true
@@ -223,7 +222,7 @@ func TestRedriveLosesAndDoublesNothing(t *testing.T) {
 	}
 }
 
-// Headers that the server or this package would act on are not acted on, and come back.
+// Headers of the original that the server or this package would act on have no effect, and are restored.
 func TestDeadLetterKeepsHostileHeaders(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	header := nats.Header{
@@ -255,7 +254,7 @@ func TestDeadLetterKeepsHostileHeaders(t *testing.T) {
 	}
 	require.NoError(t, stop())
 
-	// A message that is no dead letter of ours can be read and purged, and is not put back.
+	// A message of another program can be read and purged, but not re-driven.
 	_, err = b.JS.PublishMsg(t.Context(), &nats.Msg{Subject: "dlq.MD_DEPTH.x.y", Data: []byte("?")})
 	require.NoError(t, err)
 	report, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{Consumer: "x"}, deadletter.RedriveConfig{})
@@ -263,7 +262,7 @@ func TestDeadLetterKeepsHostileHeaders(t *testing.T) {
 	require.Equal(t, deadletter.RedriveReport{Foreign: 1}, report)
 }
 
-// What was put back while the Consumer was away, or in its hands when it died, comes at its next Run.
+// A re-drive that was stored while the Consumer was away, or was with it when it died, comes at its next Run.
 func TestRedriveSurvivesTheConsumerAndTheServer(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(5)
@@ -292,8 +291,8 @@ func TestRedriveSurvivesTheConsumerAndTheServer(t *testing.T) {
 	}, bustest.Patience, bustest.Interval)
 }
 
-// The stream and its lane give the sink one Write at a time, and call one hook at a time.
-func TestLaneAndStreamTakeTurns(t *testing.T) {
+// The readers of the stream and of its re-drives call the sink and the hooks one at a time.
+func TestRedrivesAndStreamAlternate(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(1200)
 	kill(t, b, recs[:200])
@@ -324,7 +323,7 @@ func TestLaneAndStreamTakeTurns(t *testing.T) {
 	require.Len(t, got.Records(), len(recs))
 }
 
-// A Consumer that died after its letter was stored, and before it ended the delivery, leaves one copy.
+// A Consumer that died after it stored a letter, and before it terminated the message, leaves one copy.
 func TestDeadLetterIsStoredOnce(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	b.Publish(t, bustest.Updates(1))
@@ -344,8 +343,8 @@ func TestDeadLetterIsStoredOnce(t *testing.T) {
 	require.Equal(t, "stored before", string(letters[0].Body))
 }
 
-// A lane that is not there is looked for, while the stream itself is read.
-func TestConsumerWithoutALane(t *testing.T) {
+// A Consumer without a stream of re-drives looks for it, while it reads its own stream.
+func TestConsumerWithoutRedriveStream(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	require.NoError(t, b.JS.DeleteStream(t.Context(), natsbus.RedriveStream("")))
 	recs := bustest.Updates(3)

@@ -28,9 +28,9 @@ func redrive(t *testing.T, b *bustest.Bus, cfg deadletter.RedriverConfig) (*dead
 	return r, stop
 }
 
-// A letter that fails for ever is put back as often as the policy says and then rests in quarantine;
-// one whose sink relents is stored; and one of a reason without a policy is left alone.
-func TestRedriverPutsBackAndGivesUp(t *testing.T) {
+// A letter that always fails is re-driven as often as the policy says and then stays in quarantine; one that the sink
+// accepts later is stored; and one of a reason without a policy is left alone.
+func TestRedriverRedrivesAndGivesUp(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(10)
 	b.Publish(t, recs)
@@ -54,16 +54,16 @@ func TestRedriverPutsBackAndGivesUp(t *testing.T) {
 	require.Eventually(t, func() bool { return r.Stats().Passes > passes+5 }, bustest.Patience, bustest.Interval)
 	require.NoError(t, stop())
 	stats := r.Stats()
-	require.EqualValues(t, 2, stats.Redriven, "it does not circle")
+	require.EqualValues(t, 2, stats.Redriven, "it does not circulate")
 	require.Equal(t, 1, stats.Quarantine)
-	require.Equal(t, 1, stats.Left, "what is no record")
-	require.Empty(t, quarantined, "it is told of once")
+	require.Equal(t, 1, stats.Left, "the message that is no record")
+	require.Empty(t, quarantined, "it is reported once")
 	require.Len(t, b.Letters(t, deadletter.Filter{}), 2, "both are still there")
-	// The Consumer counts a letter once its original is settled too, which may be after it can be read.
+	// The Consumer counts a letter after it has terminated the original, which may be after the letter can be read.
 	require.Eventually(t, func() bool { return c.Stats().DeadReasons[natsbus.DeadRefused] == 3 }, bustest.Patience, bustest.Interval)
 }
 
-// A letter waits for its delay, and is stored once when the sink takes it.
+// A letter waits for its delay, and is stored once when the sink accepts it.
 func TestRedriverWaits(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(3)
@@ -87,7 +87,7 @@ func TestRedriverWaits(t *testing.T) {
 	require.Eventually(t, func() bool { return b.Messages(t, "MD_DLQ")+b.Messages(t, "MD_REDRIVE") == 0 }, bustest.Patience, bustest.Interval)
 }
 
-// A lane that does not confirm keeps the letter in the stream of dead letters until it does.
+// A letter stays in the stream of dead letters until its re-drive is confirmed.
 func TestRedriverKeepsWhatIsNotConfirmed(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	kill(t, b, bustest.Updates(2))

@@ -15,7 +15,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus/presence"
 )
 
-// watch runs a Watch until the test ends, and returns it listening.
+// watchPeers runs a Watch until the test ends, and returns it when it listens.
 func watchPeers(t *testing.T, b *bustest.Bus, cfg presence.WatchConfig) (w *presence.Watch, changes <-chan presence.Peer) {
 	t.Helper()
 	peers := make(chan presence.Peer, 100)
@@ -68,7 +68,7 @@ func TestWatchHearsHeartbeats(t *testing.T) {
 
 	cancel()
 	require.NoError(t, <-done)
-	for p := range changes { // it may have been late meanwhile
+	for p := range changes { // it may be late first
 		if p.Liveness == presence.Gone {
 			require.Zero(t, p.Every)
 			break
@@ -77,8 +77,8 @@ func TestWatchHearsHeartbeats(t *testing.T) {
 	require.Empty(t, w.Peers())
 }
 
-// A Watch that begins later knows at once who is there, and how long ago it was heard: not those that
-// ended, nor those that are long silent.
+// A Watch that begins later knows at once which services are alive and when they sent their last beat, without those that
+// have ended or been silent for long.
 func TestWatchBeginsWithTheLastBeats(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	publish := func(instance string, every time.Duration) {
@@ -109,10 +109,10 @@ func TestWatchBeginsWithTheLastBeats(t *testing.T) {
 	require.Eventually(t, func() bool {
 		info, err := s.Info(t.Context())
 		return err == nil && info.State.Consumers == 0
-	}, bustest.Patience, bustest.Interval, "it leaves nothing behind")
+	}, bustest.Patience, bustest.Interval, "it deletes its consumer")
 }
 
-// A service that falls silent is late, and then gone.
+// A service that stops sending is late, and then gone.
 func TestWatchNoticesSilence(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	refused := make(chan error, 10)
@@ -123,7 +123,7 @@ func TestWatchNoticesSilence(t *testing.T) {
 	publish("mdhb.collector.a", `{"service":"collector","instance":"a","every":1000000}`) // another service
 	publish("mdhb.store.a", `{"service":"store","instance":"a","every":1000000}`)
 	for _, want := range []presence.Liveness{presence.Alive, presence.Late, presence.Gone} {
-		if p := bustest.Receive(t, changes); p.Liveness != want { // where the test was held up, it is gone at once
+		if p := bustest.Receive(t, changes); p.Liveness != want { // if the test is delayed, it is gone at once
 			require.Equal(t, presence.Gone, p.Liveness)
 			break
 		}
@@ -137,7 +137,7 @@ func TestWatchNoticesSilence(t *testing.T) {
 	require.ErrorAs(t, bustest.Receive(t, refused), &syntax)
 }
 
-// The micro service is found as any other, and answers with its status.
+// The micro service can be discovered, and answers with its status.
 func TestHeartbeatIsAService(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	nc := b.JS.Conn()

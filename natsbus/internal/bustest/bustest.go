@@ -1,4 +1,4 @@
-// Package bustest gives the tests of natsbus, and of the packages below it, a bus of their own.
+// Package bustest is the harness of the tests of natsbus and the packages below it: servers, streams and sinks.
 package bustest
 
 import (
@@ -22,13 +22,14 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// A Bus is a server of the test's own, or a cluster of them, with the streams on it.
+// A Bus is a server that a test has for itself, or a cluster, with the streams on it.
 type Bus struct {
 	*natsserver.Server                     // nil in a cluster
 	Cluster            *natsserver.Cluster // nil otherwise
 	JS                 jetstream.JetStream
 }
 
+// New runs a server, with the streams of cfg, until the test ends.
 func New(t testing.TB, cfg natsbus.StreamsConfig) *Bus {
 	t.Helper()
 	if inCluster(t) {
@@ -40,8 +41,7 @@ func New(t testing.TB, cfg natsbus.StreamsConfig) *Bus {
 	return b
 }
 
-// Restart stops the server and starts it again at the same address on the same streams, and waits
-// for the connection.
+// Restart stops the server and starts it again at the same address with the same streams, and waits for the connection.
 func (b *Bus) Restart(t testing.TB) {
 	t.Helper()
 	if b.Cluster != nil {
@@ -53,6 +53,7 @@ func (b *Bus) Restart(t testing.TB) {
 	require.Eventually(t, b.JS.Conn().IsConnected, Patience, Interval)
 }
 
+// Publisher returns a Publisher that is closed when the test ends.
 func (b *Bus) Publisher(t testing.TB, cfg natsbus.PublisherConfig) *natsbus.Publisher {
 	t.Helper()
 	p, err := natsbus.NewPublisher(b.JS, cfg)
@@ -61,12 +62,13 @@ func (b *Bus) Publisher(t testing.TB, cfg natsbus.PublisherConfig) *natsbus.Publ
 	return p
 }
 
+// Publish publishes records, and returns when they are stored.
 func (b *Bus) Publish(t testing.TB, recs []marketprism.Record) {
 	t.Helper()
 	require.NoError(t, b.Publisher(t, natsbus.PublisherConfig{}).Write(t.Context(), recs))
 }
 
-// PublishWrong publishes a snapshot of which one quantity is not the collector's any more.
+// PublishWrong publishes a snapshot with one wrong quantity and the checksum of the right one.
 func (b *Bus) PublishWrong(t testing.TB, r marketprism.Record) {
 	t.Helper()
 	quantity := r.Snapshot.Bids[0].Quantity
@@ -79,6 +81,7 @@ func (b *Bus) PublishWrong(t testing.TB, r marketprism.Record) {
 	require.NoError(t, err)
 }
 
+// Consumer returns a Consumer with short delays, by default of the durable test on the stream of books.
 func (b *Bus) Consumer(t testing.TB, cfg natsbus.ConsumerConfig) *natsbus.Consumer {
 	t.Helper()
 	if cfg.Stream == "" {
@@ -98,7 +101,7 @@ func (b *Bus) Consumer(t testing.TB, cfg natsbus.ConsumerConfig) *natsbus.Consum
 	return c
 }
 
-// run runs c until the test stops it, and returns what Run returned.
+// Run runs c until the test stops it or ends. stop returns the result of Run.
 func Run(t testing.TB, c *natsbus.Consumer, dst sink.Sink) (stop func() error) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
@@ -123,13 +126,13 @@ func Run(t testing.TB, c *natsbus.Consumer, dst sink.Sink) (stop func() error) {
 	return stop
 }
 
-// Patience bounds waiting for what must happen.
+// Patience bounds the wait for an event, and Interval is the time between two checks.
 const (
 	Patience = 60 * time.Second
 	Interval = 5 * time.Millisecond
 )
 
-// messages returns the number of messages in a stream.
+// Messages returns the number of messages in a stream.
 func (b *Bus) Messages(t testing.TB, stream string) int {
 	t.Helper()
 	s, err := b.JS.Stream(t.Context(), stream)
@@ -137,7 +140,7 @@ func (b *Bus) Messages(t testing.TB, stream string) int {
 	return int(s.CachedInfo().State.Msgs)
 }
 
-// unacked returns how many messages a durable has not acknowledged.
+// Unacked returns the number of messages that a durable has not acknowledged.
 func (b *Bus) Unacked(t testing.TB, stream, durable string) int {
 	t.Helper()
 	c, err := b.JS.Consumer(t.Context(), stream, durable)
@@ -146,8 +149,8 @@ func (b *Bus) Unacked(t testing.TB, stream, durable string) int {
 	return int(info.NumPending) + info.NumAckPending
 }
 
-// allAcked fails unless a durable has acknowledged all messages. Servers that hold it together agree on that one after
-// the other, so it may take them a moment.
+// AllAcked fails the test unless a durable has acknowledged all messages. The servers of a cluster may need a moment to
+// agree on that.
 func (b *Bus) AllAcked(t testing.TB, stream, durable string) {
 	t.Helper()
 	if !inCluster(t) {
@@ -157,6 +160,7 @@ func (b *Bus) AllAcked(t testing.TB, stream, durable string) {
 	require.Eventually(t, func() bool { return b.Unacked(t, stream, durable) == 0 }, Patience, Interval)
 }
 
+// RequireEqual fails the test unless the records are equal, in order.
 func RequireEqual(t testing.TB, want, got []marketprism.Record) {
 	t.Helper()
 	for i := range min(len(want), len(got)) {
@@ -175,13 +179,14 @@ func Await(t testing.TB, got *sinktest.Recorder, n int) []marketprism.Record {
 	return recs
 }
 
+// Receive returns the next value of a channel, and fails the test after Patience.
 func Receive[T any](t testing.TB, c <-chan T) T {
 	t.Helper()
 	select {
 	case v := <-c:
 		return v
 	case <-time.After(Patience):
-		t.Fatal("it does not come")
+		t.Fatal("nothing was sent")
 		panic("unreachable")
 	}
 }
@@ -195,7 +200,7 @@ func RunInCluster(t *testing.T, tests map[string]func(*testing.T)) {
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel() // they wait for elections most of the time
+			t.Parallel() // they spend most of their time waiting for elections
 			test(t)
 		})
 	}
@@ -209,7 +214,7 @@ func newInCluster(t testing.TB, cfg natsbus.StreamsConfig) *Bus {
 	b := &Bus{Cluster: c, JS: natstest.Connect(t, c.URL(), natsbus.Options()...)}
 	cfg.Replicas = 3
 	var err error
-	require.Eventually(t, func() bool { // a leader that has not heard of a peer lately takes it to be away, or is about to change
+	require.Eventually(t, func() bool { // the leader may count a silent peer as absent, or change
 		err = natsbus.EnsureStreams(t.Context(), b.JS, cfg)
 		return !errors.Is(err, natsbus.ErrReplicas) && !errors.Is(err, context.DeadlineExceeded)
 	}, Patience, Interval)
@@ -217,8 +222,8 @@ func newInCluster(t testing.TB, cfg natsbus.StreamsConfig) *Bus {
 	return b
 }
 
-// restartLeader stops the server that leads the books and starts it again, and waits until it has
-// caught up, so that the next one may be stopped.
+// restartLeader restarts the server that leads the stream of books, and waits until it has caught up, so that the next
+// one may be stopped.
 func (b *Bus) restartLeader(t testing.TB) {
 	t.Helper()
 	var leader int

@@ -29,12 +29,13 @@ func (e *NamedRefusedError) RecordKey() string { return e.Key }
 // A Picky sink refuses a whole Write if a record of it has one of the keys.
 type Picky struct {
 	dst   sink.Sink
-	Named bool // it says which
+	Named bool // its errors name the record
 
 	mu   sync.Mutex
 	keys map[string]bool
 }
 
+// NewPicky returns a sink that refuses recs, and writes others to dst.
 func NewPicky(dst sink.Sink, recs ...marketprism.Record) *Picky {
 	p := &Picky{dst: dst, keys: make(map[string]bool)}
 	p.Refuse(recs...)
@@ -50,7 +51,7 @@ func (p *Picky) Refuse(recs ...marketprism.Record) {
 	}
 }
 
-// Relent makes it take everything from here on.
+// Relent makes the sink accept everything from now on.
 func (p *Picky) Relent() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -83,7 +84,7 @@ func Without(recs []marketprism.Record, places ...int) []marketprism.Record {
 	return left
 }
 
-// Settled waits until n messages are acknowledged or dead Letters.
+// Settled waits until n messages are acknowledged or dead letters.
 func Settled(t testing.TB, c *natsbus.Consumer, n int) {
 	t.Helper()
 	require.Eventually(t, func() bool {
@@ -92,6 +93,7 @@ func Settled(t testing.TB, c *natsbus.Consumer, n int) {
 	}, Patience, Interval)
 }
 
+// DeadLetters returns the queue of dead letters.
 func (b *Bus) DeadLetters() *deadletter.Queue {
 	return deadletter.New(b.JS, natsbus.DeadLettersStream(""))
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A Venue has the true book of one instrument and makes up the changes to it, one update id each.
+// A Venue has the true book of one instrument and invents changes of it, of one update id each.
 type Venue struct {
 	Instrument marketprism.Instrument
 	rng        *rand.Rand
@@ -27,14 +27,14 @@ func NewVenue(symbol string, seed uint64) *Venue {
 
 func (v *Venue) ID() int64 { return v.Book.LastID() }
 
-// Futures has the venue count as futures markets do: ids are shared by all symbols, and updates name the
-// one before.
+// Futures makes the venue count as futures markets do: all symbols share the ids, and each update has the id of the one
+// before.
 func (v *Venue) Futures() *Venue {
 	v.Instrument.Market = marketprism.USDM
 	return v
 }
 
-// Updates makes n changes of one update id each.
+// Updates applies n changes of one update id each to the book, and returns them.
 func (v *Venue) Updates(n int) []marketprism.Record {
 	recs := make([]marketprism.Record, n)
 	for i := range recs {

@@ -29,8 +29,8 @@ func TestDeliveryIsReadFromItsReplySubject(t *testing.T) {
 	}
 }
 
-// What the server says of a request says how many messages are still to come, not that there are none.
-func TestEndOfARequestLeavesWhatWasDelivered(t *testing.T) {
+// A report of the server says how many messages are still to come, not that there are none.
+func TestEndOfARequestLeavesItsDeliveries(t *testing.T) {
 	status := func(code, text, pending string) *nats.Msg {
 		header := nats.Header{"Status": {code}, "Description": {text}}
 		if pending != "" {
@@ -41,7 +41,7 @@ func TestEndOfARequestLeavesWhatWasDelivered(t *testing.T) {
 	p := &Puller{due: 10}
 	require.NoError(t, p.report(status("100", "Idle Heartbeat", "")))
 	require.NoError(t, p.report(status("409", "Batch Completed", "0")))
-	require.Equal(t, 10, p.due, "the whole batch is on its way")
+	require.Equal(t, 10, p.due, "the whole batch is still to come")
 	require.NoError(t, p.report(status("408", "Request Timeout", "7")))
 	require.Equal(t, 3, p.due)
 	require.ErrorContains(t, p.report(status("409", "Leadership Change", "")), "Leadership Change")

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What other programs write is found in any case; what is written is in lower case.
+// Headers of other programs are found in any case; our own are in lower case.
 func TestHeaderCarrier(t *testing.T) {
 	const value = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 	for _, name := range []string{"traceparent", "Traceparent", "TRACEPARENT"} {
