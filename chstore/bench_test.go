@@ -12,7 +12,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// benchTrades makes n trades of ten symbols, and next moves them on to be written again.
+// benchTrades makes n trades of ten symbols; next advances them, so that they can be written again.
 func benchTrades(n int) (recs []marketprism.Record, next func()) {
 	rng := rand.New(rand.NewPCG(1, 1))
 	symbols := []string{"BTCUSDT", "ETHUSDT", "SOLUSDT", "XRPUSDT", "BNBUSDT", "ADAUSDT", "DOGEUSDT", "TRXUSDT", "LINKUSDT", "AVAXUSDT"}
@@ -63,7 +63,7 @@ func benchDepth(n int) (recs []marketprism.Record, next func()) {
 	}
 }
 
-// benchLevel is half a deletion, near the middle.
+// benchLevel returns a level near the middle, every second time a deletion.
 func benchLevel(rng *rand.Rand, side int) orderbook.Level {
 	l := orderbook.Level{Price: orderbook.Fixed(6_000_000+side*(1+int(rng.ExpFloat64()*200))) * orderbook.One / 100}
 	if rng.IntN(2) == 0 {

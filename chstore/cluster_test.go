@@ -23,8 +23,8 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// Two shards hold what was written to each, and both show all of it. When one is gone, the other
-// stores what comes and refuses to show a part for the whole.
+// Each of two shards holds the records that were written to it, and reads of both return all. When one is down, the
+// other stores new records, and reads fail instead of returning a part.
 func TestDistributed(t *testing.T) {
 	servers := startServers(t, [][]int{{0}, {1}}, func(int) string { return "" })
 	cfg := chstore.Config{Database: "md", Cluster: chstore.Cluster{Name: "main", Unreplicated: true}, Attempts: -1}
@@ -88,9 +88,9 @@ func watermarkRows(t *testing.T, s *chstore.Store, source string) (n uint64) {
 	return n
 }
 
-// The statements that make replicated tables are run, and the replicas find each other in ZooKeeper
-// under the names that Cluster gives them. There it ends: without a port for other servers, which the
-// engine of the tests has not, a replicated table stays read-only (code 242) and takes no ALTER.
+// The statements that create replicated tables run, and the replicas find each other in ZooKeeper
+// under the names that Cluster gives them. More cannot be tested: the engine of the tests has no port for other
+// servers, so a replicated table stays read-only (code 242) and accepts no ALTER.
 func TestReplicatedTables(t *testing.T) {
 	chtest.Require(t)
 	_, port, err := net.SplitHostPort(startZooKeeper(t))
@@ -143,14 +143,14 @@ func TestReplicatedTables(t *testing.T) {
 	require.Zero(t, watermarkRows(t, s, "S"))
 }
 
-// onMain is what ends the name in a statement for all servers of the cluster of startServers.
+// onMain follows the name in a statement for all servers of the cluster of startServers.
 const onMain = " ON CLUSTER `main`"
 
-// A clusterServer is a server of a cluster, behind a relay at an address that stays.
+// A clusterServer is a server of a cluster, behind a relay with a fixed address.
 //
 // The engine of the tests refuses ON CLUSTER (code 392, "Replicated DDL queries are disabled"), so the
-// relay blanks it: a statement runs on this one server, and a test that migrates every server does
-// what ON CLUSTER would. All else, what servers say to each other included, passes as it is.
+// relay blanks it: a statement runs on this one server, and a test that migrates every server has the effect of
+// ON CLUSTER. Everything else, also between servers, passes unchanged.
 type clusterServer struct {
 	*chserver.Server
 	addr   string // of the relay
@@ -159,7 +159,7 @@ type clusterServer struct {
 }
 
 // startServers starts the servers of the cluster "main". The shards are lists of replicas by their
-// numbers, as in {{0, 1}} for one shard of two; sections returns more configuration of a server.
+// numbers, as in {{0, 1}} for one shard of two; sections returns the additional configuration of a server.
 func startServers(t *testing.T, shards [][]int, sections func(server int) string) []*clusterServer {
 	t.Helper()
 	chtest.Require(t)
@@ -190,7 +190,7 @@ func (s *clusterServer) start(t *testing.T, config chserver.Config) {
 	t.Helper()
 	s.Server = chtest.Start(t, config)
 	s.target.Store(s.Addr())
-	// Servers keep connections to each other, for whose end a server waits when it is stopped.
+	// Servers keep connections to each other, and a closing server waits for their end.
 	t.Cleanup(func() {
 		s.open.Range(func(conn, _ any) bool {
 			conn.(net.Conn).Close()
@@ -217,7 +217,7 @@ func (s *clusterServer) relay(t *testing.T) {
 	}()
 }
 
-// carry ends when either side does.
+// carry returns when either side closes.
 func (s *clusterServer) carry(client net.Conn) {
 	defer client.Close()
 	target, _ := s.target.Load().(string)
@@ -229,11 +229,11 @@ func (s *clusterServer) carry(client net.Conn) {
 	defer s.open.Delete(server)
 	defer server.Close()
 	go func() {
-		_, _ = io.Copy(client, server) // an error is the end as well
+		_, _ = io.Copy(client, server) // an error ends it, too
 		client.Close()
 	}()
-	// The text of a statement is sent as it is, after its length: blanks keep that true. A client
-	// writes a statement of this size at once; one that comes in two pieces is refused by the server.
+	// The text of a statement follows its length, which blanks do not change. A client
+	// sends a statement of this size at once; the server would refuse one that arrives in two pieces.
 	blanks := bytes.Repeat([]byte(" "), len(onMain))
 	buf := make([]byte, 1<<20)
 	for {
@@ -244,7 +244,7 @@ func (s *clusterServer) carry(client net.Conn) {
 	}
 }
 
-// store returns a Store that knows this server alone.
+// store returns a Store that connects to this server only.
 func (s *clusterServer) store(t *testing.T, cfg chstore.Config) (*chstore.Store, *chstore.Conn) {
 	t.Helper()
 	conn, err := chstore.Dial(t.Context(), s.addr)
@@ -255,10 +255,10 @@ func (s *clusterServer) store(t *testing.T, cfg chstore.Config) (*chstore.Store,
 	return store, conn
 }
 
-// here is a statement for one server.
+// here returns a statement for one server.
 func here(statement string) string { return strings.ReplaceAll(statement, onMain, "") }
 
-// zookeeperJar is where Debian's package libzookeeper-java has the server; it names the libraries it needs.
+// zookeeperJar is the server in Debian's package libzookeeper-java; it lists the libraries it needs.
 const zookeeperJar = "/usr/share/java/zookeeper.jar"
 
 // startZooKeeper starts a ZooKeeper for the test and returns its address. The test is skipped where
@@ -272,7 +272,7 @@ func startZooKeeper(t *testing.T) string {
 	if err != nil {
 		t.Skipf("SKIPPED, this test needs ZooKeeper (apt-get install default-jre-headless libzookeeper-java): %v", err)
 	}
-	// ZooKeeper does not tell the port it would choose by itself.
+	// ZooKeeper does not report a port that it chooses by itself.
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	addr := listener.Addr().(*net.TCPAddr)

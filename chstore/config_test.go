@@ -32,8 +32,8 @@ func TestConfig(t *testing.T) {
 
 func named(name string, value any) any { return clickhouse.Named(name, value) }
 
-// What Config says of engine, sort key, codecs and indexes is what the server has; records read back
-// the same, and what came twice is there once after a merge.
+// The server has the engine, sort key, codecs and indexes of Config; records read back
+// the same, and a merge drops duplicates.
 func TestLayouts(t *testing.T) {
 	db := chtest.Open(t)
 	cfg := everything()
@@ -61,7 +61,7 @@ func TestLayouts(t *testing.T) {
 	}
 	require.EqualValues(t, len(recs), total)
 
-	// Codecs and indexes of tables that are there change by ALTER; so does nothing that is left out.
+	// Codecs and indexes of existing tables change by ALTER; those that Config leaves out stay.
 	cfg.Layouts.Depth.Codecs["first_id"] = "Delta, ZSTD(1)"
 	cfg.Layouts.Tickers.Indexes = []chstore.Index{{Name: "by_update", Column: "update_id", Type: "minmax"}}
 	cfg.Layouts.Trades.Indexes = nil
@@ -80,7 +80,7 @@ func TestLayouts(t *testing.T) {
 	requireSame(t, recs, readAll(t, s, recs))
 }
 
-// Tables that no ALTER can make right are told apart from those that can be used, one by one.
+// Tables that no ALTER can make compatible are rejected with every difference.
 func TestSchemaDiff(t *testing.T) {
 	s, db := openStore(t, chstore.Config{TablePrefix: "p_"})
 	require.NoError(t, db.Conn.Exec(t.Context(), "ALTER TABLE p_tickers MODIFY COLUMN ask_qty_e8 UInt64"))
@@ -124,7 +124,7 @@ func TestSchemaDiff(t *testing.T) {
 	require.NoError(t, err, "nothing is there to differ")
 }
 
-// What cannot stand in a statement is refused before anything is sent.
+// Values that cannot be used in a statement are refused before anything is sent.
 func TestConfigOfSchema(t *testing.T) {
 	conn := connect(t, chtest.Open(t))
 	trades := func(l chstore.Layout) chstore.Config { return chstore.Config{Layouts: chstore.Layouts{Trades: l}} }

@@ -17,7 +17,7 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// openOn returns a Store on migrated tables in the test's database, by other options than its own.
+// openOn returns a Store on migrated tables in the test's database, opened with other options.
 func openOn(t *testing.T, db *chtest.DB, options *clickhouse.Options, cfg chstore.Config) *chstore.Store {
 	t.Helper()
 	conn, err := chstore.Open(options)
@@ -30,7 +30,7 @@ func openOn(t *testing.T, db *chtest.DB, options *clickhouse.Options, cfg chstor
 	return s
 }
 
-// What is written comes back the same however it is compressed on its way, and it is compressed.
+// Records read back the same with every compression, and they are compressed on the wire.
 func TestCompressions(t *testing.T) {
 	recs := sinktest.Records(1, 2_000)
 	var sent []int64
@@ -70,13 +70,13 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// The addresses are tried in their order, and one that does not answer is passed over.
+// The addresses are tried in order, and one that does not answer is skipped.
 func TestSeveralAddresses(t *testing.T) {
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, nobody.Close())
 	for _, strategy := range []clickhouse.ConnOpenStrategy{
-		clickhouse.ConnOpenInOrder, clickhouse.ConnOpenRoundRobin, // at random clickhouse-go may try the same one twice
+		clickhouse.ConnOpenInOrder, clickhouse.ConnOpenRoundRobin, // with a random order clickhouse-go may try the same one twice
 	} {
 		db := chtest.Open(t)
 		options := db.Options()
@@ -89,7 +89,7 @@ func TestSeveralAddresses(t *testing.T) {
 	}
 }
 
-// Settings of the connections hold for INSERTs too. The server's memory limit is an error that passes.
+// Settings of the connections apply to INSERTs too. Exceeding the server's memory limit is retryable.
 func TestSettingsHoldForInserts(t *testing.T) {
 	s, db := openStore(t, chstore.Config{})
 	require.NoError(t, s.Write(t.Context(), sinktest.Records(1, 10)))
@@ -105,7 +105,7 @@ func TestSettingsHoldForInserts(t *testing.T) {
 	require.True(t, chstore.Retryable(err))
 }
 
-// An INSERT after a restart of the server finds out before it sends anything that its connection is gone.
+// An INSERT after a restart of the server notices before it sends anything that its connection is closed.
 func TestConnectionsOutliveARestart(t *testing.T) {
 	server := chtest.Start(t, chtest.Config())
 	db := chtest.OpenAt(t, server.Addr())
@@ -114,7 +114,7 @@ func TestConnectionsOutliveARestart(t *testing.T) {
 	recs := sinktest.Records(1, 100)
 	require.NoError(t, s.Write(t.Context(), recs[:50]))
 	server.Crash()
-	chtest.Start(t, server.Config()) // takes longer than connections are trusted unasked
+	chtest.Start(t, server.Config()) // takes longer than checkAfter
 	require.NoError(t, s.Write(t.Context(), recs[50:]))
 	require.Zero(t, failed)
 	requireSame(t, recs, readAll(t, s, recs))
@@ -166,13 +166,13 @@ func TestDialNobody(t *testing.T) {
 	require.NotContains(t, err.Error(), "secret")
 }
 
-// A proxy passes connections on to a server until it fails. The zero value never does.
+// A proxy forwards connections to a server until it fails. The zero value never does.
 type proxy struct {
 	addr string
 
 	mu    sync.Mutex
 	after int64 // bytes towards the server until it fails; 0: never
-	stall bool  // it fails by holding back the connection that carried the last byte, else by its own end
+	stall bool  // it fails by stalling the connection that carried the last byte, else by closing all
 	ended bool
 	conns []net.Conn
 
@@ -210,7 +210,7 @@ func (p *proxy) add(conns ...net.Conn) bool {
 	return !p.ended
 }
 
-// fail has the proxy fail after so many bytes more.
+// fail makes the proxy fail after so many more bytes.
 func (p *proxy) fail(after int64, stall bool) {
 	p.mu.Lock()
 	p.after, p.stall = after, stall
@@ -228,7 +228,7 @@ func (p *proxy) pass(near, far net.Conn) {
 		failed := p.carry(int64(n))
 		switch {
 		case failed && p.stall:
-			io.Copy(io.Discard, near) //nolint:errcheck // until the client has had enough
+			io.Copy(io.Discard, near) //nolint:errcheck // until the client closes
 			return
 		case failed:
 			p.end()
@@ -240,7 +240,7 @@ func (p *proxy) pass(near, far net.Conn) {
 	}
 }
 
-// carry counts bytes. It is true once, when the proxy is to fail.
+// carry counts bytes. It returns true once, when the proxy must fail.
 func (p *proxy) carry(n int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -251,7 +251,7 @@ func (p *proxy) carry(n int64) bool {
 	return p.after == 0
 }
 
-// end closes all, for good.
+// end closes all connections and the listener.
 func (p *proxy) end() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -262,7 +262,7 @@ func (p *proxy) end() {
 	}
 }
 
-// A wire counts what connections carry.
+// A wire counts the bytes that connections carry.
 type wire struct{ written atomic.Int64 }
 
 func (w *wire) dial(ctx context.Context, addr string) (net.Conn, error) {

@@ -20,11 +20,11 @@ func ExampleStore_Write() {
 	ctx := context.Background()
 	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")
 	if err != nil {
-		log.Fatal(err) // names the address, and what to do
+		log.Fatal(err) // contains the address and a remedy
 	}
 	defer conn.Close()
 	store, err := chstore.New(conn, chstore.Config{
-		TTL: chstore.TTL{Depth: 30 * 24 * time.Hour}, // the rest is kept for ever
+		TTL: chstore.TTL{Depth: 30 * 24 * time.Hour}, // the rest is kept without limit
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -103,8 +103,8 @@ func ExampleStore_Records() {
 	}
 }
 
-// A strategy that takes records from a live feed takes them from the archive just as well, a hundred
-// times as fast, with the books as they stood when the span begins.
+// A strategy that takes records from a live feed can take them from the archive, a hundred
+// times as fast, starting with the books at the beginning of the span.
 func ExampleStore_Replay() {
 	ctx := context.Background()
 	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")
@@ -167,7 +167,7 @@ func ExampleStore_Books() {
 	}
 }
 
-// A job that looks at the last day every night, and fails where something is wrong.
+// A job that checks the last day every night, and fails if there are findings.
 func ExampleStore_Check() {
 	ctx := context.Background()
 	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")

@@ -22,8 +22,8 @@ func leasing(t *testing.T, db *chtest.DB, cfg chstore.Config) *chstore.Store {
 	return s
 }
 
-// The second of two writers of a source is refused until the first gives up, and then goes on where
-// that one ended; other sources and reads are not concerned.
+// The second of two writers of a source is refused until the first releases its lease, and then continues where
+// that one ended; other sources and reads are not affected.
 func TestLeaseRefuses(t *testing.T) {
 	_, db := openStore(t, chstore.Config{})
 	a := leasing(t, db, chstore.Config{Lease: time.Minute, Attempts: -1})
@@ -50,7 +50,7 @@ func TestLeaseRefuses(t *testing.T) {
 	require.EqualValues(t, 30+5, rows(t, db))
 }
 
-// A holder that is gone is waited for no longer than its lease; if it comes back, it is refused.
+// A successor waits no longer than the lease for a holder that is gone; the holder is refused if it comes back.
 func TestLeaseEnds(t *testing.T) {
 	_, db := openStore(t, chstore.Config{})
 	retry := chstore.Config{Lease: time.Minute, Attempts: 1000, RetryMin: 10 * time.Millisecond, RetryMax: 20 * time.Millisecond}
@@ -65,7 +65,7 @@ func TestLeaseEnds(t *testing.T) {
 	require.EqualValues(t, 20, rows(t, db))
 }
 
-// However many begin at once, one has the lease.
+// Of several writers that start at once, one gets the lease.
 func TestLeaseAtOnce(t *testing.T) {
 	_, db := openStore(t, chstore.Config{})
 	for round := range 5 {
@@ -93,7 +93,7 @@ func TestLeaseAtOnce(t *testing.T) {
 	}
 }
 
-// Writers that take the lease from one another all the time store each record once, though all of them
+// Writers that keep taking the lease from one another store each record once, although all of them
 // write all records.
 func TestLeaseContended(t *testing.T) {
 	_, db := openStore(t, chstore.Config{})

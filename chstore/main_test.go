@@ -29,7 +29,7 @@ func openStore(t testing.TB, cfg chstore.Config) (*chstore.Store, *chtest.DB) {
 	return s, db
 }
 
-// connect opens connections to the database of a test, and closes them in its end.
+// connect opens connections to the database of a test, and closes them at its end.
 func connect(t testing.TB, db *chtest.DB) *chstore.Conn {
 	t.Helper()
 	conn, err := chstore.Open(db.Options())
@@ -138,7 +138,7 @@ func readAllInstruments(t testing.TB, s *chstore.Store, db *chtest.DB) []marketp
 	return readAll(t, s, all)
 }
 
-// A market is an exchange's book that walks at random, with its state at every update id.
+// A market is an exchange's book with random changes, and its state at every update id.
 type market struct {
 	rng        *rand.Rand
 	instrument marketprism.Instrument
@@ -149,7 +149,7 @@ type market struct {
 	changes    []change         // of all ids so far
 }
 
-// A change is what one update id stands for.
+// A change is the change of one update id.
 type change struct {
 	id    int64
 	at    time.Time
@@ -192,7 +192,7 @@ func (m *market) run(n int, step time.Duration) {
 	}
 }
 
-// snapshot is what the exchange answers at this moment.
+// snapshot returns the current book as the exchange does.
 func (m *market) snapshot() *orderbook.Snapshot {
 	s := &orderbook.Snapshot{LastID: m.id}
 	for price := orderbook.Fixed(1_100); price > 900; price-- {
@@ -208,7 +208,7 @@ func (m *market) snapshot() *orderbook.Snapshot {
 	return s
 }
 
-// snapshotRecord is a snapshot as a collector stores it, received after a while.
+// snapshotRecord returns a snapshot as a collector stores it, received after a delay.
 func (m *market) snapshotRecord(delay time.Duration) marketprism.Record {
 	r := marketprism.Record{Instrument: m.instrument, ReceivedAt: m.now.Add(delay), Snapshot: m.snapshot()}
 	if m.instrument.Market != marketprism.Spot {

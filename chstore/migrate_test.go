@@ -48,7 +48,7 @@ func TestMigrateAtOnce(t *testing.T) {
 	requireSame(t, recs, readAll(t, s, recs))
 }
 
-// A database is made where there is none, and two archives share one by their prefixes.
+// A missing database is created, and two archives with different prefixes share one.
 func TestMigrateNames(t *testing.T) {
 	db := chtest.Open(t)
 	name := db.Name + "_made"
@@ -84,7 +84,7 @@ func TestMigrateRefuses(t *testing.T) {
 	require.Equal(t, 99, bad.Version)
 }
 
-// A Store does not write into tables that are partitioned in another way, or not there.
+// A Store does not write into tables that are partitioned in another way, or that do not exist.
 func TestWriteChecksTables(t *testing.T) {
 	_, db := openStore(t, chstore.Config{Partition: chstore.Day})
 	recs := sinktest.Records(1, 20)
@@ -120,8 +120,8 @@ func TestTTL(t *testing.T) {
 	require.Len(t, readAll(t, s, fresh), len(fresh))
 }
 
-// ClickHouse has no ALTER that changes a skip index: it is dropped and added. One that is as wanted is left
-// alone, however the server writes it.
+// ClickHouse has no ALTER that changes a skip index: it is dropped and added. One that is as wanted stays,
+// however the server writes it.
 func TestMigrateChangesAnIndex(t *testing.T) {
 	db := chtest.Open(t)
 	open := func(kind string, granularity int) *chstore.Store {
@@ -151,7 +151,7 @@ func TestMigrateChangesAnIndex(t *testing.T) {
 	}
 }
 
-// Plan is what Migrate does, from nothing and after every change of Config.
+// Plan returns what Migrate does, without tables and after every change of Config.
 func TestPlan(t *testing.T) {
 	db := chtest.Open(t)
 	open := func(cfg chstore.Config) *chstore.Store {
@@ -192,7 +192,7 @@ func TestPlan(t *testing.T) {
 		requireSame(t, recs, readAll(t, s, recs))
 	}
 
-	// Someone has changed a setting by hand.
+	// A setting that was changed by hand.
 	require.NoError(t, db.Conn.Exec(t.Context(), "ALTER TABLE tickers MODIFY SETTING fsync_after_insert = 0"))
 	s := open(chstore.Config{})
 	plan, err := s.Plan(t.Context())

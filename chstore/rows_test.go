@@ -18,9 +18,9 @@ func spot(symbol string) marketprism.Instrument {
 	return marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: symbol}
 }
 
-// extremes are records at the ends of what the store can hold, beyond those of sinktest: times to the
-// nanosecond, the first and the last one, other zones, times that a record and its payload do not
-// share, symbols that would break a careless query.
+// extremes returns records at the limits of the store, beyond those of sinktest: times to the
+// nanosecond, the first and the last one, other zones, different times of a record and its payload,
+// symbols that would break a query without parameters.
 func extremes() []marketprism.Record {
 	at := time.Date(2026, 11, 23, 12, 0, 0, 123_456_789, time.UTC)
 	tokyo := time.FixedZone("Tokyo", 9*3600)
@@ -73,7 +73,7 @@ func TestRoundTripOrigin(t *testing.T) {
 	}
 }
 
-// The columns of the classic trades table are there under their names, as numbers and texts.
+// The columns of the classic trades table exist under their names, as numbers and texts.
 func TestClassicTrades(t *testing.T) {
 	s, db := openStore(t, chstore.Config{})
 	at := time.Date(2026, 11, 23, 12, 0, 0, 123_000_000, time.UTC)

@@ -15,8 +15,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A server that comes back without its cold disk shows less than it had. Nothing is stored again, in a
-// Store that was there before and in a new one that is told the position; with the disk back all goes on.
+// A server that comes back without its cold disk has lost rows. Neither a Store from before nor a new one that
+// verifies the position stores them again; once the disk is back, Writes succeed.
 func TestColdDiskIsMissing(t *testing.T) {
 	server := chtest.Start(t, chtest.Config())
 	db := chtest.OpenAt(t, server.Addr())
@@ -39,7 +39,7 @@ func TestColdDiskIsMissing(t *testing.T) {
 		require.Error(t, s.Write(t.Context(), recs[15:16]), "after an INSERT that failed the Store asks what is there")
 		swap()
 		server = chtest.Start(t, server.Config())
-		t.Cleanup(func() { db.Conn.Close() }) // first: the server waits for its clients
+		t.Cleanup(func() { db.Conn.Close() }) // before the server closes, which waits for its clients
 	}
 	restart(func() { require.NoError(t, os.Rename(cold, away)) })
 	err = s.Write(t.Context(), recs)
@@ -64,7 +64,7 @@ func TestColdDiskIsMissing(t *testing.T) {
 	requireSame(t, recs, readAll(t, s, recs))
 }
 
-// The row of the highest sequence need not be the newest: where it has expired, nothing is lost.
+// The row of the highest sequence need not be the newest: if it has expired, no row is lost.
 func TestExpiredRowsAreNoLoss(t *testing.T) {
 	server := chtest.Start(t, chtest.Config())
 	db := chtest.OpenAt(t, server.Addr())

@@ -13,7 +13,7 @@ import (
 	"github.com/marketprism/marketprism/internal/hook/hooktest"
 )
 
-// What a monitor wants to know of every table is in Stats, and each event of it in a hook.
+// Stats has the counts of every table, and each event calls a hook.
 func TestStats(t *testing.T) {
 	var answers []chstore.AnswerInfo
 	var failed []chstore.FailInfo
@@ -81,7 +81,7 @@ type discard struct{}
 
 func (discard) Write(context.Context, []marketprism.Record) error { return nil }
 
-// While a Write is under way its records are seen to wait.
+// During a Write its records count as waiting.
 func TestStatsWaiting(t *testing.T) {
 	var waiting, bytes []int64
 	var s *chstore.Store

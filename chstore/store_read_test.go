@@ -56,7 +56,7 @@ func TestRecordsOrderAndRange(t *testing.T) {
 	}
 }
 
-// Records of one moment stand in the order in which a book comes about.
+// Records of the same time are in the order in which a book is made of them.
 func TestRecordsOfOneMoment(t *testing.T) {
 	s, _ := openStore(t, chstore.Config{})
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -115,8 +115,8 @@ func TestRecordsStopEarly(t *testing.T) {
 	}
 }
 
-// The same events come again, hours later and in numbers that no reader could remember, beside new
-// ones. The first are shown, and those that came late for the first time.
+// The same events come again, hours later and more than a reader remembers, beside new
+// ones. Reads return the first of each, and those that came late for the first time.
 func TestRecordsDuplicatesFarApart(t *testing.T) {
 	s, _ := openStore(t, chstore.Config{})
 	const n = 80_000
@@ -148,8 +148,8 @@ func TestRecordsDuplicatesFarApart(t *testing.T) {
 	require.Len(t, shown, n)
 }
 
-// A quiet book that is lost twice ends and begins twice at one update id. Reads show both, and Check does
-// not take them for duplicates.
+// A quiet book that is lost twice ends and begins twice at one update id. Reads return both, and Check does
+// not report them as duplicates.
 func TestRecordsOfAQuietBookLostTwice(t *testing.T) {
 	s, _ := openStore(t, chstore.Config{})
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)

@@ -11,7 +11,7 @@ import (
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
 )
 
-// The partition computed here is the one that ClickHouse computes, for every time that can be stored.
+// Partition.id computes the partition that ClickHouse computes, for every time that can be stored.
 func TestPartitionIsThatOfClickHouse(t *testing.T) {
 	db := chtest.Open(t)
 	rng := rand.New(rand.NewPCG(1, 1))

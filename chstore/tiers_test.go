@@ -31,7 +31,7 @@ func usage(t *testing.T, s *chstore.Store) []chstore.Usage {
 	return all
 }
 
-// Partitions are made by the step of Config and told by Usage.
+// Partitions follow Config, and Usage returns them.
 func TestUsage(t *testing.T) {
 	for step, want := range map[chstore.Partition][]string{
 		chstore.Hour:  {"2026030123", "2026030200"},
@@ -63,7 +63,7 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// Old parts move to the cold volume and rows that have expired go, on a table that is made with tiers,
+// Old parts move to the cold volume and expired rows are dropped, on a table that is created with tiers,
 // and on one that gets them later, by ALTER and without losing a row.
 func TestTiers(t *testing.T) {
 	for name, untiered := range map[string]bool{"from the beginning": false, "later": true} {

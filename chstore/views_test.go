@@ -13,7 +13,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// Bars are by trade time and id, whatever the order and the time of arrival, and count a trade once.
+// Bars go by trade time and id, whatever the order and the time of arrival, and count a trade once.
 func TestBars(t *testing.T) {
 	s, db := openStore(t, chstore.Config{TablePrefix: "p_"})
 	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -86,7 +86,7 @@ func TestSpreads(t *testing.T) {
 	require.Equal(t, [8]float64{2, 3, 4, 300, 2, 4, 100}, got)
 }
 
-// The stored bars are those of the view after each refresh, whatever came twice, late, or was merged in
+// The stored bars equal those of the view after each refresh, also with duplicates, late trades and merges in
 // between, and they outlive the trades.
 func TestStoredBars(t *testing.T) {
 	s, db := openStore(t, chstore.Config{TablePrefix: "p_"})

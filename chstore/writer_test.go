@@ -46,7 +46,7 @@ func TestWriteAgainWithOrigin(t *testing.T) {
 	require.EqualValues(t, 300, s.Stats().Rows)
 	require.EqualValues(t, 200+200+10+1, s.Stats().Skipped)
 
-	// A new Store, as after a restart, knows what is there from the tables alone.
+	// A new Store, as after a restart, reads from the tables what they hold.
 	again, err := chstore.New(connect(t, db), chstore.Config{Database: db.Name})
 	require.NoError(t, err)
 	require.NoError(t, again.Write(t.Context(), recs[10:]))
@@ -54,8 +54,8 @@ func TestWriteAgainWithOrigin(t *testing.T) {
 	requireSame(t, recs, readAll(t, again, recs))
 }
 
-// Sequences come in any order and batches have any borders: each record is stored once and none is
-// taken for stored because a later one is.
+// Each record is stored once, whatever the order of sequences and the borders of batches, and none is
+// skipped because a later one is stored.
 func TestWriteOutOfOrder(t *testing.T) {
 	s, db := openStore(t, chstore.Config{})
 	recs := withOrigins(sinktest.Records(2, 400), "S", 1)
@@ -67,13 +67,13 @@ func TestWriteOutOfOrder(t *testing.T) {
 		require.NoError(t, s.Write(t.Context(), shuffled[:n]))
 		shuffled = shuffled[n:]
 	}
-	// One message twice in a batch is one message.
+	// A message that is in a batch twice is stored once.
 	require.NoError(t, s.Write(t.Context(), slices.Concat(recs[:5], recs[:5])))
 	require.EqualValues(t, len(recs), rows(t, db))
 	requireSame(t, recs, readAll(t, s, recs))
 }
 
-// Sources do not shadow each other, and records without one are written beside them.
+// The sequences of sources are independent, and records without a source are stored beside them.
 func TestWriteSources(t *testing.T) {
 	s, db := openStore(t, chstore.Config{})
 	recs := sinktest.Records(3, 90)
@@ -173,8 +173,8 @@ func TestWriteBadRecords(t *testing.T) {
 	}
 }
 
-// impatient returns random times that grow with every call, so that a machine of any speed is cut
-// short at every stage of a Write, and gets through in the end.
+// impatient returns random timeouts that grow with every call, so that on a machine of any speed they interrupt
+// every stage of a Write, and a Write succeeds in the end.
 func impatient() func(*rand.Rand) time.Duration {
 	limit := 4 * time.Millisecond
 	return func(rng *rand.Rand) time.Duration {
@@ -183,7 +183,7 @@ func impatient() func(*rand.Rand) time.Duration {
 	}
 }
 
-// Writes that are cut short at any moment, and repeated with other borders, lose and double nothing.
+// Writes that are interrupted at any time, and repeated with other borders, lose and duplicate no record.
 func TestWriteCutShort(t *testing.T) {
 	s, db := openStore(t, chstore.Config{RetryMin: time.Millisecond})
 	recs := withOrigins(sinktest.Records(5, 3_000), "S", 1)
@@ -208,7 +208,7 @@ func TestWriteCutShort(t *testing.T) {
 	requireSame(t, recs, readAll(t, s, recs))
 }
 
-// Without an Origin duplicates are possible, but a reader sees none, and nothing is lost.
+// Without an Origin duplicates are possible, but reads leave them out, and no record is lost.
 func TestWriteCutShortWithoutOrigin(t *testing.T) {
 	s, _ := openStore(t, chstore.Config{RetryMin: time.Millisecond})
 	recs := sinktest.Records(6, 1_500)
@@ -245,7 +245,7 @@ func TestWriteConcurrently(t *testing.T) {
 	requireSame(t, recs, readAll(t, s, recs))
 }
 
-// A server that is gone is an error after the attempts of Config, each of which is told.
+// A server that does not listen is an error after the attempts of Config, and each retry calls the hook.
 func TestWriteNobody(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -269,7 +269,7 @@ func TestWriteNobody(t *testing.T) {
 	require.Equal(t, []int{1, 2}, failed)
 }
 
-// The first of two addresses goes away in the middle of an INSERT, at any byte of it: the second one takes over, and
+// The first of two addresses fails in the middle of an INSERT, at any byte: the second one takes over, and
 // each record is stored once.
 func TestAddressGoesAway(t *testing.T) {
 	s, db := openStore(t, chstore.Config{})
@@ -304,7 +304,7 @@ func TestAddressGoesAway(t *testing.T) {
 	requireSame(t, recs, readAll(t, s, recs))
 }
 
-// An INSERT that gets no answer is given up after InsertTimeout, and made sure to be over before it is tried again.
+// An INSERT without an answer ends after InsertTimeout, and is fenced before it is tried again.
 func TestInsertTimesOut(t *testing.T) {
 	s, db := openStore(t, chstore.Config{})
 	stalling := startProxy(t, db.Addr)
@@ -329,7 +329,7 @@ func TestInsertTimesOut(t *testing.T) {
 	requireSame(t, recs, readAll(t, s, recs))
 }
 
-// A table whose merges do not keep up refuses INSERTs. They are tried again, less and less often, until they can be.
+// A table whose merges do not keep up refuses INSERTs. They are tried again, less and less often, until they succeed.
 func TestTooManyParts(t *testing.T) {
 	var (
 		through *chstore.Store
@@ -358,7 +358,7 @@ func TestTooManyParts(t *testing.T) {
 	require.EqualValues(t, 5, through.Stats().Retries)
 }
 
-// A limit of the server's time is an error that passes too.
+// Exceeding the server's time limit is retryable, too.
 func TestExecutionTime(t *testing.T) {
 	_, db := openStore(t, chstore.Config{})
 	options := db.Options()
@@ -373,8 +373,7 @@ func TestExecutionTime(t *testing.T) {
 	require.True(t, chstore.Retryable(err))
 }
 
-// The trace of the context that Write is given reaches the hook, and the server where that keeps a log of
-// spans.
+// The trace of Write's context reaches the hook, and a server that keeps a log of spans.
 func TestInsertIsTraced(t *testing.T) {
 	var inserted []chstore.InsertInfo
 	s, db := openStore(t, chstore.Config{Hooks: &chstore.Hooks{
@@ -402,8 +401,8 @@ func TestInsertIsTraced(t *testing.T) {
 	require.Positive(t, spans)
 }
 
-// The conformance test wants the order of arrival, which Records does not promise: it reads by the
-// time of the exchange, and snapshots of spot have none.
+// The conformance test expects arrival order, which Records does not promise: it returns records by the
+// exchange's time, which spot snapshots do not have.
 func TestSink(t *testing.T) {
 	sinktest.TestSink(t, func(t *testing.T) (sink.Sink, func(*testing.T) []marketprism.Record) {
 		s, db := openStore(t, chstore.Config{})
@@ -415,7 +414,7 @@ func TestSink(t *testing.T) {
 	})
 }
 
-// storeAt returns a Store on a server of the test's own.
+// storeAt returns a Store on the test's own server.
 func storeAt(t *testing.T, server *chserver.Server, cfg chstore.Config) *chstore.Store {
 	t.Helper()
 	conn, err := chstore.Dial(t.Context(), server.Addr())
@@ -428,8 +427,8 @@ func storeAt(t *testing.T, server *chserver.Server, cfg chstore.Config) *chstore
 }
 
 // ClickHouse logs the token of an INSERT before it puts the part in place. After a crash between the
-// two it takes every retry with that token for a duplicate, of rows that are not there. Here that
-// state is made by removing the part. Records with an Origin are stored all the same.
+// two it takes every retry with that token for a duplicate of rows that do not exist. The test removes the part
+// to get the same state. Records with an Origin are stored nevertheless.
 func TestWriteAfterLostPart(t *testing.T) {
 	server := chtest.Start(t, chserver.Config{})
 	recs := withOrigins(trades(10, time.Second), "S", 1)
@@ -448,8 +447,8 @@ func TestWriteAfterLostPart(t *testing.T) {
 	requireSame(t, recs, readAll(t, s, recs))
 }
 
-// The server is killed at random moments of Writes and started again. What was confirmed is there,
-// and everything is there once.
+// The server is killed at random times during Writes and started again. Every confirmed record is stored,
+// and none twice.
 func TestWriteServerKilled(t *testing.T) {
 	config := chtest.Config()
 	server := chtest.Start(t, config)
@@ -470,7 +469,7 @@ func TestWriteServerKilled(t *testing.T) {
 			<-done
 			server = chtest.Start(t, server.Config())
 			s = storeAt(t, server, cfg)
-			continue // whatever the answer was, the batch comes again
+			continue // whatever the answer was, the batch is written again
 		}
 		require.NoError(t, <-done)
 		from += len(batch)
