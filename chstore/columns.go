@@ -151,19 +151,19 @@ func flags(name string, value func(*marketprism.Record) bool) column {
 	return column{name, data, func(r *marketprism.Record) { data.Append(value(r)) }}
 }
 
-// times are nanoseconds since 1970; the zero Time is 0.
+// times returns a column of nanoseconds since 1970; the zero Time is 0.
 func times(name string, value func(*marketprism.Record) time.Time) column {
 	data := new(proto.ColDateTime64).WithPrecision(proto.PrecisionNano).WithLocation(time.UTC)
 	return column{name, data, func(r *marketprism.Record) { data.AppendRaw(proto.DateTime64(nanos(value(r)))) }}
 }
 
-// texts have few different values.
+// texts returns a column for texts with few different values.
 func texts(name string, value func(*marketprism.Record) string) column {
 	data := newDictionary()
 	return column{name, data, func(r *marketprism.Record) { data.append(value(r)) }}
 }
 
-// sentences have any values.
+// sentences returns a column for any texts.
 func sentences(name string, value func(*marketprism.Record) string) column {
 	data := new(proto.ColStr)
 	return column{name, data, func(r *marketprism.Record) { data.Append(value(r)) }}

@@ -21,13 +21,13 @@ type Conn struct {
 	inserters *inserters
 }
 
-// Open prepares connections as options say, which it does not keep; none is opened before it is needed. What is
-// zero is set to suit a Store: LZ4, 5 s to dial, a minute to wait for an answer, up to 64 connections for queries. An
-// INSERT takes one more, of which a Store has up to five at a time; they follow Addr in the order of
+// Open prepares connections with a copy of options; each is opened when it is needed. Zero options are set to suit a
+// Store: LZ4, 5 s to dial, a minute to wait for an answer, up to 64 connections for queries. Each running
+// INSERT takes one more, and a Store runs up to five at a time; they follow Addr in the order of
 // ConnOpenStrategy, and stay open for ConnMaxLifetime.
 //
-// The error is a *ConnectError: only the native protocol is spoken, with a user and a password, and compressed by
-// LZ4, LZ4HC, ZSTD or not at all. For LZ4HC alone Compression.Level counts.
+// The error is a *ConnectError: Open supports only the native protocol, a user and a password, and compression by
+// LZ4, LZ4HC, ZSTD or none. Compression.Level applies to LZ4HC only.
 func Open(options *clickhouse.Options) (*Conn, error) {
 	o := *options
 	defaults.Set(&o.DialTimeout, 5*time.Second)
@@ -54,8 +54,8 @@ var errDSN = errors.New("it is not of the form host:port or clickhouse://user:pa
 
 // Dial opens connections to ClickHouse and makes sure that it answers. The address is host:port of
 // the native protocol or a DSN, clickhouse://user:password@host:9000?option=value, as clickhouse-go
-// defines it; a database in it is ignored, since Config names the one to use and Migrate makes it.
-// What the DSN leaves open is set as Open does. The error is a *ConnectError.
+// defines it; a database in it is ignored, since Config names the one to use and Migrate creates it.
+// Options that are not in the DSN are set as by Open. The error is a *ConnectError.
 func Dial(ctx context.Context, addr string) (*Conn, error) {
 	if !strings.Contains(addr, "://") {
 		addr = "clickhouse://" + addr

@@ -11,7 +11,7 @@ import (
 
 // A row is what the rows of one table are scanned into.
 type row interface {
-	// scanned returns expressions to select and where their values go.
+	// scanned returns the expressions to select, with pointers to their values.
 	scanned() []target
 	// payload sets the record's payload and returns its rank among records of the same time.
 	payload(rec *marketprism.Record) (rank, error)
@@ -123,7 +123,7 @@ func part(buf []orderbook.Level, from, to int) []orderbook.Level {
 	return buf[from:to:to]
 }
 
-// newRow returns a row of a table.
+// newRow returns an empty row for a table.
 func newRow(t table) row {
 	switch t {
 	case depthTable:
