@@ -9,13 +9,13 @@ import (
 	"time"
 )
 
-// arbitration drives a merge by a script of words, and says what came out of it:
+// arbitration runs a script on an arbiter and records the events that are used:
 //
 //	join 1, leave 1, skip 1   a connection begins, ends, has lost something
 //	1:5-9                     connection 1 brings ids 5 to 9
 //	book 9                    the book is at id 9, and so is the sequence
 //	+3s                       time passes
-//	give-up                   what is held may wait no longer
+//	give-up                   pending events may wait no longer
 type arbitration struct {
 	arbiter
 	now time.Time
@@ -145,13 +145,13 @@ func TestArbiterKnowsWhoCarriesAStream(t *testing.T) {
 	} {
 		m := &arbitration{now: time.Unix(1000, 0)}
 		m.run(t, script)
-		var lanes []int
+		var legs []int
 		for i := range m.legs {
 			if m.legs[i].acked {
-				lanes = append(lanes, i)
+				legs = append(legs, i)
 			}
 		}
-		if got := fmt.Sprintf("%v continued %v", lanes, m.continued(m.now)); got != want || m.carried() != (lanes != nil) {
+		if got := fmt.Sprintf("%v continued %v", legs, m.continued(m.now)); got != want || m.carried() != (legs != nil) {
 			t.Errorf("%s: %s, want %s", script, got, want)
 		}
 	}
@@ -180,7 +180,7 @@ func TestCanReplace(t *testing.T) {
 	}
 }
 
-// What is held is bounded, and the bound lets it go.
+// Pending events are bounded; reaching the bound releases them.
 func TestPendingEventsAreBounded(t *testing.T) {
 	m := &arbitration{now: time.Unix(1000, 0)}
 	m.run(t, "join 0, join 1, 0:1-1")
@@ -195,8 +195,8 @@ func TestPendingEventsAreBounded(t *testing.T) {
 	}
 }
 
-// Whatever the delays of three connections, each of which carries everything, and whichever of them
-// ends and begins anew, each id comes out once and in order.
+// With any delays of three connections, each of which carries everything, and whichever of them ends and
+// starts again, each id is used once and in order.
 func TestArbiterOfConnectionsWithAnyDelay(t *testing.T) {
 	for seed := range uint64(500) {
 		rng := rand.New(rand.NewPCG(seed, 1))
@@ -210,7 +210,7 @@ func TestArbiterOfConnectionsWithAnyDelay(t *testing.T) {
 			i := rng.IntN(3)
 			switch carried := at[i] >= 0; {
 			case !carried && rng.IntN(4) == 0:
-				// It begins somewhere near the sequence, also ahead of it as long as another one follows.
+				// It starts near the sequence, also ahead of it while another one follows.
 				at[i] = max(0, slices.Max(at[:])-int64(rng.IntN(20)))
 				m.addLeg(i, m.now)
 			case carried && rng.IntN(30) == 0 && m.continues(0, m.now) && m.continues(1, m.now) && m.continues(2, m.now):

@@ -13,8 +13,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// Either of two connections may end at any moment, in any way, as long as the other is whole again:
-// no book is interrupted, and each event comes once.
+// Either of two connections may end at any moment, in any way, while the other carries every stream: no
+// book is interrupted, and each event comes once.
 func TestRedundantConnectionsSurviveCuts(t *testing.T) {
 	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
 		t.Run(string(market), func(t *testing.T) {
@@ -37,7 +37,7 @@ func TestRedundantConnectionsSurviveCuts(t *testing.T) {
 					case 1:
 						h.srv.DisconnectOne(id, binancetest.CloseGoingAway, "going")
 					case 2:
-						h.srv.SilenceOne(id) // it stays open until something gives it up
+						h.srv.SilenceOne(id) // it stays open until the driver gives it up
 						time.Sleep(time.Duration(rng.IntN(4000)) * time.Millisecond)
 						h.srv.DisconnectOne(id, 0, "")
 					}
@@ -65,7 +65,7 @@ func TestRedundantConnectionsSurviveCuts(t *testing.T) {
 func TestBothRedundantConnectionsEnd(t *testing.T) {
 	bubble(t, setup{server: mixed(marketprism.Spot), depth: binance.DepthConfig{Redundancy: 2}}, func(t *testing.T, h *harness) {
 		h.ready()
-		synctest.Wait() // the books are known from one connection; the other may still be on its way
+		synctest.Wait() // the books are synced over one connection; the other may still be opening
 		h.srv.Disconnect(0, "")
 		time.Sleep(2 * time.Second)
 		h.ready()
@@ -122,7 +122,7 @@ func TestIDsGoBackOnRedundantConnections(t *testing.T) {
 	})
 }
 
-// A slow handler loses frames of both connections; the books begin anew and nothing is wrong.
+// A slow handler makes both connections drop frames; the books start over and are correct.
 func TestOverflowOfRedundantConnections(t *testing.T) {
 	depth := binance.DepthConfig{Redundancy: 2, QueueFrames: 16}
 	bubble(t, setup{server: exchange(3), depth: depth}, func(t *testing.T, h *harness) {
@@ -172,7 +172,7 @@ func TestStormOfDisconnectsKeepsTheConnectLimit(t *testing.T) {
 			}
 		}
 		if waited == 0 {
-			t.Error("nothing told that connections wait")
+			t.Error("no ThrottleInfo of a connection that waits")
 		}
 		h.wellBehaved()
 		time.Sleep(6 * time.Minute)

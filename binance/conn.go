@@ -152,9 +152,9 @@ func (s *connSlot) replace() (old *conn) {
 	return old
 }
 
-// vacate removes a connection that has ended, or could not be opened. One that was open for longer than
+// free removes a connection that has ended, or could not be opened. One that was open for longer than
 // lasted starts the delays over.
-func (s *connSlot) vacate(c *conn, now time.Time, lasted time.Duration) {
+func (s *connSlot) free(c *conn, now time.Time, lasted time.Duration) {
 	switch c {
 	case s.next:
 		s.next = nil
@@ -193,7 +193,7 @@ func (cs *connSet) reset(shard int, cfg *DepthConfig, now time.Time) {
 	}
 }
 
-// add returns a connection that is to be opened, and the number of the attempt.
+// add returns a connection for the slot, not yet open, and the number of the attempt to open it.
 func (cs *connSet) add(s *connSlot, queue *frameQueue) (c *conn, attempt int) {
 	c = &conn{slot: s, index: slices.Index(cs.conns[:], nil), outbox: newOutbox(), queue: queue}
 	cs.conns[c.index] = c
@@ -204,7 +204,7 @@ func (cs *connSet) add(s *connSlot, queue *frameQueue) (c *conn, attempt int) {
 func (cs *connSet) remove(c *conn, now time.Time, lasted time.Duration) {
 	cs.conns[c.index] = nil
 	cs.queues[c.index].Store(nil)
-	c.slot.vacate(c, now, lasted)
+	c.slot.free(c, now, lasted)
 }
 
 // all iterates over the open connections.

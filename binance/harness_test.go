@@ -19,7 +19,7 @@ import (
 )
 
 // A harness is a fake exchange, a DepthSyncer on it, and an audit of every record: whenever a book is
-// said to be known, it must be the exchange's true book at that update id.
+// synced, it must be the exchange's true book at that update id.
 type harness struct {
 	t       *testing.T
 	srv     *binancetest.Server
@@ -52,7 +52,7 @@ type noted struct {
 
 type auditedBook struct {
 	book      orderbook.Book
-	known     bool
+	synced    bool
 	updates   int
 	snapshots int
 	gaps      []orderbook.Gap
@@ -65,7 +65,7 @@ type setup struct {
 	server binancetest.Config
 	client binance.Config
 	depth  binance.DepthConfig
-	before func(*harness) // with everything made and nothing running
+	before func(*harness) // called when all is made and nothing runs
 }
 
 // bubble runs test inside testing/synctest on an exchange in memory, whose books move at random.
@@ -139,8 +139,8 @@ func (h *harness) close() {
 	h.client.CloseIdleConnections()
 	h.srv.Close()
 	for symbol, b := range h.books {
-		if b.known {
-			h.t.Errorf("%s: the last known book did not end with a Gap", symbol)
+		if b.synced {
+			h.t.Errorf("%s: the synced book did not end with a Gap", symbol)
 		}
 	}
 }
@@ -176,11 +176,11 @@ func (h *harness) audit(_ context.Context, rec *marketprism.Record) error {
 	switch {
 	case rec.Snapshot != nil:
 		b.book.Reset(rec.Snapshot)
-		b.known = true
+		b.synced = true
 		b.snapshots++
 		h.compare(rec.Instrument.Symbol, b)
 	case rec.Update != nil:
-		if !b.known {
+		if !b.synced {
 			h.t.Errorf("%v: an Update outside a synced span", rec.Instrument)
 		}
 		b.book.Apply(rec.Update)
@@ -188,10 +188,10 @@ func (h *harness) audit(_ context.Context, rec *marketprism.Record) error {
 		h.maxLag = max(h.maxLag, rec.ReceivedAt.Sub(rec.EventTime))
 		h.compare(rec.Instrument.Symbol, b)
 	case rec.Gap != nil:
-		if b.known && rec.Gap.After != b.book.LastID() {
-			h.t.Errorf("%v: Gap after %d, the book stands at %d", rec.Instrument, rec.Gap.After, b.book.LastID())
+		if b.synced && rec.Gap.After != b.book.LastID() {
+			h.t.Errorf("%v: Gap after %d, the book is at %d", rec.Instrument, rec.Gap.After, b.book.LastID())
 		}
-		b.known = false
+		b.synced = false
 		b.gaps = append(b.gaps, *rec.Gap)
 	case rec.Trade != nil:
 		h.trades++
@@ -202,7 +202,7 @@ func (h *harness) audit(_ context.Context, rec *marketprism.Record) error {
 	return nil
 }
 
-// trade counts what is wrong with the order of trade ids.
+// trade counts trades that come twice, late or not at all.
 func (b *auditedBook) trade(t *marketprism.Trade) {
 	last := &b.lastTrade[0]
 	if t.Aggregate {
@@ -232,14 +232,14 @@ func (h *harness) compare(symbol string, b *auditedBook) {
 		return
 	}
 	have := b.book.Snapshot()
-	if !slices.Equal(known(&b.book, orderbook.Bid, have.Bids), known(&b.book, orderbook.Bid, truth.Bids)) ||
-		!slices.Equal(known(&b.book, orderbook.Ask, have.Asks), known(&b.book, orderbook.Ask, truth.Asks)) {
+	if !slices.Equal(knownLevels(&b.book, orderbook.Bid, have.Bids), knownLevels(&b.book, orderbook.Bid, truth.Bids)) ||
+		!slices.Equal(knownLevels(&b.book, orderbook.Ask, have.Asks), knownLevels(&b.book, orderbook.Ask, truth.Asks)) {
 		h.t.Errorf("%s: the book at %d is not the exchange's", symbol, b.book.LastID())
 	}
 }
 
-// known cuts levels, best first, where the book is known no further.
-func known(b *orderbook.Book, s orderbook.Side, levels []orderbook.Level) []orderbook.Level {
+// knownLevels returns the levels, best first, within the known depth of the book.
+func knownLevels(b *orderbook.Book, s orderbook.Side, levels []orderbook.Level) []orderbook.Level {
 	end := slices.IndexFunc(levels, func(l orderbook.Level) bool { return !b.Knows(s, l.Price) })
 	if end < 0 {
 		return levels
@@ -298,7 +298,7 @@ func (h *harness) ready() {
 	}
 }
 
-// at returns a copy of what the audit knows of a symbol.
+// at returns a copy of the audited book of a symbol.
 func (h *harness) at(symbol string) auditedBook {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -357,7 +357,7 @@ func newBudget(t *testing.T, cfg binance.BudgetConfig) *binance.Budget {
 	return b
 }
 
-// dial returns a Client of the fake exchange that leaves nothing behind.
+// dial returns a Client of the fake exchange, whose connections end with the test.
 func dial(t *testing.T, srv *binancetest.Server, cfg binance.Config) *binance.Client {
 	t.Helper()
 	cfg.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL(), SBE: srv.StreamURL()}

@@ -58,7 +58,7 @@ func TestQueueKeepsDropsInTheirPlace(t *testing.T) {
 	push("a frame of many bytes", false)
 	pop("23456", drops{one: 1})
 	pop("", nil)
-	pop("", drops{two: 2, nil: 1}) // nothing follows the loss
+	pop("", drops{two: 2, nil: 1}) // no frame follows the drops
 	if ok, err := q.pop(&fr); ok || err != nil {
 		t.Error(ok, err)
 	}
@@ -69,7 +69,7 @@ func TestQueueKeepsDropsInTheirPlace(t *testing.T) {
 	pop("12345", nil)
 	pop("12345", nil)
 	pop("", drops{one: 1})
-	push("a frame of many bytes", true) // alone it may be as long as it likes
+	push("a frame of many bytes", true) // alone it may have any length
 	ended := errors.New("ended")
 	q.close(ended)
 	pop("a frame of many bytes", nil)

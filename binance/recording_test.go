@@ -50,12 +50,13 @@ func TestRecordings(t *testing.T) {
 			if err := json.Unmarshal(text, &want); err != nil {
 				t.Fatal(err)
 			}
-			server := binancetest.Config{Market: tc.market, Playback: &binancetest.Playback{
+			// A recording is played at one moment: the queue holds all of it, and the exchange all books.
+			server := binancetest.Config{Market: tc.market, History: 1 << 14, Playback: &binancetest.Playback{
 				Path: playable(t, path+".ndjson.gz"), WaitFor: []string{"depth", "bookTicker", tc.trades},
 			}}
 			depth := binance.DepthConfig{
 				Tickers: true, AggTrades: tc.trades == "aggTrade", Trades: tc.trades == "trade",
-				QueueFrames: 1 << 15, // a whole recording, which is played at one moment
+				QueueFrames: 1 << 15,
 			}
 			bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
 				<-h.srv.Played()

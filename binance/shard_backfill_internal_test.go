@@ -18,8 +18,8 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// tradesShard is one feed with open connections that carry the trades of one symbol, without a network.
-// Every REST request waits for release and is then answered with body.
+// tradesShard is one shard with open connections that carry the trades of one symbol, without a network.
+// Every REST request blocks until release is called, and is answered with body.
 func tradesShard(t *testing.T, market marketprism.Market, agg bool, conns int, body string) (s *shard, release func(), ids *[]int64, prices *[]string, gaps *[]TradeGapInfo) {
 	t.Helper()
 	gate := make(chan struct{})
@@ -85,12 +85,12 @@ func fetched(t *testing.T, s *shard, release func()) {
 	}
 }
 
-// A connection that was behind brings what is being fetched: each trade is one record.
+// A lagging connection brings the trades that are being fetched: each trade is one record.
 func TestTradesOfASlowConnectionDuringABackfill(t *testing.T) {
 	s, release, ids, _, gaps := tradesShard(t, marketprism.Spot, false, 2, "["+tradeRowOf(2)+","+tradeRowOf(3)+"]")
 	bringTrade(t, s, 0, 1, "MARKET")
 	bringTrade(t, s, 1, 1, "MARKET")
-	bringTrade(t, s, 0, 4, "MARKET") // connection 1 lags; held
+	bringTrade(t, s, 0, 4, "MARKET") // connection 1 lags; pending
 	now := time.Now().Add(pendingTime + time.Millisecond)
 	if err := s.tickStream(t.Context(), now, s.streams.ordered[1]); err != nil { // begins to fetch 2 and 3
 		t.Fatal(err)
@@ -104,7 +104,7 @@ func TestTradesOfASlowConnectionDuringABackfill(t *testing.T) {
 	}
 }
 
-// What is missed while another hole is being fetched is told of.
+// Trades that are missed while others are being fetched are reported.
 func TestSecondMissingRangeDuringABackfill(t *testing.T) {
 	s, release, ids, _, gaps := tradesShard(t, marketprism.Spot, false, 1, "["+tradeRowOf(2)+","+tradeRowOf(3)+"]")
 	bringTrade(t, s, 0, 1, "MARKET")
@@ -133,7 +133,7 @@ func TestSecondMissingRangeDuringABackfill(t *testing.T) {
 	}
 }
 
-// The same where the second hole lies among the trades that wait.
+// The same where the second missing range is among the pending trades.
 func TestSecondMissingRangeAmongPendingTrades(t *testing.T) {
 	s, release, ids, _, gaps := tradesShard(t, marketprism.Spot, false, 1, "["+tradeRowOf(2)+","+tradeRowOf(3)+"]")
 	bringTrade(t, s, 0, 1, "MARKET")
@@ -147,11 +147,11 @@ func TestSecondMissingRangeAmongPendingTrades(t *testing.T) {
 		fetched(t, s, release)
 	}
 	if len(*gaps) != 2 {
-		t.Errorf("records %v, TradeGap %+v: nobody tells of 5 and 6", *ids, *gaps)
+		t.Errorf("records %v, TradeGap %+v: 5 and 6 are not reported", *ids, *gaps)
 	}
 }
 
-// The history of the exchange has aggregates of no trade, at price 0.
+// The history of the exchange contains aggregates of no trade, at price 0.
 func TestBrokenAggregateIsNoTrade(t *testing.T) {
 	body := `[{"a":2,"p":"0","q":"0","f":-1,"l":-1,"T":1770000000002,"m":false,"M":true},{"a":3,"p":"5","q":"1","f":3,"l":3,"T":1770000000003,"m":false,"M":true}]`
 	s, release, ids, prices, gaps := tradesShard(t, marketprism.Spot, true, 1, body)
@@ -170,7 +170,7 @@ func TestBrokenAggregateIsNoTrade(t *testing.T) {
 	}
 }
 
-// Trades that wait for others when Run ends are records, and what they wait for is told of.
+// Trades that are pending when Run ends are records, and those missing before them are reported.
 func TestPendingTradesAtTheEnd(t *testing.T) {
 	s, _, ids, _, gaps := tradesShard(t, marketprism.Spot, false, 1, "[]")
 	bringTrade(t, s, 0, 1, "MARKET")

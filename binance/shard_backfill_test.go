@@ -27,7 +27,7 @@ func (h *harness) inOrder() {
 	}
 }
 
-// away cuts the connections several times, mostly for many seconds.
+// away ends the connections several times, mostly for many seconds.
 func away(h *harness) {
 	for range 3 {
 		h.srv.Disconnect(0, "")
@@ -99,7 +99,7 @@ func TestMissingAggregateTradesAreFetched(t *testing.T) {
 	}
 }
 
-// Trades that cannot be had are reported as missing, once, and those after them go on.
+// Trades that cannot be fetched are reported as missing, once, and those after them are used.
 func TestTradesThatStayMissing(t *testing.T) {
 	for name, c := range map[string]struct {
 		market marketprism.Market

@@ -26,7 +26,7 @@ func mixed(market marketprism.Market) binancetest.Config {
 	return cfg
 }
 
-// unbroken checks that no book was interrupted, and that each was fetched once.
+// unbroken checks that no book was interrupted, and that each needed one snapshot.
 func (h *harness) unbroken() {
 	h.t.Helper()
 	symbols := len(h.srv.Listed())
@@ -71,7 +71,7 @@ func TestConnectionsAreRotatedBeforeTheirEnd(t *testing.T) {
 	})
 }
 
-func TestRotationLeavesNoHole(t *testing.T) {
+func TestRotationMissesNothing(t *testing.T) {
 	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
 		for name, begin := range map[string]func(*harness){
 			"request":  func(h *harness) { h.syncer.Rotate() },
@@ -103,7 +103,7 @@ func TestRotationLeavesNoHole(t *testing.T) {
 	}
 }
 
-// The old connection goes on while no replacement comes about, and attempts are spaced out.
+// The old connection goes on while no replacement can be opened, and the attempts back off.
 func TestRotationIsRepeatedUntilItSucceeds(t *testing.T) {
 	var refuse atomic.Bool
 	var attempts atomic.Int32
@@ -122,7 +122,7 @@ func TestRotationIsRepeatedUntilItSucceeds(t *testing.T) {
 		refuse.Store(true)
 		h.syncer.Rotate()
 		time.Sleep(time.Minute)
-		h.syncer.Rotate() // one is wanted already
+		h.syncer.Rotate() // a replacement is due already
 		time.Sleep(9 * time.Minute)
 		if n := attempts.Load(); n < 25 || n > 80 {
 			t.Errorf("%d attempts in 10 minutes", n)
@@ -137,7 +137,7 @@ func TestRotationIsRepeatedUntilItSucceeds(t *testing.T) {
 	})
 }
 
-// A replacement that is acknowledged and then says nothing does not take over.
+// A replacement that is acknowledged and then stays silent does not take over.
 func TestReplacementThatSaysNothingIsGivenUp(t *testing.T) {
 	var h *harness
 	opened := 0

@@ -158,7 +158,7 @@ func TestTickKeepsTheDeadlines(t *testing.T) {
 	}
 }
 
-// Requests that wait for their acknowledgement name the streams of their time, whoever comes and goes.
+// Requests that wait for their acknowledgement keep their streams when symbols are added and removed.
 func TestPendingRequestsKeepTheirStreams(t *testing.T) {
 	d, s := syncedDepth(t, nil)
 	now := time.Now()

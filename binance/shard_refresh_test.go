@@ -36,7 +36,7 @@ func eventually(t *testing.T, start time.Time, atMost time.Duration, done func()
 	return time.Since(start)
 }
 
-// A minute of the exchange's clock lets 6000 of weight through: the second of two is needed.
+// A minute of the exchange's clock allows a weight of 6000: the books need two.
 func TestColdStartOfAWholeExchange(t *testing.T) {
 	const symbols = 1300 // of weight 5, and 20 for exchangeInfo
 	depth := binance.DepthConfig{RefreshDepth: -1}
@@ -59,8 +59,8 @@ func TestDeepeningTakesTheLeastTime(t *testing.T) {
 	t.Run("1300", func(t *testing.T) { coldStart(t, 1300, 20, time.Minute, 11*time.Minute) }) // weight 71,520, of it 6,520 until all are synced
 }
 
-// coldStart wants all symbols synced, and then deep, within 10 % of the least time the limit allows. Where
-// that is nothing, they have ten seconds.
+// coldStart checks that all symbols are synced, and then deep, within 10 % of the least time that the limit
+// allows. Where that is 0, they have ten seconds.
 func coldStart(t *testing.T, symbols, levels int, leastSynced, leastDeep time.Duration) {
 	bubble(t, setup{server: shallow(symbols, levels), depth: binance.DepthConfig{FirstLimit: levels * 2 / 3}}, func(t *testing.T, h *harness) {
 		start := time.Now()
@@ -72,7 +72,7 @@ func coldStart(t *testing.T, symbols, levels int, leastSynced, leastDeep time.Du
 		if q := h.client.Usage().Queued; q[binance.PriorityDeepen] == 0 || q[binance.PriorityGap]+q[binance.PriorityFirst]+q[binance.PriorityRefresh] != 0 {
 			t.Errorf("queue: %v", q)
 		}
-		// A gap of a live book does not wait behind the deepenings of all others.
+		// The resync of a lost book goes before the deepening of all others.
 		time.Sleep(time.Until(start.Add(90 * time.Second)))
 		h.srv.DropDepth(victim, 1)
 		deep := func() bool {
@@ -95,7 +95,7 @@ func coldStart(t *testing.T, symbols, levels int, leastSynced, leastDeep time.Du
 	})
 }
 
-// knows tells whether the symbol's book is known to so many levels on both sides.
+// knows reports whether the symbol's book is known to so many levels on both sides.
 func (h *harness) knows(symbol string, levels int) (ok bool) {
 	err := h.syncer.View(symbol, func(b *orderbook.Book, _ binance.Status) {
 		_, bids := b.Known(orderbook.Bid)
@@ -120,8 +120,8 @@ func TestFewSymbolsAreDeepAtOnce(t *testing.T) {
 	}
 }
 
-// forge makes the followed book of the victim wrong without a gap: an event that the exchange never
-// made sets levels, and the next true one overlaps it.
+// forge makes the victim's book wrong without a gap: a forged event sets levels, and the next true one
+// overlaps it.
 func (h *harness) forge(bids string) {
 	h.t.Helper()
 	h.mu.Lock()
@@ -157,7 +157,7 @@ func TestAuditFindsAndMendsAWrongBook(t *testing.T) {
 			t.Fatalf("Audited hook: %+v", told)
 		}
 		h.mu.Lock()
-		h.forged = "" // from here on it is right again
+		h.forged = "" // from here on it is correct again
 		h.mu.Unlock()
 		h.live(h.srv.Listed()...)
 		if s := h.syncer.Stats(); s.Gaps != 0 || s.Audits != 1 || s.Differences != 1 || s.Snapshots != 3 || len(infos[binance.SyncInfo](h)) != 2 {
@@ -192,7 +192,7 @@ func TestPeriodicAudit(t *testing.T) {
 	}
 }
 
-// A price that walks towards the end of what is known brings a refresh before it gets there.
+// A price that moves towards the end of the known depth causes a refresh before it gets there.
 func TestRefreshBeforeThePriceLeavesTheKnownRange(t *testing.T) {
 	server := exchange(1)
 	server.Symbols[0].Levels = 400
@@ -214,7 +214,7 @@ func TestRefreshBeforeThePriceLeavesTheKnownRange(t *testing.T) {
 			time.Sleep(40 * time.Second)
 			synctest.Wait()
 			if !h.knows(victim, 25) {
-				t.Error("the known range was left behind")
+				t.Error("the price left the known depth")
 			}
 		}
 		now, _ := h.srv.Book(victim)
@@ -237,8 +237,8 @@ func TestRefreshOfABookThatIsNotKnown(t *testing.T) {
 	})
 }
 
-// What waits for request weight when Run ends, or when a book is lost, gives its place away.
-func TestRefreshesAreForgottenWithTheirBooks(t *testing.T) {
+// Requests that wait for weight when Run ends, or when their book is lost, leave the queue.
+func TestRefreshesAreCancelledWithTheirBooks(t *testing.T) {
 	client := binance.Config{Budget: newBudget(t, binance.BudgetConfig{Limit: 200})}
 	depth := binance.DepthConfig{FirstLimit: 1000}
 	bubble(t, setup{server: exchange(3), client: client, depth: depth}, func(t *testing.T, h *harness) {
@@ -267,8 +267,8 @@ func TestRefreshesAreForgottenWithTheirBooks(t *testing.T) {
 	})
 }
 
-// A refresh whose turn came while the handler was slow is not sent once the exchange wants silence.
-func TestRefreshHeedsABanThatCameMeanwhile(t *testing.T) {
+// A refresh that got its weight while the handler was slow is not sent after the exchange asked to wait.
+func TestRefreshWaitsForABanThatCameMeanwhile(t *testing.T) {
 	bubble(t, setup{server: exchange(2)}, func(t *testing.T, h *harness) {
 		h.ready()
 		slow := make(chan struct{})
@@ -279,12 +279,12 @@ func TestRefreshHeedsABanThatCameMeanwhile(t *testing.T) {
 		if err := h.syncer.Refresh(victim); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second) // its turn has come
+		time.Sleep(time.Second) // it has its weight
 		h.srv.RejectREST(1, 418, time.Minute)
 		if _, err := h.client.Time(t.Context()); err == nil {
 			t.Fatal("no ban")
 		}
-		time.Sleep(time.Second) // beyond what may have been under way
+		time.Sleep(time.Second) // beyond requests that were on their way
 		h.mu.Lock()
 		h.block = nil
 		h.mu.Unlock()
@@ -328,7 +328,7 @@ func TestMismatchWithATickerIsMended(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// A bid that is not there, between the touch and the levels the walk will change.
+		// A bid that does not exist, between the touch and the levels that the walk changes.
 		price := book.Bids[0].Price + 1
 		h.forge(`[["` + price.String() + `","7.00000000"]]`)
 		time.Sleep(time.Minute)

@@ -107,7 +107,7 @@ func TestBufferedUpdatesKeepTheirReceiveTime(t *testing.T) {
 	})
 }
 
-func TestDisconnectIsFollowedByReconnectAndResync(t *testing.T) {
+func TestReconnectAndResyncAfterADisconnect(t *testing.T) {
 	for name, disconnect := range map[string]func(*harness) (want error){
 		"close frame": func(h *harness) error {
 			h.srv.Disconnect(binancetest.CloseGoingAway, "going")
@@ -168,7 +168,7 @@ func TestReconnectBacksOff(t *testing.T) {
 		for _, c := range infos[binance.ConnectInfo](h) {
 			attempts = max(attempts, c.Attempt)
 		}
-		time.Sleep(time.Minute) // a connection that lasts ends the counting
+		time.Sleep(time.Minute) // a connection that lasts resets the count
 		h.srv.Disconnect(0, "")
 		h.srv.Disconnect(0, "")
 		time.Sleep(time.Minute)
@@ -181,10 +181,10 @@ func TestReconnectBacksOff(t *testing.T) {
 	})
 }
 
-func TestRetryAfterIsObeyed(t *testing.T) {
+func TestRetryAfterIsKept(t *testing.T) {
 	for _, status := range []int{http.StatusTooManyRequests, http.StatusTeapot} {
 		t.Run(http.StatusText(status), func(t *testing.T) {
-			// With one request at a time none is on its way when the first is refused.
+			// With one request at a time no other is on its way when the first is refused.
 			client := binance.Config{Budget: newBudget(t, binance.BudgetConfig{Concurrent: 1})}
 			bubble(t, setup{server: exchange(5), client: client}, func(t *testing.T, h *harness) {
 				h.ready()
@@ -212,7 +212,7 @@ func TestRetryAfterIsObeyed(t *testing.T) {
 				}
 				time.Sleep(2 * time.Second)
 				h.ready()
-				// What was asked for before the disconnect is forgotten, and its weight not counted.
+				// Requests from before the disconnect are cancelled, and their weight is not counted.
 				if n := requests(h.srv, "") - before; n != 1+5 {
 					t.Errorf("%d requests for 5 books", n-1)
 				}
@@ -355,7 +355,7 @@ func TestSlowHandlerNeverStallsPings(t *testing.T) {
 		if s := h.srv.Stats(); s.Connections != 1 || s.PongTimeouts != 0 || s.SlowConsumers != 0 {
 			t.Errorf("the exchange lost us: %+v", s)
 		}
-		// A View is not held up by the handler.
+		// A View does not wait for the handler.
 		if err := h.syncer.View(victim, func(*orderbook.Book, binance.Status) {}); err != nil {
 			t.Error(err)
 		}

@@ -10,8 +10,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// The bookTicker of a symbol shows that its depth stream is dead: that book alone begins anew.
-func TestDeadDepthStreamIsRevived(t *testing.T) {
+// The bookTicker of a symbol shows that its depth stream is dead: that book alone starts over.
+func TestDeadDepthStreamIsResubscribed(t *testing.T) {
 	for _, redundancy := range []int{1, 2} {
 		depth := binance.DepthConfig{Tickers: true, Redundancy: redundancy}
 		var h *harness
@@ -20,15 +20,15 @@ func TestDeadDepthStreamIsRevived(t *testing.T) {
 		bubble(t, s, func(t *testing.T, h *harness) {
 			h.ready()
 			time.Sleep(time.Minute)
-			if barks := infos[binance.WatchInfo](h); len(barks) != 0 {
-				t.Fatalf("%+v", barks)
+			if reports := infos[binance.WatchInfo](h); len(reports) != 0 {
+				t.Fatalf("%+v", reports)
 			}
 			h.srv.DropDepth(victim, 1000)
 			time.Sleep(25 * time.Second)
 			h.onlyGap(victim, orderbook.GapStale)
-			barks := infos[binance.WatchInfo](h)
-			if len(barks) != 1 || barks[0].Reason != binance.WatchDeadDepth || barks[0].Stream != "t0000usdt@depth@100ms" {
-				t.Errorf("Watchdog hook: %+v", barks)
+			reports := infos[binance.WatchInfo](h)
+			if len(reports) != 1 || reports[0].Reason != binance.WatchDeadDepth || reports[0].Stream != "t0000usdt@depth@100ms" {
+				t.Errorf("Watchdog hook: %+v", reports)
 			}
 			h.ready()
 			h.live(h.srv.Listed()[:4]...)
@@ -40,8 +40,8 @@ func TestDeadDepthStreamIsRevived(t *testing.T) {
 	}
 }
 
-// Without tickers the snapshots of a refresh show that a depth stream is dead, in time: on spot, where the ids are
-// the symbol's own. A quiet futures symbol may have its snapshots run ahead for ever.
+// Without tickers the snapshots of a refresh show that a depth stream is dead, on spot, where the ids are the
+// symbol's own. The snapshots of a quiet futures symbol may run ahead at any time.
 func TestDeadDepthStreamIsFoundByARefresh(t *testing.T) {
 	for market, gaps := range map[marketprism.Market]uint64{marketprism.Spot: 1, marketprism.USDM: 0} {
 		var h *harness
@@ -56,14 +56,14 @@ func TestDeadDepthStreamIsFoundByARefresh(t *testing.T) {
 				t.Fatal(err)
 			}
 			time.Sleep(time.Minute)
-			barks := infos[binance.WatchInfo](h)
-			if s := h.syncer.Stats(); s.Gaps != gaps || len(barks) != int(gaps) {
-				t.Fatalf("%s: %d gaps, %+v", market, s.Gaps, barks)
+			reports := infos[binance.WatchInfo](h)
+			if s := h.syncer.Stats(); s.Gaps != gaps || len(reports) != int(gaps) {
+				t.Fatalf("%s: %d gaps, %+v", market, s.Gaps, reports)
 			}
 			if gaps > 0 {
 				h.onlyGap(victim, orderbook.GapStale)
-				if barks[0].Reason != binance.WatchDeadDepth || barks[0].Silent < 2*time.Second {
-					t.Errorf("Watchdog hook: %+v", barks)
+				if reports[0].Reason != binance.WatchDeadDepth || reports[0].Silent < 2*time.Second {
+					t.Errorf("Watchdog hook: %+v", reports)
 				}
 				h.live(h.srv.Listed()[:4]...)
 			}
@@ -99,7 +99,7 @@ func TestQuietStreamIsSubscribedAgain(t *testing.T) {
 	})
 }
 
-// A connection on which nothing happens is replaced, and its books go on.
+// A connection without events is replaced, and its books go on.
 func TestConnectionWithoutEventsIsReplaced(t *testing.T) {
 	server := exchange(2)
 	for i := range server.Symbols {
@@ -113,22 +113,22 @@ func TestConnectionWithoutEventsIsReplaced(t *testing.T) {
 		if len(rotated) != 2 || rotated[0].Reason != binance.RotateSilent {
 			t.Errorf("Rotated hook: %+v", rotated)
 		}
-		if barks := infos[binance.WatchInfo](h); len(barks) != 2 || barks[0].Reason != binance.WatchNoEvents || barks[0].Stream != "" {
-			t.Errorf("Watchdog hook: %+v", barks)
+		if reports := infos[binance.WatchInfo](h); len(reports) != 2 || reports[0].Reason != binance.WatchNoEvents || reports[0].Stream != "" {
+			t.Errorf("Watchdog hook: %+v", reports)
 		}
 		h.unbroken()
 	})
 }
 
-// A connection that brings events but no pings is replaced before anything is lost.
+// A connection that brings events but no pings is replaced before events are lost.
 func TestConnectionWithoutPingsIsReplaced(t *testing.T) {
 	bubble(t, setup{server: mixed(marketprism.Spot)}, func(t *testing.T, h *harness) {
 		h.ready()
 		h.srv.SkipPings(4)
 		time.Sleep(90 * time.Second)
-		barks := infos[binance.WatchInfo](h)
-		if len(barks) != 1 || barks[0].Reason != binance.WatchNoPing || barks[0].Silent < time.Minute {
-			t.Errorf("Watchdog hook: %+v", barks)
+		reports := infos[binance.WatchInfo](h)
+		if len(reports) != 1 || reports[0].Reason != binance.WatchNoPing || reports[0].Silent < time.Minute {
+			t.Errorf("Watchdog hook: %+v", reports)
 		}
 		if s := h.syncer.Stats(); s.Rotations != 1 {
 			t.Errorf("stats: %+v", s)

@@ -18,19 +18,19 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A simOracle judges every record and every hook of a run:
+// A simOracle checks every record and every hook of a run:
 //
-//   - A book made by the records, as their contract says, is within its known range the exchange's true
+//   - A book made by the records, as their contract says, is within its known depth the exchange's true
 //     book at its id, after every Snapshot and every Update; and it is the DepthSyncer's own book
 //     whenever both are at one id.
 //   - No Update comes outside a span that a Snapshot began and no Gap ended; a Gap names the id of the
-//     book that it ends; when Run has returned, no book is known.
+//     book that it ends; when Run has returned, no book is synced.
 //   - Each trade comes once. Audits and bookTickers find no difference.
 //   - No limit of the exchange is broken.
 //
-// After the ids of the exchange have gone back, an id no longer names one book, and what depends on
-// that is left out; so is a book that began with the snapshot -1, since nothing tells whether the update
-// after it is the first there ever was.
+// After the ids of the exchange have gone back, an id no longer names one book, and checks that depend on
+// that are left out. So is a book that began with the snapshot -1, since it is not known whether the update
+// after it is the first one ever.
 type simOracle struct {
 	sim  *sim
 	roll *rand.Rand // the handler's alone
@@ -43,7 +43,7 @@ type simOracle struct {
 
 type simBook struct {
 	book                orderbook.Book
-	known               bool
+	synced              bool
 	fresh               bool   // nothing was applied since the snapshot
 	gone                bool   // it was removed or delisted at some time
 	newborn, wasNewborn bool   // it began with the id -1, and since then there was no other Snapshot
@@ -52,7 +52,7 @@ type simBook struct {
 	trades              [2]map[int64]bool // those seen, and the aggregates
 }
 
-// at returns what is known of a symbol; with mu held.
+// at returns the book of a symbol; with mu held.
 func (o *simOracle) at(symbol string) *simBook {
 	b := o.books[symbol]
 	if b == nil {
@@ -90,24 +90,24 @@ func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
 	switch {
 	case rec.Snapshot != nil:
 		b.book.Reset(rec.Snapshot)
-		b.known, b.fresh, b.newborn = true, true, rec.Snapshot.LastID == -1
+		b.synced, b.fresh, b.newborn = true, true, rec.Snapshot.LastID == -1
 		b.wasNewborn = b.wasNewborn || b.newborn
-		o.decide(rec.Instrument.Symbol, b, true)
+		o.compareBook(rec.Instrument.Symbol, b, true)
 		s.tally.snapshot(rec.Snapshot)
 	case rec.Update != nil:
-		if !b.known {
+		if !b.synced {
 			s.failLocked("%v: an Update outside a synced span", rec.Instrument)
 			return nil
 		}
 		s.tally.update(rec.Update, b)
 		b.book.Apply(rec.Update)
 		b.fresh = false
-		o.decide(rec.Instrument.Symbol, b, false)
+		o.compareBook(rec.Instrument.Symbol, b, false)
 	case rec.Gap != nil:
-		if b.known && rec.Gap.After != b.book.LastID() {
+		if b.synced && rec.Gap.After != b.book.LastID() {
 			s.failLocked("%v: a Gap after %d, and the book is at %d", rec.Instrument, rec.Gap.After, b.book.LastID())
 		}
-		b.known = false
+		b.synced = false
 		b.gaps++
 		s.tally.gaps[rec.Gap.Reason.String()]++
 	case rec.Trade != nil:
@@ -126,21 +126,21 @@ func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
 	return nil
 }
 
-// judge holds a book against the truth at its id and against the DepthSyncer's; with mu held.
-func (o *simOracle) decide(symbol string, b *simBook, snapshot bool) {
+// compareBook compares a book with the true one at its id and with the DepthSyncer's; with mu held.
+func (o *simOracle) compareBook(symbol string, b *simBook, snapshot bool) {
 	s := o.sim
 	o.own = b.book.Snapshot()
 	truth, err := s.srv.BookAt(symbol, b.book.LastID())
 	switch {
 	case b.newborn:
 	case err == nil:
-		s.tally.judged++
+		s.tally.compared++
 		if !sameKnown(&b.book, orderbook.Bid, o.own.Bids, truth.Bids) || !sameKnown(&b.book, orderbook.Ask, o.own.Asks, truth.Asks) {
 			s.failLocked("%s: the book at %d is not the exchange's\nhave %v\nwant %v", symbol, b.book.LastID(), o.own, truth)
 		}
 	case errors.Is(err, binancetest.ErrUnknownSymbol) && b.gone:
 	case errors.Is(err, binancetest.ErrNoBook) && (s.restarted || b.gone || snapshot):
-		s.tally.unjudged++ // a snapshot between two borders is forgotten after a while
+		s.tally.skipped++ // a snapshot between two borders is forgotten after a while
 	default:
 		s.failLocked("%s: no truth at %d: %v", symbol, b.book.LastID(), err)
 	}
@@ -160,9 +160,9 @@ func (o *simOracle) decide(symbol string, b *simBook, snapshot bool) {
 	})
 }
 
-// sameKnown compares levels, best first, as far as the book is known.
+// sameKnown compares levels, best first, within the known depth.
 func sameKnown(b *orderbook.Book, side orderbook.Side, have, want []orderbook.Level) bool {
-	return slices.Equal(known(b, side, have), known(b, side, want))
+	return slices.Equal(knownLevels(b, side, have), knownLevels(b, side, want))
 }
 
 func (s *sim) gapCount() (n int) {
@@ -179,8 +179,8 @@ func (s *sim) finish() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for symbol, b := range s.books {
-		if b.known {
-			s.failLocked("%s: the last known book did not end with a Gap", symbol)
+		if b.synced {
+			s.failLocked("%s: the synced book did not end with a Gap", symbol)
 		}
 	}
 	if st := s.srv.Stats(); st.Violations() != 0 {
@@ -225,7 +225,7 @@ func (s *sim) hooks() *binance.Hooks {
 	}
 }
 
-// idsUnsure tells whether an update id of the symbol may have named two books.
+// idsUnsure reports whether an update id of the symbol may have named two books.
 func (s *sim) idsUnsure(symbol string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -233,16 +233,16 @@ func (s *sim) idsUnsure(symbol string) bool {
 	return s.restarted || b.gone || b.wasNewborn
 }
 
-// A simTally counts what happened in runs, which shows that they went everywhere.
+// A simTally counts what happened in runs, which shows that they covered everything.
 type simTally struct {
 	faults map[string]int // by their numbers in the documentation of binancetest
 	gaps   map[string]int // by reason
 	did    map[string]int // what the driver and the program did
 
-	judged, unjudged int // books held against the exchange's, and those for which it had none any more
-	viewed           int // books held against the DepthSyncer's
-	trades, tickers  int
-	recovery         time.Duration // the longest time until all was live
+	compared, skipped int // books compared with the exchange's, and those that it no longer had
+	viewed            int // books compared with the DepthSyncer's
+	trades, tickers   int
+	recovery          time.Duration // the longest time until all was live
 }
 
 func newSimTally() simTally {
@@ -274,7 +274,7 @@ func (s *sim) did(what string) {
 
 // snapshot and update note the faults that lie in the data themselves.
 func (t *simTally) snapshot(snap *orderbook.Snapshot) {
-	t.faults["F6"]++ // unless F7 is on, every snapshot stands at the end of an event
+	t.faults["F6"]++ // unless F7 is on, every snapshot is at the end of an event
 	if snap.LastID == -1 {
 		t.did["newborn"]++
 	}
@@ -298,8 +298,8 @@ func (t *simTally) add(o *simTally) {
 			both[0][k] += n
 		}
 	}
-	t.judged += o.judged
-	t.unjudged += o.unjudged
+	t.compared += o.compared
+	t.skipped += o.skipped
 	t.viewed += o.viewed
 	t.trades += o.trades
 	t.tickers += o.tickers
@@ -307,8 +307,8 @@ func (t *simTally) add(o *simTally) {
 }
 
 func (t simTally) String() string {
-	return fmt.Sprintf("faults: %s\ngaps: %s\nactions: %s\nbooks judged: %d, %d not any more, %d against View; %d trades, %d tickers; live after %v at the latest",
-		inOrder(t.faults), inOrder(t.gaps), inOrder(t.did), t.judged, t.unjudged, t.viewed, t.trades, t.tickers, t.recovery)
+	return fmt.Sprintf("faults: %s\ngaps: %s\nactions: %s\nbooks compared: %d, %d not any more, %d against View; %d trades, %d tickers; live after %v at the latest",
+		inOrder(t.faults), inOrder(t.gaps), inOrder(t.did), t.compared, t.skipped, t.viewed, t.trades, t.tickers, t.recovery)
 }
 
 // inOrder formats counts, F2 before F10.
@@ -352,7 +352,7 @@ func (t *simTally) check(tb testing.TB, futures bool) {
 			tb.Errorf("the program never did: %s", a.name)
 		}
 	}
-	if t.judged == 0 || t.viewed < t.judged/4 || t.unjudged > t.judged/20 {
-		tb.Errorf("%d books judged, %d not any more, %d against View", t.judged, t.unjudged, t.viewed)
+	if t.compared == 0 || t.viewed < t.compared/4 || t.skipped > t.compared/20 {
+		tb.Errorf("%d books compared, %d not any more, %d against View", t.compared, t.skipped, t.viewed)
 	}
 }

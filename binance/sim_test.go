@@ -28,12 +28,11 @@ var (
 
 // TestSimulation runs the driver against the fake exchange in virtual time. Each seed makes an exchange,
 // a configuration of the driver, and some twenty seconds of faults and of things the program does; then
-// the faults end, and every book has to be live again. What must hold all the time is beside simOracle.
+// the faults end, and every book has to be live again. simOracle lists what must hold all the time.
 //
 // A seed repeats what it chooses: the exchange, the configuration, its faults and their times, the
-// delays of the driver, and all time spent. What it does not repeat is the order of what happens at one
-// and the same moment in several goroutines, which is the Go scheduler's: which of two connections gets
-// its frame first, say. So a replay usually shows the same failure at the same time, and if it does not,
+// delays of the driver, and all times. It does not repeat the order of events at one moment in several
+// goroutines, which is the Go scheduler's: for instance, which of two connections gets its frame first. So a replay usually shows the same failure at the same time, and if it does not,
 // running the seed some more times does. The history printed with a failure is that of the failed run.
 func TestSimulation(t *testing.T) {
 	count := *seedCount
@@ -90,7 +89,7 @@ func simulate(t *testing.T, market marketprism.Market, seed uint64) *sim {
 type sim struct {
 	simSetup
 	simOracle
-	roll *rand.Rand // of what the program does; its goroutine's alone
+	roll *rand.Rand // of what the program does; only its goroutine uses it
 
 	srv    *binancetest.Server
 	syncer *binance.DepthSyncer
@@ -117,7 +116,7 @@ func newSim(market marketprism.Market, seed uint64) *sim {
 	return s
 }
 
-// fail notes that a promise was broken; the first few will do.
+// fail records a broken promise, up to a few.
 func (s *sim) fail(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +149,7 @@ func (s *sim) history() []string {
 	return lines
 }
 
-// run is the whole of a run, inside its bubble.
+// run makes the run, inside its bubble.
 func (s *sim) run(ctx context.Context) {
 	s.begun = time.Now()
 	srv, err := binancetest.New(s.server)
@@ -261,7 +260,7 @@ func (s *sim) recover() {
 	s.tally.recovery = max(s.tally.recovery, since.Sub(calm))
 }
 
-// exchangeIDs returns at what id the exchange is with each listed symbol.
+// exchangeIDs returns the update id of each listed symbol's true book.
 func (s *sim) exchangeIDs() map[string]int64 {
 	ids := make(map[string]int64)
 	for _, symbol := range s.srv.Listed() {
@@ -272,11 +271,11 @@ func (s *sim) exchangeIDs() map[string]int64 {
 	return ids
 }
 
-// missing names a followed symbol whose book is not live: synced, and up to the id of a second ago.
+// missing names a symbol whose book is not live: synced, and up to the id of a second ago.
 func (s *sim) missing(ids map[string]int64) string {
 	listed := s.srv.Listed()
-	followed := s.syncer.Symbols()
-	for _, symbol := range followed {
+	symbols := s.syncer.Symbols()
+	for _, symbol := range symbols {
 		if !slices.Contains(listed, symbol) {
 			continue
 		}
@@ -286,19 +285,19 @@ func (s *sim) missing(ids map[string]int64) string {
 		}
 		s.mu.Lock()
 		b := s.books[symbol]
-		known, at := b != nil && b.known, int64(0)
-		if known {
+		synced, at := b != nil && b.synced, int64(0)
+		if synced {
 			at = b.book.LastID()
 		}
 		s.mu.Unlock()
-		if id, ok := ids[symbol]; !known || ok && at < id {
-			return fmt.Sprintf("%s (known: %v) is at %d, the exchange at %d", symbol, known, at, id)
+		if id, ok := ids[symbol]; !synced || ok && at < id {
+			return fmt.Sprintf("%s (synced: %v) is at %d, the exchange at %d", symbol, synced, at, id)
 		}
 	}
 	if s.depth.AllTrading != nil && ids != nil {
 		for _, symbol := range listed {
-			if !slices.Contains(followed, symbol) {
-				return symbol + " is not followed"
+			if !slices.Contains(symbols, symbol) {
+				return symbol + " was not added"
 			}
 		}
 	}
@@ -306,7 +305,7 @@ func (s *sim) missing(ids map[string]int64) string {
 }
 
 // A simSetup is what a seed decides before a run begins. Books are small and the exchange is slow, so
-// that many seeds fit into a minute; the driver does not mind either.
+// that many seeds fit into a minute.
 type simSetup struct {
 	server binancetest.Config
 	client binance.Config
@@ -402,7 +401,7 @@ func rollSetup(market marketprism.Market, seed uint64) simSetup {
 	return c
 }
 
-// rollLimits decides what the exchange allows, and how long connections live.
+// rollLimits chooses the limits of the exchange, and how long connections last.
 func (c *simSetup) rollLimits(r *rand.Rand) {
 	if r.IntN(5) == 0 {
 		c.server.WeightLimit = 200 + r.IntN(300)
@@ -431,7 +430,7 @@ func (c *simSetup) rollChaos(r *rand.Rand, seed uint64) {
 	c.chaos = binancetest.ChaosConfig{Seed: seed, Every: pick[time.Duration](r, 200, 500, 1500) * time.Millisecond, Longest: 5 * time.Second}
 	share := pick(r, 2, 4, 8)
 	for _, f := range binancetest.ChaosFaults() {
-		// An exchange whose clock is wrong does not tell when its minute of request weight ends.
+		// The clock of the exchange is wrong, so the end of its minute of request weight is not known.
 		if f != "F31" && !(f == "F40" && c.tight) && r.IntN(share) == 0 {
 			c.chaos.Faults = append(c.chaos.Faults, f)
 		}
@@ -441,7 +440,7 @@ func (c *simSetup) rollChaos(r *rand.Rand, seed uint64) {
 	}
 }
 
-// marketNumber numbers the markets, so that a seed makes something else of each.
+// marketNumber numbers the markets, so that a seed makes another run of each.
 func marketNumber(market marketprism.Market) uint64 {
 	return map[marketprism.Market]uint64{marketprism.Spot: 11, marketprism.USDM: 12, marketprism.COINM: 13}[market]
 }
@@ -527,18 +526,18 @@ func (s *sim) remove(_ context.Context, symbol string) string {
 	return fmt.Sprint("Remove: ", s.syncer.Remove(symbol))
 }
 
-// gone says that the book of a symbol may be another one from now on.
+// gone notes that the book of a symbol may be another one from now on.
 func (s *sim) gone(symbol string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.at(symbol).gone = true
 }
 
-// addAgain follows a listed symbol that is not followed.
+// addAgain adds a listed symbol that was removed.
 func (s *sim) addAgain(ctx context.Context, _ string) string {
-	followed := s.syncer.Symbols()
+	symbols := s.syncer.Symbols()
 	for _, symbol := range s.srv.Listed() {
-		if !slices.Contains(followed, symbol) {
+		if !slices.Contains(symbols, symbol) {
 			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 			defer cancel()
 			return fmt.Sprintf("Add(%s): %v", symbol, s.syncer.Add(ctx, symbol))
@@ -577,7 +576,7 @@ func (s *sim) delist(_ context.Context, symbol string) string {
 	return fmt.Sprint("Delist: ", s.srv.Delist(symbol))
 }
 
-// malformed sends something that makes no sense, in the name of a symbol's depth stream or of none.
+// malformed sends a frame that cannot be decoded, of a symbol's depth stream or of no stream.
 func (s *sim) malformed(_ context.Context, symbol string) string {
 	stream := binance.StreamName(symbol, "@depth@100ms")
 	text := pick(s.roll,
@@ -613,8 +612,7 @@ func (s *sim) huge(_ context.Context, symbol string) string {
 	return fmt.Sprint("Apply of 10,000 levels, EmptyBook: ", err)
 }
 
-// goBack makes the exchange's ids begin again, once at most: after a second time an id could name three
-// books.
+// goBack restarts the exchange's ids, once at most: after a second time an id could name three books.
 func (s *sim) goBack(_ context.Context, symbol string) string {
 	s.mu.Lock()
 	again := s.restarted

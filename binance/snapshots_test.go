@@ -12,7 +12,7 @@ import (
 	"github.com/marketprism/marketprism/binance"
 )
 
-// A slowHTTP brings the answers to depth requests late.
+// A slowHTTP delays the answers to depth requests.
 type slowHTTP struct {
 	*http.Transport
 	by time.Duration
@@ -33,9 +33,9 @@ func (s *slowHTTP) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, err
 }
 
-// A book may be lost while its snapshot is on the way. If the answer is to stay away, that is heeded
-// though nobody waits for the snapshot any more.
-func TestRefusalOfAVoidRequestIsHeeded(t *testing.T) {
+// A book may be lost while its snapshot is on its way. An answer that asks the Client to wait blocks
+// further requests even though the snapshot is void.
+func TestRefusalOfAVoidRequestBlocks(t *testing.T) {
 	var h *harness
 	slow := &slowHTTP{&http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 		return h.srv.DialContext(ctx, network, addr)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// Every counter of a feed is in Stats, once, and every count of Stats is some counter: with a different
-// power of two in each, the counts hold one each. The fields of other types are no counts.
+// Every counter of a shard is in Stats once, and every count of Stats is a counter: each counter is set to
+// another power of two. Fields of other types are no counts.
 func TestStatsHaveEveryCounter(t *testing.T) {
 	counters := new(counters)
 	want := make(map[uint64]string)

@@ -7,7 +7,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// deepSyncer follows one symbol whose book has 5,000 levels a side.
+// deepSyncer returns a DepthSyncer of one symbol whose book has 5,000 levels a side.
 func deepSyncer(tb testing.TB) *DepthSyncer {
 	tb.Helper()
 	c, err := NewClient(Config{})
@@ -30,7 +30,7 @@ func deepSyncer(tb testing.TB) *DepthSyncer {
 	return d
 }
 
-// A reader is prepared once, as a program does that reads often.
+// A reader reuses its memory, as a program that reads often does.
 type reader struct {
 	bids, asks []orderbook.Level
 	view       func(b *orderbook.Book, s Status)
@@ -85,8 +85,8 @@ func BenchmarkReadTop20(b *testing.B) {
 	})
 }
 
-// A symbol that the program removes while AllTrading does is none the worse, and keeps nobody from going on.
-func TestRemovalOfASymbolThatIsGone(t *testing.T) {
+// The program and AllTrading may remove the same symbol at the same time.
+func TestRemovalOfASymbolTwice(t *testing.T) {
 	c, err := NewClient(Config{})
 	if err != nil {
 		t.Fatal(err)
@@ -107,6 +107,6 @@ func TestRemovalOfASymbolThatIsGone(t *testing.T) {
 	d.remove(removed)
 	d.changing.Unlock()
 	if left := d.books.Keys(); len(removed) != 2 || len(left) != 0 {
-		t.Errorf("%v were to go, %v are left", removed, left)
+		t.Errorf("%v should be removed, %v are left", removed, left)
 	}
 }

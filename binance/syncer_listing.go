@@ -11,7 +11,7 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
-// listingNumber stands for a connection's number in the random delays of the first listing.
+// listingNumber is the number, beside those of connections, from which the delays of the first listing are drawn.
 const listingNumber = math.MaxUint64
 
 // A SymbolFilter chooses symbols by the exchange's listing. The zero value chooses all that trade.

@@ -13,7 +13,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// prepare lets the audit know symbols that come later.
+// prepare makes the audited books of symbols that are added later.
 func (h *harness) prepare(symbols ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -56,9 +56,9 @@ func TestSymbolsComeAndGo(t *testing.T) {
 					}
 				}
 				if _, ok := h.syncer.Status(victim); ok {
-					t.Error("a removed symbol is followed")
+					t.Error("a removed symbol has a status")
 				}
-				time.Sleep(5 * time.Second) // the pacing of requests
+				time.Sleep(5 * time.Second) // the rate limit of requests
 				synctest.Wait()
 				for _, c := range h.srv.Connections() {
 					for _, stream := range c.Streams {
@@ -82,7 +82,7 @@ func TestSymbolsComeAndGo(t *testing.T) {
 	}
 }
 
-func TestAddAndRemoveOfStrangers(t *testing.T) {
+func TestAddAndRemoveOfUnknownSymbols(t *testing.T) {
 	bubble(t, setup{server: exchange(2)}, func(t *testing.T, h *harness) {
 		h.ready()
 		var unknown *binance.UnknownSymbolsError
@@ -99,7 +99,7 @@ func TestAddAndRemoveOfStrangers(t *testing.T) {
 	})
 }
 
-// What is added and removed while Run does not run counts when it runs next.
+// Symbols that are added and removed while Run does not run count when it runs next.
 func TestSymbolsChangeBetweenRuns(t *testing.T) {
 	bubble(t, setup{server: exchange(3), depth: binance.DepthConfig{Symbols: names(2)}}, func(t *testing.T, h *harness) {
 		h.prepare(names(3)...)
@@ -124,7 +124,7 @@ func TestSymbolsChangeBetweenRuns(t *testing.T) {
 	})
 }
 
-func TestAllTradingIsKeptTrue(t *testing.T) {
+func TestAllTradingFollowsTheListing(t *testing.T) {
 	server := binancetest.Config{Symbols: binancetest.Symbols("AUSDT", "BUSDT", "币USDT", "ABTC", "CUSDT"), History: 8192}
 	server.Symbols[4].Status = "BREAK"
 	filter := &binance.SymbolFilter{QuoteAssets: []string{"USDT"}}
@@ -142,7 +142,7 @@ func TestAllTradingIsKeptTrue(t *testing.T) {
 			h.live(want...)
 		}
 		follows("AUSDT", "BUSDT", "币USDT")
-		// The book of a halted symbol is gone, and its end is no fault.
+		// The book of a halted symbol was removed, with one Gap.
 		if err := errors.Join(h.srv.SetStatus("AUSDT", "HALT"), h.srv.SetStatus("CUSDT", "TRADING"),
 			h.srv.Delist("BUSDT"), h.srv.List(binancetest.Symbol{Name: "DUSDT"})); err != nil {
 			t.Fatal(err)
@@ -168,8 +168,8 @@ func TestAllTradingIsKeptTrue(t *testing.T) {
 	})
 }
 
-// A symbol that was asked for by name stays through a halt in which its book is emptied.
-// Where orders are not matched a book may be crossed or have one side: it is synced and right all the same.
+// A symbol that was named stays through a halt in which its book is emptied. Where orders are not matched a
+// book may be crossed or have one side: it is synced and correct all the same.
 func TestCrossedBookInAHalt(t *testing.T) {
 	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
 		server := exchange(2)
@@ -202,7 +202,7 @@ func TestCrossedBookInAHalt(t *testing.T) {
 	}
 }
 
-// Where no orders are matched, a ticker may differ from a book that is right: neither mismatch nor refresh.
+// Where no orders are matched, a ticker may differ from a correct book: there is no mismatch and no refresh.
 func TestTickersOfAHaltAreNoMismatch(t *testing.T) {
 	bubble(t, setup{server: exchange(2), depth: binance.DepthConfig{Tickers: true, PollEvery: time.Minute}}, func(t *testing.T, h *harness) {
 		h.ready()

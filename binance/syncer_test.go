@@ -108,7 +108,7 @@ func TestRunCanBeRepeated(t *testing.T) {
 	})
 }
 
-// Whatever the handler was given before the end, the Gap of each book still reaches it.
+// The Gap of each book reaches the handler though Run's context has ended.
 func TestHandlerOutlivesRunsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		server := exchange(2)
@@ -169,19 +169,19 @@ func TestReadsOfABookThatIsNotSynced(t *testing.T) {
 			t.Errorf("Ready = %v", err)
 		}
 		if err := h.syncer.View("NOPE", nil); !errors.Is(err, binance.ErrUnknownSymbol) {
-			t.Errorf("View of a stranger = %v", err)
+			t.Errorf("View of an unknown symbol = %v", err)
 		}
 		if err := h.syncer.Ready(ctx, victim, "NOPE"); !errors.Is(err, binance.ErrUnknownSymbol) {
-			t.Errorf("Ready of a stranger = %v", err)
+			t.Errorf("Ready of an unknown symbol = %v", err)
 		}
 		if _, ok := h.syncer.Status("NOPE"); ok {
-			t.Error("Status of a stranger")
+			t.Error("Status of an unknown symbol")
 		}
 		h.ready()
 	})
 }
 
-// A slow snapshot is given up and asked for again; its late answer is not used.
+// A snapshot that takes too long is requested again; its late answer is not used.
 func TestSnapshotTimeout(t *testing.T) {
 	s := setup{
 		server: exchange(1),
