@@ -46,8 +46,6 @@ var pending = []string{
 	"internal/integration identifiers", "internal/integration words",
 	"internal/latency words",
 	"internal/natsserver files", "internal/natsserver shutdown", "internal/natsserver words",
-	"internal/recording identifiers", "internal/recording words",
-	"internal/scan arrows", "internal/scan files", "internal/scan methods", "internal/scan shutdown", "internal/scan words",
 	"internal/wal arrows", "internal/wal identifiers", "internal/wal methods", "internal/wal shutdown", "internal/wal words",
 	"natsbus exported", "natsbus fields", "natsbus arrows", "natsbus files", "natsbus identifiers", "natsbus methods", "natsbus shutdown", "natsbus words",
 	"orderbook arrows", "orderbook files", "orderbook identifiers", "orderbook methods", "orderbook words",

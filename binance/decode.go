@@ -91,7 +91,7 @@ func (d *Decoder) Decode(frame []byte, m *Message) error {
 
 	d.scan.Reset(frame)
 	d.frame(m)
-	d.scan.End()
+	d.scan.ExpectEnd()
 	if err := d.scan.Err(); err != nil {
 		m.Type = MessageUnknown
 		return newDecodeError(m.Stream, frame, d.scan.Offset(), err)
@@ -108,7 +108,7 @@ func (d *Decoder) DecodeSnapshot(body []byte, snap *orderbook.Snapshot) (symbol 
 	*snap = orderbook.Snapshot{Bids: snap.Bids[:0], Asks: snap.Asks[:0]}
 	d.scan.Reset(body)
 	symbol = d.snapshot(snap)
-	d.scan.End()
+	d.scan.ExpectEnd()
 	if err := d.scan.Err(); err != nil {
 		return "", newDecodeError("", body, d.scan.Offset(), err)
 	}

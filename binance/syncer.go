@@ -62,7 +62,7 @@ func NewDepthSyncer(c *Client, cfg DepthConfig) (*DepthSyncer, error) {
 // Handler's own; if the exchange does not list a symbol, an *UnknownSymbolsError; if the exchange refuses
 // to list its symbols, an *APIError; and ErrRunning if it runs already. It may be called again afterwards.
 func (d *DepthSyncer) Run(ctx context.Context) error {
-	if !d.books.Start() {
+	if !d.books.RunBegan() {
 		return ErrRunning
 	}
 	err := d.firstListing(ctx)
@@ -75,7 +75,7 @@ func (d *DepthSyncer) Run(ctx context.Context) error {
 	if d.client.httpOwned {
 		d.client.CloseIdleConnections()
 	}
-	d.books.Stop(err)
+	d.books.RunEnded(err)
 	return err
 }
 

@@ -90,7 +90,7 @@ func (d *Decoder) read(data []byte) error {
 			break
 		}
 	}
-	s.End()
+	s.ExpectEnd()
 	if err := s.Err(); err != nil {
 		return decodeError(failed, s.Offset(), err)
 	}

@@ -160,15 +160,15 @@ func TestReadyAfterRun(t *testing.T) {
 		s, _ := newSet("a")
 		cause := errors.New("cause")
 		for _, end := range []error{nil, cause} {
-			if !s.Start() || s.Start() || !s.Running() {
-				t.Fatal("Start or Running is wrong")
+			if !s.RunBegan() || s.RunBegan() || !s.Running() {
+				t.Fatal("RunBegan or Running is wrong")
 			}
 			result := make(chan error, 1)
 			go func() { result <- s.Ready(t.Context(), nil) }()
 			synctest.Wait()
-			s.Stop(end)
+			s.RunEnded(end)
 			if err := <-result; !errors.Is(err, errStopped) || errors.Is(err, cause) != (end != nil) || s.Running() {
-				t.Errorf("after Stop(%v): %v", end, err)
+				t.Errorf("after RunEnded(%v): %v", end, err)
 			}
 		}
 	})
@@ -178,7 +178,7 @@ func TestReadyAfterRun(t *testing.T) {
 func TestHandle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, _ := newSet()
-		s.Start()
+		s.RunBegan()
 		calls, running := 0, 0
 		failure := errors.New("disk full")
 		handler := func(context.Context, *marketprism.Record) error {
@@ -213,8 +213,8 @@ func TestHandle(t *testing.T) {
 		if calls != 2 || accepted != 1 || canceled != 2 || failed == nil || failed.Err != failure {
 			t.Errorf("%d calls, %d accepted, %d canceled, %v", calls, accepted, canceled, failed)
 		}
-		s.Stop(failure)
-		s.Start()
+		s.RunEnded(failure)
+		s.RunBegan()
 		if err := s.Handle(t.Context(), handler, &marketprism.Record{}); !errors.Is(err, failure) {
 			t.Errorf("in the next Run: %v", err)
 		}

@@ -91,7 +91,7 @@ func TestRecorderIsKilled(t *testing.T) {
 			slices.Sort(files)
 			all := readFiles(t, files)
 			require.GreaterOrEqual(t, len(all), flushed)
-			checkNoHole(t, all)
+			checkNothingMissing(t, all)
 			for _, f := range files {
 				require.True(t, strings.HasSuffix(f, suffix), f)
 			}
@@ -122,8 +122,8 @@ func readFiles(t *testing.T, files []string) (all []recording.Line) {
 	return all
 }
 
-// checkNoHole checks that the depth events of each symbol follow one another.
-func checkNoHole(t *testing.T, all []recording.Line) {
+// checkNothingMissing checks that the depth events of each symbol follow one another.
+func checkNothingMissing(t *testing.T, all []recording.Line) {
 	t.Helper()
 	var d binance.Decoder
 	var m binance.Message
@@ -182,7 +182,7 @@ func FuzzCut(f *testing.F) {
 	})
 }
 
-// cutFile makes a recording with a flush after each line, and tells where each flush ended.
+// cutFile makes a recording with a flush after each line, and returns where each flush ended.
 func cutFile(t *testing.T, kind uint8, lines, width int) (file []byte, ends []int) {
 	t.Helper()
 	var b strings.Builder

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Kind says what a Line holds.
+// A Kind is the kind of a Line.
 type Kind string
 
 // The kinds of Line.
@@ -18,7 +18,7 @@ const (
 	WS   Kind = "ws"   // a frame of a combined websocket stream
 )
 
-// A Line is one thing that was received, as it was received.
+// A Line is one answer or frame, verbatim.
 type Line struct {
 	ReceivedAt time.Time // local clock of the recorder
 	Kind       Kind
@@ -29,7 +29,7 @@ type Line struct {
 	Frame json.RawMessage // WS: the whole frame, {"stream":…,"data":…}
 }
 
-// What can be wrong with a line. The errors come wrapped in a *LineError.
+// The errors of a line. They come wrapped in a *LineError.
 var (
 	ErrTruncated = errors.New("recording ends in the middle")
 	ErrTooLong   = fmt.Errorf("line is longer than %d bytes", MaxLine)
@@ -38,11 +38,11 @@ var (
 	ErrFrame     = errors.New("frame is not one of a combined stream")
 )
 
-// A LineError tells which line of which recording is broken, and how.
+// A LineError says which line of which recording is broken, and how.
 type LineError struct {
 	Name string // of the recording, as given
 	Line int    // from 1
-	Err  error  // ErrTruncated and so on, or what the decoder of JSON, gzip or zstd says
+	Err  error  // ErrTruncated and so on, or an error of the decoder of JSON, gzip or zstd
 }
 
 func (e *LineError) Error() string {
@@ -72,8 +72,7 @@ func parse(text []byte) (Line, error) {
 	return Line{ReceivedAt: time.Unix(0, *raw.TS), Kind: raw.Kind, Path: raw.Path, Body: raw.Body, Frame: raw.Frame}, nil
 }
 
-// Stream returns the name of the stream that a WS line's frame belongs to, and its payload. The error
-// is ErrFrame.
+// Stream returns the stream name of a WS line's frame, and its payload. The error is ErrFrame.
 func (l *Line) Stream() (name string, data json.RawMessage, err error) {
 	var frame struct {
 		Stream string          `json:"stream"`
@@ -88,8 +87,7 @@ func (l *Line) Stream() (name string, data json.RawMessage, err error) {
 	return frame.Stream, frame.Data, nil
 }
 
-// DepthSymbol returns the symbol of a REST line that answers a request for a depth snapshot; ok is
-// false for every other line.
+// DepthSymbol returns the symbol of a REST line with a depth snapshot; ok is false for every other line.
 func (l *Line) DepthSymbol() (symbol string, ok bool) {
 	if l.Kind != REST {
 		return "", false

@@ -4,8 +4,8 @@
 //	{"ts":NANOS,"kind":"rest","path":"/api/v3/depth?symbol=X&limit=1000","body":{…}}
 //	{"ts":NANOS,"kind":"ws","frame":{"stream":…,"data":{…}}}
 //
-// ts is the local receive time in nanoseconds since 1970; body and frame are verbatim. Keys beyond
-// these are ignored.
+// ts is the local receive time in nanoseconds since 1970; body and frame are verbatim. Other keys are
+// ignored.
 package recording
 
 import (
@@ -20,26 +20,25 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
-// MaxLine bounds the length of a line, in bytes: a full snapshot of 5,000 levels a side has about 320 kB.
+// MaxLine bounds the length of a line, in bytes. A snapshot of 5,000 levels a side has about 320 kB.
 const MaxLine = 16 << 20
 
-// maxWindow bounds the memory that the header of a zstd frame can ask for. The program zstd keeps below
-// it unless it is told otherwise.
+// maxWindow bounds the memory that the header of a zstd frame can demand. The program zstd stays below
+// it by default.
 const maxWindow = 128 << 20
 
-// A Reader reads the lines of one recording, holding no more than one of them. It is not safe for
-// concurrent use.
+// A Reader reads the lines of one recording, one at a time. It is not safe for concurrent use.
 type Reader struct {
 	name  string
 	text  *bufio.Reader
 	close func() error
-	line  int // number of the last line read
+	line  int // number of the last line read, from 1
 	buf   []byte
-	open  bool  // the last line read has no newline: it is the last there is, and may be cut
-	err   error // what ended the recording
+	open  bool  // the last line read has no newline: it is the last one and may be cut
+	err   error // the last result of Next, io.EOF or a *LineError; nil before
 }
 
-// Open opens a recording file; its compression is told by its first bytes. The caller closes it. The
+// Open opens a recording file and detects its compression by its first bytes. The caller closes it. The
 // errors are those of the file, and a *LineError if its header is broken.
 func Open(path string) (*Reader, error) {
 	f, err := os.Open(path)
@@ -56,8 +55,8 @@ func Open(path string) (*Reader, error) {
 	return r, nil
 }
 
-// NewReader reads a recording from src, which it does not close. The name is for error messages. The
-// error is a *LineError if a compressed recording's header is broken.
+// NewReader returns a Reader of src, which it does not close. The name is for error messages. The error
+// is a *LineError if a compressed recording's header is broken.
 func NewReader(name string, src io.Reader) (*Reader, error) {
 	r := &Reader{name: name, close: func() error { return nil }}
 	plain := bufio.NewReaderSize(src, 64<<10)
@@ -68,7 +67,7 @@ func NewReader(name string, src io.Reader) (*Reader, error) {
 		if err != nil {
 			return nil, &LineError{Name: name, Line: 1, Err: truncated(err)}
 		}
-		r.text = bufio.NewReaderSize(unzip, 64<<10) // unzip holds nothing that Close would free
+		r.text = bufio.NewReaderSize(unzip, 64<<10) // Close of unzip releases nothing
 	case bytes.Equal(magic, []byte{0x28, 0xb5, 0x2f, 0xfd}):
 		unzip, err := zstd.NewReader(plain, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxWindow(maxWindow))
 		if err != nil {
@@ -83,8 +82,8 @@ func NewReader(name string, src io.Reader) (*Reader, error) {
 }
 
 // Next returns the next line, which stays valid. The error is io.EOF after the last one, else a
-// *LineError, and comes again on every further call. A recorder that was killed leaves half a line at
-// the end: that is ErrTruncated, and all lines before it have been returned.
+// *LineError; every later call returns it again. A recorder that was killed leaves half a line at the
+// end: that is ErrTruncated, after all complete lines.
 func (r *Reader) Next() (Line, error) {
 	if r.err != nil {
 		return Line{}, r.err
@@ -135,7 +134,7 @@ func (r *Reader) nextText() ([]byte, error) {
 	}
 }
 
-// truncated turns the ways in which an input can end too early into ErrTruncated.
+// truncated returns ErrTruncated for an input that ends too early, else err.
 func truncated(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return ErrTruncated
@@ -158,5 +157,5 @@ func (r *Reader) Lines() iter.Seq2[Line, error] {
 	}
 }
 
-// Close frees what the reader holds. The error is that of the file.
+// Close releases the decoder and, after Open, closes the file.
 func (r *Reader) Close() error { return r.close() }

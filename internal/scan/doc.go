@@ -1,7 +1,10 @@
 // Package scan reads JSON of a known shape without allocating: the caller walks through objects and
-// arrays and asks for the values it wants. It is strict: what it accepts, encoding/json accepts, and
-// text that is not UTF-8 or is nested deeper than MaxDepth it refuses. Order book levels, the bulk of
-// all market data, have a path of their own that reads eight bytes at a time.
+// arrays and asks for the values it wants. It is strict: it accepts nothing that encoding/json refuses,
+// and refuses text that is not UTF-8 or nested deeper than MaxDepth. Order book levels, the bulk of all
+// market data, have a path of their own that reads eight bytes at a time.
+//
+// It exists because decoding is most of a driver's work: a depth frame of 40 levels takes 0.6 µs and no
+// allocation, where encoding/json takes 19 to 33 µs and 247 allocations (the table in README.md).
 //
 //	var s scan.Scanner
 //	s.Reset(text)
@@ -16,7 +19,7 @@
 //			s.Skip()
 //		}
 //	}
-//	s.End()
+//	s.ExpectEnd()
 //	return s.Err()
 //
 // A Scanner checks neither that a key occurs once nor that it occurs at all: the caller knows which

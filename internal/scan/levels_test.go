@@ -50,7 +50,7 @@ func check(t *testing.T, s *Scanner, text []byte) {
 	for _, after := range []string{"", strings.Repeat(" ", 2*window)} {
 		s.Reset(append(slices.Clone(text), after...))
 		got := s.Levels(nil)
-		s.End()
+		s.ExpectEnd()
 		switch err := s.Err(); {
 		case ok && err != nil:
 			t.Fatalf("%q: %v at %d", text, err, s.Offset())

@@ -1,8 +1,12 @@
 package scan
 
-import "errors"
+import (
+	"encoding/binary"
+	"errors"
+	"math/bits"
+)
 
-// The ways in which a text is not what the caller asked for. Numbers fail with an
+// The errors of a text that does not have the shape the caller asks for. Numbers fail with an
 // *orderbook.NumberError or with orderbook.ErrRange.
 var (
 	ErrTruncated = errors.New("JSON text ends too early")
@@ -11,30 +15,27 @@ var (
 	ErrDepth     = errors.New("JSON nested too deeply")
 )
 
-// MaxDepth is how deep Skip follows arrays and objects into each other.
-const MaxDepth = 128
-
 // A Scanner reads one JSON text from front to back. Reset starts it; the zero value reads an empty
 // text. It is not safe for concurrent use.
 //
-// The first error stays: after it every method returns a zero value and every loop ends, so that a
-// caller looks at Err once, when it is done.
+// The Scanner keeps the first error: after it every method returns a zero value and every loop ends, so
+// that a caller checks Err once, at the end.
 type Scanner struct {
 	data []byte
 	pos  int
-	open bool // an object or array has been opened and nothing of it read
+	open bool // an object or array was entered and none of its members read
 
 	err   error
 	errAt int
 
 	unescaped []byte // room for the strings that have escapes
 
-	// The forms of the last regular level, which the next one most likely shares.
+	// The forms of the last regular level, most likely those of the next one.
 	price, quantity form
 	tail            [tailSize]byte
 }
 
-// Reset makes data the text to read. The Scanner keeps it until the next Reset.
+// Reset starts reading data, which the Scanner keeps until the next Reset.
 func (s *Scanner) Reset(data []byte) {
 	s.data, s.pos, s.open = data, 0, false
 	s.err, s.errAt = nil, 0
@@ -43,7 +44,7 @@ func (s *Scanner) Reset(data []byte) {
 // Err returns the first error, nil if there was none.
 func (s *Scanner) Err() error { return s.err }
 
-// Offset returns how many bytes have been read; after an error, where it was noticed.
+// Offset returns how many bytes have been read; after an error, the offset at which it was noticed.
 func (s *Scanner) Offset() int {
 	if s.err != nil {
 		return s.errAt
@@ -51,13 +52,13 @@ func (s *Scanner) Offset() int {
 	return s.pos
 }
 
-// Fail makes err the error, found at offset, unless there is one already. It is for callers that
-// find a well-formed text to be wrong.
+// Fail sets the error and its offset, unless there is one already. It is for callers that find a
+// well-formed text to be wrong.
 func (s *Scanner) Fail(offset int, err error) {
 	if s.err == nil {
 		s.err, s.errAt = err, offset
 	}
-	s.data, s.pos, s.open = nil, 0, false // no method finds anything to read any more
+	s.data, s.pos, s.open = nil, 0, false // so that no method reads on
 }
 
 // Seek continues reading at offset, which must be one that Offset returned before a value.
@@ -67,8 +68,8 @@ func (s *Scanner) Seek(offset int) {
 	}
 }
 
-// End fails unless only white space is left.
-func (s *Scanner) End() {
+// ExpectEnd fails unless the rest of the text is white space.
+func (s *Scanner) ExpectEnd() {
 	s.peek()
 	if s.pos < len(s.data) {
 		s.Fail(s.pos, ErrMalformed)
@@ -104,97 +105,6 @@ func kindOf(c byte) Kind {
 	return None
 }
 
-// Object enters an object; Key then walks through it.
-func (s *Scanner) Object() { s.enter('{') }
-
-// Array enters an array; Next then walks through it.
-func (s *Scanner) Array() { s.enter('[') }
-
-func (s *Scanner) enter(bracket byte) {
-	if s.peek() != bracket {
-		s.wrongType()
-		return
-	}
-	s.pos++
-	s.open = true
-}
-
-// Key moves to the next member of the object and returns its name, valid until the next call; false
-// at the object's end, which it reads, and after an error. The caller must read the member's value
-// before the next Key.
-func (s *Scanner) Key() (name []byte, ok bool) {
-	if name := s.letterKey(); name != nil {
-		return name, true
-	}
-	if !s.advance('}') {
-		return nil, false
-	}
-	if s.peek() != '"' {
-		s.malformed()
-		return nil, false
-	}
-	name = s.String()
-	if s.peek() != ':' {
-		s.malformed()
-		return nil, false
-	}
-	s.pos++
-	return name, true
-}
-
-// letterKey is Key where the next bytes are the usual ,"x": with x an ASCII letter, the first member
-// without the comma. Where they are anything else it reads nothing and returns nil.
-func (s *Scanner) letterKey() []byte {
-	const (
-		punctuation = 0xff_ff_00_ff_ff
-		usual       = ',' | '"'<<8 | '"'<<24 | ':'<<32
-	)
-	if len(s.data)-s.pos < 8 {
-		return nil
-	}
-	word, end := load8(s.data[s.pos:]), s.pos+5
-	if s.open {
-		word, end = word<<8|',', end-1
-	}
-	letter := byte(word >> 16)
-	if word&punctuation != usual || letter|0x20-'a' > 'z'-'a' {
-		return nil
-	}
-	s.pos, s.open = end, false
-	return s.data[end-3 : end-2]
-}
-
-// Next moves to the next element of the array; false at the array's end, which it reads, and after
-// an error. The caller must read the element before the next Next.
-func (s *Scanner) Next() bool {
-	if !s.advance(']') {
-		return false
-	}
-	if kindOf(s.peek()) == None {
-		s.malformed()
-		return false
-	}
-	return true
-}
-
-// advance reads the comma before the next member or element, or the closing bracket.
-func (s *Scanner) advance(closing byte) bool {
-	c, first := s.peek(), s.open
-	s.open = false
-	switch {
-	case c == closing:
-		s.pos++
-		return false
-	case first:
-		return true
-	case c == ',':
-		s.pos++
-		return true
-	}
-	s.malformed()
-	return false
-}
-
 // peek skips white space and returns the next byte without reading it; 0 at the end.
 func (s *Scanner) peek() byte {
 	if s.pos < len(s.data) {
@@ -216,7 +126,7 @@ func (s *Scanner) peekAfterSpace() byte {
 	return 0
 }
 
-// malformed fails because what comes next is not JSON, or because nothing comes.
+// malformed fails because the next byte is not JSON, or because there is none.
 func (s *Scanner) malformed() { s.malformedAt(s.pos) }
 
 func (s *Scanner) malformedAt(at int) {
@@ -235,3 +145,44 @@ func (s *Scanner) wrongType() {
 		s.malformed()
 	}
 }
+
+// The functions below process eight bytes of text at a time as one little-endian word: the first byte
+// is the lowest.
+
+const (
+	ones  = 0x0101010101010101
+	highs = 0x8080808080808080
+	zeros = '0' * ones
+)
+
+func load8(b []byte) uint64 { return binary.LittleEndian.Uint64(b) }
+
+// find marks the bytes of x that equal those of pattern, which are all the same. The lowest mark is
+// exact; a mark above it may be false.
+func find(x, pattern uint64) uint64 {
+	x ^= pattern
+	return (x - ones) &^ x & highs
+}
+
+// notDigits is 0 if every byte of x is below ten. Otherwise its lowest mark is exact.
+func notDigits(x uint64) uint64 { return notDigitsRaw(x) & highs }
+
+// notDigitsRaw is notDigits before & highs, so that several words can be combined first.
+func notDigitsRaw(x uint64) uint64 { return x + 0x76*ones | x }
+
+// number8 returns the number whose eight decimal digits are the bytes of x, the first one lowest,
+// each below ten. It joins neighbours to pairs, pairs to fours and fours to eight.
+func number8(x uint64) uint64 {
+	const pairs = 0x000000ff000000ff
+	x = x*10 + x>>8
+	return (x&pairs*(100+1_000_000<<32) + x>>16&pairs*(1+10_000<<32)) >> 32
+}
+
+// leading returns how many bytes lie below the lowest mark, and the shift that moves them to the top
+// of a word. There must be a mark.
+func leading(marks uint64) (n int, shift uint) {
+	z := uint(bits.TrailingZeros64(marks)) // 8n+7
+	return int(z >> 3), 71 - z
+}
+
+var powersOfTen = [...]uint64{1, 10, 100, 1000, 10_000, 100_000, 1_000_000, 10_000_000, 100_000_000}

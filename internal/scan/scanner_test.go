@@ -43,7 +43,7 @@ func TestWalkThroughObjectsAndArrays(t *testing.T) {
 			got = append(got, name)
 		}
 	}
-	s.End()
+	s.ExpectEnd()
 	if err := s.Err(); err != nil {
 		t.Fatalf("at %d: %v", s.Offset(), err)
 	}
@@ -149,7 +149,7 @@ func TestErrors(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := scanning(test.input)
 			test.read(s)
-			s.End()
+			s.ExpectEnd()
 			if err := s.Err(); !errors.Is(err, test.want) || s.Offset() != test.offset {
 				t.Errorf("error %v at %d, want %v at %d", err, s.Offset(), test.want, test.offset)
 			}
@@ -301,7 +301,7 @@ func FuzzSkip(f *testing.F) {
 		var s Scanner
 		s.Reset(text)
 		s.Skip()
-		s.End()
+		s.ExpectEnd()
 		want := json.Valid(text) && utf8.Valid(text)
 		want = want && depth(text) <= MaxDepth
 		if got := s.Err() == nil; got != want {

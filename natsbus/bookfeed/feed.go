@@ -83,7 +83,7 @@ func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 // It returns earlier, with an error, if the handler fails, with a *natsbus.StreamError if the stream cannot be read
 // and never will be, and with natsbus.ErrRunning if it is running already. It may be called again afterwards.
 func (f *Feed) Run(ctx context.Context) error {
-	if !f.books.Start() {
+	if !f.books.RunBegan() {
 		return natsbus.ErrRunning
 	}
 	running, cancel := context.WithCancelCause(ctx)
@@ -113,7 +113,7 @@ func (f *Feed) Run(ctx context.Context) error {
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = nil // the handler reports the end of ctx
 	}
-	f.books.Stop(err)
+	f.books.RunEnded(err)
 	return err
 }
 

@@ -2,27 +2,74 @@ package scan
 
 import "github.com/marketprism/marketprism/orderbook"
 
-// Nearly all bytes of a depth frame are levels, and nearly all levels look alike. This file reads
-// those: no white space, no escapes, no sign, one to seven digits before the point and as many
-// decimals as the level before. Whatever differs is left to the general code, which decides what is
-// wrong with it, if anything.
+// Levels reads an array of levels, each an array of a price and a quantity in quotes, such as
+// [["65000.10","0.5"],["65000.00","0"]], and appends them to dst. It allocates nothing where dst has
+// room. Elements after the quantity are skipped: until 2019 Binance sent an empty array there.
+//
+// A negative quantity is orderbook.ErrRange, a level without a quantity ErrType.
+func (s *Scanner) Levels(dst []orderbook.Level) []orderbook.Level {
+	s.Array()
+	for s.Next() {
+		start := s.pos
+		if dst = s.regularLevels(dst); s.pos == start {
+			dst = s.level(dst)
+		}
+	}
+	return dst
+}
 
-// A form is how a column of numbers is written. An exchange pads all prices, and all quantities, of an
+// level reads one level in any form that JSON allows.
+func (s *Scanner) level(dst []orderbook.Level) []orderbook.Level {
+	var l orderbook.Level
+	s.Array()
+	if s.element() {
+		l.Price = s.Fixed()
+	}
+	if s.element() {
+		at := s.pos
+		if l.Quantity = s.Fixed(); l.Quantity < 0 {
+			s.Fail(at, orderbook.ErrRange)
+		}
+	}
+	for s.Next() {
+		s.Skip()
+	}
+	if s.err != nil {
+		return dst
+	}
+	return append(dst, l)
+}
+
+// element is Next for an element that must exist.
+func (s *Scanner) element() bool {
+	at := s.pos
+	ok := s.Next()
+	if !ok {
+		s.Fail(at, ErrType)
+	}
+	return ok
+}
+
+// Nearly all bytes of a depth frame are levels, and nearly all levels are regular: no white space, no
+// escapes, no sign, one to seven digits before the point and as many decimals as the level before. The
+// code below reads those. It leaves all others to level, which accepts or rejects them.
+
+// A form is the format of a column of numbers. An exchange pads all prices, and all quantities, of an
 // instrument to the same number of decimals.
 type form struct {
-	whole    int    // digits before the point; used of prices, since those of a side mostly agree in it
-	stop     byte   // what ends them, the point or the closing quote; 0 for no form
-	skip     int    // bytes of the fraction with its point
+	whole    int    // digits before the point; of prices only, where it is mostly the same within a side
+	stop     byte   // the byte after them, the point or the closing quote; 0 for no form
+	skip     int    // bytes of the point and the fraction
 	decimals uint64 // all ones in the bytes of a word that are decimals
 }
 
 const (
 	maxWhole = 7
 	maxSkip  = 1 + orderbook.FractionDigits
-	// window is the most bytes that reading a regular level touches from the first digit of its
-	// price on: two numbers, what stands between them, and a word after them.
+	// window is the most bytes that reading a regular level touches, from the first digit of its
+	// price: two numbers, the bytes between them, and a word after them.
 	window = maxWhole + maxSkip + 3 + maxWhole + maxSkip + 8
-	// tailSize leaves a whole window after the last byte that lacks one.
+	// tailSize has room for a whole window after every byte that has none in the data.
 	tailSize = 2*window + 4
 )
 
@@ -34,8 +81,8 @@ const (
 	levelStart     = '[' | '"'<<8
 )
 
-// regularLevels appends the regular levels from here on. It stops behind the last of them; where the
-// next level is irregular it reads nothing.
+// regularLevels appends the regular levels that come next and stops after the last of them. It reads
+// nothing if the next level is irregular.
 func (s *Scanner) regularLevels(dst []orderbook.Level) []orderbook.Level {
 	start := s.pos
 	dst = s.runOfLevels(dst)
@@ -45,8 +92,8 @@ func (s *Scanner) regularLevels(dst []orderbook.Level) []orderbook.Level {
 	return dst
 }
 
-// runOfLevels appends levels as long as they have the forms of the Scanner. The last ones, which lack
-// a window, are read from a copy that has zeros behind it.
+// runOfLevels appends levels as long as they have the forms of the Scanner. The last ones, after which
+// there is less than a window, are read from a copy followed by zeros.
 func (s *Scanner) runOfLevels(dst []orderbook.Level) []orderbook.Level {
 	dst, n := appendLevels(dst, s.data[s.pos:], s.price, s.quantity)
 	s.pos += n
@@ -65,8 +112,8 @@ func (s *Scanner) runOfLevels(dst []orderbook.Level) []orderbook.Level {
 	return dst
 }
 
-// appendLevels appends the regular levels with which buf begins and returns how many bytes they are,
-// without the comma after the last one. It looks only at levels with a window.
+// appendLevels appends the regular levels at the beginning of buf and returns their length in bytes,
+// without the comma after the last one. It reads only levels within a window.
 func appendLevels(dst []orderbook.Level, buf []byte, price, quantity form) ([]orderbook.Level, int) {
 	if len(buf) < 8 || load8(buf)&0xffff != levelStart ||
 		uint(price.whole) > maxWhole || uint(price.skip) > maxSkip || uint(quantity.skip) > maxSkip {
@@ -79,14 +126,14 @@ func appendLevels(dst []orderbook.Level, buf []byte, price, quantity form) ([]or
 	for p := 2; len(buf)-p >= window; {
 		w := (*[window]byte)(buf[p:]) // the one bounds check of a level
 
-		// The price: its form says where everything stands.
+		// The price: its form gives the offset of each part.
 		whole := (load8(w[:]) - zeros) << (wholeShift & 63)
 		fraction := (load8(w[price.whole+1:]) - zeros) & price.decimals
 		bad := notDigitsRaw(whole) | notDigitsRaw(fraction)
 		l := orderbook.Level{Price: orderbook.Fixed(number8(whole)*1e8 + number8(fraction))}
 		wrong := uint64(w[price.whole]^price.stop) | (load8(w[quantityAt-3:])&0xffffff ^ betweenNumbers)
 
-		// The quantity: how many digits it has before the point differs from level to level.
+		// The quantity: its number of digits before the point differs from level to level.
 		word := load8(w[quantityAt:])
 		stop := find(word, quantityStop)
 		if stop == 0 {
@@ -118,8 +165,8 @@ func appendLevels(dst []orderbook.Level, buf []byte, price, quantity form) ([]or
 	return dst, done
 }
 
-// learnForms takes the forms of the level that comes next; false if it is not regular or has the
-// forms already known.
+// learnForms adopts the forms of the next level. It returns false if that is not regular or has the
+// same forms.
 func (s *Scanner) learnForms() bool {
 	price, n := formOf(s.data, s.pos+2)
 	quantity, _ := formOf(s.data, n+3)
@@ -134,7 +181,7 @@ func (s *Scanner) learnForms() bool {
 	return true
 }
 
-// formOf returns the form of the number at p and where it ends; the zero form if it has none.
+// formOf returns the form of the number at p and its end; the zero form if it is irregular.
 func formOf(data []byte, p int) (f form, end int) {
 	for f.whole = 0; p < len(data) && data[p]-'0' <= 9; p++ {
 		f.whole++

@@ -25,8 +25,8 @@ func WithGrace(ctx context.Context) (context.Context, context.CancelFunc) {
 	}
 }
 
-// Start begins a Run. It reports false if one is running already.
-func (s *Set[K, S, E]) Start() bool {
+// RunBegan notes the begin of a Run. It reports false if one is running already.
+func (s *Set[K, S, E]) RunBegan() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running {
@@ -43,8 +43,8 @@ func (s *Set[K, S, E]) Running() bool {
 	return s.running
 }
 
-// Stop ends a Run, whose result is err, and wakes those that wait in Ready.
-func (s *Set[K, S, E]) Stop(err error) {
+// RunEnded notes the end of a Run with its result, and wakes those that wait in Ready.
+func (s *Set[K, S, E]) RunEnded(err error) {
 	s.mu.Lock()
 	s.running, s.ended = false, s.errors.Stopped
 	if err != nil {

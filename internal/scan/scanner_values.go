@@ -1,0 +1,419 @@
+package scan
+
+import (
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// Fixed reads a decimal number in quotes.
+func (s *Scanner) Fixed() orderbook.Fixed {
+	if s.peek() != '"' {
+		s.wrongType()
+		return 0
+	}
+	if f, ok := s.regularFixed(); ok {
+		return f
+	}
+	at := s.pos
+	text := s.String()
+	if s.err != nil {
+		return 0
+	}
+	f, err := orderbook.ParseFixed(text)
+	if err != nil {
+		s.Fail(at, err)
+	}
+	return f
+}
+
+// regularFixed reads a number in quotes of one to seven digits, a point and one to eight decimals. It
+// reads nothing if the number has another form.
+func (s *Scanner) regularFixed() (f orderbook.Fixed, ok bool) {
+	const window = 1 + maxWhole + 1 + 8 + 8
+	if len(s.data)-s.pos < window {
+		return 0, false
+	}
+	w := (*[window]byte)(s.data[s.pos:])
+	word := load8(w[1:])
+	point := find(word, '.'*ones)
+	if point == 0 {
+		return 0, false
+	}
+	n, shift := leading(point)
+	whole := (word - zeros) << (shift & 63)
+
+	word = load8(w[1+n+1:])
+	decimals, mask := 8, ^uint64(0)
+	if quote := find(word, '"'*ones); quote != 0 {
+		decimals, shift = leading(quote)
+		if decimals == 0 {
+			return 0, false
+		}
+		mask >>= shift & 63
+	}
+	fraction := (word - zeros) & mask
+	if notDigits(whole)|notDigits(fraction) != 0 || w[1+n+1+decimals] != '"' {
+		return 0, false
+	}
+	s.pos += 1 + n + 1 + decimals + 1
+	return orderbook.Fixed(number8(whole)*1e8 + number8(fraction)), true
+}
+
+// Int reads an integer, written without fraction and exponent. One that does not fit is
+// orderbook.ErrRange.
+func (s *Scanner) Int() int64 {
+	negative := s.peek() == '-'
+	p := s.pos
+	if negative {
+		p++
+	}
+	var mag uint64
+	first := p
+	for p+8 <= len(s.data) && p-first < 16 {
+		word := load8(s.data[p:]) - zeros
+		bad := notDigits(word)
+		if bad == 0 {
+			mag = mag*1e8 + number8(word)
+			p += 8
+			continue
+		}
+		n, shift := leading(bad)
+		if n > 0 {
+			mag = mag*powersOfTen[n] + number8(word<<(shift&63))
+			p += n
+		}
+		return s.endInt(first, p, mag, negative)
+	}
+	for ; p < len(s.data) && s.data[p]-'0' <= 9 && p-first < maxDigits; p++ {
+		mag = mag*10 + uint64(s.data[p]-'0')
+	}
+	return s.endInt(first, p, mag, negative)
+}
+
+// maxDigits is how many digits the largest integer has. A number of so many fits a uint64.
+const maxDigits = 19
+
+// endInt returns the integer whose digits are from first to end, or fails.
+func (s *Scanner) endInt(first, end int, mag uint64, negative bool) int64 {
+	var next byte
+	if end < len(s.data) {
+		next = s.data[end]
+	}
+	switch {
+	case first == end && (negative || kindOf(next) == None):
+		s.malformedAt(end)
+	case first == end:
+		s.wrongType()
+	case s.data[first] == '0' && (end > first+1 || next-'0' <= 9):
+		s.Fail(first+1, ErrMalformed) // JSON has no leading zeros
+	case next-'0' <= 9:
+		s.Fail(s.pos, orderbook.ErrRange)
+	case next == '.' || next == 'e' || next == 'E':
+		s.number()
+		s.Fail(first, ErrType)
+	case mag > 1<<63 || mag == 1<<63 && !negative:
+		s.Fail(s.pos, orderbook.ErrRange)
+	case negative:
+		s.pos = end
+		return -int64(mag)
+	default:
+		s.pos = end
+		return int64(mag)
+	}
+	return 0
+}
+
+// number skips a number of any form: -1, 0.25, 1e9.
+func (s *Scanner) number() {
+	p := s.pos
+	if s.data[p] == '-' {
+		p++
+	}
+	digits := s.digits(p)
+	if digits > 1 && s.data[p] == '0' {
+		s.Fail(p+1, ErrMalformed)
+		return
+	}
+	ok := digits > 0
+	p += digits
+	if ok && p < len(s.data) && s.data[p] == '.' {
+		digits = s.digits(p + 1)
+		ok = digits > 0
+		p += 1 + digits
+	}
+	if ok && p < len(s.data) && s.data[p]|0x20 == 'e' {
+		p++
+		if p < len(s.data) && (s.data[p] == '+' || s.data[p] == '-') {
+			p++
+		}
+		digits = s.digits(p)
+		ok = digits > 0
+		p += digits
+	}
+	if !ok {
+		s.malformedAt(p)
+		return
+	}
+	s.pos = p
+}
+
+// digits returns the number of digits at p.
+func (s *Scanner) digits(p int) int {
+	n := 0
+	for p+n < len(s.data) && s.data[p+n]-'0' <= 9 {
+		n++
+	}
+	return n
+}
+
+// Bool reads true or false.
+func (s *Scanner) Bool() bool {
+	switch s.peek() {
+	case 't':
+		s.literal("true")
+		return s.err == nil
+	case 'f':
+		s.literal("false")
+	default:
+		s.wrongType()
+	}
+	return false
+}
+
+// Null reads a null, if one comes next, and reports whether it did.
+func (s *Scanner) Null() bool {
+	if s.peek() != 'n' {
+		return false
+	}
+	s.literal("null")
+	return s.err == nil
+}
+
+// literal reads true, false or null.
+func (s *Scanner) literal(word string) {
+	for i := range len(word) {
+		if s.pos+i >= len(s.data) || s.data[s.pos+i] != word[i] {
+			s.malformedAt(s.pos + i)
+			return
+		}
+	}
+	s.pos += len(word)
+}
+
+// String reads a string and returns its text. The text is part of the data or, if it has escapes, of a
+// buffer that the next String overwrites; a caller that keeps it must copy it.
+//
+// Text that is not UTF-8 is ErrMalformed. Half of a surrogate pair, written as an escape, becomes
+// U+FFFD as with encoding/json.
+func (s *Scanner) String() []byte {
+	if s.peek() != '"' {
+		s.wrongType()
+		return nil
+	}
+	start := s.pos + 1
+	p := start
+	for ; len(s.data)-p >= 8; p += 8 {
+		marks := notPlain(load8(s.data[p:]))
+		if marks == 0 {
+			continue
+		}
+		n, _ := leading(marks)
+		if p += n; s.data[p] == '"' {
+			s.pos = p + 1
+			return s.data[start:p]
+		}
+		break
+	}
+	return s.stringFrom(start, p)
+}
+
+// notPlain marks the bytes of x that are a quote, a backslash, a control character or not ASCII. The
+// lowest mark is exact.
+func notPlain(x uint64) uint64 {
+	return find(x, '"'*ones) | find(x, '\\'*ones) | (x-' '*ones)&^x&highs | x&highs
+}
+
+// stringFrom is String after the opening quote at start-1 and plain text up to p.
+func (s *Scanner) stringFrom(start, p int) []byte {
+	var wide byte
+	for ; p < len(s.data); p++ {
+		switch c := s.data[p]; {
+		case c == '"':
+			text := s.data[start:p]
+			if wide >= utf8.RuneSelf && !utf8.Valid(text) {
+				s.Fail(start, ErrMalformed)
+				return nil
+			}
+			s.pos = p + 1
+			return text
+		case c == '\\':
+			return s.unescape(start, p)
+		case c < ' ':
+			s.Fail(p, ErrMalformed)
+			return nil
+		default:
+			wide |= c
+		}
+	}
+	s.Fail(len(s.data), ErrTruncated)
+	return nil
+}
+
+// unescape reads the string that begins at start and has its first escape at p.
+func (s *Scanner) unescape(start, p int) []byte {
+	out := append(s.unescaped[:0], s.data[start:p]...)
+	for p < len(s.data) {
+		c := s.data[p]
+		p++
+		switch {
+		case c == '"':
+			s.unescaped = out
+			if !utf8.Valid(out) {
+				s.Fail(start, ErrMalformed)
+				return nil
+			}
+			s.pos = p
+			return out
+		case c < ' ':
+			s.Fail(p-1, ErrMalformed)
+			return nil
+		case c != '\\':
+			out = append(out, c)
+		default:
+			r, n := s.escape(p)
+			if n == 0 {
+				return nil
+			}
+			out = utf8.AppendRune(out, r)
+			p += n
+		}
+	}
+	s.Fail(len(s.data), ErrTruncated)
+	return nil
+}
+
+// escape returns the character of the escape at p, the byte after the backslash, and the escape's
+// length, 0 after an error.
+func (s *Scanner) escape(p int) (r rune, n int) {
+	if p >= len(s.data) {
+		s.malformedAt(p)
+		return 0, 0
+	}
+	switch c := s.data[p]; c {
+	case '"', '\\', '/':
+		return rune(c), 1
+	case 'b':
+		return '\b', 1
+	case 'f':
+		return '\f', 1
+	case 'n':
+		return '\n', 1
+	case 'r':
+		return '\r', 1
+	case 't':
+		return '\t', 1
+	case 'u':
+		r, ok := s.hex4(p + 1)
+		if !ok {
+			return 0, 0
+		}
+		if utf16.IsSurrogate(r) {
+			return s.surrogate(p, r)
+		}
+		return r, 5
+	}
+	s.malformedAt(p)
+	return 0, 0
+}
+
+// surrogate combines the first half of a surrogate pair, whose escape is at p, with the second half, if
+// that follows.
+func (s *Scanner) surrogate(p int, first rune) (r rune, n int) {
+	if p+6 < len(s.data) && s.data[p+5] == '\\' && s.data[p+6] == 'u' {
+		second, ok := s.hex4(p + 7)
+		if !ok {
+			return 0, 0
+		}
+		if r := utf16.DecodeRune(first, second); r != utf8.RuneError {
+			return r, 11
+		}
+	}
+	return utf8.RuneError, 5
+}
+
+// hex4 returns the value of the four hexadecimal digits at p.
+func (s *Scanner) hex4(p int) (r rune, ok bool) {
+	for end := p + 4; p < end; p++ {
+		if p >= len(s.data) {
+			s.malformedAt(p)
+			return 0, false
+		}
+		c := s.data[p]
+		lower := c | 0x20
+		switch {
+		case c-'0' <= 9:
+			r = r<<4 | rune(c-'0')
+		case 'a' <= lower && lower <= 'f':
+			r = r<<4 | rune(lower-'a'+10)
+		default:
+			s.malformedAt(p)
+			return 0, false
+		}
+	}
+	return r, true
+}
+
+// MaxInterned is how many strings an Intern keeps.
+const MaxInterned = 65_536
+
+// An Intern returns the same string for the same text, so that recurring names are allocated once. The
+// zero value is ready to use. It is not safe for concurrent use.
+//
+// It keeps at most MaxInterned strings; others are allocated each time.
+type Intern struct {
+	last  name
+	known map[string]name // by quoted
+}
+
+// A name is a string and its form in JSON. Equal forms mean equal strings, so a name is found without
+// parsing it.
+type name struct {
+	text, quoted string
+}
+
+// Interned is String, returning the string of in for a name that it has.
+func (s *Scanner) Interned(in *Intern) string {
+	if last := in.last; len(s.data)-s.pos >= len(last.quoted) && last.quoted != "" &&
+		string(s.data[s.pos:s.pos+len(last.quoted)]) == last.quoted {
+		s.pos += len(last.quoted)
+		return last.text
+	}
+	s.peek()
+	start := s.pos
+	text := s.String()
+	if s.err != nil {
+		return ""
+	}
+	in.last = in.name(text, s.data[start:s.pos])
+	return in.last.text
+}
+
+func (in *Intern) name(text, quoted []byte) name {
+	n, ok := in.known[string(quoted)]
+	if ok {
+		return n
+	}
+	n.quoted = string(quoted)
+	if n.text = n.quoted[1 : len(n.quoted)-1]; n.text != string(text) {
+		n.text = string(text) // written with escapes
+	}
+	if in.known == nil {
+		in.known = make(map[string]name)
+	}
+	if len(in.known) < MaxInterned {
+		in.known[n.quoted] = n
+	}
+	return n
+}
