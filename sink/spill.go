@@ -136,7 +136,7 @@ func NewSpill(dst Sink, cfg SpillConfig) (*Spill, error) {
 // Flush blocks until the destination has accepted every record that Write accepted before the call.
 // It returns the error of ctx, or ErrClosed. Run must be running.
 func (s *Spill) Flush(ctx context.Context) error {
-	end := s.queue.End()
+	end := s.queue.Tail()
 	for {
 		s.mu.Lock()
 		changed, closed := s.changed, s.closed

@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// lock locks the file until it is closed or the process ends, however it ends.
+// lock locks the file until it is closed or the process ends in any way.
 func lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm)
 	if err != nil {

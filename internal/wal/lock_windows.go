@@ -9,7 +9,7 @@ import (
 
 const errSharingViolation syscall.Errno = 32
 
-// lock opens the file so that nobody else can until it is closed or the process ends.
+// lock opens the file exclusively, until it is closed or the process ends.
 func lock(path string) (io.Closer, error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {

@@ -2,6 +2,7 @@ package wal
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -17,15 +18,15 @@ var (
 	ErrClosed = errors.New("wal: queue is closed")
 )
 
-// A Config says where a Queue is and how it stores. Nothing in it has a default but as stated.
+// A Config says where a Queue is and how it stores. There are no defaults.
 type Config struct {
-	Dir string // is made if it is not there
+	Dir string // created if it does not exist
 
-	// SegmentBytes is the size at which a segment is followed by another.
+	// SegmentBytes is the size at which a new segment begins.
 	SegmentBytes int64
 
-	// SyncAppends makes every Append wait until the payloads are on disk. Otherwise Sync does it, and
-	// a segment that is full is synced before the next is begun.
+	// SyncAppends makes every Append sync. Otherwise Sync does it, and
+	// a full segment is synced before the next begins.
 	SyncAppends bool
 }
 
@@ -33,14 +34,14 @@ const (
 	filePerm = 0o600
 	dirPerm  = 0o700
 
-	// A segment of that size is removed when all of it was read, although more could be appended.
+	// A segment of that size is removed once it is read, even if there is room for more.
 	trimBytes = 1 << 20
-	// How often progress is saved while payloads are read.
+	// The interval of saves of progress while payloads are read.
 	saveEvery = time.Second
 )
 
 // A Queue is an open folder. It may be used from any number of goroutines, but only one of them may
-// Read and Commit what it has read.
+// call Read and Commit.
 type Queue struct {
 	cfg  Config
 	lock io.Closer
@@ -49,18 +50,18 @@ type Queue struct {
 	reading *scanner
 	file    *os.File // of reading; nil if it is not open
 	saved   time.Time
-	unsaved bool // something was committed since
+	unsaved bool // there was a Commit since
 
-	appending sync.Mutex // held by what writes to segments; taken before mu
-	active    *os.File   // the last segment, at the end of which Append goes on; nil if a new one is due
-	uncut     string     // path of the last segment if bytes behind its end could not be cut off
+	appending sync.Mutex // held while writing to segments; taken before mu
+	active    *os.File   // the last segment, to which Append writes; nil if a new one is due
+	uncut     string     // path of the last segment if bytes after its end could not be cut off
 	buf       []byte
 
-	mu       sync.Mutex // guards what follows; never held while a file is accessed
+	mu       sync.Mutex // guards the fields below; never held while a file is accessed
 	segments []segment  // those not removed, oldest first
 	last     uint64     // the highest number ever used
 	progress progress
-	bad      int // copies of damaged segments that are kept
+	bad      int // copies of damaged segments
 	unsynced bool
 	closed   bool
 }
@@ -68,16 +69,16 @@ type Queue struct {
 // A segment is a file of frames.
 type segment struct {
 	number   uint64
-	size     int64 // of what was accepted
+	size     int64 // of the accepted frames
 	payloads int   // not yet committed
 }
 
-// Stats tells what is in the folder.
+// Stats describes the content of the folder.
 type Stats struct {
 	Payloads int   // appended and not yet committed
-	Bytes    int64 // that they occupy
+	Bytes    int64 // of their frames
 	Segments int   // files with any of them
-	Bad      int   // copies of damaged segments that are kept
+	Bad      int   // copies of damaged segments
 }
 
 // Stats returns the present state.
@@ -95,7 +96,7 @@ func (q *Queue) Stats() Stats {
 	return s
 }
 
-// Empty tells whether there is nothing to read.
+// Empty reports whether there is nothing to read.
 func (q *Queue) Empty() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -106,11 +107,11 @@ func (q *Queue) empty() bool {
 	return !slices.ContainsFunc(q.segments, func(s segment) bool { return q.left(s) > 0 })
 }
 
-// A Mark is a place in the queue.
+// A Mark is a position in the queue.
 type Mark struct{ position }
 
-// End returns the place behind everything appended so far.
-func (q *Queue) End() Mark {
+// Tail returns the position after all payloads appended so far.
+func (q *Queue) Tail() Mark {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if n := len(q.segments); n > 0 {
@@ -119,14 +120,14 @@ func (q *Queue) End() Mark {
 	return Mark{}
 }
 
-// Passed tells whether everything before m was committed.
+// Passed reports whether all payloads before m are committed.
 func (q *Queue) Passed(m Mark) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return !q.progress.read.before(m.position) || q.empty()
 }
 
-// left returns how many bytes of frames are yet to be read. q.mu is held.
+// left returns how many bytes of frames are not read yet. q.mu must be held.
 func (q *Queue) left(s segment) int64 {
 	switch from := int64(segmentHeader); {
 	case s.number < q.progress.read.number:
@@ -138,7 +139,7 @@ func (q *Queue) left(s segment) int64 {
 	}
 }
 
-// Damaged tells whether Damage was read and the queue was never empty since, be it in a former process.
+// Damaged reports whether Damage was read and the queue was not empty since, by this process or an earlier one.
 func (q *Queue) Damaged() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -154,15 +155,15 @@ func (q *Queue) isClosed() bool {
 // path returns the path of a segment.
 func (q *Queue) path(number uint64) string { return filepath.Join(q.cfg.Dir, segmentName(number)) }
 
-// Sync waits until what was appended is on disk.
+// Sync blocks until all appended payloads are on disk.
 func (q *Queue) Sync() error {
 	q.appending.Lock()
 	defer q.appending.Unlock()
 	return q.sync()
 }
 
-// sync is Sync with q.appending held. After an error nobody knows what is on disk, and another sync
-// may succeed without having written it: the segment is not continued.
+// sync is Sync with q.appending held. After an error the content of the disk is unknown, and another sync
+// may succeed without having written it: so Append begins a new segment.
 func (q *Queue) sync() error {
 	q.mu.Lock()
 	unsynced := q.unsynced
@@ -180,14 +181,14 @@ func (q *Queue) sync() error {
 	return nil
 }
 
-// setSynced notes that everything appended is on disk. q.mu is held.
+// setSynced notes that all appended payloads are on disk. q.mu must be held.
 func (q *Queue) setSynced() {
 	if n := len(q.segments); n > 0 {
 		q.progress.synced = position{q.segments[n-1].number, q.segments[n-1].size}
 	}
 }
 
-// retire makes the next Append begin a new segment. q.appending is held.
+// retire makes the next Append begin a new segment. q.appending must be held.
 func (q *Queue) retire() error {
 	if q.active == nil {
 		return nil
@@ -197,7 +198,7 @@ func (q *Queue) retire() error {
 	return err
 }
 
-// Close syncs, saves what was read and unlocks the folder. The Queue is closed whatever the error.
+// Close syncs, saves the read position and unlocks the folder. The Queue is closed even after an error.
 func (q *Queue) Close() error {
 	q.reader.Lock()
 	defer q.reader.Unlock()
@@ -220,4 +221,139 @@ func (q *Queue) save() error {
 	p := q.progress
 	q.mu.Unlock()
 	return p.save(q.cfg.Dir)
+}
+
+// Append appends payloads in order, and returns how many of them were accepted: all, or a
+// prefix and an error. Accepted payloads survive the process and, with SyncAppends, a power cut. A payload
+// must not be empty or longer than MaxPayload.
+func (q *Queue) Append(payloads [][]byte) (n int, err error) {
+	for i, p := range payloads {
+		if len(p) == 0 || len(p) > MaxPayload {
+			return 0, fmt.Errorf("wal: payload %d of %d has %d bytes, want 1 to %d", i, len(payloads), len(p), MaxPayload)
+		}
+	}
+	q.appending.Lock()
+	defer q.appending.Unlock()
+	for n < len(payloads) {
+		accepted, err := q.appendSome(payloads[n:])
+		n += accepted
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// appendSome appends as many payloads as fit into the segment, at least one.
+func (q *Queue) appendSome(payloads [][]byte) (n int, err error) {
+	end, err := q.room(FrameSize(len(payloads[0])))
+	if err != nil {
+		return 0, err
+	}
+	q.buf = q.buf[:0]
+	for _, p := range payloads {
+		at := end.offset + int64(len(q.buf))
+		if n > 0 && at+FrameSize(len(p)) > q.cfg.SegmentBytes {
+			break
+		}
+		q.buf = appendFrame(q.buf, end.number, at, p)
+		n++
+	}
+	_, err = q.active.WriteAt(q.buf, end.offset)
+	if err == nil && q.cfg.SyncAppends {
+		err = q.active.Sync()
+	}
+	if err != nil {
+		q.uncut = q.active.Name()
+		return 0, errors.Join(err, q.retire(), q.cut())
+	}
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := &q.segments[len(q.segments)-1]
+	s.size += int64(len(q.buf))
+	s.payloads += n
+	if q.cfg.SyncAppends {
+		q.setSynced()
+	} else {
+		q.unsynced = true
+	}
+	return n, nil
+}
+
+// room returns the end of the active segment, or of a new one if the active one has no room for size
+// bytes.
+func (q *Queue) room(size int64) (position, error) {
+	q.mu.Lock()
+	closed, number := q.closed, q.last
+	var end position
+	if n := len(q.segments); n > 0 {
+		end = position{q.segments[n-1].number, q.segments[n-1].size}
+	}
+	q.mu.Unlock()
+	switch {
+	case closed:
+		return end, ErrClosed
+	case q.active != nil && end.offset+size <= q.cfg.SegmentBytes:
+		return end, nil
+	}
+	if err := errors.Join(q.cut(), q.sync(), q.retire()); err != nil {
+		return end, err
+	}
+	return q.create(number + 1)
+}
+
+// create begins a new segment.
+func (q *Queue) create(number uint64) (position, error) {
+	f, err := os.OpenFile(q.path(number), os.O_RDWR|os.O_CREATE|os.O_EXCL, filePerm)
+	if err != nil {
+		return position{}, err
+	}
+	_, err = f.Write(appendSegmentHeader(nil, number))
+	if err == nil {
+		err = syncDir(q.cfg.Dir)
+	}
+	if err != nil {
+		return position{}, errors.Join(err, f.Close(), os.Remove(f.Name()))
+	}
+	q.active = f
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.last = number
+	q.segments = append(q.segments, segment{number: number, size: segmentHeader})
+	q.passDrained()
+	return position{number, segmentHeader}, nil
+}
+
+// cut removes bytes that a failed Append left after the end of the last segment: after a crash they would
+// look accepted, or damaged. Append fails until cut succeeds.
+func (q *Queue) cut() error {
+	if q.uncut == "" {
+		return nil
+	}
+	q.mu.Lock()
+	size, gone := int64(0), len(q.segments) == 0 || q.path(q.segments[len(q.segments)-1].number) != q.uncut
+	if !gone {
+		size = q.segments[len(q.segments)-1].size
+	}
+	q.mu.Unlock()
+	if !gone { // the segment may have been read and removed
+		if err := truncate(q.uncut, size); err != nil {
+			return err
+		}
+	}
+	q.uncut = ""
+	return nil
+}
+
+// truncate cuts a file and syncs it.
+func truncate(path string, size int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR, filePerm)
+	if err != nil {
+		return err
+	}
+	err = f.Truncate(size)
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// numbered returns payloads of different lengths that say which they are.
+// numbered returns payloads of different lengths with their number.
 func numbered(from, to int) (payloads [][]byte) {
 	for i := from; i < to; i++ {
 		payloads = append(payloads, fmt.Appendf(nil, "%d:%s", i, bytes.Repeat([]byte{'x'}, i*7%23)))
@@ -67,7 +67,7 @@ func segmentFiles(t testing.TB, dir string) []string {
 	return files
 }
 
-// crash leaves the folder as the death of the process would.
+// crash leaves the folder as if the process had died.
 func crash(q *Queue) { q.lock.Close() }
 
 func TestQueueIsReadInOrder(t *testing.T) {
@@ -85,7 +85,7 @@ func TestQueueIsReadInOrder(t *testing.T) {
 					sent += n
 				}
 				require.NoError(t, q.Read(&b, 1+rng.IntN(20), 1+rng.IntN(300)))
-				if rng.IntN(5) > 0 { // otherwise the next Read finds the same
+				if rng.IntN(5) > 0 { // otherwise the next Read returns the same
 					for _, e := range b.Entries {
 						require.Nil(t, e.Damage)
 						got = append(got, bytes.Clone(e.Payload))
@@ -118,7 +118,7 @@ func TestReadKeepsItsBounds(t *testing.T) {
 	}
 }
 
-func TestAppendRefusesWhatIsNoPayload(t *testing.T) {
+func TestAppendRefusesInvalidPayloads(t *testing.T) {
 	q, _ := open(t, Config{Dir: t.TempDir()})
 	n, err := q.Append([][]byte{{1}, {}})
 	require.Error(t, err)
@@ -126,7 +126,7 @@ func TestAppendRefusesWhatIsNoPayload(t *testing.T) {
 	require.True(t, q.Empty())
 }
 
-// A crash forgets at most what was read since the position was saved, which is then read again.
+// After a crash at most the payloads read since the last save of the position are read again.
 func TestCrashForgetsNothing(t *testing.T) {
 	cfg := Config{Dir: t.TempDir(), SegmentBytes: 200}
 	all := numbered(0, 100)
@@ -193,8 +193,8 @@ func TestClosedQueueRefuses(t *testing.T) {
 	require.ErrorIs(t, q.Close(), ErrClosed)
 }
 
-// A failed Append leaves nothing behind: neither in this process nor for the next one.
-func TestFailedAppendIsCutOff(t *testing.T) {
+// A failed Append leaves no bytes, for this process or the next one.
+func TestFailedAppendLeavesNoBytes(t *testing.T) {
 	for _, syncAppends := range []bool{false, true} {
 		cfg := Config{Dir: t.TempDir(), SyncAppends: syncAppends}
 		q, _ := open(t, cfg)
@@ -231,8 +231,8 @@ func (q *Queue) breakActive(t *testing.T) {
 	q.active = readOnly
 }
 
-// Until the remains of a failed Append are gone nothing is appended behind them.
-func TestNothingIsAppendedBehindRemains(t *testing.T) {
+// Append fails until the bytes of a failed one are removed.
+func TestAppendFailsUntilTheEndIsClean(t *testing.T) {
 	cfg := Config{Dir: t.TempDir()}
 	q, _ := open(t, cfg)
 	appendAll(t, q, numbered(0, 5))
@@ -249,29 +249,29 @@ func TestNothingIsAppendedBehindRemains(t *testing.T) {
 	require.Equal(t, numbered(0, 8), got)
 }
 
-// What is known to be on disk is what was synced, with every Append or by Sync.
+// The synced position moves with every Append or by Sync.
 func TestSyncedEnd(t *testing.T) {
 	for _, syncAppends := range []bool{false, true} {
 		q, _ := open(t, Config{Dir: t.TempDir(), SegmentBytes: 100, SyncAppends: syncAppends})
 		appendAll(t, q, numbered(0, 2))
-		require.Equal(t, syncAppends, q.progress.synced == q.End().position)
+		require.Equal(t, syncAppends, q.progress.synced == q.Tail().position)
 		require.NoError(t, q.Sync())
-		require.Equal(t, q.End().position, q.progress.synced)
+		require.Equal(t, q.Tail().position, q.progress.synced)
 		first := q.progress.synced
 		appendAll(t, q, numbered(2, 9)) // in further segments
 		require.False(t, q.progress.synced.before(first))
-		require.Equal(t, syncAppends, q.progress.synced == q.End().position)
+		require.Equal(t, syncAppends, q.progress.synced == q.Tail().position)
 	}
 }
 
-// After a failed sync nobody knows what is on disk: it is told once, and the segment is not continued.
+// After a failed sync the content of the disk is unknown: the error is returned once, and a new segment begins.
 func TestFailedSync(t *testing.T) {
 	cfg := Config{Dir: t.TempDir()}
 	q, _ := open(t, cfg)
 	appendAll(t, q, numbered(0, 2))
 	require.NoError(t, q.active.Close())
 	require.Error(t, q.Sync())
-	require.NotEqual(t, q.End().position, q.progress.synced)
+	require.NotEqual(t, q.Tail().position, q.progress.synced)
 	require.NoError(t, q.Sync())
 	appendAll(t, q, numbered(2, 4))
 	require.Len(t, segmentFiles(t, cfg.Dir), 2)
@@ -280,7 +280,7 @@ func TestFailedSync(t *testing.T) {
 	require.Empty(t, damage)
 }
 
-// A segment that was begun and got nothing is no damage, however many crashes follow.
+// A segment without payloads is no damage, however many crashes follow.
 func TestCrashAfterBeginningASegment(t *testing.T) {
 	for _, begun := range []string{"", segmentMagic, string(appendSegmentHeader(nil, 2))} {
 		cfg := Config{Dir: t.TempDir()}

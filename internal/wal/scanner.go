@@ -6,7 +6,7 @@ import (
 	"io"
 )
 
-// What Damage is.
+// The reasons of Damage.
 var (
 	ErrTorn    = errors.New("the frame is cut short")
 	ErrShort   = errors.New("the segment is shorter than what was written")
@@ -16,7 +16,7 @@ var (
 	ErrPayload = errors.New("the checksum of the payload is wrong")
 )
 
-// Damage is a range of a segment that holds no valid frame although it should.
+// Damage is a range of a segment without a valid frame where one should be.
 type Damage struct {
 	Segment  string // path
 	From, To int64  // offsets
@@ -43,7 +43,7 @@ type scanner struct {
 }
 
 // next returns the payload of the next frame, which is valid until the following call, or the next
-// Damage. At the end it returns io.EOF. Other errors are those of reading; the scanner has not moved.
+// Damage. At the end it returns io.EOF. After any other error, which is one of reading, the scanner has not moved.
 func (s *scanner) next() ([]byte, *Damage, error) {
 	payload, damage, err := s.frame()
 	if err == io.ErrUnexpectedEOF {
@@ -91,7 +91,7 @@ func (s *scanner) frame() ([]byte, *Damage, error) {
 	return payload, nil, nil
 }
 
-// header passes the segment's header.
+// header checks the segment's header and moves past it.
 func (s *scanner) header() (*Damage, error) {
 	if s.end < segmentHeader {
 		if s.end == 0 {
@@ -110,14 +110,14 @@ func (s *scanner) header() (*Damage, error) {
 	return nil, nil
 }
 
-// damaged moves to the end of a damage.
+// damaged moves to the end of a damaged range and returns its Damage.
 func (s *scanner) damaged(to int64, reason error) *Damage {
 	d := &Damage{Segment: s.path, From: s.offset, To: to, Reason: reason}
 	s.offset = to
 	return d
 }
 
-// search returns the offset of the first valid frame at from or behind; s.end if there is none.
+// search returns the offset of the first valid frame at or after from; s.end if there is none.
 func (s *scanner) search(from int64) (int64, error) {
 	for at := from; at+frameHeader <= s.end; at++ {
 		h, err := s.bytes(at, frameHeader)
@@ -130,7 +130,7 @@ func (s *scanner) search(from int64) (int64, error) {
 		}
 		payload, err := s.bytes(at+frameHeader, length)
 		if err == io.ErrUnexpectedEOF {
-			continue // the file ends before; a shorter frame may be there
+			continue // the file is too short for it; a shorter frame may follow
 		}
 		if err != nil {
 			return 0, err

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Batch is what one Read found. Its memory is used again by the next Read into it.
+// A Batch is the result of one Read. The next Read into it reuses its memory.
 type Batch struct {
 	Entries []Entry
 
@@ -26,9 +26,9 @@ type Entry struct {
 	from int64 // offset of the frame
 }
 
-// Read fills b with what comes next, up to the given numbers of payloads and of their bytes, but at
-// least one. With nothing to read, b.Entries is empty. Without a Commit the next Read finds the same.
-// A segment in which it finds Damage is copied aside first.
+// Read fills b with the next payloads, up to the given numbers of payloads and of their bytes, but at
+// least one. With nothing to read, b.Entries is empty. Without a Commit the next Read returns the same.
+// It copies a segment with Damage before it returns.
 func (q *Queue) Read(b *Batch, maxPayloads, maxBytes int) error {
 	q.reader.Lock()
 	defer q.reader.Unlock()
@@ -45,15 +45,15 @@ func (q *Queue) Read(b *Batch, maxPayloads, maxBytes int) error {
 			return err
 		}
 		b.end = position{s.number, s.offset}
-		if len(b.Entries) == 0 { // there was nothing but the header
+		if len(b.Entries) == 0 { // the segment had only its header
 			q.advance(b.end, 0, false)
 		}
 	}
 	return nil
 }
 
-// open returns a scanner at the read position; false at the end of the queue. A scanner without a
-// file stands for a segment that somebody has removed.
+// open returns a scanner at the read position, and false at the end of the queue. A scanner without a
+// file means that the segment was removed from outside.
 func (q *Queue) open() (*scanner, bool, error) {
 	q.mu.Lock()
 	read, closed := q.progress.read, q.closed
@@ -90,7 +90,7 @@ func (q *Queue) open() (*scanner, bool, error) {
 
 func (q *Queue) closeReading() {
 	if q.reading != nil {
-		q.file.Close() // it was only read: there is nothing to lose
+		q.file.Close() // it was only read, so the error does not matter
 		q.file, q.reading = nil, nil
 	}
 }
@@ -125,7 +125,7 @@ func (q *Queue) readSegment(b *Batch, s *scanner, maxPayloads, maxBytes int) err
 	return nil
 }
 
-// Reject is for a payload of b that its owner cannot read: it becomes Damage.
+// Reject returns the Damage for a payload of b that the caller cannot decode, and keeps a copy of its segment.
 func (q *Queue) Reject(b *Batch, e *Entry, reason error) (*Damage, error) {
 	kept, err := q.Keep(b)
 	if err != nil {
@@ -134,7 +134,7 @@ func (q *Queue) Reject(b *Batch, e *Entry, reason error) (*Damage, error) {
 	return &Damage{Segment: q.path(b.end.number), From: e.from, To: e.from + FrameSize(len(e.Payload)), Kept: kept, Reason: reason}, nil
 }
 
-// Keep treats b as damaged, and keeps a copy of its segment, whose path it returns.
+// Keep marks b as damaged, keeps a copy of its segment, and returns the path of the copy.
 func (q *Queue) Keep(b *Batch) (path string, err error) {
 	if q.isClosed() {
 		return "", ErrClosed
@@ -143,8 +143,8 @@ func (q *Queue) Keep(b *Batch) (path string, err error) {
 	return q.keepAside(b.end.number)
 }
 
-// keepAside keeps a copy of a segment under another name, and returns its path; "" if somebody has
-// removed the segment.
+// keepAside keeps a copy of a segment under another name, and returns its path; "" if the segment was removed
+// from outside.
 func (q *Queue) keepAside(number uint64) (string, error) {
 	path := q.path(number)
 	kept := path + badSuffix
@@ -186,8 +186,8 @@ func copyFile(to, from string) error {
 	return os.Rename(to+".new", to)
 }
 
-// Commit removes what b holds from the queue. An error other than ErrClosed is about files that could
-// not be removed or written; b is committed all the same, and after a crash it may be read again.
+// Commit removes the payloads of b from the queue. An error other than ErrClosed is about files that could
+// not be removed or written; b is committed nevertheless, and after a crash it may be read again.
 func (q *Queue) Commit(b *Batch) error {
 	if len(b.Entries) == 0 {
 		return nil
@@ -203,13 +203,13 @@ func (q *Queue) Commit(b *Batch) error {
 	q.unsaved = true
 	var err error
 	if len(drained) > 0 || empty || b.damaged || time.Since(q.saved) >= saveEvery {
-		err = q.saveRead() // before a file goes, or the next Open would miss it
+		err = q.saveRead() // before a file is removed, or the next Open would report it as missing
 	}
 	return errors.Join(err, q.remove(drained))
 }
 
-// SaveRead saves how far the queue was read, if it is not saved yet. Commit does so once a second at
-// most, so a reader that has nothing to commit for a while calls it.
+// SaveRead saves the read position, if it has changed. Commit does so at most once a second, so a reader
+// without a Commit for a while should call it.
 func (q *Queue) SaveRead() error {
 	q.reader.Lock()
 	defer q.reader.Unlock()
@@ -237,8 +237,8 @@ func (q *Queue) advance(to position, payloads int, damaged bool) {
 	q.progress.damaged = q.progress.damaged || damaged
 }
 
-// trim forgets the segments that were read, and returns them; when all were, also the one that is
-// appended to if it has grown.
+// trim removes the read segments from the list and returns them. If the queue is empty they include the active
+// segment, unless that is small.
 func (q *Queue) trim(empty bool) (drained []segment) {
 	if empty {
 		q.appending.Lock()
@@ -249,7 +249,7 @@ func (q *Queue) trim(empty bool) (drained []segment) {
 	if empty && q.active != nil {
 		end := q.segments[len(q.segments)-1]
 		if q.left(end) == 0 && end.size >= min(trimBytes, q.cfg.SegmentBytes) {
-			q.unsynced = false // there is nothing left to keep
+			q.unsynced = false // no unread payload is left
 			q.retire()
 		}
 	}
@@ -264,15 +264,15 @@ func (q *Queue) trim(empty bool) (drained []segment) {
 	return drained
 }
 
-// passDrained moves the read position from the end of a segment that is to go to the beginning of the
-// next: a segment in which it lies ought to be there. q.mu is held.
+// passDrained moves the read position from the end of a segment that will be removed to the beginning of the
+// next: addMissing takes a missing segment at the read position for Damage. q.mu must be held.
 func (q *Queue) passDrained() {
 	if len(q.segments) > 0 && q.progress.read.number < q.segments[0].number {
 		q.progress.read = position{number: q.segments[0].number}
 	}
 }
 
-// remove removes the files of segments that were read.
+// remove removes the files of read segments.
 func (q *Queue) remove(drained []segment) error {
 	if n := len(drained); n > 0 && q.reading != nil && q.reading.number <= drained[n-1].number {
 		q.closeReading()

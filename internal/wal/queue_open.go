@@ -20,11 +20,11 @@ const (
 
 func segmentName(number uint64) string { return fmt.Sprintf("%016d%s", number, suffix) }
 
-// A Recovery tells what Open found.
+// A Recovery describes what Open found.
 type Recovery struct {
 	Stats
-	TornBytes    int64 // cut off at the end: the beginning of what was never accepted
-	PositionLost bool  // what was read is not known: some is read again
+	TornBytes    int64 // cut off at the end: of payloads that were never accepted
+	PositionLost bool  // the read position is unknown: some payloads are read again
 	Damaged      bool  // see Queue.Damaged
 }
 
@@ -47,8 +47,8 @@ func Open(cfg Config) (_ *Queue, _ Recovery, err error) {
 	return q, r, nil
 }
 
-// makeDir makes a folder and those above it, durably: what is in a folder that its own does not list after a
-// power cut is lost.
+// makeDir creates a folder and its parents, and syncs each parent: after a power cut the content of a folder that
+// its parent does not list is lost.
 func makeDir(dir string) error {
 	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -77,7 +77,7 @@ func (q *Queue) recover(r *Recovery) (err error) {
 		if s, err = q.count(s, last, r); err != nil {
 			return err
 		}
-		// An empty one behind others stays, so that no number is left out.
+		// An empty segment after others stays, so that no number is missing.
 		if q.left(s) == 0 && len(kept) == 0 {
 			drained = append(drained, s)
 			continue
@@ -95,7 +95,7 @@ func (q *Queue) recover(r *Recovery) (err error) {
 	return errors.Join(q.save(), q.remove(drained)) // in this order, as in Commit
 }
 
-// list finds the segments.
+// list lists the segments.
 func (q *Queue) list() error {
 	entries, err := os.ReadDir(q.cfg.Dir)
 	if err != nil {
@@ -108,7 +108,7 @@ func (q *Queue) list() error {
 		if !ok || err != nil || name != segmentName(number) {
 			continue
 		}
-		q.last = max(q.last, number) // no number is used again, not even that of a damaged one
+		q.last = max(q.last, number) // a number is never reused, not even that of a damaged segment
 		if bad {
 			q.bad++
 			continue
@@ -124,8 +124,8 @@ func (q *Queue) list() error {
 	return nil
 }
 
-// addMissing puts a segment where a number is left out between two that are there, or from the read
-// position to the last that was on disk, and makes that as long as it once was: reading them finds the
+// addMissing adds a segment for each missing number, between two segments and from the read
+// position to the last synced segment, and gives that one its synced size: reading them reports the
 // Damage.
 func (q *Queue) addMissing() {
 	read, synced := q.progress.read, q.progress.synced
@@ -133,7 +133,7 @@ func (q *Queue) addMissing() {
 	if n := len(q.segments); n > 0 {
 		first, last = max(q.segments[0].number, read.number+1), q.segments[n-1].number
 	}
-	if read.before(synced) { // the segment in which it lies was not read to its end, see passDrained
+	if read.before(synced) { // its segment was not read to the end, see passDrained
 		first, last = max(read.number, 1), max(last, synced.number)
 	}
 	for i, number := 0, first; number <= last; number++ {
@@ -151,7 +151,7 @@ func (q *Queue) addMissing() {
 	}
 }
 
-// count counts the payloads of a segment that are yet to be read, and cuts off a torn end of the last.
+// count counts the unread payloads of a segment, and cuts off the torn end of the last segment.
 func (q *Queue) count(s segment, last bool, r *Recovery) (segment, error) {
 	if s.number < q.progress.read.number {
 		return s, nil

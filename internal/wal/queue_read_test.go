@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// written returns the files of a queue that holds payloads and was left by a crash.
+// written returns the files of a queue with payloads after a crash.
 func written(t testing.TB, segmentBytes int64, payloads [][]byte, save bool) map[string][]byte {
 	t.Helper()
 	cfg := Config{Dir: t.TempDir(), SegmentBytes: segmentBytes}
@@ -33,7 +33,7 @@ func written(t testing.TB, segmentBytes int64, payloads [][]byte, save bool) map
 	return files
 }
 
-// restore fills an empty folder with files.
+// restore returns a folder with files.
 func restore(t testing.TB, dir string, files map[string][]byte) {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -46,8 +46,8 @@ func restore(t testing.TB, dir string, files map[string][]byte) {
 	}
 }
 
-// Whatever the byte at which the last Append was cut short, what was accepted before is there, and so
-// is what is appended after.
+// At whichever byte the last Append was interrupted, payloads accepted before are there, and so
+// are those appended after.
 func TestTornEnd(t *testing.T) {
 	accepted, torn := numbered(0, 4), numbered(4, 7)
 	whole := written(t, 1<<20, append(numbered(0, 4), torn...), false)[segmentName(1)]
@@ -83,8 +83,8 @@ func TestTornEnd(t *testing.T) {
 	}
 }
 
-// A flipped bit in any byte is noticed: as damage, as a torn end where no position says that the end was on disk,
-// or as a lost position. Nothing but the damaged payload is lost, and nothing false is read.
+// A flipped bit in any byte is noticed: as damage, as a torn end if no position says that the end was on disk,
+// or as a lost position. Only the damaged payload is lost, and no wrong payload is read.
 func TestFlippedBits(t *testing.T) {
 	all := numbered(0, 12)
 	for _, save := range []bool{false, true} {
@@ -122,7 +122,7 @@ func TestFlippedBits(t *testing.T) {
 	}
 }
 
-// requireMissing requires got to be all but at most n payloads.
+// requireMissing requires that got has all but at most n of the payloads.
 func requireMissing(t *testing.T, all, got [][]byte, n int) {
 	t.Helper()
 	for _, p := range all {
@@ -164,7 +164,7 @@ func TestMissingAndShortFiles(t *testing.T) {
 	}
 }
 
-// The process remembers damage that it has read for the next one, until the queue is empty.
+// Damage is remembered for the next process, until the queue is empty.
 func TestDamageIsRemembered(t *testing.T) {
 	files := written(t, 150, numbered(0, 12), true)
 	files[segmentName(1)][36] ^= 1 // in the second frame
@@ -187,7 +187,7 @@ func TestDamageIsRemembered(t *testing.T) {
 	require.False(t, r.Damaged)
 }
 
-// A payload that its owner cannot read is damage too.
+// A payload that the caller cannot decode is damage too.
 func TestRejectedPayload(t *testing.T) {
 	cfg := Config{Dir: t.TempDir()}
 	q, _ := open(t, cfg)
@@ -205,7 +205,7 @@ func TestRejectedPayload(t *testing.T) {
 	require.Equal(t, 1, q.Stats().Bad)
 }
 
-// No bytes make a scanner fail, hang, or return what has no checksum, and all of them are accounted for.
+// No bytes make a scanner fail, hang, or return a payload without a checksum, and all of them are accounted for.
 func FuzzScanner(f *testing.F) {
 	whole := written(f, 1<<20, numbered(0, 5), false)[segmentName(1)]
 	f.Add(whole, uint16(30), byte(0))
@@ -238,7 +238,7 @@ func FuzzScanner(f *testing.F) {
 	})
 }
 
-// No bytes make Open or Read fail, hang or return what has no checksum.
+// No bytes make Open or Read fail, hang or return a payload without a checksum.
 func FuzzSegment(f *testing.F) {
 	files := written(f, 1<<20, numbered(0, 5), false)[segmentName(1)]
 	f.Add(files, uint16(30), byte(0))
@@ -266,4 +266,117 @@ func FuzzSegment(f *testing.F) {
 		}
 		require.LessOrEqual(t, r.Payloads, len(data)/frameHeader)
 	})
+}
+
+// A file without its last bytes costs the payload that had them, not those read ahead with it.
+func TestShortFileCostsOnlyItsEnd(t *testing.T) {
+	all := numbered(0, 1000)
+	files := written(t, 1<<20, all, true)
+	segment := files[segmentName(1)]
+	cfg := Config{Dir: t.TempDir()}
+	for _, lost := range []int{1, 9, 100} {
+		files[segmentName(1)] = segment[:len(segment)-lost]
+		restore(t, cfg.Dir, files)
+		q, _ := open(t, cfg)
+		got, damage := readAll(t, q)
+		require.Len(t, damage, 1)
+		require.ErrorIs(t, damage[0].Reason, ErrShort)
+		size := len(segment)
+		n := len(all)
+		for ; size > len(segment)-lost; n-- {
+			size -= int(FrameSize(len(all[n-1])))
+		}
+		require.Equal(t, all[:n], got, "%d bytes lost", lost)
+		require.NoError(t, q.Close())
+	}
+}
+
+// Missing segments, the first, the last or all, are damage, and nothing else is.
+func TestMissingSegments(t *testing.T) {
+	all := numbered(0, 40)
+	files := written(t, 150, all, true)
+	n := uint64(len(files) - 1) // without the position
+	require.Greater(t, n, uint64(5))
+	cfg := Config{Dir: t.TempDir()}
+	for from := uint64(1); from <= n; from++ {
+		for to := from; to <= n; to++ {
+			restore(t, cfg.Dir, files)
+			for number := from; number <= to; number++ {
+				require.NoError(t, os.Remove(filepath.Join(cfg.Dir, segmentName(number))))
+			}
+			q, _ := open(t, cfg)
+			got, damage := readAll(t, q)
+			require.Len(t, damage, int(to-from+1))
+			for i, d := range damage {
+				require.ErrorIs(t, d.Reason, ErrMissing)
+				require.Equal(t, segmentName(from+uint64(i)), filepath.Base(d.Segment))
+			}
+			requireMissing(t, all, got, len(all))
+			require.Less(t, len(got), len(all))
+			require.NoError(t, q.Close())
+		}
+	}
+}
+
+// Read segments are not reported as missing, wherever the process dies.
+func TestReadSegmentsAreNotMissed(t *testing.T) {
+	all := numbered(0, 40)
+	for commits := range 15 {
+		for more := range 3 {
+			cfg := Config{Dir: t.TempDir(), SegmentBytes: 150, SyncAppends: true}
+			q, _ := open(t, cfg)
+			appendAll(t, q, all)
+			var b Batch
+			read := 0
+			for range commits {
+				require.NoError(t, q.Read(&b, 3, 1<<20))
+				read += len(b.Entries)
+				require.NoError(t, q.Commit(&b))
+			}
+			appendAll(t, q, all[:more])
+			crash(q)
+			q, _ = open(t, cfg)
+			got, damage := readAll(t, q)
+			require.Empty(t, damage, "%d commits", commits)
+			want := append(all[read:len(all):len(all)], all[:more]...)
+			require.GreaterOrEqual(t, len(got), len(want))
+			require.Equal(t, want, got[len(got)-len(want):])
+			require.NoError(t, q.Close())
+		}
+	}
+}
+
+// SaveRead saves the position that Commit did not: after a crash those payloads are not read again.
+func TestSaveRead(t *testing.T) {
+	cfg := Config{Dir: t.TempDir()}
+	q, _ := open(t, cfg)
+	appendAll(t, q, numbered(0, 3))
+	var b Batch
+	for range 2 { // the second within a second
+		require.NoError(t, q.Read(&b, 1, 1<<20))
+		require.NoError(t, q.Commit(&b))
+	}
+	require.NoError(t, q.SaveRead())
+	crash(q)
+	q, r := open(t, cfg)
+	require.Equal(t, 1, r.Payloads)
+	require.NoError(t, q.Close())
+	require.NoError(t, q.SaveRead(), "Close has saved it")
+}
+
+// After Close the folder may belong to another process: no file is removed.
+func TestCommitAfterClose(t *testing.T) {
+	cfg := Config{Dir: t.TempDir()}
+	q, _ := open(t, cfg)
+	appendAll(t, q, numbered(0, 3))
+	var b Batch
+	require.NoError(t, q.Read(&b, 9, 1<<20))
+	require.NoError(t, q.Close())
+	next, _ := open(t, cfg)
+	require.ErrorIs(t, q.Commit(&b), ErrClosed)
+	_, err := q.Keep(&b)
+	require.ErrorIs(t, err, ErrClosed)
+	got, damage := readAll(t, next)
+	require.Empty(t, damage)
+	require.Equal(t, numbered(0, 3), got)
 }
