@@ -8,7 +8,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A feedBook is one instrument that a Feed follows. Its follower alone changes it.
+// A feedBook is the book of one instrument. Only its follower changes it.
 type feedBook struct {
 	instrument marketprism.Instrument
 
@@ -64,7 +64,7 @@ func (b *feedBook) Status() Status {
 	}
 }
 
-// change lets act change the book out of readers' sight, and returns what its state was and is.
+// change calls act with the book locked, and returns the states before and after.
 func (b *feedBook) change(act func(*orderbook.Joiner) orderbook.Output) (out orderbook.Output, was, is orderbook.State) {
 	b.Lock()
 	defer b.Unlock()
@@ -76,7 +76,7 @@ func (b *feedBook) change(act func(*orderbook.Joiner) orderbook.Output) (out ord
 	return out, was, b.State()
 }
 
-// reached notes a position in the stream, and whether there is nothing behind it.
+// reached records a position in the stream, and whether the bus has been read to its end.
 func (b *feedBook) reached(sequence, behind uint64, live bool) (was, is orderbook.State) {
 	b.Lock()
 	defer b.Unlock()

@@ -4,28 +4,31 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/internal/check"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A Config says what a Feed follows. Only Instruments has to be set.
+// A Config names the instruments of a Feed and sets its bounds. Only Instruments is required.
 type Config struct {
 	Prefix string // of the subjects; "" means natsbus.DefaultPrefix
 	Stream string // "" means the name that natsbus.BooksStream gives
 
-	// Instruments are followed by one consumer of the server each. A server takes 1000 a stream, of all
-	// feeds together, unless its max_consumers says otherwise; beyond, a feed waits for room.
+	// Instruments have one consumer on the server each. A server allows 1000 a stream by default (max_consumers), for
+	// all feeds together; beyond that, a feed waits for room.
 	Instruments []marketprism.Instrument
 
-	// Handler receives the Snapshot, Update and Gap records that the books consist of, one call at a
-	// time; nil means none. The record and what it points to are valid until it returns. Those of the
-	// time before the book has caught up with the stream come as well, as they make up the book. It may
-	// call View and Status, which show the book with all that came together. An error it returns stops
-	// Run. ReceivedAt and Origin are those of the message that brought the record about.
+	// Handler receives the Snapshot, Update and Gap records that make up the books, one call at a time; nil means
+	// none. The record and the values that it points to are valid until Handler returns. Handler is also called with
+	// the records before the book has caught up with the stream. It may call View and Status, which show the book
+	// after all records of one message. An error that it returns stops Run. ReceivedAt and Origin are those of the
+	// message that caused the record.
 	//
 	// ctx has the values of Run's context and ends five seconds after it, so that the handler can finish
 	// the current record and the Gap records that end every synced book.
@@ -37,21 +40,21 @@ type Config struct {
 	// updates and 16 MiB.
 	MaxPending      int
 	MaxPendingBytes int
-	// MaxStale is how many updates in a row may be before the book's id until the venue's ids are taken to have gone
-	// back. 0 means 512, negative means any number.
+	// MaxStale is the number of updates in a row below the book's id after which the venue's ids count as gone back. 0
+	// means 512, negative means any number.
 	MaxStale int
 
-	// Lookback is how far before the last snapshot the reading begins, by the clock of the server: with
-	// several collectors the updates that follow a snapshot may be stored before it. 0 means 5 s,
-	// negative means at the snapshot.
+	// Lookback is how long before the last snapshot the reading begins, by the clock of the server: with several
+	// collectors the updates that follow a snapshot may be stored before it. 0 means 5 s, negative means at the
+	// snapshot.
 	Lookback time.Duration
 
 	// CatchUp is how long a book may be behind a snapshot on the bus, whose updates another collector may still
 	// publish, until the feed continues from the snapshot. 0 means 1 s.
 	CatchUp time.Duration
 
-	// RetryMin and RetryMax bound the random delay before the server is asked again after a failure: its
-	// bound doubles from the first to the second. 0 means 200 ms and 30 s.
+	// RetryMin and RetryMax bound the random delay before a request to the server is repeated: its bound doubles from
+	// the first to the second. 0 means 200 ms and 30 s.
 	RetryMin, RetryMax time.Duration
 
 	Hooks *Hooks // nil means none
@@ -89,4 +92,83 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("bookfeed: %w", err)
 	}
 	return cfg, nil
+}
+
+// Hooks observe a Feed. Any field may be nil. They are called by the goroutine of an instrument, so by several at once,
+// with no lock held and after Status has changed, and must not block: they would delay the instrument's book.
+type Hooks struct {
+	Synced       func(SyncedInfo)              // a book is synced, and has caught up with the stream
+	Lost         func(LostInfo)                // a book is not synced any more, or may be behind
+	Audited      func(AuditInfo)               // a book was compared with a later snapshot on the bus
+	ServerFailed func(ServerFailedInfo)        // the server did not answer a request, which will be repeated
+	Undecodable  func(natsbus.UndecodableInfo) // a message is no record; the book continues only if the ids prove that nothing is missing
+}
+
+// SyncedInfo describes a book that became synced.
+type SyncedInfo struct {
+	Instrument marketprism.Instrument
+	LastID     int64  // update id of the book
+	Sequence   uint64 // in the stream, of the last message read
+}
+
+// LostInfo describes a book that is not synced any more.
+type LostInfo struct {
+	Instrument marketprism.Instrument
+	LastID     int64         // update id of the book
+	Gap        orderbook.Gap // Reason is 0 for an outage of the bus
+}
+
+// AuditInfo describes a comparison of a book with a snapshot of the same update id.
+type AuditInfo struct {
+	Instrument marketprism.Instrument
+	Audit      orderbook.Audit // Different is more than 0 if the book was wrong, and has been replaced
+}
+
+// ServerFailedInfo is the natsbus.ServerFailedInfo of one instrument.
+type ServerFailedInfo struct {
+	Instrument marketprism.Instrument
+	natsbus.ServerFailedInfo
+}
+
+// TeeHooks returns Hooks that call each of hooks, in order. Nil ones are left out.
+func TeeHooks(hooks ...*Hooks) *Hooks {
+	var all Hooks
+	for _, h := range hooks {
+		if h == nil {
+			continue
+		}
+		all.Synced = hook.Join(all.Synced, h.Synced)
+		all.Lost = hook.Join(all.Lost, h.Lost)
+		all.Audited = hook.Join(all.Audited, h.Audited)
+		all.ServerFailed = hook.Join(all.ServerFailed, h.ServerFailed)
+		all.Undecodable = hook.Join(all.Undecodable, h.Undecodable)
+	}
+	return &all
+}
+
+// LogHooks returns Hooks that log: progress at debug or info level, passing failures at warn, and errors in the data at
+// error. The log handler must not block.
+func LogHooks(l *slog.Logger) *Hooks {
+	return &Hooks{
+		Synced: func(i SyncedInfo) {
+			l.Info("book from the bus is synced", "instrument", i.Instrument, "last_id", i.LastID, "sequence", i.Sequence)
+		},
+		Lost: func(i LostInfo) {
+			l.Warn("book from the bus is lost", "instrument", i.Instrument, "last_id", i.LastID, "reason", i.Gap.Reason, "err", i.Gap.Err)
+		},
+		Audited: func(i AuditInfo) {
+			level := slog.LevelDebug
+			if i.Audit.Different > 0 {
+				level = slog.LevelError
+			}
+			l.Log(context.Background(), level, "book from the bus is audited", "instrument", i.Instrument, "last_id", i.Audit.LastID,
+				"compared", i.Audit.Compared, "different", i.Audit.Different)
+		},
+		ServerFailed: func(i ServerFailedInfo) {
+			l.Warn("server does not answer", "instrument", i.Instrument, "attempt", i.Attempt, "wait", i.Wait, "err", i.Err)
+		},
+		Undecodable: func(i natsbus.UndecodableInfo) {
+			l.Error("message is no record", "stream", i.Stream, "sequence", i.Sequence, "subject", i.Subject, "err", i.Err)
+		},
+	}
 }

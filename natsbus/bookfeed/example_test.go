@@ -70,7 +70,7 @@ func ExampleFeed() {
 	// <nil>
 }
 
-// collect publishes as a collector does, whose Snapshots adds a book now and then.
+// collect publishes as a collector does, through Snapshots.
 func collect(ctx context.Context, js jetstream.JetStream, inst marketprism.Instrument) {
 	publisher, err := natsbus.NewPublisher(js, natsbus.PublisherConfig{})
 	if err != nil {

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -14,26 +16,25 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A Feed keeps order books from what collectors publish, without a request to the exchange: each
-// begins with the last snapshot on the bus and continues with the updates after it, through an
-// orderbook.Joiner. Its methods are safe for concurrent use.
+// A Feed keeps order books from the records of collectors, without a request to the exchange: each book begins with the
+// last snapshot on the bus and continues with the updates after it, through an orderbook.Joiner. Its methods are safe for
+// concurrent use.
 //
-// Copies of one change from several collectors, also with other borders between updates, are applied
-// once. A collector that ends, a hole in the ids and a bus that is away all show in Status; the book
-// comes back by itself.
+// Copies of one change from several collectors, also with other borders between updates, are applied once. The end of a
+// collector, missing ids and an outage of the bus show in Status; the book comes back by itself.
 type Feed struct {
 	cfg   Config
 	js    jetstream.JetStream
 	books *bookset.Set[marketprism.Instrument, Status, *feedBook]
 }
 
-// The states of a Feed that a caller may ask for with errors.Is. natsbus.ErrRunning is another one.
+// The states of a Feed, for errors.Is. natsbus.ErrRunning is another one.
 var (
-	// ErrNotSynced says that an instrument's book is not known at present. It comes as a *NotSyncedError.
+	// ErrNotSynced: the instrument's book is not synced at present. The error is a *NotSyncedError.
 	ErrNotSynced = errors.New("bookfeed: book is not synced")
-	// ErrUnknownInstrument says that an instrument is not one of those a Feed follows.
-	ErrUnknownInstrument = errors.New("bookfeed: instrument is not followed")
-	// ErrStopped says that a Feed's Run has returned.
+	// ErrUnknownInstrument: the Feed does not have the instrument.
+	ErrUnknownInstrument = errors.New("bookfeed: unknown instrument")
+	// ErrStopped: Run has returned.
 	ErrStopped = errors.New("bookfeed: feed has stopped")
 )
 
@@ -50,8 +51,8 @@ func (e *NotSyncedError) Error() string {
 // Unwrap returns ErrNotSynced.
 func (e *NotSyncedError) Unwrap() error { return ErrNotSynced }
 
-// New returns a Feed on the connection of js, which the caller opens and closes. It fails
-// if cfg is contradictory; whether the stream is there shows in Run.
+// New returns a Feed on the connection of js, which the caller opens and closes. It fails if cfg is contradictory; a
+// missing stream shows in Run.
 func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
@@ -117,7 +118,43 @@ func (f *Feed) Run(ctx context.Context) error {
 	return err
 }
 
-// handle calls the handler with a record, one call at a time among all instruments.
-func (f *Feed) handle(ctx context.Context, rec *marketprism.Record) error {
-	return f.books.Handle(ctx, f.cfg.Handler, rec)
+// A Status is the status of one instrument's book.
+type Status struct {
+	State orderbook.State // the book can be trusted only if Synced
+
+	LastID    int64         // update id of the book; the last one known if it is not Synced
+	EventTime time.Time     // exchange clock of the book's last change; zero if it had none with a time
+	UpdatedAt time.Time     // local clock of the same, UTC; zero if the book was never synced
+	LastGap   orderbook.Gap // the latest; Reason is 0 if there was none
+
+	Sequence uint64 // in the stream, of the last message of the instrument that was read; 0 if none
+	Behind   uint64 // messages of the instrument that were waiting behind it
+
+	Sync orderbook.SyncerStats // as Joiner.Stats has it
+}
+
+// Age returns the time since the book's last change, by the local clock. The book of a quiet instrument
+// may be old and correct.
+func (s Status) Age() time.Duration { return time.Since(s.UpdatedAt) }
+
+// View calls view with the instrument's book while nothing changes it. The book must not be used after
+// view has returned, and view must return soon and not call View or Status. The error is
+// ErrUnknownInstrument, or a *NotSyncedError while the book is not synced; view is not called then.
+func (f *Feed) View(instrument marketprism.Instrument, view func(b *orderbook.Book, s Status)) error {
+	return f.books.View(instrument, view)
+}
+
+// Status returns the status of the instrument's book, and whether the Feed has the instrument.
+func (f *Feed) Status(instrument marketprism.Instrument) (Status, bool) {
+	return f.books.Status(instrument)
+}
+
+// Instruments returns the instruments in the order of the configuration.
+func (f *Feed) Instruments() []marketprism.Instrument { return slices.Clone(f.books.Keys()) }
+
+// Ready blocks until the books of the instruments, of all if none is named, are synced at once. The
+// error is ErrUnknownInstrument; ErrStopped with the error of Run if that has returned; or that of ctx
+// with an instrument that is not synced. It may be called before Run.
+func (f *Feed) Ready(ctx context.Context, instruments ...marketprism.Instrument) error {
+	return f.books.Ready(ctx, nil, instruments...)
 }

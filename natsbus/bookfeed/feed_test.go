@@ -50,7 +50,7 @@ func TestFeedJoinsARunningStream(t *testing.T) {
 	require.ErrorIs(t, f.View(marketprism.Instrument{}, nil), bookfeed.ErrUnknownInstrument)
 }
 
-// A feed that is there first takes the first snapshot that comes.
+// A feed that is there first begins with the first snapshot to come.
 func TestFeedWaitsForASnapshot(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 3)
@@ -64,8 +64,7 @@ func TestFeedWaitsForASnapshot(t *testing.T) {
 	f.reach(v)
 }
 
-// Two collectors cut the same changes at different borders, and one is behind the other. Each change is
-// shown once.
+// Two collectors divide the same changes at different borders, and one is behind the other. Each change is emitted once.
 func TestFeedMergesCollectors(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 4)
@@ -74,9 +73,9 @@ func TestFeedMergesCollectors(t *testing.T) {
 	changes := v.Updates(40)
 	behind := merged(changes, 7)
 	b.Publish(t, changes[:20])
-	b.Publish(t, []marketprism.Record{behind[0], behind[1]}) // up to 14 of what is there up to 20
+	b.Publish(t, []marketprism.Record{behind[0], behind[1]}) // up to 14; the stream has all up to 20
 	b.Publish(t, changes[20:])
-	// The slower one's snapshot comes behind the updates that follow it.
+	// The slower one's snapshot comes after the updates that follow it.
 	late := first.Clone()
 	late.Snapshot.Bids = slices.Clone(late.Snapshot.Bids[:len(late.Snapshot.Bids)-1])
 	late.Snapshot.BidBound = orderbook.Bound{Price: late.Snapshot.Bids[len(late.Snapshot.Bids)-1].Price, Limited: true}
@@ -95,7 +94,7 @@ func TestFeedMergesCollectors(t *testing.T) {
 	require.Empty(t, f.reasons())
 }
 
-// A collector that ends says so. The book comes back with the next one's snapshot.
+// A collector that ends publishes a Gap. The book comes back with the next collector's snapshot.
 func TestFeedSurvivesACollectorsEnd(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 5)
@@ -111,14 +110,14 @@ func TestFeedSurvivesACollectorsEnd(t *testing.T) {
 	var missing *bookfeed.NotSyncedError
 	require.ErrorAs(t, f.View(v.Instrument, nil), &missing)
 
-	v.Updates(10) // nobody sees these
+	v.Updates(10) // no collector sees these
 	b.Publish(t, append([]marketprism.Record{v.Snapshot()}, v.Updates(5)...))
 	f.reach(v)
 	require.Equal(t, []orderbook.GapReason{orderbook.GapDisconnect}, f.reasons())
 }
 
-// A collector is killed and says nothing. The next one's snapshot shows it, with and without updates
-// behind it.
+// A collector is killed and publishes no Gap. The next collector's snapshot shows that, with and without updates after
+// it.
 func TestFeedSurvivesACollectorsDeath(t *testing.T) {
 	for _, quiet := range []bool{false, true} {
 		b := bustest.New(t, natsbus.StreamsConfig{})
@@ -162,7 +161,7 @@ func TestFeedMendsByIDs(t *testing.T) {
 	require.Equal(t, []orderbook.GapReason{orderbook.GapOverflow}, f.reasons())
 }
 
-// The ids of futures jump; updates are linked by the id of the one before.
+// The ids of futures have gaps; each update has the id of the one before.
 func TestFeedFollowsFutures(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 14).Futures()
@@ -176,13 +175,13 @@ func TestFeedFollowsFutures(t *testing.T) {
 	b.Publish(t, changes)
 	b.Publish(t, merged(changes, 5))
 	f.reach(v)
-	v.Updates(1) // nobody sees this
+	v.Updates(1) // no collector sees this
 	b.Publish(t, append(v.Updates(2), v.Snapshot()))
 	f.reach(v)
 	require.Equal(t, []orderbook.GapReason{orderbook.GapDisconnect, orderbook.GapSequence}, f.reasons())
 }
 
-// After ids went back they prove nothing.
+// After the ids went back they prove nothing.
 func TestFeedFollowsRegressedIDs(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 8)
@@ -240,7 +239,7 @@ func TestFeedAuditsItsBooks(t *testing.T) {
 	require.Empty(t, f.reasons())
 }
 
-// A message that is no record may have been an update. The next one's ids tell that it was not.
+// A message that is no record may have been an update. The ids of the next one prove that it was not.
 func TestFeedDistrustsWhatItCannotRead(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 11)

@@ -30,7 +30,7 @@ func merged(recs []marketprism.Record, n int) []marketprism.Record {
 	return out
 }
 
-// A follow is a running DepthFeed, with books made of nothing but the records its handler was given.
+// A follow is a running Feed, with books made only from the records that its handler received.
 type follow struct {
 	*bookfeed.Feed
 	t    testing.TB
@@ -80,7 +80,7 @@ func newFollow(t testing.TB, b *bustest.Bus, cfg bookfeed.Config, venues ...*bus
 	return f
 }
 
-// handle keeps the books, and notes where the records say a change twice or leave one out.
+// handle keeps the books, and records where a change is repeated or missing.
 func (f *follow) handle(_ context.Context, rec *marketprism.Record) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -107,8 +107,8 @@ func (f *follow) handle(_ context.Context, rec *marketprism.Record) error {
 	return nil
 }
 
-// succeeds tells whether an update may come after a book's id. On futures markets the one that ends at a
-// snapshot's id comes after it once more, as the venue's rule has it.
+// succeeds reports whether an update may come after a book's id. On futures markets the update that ends at a snapshot's
+// id comes after the snapshot again, by the venue's rule.
 func succeeds(rec *marketprism.Record, id int64) bool {
 	u := rec.Update
 	if rec.Instrument.Market == marketprism.Spot {

@@ -13,7 +13,7 @@ import (
 type follower struct {
 	feed *Feed
 	book *feedBook
-	ctx  context.Context // what the handler gets
+	ctx  context.Context // of the handler
 
 	reading reading
 
@@ -27,7 +27,7 @@ func newFollower(f *Feed, b *feedBook, handling context.Context) *follower {
 	return &follower{feed: f, book: b, ctx: handling, late: late}
 }
 
-// step changes the book by act and emits the events of it. rec is the record that caused them.
+// step changes the book by act and emits its events. rec is the record that caused them.
 func (w *follower) step(rec *marketprism.Record, act func(*orderbook.Joiner) orderbook.Output) error {
 	out, was, is := w.book.change(act)
 	w.time()
@@ -40,7 +40,7 @@ func (w *follower) step(rec *marketprism.Record, act func(*orderbook.Joiner) ord
 			gap = *g
 		}
 	}
-	if was == orderbook.Synced && is == orderbook.Synced && gap.Reason != 0 { // it is synced again by a snapshot
+	if was == orderbook.Synced && is == orderbook.Synced && gap.Reason != 0 { // a snapshot has synced it again
 		w.report(was, orderbook.Buffering, gap)
 		was = orderbook.Buffering
 	}
@@ -65,14 +65,14 @@ func (w *follower) time() {
 	}
 }
 
-// reached notes a position in the stream, and whether there is nothing behind it.
+// reached records a position in the stream, and whether the bus has been read to its end.
 func (w *follower) reached(sequence, behind uint64, live bool) {
 	was, is := w.book.reached(sequence, behind, live)
 	w.report(was, is, orderbook.Gap{})
 }
 
-// report calls the hooks of a book that has become synced, or has stopped being so because of a gap; the zero Gap
-// means because of the bus.
+// report calls the hooks of a book that has become synced, or is not synced any more because of a gap; the zero Gap is an
+// outage of the bus.
 func (w *follower) report(was, is orderbook.State, gap orderbook.Gap) {
 	last := w.book.joiner.Book().LastID() // only this goroutine changes it
 	switch {
@@ -100,7 +100,7 @@ func (w *follower) emit(cause *marketprism.Record, ev *orderbook.Event) error {
 	default:
 		rec.EventTime = cause.EventTime
 	}
-	return w.feed.handle(w.ctx, &rec)
+	return w.feed.books.Handle(w.ctx, w.feed.cfg.Handler, &rec)
 }
 
 // apply applies a record to the book. The Joiner gets no ReceivedAt: the order of the stream counts, not
@@ -123,8 +123,8 @@ func (w *follower) jump() error {
 	return w.step(&marketprism.Record{ReceivedAt: time.Now().UTC()}, (*orderbook.Joiner).Jump)
 }
 
-// reset forgets what has been read. A synced book ends with a Gap. The book is Offline until the next reset that
-// says otherwise.
+// reset forgets the pending updates. A synced book ends with a Gap. offline says whether the book is Offline from then
+// on.
 func (w *follower) reset(offline bool, cause error) error {
 	rec := &marketprism.Record{ReceivedAt: time.Now().UTC()}
 	return w.step(rec, func(j *orderbook.Joiner) orderbook.Output {

@@ -15,7 +15,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// The bus goes away and comes back. The state says so meanwhile, and nothing is lost.
+// During an outage of the bus the book is not synced, and nothing is lost.
 func TestFeedSurvivesTheBus(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 20)
@@ -37,7 +37,7 @@ func TestFeedSurvivesTheBus(t *testing.T) {
 	require.Empty(t, f.reasons())
 }
 
-// The stream is deleted and made anew: what was between is not known.
+// The stream is deleted and created again: the updates in between are unknown.
 func TestFeedSurvivesANewStream(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 21)
@@ -54,7 +54,7 @@ func TestFeedSurvivesANewStream(t *testing.T) {
 	require.Equal(t, []orderbook.GapReason{orderbook.GapDisconnect}, f.reasons())
 }
 
-// Snapshots adds books often enough for a feed to join without the first one, and they are right.
+// Snapshots adds snapshots often enough for a feed to join without the first one, and they are correct.
 func TestFeedJoinsAtAnAddedSnapshot(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 22)
@@ -82,8 +82,8 @@ func TestFeedJoinsAtAnAddedSnapshot(t *testing.T) {
 	require.Zero(t, status.Sync.Applied)
 }
 
-// BenchmarkFeedJoin measures the time from Run until all books are known, on a stream of some
-// thousand messages of other instruments.
+// BenchmarkFeedJoin measures the time from Run until all books are synced, on a stream with thousands of messages of other
+// instruments.
 func BenchmarkFeedJoin(b *testing.B) {
 	bus := bustest.New(b, natsbus.StreamsConfig{})
 	var venues []*bustest.Venue
@@ -112,7 +112,7 @@ func BenchmarkFeedJoin(b *testing.B) {
 	}
 }
 
-// A feed has the same book behind every restart of the leader, whether or not it is connected to it.
+// A feed has the correct book after every restart of the leader, whether or not it is connected to it.
 func feedOutlivesTheLeader(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 20)
@@ -129,4 +129,37 @@ func feedOutlivesTheLeader(t *testing.T) {
 
 func TestInCluster(t *testing.T) {
 	bustest.RunInCluster(t, map[string]func(*testing.T){"feed": feedOutlivesTheLeader})
+}
+
+// A snapshot that is not its collector's book is rejected and reported: the feed does not join with it, and a running
+// book is lost until the ids or the next snapshot correct it.
+func TestFeedVerifiesChecksum(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	v := bustest.NewVenue("BTCUSDT", 11)
+	undecodable := make(chan natsbus.UndecodableInfo, 10)
+	hooks := &bookfeed.Hooks{Undecodable: func(i natsbus.UndecodableInfo) { undecodable <- i }}
+	b.Publish(t, v.Updates(20))
+	b.PublishWrong(t, v.Snapshot())
+	b.Publish(t, v.Updates(5))
+
+	f := newFollow(t, b, bookfeed.Config{Hooks: hooks}, v)
+	bustest.RequireKind(t, (<-undecodable).Err, "checksum")
+	require.Eventually(t, func() bool {
+		s, _ := f.Status(v.Instrument)
+		return s.Sequence == 26 && s.State == orderbook.Buffering
+	}, bustest.Patience, bustest.Interval, "it has read all messages and does not join")
+	b.Publish(t, []marketprism.Record{v.Snapshot()})
+	require.NoError(t, f.Ready(t.Context()))
+	f.reach(v)
+
+	b.PublishWrong(t, v.Snapshot())
+	bustest.RequireKind(t, (<-undecodable).Err, "checksum")
+	lost := <-f.lost
+	require.Equal(t, orderbook.GapInvalid, lost.Gap.Reason)
+	require.ErrorContains(t, lost.Gap.Err, "checksum")
+	b.Publish(t, v.Updates(3))
+	f.reach(v)
+	require.NoError(t, f.View(v.Instrument, func(book *orderbook.Book, _ bookfeed.Status) {
+		require.Equal(t, v.Book.Checksum(), book.Checksum())
+	}))
 }

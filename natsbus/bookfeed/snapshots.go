@@ -15,22 +15,21 @@ import (
 
 // A SnapshotsConfig sets how often Snapshots adds a book.
 type SnapshotsConfig struct {
-	// Every is the time between two Snapshot records of an instrument that changes, up to a quarter less
-	// so that not all instruments have theirs at once. 0 means 30 s.
+	// Every is the time between two Snapshot records of an instrument that changes; each is up to a quarter shorter,
+	// so that the instruments do not come all at once. 0 means 30 s.
 	Every time.Duration
 
-	// Levels bounds the levels a side of an added snapshot, and so the size of its message, which the
-	// server limits (1 MiB unless configured). 0 means 5000, negative means no bound.
+	// Levels bounds the levels a side of an added snapshot, and so the size of its message, which the server limits
+	// (1 MiB by default). 0 means 5000, negative means no bound.
 	Levels int
 }
 
-// Snapshots is a sink that hands all records on to another one and adds Snapshot records of its own,
-// made from memory, so that a Feed that begins needs to read the updates of Every at most. It is
-// for a collector, before its Publisher.
+// Snapshots is a sink that writes all records to another one and adds Snapshot records of its own, made from memory, so
+// that a new Feed has to read the updates of at most Every. It is for a collector, before its Publisher.
 //
-// A snapshot stands behind the last update that the same Write has of its instrument, and is the whole
-// book at that update's id; the contract of marketprism.Record holds as before. An instrument that does
-// not change gets none: its last one is still right.
+// A snapshot comes after the last update of its instrument in the same Write, and is the whole book at that update's id;
+// the contract of marketprism.Record holds as before. An instrument that does not change gets none: its last one is still
+// correct.
 //
 // Write may be called concurrently, for different instruments.
 type Snapshots struct {
@@ -38,14 +37,14 @@ type Snapshots struct {
 	cfg SnapshotsConfig
 
 	mu    sync.Mutex
-	books map[marketprism.Instrument]*foldedBook
+	books map[marketprism.Instrument]*snapshotBook
 }
 
-// A foldedBook is what the records of an instrument come to.
-type foldedBook struct {
-	book  orderbook.Book
-	known bool      // there was a Snapshot, and no Gap since
-	due   time.Time // when the next one is to be added
+// A snapshotBook is the book of an instrument's records.
+type snapshotBook struct {
+	book   orderbook.Book
+	synced bool      // there was a Snapshot, and no Gap since
+	due    time.Time // of the next Snapshot
 }
 
 // NewSnapshots returns a Snapshots in front of dst. It fails if cfg is contradictory.
@@ -55,13 +54,13 @@ func NewSnapshots(dst sink.Sink, cfg SnapshotsConfig) (*Snapshots, error) {
 	if cfg.Every < 0 {
 		return nil, fmt.Errorf("bookfeed: Every %v: want a positive time", cfg.Every)
 	}
-	return &Snapshots{dst: dst, cfg: cfg, books: make(map[marketprism.Instrument]*foldedBook)}, nil
+	return &Snapshots{dst: dst, cfg: cfg, books: make(map[marketprism.Instrument]*snapshotBook)}, nil
 }
 
-// Write writes recs, and the snapshots that are due behind them, to the next sink in one call, and
-// returns its error. Writing the same records again does no harm.
+// Write writes recs, followed by the snapshots that are due, to the next sink in one call, and returns its error. Writing
+// the same records again does no harm.
 func (s *Snapshots) Write(ctx context.Context, recs []marketprism.Record) error {
-	added := s.fold(recs, time.Now())
+	added := s.apply(recs, time.Now())
 	if len(added) == 0 {
 		return s.dst.Write(ctx, recs)
 	}
@@ -74,16 +73,16 @@ func (s *Snapshots) Write(ctx context.Context, recs []marketprism.Record) error 
 	return err
 }
 
-// fold brings recs to the books and returns the snapshots that are due.
-func (s *Snapshots) fold(recs []marketprism.Record, now time.Time) (added []marketprism.Record) {
+// apply applies recs to the books and returns the snapshots that are due.
+func (s *Snapshots) apply(recs []marketprism.Record, now time.Time) (added []marketprism.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range recs {
-		s.take(&recs[i], now)
+		s.applyOne(&recs[i], now)
 	}
 	for i := len(recs) - 1; i >= 0; i-- {
 		b := s.books[recs[i].Instrument]
-		if recs[i].Update == nil || b == nil || !b.known || now.Before(b.due) {
+		if recs[i].Update == nil || b == nil || !b.synced || now.Before(b.due) {
 			continue
 		}
 		b.due = s.next(now)
@@ -96,25 +95,25 @@ func (s *Snapshots) fold(recs []marketprism.Record, now time.Time) (added []mark
 	return added
 }
 
-// take folds one record. Of one that comes again nothing changes: an update is left out if the book is
-// past it, and a snapshot is followed by the updates that came after it the first time.
-func (s *Snapshots) take(r *marketprism.Record, now time.Time) {
+// applyOne applies one record. A repeated record changes nothing: an update below the book's id is skipped, and the
+// updates after a snapshot are repeated with it.
+func (s *Snapshots) applyOne(r *marketprism.Record, now time.Time) {
 	b := s.books[r.Instrument]
 	if b == nil {
 		if r.Snapshot == nil {
 			return
 		}
-		b = &foldedBook{}
+		b = &snapshotBook{}
 		s.books[r.Instrument] = b
 	}
 	switch {
 	case r.Snapshot != nil:
 		b.book.Reset(r.Snapshot)
-		b.known = true
+		b.synced = true
 		b.due = s.next(now)
 	case r.Gap != nil:
-		b.known = false
-	case r.Update != nil && b.known && r.Update.LastID > b.book.LastID():
+		b.synced = false
+	case r.Update != nil && b.synced && r.Update.LastID > b.book.LastID():
 		b.book.Apply(r.Update)
 	}
 }
@@ -123,7 +122,7 @@ func (s *Snapshots) next(now time.Time) time.Time {
 	return now.Add(s.cfg.Every - rand.N(s.cfg.Every/4+1))
 }
 
-// repeat has the next Write add what could not be written.
+// repeat makes the next Write add snapshots that could not be written.
 func (s *Snapshots) repeat(added []marketprism.Record) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

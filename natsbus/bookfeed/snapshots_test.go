@@ -39,7 +39,7 @@ func TestSnapshotsAreAdded(t *testing.T) {
 			return len(got) - len(recs)
 		}
 
-		require.Zero(t, write(v.Updates(3)...), "the book is not known")
+		require.Zero(t, write(v.Updates(3)...), "the book is not synced")
 		require.Zero(t, write(append([]marketprism.Record{v.Snapshot()}, v.Updates(3)...)...))
 		time.Sleep(time.Minute)
 		require.Zero(t, write(v.Record(marketprism.Record{Trade: &marketprism.Trade{ID: 1}})), "the book has not changed")
@@ -59,7 +59,7 @@ func TestSnapshotsAreAdded(t *testing.T) {
 
 		require.Zero(t, write(v.Updates(1)...), "not again so soon")
 		time.Sleep(time.Minute)
-		require.Zero(t, write(append(v.Updates(1), v.Gap(v.ID(), orderbook.GapSequence))...), "the book is not known any more")
+		require.Zero(t, write(append(v.Updates(1), v.Gap(v.ID(), orderbook.GapSequence))...), "the book is not synced any more")
 	})
 }
 
