@@ -303,7 +303,7 @@ parts  trades 202611                700                                    parts
 }
 
 // No update is missing between others, but between the snapshot and the first of them.
-func TestCheckFindsAHoleBehindASnapshot(t *testing.T) {
+func TestCheckFindsUpdatesMissingAfterASnapshot(t *testing.T) {
 	s := storeOf(t, snapshotOf(100, 0), updateOf(105, 105, 5), updateOf(106, 106, 6))
 	r := check(t, s, chstore.CheckQuery{Silence: -1})
 	require.Len(t, r.Findings, 1)
@@ -312,7 +312,7 @@ func TestCheckFindsAHoleBehindASnapshot(t *testing.T) {
 }
 
 // A long range may be checked piece by piece: what lies on a border is found once.
-func TestCheckFindsAHoleOnABorder(t *testing.T) {
+func TestCheckFindsMissingRecordsOnABorder(t *testing.T) {
 	trade := func(id int64, at float64) marketprism.Record {
 		return marketprism.Record{Instrument: spot("BOOK"), EventTime: secondsOf(at), ReceivedAt: secondsOf(at), Trade: &marketprism.Trade{ID: id, Price: 1, Quantity: 1}}
 	}

@@ -76,7 +76,7 @@ func TestReplayInDisorder(t *testing.T) {
 	require.EqualValues(t, 105, sync.Book().LastID())
 }
 
-// Nothing is brought before the Gap with which ids begin anew, however close it is.
+// Nothing is brought before the Gap with which ids start again, however close it is.
 func TestReplayKeepsWhatIsBeforeAWipe(t *testing.T) {
 	wiped := marketprism.Record{Instrument: spot("BOOK"), ReceivedAt: secondsOf(2), Gap: &orderbook.Gap{After: 1002, Reason: orderbook.GapRegressed}}
 	s := storeOf(t, snapshotOf(1000, 0), updateOf(1002, 1002, 1), updateOf(1001, 1001, 1.5), wiped, snapshotOf(10, 2.5), updateOf(11, 11, 3))

@@ -250,7 +250,7 @@ func bookText(s *orderbook.Snapshot) string {
 	return string(text)
 }
 
-// stateAt is the update id at which a reader of recs, which have no holes, knows the book at t; false
+// stateAt is the update id at which a reader of recs, in which no update is missing, knows the book at t; false
 // before the first snapshot.
 func stateAt(recs []marketprism.Record, t time.Time) (id int64, ok bool) {
 	var newest time.Time
