@@ -69,7 +69,6 @@ type Joiner struct {
 	ahead *Snapshot
 
 	events  []Event
-	gap     Gap
 	audit   Audit
 	audited bool // audit belongs to the Output
 	stats   SyncerStats
@@ -109,7 +108,7 @@ func (j *Joiner) Join(e Event) Output {
 	case e.Gap != nil:
 		j.missed(e.Gap, e.ReceivedAt)
 	case !e.ReceivedAt.IsZero() && e.ReceivedAt.Before(j.floor):
-		j.leaveOut(e)
+		j.countOld(e)
 	case e.Update != nil:
 		j.update(e.Update, e.ReceivedAt)
 	case e.Snapshot != nil:

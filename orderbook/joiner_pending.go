@@ -7,7 +7,7 @@ import (
 	"unsafe"
 )
 
-// pendingUpdates keeps copies of updates by id, for a book that their predecessors are missing of.
+// pendingUpdates keeps copies of updates by id until the updates before them come, or a snapshot.
 type pendingUpdates struct {
 	byID []*pendingUpdate // by FirstID, then LastID
 	used []*pendingUpdate // removed, but to be read until recycle

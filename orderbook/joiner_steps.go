@@ -55,8 +55,8 @@ func (j *Joiner) apply(u *Update, receivedAt time.Time) {
 	j.events = append(j.events, Event{Update: u, ReceivedAt: receivedAt})
 }
 
-// meet compares the book, which u has brought to the id of the snapshot ahead or beyond, with that
-// snapshot and u.
+// meet compares the book, which u has brought to the id of the snapshot ahead or beyond it, with that snapshot
+// after u.
 func (j *Joiner) meet(u *Update) {
 	var other Book
 	other.Reset(j.ahead)
@@ -65,7 +65,7 @@ func (j *Joiner) meet(u *Update) {
 	}
 	j.ahead = nil
 	if j.compare(&other) {
-		j.show()
+		j.emitBook()
 	}
 }
 
@@ -80,8 +80,8 @@ func (j *Joiner) compare(other *Book) (changed bool) {
 	return j.audit.Swapped
 }
 
-// show emits the book as it is.
-func (j *Joiner) show() {
+// emitBook emits the book as it is.
+func (j *Joiner) emitBook() {
 	snap := j.book.Snapshot()
 	j.stats.Snapshots++
 	j.events = append(j.events, Event{Snapshot: &snap})
@@ -93,7 +93,7 @@ func (j *Joiner) wait(u *Update, receivedAt time.Time) {
 	switch {
 	case j.resumable && j.pending.complete(j.cfg.Continuity, j.book.lastID):
 		j.synced()
-		j.show()
+		j.emitBook()
 		j.drain()
 	case j.ahead != nil && j.cfg.Continuity.decide(j.ahead.LastID, true, u) == apply:
 		j.takeAhead()
@@ -139,7 +139,7 @@ func (j *Joiner) snapshot(s *Snapshot) {
 		var other Book
 		other.Reset(s)
 		if j.compare(&other) {
-			j.show()
+			j.emitBook()
 		}
 	}
 }
@@ -163,7 +163,7 @@ func (j *Joiner) install(s *Snapshot) {
 		other.Reset(s)
 		j.compare(&other)
 		j.synced()
-		j.show()
+		j.emitBook()
 	} else {
 		j.book.Reset(s)
 		j.book.pruneGrown(j.cfg.MaxDepth)
@@ -186,7 +186,8 @@ func (j *Joiner) drain() {
 	for _, u := range j.pending.byID {
 		d := j.cfg.Continuity.decide(j.book.lastID, j.fresh, &u.Update)
 		if d == gap {
-			j.broken(n, &u.Update)
+			j.pending.remove(n)
+			j.loseAt(&u.Update)
 			return
 		}
 		if n++; d == drop {
@@ -199,10 +200,9 @@ func (j *Joiner) drain() {
 	j.tooOld = 0
 }
 
-// broken ends the book where u, the first pending update but n, does not follow it. If that happens to one
-// snapshot after the other, u is from before the venue's ids went back.
-func (j *Joiner) broken(n int, u *Update) {
-	j.pending.remove(n)
+// loseAt ends the book where u, the first pending update that is not applied, does not follow it. If that happens
+// to one snapshot after the other, u is from before the venue's ids went back.
+func (j *Joiner) loseAt(u *Update) {
 	if j.tooOld++; j.tooOld < maxTooOld {
 		j.lose(GapSequence, j.cfg.Continuity.sequenceError(j.book.lastID, u))
 		return
@@ -211,8 +211,8 @@ func (j *Joiner) broken(n int, u *Update) {
 	j.discard()
 }
 
-// refuse leaves out a snapshot that is too old. If one after the other is, what they are measured by is from
-// before the venue's ids went back.
+// refuse leaves out a snapshot that is too old. If several in a row are, the pending updates or the book that they
+// are compared with are from before the venue's ids went back.
 func (j *Joiner) refuse(s *Snapshot) {
 	j.stats.TooOld++
 	j.tooOld++
@@ -223,8 +223,8 @@ func (j *Joiner) refuse(s *Snapshot) {
 	}
 }
 
-// leaveOut counts a record from before ids went back.
-func (j *Joiner) leaveOut(e Event) {
+// countOld counts a record from before ids went back, which is left out.
+func (j *Joiner) countOld(e Event) {
 	if e.Update == nil {
 		j.stats.TooOld++
 		return
@@ -233,7 +233,7 @@ func (j *Joiner) leaveOut(e Event) {
 	j.stats.Discarded++
 }
 
-// missed takes the word of a collector that it lost the book. Another collector may have it still.
+// missed applies the Gap record of a collector. Another collector may still have the book.
 func (j *Joiner) missed(g *Gap, receivedAt time.Time) {
 	switch {
 	case g.Reason == GapRegressed:
@@ -257,8 +257,7 @@ func (j *Joiner) missed(g *Gap, receivedAt time.Time) {
 func (j *Joiner) lose(reason GapReason, cause error) {
 	j.state, j.resumable = Buffering, j.state == Synced || j.resumable
 	j.stats.Gaps++
-	j.gap = Gap{After: j.book.lastID, Reason: reason, Err: cause}
-	j.events = append(j.events, Event{Gap: &j.gap})
+	j.events = append(j.events, Event{Gap: &Gap{After: j.book.lastID, Reason: reason, Err: cause}})
 }
 
 // forget drops what is pending and has the next snapshot begin the book, whatever its id.
