@@ -11,7 +11,7 @@ import (
 	"github.com/marketprism/marketprism/binance/binancetest"
 )
 
-// Two clients that share a Budget spend one limit, to the last unit and not beyond.
+// Two clients that share a Budget spend exactly one limit.
 func TestBudgetIsShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, err := binancetest.New(binancetest.Config{

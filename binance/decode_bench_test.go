@@ -37,8 +37,8 @@ func BenchmarkDecode(b *testing.B) {
 	}
 }
 
-// BenchmarkStep decodes the same events and takes each through a Syncer, which checks that it follows and
-// applies it to a book of so many levels a side.
+// BenchmarkStep decodes the same events and passes each to a Syncer, which checks its ids and applies it to
+// a book of so many levels a side.
 func BenchmarkStep(b *testing.B) {
 	for _, levels := range []int{1000, 5000} {
 		b.Run(fmt.Sprintf("levels=%d", levels), func(b *testing.B) {

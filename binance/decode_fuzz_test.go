@@ -15,8 +15,8 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// The oracle decodes with encoding/json and the documented strictness on top of it. It panics with a
-// refusal where a frame is to be refused.
+// The oracle decodes with encoding/json and adds the documented strictness. It panics with a refusal for
+// a frame that must be refused.
 type refusal string
 
 type object map[string]json.RawMessage
@@ -27,7 +27,7 @@ func refuseUnless(ok bool, why string) {
 	}
 }
 
-// objectOf returns the members of an object; a known key must not occur twice.
+// objectOf returns the members of an object. It refuses a known key that occurs twice.
 func objectOf(text []byte) (o object, firstKey string) {
 	list, ok := membersOf(text)
 	refuseUnless(ok, "not an object")
@@ -279,13 +279,13 @@ func FuzzDecode(f *testing.F) {
 	for _, frame := range eventgen.New(eventgen.Config{Levels: 100, Events: 3}).CombinedFrames() {
 		f.Add(frame)
 	}
-	var d Decoder // one for all: names and forms learned from one frame must not matter for the next
+	var d Decoder // one for all: names and forms learned from one frame must not affect the next
 	var m Message
 	f.Fuzz(func(t *testing.T, frame []byte) { compareWithOracle(t, &d, &m, frame) })
 }
 
-// Any one byte of a frame replaced by one that means something in JSON, or left out, makes a frame
-// that is decoded or refused as the oracle does.
+// The oracle and the Decoder agree on every frame made by removing one byte, or replacing it by one that
+// has a meaning in JSON.
 func TestDecodeWithOneByteChanged(t *testing.T) {
 	var d Decoder
 	var m Message
@@ -312,7 +312,7 @@ func compareWithOracle(t *testing.T, d *Decoder, m *Message, frame []byte) {
 	case why == "" && err != nil:
 		t.Fatalf("%s\nrefused: %v\nwant %+v", frame, err, want)
 	case why != "" && err == nil:
-		t.Fatalf("%s\naccepted as %+v\nto be refused: %s", frame, *m, why)
+		t.Fatalf("%s\naccepted as %+v\nbut must be refused: %s", frame, *m, why)
 	case why == "" && !reflect.DeepEqual(payload(m), want):
 		t.Fatalf("%s\ngot  %+v\nwant %+v", frame, payload(m), want)
 	}
@@ -341,7 +341,7 @@ func FuzzDecodeSnapshot(f *testing.F) {
 	})
 }
 
-// nesting bounds how deep arrays and objects lie in each other.
+// nesting returns a bound of how deeply arrays and objects are nested.
 func nesting(text []byte) int {
 	deepest, now := 0, 0
 	for _, c := range text {

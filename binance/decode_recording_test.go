@@ -15,7 +15,7 @@ import (
 
 const recordings = "../../shared/recordings"
 
-// A recorded line is one frame or one REST answer, as the exchange sent it.
+// A recorded line is one frame or one REST answer, verbatim.
 type recorded struct {
 	Kind  string
 	Frame json.RawMessage
@@ -77,7 +77,7 @@ type jsonEvent struct {
 	Best  bool            `json:"M"`
 }
 
-// Real traffic is decoded as encoding/json with shopspring/decimal decodes it, number by number.
+// The Decoder and encoding/json with shopspring/decimal decode real traffic to the same values.
 func TestDecodeRecordings(t *testing.T) {
 	for name, kinds := range map[string][]MessageType{
 		"binance-spot-20211012.ndjson.gz": {MessageDepth, MessageTicker, MessageTrade, MessageUnknown},
@@ -102,7 +102,7 @@ func TestDecodeRecordings(t *testing.T) {
 			t.Log(counts)
 			for _, kind := range kinds {
 				if counts[kind] == 0 {
-					t.Errorf("an event of kind %v never came: %v", kind, counts)
+					t.Errorf("no event of type %v came: %v", kind, counts)
 				}
 			}
 		})

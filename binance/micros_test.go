@@ -10,14 +10,14 @@ import (
 	"github.com/marketprism/marketprism/binance/binancetest"
 )
 
-// With Microseconds every event has its microseconds, and trades that
-// come once more, or that REST gives by the millisecond, are still told once.
+// With Microseconds every event has its microseconds. Trades that come twice, or that REST has by the
+// millisecond, are still emitted once.
 func TestMicroseconds(t *testing.T) {
 	for _, micros := range []bool{false, true} {
 		depth := binance.DepthConfig{Trades: true, Tickers: true, ReconnectMin: 20 * time.Second}
 		finer := 0
 		s := setup{server: exchange(2), client: binance.Config{Microseconds: micros}, depth: depth, before: func(h *harness) {
-			// The fake's clock, moved off the millisecond.
+			// Off the millisecond.
 			h.srv.SetClock(456 * time.Microsecond)
 			h.each = func(rec *marketprism.Record) {
 				if rec.Update != nil && rec.EventTime.Nanosecond()/1000%1000 == 456 {

@@ -50,7 +50,7 @@ func recorded(t *testing.T, cfg binance.RecorderConfig, s setup, test func(t *te
 	return files
 }
 
-// lines reads recordings as one; the error is that which ended the last.
+// lines reads recordings as one; the error is that of the last.
 func lines(t *testing.T, files ...string) (all []recording.Line, err error) {
 	t.Helper()
 	for _, file := range files {
@@ -185,8 +185,8 @@ func TestRecordingIsPlayedAsAnExchange(t *testing.T) {
 	})
 }
 
-// Whenever the process dies, the file can be read up to the last flush at least.
-func TestRecordingOfACrash(t *testing.T) {
+// After a crash at any time, the file can be read at least to its last flush.
+func TestRecordingAfterACrash(t *testing.T) {
 	for _, plain := range []bool{false, true} {
 		dir := t.TempDir()
 		var left []byte
@@ -237,7 +237,7 @@ func TestRecordingIsVerbatimAndBounded(t *testing.T) {
 		}
 	})
 	if lost != 1 {
-		t.Errorf("told of a full queue %d times", lost)
+		t.Errorf("Lost was called %d times", lost)
 	}
 	all, err := lines(t, files...)
 	if err != nil {
@@ -280,7 +280,7 @@ func TestRecorderFails(t *testing.T) {
 	}
 }
 
-// recorderFails checks that a Recorder stops with an error, and that the books do not care.
+// recorderFails checks that a Recorder fails with an error, and that the books are unaffected.
 func recorderFails(t *testing.T, cfg binance.RecorderConfig, want error) {
 	synctest.Test(t, func(t *testing.T) {
 		r, err := binance.NewRecorder(cfg)
@@ -295,7 +295,7 @@ func recorderFails(t *testing.T, cfg binance.RecorderConfig, want error) {
 			t.Errorf("Run = %v", err)
 		}
 		h.ready()
-		h.live(victim) // the books do not care
+		h.live(victim)
 		if s := r.Stats(); s.Lost < 50 || s.Lines != 0 {
 			t.Errorf("stats: %s", fmt.Sprintf("%+v", s))
 		}

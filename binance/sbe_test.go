@@ -11,7 +11,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// sbe is a setup on the binary streams, with diffs as often as the exchange sends them there.
+// sbe returns a setup on the binary streams, with diffs at the exchange's interval.
 func sbe(symbols int) setup {
 	server := exchange(symbols)
 	server.Tick = 20 * time.Millisecond
@@ -21,7 +21,7 @@ func sbe(symbols int) setup {
 	}
 }
 
-// Books, trades and tickers of the binary streams are those of the exchange, at every update id.
+// Books, trades and tickers of the binary streams equal those of the exchange at every update id.
 func TestSBE(t *testing.T) {
 	bubble(t, sbe(3), func(t *testing.T, h *harness) {
 		h.ready()
@@ -42,8 +42,8 @@ func TestSBE(t *testing.T) {
 	})
 }
 
-// F37: what a newer version of the schema may do is passed over, exponents are those of each message, and what is cut
-// short is a visible gap of the book that it belonged to.
+// F37: additions of a newer schema version are skipped, each message has its own exponents, and a message that is cut
+// short is a visible gap of its book.
 func TestSBEFaults(t *testing.T) {
 	bubble(t, sbe(2), func(t *testing.T, h *harness) {
 		h.ready()

@@ -17,7 +17,7 @@ import (
 	"github.com/marketprism/marketprism/binance/binancetest"
 )
 
-// onExchange runs test in a bubble with a fake exchange whose intervals the test ends.
+// onExchange runs test in a bubble with a fake exchange on which the test makes the events.
 func onExchange(t *testing.T, cfg binancetest.Config, test func(t *testing.T, srv *binancetest.Server, c *binance.Client)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -103,7 +103,7 @@ func TestSubscribeAndUnsubscribe(t *testing.T) {
 			t.Errorf("1,025 streams: %v", err)
 		}
 		if _, err := s.Subscribe(t.Context(), strings.Repeat("x", 5000)); err == nil {
-			t.Error("a name of 5,000 bytes was taken")
+			t.Error("a name of 5,000 bytes was accepted")
 		}
 
 		ids, err = s.Unsubscribe(t.Context(), streams[1:]...)
@@ -147,8 +147,8 @@ func TestStreamEnds(t *testing.T) {
 	})
 }
 
-// A half-open connection is noticed within a minute: by the exchange's pings, which spot sends often
-// enough, or else by the answers to one's own, where there are any.
+// A half-open connection is noticed within a minute: by the missing pings of spot, which are frequent, or
+// by missing answers to the Stream's own pings, if the exchange answers them.
 func TestHalfOpenConnectionIsNoticed(t *testing.T) {
 	for _, c := range []struct {
 		market         marketprism.Market
@@ -186,7 +186,7 @@ func TestHalfOpenConnectionIsNoticed(t *testing.T) {
 	}
 }
 
-// A connection that brings much sends no pings but the first.
+// A busy connection sends only the first ping.
 func TestBusyStreamSendsNoPings(t *testing.T) {
 	cfg := binancetest.Config{Market: marketprism.USDM, Symbols: binancetest.Symbols("AUSDT")}
 	onExchange(t, cfg, func(t *testing.T, srv *binancetest.Server, client *binance.Client) {
@@ -241,7 +241,7 @@ func TestDialFails(t *testing.T) {
 	})
 }
 
-// The end of the context ends a handshake that the peer never answers.
+// The end of the context ends a handshake that the peer does not answer.
 func TestDialEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		here, there := net.Pipe()

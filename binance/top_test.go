@@ -12,7 +12,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-func TestTopIsTheBooks(t *testing.T) {
+func TestTopEqualsTheBook(t *testing.T) {
 	bubble(t, setup{server: exchange(3), depth: binance.DepthConfig{TopLevels: 20}}, func(t *testing.T, h *harness) {
 		h.ready()
 		kept, err := h.syncer.Top(victim)
@@ -38,13 +38,13 @@ func TestTopIsTheBooks(t *testing.T) {
 			}
 		}
 		if now, _ := h.syncer.Top(victim); now.LastID == id || kept.LastID != id || !slices.Equal(kept.Bids, bids) || !slices.Equal(kept.Asks, asks) {
-			t.Error("a top that was kept has changed, or none came")
+			t.Error("a kept top has changed, or no new one came")
 		}
 		h.srv.Silence()
 		h.srv.Disconnect(0, "")
 		synctest.Wait()
 		if top, _ := h.syncer.Top(victim); top.State != orderbook.Offline || top.Bids != nil || top.Asks != nil {
-			t.Errorf("top of a book that is not known: %+v", top)
+			t.Errorf("top of a book that is not synced: %+v", top)
 		}
 		if _, err := h.syncer.Top("NOPE"); !errors.Is(err, binance.ErrUnknownSymbol) {
 			t.Errorf("err = %v", err)
@@ -52,7 +52,7 @@ func TestTopIsTheBooks(t *testing.T) {
 	})
 }
 
-func TestWatchKeepsTheLatestAlone(t *testing.T) {
+func TestWatchKeepsTheLatestOnly(t *testing.T) {
 	bubble(t, setup{server: exchange(1), depth: binance.DepthConfig{TopLevels: 5}}, func(t *testing.T, h *harness) {
 		ctx, stop := context.WithCancel(t.Context())
 		slow, err := h.syncer.Watch(ctx, victim)
@@ -60,7 +60,7 @@ func TestWatchKeepsTheLatestAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if top := <-slow; top.State != orderbook.Offline {
-			t.Errorf("before all: %+v", top)
+			t.Errorf("before Run: %+v", top)
 		}
 		h.ready()
 		for range 10 {
@@ -74,7 +74,7 @@ func TestWatchKeepsTheLatestAlone(t *testing.T) {
 		h.srv.Disconnect(0, "")
 		synctest.Wait()
 		if top := <-slow; top.State != orderbook.Offline {
-			t.Errorf("the end of the connection went by: %+v", top)
+			t.Errorf("the end of the connection was missed: %+v", top)
 		}
 		other, err := h.syncer.Watch(t.Context(), victim)
 		if err != nil {

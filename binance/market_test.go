@@ -7,8 +7,8 @@ import (
 	"github.com/marketprism/marketprism/binance"
 )
 
-// The hosts are written out a second time, from the exchange's pages "General Information".
-func TestEndpointsAreTheExchanges(t *testing.T) {
+// The hosts are listed again here, from the exchange's pages "General Information".
+func TestEndpoints(t *testing.T) {
 	for _, c := range []struct {
 		name         string
 		have         binance.Endpoints

@@ -20,7 +20,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// answering returns a Client of a server that answers everything by f.
+// answering returns a Client of a server that answers every request by f.
 func answering(t *testing.T, market marketprism.Market, f http.HandlerFunc) *binance.Client {
 	t.Helper()
 	srv := httptest.NewServer(f)
@@ -40,7 +40,7 @@ func text(status int, header http.Header, body string) http.HandlerFunc {
 			w.Header()[k] = v
 		}
 		w.WriteHeader(status)
-		io.WriteString(w, body) //nolint:errcheck // the client will notice
+		io.WriteString(w, body) //nolint:errcheck // the client gets an error
 	}
 }
 
@@ -81,7 +81,7 @@ func TestRESTOfTheFakeExchange(t *testing.T) {
 				t.Errorf("symbol: %+v", s)
 			}
 			if _, ok := one.Lookup("NOPE"); ok {
-				t.Error("Lookup of a stranger")
+				t.Error("Lookup of an unlisted symbol")
 			}
 		})
 	}
@@ -149,7 +149,7 @@ func TestAPIErrors(t *testing.T) {
 	}
 }
 
-func TestAnswersThatMakeNoSense(t *testing.T) {
+func TestInvalidAnswers(t *testing.T) {
 	ctx := t.Context()
 	var undecoded *binance.DecodeError
 
@@ -180,15 +180,15 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 
 	torn := answering(t, marketprism.Spot, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Length", "100")
-		io.WriteString(w, `{"lastUpdateId":7,`) //nolint:errcheck // the client will notice
+		io.WriteString(w, `{"lastUpdateId":7,`) //nolint:errcheck // the client gets an error
 	})
 	if _, err := torn.Depth(ctx, "A", 5); !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("a torn answer: %v", err)
 	}
 }
 
-// What the exchange adds in later years does no harm: unknown fields, statuses, limits and filters.
-func TestExchangeInfoToleratesWhatItDoesNotKnow(t *testing.T) {
+// Unknown fields, statuses, limits and filters are ignored: the exchange adds some every year.
+func TestExchangeInfoIgnoresUnknownFields(t *testing.T) {
 	var body bytes.Buffer
 	z := gzip.NewWriter(&body)
 	io.WriteString(z, `{"timezone":"UTC","serverTime":1770000000123,"futureField":{"a":[1]},
@@ -217,8 +217,8 @@ func TestExchangeInfoToleratesWhatItDoesNotKnow(t *testing.T) {
 	}
 }
 
-// The exchange counts the weight of all programs on this IP, and says so in each answer.
-func TestWeightOfOthersIsHeeded(t *testing.T) {
+// The exchange counts the weight of all programs on one IP address; each answer has the count.
+func TestWeightOfOthersCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("A"), Network: binancetest.InMemory()})
 		if err != nil {
@@ -235,7 +235,7 @@ func TestWeightOfOthersIsHeeded(t *testing.T) {
 		}
 		time.Sleep(20 * time.Second)
 		start := time.Now()
-		if _, err := ours.Depth(t.Context(), "A", 5); err != nil { // learns of the other's 5750
+		if _, err := ours.Depth(t.Context(), "A", 5); err != nil { // its answer reports the other's 5750
 			t.Fatal(err)
 		}
 		if u := ours.Usage(); u.Used != 5755 {
