@@ -173,7 +173,7 @@ func (s *Spill) Stats() SpillStats {
 }
 
 // Close syncs the queue to disk and releases the folder. End the ctx of Run before, and wait for it.
-// Writes and Flushes that block, and later ones, return ErrClosed, and so does a second Close. A
+// Writes and Flushes that block, and later ones, return ErrClosed. A second Close does nothing. A
 // *DiskError means that part of the queue may not be on disk, or that part of it will be delivered again.
 func (s *Spill) Close() error {
 	s.mu.Lock()
@@ -181,7 +181,7 @@ func (s *Spill) Close() error {
 	s.closed = true
 	s.mu.Unlock()
 	if closed {
-		return ErrClosed
+		return nil
 	}
 	s.wake()
 	s.broadcast()
