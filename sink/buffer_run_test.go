@@ -18,7 +18,7 @@ func TestBufferDrains(t *testing.T) {
 		b.faults.FailNext(1, errDown)
 		recs := sinktest.Records(1, 95)
 		b.write(t, recs)
-		synctest.Wait() // the first batch failed, and the next attempt is far off
+		synctest.Wait() // the first batch failed, and the next attempt is not due yet
 		start := time.Now()
 		if err := b.stop(); err != nil {
 			t.Fatal(err)
@@ -47,7 +47,7 @@ func TestBufferLetsTheCurrentBatchFinish(t *testing.T) {
 		b.write(t, recs)
 		synctest.Wait()
 		time.AfterFunc(5*time.Second, release)
-		if err := b.stop(); err != nil { // the Write of the destination is not cut short
+		if err := b.stop(); err != nil { // Run lets the Write of the destination finish
 			t.Fatal(err)
 		}
 		wantSame(t, b.dst.Records(), recs)
@@ -57,10 +57,10 @@ func TestBufferLetsTheCurrentBatchFinish(t *testing.T) {
 	})
 }
 
-// However long the delays have become, the drain begins with short ones.
+// The drain begins with short delays, however long they were before.
 func TestBufferDrainTriesOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		failures := 1_000 // left; read and written while Run waits, or by Run
+		failures := 1_000 // remaining; accessed while Run waits, or by Run
 		var dst sinktest.Recorder
 		b, err := sink.NewBuffer(sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 			if failures--; failures >= 0 {
@@ -172,7 +172,7 @@ func TestBufferFlush(t *testing.T) {
 	})
 }
 
-// A destination must find in its context the values of Run's.
+// The context of the destination has the values of Run's.
 func TestBufferPassesContextValues(t *testing.T) {
 	type key struct{}
 	got := make(chan any, 1)

@@ -21,7 +21,7 @@ import (
 
 var errDown = errors.New("down for the test")
 
-// running is a Buffer whose Run is under way until stop.
+// running is a Buffer with Run running until stop.
 type running struct {
 	*sink.Buffer
 	dst    sinktest.Recorder
@@ -56,7 +56,7 @@ func (r *running) write(t *testing.T, recs []marketprism.Record) {
 	}
 }
 
-// wantSame fails the test unless got holds want, exactly and in order.
+// wantSame fails the test unless got is want, exactly and in order.
 func wantSame(t *testing.T, got, want []marketprism.Record) {
 	t.Helper()
 	for i := range min(len(got), len(want)) {
@@ -84,7 +84,7 @@ func TestBufferIsASink(t *testing.T) {
 				b := run(t, cfg)
 				b.faults.FailNext(2, errDown)
 				b.faults.FailAfter(3, errDown)
-				b.faults.FailAfter(1<<30, errDown) // accepted, and told otherwise
+				b.faults.FailAfter(1<<30, errDown) // accepted, but the Write fails
 				return b, func(t *testing.T) []marketprism.Record {
 					if err := b.Flush(t.Context()); err != nil {
 						t.Fatal(err)
@@ -216,7 +216,7 @@ func TestBufferBlocks(t *testing.T) {
 	})
 }
 
-// A record that has no room makes those due that have it: its Write does not wait out their MaxDelay.
+// A record without room makes the queued ones due: its Write does not wait for their MaxDelay.
 func TestBufferMakesRoomAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := run(t, sink.BufferConfig{MaxBytes: 1000, MaxDelay: time.Hour})
@@ -303,7 +303,7 @@ func TestNewBufferChecks(t *testing.T) {
 	}
 }
 
-// keys describes records shortly.
+// keys returns short descriptions of records.
 func keys(recs []marketprism.Record) []string {
 	var ks []string
 	for i := range recs {
@@ -312,7 +312,7 @@ func keys(recs []marketprism.Record) []string {
 	return ks
 }
 
-func TestBufferDropsWhatAHoleMakesUseless(t *testing.T) {
+func TestBufferDropsUselessUpdates(t *testing.T) {
 	a := marketprism.Instrument{Exchange: "x", Market: marketprism.Spot, Symbol: "A"}
 	b := marketprism.Instrument{Exchange: "x", Market: marketprism.Spot, Symbol: "B"}
 	at := time.UnixMicro(0)
@@ -338,11 +338,11 @@ func TestBufferDropsWhatAHoleMakesUseless(t *testing.T) {
 	}
 	first := []marketprism.Record{snapshot(a, 1), update(a, 2), trade(b, 70)}
 	second := []marketprism.Record{
-		update(a, 3), // dropped: a hole in A's book after 2
-		trade(b, 71), // dropped: no mark
-		gap(b, 40),   // its place is needed, but it is its own mark and stays
+		update(a, 3), // dropped: ends A's book after 2
+		trade(b, 71), // dropped without a Gap
+		gap(b, 40),   // its room is needed, but it stays as a Gap
 		trade(a, 90),
-		update(a, 4), // useless behind the hole
+		update(a, 4), // useless after the Gap
 		snapshot(b, 50),
 		snapshot(a, 5),
 		update(b, 51),
@@ -357,7 +357,7 @@ func TestBufferDropsWhatAHoleMakesUseless(t *testing.T) {
 		})
 		release := buf.faults.Hold()
 		buf.write(t, first)
-		synctest.Wait() // they are in flight, and room is left for seven
+		synctest.Wait() // they are in flight, with room for seven more
 		buf.write(t, second)
 		release()
 		if err := buf.Flush(t.Context()); err != nil {
@@ -376,11 +376,11 @@ func TestBufferDropsWhatAHoleMakesUseless(t *testing.T) {
 			t.Errorf("written\n%q, want\n%q", got, want)
 		}
 		if got := fmt.Sprint(keys(dropped)); got != "[A depth 3-3 B trade 71 A depth 4-4]" {
-			t.Errorf("the hook told of %v", got)
+			t.Errorf("the hook reported %v", got)
 		}
-		hole := buf.dst.Records()[3]
-		if !hole.EventTime.Equal(second[0].EventTime) || !hole.ReceivedAt.Equal(second[0].ReceivedAt) || hole.Gap.Err != sink.ErrFull {
-			t.Errorf("the gap is %+v, %v; want the times of the first record lost", hole, hole.Gap.Err)
+		lost := buf.dst.Records()[3]
+		if !lost.EventTime.Equal(second[0].EventTime) || !lost.ReceivedAt.Equal(second[0].ReceivedAt) || lost.Gap.Err != sink.ErrFull {
+			t.Errorf("the gap is %+v, %v; want the times of the first record lost", lost, lost.Gap.Err)
 		}
 		stats := sink.BufferStats{
 			Accepted: 13, Written: 11, Batches: 2, Full: 1, Gaps: 1,
@@ -392,7 +392,7 @@ func TestBufferDropsWhatAHoleMakesUseless(t *testing.T) {
 	})
 }
 
-// With everything in flight there is nothing older to drop than what comes.
+// If all records are in flight, the new one is dropped.
 func TestBufferDropsTheNewestBehindAFullFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := run(t, sink.BufferConfig{MaxRecords: 2, MaxDelay: -1, Overflow: sink.DropOldest})
@@ -408,7 +408,7 @@ func TestBufferDropsTheNewestBehindAFullFlight(t *testing.T) {
 		b.write(t, recs[2:])
 		i.Symbol = "B"
 		mark := []marketprism.Record{{Instrument: i, Gap: &orderbook.Gap{After: 5, Reason: orderbook.GapStale}}}
-		b.write(t, mark) // it is its own mark, and must be a copy
+		b.write(t, mark) // it stays as a Gap, and must be a copy
 		ruin(mark)
 		flushed := make(chan error, 1)
 		go func() { flushed <- b.Flush(t.Context()) }()
@@ -423,7 +423,7 @@ func TestBufferDropsTheNewestBehindAFullFlight(t *testing.T) {
 	})
 }
 
-// A Flush waits for the Gap that stands for a dropped record, too.
+// A Flush waits for the Gap of a dropped record, too.
 func TestBufferFlushesGaps(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		permits := make(chan struct{})
@@ -475,7 +475,7 @@ func TestBufferFlushesGaps(t *testing.T) {
 }
 
 // Whatever is dropped, and however the destination fails, the contract of Record holds at the
-// destination, every book that lost something has a Gap there, and every record is accounted for.
+// destination, every book that lost a record has a Gap there, and every record is accounted for.
 func TestBufferDropOldestKeepsTheContract(t *testing.T) {
 	drops, gaps := uint64(0), uint64(0)
 	for seed := range uint64(200) {
@@ -540,7 +540,7 @@ func dropOldest(t *testing.T, seed uint64) sink.BufferStats {
 	if err := b.Flush(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if err := b.stop(); err != nil { // with it the last hook has returned
+	if err := b.stop(); err != nil { // after it no hook runs
 		t.Fatal(err)
 	}
 	checkDropped(t, recs, b.dst.Unique(), dropped)
@@ -559,7 +559,7 @@ func cloneAll(recs []marketprism.Record) []marketprism.Record {
 	return copies
 }
 
-// ruin overwrites what recs point to, as a caller may do after Write.
+// ruin overwrites the payloads of recs, as a caller may do after Write.
 func ruin(recs []marketprism.Record) {
 	for i := range recs {
 		switch r := &recs[i]; {
@@ -579,7 +579,7 @@ func ruin(recs []marketprism.Record) {
 	}
 }
 
-// checkDropped walks through what was sent and what arrived, side by side.
+// checkDropped compares the sent records with those that arrived, in order.
 func checkDropped(t *testing.T, sent, arrived []marketprism.Record, dropped map[string]bool) {
 	books := make(map[marketprism.Instrument]*arrivedBook)
 	book := func(r *marketprism.Record) *arrivedBook {
@@ -588,14 +588,14 @@ func checkDropped(t *testing.T, sent, arrived []marketprism.Record, dropped map[
 		}
 		return books[r.Instrument]
 	}
-	// Gaps stand before everything that was not yet taken, so those of other books may come early.
+	// A Gap goes to the front of the next batch, so it may come before records of other books.
 	next := func() {
 		for len(arrived) > 0 && arrived[0].Gap != nil && arrived[0].Gap.Reason == orderbook.GapOverflow {
 			book(&arrived[0]).gap(t, arrived[0].Gap)
 			arrived = arrived[1:]
 		}
 	}
-	kept := make(map[string]bool) // Gaps of the sender that arrived before their turn
+	kept := make(map[string]bool) // Gaps of the sender that arrived early
 	for i := range sent {
 		r := &sent[i]
 		next()
@@ -624,7 +624,7 @@ func checkDropped(t *testing.T, sent, arrived []marketprism.Record, dropped map[
 	}
 }
 
-// An arrivedBook is what a reader of the destination knows of a book.
+// An arrivedBook is the state of a book by the records that arrived.
 type arrivedBook struct {
 	known  bool
 	lastID int64

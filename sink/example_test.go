@@ -11,7 +11,7 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
-// A feed that must not wait writes to a Buffer, which hands on to two sinks at once.
+// A feed that must not wait writes to a Buffer, which writes to two sinks.
 func Example() {
 	store := sink.Func(func(_ context.Context, recs []marketprism.Record) error {
 		for i := range recs {
@@ -38,7 +38,7 @@ func Example() {
 	})
 	fmt.Println("accepted:", err == nil)
 
-	cancel() // Run delivers what is queued
+	cancel() // Run delivers the queue
 	fmt.Println("delivered:", <-done == nil)
 	// Output:
 	// accepted: true
@@ -48,7 +48,7 @@ func Example() {
 	// delivered: true
 }
 
-// A bus that is away does not hold up the feed, and gets everything when it is back.
+// An unavailable bus does not block the feed, and gets every record when it is back.
 func ExampleSpill() {
 	dir, err := os.MkdirTemp("", "spill")
 	if err != nil {

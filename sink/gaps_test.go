@@ -33,7 +33,7 @@ func damageRecord(t *testing.T, dir, symbol string) {
 	t.Fatalf("no %s in the queue", symbol)
 }
 
-// A Write that fails behind damage leaves the Gap of its book to the one that repeats it.
+// After damage, a Write that fails leaves the Gap of its book to the Write that repeats it.
 func TestSpillWriteThatFailsBehindDamage(t *testing.T) {
 	var dst sinktest.Recorder
 	live := make(chan struct{}, 9)
@@ -43,8 +43,8 @@ func TestSpillWriteThatFailsBehindDamage(t *testing.T) {
 	s.stop()
 	damageRecord(t, cfg.Dir, "DAMAGED")
 
-	var told damaged
-	cfg.DirectTimeout, cfg.Hooks = time.Minute, told.hooks()
+	var seen hookLog
+	cfg.DirectTimeout, cfg.Hooks = time.Minute, seen.hooks()
 	cfg.Hooks.Live = func(sink.SpillLiveInfo) { live <- struct{}{} }
 	s = openSpill(t, &dst, cfg).run(t)
 	<-live
@@ -54,23 +54,23 @@ func TestSpillWriteThatFailsBehindDamage(t *testing.T) {
 	if err := s.Write(ctx, []marketprism.Record{update("A", 5)}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Fatal(err)
 	}
-	if stats := s.Stats(); stats.Gaps != 0 || len(told.dropped) != 0 {
-		t.Errorf("%d Gaps and %d dropped of a Write that failed", stats.Gaps, len(told.dropped))
+	if stats := s.Stats(); stats.Gaps != 0 || len(seen.dropped) != 0 {
+		t.Errorf("%d Gaps and %d dropped of a Write that failed", stats.Gaps, len(seen.dropped))
 	}
 	release()
 	s.write(t, []marketprism.Record{update("A", 5)})
 	s.write(t, []marketprism.Record{update("A", 6)})
 	s.write(t, []marketprism.Record{snapshot("A", 7), update("A", 8)})
 	wantKeys(t, dst.Records(), "T trade 2", "A gap 0-invalid", "A snap 7:0x0", "A depth 8-8")
-	if got := keys(told.dropped); len(got) != 2 || s.Stats().Gaps != 1 {
+	if got := keys(seen.dropped); len(got) != 2 || s.Stats().Gaps != 1 {
 		t.Errorf("dropped %q, %d Gaps", got, s.Stats().Gaps)
 	}
 }
 
-// What is refused of one book costs no other what was accepted of it, be there damage behind.
+// A refused record of one book costs no other book its records, even with damage after it.
 func TestSpillRefusalCostsNoOtherBook(t *testing.T) {
 	var dst sinktest.Recorder
-	var told damaged
+	var seen hookLog
 	dir := t.TempDir()
 	s := openSpill(t, &dst, sink.SpillConfig{Dir: dir, DirectTimeout: -1})
 	poison := update("A", 2)
@@ -81,7 +81,7 @@ func TestSpillRefusalCostsNoOtherBook(t *testing.T) {
 	damageRecord(t, dir, "DAMAGED")
 	var faults sinktest.Faults
 	refuser, err := sink.NewSpill(refusing(&dst, map[string]bool{poison.Key(): true}, &faults), sink.SpillConfig{
-		Dir: dir, Encode: encodeRecord, Decode: decodeRecord, Hooks: told.hooks(),
+		Dir: dir, Encode: encodeRecord, Decode: decodeRecord, Hooks: seen.hooks(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -90,13 +90,13 @@ func TestSpillRefusalCostsNoOtherBook(t *testing.T) {
 	s.flush(t)
 	s.stop()
 	wantKeys(t, dst.Records(), "A snap 1:0x0", "B snap 1:0x0", "A gap 1-invalid", "B depth 2-2", "B depth 3-3", "A gap 3-invalid", "B gap 3-invalid")
-	if got := keys(told.dropped); len(got) != 2 {
+	if got := keys(seen.dropped); len(got) != 2 {
 		t.Errorf("dropped %q, want B's 4 and A's 3", got)
 	}
 }
 
-// However long the destination is away, a crash repeats nothing that was handed on more than a second
-// before it.
+// However long the destination is unavailable, a crash repeats no record that was delivered more than a second
+// before.
 func TestSpillSavesWhatWasHandedOn(t *testing.T) {
 	var dst, after sinktest.Recorder
 	cfg := sink.SpillConfig{Dir: t.TempDir(), DirectTimeout: -1, MaxBatch: 1}
@@ -135,7 +135,7 @@ func TestSpillSavesWhatWasHandedOn(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	killed := t.TempDir() // what kill -9 leaves at this moment
+	killed := t.TempDir() // as kill -9 would leave it now
 	if err := os.CopyFS(killed, os.DirFS(cfg.Dir)); err != nil {
 		t.Fatal(err)
 	}

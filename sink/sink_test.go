@@ -83,7 +83,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// passing is an error that has Permanent and says no.
+// passing is an error whose method Permanent returns false.
 type passing struct{ error }
 
 func (passing) Permanent() bool { return false }

@@ -15,14 +15,14 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// damaged collects what the hooks tell.
-type damaged struct {
+// A hookLog collects the calls of hooks.
+type hookLog struct {
 	mu      sync.Mutex
 	dropped []marketprism.Record
 	corrupt []*sink.CorruptError
 }
 
-func (d *damaged) hooks() *sink.SpillHooks {
+func (d *hookLog) hooks() *sink.SpillHooks {
 	return &sink.SpillHooks{
 		Dropped: func(i sink.DroppedInfo) {
 			d.mu.Lock()
@@ -37,16 +37,16 @@ func (d *damaged) hooks() *sink.SpillHooks {
 	}
 }
 
-// A damaged record is told of, its segment is kept, the others arrive, and no reader takes a book that
-// lost something for a whole one; also if the process starts anew behind the damage.
+// A damaged record is reported, its segment is kept, the others arrive, and a book that lost a record has a
+// Gap, also if the process starts again after the damage.
 func TestSpillDamage(t *testing.T) {
 	gaps := uint64(0)
 	for seed := range uint64(12) {
 		rng := rand.New(rand.NewPCG(seed, 23))
 		var dst sinktest.Recorder
-		var told damaged
+		var seen hookLog
 		cfg := sink.SpillConfig{
-			Dir: t.TempDir(), DirectTimeout: -1, SegmentBytes: 20_000, MaxBatch: 20, SyncInterval: -1, Hooks: told.hooks(),
+			Dir: t.TempDir(), DirectTimeout: -1, SegmentBytes: 20_000, MaxBatch: 20, SyncInterval: -1, Hooks: seen.hooks(),
 		}
 		recs := sinktest.Records(seed, 500)
 		s := openSpill(t, &dst, cfg)
@@ -69,16 +69,16 @@ func TestSpillDamage(t *testing.T) {
 		gaps += s.Stats().Gaps
 		s.stop()
 
-		// A restart may come before the batch with the damage was accepted: then it is told of again.
-		for _, c := range told.corrupt {
-			if _, err := os.Stat(c.Kept); err != nil || c.Segment != file || c.From != told.corrupt[0].From {
-				t.Errorf("told of %v, %s was damaged: %v", c, file, err)
+		// If a restart comes before the batch with the damage is accepted, it is reported again.
+		for _, c := range seen.corrupt {
+			if _, err := os.Stat(c.Kept); err != nil || c.Segment != file || c.From != seen.corrupt[0].From {
+				t.Errorf("Corrupt with %v, %s was damaged: %v", c, file, err)
 			}
 		}
-		if n := len(told.corrupt); n == 0 || n > 2 || s.Stats().BadSegments != 1 {
-			t.Errorf("damage was told of %d times; Stats %+v", n, s.Stats())
+		if n := len(seen.corrupt); n == 0 || n > 2 || s.Stats().BadSegments != 1 {
+			t.Errorf("%d calls of Corrupt; Stats %+v", n, s.Stats())
 		}
-		checkMissing(t, recs, dst.Unique(), told.dropped, 1)
+		checkMissing(t, recs, dst.Unique(), seen.dropped, 1)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -134,12 +134,12 @@ func checkMissing(t *testing.T, sent, arrived, dropped []marketprism.Record, wan
 	}
 }
 
-// Every book that is known gets its Gap where the damage was, and an unknown one at its first Update.
+// Every known book gets its Gap at the damage, an unknown one at its first Update.
 func TestSpillGapsForDamage(t *testing.T) {
-	var told damaged
+	var seen hookLog
 	poison := trade("P", 1)
 	var dst sinktest.Recorder
-	s := openWithPoison(t, &dst, &told)
+	s := openWithPoison(t, &dst, &seen)
 	s.write(t, []marketprism.Record{
 		snapshot("B", 4), snapshot("A", 7), poison, update("A", 8), update("B", 5), update("C", 9), update("C", 10),
 		snapshot("A", 8), update("A", 9),
@@ -149,7 +149,7 @@ func TestSpillGapsForDamage(t *testing.T) {
 	s.flush(t)
 	wantKeys(t, dst.Records(), "B snap 4:0x0", "A snap 7:0x0", "A gap 7-invalid", "B gap 4-invalid", "C gap 0-invalid",
 		"A snap 8:0x0", "A depth 9-9", "C snap 10:0x0", "C depth 11-11")
-	wantKeys(t, told.dropped, "A depth 8-8", "B depth 5-5", "C depth 9-9", "C depth 10-10", "B depth 6-6")
+	wantKeys(t, seen.dropped, "A depth 8-8", "B depth 5-5", "C depth 9-9", "C depth 10-10", "B depth 6-6")
 	gap := dst.Records()[2].Gap
 	var corrupt *sink.CorruptError
 	if !errors.As(gap.Err, &corrupt) || !errors.Is(corrupt, errCodec) || corrupt.Kept == "" {
@@ -160,10 +160,10 @@ func TestSpillGapsForDamage(t *testing.T) {
 	}
 }
 
-func openWithPoison(t *testing.T, dst *sinktest.Recorder, told *damaged) *spilling {
+func openWithPoison(t *testing.T, dst *sinktest.Recorder, seen *hookLog) *spilling {
 	t.Helper()
 	s, err := sink.NewSpill(dst, sink.SpillConfig{
-		Dir: t.TempDir(), Hooks: told.hooks(), Encode: encodeRecord, DirectTimeout: -1,
+		Dir: t.TempDir(), Hooks: seen.hooks(), Encode: encodeRecord, DirectTimeout: -1,
 		Decode: func(data []byte, r *marketprism.Record) error {
 			if err := decodeRecord(data, r); err != nil || r.Instrument.Symbol == "P" {
 				return errors.Join(err, errCodec)
@@ -196,7 +196,7 @@ func (poisonError) Permanent() bool { return true }
 
 var errPoison = poisonError{}
 
-// refusing is a destination that refuses some records for good, and everything now and then.
+// refusing is a destination that refuses some records permanently, and all of them at times.
 func refusing(dst sink.Sink, poison map[string]bool, faults *sinktest.Faults) sink.Sink {
 	return faults.Wrap(sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		for i := range recs {
@@ -208,8 +208,8 @@ func refusing(dst sink.Sink, poison map[string]bool, faults *sinktest.Faults) si
 	}))
 }
 
-// What the destination refuses for good does not hold up the others, and leaves a Gap in its book.
-func TestSpillLeavesOutWhatIsRefused(t *testing.T) {
+// A permanently refused record does not block the others, and its book gets a Gap.
+func TestSpillLeavesOutRefusedRecords(t *testing.T) {
 	refusals, dropped := 0, 0
 	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 29))
@@ -218,9 +218,9 @@ func TestSpillLeavesOutWhatIsRefused(t *testing.T) {
 		for range 1 + rng.IntN(6) {
 			poison[recs[rng.IntN(len(recs))].Key()] = true
 		}
-		var told damaged
+		var seen hookLog
 		var refused []string
-		hooks := told.hooks()
+		hooks := seen.hooks()
 		hooks.Refused = func(i sink.SpillRefusedInfo) {
 			if _, err := os.Stat(i.Kept); err != nil || !errors.Is(i.Err, errPoison) {
 				t.Errorf("Refused %+v: %v", i, err)
@@ -252,8 +252,8 @@ func TestSpillLeavesOutWhatIsRefused(t *testing.T) {
 		if stats.Refused != uint64(len(refused)) || stats.BadSegments == 0 {
 			t.Errorf("Stats %+v, %d records were refused", stats, len(refused))
 		}
-		checkMissing(t, recs, dst.Unique(), told.dropped, len(refused))
-		refusals, dropped = refusals+len(refused), dropped+len(told.dropped)
+		checkMissing(t, recs, dst.Unique(), seen.dropped, len(refused))
+		refusals, dropped = refusals+len(refused), dropped+len(seen.dropped)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -263,7 +263,7 @@ func TestSpillLeavesOutWhatIsRefused(t *testing.T) {
 	}
 }
 
-// While the destination is there its refusal is the error of the Write.
+// A direct Write returns the refusal of the destination.
 func TestSpillReturnsARefusal(t *testing.T) {
 	recs := sinktest.Records(1, 10)
 	var dst sinktest.Recorder
@@ -284,13 +284,13 @@ func TestSpillReturnsARefusal(t *testing.T) {
 	}
 }
 
-// What a refusal does to its book, in the batch, behind it, and once records go directly again.
-func TestSpillHoleOfARefusal(t *testing.T) {
+// A refused record ends its book, in the batch, after it, and once records go directly again.
+func TestSpillGapOfARefusal(t *testing.T) {
 	var dst sinktest.Recorder
 	var faults sinktest.Faults
-	var told damaged
+	var seen hookLog
 	live := make(chan struct{}, 9)
-	hooks := told.hooks()
+	hooks := seen.hooks()
 	hooks.Live = func(sink.SpillLiveInfo) { live <- struct{}{} }
 	a2, b2 := update("A", 2), update("B", 2)
 	s, err := sink.NewSpill(refusing(&dst, map[string]bool{a2.Key(): true, b2.Key(): true}, &faults), sink.SpillConfig{
@@ -307,5 +307,5 @@ func TestSpillHoleOfARefusal(t *testing.T) {
 	running.write(t, []marketprism.Record{update("A", 7), update("B", 3), snapshot("B", 4), update("B", 5)})
 	wantKeys(t, dst.Records(), "A snap 1:0x0", "B snap 1:0x0", "A gap 1-invalid", "B gap 1-invalid", "A snap 5:0x0", "A depth 6-6",
 		"A depth 7-7", "B snap 4:0x0", "B depth 5-5")
-	wantKeys(t, told.dropped, "B depth 3-3")
+	wantKeys(t, seen.dropped, "B depth 3-3")
 }

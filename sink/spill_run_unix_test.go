@@ -15,8 +15,8 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// A disk that takes a part of what is written, as a full one does, makes Write fail, and leaves
-// nothing that would harm what is written later. A process of its own has a limit for the size of files.
+// On a full disk, which takes a part of a write, Write fails and leaves no bytes that
+// would damage later ones. A child process limits the size of files.
 func TestSpillOnAFullDisk(t *testing.T) {
 	const env = "MARKETPRISM_SPILL_FULL_DISK"
 	dir := os.Getenv(env)

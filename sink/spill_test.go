@@ -27,7 +27,7 @@ import (
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
-// spilling is a Spill whose Run is under way until stop.
+// spilling is a Spill with Run running until stop.
 type spilling struct {
 	*sink.Spill
 	dst    *sinktest.Recorder
@@ -143,7 +143,7 @@ func TestSpillGoesLiveAgain(t *testing.T) {
 	wantSame(t, s.dst.Records(), recs)
 }
 
-// A destination that does not answer is one that is away.
+// A destination that does not answer is unavailable.
 func TestSpillDoesNotWaitForASlowDestination(t *testing.T) {
 	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{DirectTimeout: time.Millisecond}).run(t)
 	release := s.faults.Hold()
@@ -158,7 +158,7 @@ func TestSpillDoesNotWaitForASlowDestination(t *testing.T) {
 	wantSame(t, s.dst.Records(), recs)
 }
 
-// Whatever the destination does, and however often the process starts anew, everything that Write
+// Whatever the destination does, and however often the process starts again, every record that Write
 // accepted arrives, first copies in order.
 func TestSpillKeepsOrder(t *testing.T) {
 	for seed := range uint64(8) {
@@ -271,7 +271,7 @@ func TestSpillCloses(t *testing.T) {
 	}
 }
 
-// A folder that cannot be written is the error of the Write, and nothing is pretended.
+// If the folder cannot be written, Write returns the error and accepts nothing.
 func TestSpillTellsOfDiskErrors(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b")
 	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{Dir: dir}).run(t)
@@ -325,7 +325,7 @@ func TestSpillConfigIsChecked(t *testing.T) {
 	}
 }
 
-// A small binary codec stands in for the one that the program gives to a Spill.
+// encodeRecord and decodeRecord are a small binary codec for the Spill.
 
 func encodeRecord(b []byte, r *marketprism.Record) ([]byte, error) {
 	if err := r.Validate(); err != nil {
@@ -507,10 +507,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// killRecords is the stream that the children write, one after the other.
+// killRecords returns the records that the children write, one after the other.
 func killRecords() []marketprism.Record { return sinktest.Records(11, 10_000) }
 
-// runSpillChild writes records from first on to a Spill and says on standard output what happened:
+// runSpillChild writes records from first on to a Spill and reports on standard output:
 // "A n" when Write has accepted all before n, "D n" when record n reached the destination. It ends
 // after the record last, or when it is killed.
 func runSpillChild(args string) error {
@@ -571,13 +571,13 @@ func runSpillChild(args string) error {
 	return s.Close()
 }
 
-// A killParent knows what its children said.
+// A killParent collects the reports of its children.
 type killParent struct {
 	accepted  int // records before it were accepted
 	delivered []int
 }
 
-// hear takes what a child says, and calls kill after some lines.
+// hear reads the reports of a child, and calls kill after some lines.
 func (p *killParent) hear(t *testing.T, from io.Reader, lines int, kill func()) {
 	out := bufio.NewReader(from)
 	for ; ; lines-- {
@@ -586,7 +586,7 @@ func (p *killParent) hear(t *testing.T, from io.Reader, lines int, kill func()) 
 		}
 		line, err := out.ReadString('\n')
 		if err != nil {
-			return // what is left of a line was cut off by the kill
+			return // the kill cut the line off
 		}
 		what, number, _ := strings.Cut(strings.TrimSpace(line), " ")
 		n, err := strconv.Atoi(number)
@@ -601,7 +601,7 @@ func (p *killParent) hear(t *testing.T, from io.Reader, lines int, kill func()) 
 	}
 }
 
-// Whenever the process is killed, everything that Write had accepted reaches the destination, in order.
+// Whenever the process is killed, every record that Write accepted reaches the destination, in order.
 func TestSpillSurvivesKill(t *testing.T) {
 	const kills = 20
 	rng := rand.New(rand.NewPCG(2, 2))
@@ -654,7 +654,7 @@ func TestSpillSurvivesKill(t *testing.T) {
 	}
 }
 
-// unique returns the first copy of everything delivered.
+// unique returns the first copy of each delivered record.
 func (p *killParent) unique() []int {
 	seen := make(map[int]bool)
 	return slices.DeleteFunc(slices.Clone(p.delivered), func(n int) bool {
@@ -666,7 +666,7 @@ func (p *killParent) unique() []int {
 
 func accept(context.Context, []marketprism.Record) error { return nil }
 
-// BenchmarkSpillDirect is what a Spill costs while the destination is there.
+// BenchmarkSpillDirect measures a Spill whose destination is available.
 func BenchmarkSpillDirect(b *testing.B) {
 	for _, policy := range []sink.Overflow{sink.Block, sink.DropNewest} {
 		b.Run(policy.String(), func(b *testing.B) {
@@ -676,8 +676,7 @@ func BenchmarkSpillDirect(b *testing.B) {
 	}
 }
 
-// BenchmarkSpillDisk is what a Write costs that goes to the disk, where nothing reads it. The encoding is
-// that of the test.
+// BenchmarkSpillDisk measures Writes to disk, which nothing reads. The encoding is that of the test.
 func BenchmarkSpillDisk(b *testing.B) {
 	for name, sync := range map[string]time.Duration{"Sync": 0, "NoSync": -1} {
 		for batch, size := range map[string]int{"1": 1, "100": 100} {
@@ -689,7 +688,7 @@ func BenchmarkSpillDisk(b *testing.B) {
 	}
 }
 
-// BenchmarkSpillThrough is the way over the disk and out of it again.
+// BenchmarkSpillThrough measures writing to disk and delivery from there.
 func BenchmarkSpillThrough(b *testing.B) {
 	s := benchSpill(b, sink.Func(accept), sink.SpillConfig{DirectTimeout: -1, SyncInterval: -1})
 	ctx, cancel := context.WithCancel(context.Background())

@@ -65,10 +65,10 @@ func TestSpillBlocks(t *testing.T) {
 
 func TestSpillFails(t *testing.T) {
 	const limit = 20_000
-	var told sink.FullInfo
+	var full sink.FullInfo
 	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{
 		DirectTimeout: -1, MaxBytes: limit, Overflow: sink.Fail,
-		Hooks: &sink.SpillHooks{Full: func(i sink.FullInfo) { told = i }},
+		Hooks: &sink.SpillHooks{Full: func(i sink.FullInfo) { full = i }},
 	})
 	recs := sinktest.Records(1, 500)
 	n := 0
@@ -80,8 +80,8 @@ func TestSpillFails(t *testing.T) {
 	if !errors.Is(err, sink.ErrFull) {
 		t.Fatal(err)
 	}
-	if got := s.Stats(); got.Queued != n || told.Records != n || told.Overflow != sink.Fail || int64(told.Bytes) != got.QueuedBytes {
-		t.Errorf("after %d records Stats %+v, hook %+v", n, got, told)
+	if got := s.Stats(); got.Queued != n || full.Records != n || full.Overflow != sink.Fail || int64(full.Bytes) != got.QueuedBytes {
+		t.Errorf("after %d records Stats %+v, hook %+v", n, got, full)
 	}
 	s.run(t).flush(t)
 	s.write(t, recs[n:n+10])
@@ -117,7 +117,7 @@ func trade(symbol string, id int64) marketprism.Record {
 	return recordOf(symbol, marketprism.Record{Trade: &marketprism.Trade{ID: id}})
 }
 
-// The holes that DropNewest makes, record by record.
+// The Gaps of DropNewest, record by record.
 func TestSpillDropNewest(t *testing.T) {
 	var dropped []marketprism.Record
 	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{
@@ -125,7 +125,7 @@ func TestSpillDropNewest(t *testing.T) {
 		Hooks: &sink.SpillHooks{Dropped: func(i sink.DroppedInfo) { dropped = append(dropped, i.Record.Clone()) }},
 	})
 	s.write(t, []marketprism.Record{snapshot("A", 1), update("A", 2), update("A", 3), update("A", 4)})
-	// What came first fills the queue but for less than a record.
+	// The first records leave less than a record of room.
 	if n := s.Stats().Queued; n != 2 {
 		t.Fatalf("%d records queued, with the gap", n)
 	}
@@ -144,7 +144,7 @@ func TestSpillDropNewest(t *testing.T) {
 	}
 }
 
-// A Gap is not lost with the Write that made it and failed.
+// A Gap is not lost if the Write that made it fails.
 func TestSpillKeepsTheGapOfAFailedWrite(t *testing.T) {
 	dir := t.TempDir()
 	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{
@@ -167,8 +167,8 @@ func TestSpillKeepsTheGapOfAFailedWrite(t *testing.T) {
 	wantKeys(t, s.dst.Records(), "A snap 1:0x0", "A gap 1-overflow")
 }
 
-// Whatever is dropped, the contract of Record holds at the destination, every book that lost something
-// has a Gap there, and every record is accounted for; also on a restart while books have holes.
+// Whatever is dropped, the contract of Record holds at the destination, every book that lost a record
+// has a Gap there, and every record is accounted for, also after a restart before its book's Snapshot.
 func TestSpillDropNewestKeepsTheContract(t *testing.T) {
 	drops, gaps := 0, uint64(0)
 	for seed := range uint64(20) {

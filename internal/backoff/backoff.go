@@ -1,4 +1,4 @@
-// Package backoff spaces out attempts at something that keeps failing.
+// Package backoff computes the delays between attempts at an operation that keeps failing.
 package backoff
 
 import (
@@ -8,11 +8,11 @@ import (
 )
 
 // A Backoff gives the delay before each new attempt: uniformly random between 0 and a bound that
-// doubles from Min to Max ("full jitter"), so that many clients cut off at one moment do not come back
-// at one moment. It is not safe for concurrent use.
+// doubles from Min to Max ("full jitter"), so that many clients that lose their connections at one moment do not
+// reconnect at one moment. It is not safe for concurrent use.
 type Backoff struct {
 	Min, Max time.Duration // 0 < Min <= Max
-	Rand     *rand.Rand    // nil means the process's own source
+	Rand     *rand.Rand    // nil means the global source
 
 	failures int
 }
@@ -33,10 +33,10 @@ func (b *Backoff) Next() time.Duration {
 	return time.Duration(rand.Int64N(int64(bound) + 1))
 }
 
-// Reset says that an attempt has succeeded: the next delay is a short one again.
+// Reset notes that an attempt succeeded: the next delay is short again.
 func (b *Backoff) Reset() { b.failures = 0 }
 
-// Sleep waits for d, or until ctx ends, whose error it then returns.
+// Sleep blocks for d, or until ctx ends, whose error it then returns.
 func Sleep(ctx context.Context, d time.Duration) error {
 	if err := ctx.Err(); err != nil {
 		return err

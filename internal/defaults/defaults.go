@@ -1,7 +1,7 @@
-// Package defaults fills in configuration fields that are left at their zero value.
+// Package defaults replaces zero values in configurations.
 package defaults
 
-// Set gives *field the value if it is zero.
+// Set sets *field to value if it is zero.
 func Set[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {

@@ -1,4 +1,4 @@
-// Package hook calls and joins hooks: funcs that are told what happened, and that may be nil.
+// Package hook calls and joins hooks: funcs that observe events, and that may be nil.
 package hook
 
 // Call calls a hook that is set.
@@ -8,7 +8,7 @@ func Call[Info any](f func(Info), info Info) {
 	}
 }
 
-// Join returns a hook that calls a and then b. It is nil if both are.
+// Join returns a hook that calls a and then b; nil if both are nil.
 func Join[Info any](a, b func(Info)) func(Info) {
 	switch {
 	case a == nil:

@@ -8,13 +8,13 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// Equal reports whether a and b say the same: every field is compared but Origin. Times are the same
+// Equal reports whether a and b are the same record: it compares every field but Origin. Times are the same
 // if they are the same instant, sides if they hold the same levels in the same order (nil or empty),
 // and the errors of gaps if they have the same text, where nil counts as "".
 func Equal(a, b *marketprism.Record) bool { return Diff(a, b) == "" }
 
-// Diff names the first thing in which b differs from a, as "Update.Bids[3].Price: 1 became 2". It is
-// "" exactly where Equal is true.
+// Diff returns the first field in which b differs from a, as "Update.Bids[3].Price: 1 became 2", and
+// "" if Equal is true.
 func Diff(a, b *marketprism.Record) string {
 	var d diff
 	d.value("Instrument", a.Instrument, b.Instrument)
@@ -44,7 +44,7 @@ func Diff(a, b *marketprism.Record) string {
 	return d.first
 }
 
-// A diff keeps the first difference it was shown.
+// A diff keeps the first difference found.
 type diff struct{ first string }
 
 func (d *diff) found(name string, a, b any) {

@@ -15,23 +15,23 @@ import (
 
 // An Open opens a new, empty sink for one test, and closes it by t.Cleanup.
 //
-// The function read returns what a reader of the sink sees once everything that Write accepted has
+// The function read returns what a reader of the sink sees once every accepted record has
 // reached it: each record once, however often it was written. TestSink calls it when no Write is
-// running. It may wait for the data, or push it along, and calls t.Fatal if it does not come; more
-// than one call must work.
+// running. It may wait for the data or flush it, and calls t.Fatal if it does not come. It may be called more
+// than once.
 type Open func(t *testing.T) (s sink.Sink, read func(t *testing.T) []marketprism.Record)
 
 // TestSink checks the contract of sink.Sink on the sinks that open returns, one for each subtest:
 //
-//   - every kind comes back exactly, the extremes too (see Equal; the times are whole microseconds)
-//   - in order within each instrument's book, trades, aggregates and tickers; a sink may tell these
-//     apart, and instruments too
+//   - every kind reads back exactly, extremes included (see Equal; the times are whole microseconds)
+//   - in order within each instrument's book, trades, aggregates and tickers, though not between these
+//     or between instruments
 //   - an empty Write is accepted, and so are 5,000 records at once
-//   - writing the same records again shows each only once
-//   - the caller may do with its memory what it likes after Write
+//   - of records that are written again, each reads back once
+//   - the caller may reuse its memory after Write
 //   - Writes of different goroutines do not disturb each other
-//   - a Write whose ctx has ended returns an error, soon, and one that is cut short can be repeated
-//   - a record without a payload is an error and does no harm to the others
+//   - a Write whose ctx has ended soon returns an error, and one that is interrupted can be repeated
+//   - a record without a payload is an error and does not harm the others
 func TestSink(t *testing.T, open Open) {
 	tests := []struct {
 		name string
@@ -183,8 +183,8 @@ func testInvalid(h *harness) {
 	h.expect(recs)
 }
 
-// soon bounds how long a Write may run on after its ctx ended. It is generous, since it tells a Write
-// that hangs from one that returns, not a slow one from a fast one.
+// soon bounds how long a Write may run after its ctx ended. It is generous: it detects a Write
+// that hangs, not a slow one.
 const soon = 30 * time.Second
 
 // writeSoon returns the error of a Write whose ctx ends, and fails the test if it does not return.
@@ -220,17 +220,17 @@ func (h *harness) expect(want []marketprism.Record) {
 		delete(found, s)
 	}
 	for s, recs := range found {
-		h.Errorf("%v: read returned %d records that nobody wrote, the first %s", s, len(recs), recs[0].Key())
+		h.Errorf("%v: read returned %d records that were not written, the first %s", s, len(recs), recs[0].Key())
 	}
 }
 
-// A stream is the records of one instrument that have an order among each other.
+// A stream identifies the records of one instrument whose order matters.
 type stream struct {
 	marketprism.Instrument
 	name string
 }
 
-// byStream takes updates, snapshots and gaps together, since only their order makes a book.
+// byStream groups records by stream. Updates, snapshots and gaps are one stream, since their order makes a book.
 func byStream(recs []marketprism.Record) map[stream][]marketprism.Record {
 	streams := make(map[stream][]marketprism.Record)
 	for _, r := range recs {
@@ -244,7 +244,7 @@ func byStream(recs []marketprism.Record) map[stream][]marketprism.Record {
 	return streams
 }
 
-// compare reports the first difference of one stream: what follows it is mostly its consequence.
+// compare reports the first difference of one stream: later ones are mostly its consequence.
 func compare(h *harness, s stream, want, got []marketprism.Record) {
 	h.Helper()
 	for i := range min(len(want), len(got)) {
@@ -261,7 +261,7 @@ func compare(h *harness, s stream, want, got []marketprism.Record) {
 	}
 }
 
-// scribble overwrites everything that r points to, and r.
+// scribble overwrites r and its payload.
 func scribble(r *marketprism.Record) {
 	switch {
 	case r.Update != nil:

@@ -8,7 +8,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// Extremes returns records of every kind at the ends of what a Record can hold: the largest and
+// Extremes returns records of every kind with extreme values: the largest and
 // smallest numbers and ids, absent times, empty and unsorted sides, a symbol that is not ASCII, every
 // reason of a gap. No two have the same Key.
 func Extremes() []marketprism.Record {
@@ -26,7 +26,7 @@ type extremes struct {
 	recs []marketprism.Record
 }
 
-// add sets the record's instrument, if it has none, and the time it was received.
+// add appends a record, with a ReceivedAt and, if it has none, an instrument.
 func (x *extremes) add(r marketprism.Record) {
 	if r.Instrument == (marketprism.Instrument{}) {
 		r.Instrument = marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
@@ -36,7 +36,7 @@ func (x *extremes) add(r marketprism.Record) {
 	x.recs = append(x.recs, r)
 }
 
-// sent is an exchange time in whole microseconds that are no milliseconds.
+// sent returns an exchange time in whole microseconds, not milliseconds.
 func (x *extremes) sent() time.Time { return x.now.Add(-123_457 * time.Microsecond) }
 
 func (x *extremes) snapshots() {

@@ -8,40 +8,40 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
-// Faults makes the sinks it wraps fail on purpose. The zero Faults lets everything through. It may be
+// Faults makes the sinks it wraps fail on purpose. The zero Faults causes no failure. It may be
 // used from any number of goroutines.
 type Faults struct {
 	mu     sync.Mutex
 	queue  []fault
-	held   chan struct{} // closed by release; nil while nothing is held
+	held   chan struct{} // closed by release; nil without a hold
 	writes int
 	failed int
 }
 
-// A fault is what one Write gets instead of success.
+// A fault makes one Write fail.
 type fault struct {
 	prefix int
 	err    error
 }
 
-// FailNext makes each of the next n Writes fail with err, nothing of it accepted. Calls queue up.
+// FailNext makes each of the next n Writes fail with err and accept no record. Calls queue up.
 func (f *Faults) FailNext(n int, err error) {
 	for range n {
 		f.FailAfter(0, err)
 	}
 }
 
-// FailAfter makes the next Write hand on its first prefix records and then fail with err. A prefix of
-// the batch's length or more is the lost acknowledgement: all is accepted, and the writer is told
-// otherwise. Calls queue up.
+// FailAfter makes the next Write pass on its first prefix records and then fail with err. A prefix of
+// the batch's length or more simulates a lost acknowledgement: all records are accepted, but the Write
+// fails. Calls queue up.
 func (f *Faults) FailAfter(prefix int, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.queue = append(f.queue, fault{prefix, err})
 }
 
-// Hold makes Writes wait, as at a sink that has stopped answering, until release is called or their
-// ctx ends. At most one hold is in force: a second Hold replaces nothing and shares the first.
+// Hold makes Writes block, like a sink that has stopped answering, until release is called or their
+// ctx ends. A second Hold before the release shares the first.
 func (f *Faults) Hold() (release func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -59,14 +59,14 @@ func (f *Faults) Hold() (release func()) {
 	}
 }
 
-// Writes returns how many Writes came and how many of them were made to fail.
+// Writes returns the number of Writes, and how many of them Faults made fail.
 func (f *Faults) Writes() (all, failed int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.writes, f.failed
 }
 
-// Wrap returns a sink that writes to dst where no fault is due.
+// Wrap returns a sink that writes to dst, with the faults of f.
 func (f *Faults) Wrap(dst sink.Sink) sink.Sink {
 	return sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		next, held := f.arrive()
@@ -89,7 +89,7 @@ func (f *Faults) Wrap(dst sink.Sink) sink.Sink {
 	})
 }
 
-// arrive counts a Write and takes the fault that is due to it, if any.
+// arrive counts a Write and returns its fault, if any.
 func (f *Faults) arrive() (*fault, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

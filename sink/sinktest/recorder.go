@@ -9,13 +9,13 @@ import (
 	"github.com/marketprism/marketprism"
 )
 
-// A Recorder is a sink that keeps copies of all it gets. The zero Recorder is ready to use, from any
+// A Recorder is a sink that keeps copies of all records. The zero Recorder is ready to use, from any
 // number of goroutines.
 type Recorder struct {
 	mu     sync.Mutex
 	recs   []marketprism.Record
 	writes []int
-	grown  chan struct{} // closed at the next Write; nil while nobody waits
+	grown  chan struct{} // closed at the next Write; nil without a Wait
 }
 
 // Write keeps copies of recs. It fails, keeping nothing, if ctx has ended or a record is invalid.
@@ -41,19 +41,19 @@ func (r *Recorder) Write(ctx context.Context, recs []marketprism.Record) error {
 	return nil
 }
 
-// Records returns everything written so far, in order, repetitions included. The records are the
-// Recorder's own: do not change them.
+// Records returns all records written so far, in order, repetitions included. The records belong to the
+// Recorder: do not change them.
 func (r *Recorder) Records() []marketprism.Record {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.recs)
 }
 
-// Unique is Records without those whose Key came before: what the reader of a sink that drops
-// repetitions sees.
+// Unique returns Records without those whose Key came before, as the reader of a sink that drops
+// repetitions sees them.
 func (r *Recorder) Unique() []marketprism.Record { return unique(r.Records()) }
 
-// Writes returns how many records each Write brought, in order.
+// Writes returns the number of records of each Write, in order.
 func (r *Recorder) Writes() []int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -67,7 +67,7 @@ func (r *Recorder) Reset() {
 	r.recs, r.writes = nil, nil
 }
 
-// Wait returns Records as soon as there are n or more, or, if ctx ends first, its error.
+// Wait blocks until there are n or more Records and returns them, or the error of ctx if that ends first.
 func (r *Recorder) Wait(ctx context.Context, n int) ([]marketprism.Record, error) {
 	for {
 		r.mu.Lock()

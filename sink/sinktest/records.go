@@ -31,7 +31,7 @@ func Records(seed uint64, n int) []marketprism.Record {
 	return recs
 }
 
-// recordsOf is Records of one spot symbol.
+// recordsOf returns Records of one spot symbol.
 func recordsOf(seed uint64, symbol string, n int) []marketprism.Record {
 	f := newFeed(rand.New(rand.NewPCG(seed, 1)), marketprism.Spot, symbol)
 	recs := make([]marketprism.Record, n)
@@ -94,7 +94,7 @@ func (f *feed) next() marketprism.Record {
 
 func (f *feed) spot() bool { return f.instrument.Market == marketprism.Spot }
 
-// transact is the time of the matching engine, which only the futures markets send.
+// transact returns a time of the matching engine, which only the futures markets send.
 func (f *feed) transact(sent time.Time) time.Time {
 	if f.spot() {
 		return time.Time{}
@@ -129,8 +129,8 @@ func (f *feed) update(sent time.Time) *orderbook.Update {
 	return u
 }
 
-// changes are up to 30 levels from the middle outwards, a third of them deletions. One in ten updates
-// has an empty side.
+// changes returns up to 30 levels from the middle outwards, a third of them deletions. One in ten sides
+// is empty.
 func (f *feed) changes(step orderbook.Fixed) []orderbook.Level {
 	if f.rng.IntN(10) == 0 {
 		return nil

@@ -1,5 +1,5 @@
-// Package hooktest tests what is made of a struct of hooks, by reflection, so that a hook which is added later
-// cannot be forgotten.
+// Package hooktest tests the Tee and Log functions of a struct of hooks by reflection, so that they cannot miss a
+// hook that is added later.
 package hooktest
 
 import (
@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// Complete fails t unless tee and log serve every field of H, a struct of funcs of one argument each: tee calls
-// those of all its arguments, in order, with what it is given, passes over nil, and sets no hook where no
-// argument has one; log writes one line for each call, with the error if it is told of one.
+// Complete fails t unless tee and log handle every field of H, a struct of funcs of one argument each: tee calls
+// the hooks of all its arguments, in order, with its own argument, skips nil, and sets no hook that no
+// argument has; log writes one line for each call, with the error if the argument has one.
 func Complete[H any](t *testing.T, tee func(...*H) *H, log func(*slog.Logger) *H) {
 	t.Helper()
 	type call struct {
@@ -45,7 +45,7 @@ func Complete[H any](t *testing.T, tee func(...*H) *H, log func(*slog.Logger) *H
 	})
 	each(tee(nil, new(H)), func(name string, f reflect.Value) {
 		if !f.IsNil() {
-			t.Errorf("%s is set by a tee of nothing", name)
+			t.Errorf("%s is set by a tee of no hooks", name)
 		}
 	})
 
@@ -61,19 +61,19 @@ func Complete[H any](t *testing.T, tee func(...*H) *H, log func(*slog.Logger) *H
 		if n := bytes.Count(out.Bytes(), []byte("\n")); n != 1 || !bytes.Contains(out.Bytes(), []byte("msg=")) {
 			t.Errorf("%s logs %d lines, want one with a message:\n%s", name, n, &out)
 		}
-		if tellsError(info) && !bytes.Contains(out.Bytes(), []byte(errBroken.Error())) {
+		if hasError(info) && !bytes.Contains(out.Bytes(), []byte(errBroken.Error())) {
 			t.Errorf("%s logs no error: %s", name, &out)
 		}
 	})
 }
 
-// CallAll calls every hook of hooks, a struct of funcs of one argument each that are all set, with an argument in
-// which what can be is not zero.
+// CallAll calls every hook of hooks, a struct of funcs of one argument each that are all set, with an argument
+// without zero fields.
 func CallAll(hooks any) {
 	each(hooks, func(_ string, f reflect.Value) { f.Call([]reflect.Value{filled(f.Type().In(0))}) })
 }
 
-// errBroken is the error that every info tells of which can tell of one.
+// errBroken is the error in every info that has one.
 var errBroken = errors.New("broken")
 
 var errorType = reflect.TypeFor[error]()
@@ -86,7 +86,7 @@ func each(hooks any, do func(name string, f reflect.Value)) {
 	}
 }
 
-func tellsError(info reflect.Type) bool {
+func hasError(info reflect.Type) bool {
 	if info.Kind() == reflect.Pointer {
 		info = info.Elem()
 	}
@@ -94,14 +94,14 @@ func tellsError(info reflect.Type) bool {
 		slices.ContainsFunc(reflect.VisibleFields(info), func(f reflect.StructField) bool { return f.Type == errorType })
 }
 
-// filled returns a value of type t in which what can be set is not zero.
+// filled returns a value of type t without zero fields.
 func filled(t reflect.Type) reflect.Value {
 	v := reflect.New(t).Elem()
 	fill(v, 4)
 	return v
 }
 
-// fill sets v, and what it is made of to a depth, beyond which it stays zero.
+// fill sets v and its elements, down to a depth.
 func fill(v reflect.Value, depth int) {
 	switch {
 	case !v.CanSet() || depth == 0:
