@@ -43,6 +43,15 @@ func (s *shard) depth(ctx context.Context, now time.Time, c *conn, sub *subscrip
 	return s.release(ctx, now, sub, false)
 }
 
+// locate moves the sequence of a depth stream to its book's id: a snapshot moves the book past the last
+// event.
+func (sub *subscription) locate() {
+	if sub.depth && sub.book.synced() {
+		id := sub.book.syncer.Book().LastID()
+		sub.arbiter.lastID, sub.arbiter.started = id, id >= 0
+	}
+}
+
 // apply applies an update to its book.
 func (s *shard) apply(ctx context.Context, now time.Time, sub *subscription, u *orderbook.Update, at time.Time) error {
 	b := sub.book

@@ -19,15 +19,6 @@ type subscription struct {
 // isAggregate reports whether the stream is of aggregate trades.
 func (sub *subscription) isAggregate() bool { return strings.HasSuffix(sub.name, aggTradeSuffix) }
 
-// locate moves the sequence of a depth stream to its book's id: a snapshot moves the book past the last
-// event.
-func (sub *subscription) locate() {
-	if sub.depth && sub.book.synced() {
-		id := sub.book.syncer.Book().LastID()
-		sub.arbiter.lastID, sub.arbiter.started = id, id >= 0
-	}
-}
-
 // A streamSet is the subscriptions of a shard. The shard's goroutine alone changes it.
 type streamSet struct {
 	suffixes []string // of each symbol's streams

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/marketprism/marketprism/internal/backoff"
 )
 
 // Bounds of one connection. A mass cancellation can make a frame of several hundred kilobytes.
@@ -251,4 +253,31 @@ func (s *Stream) extendDeadline(now time.Time) {
 		s.keep.heard.Store(max(1, int64(since)))
 		s.conn.SetReadDeadline(now.Add(s.silence())) //nolint:errcheck // a read on a dead connection fails by itself
 	}
+}
+
+// rateWindow is a second and a margin: messages that leave a second apart may arrive closer together.
+const rateWindow = 1250 * time.Millisecond
+
+// A rateLimiter spaces messages so that no window of that length, wherever it begins, holds more than
+// its number of them. A token bucket would not do: emptied after a pause it lets nearly twice as many
+// through within a second, and the exchange closes the connection with code 1008. It is not safe for
+// concurrent use.
+type rateLimiter struct {
+	sent []time.Time // the last messages, as a ring
+	next int         // the oldest
+}
+
+func newRateLimiter(perWindow int) rateLimiter {
+	return rateLimiter{sent: make([]time.Time, perWindow)}
+}
+
+// wait blocks until a message may be sent, and counts it as sent, or until ctx ends, whose error it
+// returns.
+func (r *rateLimiter) wait(ctx context.Context) error {
+	if err := backoff.Sleep(ctx, time.Until(r.sent[r.next].Add(rateWindow))); err != nil {
+		return err
+	}
+	r.sent[r.next] = time.Now()
+	r.next = (r.next + 1) % len(r.sent)
+	return nil
 }

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/marketprism/marketprism/internal/backoff"
 )
 
 // maxRequest bounds a control frame. Reports agree that a frame beyond 4,096 bytes makes the exchange
@@ -150,33 +148,6 @@ func (s *Stream) send(ctx context.Context, requests []request) (ids []int64, err
 		ids = append(ids, r.id)
 	}
 	return ids, nil
-}
-
-// rateWindow is a second and a margin: messages that leave a second apart may arrive closer together.
-const rateWindow = 1250 * time.Millisecond
-
-// A rateLimiter spaces messages so that no window of that length, wherever it begins, holds more than
-// its number of them. A token bucket would not do: emptied after a pause it lets nearly twice as many
-// through within a second, and the exchange closes the connection with code 1008. It is not safe for
-// concurrent use.
-type rateLimiter struct {
-	sent []time.Time // the last messages, as a ring
-	next int         // the oldest
-}
-
-func newRateLimiter(perWindow int) rateLimiter {
-	return rateLimiter{sent: make([]time.Time, perWindow)}
-}
-
-// wait blocks until a message may be sent, and counts it as sent, or until ctx ends, whose error it
-// returns.
-func (r *rateLimiter) wait(ctx context.Context) error {
-	if err := backoff.Sleep(ctx, time.Until(r.sent[r.next].Add(rateWindow))); err != nil {
-		return err
-	}
-	r.sent[r.next] = time.Now()
-	r.next = (r.next + 1) % len(r.sent)
-	return nil
 }
 
 // acks are the subscriptions of a connection that the exchange has not acknowledged yet.

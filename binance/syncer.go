@@ -7,9 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/bookset"
-	"github.com/marketprism/marketprism/orderbook"
 )
 
 // A DepthSyncer keeps the order books of many symbols equal to the exchange's. Its methods are safe for
@@ -125,18 +123,6 @@ func (d *DepthSyncer) runShards(ctx context.Context) error {
 	}
 }
 
-// handle calls the Handler with a record, one call at a time for all shards.
-func (d *DepthSyncer) handle(ctx context.Context, rec *marketprism.Record) error {
-	return d.books.Handle(ctx, d.cfg.Handler, rec)
-}
-
-// allShards returns the shards, for reading only.
-func (d *DepthSyncer) allShards() []*shard {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.shards
-}
-
 // Rotate replaces every connection by a new one, without a resync and without a gap: each old
 // connection is closed once its replacement carries every stream. It returns at once; Hooks.Rotated
 // is called for each. A connection whose replacement is on its way is left as it is. While Run does not
@@ -150,23 +136,4 @@ func (d *DepthSyncer) Rotate() {
 			return nil
 		})
 	}
-}
-
-// Refresh requests an audit of the symbol's book: a snapshot of SnapshotLimit levels is joined beside
-// the running book and compared with it, and replaces it if they differ. Hooks.Audited gets the result.
-// The request waits in the Budget with PriorityRefresh; a second one for the same book is not queued.
-// The error is ErrUnknownSymbol, or a *NotSyncedError while the book is not synced.
-func (d *DepthSyncer) Refresh(symbol string) error {
-	b, err := d.books.Find(symbol)
-	if err != nil {
-		return err
-	}
-	b.RLock()
-	state := b.syncer.State()
-	b.RUnlock()
-	if state != orderbook.Synced {
-		return &NotSyncedError{Symbol: symbol, State: state}
-	}
-	d.snapshots.requestRefresh(b, d.cfg.SnapshotLimit, PriorityRefresh)
-	return nil
 }

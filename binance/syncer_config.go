@@ -55,7 +55,7 @@ type DepthConfig struct {
 
 	// RefreshDepth refreshes a book when the best so many levels of a side are no longer known: at once
 	// after a sync, at the earliest RetryMax after another refresh. 0 means half of SnapshotLimit, and at
-	// least one more than a shallow first snapshot has; negative means never. It must be less than MaxDepth.
+	// least one more than a shallow first snapshot has; negative means never.
 	RefreshDepth int
 
 	// MaxDepth bounds the levels of a side of a book, which is pruned when it exceeds that by an eighth. 0

@@ -79,30 +79,6 @@ func (d *DepthSyncer) list(ctx context.Context, p Priority) (*ExchangeInfo, erro
 	return info, err
 }
 
-// unlisted returns an *UnknownSymbolsError of the symbols that the exchange does not list, if any.
-func (d *DepthSyncer) unlisted(info *ExchangeInfo, symbols []string) error {
-	statuses := statusesOf(info)
-	var missing []string
-	for _, symbol := range symbols {
-		if _, listed := statuses[symbol]; !listed {
-			missing = append(missing, symbol)
-		}
-	}
-	if missing != nil {
-		return &UnknownSymbolsError{Market: d.client.market.name, Symbols: missing}
-	}
-	return nil
-}
-
-// statusesOf returns the statuses by symbol.
-func statusesOf(info *ExchangeInfo) map[string]string {
-	statuses := make(map[string]string, len(info.Symbols))
-	for i := range info.Symbols {
-		statuses[info.Symbols[i].Symbol] = info.Symbols[i].Status
-	}
-	return statuses
-}
-
 // poll lists the symbols every PollEvery until ctx ends: spot has no stream of their statuses. Failures
 // are reported by Hooks.ListingDone.
 func (d *DepthSyncer) poll(ctx context.Context) {

@@ -84,3 +84,10 @@ func (d *DepthSyncer) bookWithTop(symbol string) (*symbolBook, error) {
 	}
 	return d.books.Find(symbol)
 }
+
+// allShards returns the shards, for reading only.
+func (d *DepthSyncer) allShards() []*shard {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.shards
+}

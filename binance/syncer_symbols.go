@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -29,6 +30,30 @@ func (d *DepthSyncer) Add(ctx context.Context, symbols ...string) error {
 		}
 	}
 	return d.add(symbols, true)
+}
+
+// unlisted returns an *UnknownSymbolsError of the symbols that the exchange does not list, if any.
+func (d *DepthSyncer) unlisted(info *ExchangeInfo, symbols []string) error {
+	statuses := statusesOf(info)
+	var missing []string
+	for _, symbol := range symbols {
+		if _, listed := statuses[symbol]; !listed {
+			missing = append(missing, symbol)
+		}
+	}
+	if missing != nil {
+		return &UnknownSymbolsError{Market: d.client.market.name, Symbols: missing}
+	}
+	return nil
+}
+
+// statusesOf returns the statuses by symbol.
+func statusesOf(info *ExchangeInfo) map[string]string {
+	statuses := make(map[string]string, len(info.Symbols))
+	for i := range info.Symbols {
+		statuses[info.Symbols[i].Symbol] = info.Symbols[i].Status
+	}
+	return statuses
 }
 
 // add adds symbols; named ones stay whatever the filter chooses.
@@ -176,6 +201,30 @@ func (d *DepthSyncer) remove(symbols []string) {
 		})
 	}
 	d.books.Changed()
+}
+
+// handle calls the Handler with a record, one call at a time for all shards.
+func (d *DepthSyncer) handle(ctx context.Context, rec *marketprism.Record) error {
+	return d.books.Handle(ctx, d.cfg.Handler, rec)
+}
+
+// Refresh requests an audit of the symbol's book: a snapshot of SnapshotLimit levels is joined beside
+// the running book and compared with it, and replaces it if they differ. Hooks.Audited gets the result.
+// The request waits in the Budget with PriorityRefresh; a second one for the same book is not queued.
+// The error is ErrUnknownSymbol, or a *NotSyncedError while the book is not synced.
+func (d *DepthSyncer) Refresh(symbol string) error {
+	b, err := d.books.Find(symbol)
+	if err != nil {
+		return err
+	}
+	b.RLock()
+	state := b.syncer.State()
+	b.RUnlock()
+	if state != orderbook.Synced {
+		return &NotSyncedError{Symbol: symbol, State: state}
+	}
+	d.snapshots.requestRefresh(b, d.cfg.SnapshotLimit, PriorityRefresh)
+	return nil
 }
 
 // firstLimit returns the size of the snapshot that syncs a book: small where many books are waiting for
