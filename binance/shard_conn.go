@@ -160,7 +160,7 @@ func (s *shard) replace(ctx context.Context, now time.Time, slot *connSlot) erro
 	return err
 }
 
-// rotateConn asks for a replacement of the connection in a slot.
+// rotateSlot asks for a replacement of the connection in a slot.
 func (s *shard) rotateSlot(now time.Time, slot *connSlot, reason RotateReason) {
 	slot.rotate(reason, now)
 	s.alarm.set(now, now)

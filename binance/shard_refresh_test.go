@@ -150,11 +150,11 @@ func TestAuditFindsAndMendsAWrongBook(t *testing.T) {
 		}
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
-		told := infos[binance.AuditInfo](h)
+		audits := infos[binance.AuditInfo](h)
 		want := orderbook.Difference{Side: orderbook.Bid, Price: orderbook.One, Had: 7 * orderbook.One}
-		if len(told) != 1 || told[0].Instrument.Symbol != victim || told[0].Different != 1 || told[0].Differences[0] != want ||
-			!told[0].Swapped || told[0].Compared < 100 || told[0].Err != nil {
-			t.Fatalf("Audited hook: %+v", told)
+		if len(audits) != 1 || audits[0].Instrument.Symbol != victim || audits[0].Different != 1 || audits[0].Differences[0] != want ||
+			!audits[0].Swapped || audits[0].Compared < 100 || audits[0].Err != nil {
+			t.Fatalf("Audited hook: %+v", audits)
 		}
 		h.mu.Lock()
 		h.forged = "" // from here on it is correct again
@@ -333,10 +333,10 @@ func TestMismatchWithATickerIsMended(t *testing.T) {
 		h.forge(`[["` + price.String() + `","7.00000000"]]`)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		told := infos[binance.MismatchInfo](h)
-		if len(told) == 0 || told[0].Instrument.Symbol != victim || told[0].Ticker.UpdateID != told[0].LastID ||
-			told[0].Bid != (orderbook.Level{Price: price, Quantity: 7 * orderbook.One}) {
-			t.Fatalf("Mismatch hook: %+v", told)
+		mismatches := infos[binance.MismatchInfo](h)
+		if len(mismatches) == 0 || mismatches[0].Instrument.Symbol != victim || mismatches[0].Ticker.UpdateID != mismatches[0].LastID ||
+			mismatches[0].Bid != (orderbook.Level{Price: price, Quantity: 7 * orderbook.One}) {
+			t.Fatalf("Mismatch hook: %+v", mismatches)
 		}
 		h.mu.Lock()
 		h.forged = ""

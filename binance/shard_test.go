@@ -221,14 +221,14 @@ func TestRetryAfterIsKept(t *testing.T) {
 				}
 				h.live(h.srv.Listed()...)
 
-				var told []binance.ThrottleInfo
+				var throttled []binance.ThrottleInfo
 				for _, i := range infos[binance.ThrottleInfo](h) {
 					if i.Status == status {
-						told = append(told, i)
+						throttled = append(throttled, i)
 					}
 				}
-				if len(told) == 0 || !told[0].Until.Equal(refused.Add(ban)) {
-					t.Errorf("Throttled hook: %+v, refused at %v", told, refused)
+				if len(throttled) == 0 || !throttled[0].Until.Equal(refused.Add(ban)) {
+					t.Errorf("Throttled hook: %+v, refused at %v", throttled, refused)
 				}
 				h.wellBehaved()
 			})
@@ -371,12 +371,12 @@ func TestSlowHandlerNeverStallsPings(t *testing.T) {
 			}
 		}
 		stats := h.syncer.Stats()
-		var told uint64
+		var reported uint64
 		for _, i := range infos[binance.DropInfo](h) {
-			told += i.Frames
+			reported += i.Frames
 		}
-		if stats.Dropped == 0 || told != stats.Dropped || stats.Connects != 1 {
-			t.Errorf("%d frames reported as dropped, stats: %+v", told, stats)
+		if stats.Dropped == 0 || reported != stats.Dropped || stats.Connects != 1 {
+			t.Errorf("%d frames reported as dropped, stats: %+v", reported, stats)
 		}
 		h.wellBehaved()
 	})

@@ -257,8 +257,8 @@ func (cfg *DepthConfig) syncer(m *market) orderbook.SyncerConfig {
 // copied: later changes of it have no effect.
 //
 // Order, goroutine and errors are those of DepthConfig.Handler: one call at a time among all symbols, on
-// the goroutine of a connection, so a slow one holds up the others; an error stops Run. A symbol's last
-// record after DepthSyncer.Remove is the Gap of the reason GapRemoved, if its book was known; its route
+// the goroutine of a shard (see Hooks), so a slow one delays the others; an error stops Run. A symbol's last
+// record after DepthSyncer.Remove is the Gap of the reason GapRemoved, if its book was synced; its route
 // stays, and gets its records if the symbol is added again. Routing allocates nothing.
 func RouteSymbols(routes map[string]Handler, rest Handler) Handler {
 	routes = maps.Clone(routes)

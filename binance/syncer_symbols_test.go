@@ -156,9 +156,9 @@ func TestAllTradingFollowsTheListing(t *testing.T) {
 				t.Errorf("%s had the gaps %v", s, gaps)
 			}
 		}
-		told := infos[binance.SymbolsInfo](h)
-		if len(told) != 2 || told[1].Symbols != 3 || !slices.Equal(told[1].Added, []string{"CUSDT", "DUSDT"}) || len(told[1].Removed) != 2 {
-			t.Errorf("SymbolsChanged hook: %+v", told)
+		changes := infos[binance.SymbolsInfo](h)
+		if len(changes) != 2 || changes[1].Symbols != 3 || !slices.Equal(changes[1].Added, []string{"CUSDT", "DUSDT"}) || len(changes[1].Removed) != 2 {
+			t.Errorf("SymbolsChanged hook: %+v", changes)
 		}
 		status := infos[binance.StatusInfo](h)
 		if len(status) != 2 || status[0].From != "TRADING" || status[0].To != "HALT" || status[1].To != "" {

@@ -35,9 +35,9 @@ func TestRunWaitsForAnExchangeThatIsBusy(t *testing.T) {
 	s := setup{server: exchange(1), before: func(h *harness) { h.srv.RejectREST(3, http.StatusServiceUnavailable, 0) }}
 	bubble(t, s, func(t *testing.T, h *harness) {
 		h.ready()
-		told := infos[binance.ListingInfo](h)
-		if n := requests(h.srv, "/exchangeInfo"); n != 4 || len(told) != 4 || told[2].Err == nil || told[3].Symbols != 1 {
-			t.Errorf("%d requests for exchangeInfo, hook: %+v", n, told)
+		listings := infos[binance.ListingInfo](h)
+		if n := requests(h.srv, "/exchangeInfo"); n != 4 || len(listings) != 4 || listings[2].Err == nil || listings[3].Symbols != 1 {
+			t.Errorf("%d requests for exchangeInfo, hook: %+v", n, listings)
 		}
 	})
 }

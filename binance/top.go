@@ -13,7 +13,7 @@ import (
 // its levels must not be changed.
 type Top struct {
 	State     orderbook.State // there are levels only if Synced
-	LastID    int64           // update id of the book; the last one known if it is not Synced
+	LastID    int64           // update id of the book; of the last synced one if it is not Synced
 	EventTime time.Time       // exchange clock of the book's last change; zero if it had none with a time
 	UpdatedAt time.Time       // local clock of the same, UTC; zero if the book was never synced
 
