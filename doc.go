@@ -29,7 +29,7 @@
 // A Record carries one Snapshot, Update, Gap, Trade or Ticker. Between a Snapshot of an instrument
 // and its next Gap, applying every Update to a book seeded by the Snapshot gives exactly the
 // exchange's book; outside such a span there are no Updates. Books from the live exchange, from the
-// bus and from the archive are all made by orderbook.Syncer from such records.
+// bus and from the archive are all made of such records, by orderbook.Syncer and its twin orderbook.Joiner.
 //
 // Key names a record by the exchange's own ids, so the bus and the store recognize copies of one event,
 // from two collectors or from a retry.
