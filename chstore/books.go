@@ -18,7 +18,7 @@ type BookQuery struct {
 	Every time.Duration
 }
 
-// A BookState is the book of an instrument at one moment, or says that it is not known from then on. Exactly one
+// A BookState is the book of an instrument at one time, or says that it is not synced from then on. Exactly one
 // of Book and Missing is set.
 type BookState struct {
 	At time.Time
@@ -37,7 +37,7 @@ type bookStates struct {
 	stopped bool // the caller wants no more
 
 	builder *bookBuilder
-	missing bool      // the book is not known, as the last state says
+	missing bool      // the last state says that the book is not synced
 	gap     time.Time // of a Gap record that no later record has decided on; zero if there is none
 }
 
@@ -109,12 +109,12 @@ func (p *bookStates) apply(ctx context.Context, rec *marketprism.Record, at time
 	if p.shallower(rec) {
 		return nil
 	}
-	known, synced, id := p.known(), p.builder.synced(), p.builder.id()
+	valid, synced, id := p.valid(), p.builder.synced(), p.builder.id()
 	p.builder.apply(rec, at)
 	switch {
 	case p.builder.synced():
 		p.missing, p.gap = false, time.Time{}
-		if p.q.Every == 0 && (!known || id != p.builder.id()) {
+		if p.q.Every == 0 && (!valid || id != p.builder.id()) {
 			p.give(BookState{At: at, Book: p.builder.book()})
 		}
 	case !synced:
@@ -171,15 +171,15 @@ func (p *bookStates) end(ctx context.Context, last time.Time) error {
 	return nil
 }
 
-// known reports whether the book is the right one until the next record.
-func (p *bookStates) known() bool { return !p.builder.last.IsZero() && !p.missing && p.gap.IsZero() }
+// valid reports whether the book is right until the next record.
+func (p *bookStates) valid() bool { return !p.builder.last.IsZero() && !p.missing && p.gap.IsZero() }
 
 // stepTo gives the steps before t. After a Gap record they wait for the next record.
 func (p *bookStates) stepTo(t time.Time) {
 	if p.q.Every <= 0 || !p.gap.IsZero() {
 		return
 	}
-	if !p.known() {
+	if !p.valid() {
 		if behind := t.Sub(p.step); behind > 0 {
 			p.step = p.step.Add((behind + p.q.Every - 1) / p.q.Every * p.q.Every)
 		}
@@ -196,7 +196,7 @@ func (p *bookStates) give(state BookState) {
 	}
 }
 
-// giveMissing gives the state of a book that is not known from a time on.
+// giveMissing gives the state of a book that is not synced from a time on.
 func (p *bookStates) giveMissing(ctx context.Context, at time.Time) error {
 	p.missing = true
 	var missing *MissingError

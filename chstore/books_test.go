@@ -200,7 +200,7 @@ func TestBooksStops(t *testing.T) {
 	require.Empty(t, states(t, s, chstore.BookQuery{Instrument: spot("NONE")}))
 }
 
-// What one collector lost comes of another, later: the book is not known until then, and known after.
+// Updates that one collector lost come later from another: the book is not synced until then, and synced after.
 func TestBooksMended(t *testing.T) {
 	for _, m := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
 		t.Run(string(m), func(t *testing.T) {

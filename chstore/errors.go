@@ -158,7 +158,7 @@ func (e *MissingError) Error() string {
 	if !e.From.IsZero() {
 		since = e.From.Format(time.RFC3339Nano)
 	}
-	return fmt.Sprintf("chstore: book of %s at %s is not known: updates after id %d are missing, from %s to %s",
+	return fmt.Sprintf("chstore: book of %s at %s is not synced: updates after id %d are missing, from %s to %s",
 		e.Instrument, e.At.Format(time.RFC3339Nano), e.After, since, until)
 }
 

@@ -157,5 +157,5 @@ func (c *cursor) before(d *cursor) bool {
 	if order := cmp.Compare(c.rank.id, d.rank.id); order != 0 {
 		return order < 0
 	}
-	return c.table.turn() < d.table.turn()
+	return c.table.precedence() < d.table.precedence()
 }

@@ -212,7 +212,7 @@ func TestBookAtFirstUpdate(t *testing.T) {
 	require.Equal(t, "0.00000001 0.00000002\n-\n-\n", text)
 }
 
-// A spot snapshot has only the collector's clock. However wrong that is, the ids say which updates
+// A spot snapshot has only the collector's time. However wrong that is, the ids show which updates
 // come after it.
 func TestBookAtWrongClock(t *testing.T) {
 	for name, wrong := range map[string]time.Duration{

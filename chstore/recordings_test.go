@@ -53,7 +53,7 @@ func readRecording(t *testing.T, market marketprism.Market, path string) *record
 			var snap orderbook.Snapshot
 			_, err := d.DecodeSnapshot(line.Body, &snap)
 			require.NoError(t, err)
-			f.obey(symbol, line.ReceivedAt, f.syncer(symbol, line.ReceivedAt).Snapshot(line.ReceivedAt, f.fetches[symbol], snap.Clone()))
+			f.apply(symbol, line.ReceivedAt, f.syncer(symbol, line.ReceivedAt).Snapshot(line.ReceivedAt, f.fetches[symbol], snap.Clone()))
 			continue
 		}
 		var m binance.Message // not used again: records keep what it points to
@@ -61,7 +61,7 @@ func readRecording(t *testing.T, market marketprism.Market, path string) *record
 		rec := marketprism.Record{Instrument: f.instrument(m.Symbol), EventTime: m.EventTime, ReceivedAt: line.ReceivedAt}
 		switch m.Type {
 		case binance.MessageDepth:
-			f.obey(m.Symbol, line.ReceivedAt, f.syncer(m.Symbol, line.ReceivedAt).Update(line.ReceivedAt, m.Update.Clone()))
+			f.apply(m.Symbol, line.ReceivedAt, f.syncer(m.Symbol, line.ReceivedAt).Update(line.ReceivedAt, m.Update.Clone()))
 			continue
 		case binance.MessageTrade:
 			rec.Trade = &m.Trade
@@ -90,8 +90,8 @@ func (f *recordedFeed) syncer(symbol string, at time.Time) *orderbook.Syncer {
 	return f.syncers[symbol]
 }
 
-// obey makes records of the events, and notes the book after each.
-func (f *recordedFeed) obey(symbol string, at time.Time, out orderbook.Output) {
+// apply makes records of the events, and keeps the text of the book after each.
+func (f *recordedFeed) apply(symbol string, at time.Time, out orderbook.Output) {
 	book := f.following[symbol]
 	for _, event := range out.Events {
 		rec := marketprism.Record{Instrument: f.instrument(symbol), ReceivedAt: at}
@@ -118,8 +118,8 @@ func (f *recordedFeed) obey(symbol string, at time.Time, out orderbook.Output) {
 	}
 }
 
-// Real traffic of the exchange is archived and read back: at every update id of every symbol the book
-// is the one that the live Syncer had there, in one pass, asked for alone, and replayed.
+// Recorded traffic of the exchange is stored and read back: at every update id of every symbol the book of Books,
+// of BookAt and of a Replay equals that of the live Syncer.
 func TestRecordings(t *testing.T) {
 	for name, market := range map[string]marketprism.Market{
 		"binance-spot-20211012": marketprism.Spot, "binance-usdm-20210722": marketprism.USDM, "binance-usdm-20240808": marketprism.USDM,

@@ -27,7 +27,7 @@ type ReplayConfig struct {
 	// Batch is the most records of one Write. 0 means 1000.
 	Batch int
 	// Books begins the records of each instrument with a Snapshot of its book just before From, where
-	// it is known, so that a reader has the book from the first moment on. It is built from stored
+	// it is synced, so that dst has the book from the first record on. It is built from stored
 	// records; its ReceivedAt is From. Stored snapshots with a lower id, which came late, are left out.
 	Books bool
 }
@@ -116,7 +116,7 @@ func (r *replay) close() {
 	}
 }
 
-// firstBook returns the book of an instrument just before From, and whether it is known.
+// firstBook returns the book of an instrument just before From, and whether it is synced.
 func (r *replay) firstBook(ctx context.Context, i marketprism.Instrument) (t timedRecord, ok bool, err error) {
 	from := r.q.From
 	b, err := (&reader{r.db, i}).bookAt(ctx, from.Add(-1))

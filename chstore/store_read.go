@@ -106,14 +106,14 @@ func (s *Store) Books(ctx context.Context, q BookQuery) iter.Seq2[BookState, err
 
 func (s *Store) reader(i marketprism.Instrument) *reader { return &reader{s.db, i} }
 
-// Replay writes stored records to dst in the order of their time, as a live feed would: what reads the
-// exchange reads the archive. As Record has it, the Snapshot of an instrument comes before the Updates
+// Replay writes stored records to dst in the order of their time, as a live feed would: a sink for live
+// records can read the archive. As marketprism.Record requires, the Snapshot of an instrument comes before the Updates
 // that follow it by id, although a spot snapshot was received after some of them. As in Books, the collector's
 // clock must be right to within ten minutes for that. Updates of servers whose clocks are up to five
 // seconds apart come in the order of their ids.
 //
 // Writes follow one another, so a slow dst slows the replay down, and an error of dst ends it. With a
-// Speed, a Write holds what is due; it may be late, never early, and the time lost is made up for.
+// Speed, each Write has the records that are due; it may be late, never early, and the replay catches up.
 //
 // It streams: memory does not grow with the range, but every instrument needs a connection for each of
 // the tables that Kinds need, up to five, and the replay one more. The error is that of dst, of the driver or of

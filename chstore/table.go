@@ -68,9 +68,9 @@ func (t table) order() string {
 	return [...]string{"last_id", "last_id", "aggregate, id", "update_id", "after_id"}[t]
 }
 
-// turn orders book records of the same time and update id as they were made: the last update before
+// precedence orders book records of the same time and update id as they were made: the last update before
 // a gap, the gap, the snapshot that ends it; a ticker after the book it belongs to.
-func (t table) turn() int {
+func (t table) precedence() int {
 	return [...]int{depthTable: 0, gapTable: 1, snapshotTable: 2, tickerTable: 3, tradeTable: 4}[t]
 }
 
