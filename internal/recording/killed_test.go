@@ -27,7 +27,7 @@ import (
 
 func newZstd(w io.Writer) (binance.CompressionWriter, error) { return zstd.NewWriter(w) }
 
-// recorders are a Recorder's compressions, by the ending of its files.
+// recorders returns a configuration for each compression, by the suffix of the files.
 func recorders(dir string) map[string]binance.RecorderConfig {
 	all := make(map[string]binance.RecorderConfig)
 	for suffix, cfg := range map[string]binance.RecorderConfig{
@@ -60,8 +60,8 @@ func record(t *testing.T, cfg binance.RecorderConfig) {
 	t.Error(books.Run(t.Context()))
 }
 
-// A Recorder is killed with SIGKILL. What its Stats called flushed can be read, from the first line to the
-// last full one, through all its files, and nothing is missing between.
+// A Recorder is killed with SIGKILL. All lines that its Stats counted as flushed can be read from its
+// files, with no line missing between them.
 func TestRecorderIsKilled(t *testing.T) {
 	if dir := os.Getenv("RECORD_INTO"); dir != "" {
 		record(t, recorders(dir)[os.Getenv("RECORD_AS")])
@@ -99,7 +99,7 @@ func TestRecorderIsKilled(t *testing.T) {
 	}
 }
 
-// readFiles reads files as one recording. The last one alone may be cut.
+// readFiles reads files as one recording. Only the last one may be cut.
 func readFiles(t *testing.T, files []string) (all []recording.Line) {
 	t.Helper()
 	for i, file := range files {
@@ -144,8 +144,8 @@ func checkNothingMissing(t *testing.T, all []recording.Line) {
 	require.Len(t, last, 3)
 }
 
-// FuzzCut cuts a recording anywhere. Every line flushed before the cut can be read, nothing that was not
-// written comes out, and the error is ErrTruncated.
+// FuzzCut cuts a recording anywhere. Every line flushed before the cut can be read, no other line comes
+// out, and the error is ErrTruncated.
 func FuzzCut(f *testing.F) {
 	for _, kind := range []uint8{0, 1, 2} {
 		f.Add(kind, uint8(5), uint16(7), uint32(100))

@@ -271,7 +271,7 @@ func TestInternIsBounded(t *testing.T) {
 	}
 }
 
-// depth returns how deep arrays and objects of valid JSON lie in each other.
+// depth returns how deeply arrays and objects of valid JSON are nested.
 func depth(text []byte) int {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	deepest, now := 0, 0

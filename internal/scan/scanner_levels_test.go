@@ -12,7 +12,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// oracle reads levels as encoding/json does.
+// oracle reads levels with encoding/json.
 func oracle(text []byte) ([]orderbook.Level, bool) {
 	var rows [][]json.RawMessage
 	if !utf8.Valid(text) || json.Unmarshal(text, &rows) != nil || rows == nil {
@@ -43,7 +43,7 @@ func oracle(text []byte) ([]orderbook.Level, bool) {
 	return levels, true
 }
 
-// check compares Levels with the oracle, for the text alone and followed by more.
+// check compares Levels with the oracle, both at the end of the text and before more of it.
 func check(t *testing.T, s *Scanner, text []byte) {
 	t.Helper()
 	want, ok := oracle(text)
@@ -90,8 +90,7 @@ func TestLevels(t *testing.T) {
 	}
 }
 
-// A regular text in which any one byte is replaced by any other is read as encoding/json reads it:
-// the code that looks at eight bytes at a time overlooks nothing.
+// Levels and encoding/json agree on a regular text in which any one byte is replaced by any other.
 func TestLevelsWithOneByteChanged(t *testing.T) {
 	var s Scanner // keeps its forms, as it does between frames
 	for _, text := range []string{
@@ -200,4 +199,45 @@ func FuzzLevels(f *testing.F) {
 		}
 		check(t, &s, text)
 	})
+}
+
+// BenchmarkLevels reads 40 levels: as spot sends them, as futures do, and without trailing zeros, where each
+// level has its own form.
+func BenchmarkLevels(b *testing.B) {
+	quantity := func(i int) orderbook.Fixed {
+		return orderbook.Fixed(i*i*i%37) * orderbook.One / 1000 * orderbook.Fixed(1+i%11*90)
+	}
+	for _, form := range []struct {
+		name  string
+		level func(b []byte, price, quantity orderbook.Fixed) []byte
+	}{
+		{"eightDecimals", func(b []byte, p, q orderbook.Fixed) []byte {
+			return fmt.Appendf(b, `,["%d.%08d","%d.%08d"]`, p/orderbook.One, p%orderbook.One, q/orderbook.One, q%orderbook.One)
+		}},
+		{"integerQuantities", func(b []byte, p, q orderbook.Fixed) []byte {
+			return fmt.Appendf(b, `,["%d.%02d","%d"]`, p/orderbook.One, p%orderbook.One/1e6, q/orderbook.One)
+		}},
+		{"trimmed", func(b []byte, p, q orderbook.Fixed) []byte {
+			return fmt.Appendf(b, `,["%v","%v"]`, p, q)
+		}},
+	} {
+		var text []byte
+		for i := range 40 {
+			text = form.level(text, 65000*orderbook.One+orderbook.Fixed(i*7)*orderbook.One/100, quantity(i))
+		}
+		text = append(append([]byte("["), text[1:]...), "]}}"...)
+		b.Run(form.name, func(b *testing.B) {
+			var s Scanner
+			var levels []orderbook.Level
+			b.SetBytes(int64(len(text)))
+			b.ReportAllocs()
+			for b.Loop() {
+				s.Reset(text)
+				levels = s.Levels(levels[:0])
+			}
+			if s.Err() != nil || len(levels) != 40 {
+				b.Fatal(s.Err())
+			}
+		})
+	}
 }
