@@ -19,43 +19,32 @@ import (
 // lists what a package has left to do; HOUSE=all lists everything.
 var pending = []string{
 	". words",
-	"binance arrays", "binance exported", "binance fields", "binance arrows", "binance files", "binance identifiers", "binance methods", "binance words",
-	"binance/binancetest arrows", "binance/binancetest fields", "binance/binancetest files", "binance/binancetest identifiers", "binance/binancetest methods", "binance/binancetest words",
-	"chstore exported", "chstore arrows", "chstore files", "chstore identifiers", "chstore methods", "chstore words",
+	"binance identifiers",
+	"chstore identifiers", "chstore words",
 	"examples/marketprism identifiers", "examples/marketprism words",
-	"examples/marketprism/command methods", "examples/marketprism/command words",
-	"examples/marketprism/config fields", "examples/marketprism/config methods", "examples/marketprism/config words",
-	"examples/marketprism/engines shutdown", "examples/marketprism/engines words",
+	"examples/marketprism/command words",
+	"examples/marketprism/config words",
+	"examples/marketprism/engines words",
 	"examples/marketprism/health words",
 	"examples/marketprism/logging words",
-	"examples/marketprism/metrics identifiers", "examples/marketprism/metrics methods", "examples/marketprism/metrics words",
-	"examples/marketprism/monitoring identifiers", "examples/marketprism/monitoring methods", "examples/marketprism/monitoring words",
-	"examples/marketprism/page identifiers", "examples/marketprism/page methods", "examples/marketprism/page words",
-	"examples/marketprism/pipeline methods", "examples/marketprism/pipeline words",
+	"examples/marketprism/metrics identifiers", "examples/marketprism/metrics words",
+	"examples/marketprism/monitoring identifiers", "examples/marketprism/monitoring words",
+	"examples/marketprism/page identifiers", "examples/marketprism/page words",
+	"examples/marketprism/pipeline words",
 	"examples/replay identifiers", "examples/replay words",
-	"internal/bench/bus words",
-	"internal/bench/exchange words",
-	"internal/bench/store methods",
-	"internal/chaos identifiers", "internal/chaos words",
-	"internal/chserver files", "internal/chserver shutdown", "internal/chserver words",
-	"internal/chserver/chtest files",
-	"internal/cpu words",
-	"internal/eventgen files", "internal/eventgen methods", "internal/eventgen words",
 	"internal/hook words",
 	"internal/hook/hooktest words",
-	"internal/integration identifiers", "internal/integration words",
-	"internal/latency words",
-	"internal/natsserver files", "internal/natsserver shutdown", "internal/natsserver words",
-	"internal/wal arrows", "internal/wal identifiers", "internal/wal methods", "internal/wal shutdown", "internal/wal words",
-	"natsbus exported", "natsbus fields", "natsbus arrows", "natsbus files", "natsbus identifiers", "natsbus methods", "natsbus shutdown", "natsbus words",
-	"orderbook arrows", "orderbook files", "orderbook identifiers", "orderbook methods", "orderbook words",
-	"sink arrays", "sink arrows", "sink files", "sink identifiers", "sink methods", "sink words",
+	"sink identifiers", "sink words",
 	"sink/sinktest words",
 }
 
 // exceptions are the breaches that stay, as "package rule subject" with the reason. A failure prints
 // its key.
-var exceptions = map[string]string{}
+var exceptions = map[string]string{
+	"binance fields DepthConfig": "a list of independent settings; programs set the few they need",
+	"binance fields Stats":       "a list of counters, which a monitor reads by name",
+	"binance fields counters":    "the same counters while they are counted, one atomic each",
+}
 
 // A breach is one place that breaks a rule.
 type breach struct {

@@ -61,7 +61,7 @@ func newWorld(t *testing.T) *world {
 	t.Cleanup(func() { _ = w.server.Close() })
 	bus, err := engines.OpenBus(t.Context(), server.URL(), nil)
 	require.NoError(t, err)
-	t.Cleanup(bus.Close)
+	t.Cleanup(func() { _ = bus.Close() })
 	require.NoError(t, natsbus.EnsureStreams(t.Context(), bus.JS, natsbus.StreamsConfig{}))
 	archive, err := engines.OpenArchive(t.Context(), db.Addr, "", chstore.Config{Database: db.Name})
 	require.NoError(t, err)

@@ -52,18 +52,18 @@ func open(ctx context.Context, b *Bus, url string, hooks *natsbus.ConnHooks) (*B
 		b.JS, err = jetstream.New(b.Conn)
 	}
 	if err != nil {
-		b.Close()
-		return nil, err
+		return nil, errors.Join(err, b.Close())
 	}
 	return b, nil
 }
 
 // Close ends the connection and an embedded server.
-func (b *Bus) Close() {
+func (b *Bus) Close() error {
 	if b.Conn != nil {
 		b.Conn.Close()
 	}
 	if b.server != nil {
-		_ = b.server.Close()
+		return b.server.Close()
 	}
+	return nil
 }

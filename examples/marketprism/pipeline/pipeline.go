@@ -213,10 +213,10 @@ func (p *Pipeline) open(ctx context.Context, parts ...func(context.Context) erro
 func (p *Pipeline) close() error {
 	var err error
 	if p.bus != nil {
-		p.bus.Close()
+		err = p.bus.Close()
 	}
 	if p.archive != nil {
-		err = p.archive.Close()
+		err = errors.Join(err, p.archive.Close())
 	}
 	if p.source != nil {
 		err = errors.Join(err, p.source.close())
