@@ -226,17 +226,17 @@ func (e *encoder) text(key, s string) {
 // maxErrText bounds the error text of a Gap in a body, in bytes. A longer one is cut and ends in "…".
 const maxErrText = 4096
 
-// errText returns the text of err, cut to maxErrText bytes and made valid UTF-8: a Gap must be encoded whatever the text
-// of its cause.
+// errText returns the text of err as valid UTF-8, cut to maxErrText bytes: a Gap must be encoded whatever the text of its
+// cause.
 func errText(err error) string {
-	text := err.Error()
-	if len(text) > maxErrText {
-		const ellipsis = "…"
-		cut := maxErrText - len(ellipsis)
-		for cut > 0 && !utf8.RuneStart(text[cut]) {
-			cut--
-		}
-		text = text[:cut] + ellipsis
+	text := strings.ToValidUTF8(err.Error(), "\uFFFD")
+	if len(text) <= maxErrText {
+		return text
 	}
-	return strings.ToValidUTF8(text, "\uFFFD")
+	const ellipsis = "…"
+	cut := maxErrText - len(ellipsis)
+	for cut > 0 && !utf8.RuneStart(text[cut]) {
+		cut--
+	}
+	return text[:cut] + ellipsis
 }

@@ -137,6 +137,11 @@ func TestGapErrTextIsValidAndCut(t *testing.T) {
 	}
 }
 
+// A text that grows when it is made valid is cut after that.
+func TestGapErrTextThatGrowsIsCut(t *testing.T) {
+	require.LessOrEqual(t, len(errText(errors.New(strings.Repeat("a\xff", maxErrText)))), maxErrText)
+}
+
 func TestDecodeToleratesForeignForm(t *testing.T) {
 	var r marketprism.Record
 	require.NoError(t, DecodeRecord([]byte(` { "asks" : [ [ "2" , "1.50" , "extra" ] ], "unknown": {"a":[1,null,"x"]}, "bids":[],

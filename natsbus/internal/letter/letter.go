@@ -126,9 +126,9 @@ func New(o Origin, original nats.Header, body []byte, cause Cause) *nats.Msg {
 			set(name, t.UTC().Format(time.RFC3339Nano))
 		}
 	}
-	text := cause.Err.Error()
+	text := strings.ToValidUTF8(cause.Err.Error(), "\uFFFD")
 	if len(text) > maxErrorText {
-		text = text[:maxErrorText]
+		text = strings.ToValidUTF8(text[:maxErrorText], "") // without half a character
 	}
 	first := o.FailedAt
 	if first.IsZero() {
@@ -145,7 +145,7 @@ func New(o Origin, original nats.Header, body []byte, cause Cause) *nats.Msg {
 	set(HeaderAttempts, strconv.Itoa(cause.Attempts))
 	set(HeaderReason, cause.Reason)
 	set(HeaderStage, cause.Stage)
-	set(HeaderError, strings.ToValidUTF8(text, "\uFFFD"))
+	set(HeaderError, text)
 	setTime(HeaderStoredAt, o.StoredAt)
 	setTime(HeaderFirstFailedAt, first)
 	setTime(HeaderFailedAt, time.Now())
