@@ -107,6 +107,24 @@ func TestRunDrains(t *testing.T) {
 	b.AllAcked(t, natsbus.BooksStream(""), "test")
 }
 
+// A Run that waits for messages ends at once with ctx, and delivers the messages that have arrived.
+func TestRunEndsDuringAFetch(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(2)
+	b.Publish(t, recs)
+	var got sinktest.Recorder
+	delivered := make(chan natsbus.DeliveryInfo, len(recs))
+	stop := bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{FlushEvery: time.Hour, Hooks: &natsbus.Hooks{
+		Delivered: func(i natsbus.DeliveryInfo) { delivered <- i },
+	}}), &got)
+	for range recs {
+		bustest.Receive(t, delivered)
+	}
+	require.NoError(t, stop())
+	bustest.RequireEqual(t, recs, got.Records())
+	b.AllAcked(t, natsbus.BooksStream(""), "test")
+}
+
 func TestFailingSinkIsWaitedFor(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs, _ := split(sinktest.Records(1, 1000))

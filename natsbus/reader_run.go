@@ -23,9 +23,7 @@ func (r *reader) run(ctx, work context.Context) error {
 	defer func() { _ = r.puller.Close() }()
 	var cause error
 	for ctx.Err() == nil {
-		r.delivering.Lock()
 		err := r.resetDurable(ctx, cause)
-		r.delivering.Unlock()
 		if err == nil {
 			err = r.deliverLoop(ctx, work)
 		}
@@ -80,6 +78,8 @@ func (r *reader) resetDurable(ctx context.Context, cause error) error {
 	}
 	r.source, r.reconnects = pull.Source(stream.CachedInfo()), reconnects
 	r.count(func(s *ConsumerStats) { s.DurableResets++ })
+	r.delivering.Lock()
+	defer r.delivering.Unlock()
 	hook.Call(r.cfg.Hooks.DurableReset, DurableResetInfo{From: reset.ResetSeq, Source: r.source, Err: cause})
 	return nil
 }
@@ -108,14 +108,14 @@ func (r *reader) findRedrives(ctx context.Context) error {
 
 // deliverLoop delivers batch after batch, until something fails or ctx ends.
 func (r *reader) deliverLoop(ctx, work context.Context) error {
-	fetching := r.startFetch(&r.batches[0])
+	fetching := r.startFetch(ctx, &r.batches[0])
 	for n := 1; ; n++ {
 		b := <-fetching
 		more := b.err == nil && ctx.Err() == nil
 		if more {
 			r.retry.Reset()
 			r.failures = 0
-			fetching = r.startFetch(&r.batches[n%2])
+			fetching = r.startFetch(ctx, &r.batches[n%2])
 		}
 		err := r.deliver(work, b)
 		if err != nil && more {
@@ -149,19 +149,19 @@ func (r *reader) discard(b *batch, err error) {
 // acknowledgements that it has forgotten, would come again only after AckWait.
 var errReconnected = errors.New("natsbus: the connection was lost and made again")
 
-func (r *reader) startFetch(b *batch) <-chan *batch {
+func (r *reader) startFetch(ctx context.Context, b *batch) <-chan *batch {
 	done := make(chan *batch, 1)
 	go func() {
-		r.fetch(b)
+		r.fetch(ctx, b)
 		r.started(b)
 		done <- b
 	}()
 	return done
 }
 
-// fetch fills b, which stays empty if nothing arrives for FlushEvery. If it ends with an error, b has the messages
-// before it, in order.
-func (r *reader) fetch(b *batch) {
+// fetch fills b until the batch is complete, FlushEvery has passed or ctx has ended. If it ends with an error, b has the
+// messages before it, in order.
+func (r *reader) fetch(ctx context.Context, b *batch) {
 	b.reset()
 	b.err = r.puller.Request(pull.Request{
 		Batch:    r.cfg.Batch,
@@ -176,6 +176,8 @@ func (r *reader) fetch(b *batch) {
 			b.err = r.receive(b, msg)
 		case <-timer.C:
 			b.err = fmt.Errorf("%w: %w", ErrUnavailable, pull.ErrSilent)
+		case <-ctx.Done():
+			b.err = context.Cause(ctx)
 		}
 	}
 	if b.err == nil && r.reconnected() {

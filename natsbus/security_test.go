@@ -123,6 +123,28 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 	require.Equal(t, "permission", bustest.Receive(t, denied).Kind)
 }
 
+// A Consumer that is not allowed to look for its re-drives, so that the request is not answered, reads its stream
+// meanwhile.
+func TestSilentRedrivesDoNotDelayTheStream(t *testing.T) {
+	s := secured(t, `authorization { users = [
+		{ user: admin, password: a }
+		{ user: archiver, password: b, permissions: { publish: { deny: ["$JS.API.STREAM.NAMES"] } } }
+	] }`)
+	admin := &bustest.Bus{Server: s, JS: natstest.JetStream(t, s, nats.UserInfo("admin", "a"))}
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), admin.JS, natsbus.StreamsConfig{}))
+	recs := bustest.Updates(10)
+	admin.Publish(t, recs)
+	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+	archiver := &bustest.Bus{Server: s, JS: natstest.JetStream(t, s, nats.UserInfo("archiver", "b"), quiet)}
+	var got sinktest.Recorder
+	failed := make(chan int, 100) // records written when the request for re-drives fails, after seconds
+	bustest.Run(t, archiver.Consumer(t, natsbus.ConsumerConfig{Batch: 1, DeadLetters: true, Hooks: &natsbus.Hooks{
+		ServerFailed: func(natsbus.ServerFailedInfo) { failed <- len(got.Records()) },
+	}}), &got)
+	require.Equal(t, len(recs), bustest.Receive(t, failed))
+	bustest.RequireEqual(t, recs, got.Records())
+}
+
 // beat runs a heartbeat with its micro service until the test ends.
 func beat(t *testing.T, b *bustest.Bus, service string) {
 	t.Helper()
