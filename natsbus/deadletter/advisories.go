@@ -147,11 +147,12 @@ func (w *AdvisoryWatch) read(ctx context.Context, progress func()) error {
 
 // An advisory is the part that both kinds of advisory have in common.
 type advisory struct {
-	Stream     string `json:"stream"`
-	Consumer   string `json:"consumer"`
-	StreamSeq  uint64 `json:"stream_seq"`
-	Deliveries uint64 `json:"deliveries"`
-	Reason     string `json:"reason"` // of a termination
+	Stream     string    `json:"stream"`
+	Consumer   string    `json:"consumer"`
+	StreamSeq  uint64    `json:"stream_seq"`
+	Deliveries uint64    `json:"deliveries"`
+	Reason     string    `json:"reason"` // of a termination
+	Time       time.Time `json:"timestamp"`
 }
 
 // handle acknowledges an advisory after the stream of dead letters has confirmed the letter.
@@ -223,6 +224,10 @@ func (w *AdvisoryWatch) find(ctx context.Context, a advisory) (letter.Origin, *j
 	msg, err := stream.GetMsg(ctx, a.StreamSeq)
 	if err != nil {
 		return origin, &jetstream.RawStreamMsg{}, err
+	}
+	if !a.Time.IsZero() && msg.Time.After(a.Time) { // the stream was deleted and created again
+		origin.Source = a.Stream + "@gone"
+		return origin, &jetstream.RawStreamMsg{}, jetstream.ErrMsgNotFound
 	}
 	origin.Subject, origin.StoredAt = msg.Subject, msg.Time
 	msg.Header = maps.Clone(msg.Header) // without those that GetMsg adds

@@ -2,6 +2,7 @@ package deadletter_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -107,6 +108,30 @@ func TestSettledAdvisoriesAreOnlyCounted(t *testing.T) {
 	require.Len(t, letters, 2)
 	require.Contains(t, letters[1].Error, "gone")
 	require.EqualValues(t, 99, letters[1].StreamSequence)
+}
+
+// An advisory that is older than the message of its sequence is about a stream that was deleted and created again: the
+// message there is not the one that was given up.
+func TestAdvisoryOfAFormerStream(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	b.Publish(t, bustest.Updates(1))
+	watch(t, b)
+	_, err := b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.other",
+		[]byte(`{"timestamp":"2020-01-01T00:00:00Z","stream":"MD_DEPTH","consumer":"other","stream_seq":1,"deliveries":3}`))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return b.Messages(t, "MD_DLQ") == 1 }, bustest.Patience, bustest.Interval)
+	former := b.Letters(t, deadletter.Filter{})[0]
+	require.Equal(t, "gone", former.Subject)
+	require.Empty(t, former.Body)
+
+	// The letter of the present message is another one.
+	_, err = b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.other",
+		fmt.Appendf(nil, `{"timestamp":%q,"stream":"MD_DEPTH","consumer":"other","stream_seq":1,"deliveries":3}`, time.Now().UTC().Format(time.RFC3339Nano)))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { return b.Messages(t, "MD_DLQ") == 2 }, bustest.Patience, bustest.Interval)
+	present := b.Letters(t, deadletter.Filter{})[1]
+	require.Equal(t, "md.binance.spot.depth.BTCUSDT", present.Subject)
+	require.NotEmpty(t, present.Body)
 }
 
 func TestAdvisoryWatchWithoutStream(t *testing.T) {
