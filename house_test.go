@@ -18,7 +18,6 @@ import (
 // too. Delete the entries of a package once it conforms: TestHouse logs those no longer needed. HOUSE=natsbus go test -v -run TestHouse .
 // lists what a package has left to do; HOUSE=all lists everything.
 var pending = []string{
-
 	"examples/marketprism identifiers", "examples/marketprism words",
 	"examples/marketprism/command words",
 	"examples/marketprism/config words",
