@@ -20,7 +20,7 @@ type options struct {
 	inPlace bool
 }
 
-// watch follows the book of one symbol and draws it until ctx ends or all blocks are drawn.
+// watch maintains the book of one symbol and draws it until ctx ends or all blocks are drawn.
 func watch(ctx context.Context, opt options, out io.Writer) error {
 	if opt.levels < 1 || opt.refresh <= 0 {
 		return fmt.Errorf("-levels %d, -refresh %v: both must be positive", opt.levels, opt.refresh)
@@ -103,7 +103,7 @@ func appendBook(page []byte, b *orderbook.Book, levels int) []byte {
 	return append(page, '\n')
 }
 
-// exchange returns how to reach Binance, or a simulated exchange that moves until ctx ends.
+// exchange returns the configuration of Binance, or of a simulated exchange that runs until ctx ends.
 func exchange(ctx context.Context, opt options) (cfg binance.Config, stop func(), err error) {
 	if !opt.sim {
 		return binance.Config{}, func() {}, nil

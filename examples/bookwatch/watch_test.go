@@ -40,7 +40,7 @@ func TestWatchErrors(t *testing.T) {
 	require.ErrorIs(t, watch(ctx, opt, &bytes.Buffer{}), context.Canceled)
 }
 
-// TestUnknownSymbol: the exchange would acknowledge such a stream and send nothing, so it is refused.
+// TestUnknownSymbol: the exchange would acknowledge such a stream and send nothing, so the driver rejects it.
 func TestUnknownSymbol(t *testing.T) {
 	cfg, stop, err := exchange(t.Context(), options{symbol: "ETHUSDT", sim: true})
 	require.NoError(t, err)

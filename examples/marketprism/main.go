@@ -1,5 +1,5 @@
-// Marketprism is the reference pipeline: it keeps order books in step with an exchange, moves every
-// record over NATS JetStream, stores it in ClickHouse, and gives it back.
+// Marketprism is the reference pipeline: it maintains order books from an exchange, sends every record over NATS
+// JetStream, stores it in ClickHouse, and reads it back.
 //
 //	go run ./examples/marketprism run                           # a simulated exchange, all embedded
 //	go run ./examples/marketprism run --source live --for 0     # Binance spot, until Ctrl-C

@@ -1,5 +1,5 @@
-// Replay runs recordings of exchange traffic through the library's decoder and sync core and prints,
-// for each symbol, how the book ended and how often it agreed with the exchange's own best prices.
+// Replay runs recordings of exchange traffic through the library's decoder and Syncer and prints, for each symbol, the
+// final book and how often it agreed with the exchange's best prices.
 //
 //	go run ./examples/replay recording.ndjson.gz
 //	go run ./examples/replay -market usdm recording.ndjson.gz
@@ -103,12 +103,12 @@ func (r *replay) line(line *recording.Line) error {
 		return nil
 	}
 	var snap orderbook.Snapshot
-	told, err := r.decoder.DecodeSnapshot(line.Body, &snap)
+	symbol, err := r.decoder.DecodeSnapshot(line.Body, &snap)
 	if err != nil {
 		return err
 	}
-	if told != "" && told != name {
-		return fmt.Errorf("the snapshot asked for %s is of %s", name, told)
+	if symbol != "" && symbol != name {
+		return fmt.Errorf("the snapshot requested for %s is of %s", name, symbol)
 	}
 	s, err := r.symbol(name, line)
 	if err != nil {
@@ -138,7 +138,7 @@ func (r *replay) frame(line *recording.Line) error {
 	return nil
 }
 
-// symbol returns the replay of a symbol, which begins at its first line.
+// symbol returns the replay of a symbol, and starts it at the symbol's first line.
 func (r *replay) symbol(name string, line *recording.Line) (*symbolReplay, error) {
 	if s := r.symbols[name]; s != nil {
 		return s, nil

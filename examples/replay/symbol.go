@@ -9,7 +9,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A summary is what there is to say about a symbol at the end of its recording.
+// A summary is the result of a symbol at the end of its recording.
 type summary struct {
 	SnapshotLastUpdateID int64  `json:"snapshotLastUpdateId"`
 	Events               uint64 `json:"events"`
@@ -29,12 +29,12 @@ type summary struct {
 	BookTickersEqual  int `json:"bookTickersEqualToBook"`
 }
 
-// A symbolReplay drives one symbol's Syncer and follows its events with a book of its own.
+// A symbolReplay drives one symbol's Syncer and applies its events to a book.
 type symbolReplay struct {
 	sync  *orderbook.Syncer
 	fetch orderbook.FetchID // the snapshot the Syncer waits for; 0 if none
 
-	book       orderbook.Book // the fold of the events
+	book       orderbook.Book // built from the events
 	snapshotID int64          // of the last snapshot installed
 	tickers    int
 	audit      audit
@@ -42,17 +42,17 @@ type symbolReplay struct {
 
 // newSymbolReplay starts a symbol at its first line in the recording.
 func newSymbolReplay(c orderbook.Continuity, now time.Time) (*symbolReplay, error) {
-	// A recorded answer comes when it comes: there is nobody to ask again.
+	// A recorded snapshot cannot be requested again.
 	sync, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: c, SnapshotTimeout: -1})
 	if err != nil {
 		return nil, err
 	}
 	s := &symbolReplay{sync: sync}
-	s.obey(sync.Connected(now))
+	s.apply(sync.Connected(now))
 	return s, nil
 }
 
-func (s *symbolReplay) obey(out orderbook.Output) {
+func (s *symbolReplay) apply(out orderbook.Output) {
 	if out.Fetch != 0 {
 		s.fetch = out.Fetch
 	}
@@ -66,24 +66,24 @@ func (s *symbolReplay) obey(out orderbook.Output) {
 		default:
 			continue
 		}
-		s.audit.stand(&s.book)
+		s.audit.book(&s.book)
 	}
 }
 
 func (s *symbolReplay) update(now time.Time, u *orderbook.Update) {
-	s.obey(s.sync.Update(now, u))
+	s.apply(s.sync.Update(now, u))
 }
 
-// snapshot gives the Syncer a recorded answer. If it waits before asking again, the answer shows
-// that whoever recorded it did not: the wait is skipped.
+// snapshot passes a recorded answer to the Syncer. If the Syncer waits before its next request, the recorder did not,
+// so the wait is skipped.
 func (s *symbolReplay) snapshot(now time.Time, snap *orderbook.Snapshot) {
 	if due := s.sync.Deadline(); !due.IsZero() {
 		if due.After(now) {
 			now = due
 		}
-		s.obey(s.sync.Tick(now))
+		s.apply(s.sync.Tick(now))
 	}
-	s.obey(s.sync.Snapshot(now, s.fetch, snap))
+	s.apply(s.sync.Snapshot(now, s.fetch, snap))
 }
 
 func (s *symbolReplay) ticker(t *marketprism.Ticker) {
@@ -120,11 +120,10 @@ func pair(l orderbook.Level, ok bool) []string {
 	return []string{l.Price.String(), l.Quantity.String()}
 }
 
-// An audit holds a book against the exchange's own best prices: a bookTicker names the update id it
-// is true of, so wherever the book stood at that id the two must be equal. A ticker comes before or
-// after the update that contains its id, hence both are remembered for a while.
+// An audit compares a book with the exchange's best prices: a bookTicker names its update id, so a book at that id must
+// have the same touch. A ticker may arrive before or after the update with its id, so both are kept for some time.
 type audit struct {
-	stood   window[touch]
+	books   window[touch] // of the book, by update id
 	pending window[[]touch]
 
 	compared, equal int
@@ -135,12 +134,12 @@ type touch struct {
 	bid, ask orderbook.Level
 }
 
-// stand says that the book is at its update id.
-func (a *audit) stand(b *orderbook.Book) {
+// book records the touch of a book, and compares it with earlier tickers.
+func (a *audit) book(b *orderbook.Book) {
 	var now touch
 	now.bid, _ = b.BestBid()
 	now.ask, _ = b.BestAsk()
-	a.stood.put(b.LastID(), now)
+	a.books.put(b.LastID(), now)
 	early, _ := a.pending.take(b.LastID())
 	for _, t := range early {
 		a.compare(t, now)
@@ -148,23 +147,23 @@ func (a *audit) stand(b *orderbook.Book) {
 }
 
 func (a *audit) ticker(t *marketprism.Ticker) {
-	told := touch{bid: t.Bid, ask: t.Ask}
-	if book, ok := a.stood.get(t.UpdateID); ok {
-		a.compare(told, book)
+	ticker := touch{bid: t.Bid, ask: t.Ask}
+	if book, ok := a.books.get(t.UpdateID); ok {
+		a.compare(ticker, book)
 		return
 	}
 	others, _ := a.pending.take(t.UpdateID)
-	a.pending.put(t.UpdateID, append(others, told))
+	a.pending.put(t.UpdateID, append(others, ticker))
 }
 
-func (a *audit) compare(told, book touch) {
+func (a *audit) compare(ticker, book touch) {
 	a.compared++
-	if told == book {
+	if ticker == book {
 		a.equal++
 	}
 }
 
-// A window is a map of the last windowSize ids put into it.
+// A window is a map of the last windowSize ids added to it.
 type window[T any] struct {
 	values map[int64]T
 	order  []int64
@@ -191,7 +190,7 @@ func (w *window[T]) get(id int64) (T, bool) {
 	return v, ok
 }
 
-// take removes the value; its place in the order is left to expire.
+// take removes and returns the value.
 func (w *window[T]) take(id int64) (T, bool) {
 	v, ok := w.values[id]
 	delete(w.values, id)

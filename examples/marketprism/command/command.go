@@ -20,15 +20,15 @@ import (
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 )
 
-// Version is what the program says of itself, as semver.org has it.
+// Version is the version of the program, as in semver.org.
 const Version = "0.1.0"
 
 // The exit codes.
 const (
 	ExitOK     = 0
-	ExitFailed = 1 // it could not be done, or books differ; the message says what to do
+	ExitFailed = 1 // failure, or different books; the message says what to do
 	ExitUsage  = 2 // flags, arguments or settings are wrong
-	ExitFound  = 3 // check has found something
+	ExitFound  = 3 // check found something
 )
 
 // errUsage marks errors of flags, arguments and settings.
@@ -39,7 +39,7 @@ type usageError struct{ error }
 func (usageError) Is(target error) bool { return target == errUsage }
 func (e usageError) Unwrap() error      { return e.error }
 
-// errFound is the error of a check that found something, which it has printed.
+// errFound is the error of a check with findings, which it has printed.
 var errFound = errors.New("check: see the findings above")
 
 // Main runs the program and returns its exit code.
@@ -62,7 +62,7 @@ func Main(ctx context.Context, args []string, out, errOut *os.File) int {
 	}
 }
 
-// A program is what all commands have.
+// A program holds the settings and outputs of all commands.
 type program struct {
 	settings    *config.Settings
 	file        string // of settings
@@ -88,7 +88,7 @@ const rootExample = `  marketprism run                                   # every
 func newRoot(out, errOut *os.File) *cobra.Command {
 	p := &program{settings: config.New(), out: out, errOut: errOut}
 	root := &cobra.Command{
-		Use: "marketprism", Short: "Order books, kept exactly and archived", Long: rootLong, Example: rootExample,
+		Use: "marketprism", Short: "Maintain and archive exact order books", Long: rootLong, Example: rootExample,
 		SilenceErrors: true, SilenceUsage: true,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if len(args) > 0 {
@@ -109,7 +109,7 @@ func newRoot(out, errOut *os.File) *cobra.Command {
 	return root
 }
 
-// load completes the settings. Warnings alone disturb a status that is shown in place.
+// load completes the settings. On a terminal it logs only warnings, so as not to disturb the status.
 func (p *program) load() error {
 	if err := p.settings.Load(p.file, os.LookupEnv); err != nil {
 		return usageError{err}
@@ -120,7 +120,7 @@ func (p *program) load() error {
 	return nil
 }
 
-// exactArgs is cobra.ExactArgs with a message that names what is wanted.
+// exactArgs is cobra.ExactArgs with a message that names the arguments.
 func exactArgs(names ...string) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		if len(args) != len(names) {
@@ -131,7 +131,7 @@ func exactArgs(names ...string) cobra.PositionalArgs {
 }
 
 func (p *program) config() *cobra.Command {
-	parent := &cobra.Command{Use: "config", Short: "Look at the settings", Args: exactArgs(),
+	parent := &cobra.Command{Use: "config", Short: "Show the settings", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
 	parent.AddCommand(&cobra.Command{
 		Use: "print", Short: "Print all settings as a file, and where each came from; secrets are masked", Args: exactArgs(),
@@ -151,7 +151,7 @@ func (p *program) version() *cobra.Command {
 	}
 }
 
-// revision is the commit that the program was built from, where the build knows it.
+// revision returns the commit of the build, if known.
 func revision() string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
@@ -165,14 +165,14 @@ func revision() string {
 	return ""
 }
 
-// confirm asks on a terminal; elsewhere yes has to be given.
+// confirm asks on a terminal; elsewhere it requires yes.
 func (p *program) confirm(cmd *cobra.Command, yes bool, what string) error {
 	if yes {
 		return nil
 	}
 	in, ok := cmd.InOrStdin().(interface{ Fd() uintptr })
 	if !ok || !term.IsTerminal(int(in.Fd())) {
-		return usageError{fmt.Errorf("there is nobody to ask whether to %s: give --yes", what)}
+		return usageError{fmt.Errorf("no terminal to confirm %s: give --yes", what)}
 	}
 	fmt.Fprintf(p.errOut, "%s? [y/N] ", what)
 	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
@@ -182,7 +182,7 @@ func (p *program) confirm(cmd *cobra.Command, yes bool, what string) error {
 	return nil
 }
 
-// A bar shows how far long work is, on a terminal only: what is piped gets the results alone.
+// A bar shows the progress of long work, only on a terminal.
 type bar struct{ bar *progressbar.ProgressBar }
 
 func (p *program) options(what string) []progressbar.Option {
@@ -194,21 +194,21 @@ func (p *program) options(what string) []progressbar.Option {
 	}
 }
 
-// newBar is of work with a known number of steps.
+// newBar returns the bar of work with a known number of steps.
 func (p *program) newBar(what string, steps int64) bar {
 	return bar{progressbar.NewOptions64(max(steps, 1), p.options(what)...)}
 }
 
-// spinner is of work that cannot tell how far it is.
+// spinner returns the bar of work with an unknown number of steps.
 func (p *program) spinner(what string) bar {
 	return bar{progressbar.NewOptions64(-1, p.options(what)...)}
 }
 
-// A bar that cannot be drawn is no reason to stop the work.
+// Errors of drawing the bar do not stop the work.
 func (b bar) set(done int64) { _ = b.bar.Set64(done) }
 func (b bar) end()           { _ = b.bar.Finish() }
 
-// plural is "1 letter", "2 letters".
+// plural returns "1 letter" or "2 letters".
 func plural(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing
@@ -245,7 +245,7 @@ func (m *moment) Set(text string) error {
 	return nil
 }
 
-// A span is the flags --from and --to.
+// A span holds the flags --from and --to.
 type span struct{ from, to moment }
 
 func (s *span) flags(cmd *cobra.Command) {

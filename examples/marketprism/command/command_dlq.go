@@ -17,7 +17,7 @@ import (
 
 func (p *program) deadLetters() *cobra.Command {
 	parent := &cobra.Command{
-		Use: "dlq", Short: "Work on dead letters: messages that could not be stored", Args: exactArgs(),
+		Use: "dlq", Short: "Manage dead letters: messages that could not be stored", Args: exactArgs(),
 		Long: `A message that can never be stored, or is none, is moved to the stream of dead letters with the cause in its
 headers. List them, repair the cause, and put them back with redrive.`,
 		Example: `  marketprism dlq stats --nats nats://bus:4222
@@ -43,7 +43,7 @@ func (p *program) withLetters(ctx context.Context, use func(*deadletter.Queue) e
 	return use(deadletter.New(bus.JS, natsbus.DeadLettersStream("")))
 }
 
-// A letterFilter is the flags that choose letters, beside their numbers as arguments.
+// A letterFilter holds the flags that select letters, in addition to their numbers.
 type letterFilter struct {
 	when            span
 	subject, stream string
@@ -109,7 +109,7 @@ func (p *program) dlqShow() *cobra.Command {
 			return p.withLetters(cmd.Context(), func(letters *deadletter.Queue) error {
 				l, err := letters.Get(cmd.Context(), filter.Sequences[0])
 				if errors.Is(err, deadletter.ErrNotFound) {
-					return fmt.Errorf("%w %d; marketprism dlq list tells those there are", err, filter.Sequences[0])
+					return fmt.Errorf("%w %d; marketprism dlq list shows the existing ones", err, filter.Sequences[0])
 				}
 				if err != nil {
 					return err
@@ -169,7 +169,7 @@ func (p *program) dlqRedrive() *cobra.Command {
 	var choice letterFilter
 	var cfg deadletter.RedriveConfig
 	cmd := &cobra.Command{
-		Use: "redrive [NUMBER…]", Short: "Put dead letters back to be stored; all of them unless some are chosen",
+		Use: "redrive [NUMBER…]", Short: "Return dead letters to the archiver; all of them unless some are selected",
 		Long: `Redrive puts letters back for the archiver alone, through a stream of its own. A letter leaves the dead
 letters when the bus has it. One that fails again is a letter again, and how often is bounded.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -208,7 +208,7 @@ func (p *program) dlqPurge() *cobra.Command {
 	var choice letterFilter
 	var yes bool
 	cmd := &cobra.Command{
-		Use: "purge [NUMBER…]", Short: "Delete dead letters for good; all of them unless some are chosen",
+		Use: "purge [NUMBER…]", Short: "Delete dead letters; all of them unless some are selected",
 		RunE: func(cmd *cobra.Command, args []string) error {
 			filter, err := choice.filter(args)
 			if err != nil {

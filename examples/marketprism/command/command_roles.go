@@ -41,7 +41,7 @@ address is given. Ctrl-C ends the collection; what was received is still stored 
 
 func (p *program) collect() *cobra.Command {
 	return &cobra.Command{
-		Use: "collect", Short: "Publish what an exchange sends to NATS", Args: exactArgs(),
+		Use: "collect", Short: "Publish the data of an exchange to NATS", Args: exactArgs(),
 		Long: `Collect follows the exchange and publishes to NATS until it is told to end, by SIGTERM or Ctrl-C; what was
 received is then still published, for the time that --drain allows. Two collectors of the same symbols give
 one copy of each event. While NATS is away, records go to a queue on disk below --data.`,
@@ -58,7 +58,7 @@ one copy of each event. While NATS is away, records go to a queue on disk below 
 
 func (p *program) archive() *cobra.Command {
 	return &cobra.Command{
-		Use: "archive", Short: "Store what is on NATS in ClickHouse", Args: exactArgs(),
+		Use: "archive", Short: "Store the data from NATS in ClickHouse", Args: exactArgs(),
 		Long: `Archive stores what is on NATS in ClickHouse until it is told to end, by SIGTERM or Ctrl-C; what it has in
 hand is then still stored, for the time that --drain allows. A message is acknowledged when it is stored.
 What can never be stored becomes a dead letter: see marketprism dlq. Run one archiver at a time.`,
@@ -72,8 +72,7 @@ What can never be stored becomes a dead letter: see marketprism dlq. Run one arc
 	}
 }
 
-// role runs a role. How long to collect has a default for run alone: services run until they are told
-// to end.
+// role runs a role. Only run has a default for the time to collect: services run until they are stopped.
 func (p *program) role(ctx context.Context, name string, run func(*pipeline.Pipeline, context.Context) error) error {
 	cfg := p.settings.Config
 	if name != "marketprism" && p.settings.Origin("for") == config.FromDefault {
@@ -86,7 +85,7 @@ func (p *program) role(ctx context.Context, name string, run func(*pipeline.Pipe
 	return run(role, ctx)
 }
 
-// needNATS is for commands that have no NATS of their own.
+// needNATS returns an error if no NATS is configured.
 func (p *program) needNATS() error {
 	if p.settings.Config.NATS == "" {
 		return usageError{engines.ErrNoBus}
@@ -97,7 +96,7 @@ func (p *program) needNATS() error {
 func (p *program) exchange() *cobra.Command {
 	attached := false
 	cmd := &cobra.Command{
-		Use: "exchange", Short: "Run the simulated exchange by itself, for several processes to follow", Args: exactArgs(),
+		Use: "exchange", Short: "Run the simulated exchange alone, for several processes", Args: exactArgs(),
 		Example: `  marketprism exchange --symbols BTCUSDT,ETHUSDT
   marketprism collect --source live --rest-url http://127.0.0.1:PORT --stream-url ws://127.0.0.1:PORT …`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -105,7 +104,7 @@ func (p *program) exchange() *cobra.Command {
 			defer stop()
 			if attached {
 				go func() {
-					_, _ = io.Copy(io.Discard, cmd.InOrStdin()) // an error ends it as well
+					_, _ = io.Copy(io.Discard, cmd.InOrStdin()) // an error ends it too
 					stop()
 				}()
 			}
@@ -116,7 +115,7 @@ func (p *program) exchange() *cobra.Command {
 			fmt.Fprintf(p.out, "--source live --rest-url %s --stream-url %s\n", exchange.RESTURL(), exchange.StreamURL())
 			err = exchange.Run(ctx)
 			if ctx.Err() != nil {
-				err = nil // told to end
+				err = nil
 			}
 			return errors.Join(err, exchange.Close())
 		},
@@ -125,16 +124,16 @@ func (p *program) exchange() *cobra.Command {
 	return cmd
 }
 
-// soakFor is how long a soak measures unless --for says otherwise.
+// soakFor is the default time of a soak.
 const soakFor = 10 * time.Minute
 
-// What the bus keeps in a soak: more than is written in that time.
+// The bounds of the bus in a soak: more than is written in that time.
 const (
 	soakBusAge   = 5 * time.Minute
 	soakBusBytes = 4 << 30
 )
 
-// soakRate is changes a second of each symbol, of which 1,300 make about 10,000 records a second.
+// soakRate is the number of changes a second of each symbol; 1,300 symbols make about 10,000 records a second.
 const soakRate = 7.25
 
 func (p *program) soak() *cobra.Command {
@@ -196,7 +195,7 @@ func (p *program) startExchange(ctx context.Context, cfg *config.Config) (*exec.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, "exchange", "--attached", "--source", config.Sim,
 		"--symbols", strings.Join(cfg.Symbols, ","), "--sim-rate", fmt.Sprint(cfg.SimRate), "--market", cfg.Market)
 	cmd.Stderr = p.errOut
-	_, err = cmd.StdinPipe() // which ends with this process, however that ends
+	_, err = cmd.StdinPipe() // which ends when this process ends for any reason
 	if err != nil {
 		return nil, err
 	}
@@ -212,7 +211,7 @@ func (p *program) startExchange(ctx context.Context, cfg *config.Config) (*exec.
 		_, err = fmt.Sscanf(line, "--source live --rest-url %s --stream-url %s", &cfg.RESTURL, &cfg.StreamURL)
 	}
 	if err != nil {
-		_ = cmd.Process.Kill() // it said something else
+		_ = cmd.Process.Kill() // unexpected output
 		return nil, errors.Join(fmt.Errorf("the exchange did not start: %w", err), cmd.Wait())
 	}
 	cfg.Source = config.Live
@@ -222,8 +221,8 @@ func (p *program) startExchange(ctx context.Context, cfg *config.Config) (*exec.
 func (p *program) status() *cobra.Command {
 	var listen time.Duration
 	cmd := &cobra.Command{
-		Use: "status", Short: "Show who is alive, and what the streams hold", Args: exactArgs(),
-		Long:    `Status listens for heartbeats for a while, two of them unless told otherwise, and then asks NATS for its streams.`,
+		Use: "status", Short: "Show live processes and the contents of the streams", Args: exactArgs(),
+		Long:    `Status listens for heartbeats, for two intervals by default, and then reads the streams of NATS.`,
 		Example: "  marketprism status --nats nats://bus:4222",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := p.needNATS(); err != nil {
@@ -284,7 +283,7 @@ func (p *program) printStreams(ctx context.Context, bus *engines.Bus) error {
 
 func (p *program) record() *cobra.Command {
 	return &cobra.Command{
-		Use: "record DIR", Short: "Write what the exchange sends to files, as it comes", Args: exactArgs("DIR"),
+		Use: "record DIR", Short: "Write the exchange's traffic to files", Args: exactArgs("DIR"),
 		Long: `Record follows symbols and writes each frame and each answer of the exchange to a line of a file, which
 "run --source recording" plays back. It needs neither NATS nor ClickHouse.`,
 		Example: `  marketprism record ./recordings --source live --symbols BTCUSDT --for 10m`,
@@ -308,7 +307,7 @@ func (p *program) recordTo(ctx context.Context, dir string) error {
 	if err != nil {
 		return err
 	}
-	// The recorder ends after what it records, so that nothing is cut off.
+	// The recorder ends after its source, so that it writes every line.
 	recording, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	written := make(chan error, 1)
@@ -320,7 +319,7 @@ func (p *program) recordTo(ctx context.Context, dir string) error {
 	stats := recorder.Stats()
 	fmt.Fprintf(p.out, "%+v\n", stats)
 	if err == nil && stats.Lost > 0 {
-		err = fmt.Errorf("%d lines were not recorded since the disk was too slow", stats.Lost)
+		err = fmt.Errorf("%d lines were not recorded because the disk was too slow", stats.Lost)
 	}
 	return err
 }

@@ -49,7 +49,7 @@ func (p *program) check() *cobra.Command {
 	var when span
 	var asJSON, skipBooks bool
 	cmd := &cobra.Command{
-		Use: "check [SYMBOL…]", Short: "Look for holes, duplicates and broken books in the archive",
+		Use: "check [SYMBOL…]", Short: "Look for missing ranges, duplicates and broken books in the archive",
 		Long: `Check looks for missing updates and trades, duplicates, crossed books, silence, snapshots that contradict
 the updates before them, and tables that are not as they should be. It exits with 3 if it finds any.`,
 		Example: `  marketprism check --clickhouse ch:9000 --from -24h
@@ -122,8 +122,8 @@ func (p *program) bookAt() *cobra.Command {
 func (p *program) migrate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "migrate", Short: "Create or change the tables", Args: exactArgs(),
-		Long:    "Migrate brings the tables to this version. It can be run again at any time; run and archive do it at their start.",
-		Example: "  marketprism migrate plan --clickhouse ch:9000   # what it would do\n  marketprism migrate --clickhouse ch:9000",
+		Long:    "Migrate updates the tables to this version. It is idempotent; run and archive do it when they start.",
+		Example: "  marketprism migrate plan --clickhouse ch:9000   # prints the changes\n  marketprism migrate --clickhouse ch:9000",
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return p.withStore(cmd.Context(), func(store *chstore.Store) error {
 				if err := store.Migrate(cmd.Context()); err != nil {
@@ -194,7 +194,7 @@ func (p *program) symbolsOr(args []string) []string {
 	return p.settings.Config.Symbols
 }
 
-// replayInto prints records. The bar goes by their time where the range has two ends.
+// replayInto prints records. The bar shows their time if the range has both ends.
 func (p *program) replayInto(ctx context.Context, store *chstore.Store, q chstore.ReplayQuery, cfg chstore.ReplayConfig) error {
 	lines := bufio.NewWriterSize(p.out, 1<<20)
 	progress := p.spinner("replaying")
@@ -220,7 +220,7 @@ func (p *program) replayInto(ctx context.Context, store *chstore.Store, q chstor
 			progress.set(int64(recs[len(recs)-1].Time().Sub(q.From) / time.Millisecond))
 		}
 		if cfg.Speed > 0 {
-			return lines.Flush() // someone watches
+			return lines.Flush() // for a viewer
 		}
 		return nil
 	}))

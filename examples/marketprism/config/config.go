@@ -1,5 +1,5 @@
-// Package config is what the marketprism program can be told: settings from flags, the environment and
-// a YAML file, of which flags come first, then the environment, then the file, then the defaults.
+// Package config holds the settings of the marketprism program. Flags override the environment, which overrides the
+// YAML file, which overrides the defaults.
 //
 // A setting has one name everywhere: --sim-rate, MARKETPRISM_SIM_RATE, and sim-rate in the file.
 package config
@@ -79,15 +79,15 @@ type Archive struct {
 	ColdAfter  time.Duration // age at which rows move to the policy's volume "cold"; 0 means never
 }
 
-// minBusAge is the longest time for which a stream knows copies.
+// minBusAge is the deduplication window of the streams.
 const minBusAge = 5 * time.Minute
 
 var instanceName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
-// partitions are the names of chstore's, by their value.
+// partitions are the names of chstore's partitions, by value.
 var partitions = []string{"", chstore.Hour: "hour", chstore.Day: "day", chstore.Week: "week", chstore.Month: "month"}
 
-// Validate says what is wrong with the settings.
+// Validate returns an error if the settings are invalid or contradict each other.
 func (c *Config) Validate() error {
 	markets := []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM}
 	switch {
@@ -96,7 +96,7 @@ func (c *Config) Validate() error {
 	case c.Source == Recording && c.Recording == "":
 		return errors.New("source recording needs a file: set recording")
 	case c.Source != Recording && c.Recording != "":
-		return fmt.Errorf("source %s takes no recording, got %q", c.Source, c.Recording)
+		return fmt.Errorf("source %s has no recording, got %q", c.Source, c.Recording)
 	case !slices.Contains(markets, marketprism.Market(c.Market)):
 		return fmt.Errorf("market %q is none of spot, usdm, coinm", c.Market)
 	case c.Source != Recording && len(c.Symbols) == 0 && !c.AllTrading:
@@ -125,7 +125,7 @@ func (c *Config) Validate() error {
 	return nil
 }
 
-// Store is the settings of the archive.
+// Store returns the configuration of the archive.
 func (c *Config) Store() chstore.Config {
 	all := func(books, trades time.Duration) chstore.TTL {
 		return chstore.TTL{Depth: books, Snapshots: books, Tickers: books, Gaps: books, Trades: trades}
@@ -144,7 +144,7 @@ func (c *Config) Store() chstore.Config {
 	}
 }
 
-// defaultInstance is the host's name, in the letters that a subject may have.
+// defaultInstance returns the host's name, in characters valid in a subject.
 func defaultInstance() string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {

@@ -13,10 +13,10 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// An Origin says where the value of a setting came from.
+// An Origin is the source of a setting's value.
 type Origin string
 
-// The origins, the strongest first.
+// The origins, by descending precedence.
 const (
 	FromFlag    Origin = "flag"
 	FromEnv     Origin = "environment"
@@ -24,7 +24,7 @@ const (
 	FromDefault Origin = "default"
 )
 
-// Settings are the settings of a program: one flag each, whose names are those of the file as well.
+// Settings hold a Config with a flag for each setting, whose name is also the key in the file.
 type Settings struct {
 	Config  Config
 	flags   *pflag.FlagSet
@@ -47,10 +47,10 @@ func New() *Settings {
 	f.IntVar(&c.Redundancy, "redundancy", 1, "connections that carry each stream, 1 or 2")
 
 	f.DurationVar(&c.For, "for", 20*time.Second, "how long run collects; 0 means until Ctrl-C")
-	f.DurationVar(&c.Drain, "drain", 30*time.Second, "how long the records under way may take to be stored at the end")
-	f.DurationVar(&c.SnapshotEvery, "snapshot-every", 30*time.Second, "between two snapshots of a book on the bus; 0 means none")
+	f.DurationVar(&c.Drain, "drain", 30*time.Second, "time to store the received records at the end")
+	f.DurationVar(&c.SnapshotEvery, "snapshot-every", 30*time.Second, "interval of a book's snapshots on the bus; 0 means none")
 
-	f.Int64Var(&c.BusBytes, "bus-bytes", 1<<30, "bytes that the stream of books may hold, half of it that of trades; a full stream makes collectors wait")
+	f.Int64Var(&c.BusBytes, "bus-bytes", 1<<30, "maximum bytes of the stream of books, half of it for trades; a full stream makes collectors wait")
 	f.DurationVar(&c.BusAge, "bus-age", 24*time.Hour, "how long messages stay on the bus")
 	f.IntVar(&c.BusReplicas, "bus-replicas", 1, "servers of a NATS cluster that hold each stream: 1, or 3 to survive the loss of one")
 	f.StringVar(&c.Data, "data", "", "folder of embedded servers and of the disk queue, kept; empty means a temporary one")
@@ -60,11 +60,11 @@ func New() *Settings {
 	f.StringVar(&c.Cluster, "clickhouse-cluster", "", "cluster in ClickHouse's configuration, over which tables are replicated and distributed; empty means one server")
 	f.StringVar(&c.Partition, "partition", "", "time that one partition of a table holds: hour, day, week or month; empty leaves it to each table; fixed when tables are created")
 	f.BoolVar(&c.Replacing, "replacing", false, "make the tables ReplacingMergeTree, which drop duplicates in merges; fixed when tables are created")
-	f.DurationVar(&c.KeepBooks, "keep-books", 0, "how long ClickHouse keeps updates, snapshots, tickers and gaps; 0 means for ever")
-	f.DurationVar(&c.KeepTrades, "keep-trades", 0, "how long ClickHouse keeps trades; 0 means for ever")
+	f.DurationVar(&c.KeepBooks, "keep-books", 0, "how long ClickHouse keeps updates, snapshots, tickers and gaps; 0 means without limit")
+	f.DurationVar(&c.KeepTrades, "keep-trades", 0, "how long ClickHouse keeps trades; 0 means without limit")
 	f.StringVar(&c.ColdPolicy, "cold-policy", "", "storage policy of the tables, with the volumes default and cold; empty means the server's own")
 	f.DurationVar(&c.ColdAfter, "cold-after", 0, "when rows move to the volume cold; 0 means never")
-	f.BoolVar(&c.Redrive, "redrive", true, "put dead letters back, three times at most, that may have failed for a reason that passes")
+	f.BoolVar(&c.Redrive, "redrive", true, "return dead letters whose cause may have passed to the archiver, at most three times")
 
 	f.StringVar(&c.Instance, "instance", defaultInstance(), "name of this process among others of its role")
 	f.StringVar(&c.HealthListen, "health-listen", "127.0.0.1:0", "address of /healthz, /readyz and /metrics; port 0 is a free one, empty means off")
@@ -73,21 +73,20 @@ func New() *Settings {
 	return s
 }
 
-// Flags are the settings as flags, to be added to those of a command.
+// Flags returns the settings as flags of a command.
 func (s *Settings) Flags() *pflag.FlagSet { return s.flags }
 
-// Origin tells where a setting came from, once they are loaded.
+// Origin returns the source of a setting's value, after Load.
 func (s *Settings) Origin(name string) Origin { return s.origins[name] }
 
-// EnvName is the variable of a setting: MARKETPRISM_SIM_RATE of sim-rate.
+// EnvName returns the environment variable of a setting, such as MARKETPRISM_SIM_RATE of sim-rate.
 func EnvName(setting string) string {
 	return "MARKETPRISM_" + strings.ToUpper(strings.ReplaceAll(setting, "-", "_"))
 }
 
 const mask = "xxxxx"
 
-// Print writes all settings as a file that Load reads, each with where it came from. Passwords and
-// tokens in addresses are masked.
+// Print writes all settings as a file for Load, each with its origin. It masks passwords and tokens in addresses.
 func (s *Settings) Print(w io.Writer) error {
 	var failed error
 	s.flags.VisitAll(func(f *pflag.Flag) {
@@ -107,13 +106,13 @@ func (s *Settings) Print(w io.Writer) error {
 	return failed
 }
 
-// addresses tells whether a setting holds addresses, which may have a password in them.
+// addresses reports whether a setting holds addresses, which may contain a password.
 func addresses(setting string) bool {
 	return setting == "nats" || setting == "clickhouse" || strings.HasSuffix(setting, "-url")
 }
 
-// redact masks what is secret in a list of addresses: users with their passwords, and all options, of
-// which some are passwords.
+// redact masks the secrets in a list of addresses: users with their passwords, and all options, since some are
+// passwords.
 func redact(list string) string {
 	parts := strings.Split(list, ",")
 	for i, text := range parts {
@@ -134,7 +133,7 @@ func redact(list string) string {
 	return strings.Join(parts, ",")
 }
 
-// hidden drops the text of an error that may quote a secret.
+// hidden removes the text of an error that may quote a secret.
 func hidden(setting string, err error) error {
 	if addresses(setting) {
 		return errors.New("not a value for it")

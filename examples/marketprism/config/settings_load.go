@@ -12,13 +12,13 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// classicDSN is the variable that other programs of this module read as well.
+// classicDSN is the environment variable that other programs of this module also read.
 const classicDSN = "CLICKHOUSE_DSN"
 
-// A FileError tells what is wrong with a line of the settings file.
+// A FileError is an invalid line of the settings file.
 type FileError struct {
 	Path string
-	Line int // 0 if the text as a whole is no YAML
+	Line int // 0 if the file is not YAML
 	Err  error
 }
 
@@ -31,11 +31,11 @@ func (e *FileError) Error() string {
 
 func (e *FileError) Unwrap() error { return e.Err }
 
-// ErrUnknown is of a setting in a file that there is not.
+// ErrUnknown means that a file has an unknown setting.
 var ErrUnknown = errors.New("unknown setting")
 
-// Load fills in what the flags left open, from the environment and then from the file, and validates
-// the result. path "" means no file. Flags have to be parsed before.
+// Load sets the settings without flags from the environment, or else from the file, and validates the result. path ""
+// means no file. Parse the flags first.
 func (s *Settings) Load(path string, lookup func(string) (string, bool)) error {
 	values, err := readFile(path, s.flags)
 	if err != nil {
@@ -131,7 +131,7 @@ func readMapping(path string, node *yaml.Node, known *pflag.FlagSet) (map[string
 	return values, nil
 }
 
-// scalar is the text of a value; a list, where one may be, becomes what its flag would be given.
+// scalar returns the text of a value; a list becomes the value of its flag.
 func scalar(node *yaml.Node, list bool) (string, error) {
 	switch {
 	case node.Kind == yaml.ScalarNode:

@@ -10,10 +10,10 @@ import (
 	"github.com/marketprism/marketprism/internal/chserver"
 )
 
-// ErrNoArchive tells that a command has no ClickHouse to work with.
+// ErrNoArchive means that no ClickHouse is configured.
 var ErrNoArchive = errors.New("no ClickHouse: give --clickhouse HOST:9000, or --data FOLDER of an earlier run")
 
-// An Archive is a store in ClickHouse, and the server itself where it is embedded.
+// An Archive is a store in ClickHouse, with the server if that is embedded.
 type Archive struct {
 	Store *chstore.Store
 	Addr  string // of an embedded server, else ""
@@ -23,7 +23,7 @@ type Archive struct {
 }
 
 // OpenArchive connects to the ClickHouse at addr, or starts one on the folder dir if addr is empty.
-// Tables are not touched.
+// It does not change tables.
 func OpenArchive(ctx context.Context, addr, dir string, cfg chstore.Config) (*Archive, error) {
 	a := &Archive{close: func() error { return nil }}
 	if addr == "" {

@@ -1,5 +1,4 @@
-// Package engines connects to NATS and ClickHouse, and starts them inside the process where no address
-// is given.
+// Package engines connects to NATS and ClickHouse, and starts embedded servers if no address is given.
 package engines
 
 import (
@@ -14,10 +13,10 @@ import (
 	"github.com/marketprism/marketprism/natsbus"
 )
 
-// ErrNoBus tells that a command has no NATS to work with.
+// ErrNoBus means that no NATS is configured.
 var ErrNoBus = errors.New("no address of NATS: give --nats nats://HOST:4222, or set nats in the file; only the command run has one embedded")
 
-// A Bus is a connection to NATS, and the server itself where it is embedded.
+// A Bus is a connection to NATS, with the server if that is embedded.
 type Bus struct {
 	Conn *nats.Conn
 	JS   jetstream.JetStream
@@ -26,7 +25,7 @@ type Bus struct {
 	server *natsserver.Server
 }
 
-// OpenBus connects to the NATS at url, and leaves its streams as they are. hooks may be nil.
+// OpenBus connects to the NATS at url. It does not change streams. hooks may be nil.
 func OpenBus(ctx context.Context, url string, hooks *natsbus.ConnHooks) (*Bus, error) {
 	if url == "" {
 		return nil, ErrNoBus
@@ -34,7 +33,7 @@ func OpenBus(ctx context.Context, url string, hooks *natsbus.ConnHooks) (*Bus, e
 	return open(ctx, &Bus{}, url, hooks)
 }
 
-// EmbedBus starts a NATS server on a folder, and goes on as OpenBus.
+// EmbedBus starts a NATS server on a folder and connects to it.
 func EmbedBus(ctx context.Context, dir string, hooks *natsbus.ConnHooks) (*Bus, error) {
 	server, err := natsserver.Start(natsserver.Config{StoreDir: filepath.Join(dir, "nats")})
 	if err != nil {
@@ -57,7 +56,7 @@ func open(ctx context.Context, b *Bus, url string, hooks *natsbus.ConnHooks) (*B
 	return b, nil
 }
 
-// Close ends the connection and an embedded server.
+// Close closes the connection and stops an embedded server.
 func (b *Bus) Close() error {
 	if b.Conn != nil {
 		b.Conn.Close()

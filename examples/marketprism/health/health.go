@@ -1,5 +1,5 @@
-// Package health tells a supervisor whether a process works: /healthz, that its main loop turns, and
-// /readyz, that what it needs is there.
+// Package health serves the health of a process: /healthz reports whether its main loop runs, /readyz whether its
+// dependencies are available.
 package health
 
 import (
@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// A Check is something that a process needs. Ready returns why it is not there.
+// A Check is a dependency of a process. Ready returns an error while it is unavailable.
 type Check struct {
 	Name  string
 	Ready func(ctx context.Context) error
 }
 
-// Health answers for a process. Beat has to be called from its main loop.
+// Health is the health of a process, whose main loop must call Beat.
 type Health struct {
 	stalled time.Duration
 	checks  []Check
@@ -27,25 +27,25 @@ type Health struct {
 // checkTimeout bounds all checks of one request together.
 const checkTimeout = 3 * time.Second
 
-// New returns Health for a process whose loop may stand still for a time, with what it needs.
+// New returns the Health of a process whose loop may pause for up to stalled, with its dependencies.
 func New(stalled time.Duration, checks ...Check) *Health {
 	h := &Health{stalled: stalled, checks: checks}
 	h.Beat()
 	return h
 }
 
-// Beat says that the main loop has completed a turn.
+// Beat records an iteration of the main loop.
 func (h *Health) Beat() { h.beat.Store(time.Now().UnixNano()) }
 
-// Alive returns an error if the main loop stands still.
+// Alive returns an error if the main loop hangs.
 func (h *Health) Alive() error {
 	if age := time.Since(time.Unix(0, h.beat.Load())); age > h.stalled {
-		return fmt.Errorf("the main loop stands still since %v", age.Round(time.Second))
+		return fmt.Errorf("the main loop has hung for %v", age.Round(time.Second))
 	}
 	return nil
 }
 
-// Ready returns what is missing.
+// Ready returns the errors of all failed checks, and of Alive.
 func (h *Health) Ready(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()

@@ -1,5 +1,5 @@
-// Package logging is how the marketprism program logs: one JSON object a line with fixed keys, UTC times
-// in nanoseconds, and no more than one line in half a minute for what repeats itself.
+// Package logging implements the logs of the marketprism program: one JSON object a line with fixed keys, UTC times
+// in nanoseconds, and at most one line in half a minute for repeated messages.
 package logging
 
 import (
@@ -11,15 +11,14 @@ import (
 	"time"
 )
 
-// NewHandler returns a handler that writes JSON to w. Its keys are time, level, msg and what loggers add:
-// service, instance, component, exchange, market, symbol, stream, consumer, table, reason, err and
-// duration_seconds, which is what becomes of "elapsed", "duration" and
-// "took"; an "instrument" becomes exchange, market and symbol.
+// NewHandler returns a handler that writes JSON to w. Its keys are time, level, msg, and those of loggers: service,
+// instance, component, exchange, market, symbol, stream, consumer, table, reason, err and duration_seconds. It writes
+// "elapsed", "duration" and "took" as duration_seconds, and "instrument" as exchange, market and symbol.
 func NewHandler(w io.Writer, level slog.Leveler) slog.Handler {
 	return unique{Handler: slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: fixed})}
 }
 
-// fixed gives attributes of the library's hooks the program's keys.
+// fixed maps the attributes of the library's hooks to the program's keys.
 func fixed(groups []string, a slog.Attr) slog.Attr {
 	if len(groups) > 0 {
 		return a
@@ -34,7 +33,7 @@ func fixed(groups []string, a slog.Attr) slog.Attr {
 	case a.Key == "instrument" && a.Value.Kind() == slog.KindString:
 		return instrument(a)
 	case a.Value.Kind() == slog.KindAny && a.Value.Any() == nil:
-		return slog.Attr{} // an error that there was none
+		return slog.Attr{} // no error
 	case a.Value.Kind() == slog.KindAny:
 		if err, ok := a.Value.Any().(error); ok {
 			a.Value = slog.StringValue(err.Error())
@@ -43,7 +42,7 @@ func fixed(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// instrument parts "binance:spot:BTCUSDT". A group without a name is written as its members.
+// instrument splits "binance:spot:BTCUSDT". A group without a name is written as its members.
 func instrument(a slog.Attr) slog.Attr {
 	parts := strings.SplitN(a.Value.String(), ":", 3)
 	if len(parts) != 3 {
@@ -52,14 +51,14 @@ func instrument(a slog.Attr) slog.Attr {
 	return slog.Attr{Value: slog.GroupValue(slog.String("exchange", parts[0]), slog.String("market", parts[1]), slog.String("symbol", parts[2]))}
 }
 
-// A unique handler writes no key twice in a line: what a logger was given by With stands, and not what one of its
-// lines says of it once more. JSON with a key twice is read as an error by some, as the last value by others.
+// A unique handler writes each key once per line: a logger's attributes take precedence over a record's. JSON with
+// duplicate keys is an error for some readers.
 type unique struct {
 	slog.Handler
 	keys []string // by With, in the group that is open
 }
 
-// Handle leaves out the attributes that the logger has.
+// Handle omits the record's attributes that the logger has.
 func (h unique) Handle(ctx context.Context, r slog.Record) error {
 	repeated := func(a slog.Attr) bool { return slices.Contains(h.keys, a.Key) }
 	again := false

@@ -7,16 +7,15 @@ import (
 	"time"
 )
 
-// Window is for how long lines like one that was written are counted only.
+// Window is the time after a line during which lines like it are only counted.
 const Window = 30 * time.Second
 
-// maxLines bounds the lines that are told apart. Messages are constants, so it is reached only by a
-// program that puts values in them; the lines beyond are all written.
+// maxLines bounds the number of distinct lines. Messages are constants, so only a program that puts values into them
+// exceeds it; further lines are all written.
 const maxLines = 1024
 
-// Repeats is a handler that writes the first of lines of one level, component and message, and then
-// every Window the last of them with their number, "repeats". Run has to run, or counts wait for the
-// next such line.
+// Repeats is a handler that writes the first of the lines with one level, component and message, and then every Window
+// the last of them with their number, "repeats". Without Run, counts are written with the next such line.
 type Repeats struct {
 	next      slog.Handler
 	component string
@@ -24,7 +23,7 @@ type Repeats struct {
 	lines     *lines
 }
 
-// NewRepeats returns Repeats in front of next.
+// NewRepeats returns a Repeats that writes to next.
 func NewRepeats(next slog.Handler) *Repeats {
 	return &Repeats{next: next, lines: &lines{seen: make(map[line]*count)}}
 }
@@ -46,12 +45,12 @@ type lines struct {
 	seen map[line]*count
 }
 
-// Enabled is of slog.Handler.
+// Enabled implements slog.Handler.
 func (h *Repeats) Enabled(ctx context.Context, level slog.Level) bool {
 	return h.next.Enabled(ctx, level)
 }
 
-// Handle is of slog.Handler.
+// Handle implements slog.Handler.
 func (h *Repeats) Handle(ctx context.Context, r slog.Record) error {
 	key := line{r.Level, h.componentOf(r), r.Message}
 	if held, write := h.lines.pass(key, r, h.next); !write {
@@ -73,7 +72,7 @@ func (h *Repeats) componentOf(r slog.Record) string {
 	return component
 }
 
-// pass tells whether a line is to be written, and how many were held before it.
+// pass reports whether to write a line, and how many were counted before it.
 func (l *lines) pass(key line, r slog.Record, handler slog.Handler) (held int, write bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -101,7 +100,7 @@ func counted(r slog.Record, n int) slog.Record {
 	return r
 }
 
-// Run writes what was counted until ctx ends, at its end what is left, and returns its error.
+// Run writes the counts every Window until ctx ends, then the rest, and returns nil.
 func (h *Repeats) Run(ctx context.Context) error {
 	tick := time.NewTicker(Window / 3)
 	defer tick.Stop()
@@ -116,7 +115,7 @@ func (h *Repeats) Run(ctx context.Context) error {
 	}
 }
 
-// flush writes the counts that are as old, and forgets lines that did not come again.
+// flush writes the counts of at least this age, and deletes lines that were not repeated.
 func (h *Repeats) flush(ctx context.Context, age time.Duration) {
 	now := time.Now()
 	var due []count
@@ -133,11 +132,11 @@ func (h *Repeats) flush(ctx context.Context, age time.Duration) {
 	}
 	h.lines.mu.Unlock()
 	for _, c := range due {
-		_ = c.handler.Handle(ctx, counted(c.last, c.held)) // a log that cannot be written has nowhere to say so
+		_ = c.handler.Handle(ctx, counted(c.last, c.held)) // there is nowhere to report an unwritable log
 	}
 }
 
-// WithAttrs is of slog.Handler.
+// WithAttrs implements slog.Handler.
 func (h *Repeats) WithAttrs(attrs []slog.Attr) slog.Handler {
 	with := *h
 	with.next = h.next.WithAttrs(attrs)
@@ -149,7 +148,7 @@ func (h *Repeats) WithAttrs(attrs []slog.Attr) slog.Handler {
 	return &with
 }
 
-// WithGroup is of slog.Handler.
+// WithGroup implements slog.Handler.
 func (h *Repeats) WithGroup(name string) slog.Handler {
 	with := *h
 	with.next = h.next.WithGroup(name)

@@ -14,7 +14,7 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
-// An Archive is what is measured of what writes to ClickHouse, and of ClickHouse.
+// An Archive measures an archiver and its ClickHouse.
 type Archive struct {
 	m        *Metrics
 	archiver string

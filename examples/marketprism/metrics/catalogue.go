@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Catalogue returns every metric there is, in the order of the documentation.
+// Catalogue returns every metric, in the order of the documentation.
 func Catalogue() []Family {
 	var all []Family
 	for _, part := range [][]Family{serviceFamilies(), collectorFamilies(), syncerFamilies(), bookFamilies(), busFamilies(), archiveFamilies()} {
@@ -16,7 +16,7 @@ func Catalogue() []Family {
 	return all
 }
 
-// with returns labels and more of them.
+// with returns labels followed by more.
 func with(labels []Label, more ...Label) []Label {
 	return append(append([]Label(nil), labels...), more...)
 }

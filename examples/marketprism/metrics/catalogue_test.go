@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write docs/metrics.md anew")
+var update = flag.Bool("update", false, "write docs/metrics.md")
 
 // What prometheus.io/docs/practices/naming asks for, and what the catalogue promises of itself.
 func TestCatalogue(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// An Exchange is what is measured of one market of an exchange.
+// An Exchange measures one market of an exchange.
 type Exchange struct {
 	m     *Metrics
 	venue []string // label values: exchange, market
@@ -38,11 +38,11 @@ type Exchange struct {
 	client   *binance.Client
 	books    *binance.DepthSyncer
 	counted  map[string]orderbook.SyncerStats // by symbol, at the last scrape
-	sums     orderbook.SyncerStats            // of all that ever happened, symbols removed since included
+	sums     orderbook.SyncerStats            // since the start, including removed symbols
 	previous binance.Stats
 }
 
-// Observe tells what is to be read at each scrape. It replaces what it was told before.
+// Observe sets the Client and the DepthSyncer that each scrape reads, and replaces earlier ones.
 func (e *Exchange) Observe(client *binance.Client, books *binance.DepthSyncer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -68,15 +68,14 @@ func (e *Exchange) measureClock(ctx context.Context) error {
 	return nil
 }
 
-// One update in sampleApply is measured, and one event in sampleExemplar leaves an exemplar beside
-// those that are late.
+// One update in sampleApply is measured; one event in sampleExemplar, and each late one, has an exemplar.
 const (
 	sampleApply    = 64
 	sampleExemplar = 1024
 	late           = time.Second
 )
 
-// Handler returns a handler that measures each record once next has taken it; nil for none.
+// Handler returns a handler that measures each record after next has handled it. next may be nil.
 func (e *Exchange) Handler(next binance.Handler) binance.Handler {
 	return func(ctx context.Context, rec *marketprism.Record) error {
 		if next != nil {
@@ -99,7 +98,7 @@ func (e *Exchange) measure(rec *marketprism.Record) {
 			e.applyTook.Observe(time.Since(rec.ReceivedAt).Seconds())
 		}
 	default:
-		return // of the others the exchange does not tell the time, or nothing has happened there
+		return // the other kinds have no exchange time
 	}
 	if rec.EventTime.IsZero() {
 		return
@@ -116,7 +115,7 @@ func (e *Exchange) measure(rec *marketprism.Record) {
 
 func (e *Exchange) traded(rec *marketprism.Record) {
 	if rec.Trade.Aggregate {
-		return // the same trades once more
+		return // duplicates of the single trades
 	}
 	e.trades.inc()
 	if volumes := e.volumes.Load(); volumes != nil {
@@ -126,30 +125,30 @@ func (e *Exchange) traded(rec *marketprism.Record) {
 	}
 }
 
-// A SymbolMode says which symbols have series of their own.
+// A SymbolMode selects the symbols with their own series.
 type SymbolMode uint8
 
 // The modes.
 const (
-	AllSymbols    SymbolMode = iota // every one, as long as there are no more than Max
+	AllSymbols    SymbolMode = iota // all, up to Max symbols
 	ListedSymbols                   // those of List
 	NoSymbols                       // none
 )
 
-// A SymbolPolicy bounds the series that symbols cause: four each, and five more for chosen ones.
+// A SymbolPolicy bounds the number of series of symbols: four per symbol, five more for chosen ones.
 type SymbolPolicy struct {
 	Mode SymbolMode
 	List []string // of ListedSymbols, and of AllSymbols once there are more than Max
 	Max  int      // 0 means 2000
 
-	// Chosen are the symbols with prices, depth and volume. Nil means List, or the first 20 followed.
+	// Chosen are the symbols with prices, depth and volume. Nil means List, or the first 20.
 	Chosen []string
 
-	// Limited is called once, when AllSymbols meets more than Max. Nil means that nobody is told.
+	// Limited is called once, when AllSymbols has more than Max. It may be nil.
 	Limited func(symbols int)
 }
 
-// maxChosen bounds the chosen symbols where the policy names none.
+// maxChosen bounds the chosen symbols if the policy names none.
 const maxChosen = 20
 
 func (p SymbolPolicy) withDefaults() SymbolPolicy {
@@ -157,8 +156,7 @@ func (p SymbolPolicy) withDefaults() SymbolPolicy {
 	return p
 }
 
-// shown returns the symbols of all that have series of their own. limited tells that it is not all for
-// their number.
+// shown returns the symbols with their own series. limited reports that these are not all because there are too many.
 func (p *SymbolPolicy) shown(all []string) (shown []string, limited bool) {
 	switch {
 	case p.Mode == NoSymbols:
@@ -169,7 +167,7 @@ func (p *SymbolPolicy) shown(all []string) (shown []string, limited bool) {
 	return intersect(all, p.List, p.Max), p.Mode == AllSymbols
 }
 
-// chosen returns the symbols of all that have prices.
+// chosen returns the symbols with prices.
 func (p *SymbolPolicy) chosen(all []string) []string {
 	if p.Mode == NoSymbols && p.Chosen == nil {
 		return nil
@@ -182,7 +180,7 @@ func (p *SymbolPolicy) chosen(all []string) []string {
 	return all[:min(len(all), maxChosen)]
 }
 
-// intersect returns those of all that are in list, at most n.
+// intersect returns at most n of the symbols in both lists, in the order of all.
 func intersect(all, list []string, n int) (both []string) {
 	wanted := make(map[string]bool, len(list))
 	for _, s := range list {

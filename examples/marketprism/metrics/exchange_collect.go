@@ -5,8 +5,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// collect emits what the market's Client and DepthSyncer tell at this moment, and zeros before there
-// are any.
+// collect emits the current values of the market's Client and DepthSyncer, or zeros before Observe.
 func (e *Exchange) collect(give emit) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -31,7 +30,7 @@ func (e *Exchange) collect(give emit) {
 	give(Updates, float64(e.sums.Discarded), e.with("discarded")...)
 }
 
-// with returns the label values of the market and more of them.
+// with returns the label values of the market followed by more.
 func (e *Exchange) with(more ...string) []string { return append(e.venue[:2:2], more...) }
 
 func (e *Exchange) collectConnections(give emit) {

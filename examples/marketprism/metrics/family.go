@@ -12,7 +12,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 )
 
-// A Type is what Prometheus calls the type of a metric.
+// A Type is the Prometheus type of a metric.
 type Type string
 
 // The types.
@@ -41,19 +41,19 @@ func (f *Family) LabelNames() []string {
 	return names
 }
 
-// PerSymbol tells whether the family has series for each symbol.
+// PerSymbol reports whether the family has series for each symbol.
 func (f *Family) PerSymbol() bool {
 	return slices.ContainsFunc(f.Labels, func(l Label) bool { return l.Name == "symbol" })
 }
 
-// A Label is a label with all values it can have. Values is nil where the configuration of the program
-// decides them: markets, streams, consumers, symbols, and the tables and disks of a server.
+// A Label is a label with all its values. Values is nil if they depend on the configuration: markets, streams,
+// consumers, symbols, and the tables and disks of a server.
 type Label struct {
 	Name   string
 	Values []string
 }
 
-// Other is the value for what is in no closed set.
+// Other is the value for anything outside a closed set.
 const Other = "other"
 
 // Buckets of the histograms, in seconds unless they say otherwise.
@@ -114,7 +114,7 @@ func storeOps() (ops []string) {
 	return append(ops, Other)
 }
 
-// known returns value if it is one of the closed set, and Other if not.
+// known returns value if it is in the closed set, and Other if not.
 func known(value string, set []string) string {
 	if slices.Contains(set, value) {
 		return value

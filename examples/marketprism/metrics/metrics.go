@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
 
-// Config says who is measured, and how many series there may be. The zero value is ready to use.
+// Config configures Metrics. The zero value is ready to use.
 type Config struct {
 	Service  string // value of the label service; "" means "marketprism"
 	Version  string // of the program; "" means "unknown"
@@ -21,20 +21,20 @@ type Config struct {
 
 	Symbols SymbolPolicy
 
-	// PollEvery is how often Poll asks the bus and the store; sizes of tables, disks and the exchange's
-	// clock are asked for at every fourth time. 0 means 15 s.
+	// PollEvery is the interval at which Poll queries the bus and the store; sizes of tables and disks and the
+	// exchange's clock are read at every fourth one. 0 means 15 s.
 	PollEvery time.Duration
-	// PollFailed is told of each question of Poll without an answer. Nil means nobody is. It must not block.
+	// PollFailed is called for each failed query of Poll. It may be nil. It must not block.
 	PollFailed func(PollInfo)
 }
 
-// A PollInfo tells of a question that was not answered.
+// A PollInfo describes a failed query.
 type PollInfo struct {
 	What string // "stream MD_BOOKS", "store", …
 	Err  error
 }
 
-// Metrics is a prometheus.Collector of all parts of a program that it was told of.
+// Metrics is a prometheus.Collector of the parts of a program.
 type Metrics struct {
 	cfg        Config
 	families   map[string]Family
@@ -51,10 +51,10 @@ type Metrics struct {
 
 var _ prometheus.Collector = (*Metrics)(nil)
 
-// An emit gives a scrape the present value of a series.
+// An emit adds the current value of a series to a scrape.
 type emit func(name string, value float64, labels ...string)
 
-// New returns Metrics without any part but the service itself.
+// New returns Metrics of the service, without other parts.
 func New(cfg Config) *Metrics {
 	setDefault(&cfg.Service, "marketprism")
 	setDefault(&cfg.Version, "unknown")
@@ -93,15 +93,15 @@ func newHistogram(f Family) *prometheus.HistogramVec {
 	}, f.LabelNames())
 }
 
-// Register registers m. It fails if one of its names is taken already.
+// Register registers m. It fails if a name is already registered.
 func (m *Metrics) Register(r prometheus.Registerer) error { return r.Register(m) }
 
-// Handler answers scrapes of what g gathers, as text, OpenMetrics or protobuf.
+// Handler serves scrapes of g, as text, OpenMetrics or protobuf.
 func Handler(g prometheus.Gatherer) http.Handler {
 	return promhttp.HandlerFor(g, promhttp.HandlerOpts{EnableOpenMetrics: true, MaxRequestsInFlight: 2, Timeout: 10 * time.Second})
 }
 
-// Describe is of prometheus.Collector.
+// Describe implements prometheus.Collector.
 func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range m.descs {
 		ch <- d
@@ -111,7 +111,7 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 	}
 }
 
-// Collect is of prometheus.Collector.
+// Collect implements prometheus.Collector.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	all := make([]*series, 0, len(m.series))
@@ -135,14 +135,14 @@ func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 }
 
-// source adds what is read at each scrape.
+// source adds a func that is called at each scrape.
 func (m *Metrics) source(read func(emit)) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.sources = append(m.sources, read)
 }
 
-// number returns the series of that name and those labels, which exists from here on.
+// number returns the series with that name and those labels, and creates it if needed.
 func (m *Metrics) number(name string, labels ...string) *number {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -170,10 +170,10 @@ func (m *Metrics) histogram(name string, labels ...string) prometheus.Observer {
 	return m.histograms[name].WithLabelValues(labels...)
 }
 
-// A poll is a question to a server.
+// A poll is a periodic query of a server.
 type poll struct {
 	what   string
-	seldom bool // at every fourth time only
+	seldom bool // only at every fourth interval
 	ask    func(context.Context) error
 }
 
@@ -183,8 +183,8 @@ func (m *Metrics) poll(p poll) {
 	m.polls = append(m.polls, p)
 }
 
-// Poll asks the servers what only they know, at once and then in regular intervals until ctx ends,
-// whose error it returns. Each question has the time of one interval.
+// Poll queries the servers, at once and then at regular intervals, until ctx ends, then returns nil. Each query times
+// out after one interval.
 func (m *Metrics) Poll(ctx context.Context) error {
 	tick := time.NewTicker(m.cfg.PollEvery)
 	defer tick.Stop()
@@ -213,7 +213,7 @@ func (m *Metrics) ask(ctx context.Context, p poll) {
 	}
 }
 
-// unix returns a time as Prometheus has it; 0 for the zero time.
+// unix returns a time in seconds since the epoch; 0 for the zero time.
 func unix(t time.Time) float64 {
 	if t.IsZero() {
 		return 0

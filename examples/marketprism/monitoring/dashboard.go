@@ -13,7 +13,7 @@ type Board struct {
 	Panels []Panel
 }
 
-// A Panel is one picture on a Board.
+// A Panel is one panel of a Board.
 type Panel struct {
 	Kind        string // stat, timeseries, table, heatmap, logs
 	Title, Help string

@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-var update = flag.Bool("update", false, "write the files anew")
+var update = flag.Bool("update", false, "write the files")
 
-// What is committed is what the tables say.
+// The committed files equal those generated from the tables.
 func TestFiles(t *testing.T) {
 	for name, want := range Files() {
 		name = filepath.Join("..", name)
@@ -23,7 +23,7 @@ func TestFiles(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		} else if !bytes.Equal(got, want) {
-			t.Errorf("%s is not what the tables say: go test ./examples/marketprism/monitoring -update", name)
+			t.Errorf("%s differs from the tables: go test ./examples/marketprism/monitoring -update", name)
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"time"
 )
 
-// tool returns the path of a program of the monitoring chain. Without it the test is skipped and says
-// so; under make monitoring-check, which sets MONITORING=1, it fails.
+// tool returns the path of a program of the monitoring chain. Without it the test skips, or under
+// make monitoring-check, which sets MONITORING=1, fails.
 func tool(t *testing.T, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)

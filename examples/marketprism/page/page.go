@@ -1,9 +1,8 @@
-// Package page serves the live page of a pipeline: the books as they move, the health of every stage,
-// and, where there is an archive, any book of the past. It reads the library's own values and keeps
-// none of its own but a few minutes of prices and the last trades.
+// Package page serves the live page of a pipeline: the live books, the health of every stage, and, with an archive,
+// any book of the past. It keeps only a few minutes of prices and the last trades.
 //
-// The page is one HTML file with its script and style, all inside the binary; nothing is fetched from
-// anywhere else. Serve it on a loopback address: it has no login.
+// The page is one HTML file with its script and style, embedded in the binary; it loads nothing from elsewhere. Serve
+// it on a loopback address: it has no login.
 package page
 
 import (
@@ -25,53 +24,52 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A Feed is what the page reads of live books, as a *binance.DepthSyncer gives it.
+// A Feed provides live books, as a *binance.DepthSyncer does.
 type Feed interface {
 	Symbols() []string
 	Status(symbol string) (binance.Status, bool)
 	View(symbol string, f func(*orderbook.Book, binance.Status)) error
 }
 
-// An Archive gives books of the past, as a *chstore.Store does.
+// An Archive provides books of the past, as a *chstore.Store does.
 type Archive interface {
 	BookAt(ctx context.Context, i marketprism.Instrument, t time.Time) (*orderbook.Book, error)
 }
 
-// A Config says what the page shows. Feed is required.
+// A Config configures a Page. Feed is required.
 type Config struct {
 	Market  marketprism.Market // of the Feed's symbols; "" means spot
 	Feed    Feed
-	Archive Archive       // nil means that the past cannot be looked at
-	Health  func() Health // called a few times a second for each viewer; nil means that health is not shown
+	Archive Archive       // nil means no books of the past
+	Health  func() Health // called a few times a second for each viewer; nil means no health
 
-	// ArchiveFailed is told why the archive could not be read, where that is more than a viewer should
-	// know. nil means that nobody is. It is called on the goroutine of the request.
+	// ArchiveFailed is called with errors of the archive that viewers do not see, on the goroutine of the request.
+	// It may be nil.
 	ArchiveFailed func(error)
 
-	// Hosts are names, without a port, that the page may be called by besides loopback addresses and
-	// localhost. Requests for another Host are refused, so that no web site can have a browser read
-	// the page under a name of its own.
+	// Hosts are allowed host names, without a port, besides loopback addresses and localhost. Requests with another
+	// Host are rejected, which prevents DNS rebinding by other web sites.
 	Hosts []string
 
 	Levels  int           // levels a side sent to the page; 0 means 100
-	Refresh time.Duration // between two states of the book shown; 0 means 250 ms
-	Sample  time.Duration // between two points of mid and spread; 0 means 1 s
+	Refresh time.Duration // interval of the displayed book; 0 means 250 ms
+	Sample  time.Duration // interval of mid and spread; 0 means 1 s
 	History int           // points kept for each symbol; 0 means 300
 	Trades  int           // trades kept for each symbol; 0 means 50
-	Viewers int           // pages open at once; 0 means 32. One more is answered with status 503
+	Viewers int           // concurrent pages; 0 means 32. Further ones get status 503
 }
 
-// A Page is an http.Handler. Run keeps its history; Observe shows it the trades.
+// A Page is an http.Handler. Run records its history, Observe its trades.
 type Page struct {
 	cfg     Config
 	mux     *http.ServeMux
 	history *history
 	trades  *trades
-	viewers chan struct{} // holds one for each open page
+	viewers chan struct{} // holds one element per open page
 	started time.Time     // local clock
 }
 
-// New returns the Page of a Feed. It fails if cfg is contradictory.
+// New returns the Page of a Feed, or an error if cfg is invalid.
 func New(cfg Config) (*Page, error) {
 	if cfg.Feed == nil {
 		return nil, errors.New("page: Feed is required")
@@ -114,7 +112,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.mux.ServeHTTP(w, r)
 }
 
-// Run samples mid and spread of every book until ctx ends, and returns its error.
+// Run samples mid and spread of every book until ctx ends, then returns nil.
 func (p *Page) Run(ctx context.Context) error {
 	tick := time.NewTicker(p.cfg.Sample)
 	defer tick.Stop()
@@ -128,8 +126,7 @@ func (p *Page) Run(ctx context.Context) error {
 	}
 }
 
-// Observe keeps a trade for the page; other records are passed over. It may be called from any
-// goroutine, such as that of a binance.Handler.
+// Observe records a trade and ignores other records. It is safe for concurrent use.
 func (p *Page) Observe(rec *marketprism.Record) {
 	if rec.Trade != nil && rec.Instrument.Market == p.cfg.Market {
 		p.trades.add(rec.Instrument.Symbol, rec.Trade)
@@ -143,7 +140,7 @@ func (p *Page) instrument(symbol string) marketprism.Instrument {
 //go:embed static
 var files embed.FS
 
-// static serves what the page is made of.
+// static serves the files of the page.
 func static() http.Handler {
 	sub, err := fs.Sub(files, "static")
 	if err != nil {
@@ -152,7 +149,7 @@ func static() http.Handler {
 	return http.FileServerFS(sub)
 }
 
-// policy lets the page load its own script and style and nothing else, from nowhere else.
+// policy lets the page load only its own script and style.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
@@ -165,8 +162,7 @@ func secure(h http.Header) {
 	h.Set("Cache-Control", "no-store")
 }
 
-// allowed tells whether the page may be asked for under a Host: a loopback address, localhost, or one
-// that the Config names.
+// allowed reports whether a Host is a loopback address, localhost, or one of the Config's.
 func (p *Page) allowed(host string) bool {
 	name := host
 	if h, _, err := net.SplitHostPort(host); err == nil {

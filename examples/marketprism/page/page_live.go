@@ -12,11 +12,11 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A liveState is what a viewer gets with every refresh.
+// A liveState is sent to a viewer with every refresh.
 type liveState struct {
 	Time    time.Time     `json:"time"` // local clock of the server
 	Symbol  symbolState   `json:"symbol"`
-	Book    *bookState    `json:"book"` // null while it is not known
+	Book    *bookState    `json:"book"` // null while it is not synced
 	Trades  []tradeState  `json:"trades"`
 	Health  *Health       `json:"health,omitempty"`
 	Symbols []symbolState `json:"symbols,omitempty"` // with every symbolsEvery-th refresh
@@ -24,8 +24,8 @@ type liveState struct {
 
 const symbolsEvery = 4
 
-// serveLive sends the state of one symbol's book, and of everything around it, as server-sent events
-// until the viewer leaves. Each state stands for itself: one that is late makes none before it needed.
+// serveLive sends the state of one symbol's book and of the pipeline as server-sent events until the viewer leaves.
+// Each state is complete, so that a slow viewer can skip some.
 func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
 	symbol := r.FormValue("symbol")
 	if _, ok := p.cfg.Feed.Status(symbol); symbol != "" && !ok {
@@ -46,9 +46,9 @@ func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
 	for n := 0; ; n++ {
 		text, err := json.Marshal(p.live(symbol, n%symbolsEvery == 0))
 		if err != nil {
-			return // only a number that JSON cannot write; the viewer asks anew
+			return // only for a number that JSON cannot represent; the viewer reconnects
 		}
-		_ = out.SetWriteDeadline(time.Now().Add(10 * time.Second)) // where the server has no deadlines, the kernel's hold
+		_ = out.SetWriteDeadline(time.Now().Add(10 * time.Second)) // a server without deadlines falls back to the kernel's
 		if _, err := fmt.Fprintf(w, "data: %s\n\n", text); err != nil || out.Flush() != nil {
 			return
 		}
@@ -60,7 +60,7 @@ func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// live reads the present state. The symbol "" means the first one.
+// live returns the current state. The symbol "" means the first one.
 func (p *Page) live(symbol string, withSymbols bool) *liveState {
 	s := &liveState{Time: time.Now().UTC()}
 	if symbol == "" {
@@ -70,7 +70,7 @@ func (p *Page) live(symbol string, withSymbols bool) *liveState {
 	}
 	if err := p.cfg.Feed.View(symbol, func(b *orderbook.Book, status binance.Status) {
 		s.Symbol, s.Book = stateOf(symbol, status), bookOf(symbol, b, p.cfg.Levels)
-	}); err != nil { // it is not known, or not followed any more
+	}); err != nil { // not synced, or removed
 		status, _ := p.cfg.Feed.Status(symbol)
 		s.Symbol = stateOf(symbol, status)
 	}
@@ -85,16 +85,16 @@ func (p *Page) live(symbol string, withSymbols bool) *liveState {
 	return s
 }
 
-// Health is what the page shows of the pipeline's stages. Counts are since the program began.
+// Health is the state of the pipeline's stages. Counts are since the start of the program.
 type Health struct {
 	Connections     int `json:"connections"`     // open to the exchange
 	ConnectionsWant int `json:"connectionsWant"` // needed
 
 	WeightUsed   int       `json:"weightUsed"`            // request weight of this clock minute
-	WeightLimit  int       `json:"weightLimit"`           // 0 means no bound
-	BlockedUntil time.Time `json:"blockedUntil,omitzero"` // local clock; the exchange wants no request before it
+	WeightLimit  int       `json:"weightLimit"`           // 0 means no limit
+	BlockedUntil time.Time `json:"blockedUntil,omitzero"` // local clock; the exchange rejects requests before it
 
-	NoStore        bool `json:"noStore,omitempty"` // this program does not write to the store: nothing is shown of it
+	NoStore        bool `json:"noStore,omitempty"` // this program does not write to the store
 	BusConnected   bool `json:"busConnected"`
 	StoreConnected bool `json:"storeConnected"`
 
@@ -110,7 +110,7 @@ type Health struct {
 type symbolState struct {
 	Symbol  string `json:"symbol"`
 	State   string `json:"state"`
-	AgeMS   int64  `json:"ageMs"` // since the book changed last, by the local clock; -1 if it was never known
+	AgeMS   int64  `json:"ageMs"` // since the book changed last, by the local clock; -1 if it was never synced
 	LastID  int64  `json:"lastId"`
 	Listing string `json:"listing,omitempty"`
 	LastGap string `json:"lastGap,omitempty"` // reason of the latest gap
@@ -138,21 +138,21 @@ func stateOf(symbol string, s binance.Status) symbolState {
 	return line
 }
 
-// A level is a price and a quantity as the exchange writes them, exactly.
+// A level is a price and a quantity, as exact decimals.
 type level [2]orderbook.Fixed
 
-// A bookState is a book of now or of the past, best levels first.
+// A bookState is a live or past book, best levels first.
 type bookState struct {
 	Symbol    string    `json:"symbol"`
 	LastID    int64     `json:"lastId"`
 	EventTime time.Time `json:"eventTime,omitzero"` // exchange clock of the last change
 	Bids      []level   `json:"bids"`
 	Asks      []level   `json:"asks"`
-	BidCount  int       `json:"bidCount"` // levels the book has
+	BidCount  int       `json:"bidCount"` // all levels of the book
 	AskCount  int       `json:"askCount"`
 }
 
-// bookOf copies the best n levels a side.
+// bookOf returns the best n levels of each side.
 func bookOf(symbol string, b *orderbook.Book, n int) *bookState {
 	return &bookState{
 		Symbol: symbol, LastID: b.LastID(), EventTime: b.EventTime(),
@@ -169,7 +169,7 @@ func levels(side []orderbook.Level) []level {
 	return out
 }
 
-// A tradeState is a trade as the page shows it.
+// A tradeState is a trade on the page.
 type tradeState struct {
 	ID       int64           `json:"id"`
 	Price    orderbook.Fixed `json:"price"`
@@ -178,7 +178,7 @@ type tradeState struct {
 	Time     time.Time       `json:"time"` // exchange clock
 }
 
-// trades are the last few trades of each symbol: single ones where they come, else aggregates.
+// trades hold the last trades of each symbol: single ones if there are any, else aggregates.
 type trades struct {
 	keep int
 
@@ -188,9 +188,9 @@ type trades struct {
 
 // recent is a ring.
 type recent struct {
-	single bool // single trades have come, so that aggregates would tell the same again
+	single bool // there are single trades, so aggregates would duplicate them
 	ring   []tradeState
-	next   int // where the next one goes once the ring is full
+	next   int // index of the next one once the ring is full
 }
 
 func newTrades(keep int) *trades { return &trades{keep: keep, bySymbol: make(map[string]*recent)} }

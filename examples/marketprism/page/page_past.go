@@ -16,14 +16,14 @@ import (
 )
 
 // A point is mid price and spread of a book at a moment of the local clock; both are null while the
-// book is not known or has an empty side.
+// book is not synced or has an empty side.
 type point struct {
 	TimeMS int64    `json:"t"` // since the Unix epoch
 	Mid    *float64 `json:"mid"`
 	Spread *float64 `json:"spread"`
 }
 
-// history is a ring of points for each symbol. Symbols that are no longer followed are forgotten.
+// history is a ring of points for each symbol. Removed symbols are deleted.
 type history struct {
 	keep int
 
@@ -33,12 +33,12 @@ type history struct {
 
 type ring struct {
 	points []point
-	next   int // where the next one goes once the ring is full
+	next   int // index of the next one once the ring is full
 }
 
 func newHistory(keep int) *history { return &history{keep: keep, bySymbol: make(map[string]*ring)} }
 
-// sample takes one point of every book.
+// sample adds one point for every book.
 func (h *history) sample(feed Feed, now time.Time) {
 	symbols := feed.Symbols()
 	taken := make([]point, len(symbols))
@@ -61,7 +61,7 @@ func (h *history) sample(feed Feed, now time.Time) {
 
 func pointOf(feed Feed, symbol string, now time.Time) point {
 	pt := point{TimeMS: now.UnixMilli()}
-	_ = feed.View(symbol, func(b *orderbook.Book, _ binance.Status) { // an error says that it is not known: the point stays empty
+	_ = feed.View(symbol, func(b *orderbook.Book, _ binance.Status) { // on an error it is not synced, and the point stays empty
 		if mid, ok := b.Mid(); ok {
 			spread, _ := b.Spread()
 			width := spread.Float64()
@@ -102,19 +102,19 @@ func (p *Page) serveHistory(w http.ResponseWriter, r *http.Request) {
 func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(v) // a viewer that has left does not want to know
+	_ = json.NewEncoder(w).Encode(v) // the viewer has left
 }
 
-// pastTimeout bounds one question to the archive.
+// pastTimeout bounds one query of the archive.
 const pastTimeout = 15 * time.Second
 
-// A pastState answers for a book of the past: either it, or why there is none.
+// A pastState is a book of the past, or the reason why there is none.
 type pastState struct {
 	At    time.Time  `json:"at"`
 	Book  *bookState `json:"book,omitempty"`
 	Error string     `json:"error,omitempty"`
-	From  time.Time  `json:"from,omitzero"` // the last moment before At at which the book is known
-	To    time.Time  `json:"to,omitzero"`   // the next one after it
+	From  time.Time  `json:"from,omitzero"` // the last time before At at which the book is synced
+	To    time.Time  `json:"to,omitzero"`   // the next such time after At
 }
 
 // serveBook rebuilds the book of "symbol" at "at", in milliseconds since the Unix epoch, from the archive.
@@ -145,7 +145,7 @@ func (p *Page) serveBook(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, past)
 }
 
-// explain fills in why there is no book, and returns the status that says the same.
+// explain sets the reason why there is no book, and returns the HTTP status.
 func (s *pastState) explain(err error) int {
 	var hole *chstore.MissingError
 	switch {

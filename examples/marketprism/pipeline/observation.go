@@ -23,14 +23,14 @@ import (
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 )
 
-// stalled is for how long the main loop may stand still before /healthz says so. It turns at least
-// every five seconds.
+// stalled is the longest pause of the main loop before /healthz reports it. The loop iterates at least every five
+// seconds.
 const stalled = 30 * time.Second
 
-// liveShare is the part of the books that have to be synced for a collector to be ready.
+// liveShare is the share of synced books from which on a collector is ready.
 const liveShare = 0.95
 
-// An observation is what a process tells of itself: logs, metrics and health.
+// An observation holds the logs, metrics and health of a process.
 type observation struct {
 	role, version string
 
@@ -39,8 +39,8 @@ type observation struct {
 	metrics  *metrics.Metrics
 	registry *prometheus.Registry
 	bus      *metrics.Bus
-	archive  *metrics.Archive // nil until there is one
-	health   *health.Health   // nil until the parts are there
+	archive  *metrics.Archive // nil until the archive is open
+	health   *health.Health   // nil until the services start
 }
 
 func newObservation(role, version string, cfg config.Config, logTo io.Writer) (*observation, error) {
@@ -63,7 +63,7 @@ func (w *observation) logger(component string) *slog.Logger {
 	return w.log.With("component", component)
 }
 
-// beat says that the main loop has turned.
+// beat signals that the main loop runs.
 func (w *observation) beat() {
 	w.metrics.Beat()
 	w.health.Beat()
@@ -77,24 +77,24 @@ func (w *observation) notify(state string) {
 	}
 }
 
-// links knows which connections to the exchange are open, by their hooks. It is safe for concurrent use.
-type links struct {
+// connections tracks the connections to the exchange by hooks. It is safe for concurrent use.
+type connections struct {
 	mu   sync.Mutex
-	open map[int]bool // by number; false for one that was tried, or was open, and is to be
+	open map[int]bool // by number; false for one that failed or was cut and is being retried
 }
 
-func (l *links) hooks() *binance.Hooks {
+func (l *connections) hooks() *binance.Hooks {
 	return &binance.Hooks{
 		ConnectDone: func(i binance.ConnectInfo) { l.set(i.Conn, i.Err == nil) },
 		Disconnected: func(i binance.DisconnectInfo) {
-			if !errors.Is(i.Err, binance.ErrReplaced) { // then another one has its number
+			if !errors.Is(i.Err, binance.ErrReplaced) { // another one has taken its number
 				l.set(i.Conn, false)
 			}
 		},
 	}
 }
 
-func (l *links) set(conn int, open bool) {
+func (l *connections) set(conn int, open bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.open == nil {
@@ -103,8 +103,8 @@ func (l *links) set(conn int, open bool) {
 	l.open[conn] = open
 }
 
-// count returns how many are open, and how many should be.
-func (l *links) count() (open, all int) {
+// count returns how many are open, and how many are needed.
+func (l *connections) count() (open, all int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, is := range l.open {
@@ -115,15 +115,15 @@ func (l *links) count() (open, all int) {
 	return open, len(l.open)
 }
 
-// lettersEvery is how often the stream of dead letters is asked how many there are.
+// lettersEvery is the interval of reading the number of dead letters.
 const lettersEvery = 2 * time.Second
 
-// letters are the dead letters of the bus: all there are, whichever process set them aside.
+// letters counts the dead letters on the bus, from all processes.
 type letters struct {
 	js     jetstream.StreamManager
 	stream string
 	work   *deadletter.Queue
-	count  atomic.Uint64 // a moment ago
+	count  atomic.Uint64 // as last read
 }
 
 func newLetters(js jetstream.JetStream) *letters {
@@ -131,7 +131,7 @@ func newLetters(js jetstream.JetStream) *letters {
 	return &letters{js: js, stream: stream, work: deadletter.New(js, stream)}
 }
 
-// watch keeps the count. A bus that is away leaves it as it was: that the bus is away is told elsewhere.
+// watch updates the count until ctx ends. While the bus is unreachable the count stays.
 func (l *letters) watch(ctx context.Context) error {
 	tick := time.NewTicker(lettersEvery)
 	defer tick.Stop()

@@ -43,7 +43,7 @@ func TestNotify(t *testing.T) {
 
 // A connection that was cut, or never came, is missing; one that was replaced is not.
 func TestLinks(t *testing.T) {
-	var l links
+	var l connections
 	h := l.hooks()
 	broken := errors.New("broken")
 	expect := func(open, all int) {

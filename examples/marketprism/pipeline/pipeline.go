@@ -1,9 +1,9 @@
-// Package pipeline is the roles of the marketprism program: a collector that publishes what an exchange
-// sends, an archiver that stores what is on the bus, and both in one process.
+// Package pipeline implements the roles of the marketprism program: a collector that publishes the data of an
+// exchange, an archiver that stores the records of the bus, and both in one process.
 //
 //	DepthSyncer ▶ Buffer ▶ Snapshots ▶ Spill ▶ Publisher ══ JetStream ══▶ Consumer ▶ Store
 //
-// It is made of library parts only; what is here is their order at start and end, and what people see.
+// It consists of library parts; this package starts and ends them in order and shows their state.
 package pipeline
 
 import (
@@ -28,10 +28,10 @@ type Pipeline struct {
 	watch *observation
 
 	embedded bool   // servers without an address run inside
-	started  func() // called when all parts of transport run; nil means nothing
+	started  func() // called when all parts of transport run; may be nil
 
 	tally tally
-	live  liveBooks // used by the collector's handler, and after it has ended; nil if nothing is verified
+	live  liveBooks // used by the collector's handler, and after its end; nil if nothing is verified
 
 	source    *source // the parts of the role, nil where it has none
 	bus       *engines.Bus
@@ -39,11 +39,11 @@ type Pipeline struct {
 	archive   *engines.Archive
 	collector *collector
 	archiver  *archiver
-	work      work // of the archiver; used by the main loop alone
+	progress  progress // of the archiver; used by the main loop only
 }
 
-// New returns the Pipeline of a role, "marketprism", "collector" or "archiver". People read out; logs
-// go to logTo.
+// New returns the Pipeline of a role, "marketprism", "collector" or "archiver". It writes the status to out and
+// logs to logTo.
 func New(role, version string, cfg config.Config, out *os.File, logTo io.Writer) (*Pipeline, error) {
 	watch, err := newObservation(role, version, cfg, logTo)
 	if err != nil {
@@ -52,8 +52,8 @@ func New(role, version string, cfg config.Config, out *os.File, logTo io.Writer)
 	return &Pipeline{cfg: cfg, out: out, watch: watch}, nil
 }
 
-// Run is all in one process: it collects, stores, and at the end rebuilds every book from the archive
-// and compares it with the live one. Interrupting ctx ends the collection only.
+// Run runs everything in one process: it collects, stores, and at the end rebuilds every book from the archive
+// and compares it with the live one. The end of ctx ends only the collection.
 func (p *Pipeline) Run(ctx context.Context) error {
 	p.live, p.embedded = make(liveBooks), true
 	return p.inFolder(func() error {
@@ -84,7 +84,7 @@ func (p *Pipeline) runAll(ctx context.Context) error {
 	return err
 }
 
-// printNext tells what can be done with the archive of a run.
+// printNext prints commands for the archive of a run.
 func (p *Pipeline) printNext() {
 	switch {
 	case p.archive.Addr == "":
@@ -96,10 +96,10 @@ func (p *Pipeline) printNext() {
 	}
 }
 
-// transport moves records from the source to the archive. When the collection ends each stage is
-// emptied before the next is stopped.
+// transport moves records from the source to the archive. At the end of the collection it empties each stage before
+// it stops the next one.
 func (p *Pipeline) transport(ctx context.Context) error {
-	// Downstream outlives ctx: what was received before the end is still stored.
+	// Downstream outlives ctx, so that every received record is stored.
 	downstream, stopDownstream := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer stopDownstream(nil)
 	var err error
@@ -128,7 +128,7 @@ func (p *Pipeline) transport(ctx context.Context) error {
 	return errors.Join(err, services.end(), publishing.end(), storing.end())
 }
 
-// Collect publishes what the source sends until ctx ends.
+// Collect publishes the source's data until ctx ends.
 func (p *Pipeline) Collect(ctx context.Context) error {
 	return p.inFolder(func() error {
 		err := p.open(ctx, p.openSource, p.openBus)
@@ -158,7 +158,7 @@ func (p *Pipeline) runCollector(ctx context.Context) error {
 	return errors.Join(err, p.flush(downstream), services.end(), publishing.end())
 }
 
-// Archive stores what is on the bus until ctx ends, and then what it has in hand.
+// Archive stores the records of the bus until ctx ends, and then finishes the delivered batches.
 func (p *Pipeline) Archive(ctx context.Context) error {
 	return p.inFolder(func() error {
 		err := p.open(ctx, p.openArchive, p.openBus)
@@ -187,7 +187,7 @@ func (p *Pipeline) runArchiver(ctx context.Context) error {
 	return errors.Join(err, services.end(), storing.end())
 }
 
-// inFolder runs a role with a folder, which is removed afterwards if none is configured.
+// inFolder runs a role with the configured folder, or with a temporary one that it removes afterwards.
 func (p *Pipeline) inFolder(run func() error) error {
 	if p.dir = p.cfg.Data; p.dir != "" {
 		return run()
@@ -209,7 +209,7 @@ func (p *Pipeline) open(ctx context.Context, parts ...func(context.Context) erro
 	return nil
 }
 
-// close ends what open opened, the other way round.
+// close closes the opened parts in reverse order.
 func (p *Pipeline) close() error {
 	var err error
 	if p.bus != nil {
@@ -224,7 +224,8 @@ func (p *Pipeline) close() error {
 	return err
 }
 
-// watchUntilEnd shows the status until the collection is to end; source may be nil.
+// watchUntilEnd shows the status until the collection ends: by ctx, its time, the source, or a failed stage. source
+// may be nil.
 func (p *Pipeline) watchUntilEnd(ctx, downstream context.Context, source *source) error {
 	var timeUp <-chan time.Time
 	if p.cfg.For > 0 {
@@ -249,7 +250,7 @@ func (p *Pipeline) watchUntilEnd(ctx, downstream context.Context, source *source
 			status.show()
 		case <-timeUp:
 			return nil
-		case <-ctx.Done(): // interrupted, or the collector has failed and will say why
+		case <-ctx.Done(): // interrupted, or the collector failed and returns its error
 			return nil
 		case <-downstream.Done():
 			return context.Cause(downstream)

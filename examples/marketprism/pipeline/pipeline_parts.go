@@ -19,7 +19,7 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
-// spillSync is how long spilled records may wait to be forced to the disk: what a power cut may cost.
+// spillSync is the longest time before spilled records are synced to disk, and so the most that a power cut loses.
 const spillSync = 100 * time.Millisecond
 
 func (p *Pipeline) openSource(ctx context.Context) (err error) {
@@ -46,7 +46,7 @@ func (p *Pipeline) openBus(ctx context.Context) (err error) {
 	return err
 }
 
-// streams are those of the library, within the bounds that are configured.
+// streams returns the library's streams with the configured bounds.
 func (p *Pipeline) streams() natsbus.StreamsConfig {
 	return natsbus.StreamsConfig{
 		Books:  natsbus.StreamConfig{MaxBytes: p.cfg.BusBytes, MaxAge: p.cfg.BusAge},
@@ -71,7 +71,7 @@ func (p *Pipeline) openArchive(ctx context.Context) (err error) {
 	return err
 }
 
-// A collector is the way from the exchange to the bus.
+// A collector moves records from the exchange to the bus.
 type collector struct {
 	client    *binance.Client
 	books     *binance.DepthSyncer
@@ -79,7 +79,7 @@ type collector struct {
 	spill     *sink.Spill
 	publisher *natsbus.Publisher
 	page      *page.Page // nil if it is off
-	links     links
+	conns     connections
 }
 
 func (p *Pipeline) newCollector(downstream context.Context) (*collector, error) {
@@ -93,7 +93,7 @@ func (p *Pipeline) newCollector(downstream context.Context) (*collector, error) 
 	return c, nil
 }
 
-// connectBus makes what records pass on their way to the bus.
+// connectBus creates the stages from the buffer to the bus.
 func (p *Pipeline) connectBus(c *collector) error {
 	meter := p.watch.bus.Publisher()
 	var err error
@@ -128,15 +128,15 @@ func (p *Pipeline) connectBus(c *collector) error {
 	return nil
 }
 
-// connectExchange makes what follows the exchange. Records reach the buffer under downstream, so that
-// none is lost when the collection ends.
+// connectExchange creates the driver. It writes records to the buffer under downstream, so that none is lost when
+// the collection ends.
 func (p *Pipeline) connectExchange(downstream context.Context, c *collector) error {
 	market := marketprism.Market(p.cfg.Market)
 	meter := p.watch.metrics.Exchange(market)
 	cfg := p.source.config
 	cfg.Market = market
 	cfg.HTTPClient = meter.HTTPClient(cfg.DialContext)
-	cfg.Hooks = binance.TeeHooks(meter.Hooks(), binance.LogHooks(p.watch.logger("collector")), c.links.hooks())
+	cfg.Hooks = binance.TeeHooks(meter.Hooks(), binance.LogHooks(p.watch.logger("collector")), c.conns.hooks())
 	var err error
 	if c.client, err = binance.NewClient(cfg); err != nil {
 		return err
@@ -168,7 +168,7 @@ func (p *Pipeline) connectExchange(downstream context.Context, c *collector) err
 	return p.newPage(c)
 }
 
-// downstream are the stages behind the handler, which outlive the collection.
+// downstream returns the stages after the handler, which outlive the collection.
 func (c *collector) downstream() []stageFunc { return []stageFunc{c.buffer.Run, c.spill.Run} }
 
 func (c *collector) close() error {
@@ -185,14 +185,14 @@ func (c *collector) close() error {
 	return err
 }
 
-// countPublished counts records at published when they are given to the bus, at acked when it has
-// confirmed them. Snapshots that were added on the way are not counted: nobody received them.
+// countPublished counts records as published when they are sent to the bus, and as acked when it has acknowledged
+// them. Added snapshots are not counted.
 func (p *Pipeline) countPublished(publisher sink.Sink) sink.Sink {
 	return sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		p.tally.add(published, recs)
 		err := publisher.Write(ctx, recs)
 		if err != nil {
-			p.tally.remove(published, recs) // they will be written again
+			p.tally.remove(published, recs) // they are written again
 			return err
 		}
 		p.tally.add(acked, recs)
@@ -200,8 +200,7 @@ func (p *Pipeline) countPublished(publisher sink.Sink) sink.Sink {
 	})
 }
 
-// collect follows the source until ctx or its time ends, or it has no more to give, or a later stage
-// fails.
+// collect collects from the source until ctx or the configured time ends, the source ends, or a later stage fails.
 func (p *Pipeline) collect(ctx, downstream context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -212,26 +211,26 @@ func (p *Pipeline) collect(ctx, downstream context.Context) error {
 	return errors.Join(err, collecting.err())
 }
 
-// flush waits until everything received is on the bus, for the time that is allowed. What is not is in
-// the spill queue, which a collector on the same folder goes on with.
+// flush blocks until every received record is on the bus, for at most the drain time. The rest is in the spill queue,
+// with which a collector on the same folder continues.
 func (p *Pipeline) flush(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Drain)
 	defer cancel()
 	if err := p.collector.buffer.Flush(ctx); err != nil {
-		return fmt.Errorf("publishing what was received: %w", err)
+		return fmt.Errorf("publishing received records: %w", err)
 	}
 	if err := p.collector.spill.Flush(ctx); err != nil {
 		left := p.collector.spill.Stats().Queued
 		if p.cfg.Data != "" {
-			return fmt.Errorf("publishing what was received: %d records are left in %s, start the collector again with this folder: %w",
+			return fmt.Errorf("publishing received records: %d records are left in %s, start the collector again with this folder: %w",
 				left, filepath.Join(p.dir, "spill"), err)
 		}
-		return fmt.Errorf("publishing what was received: %d records are lost, since there is no --data to keep them in: %w", left, err)
+		return fmt.Errorf("publishing received records: %d records are lost, since there is no --data folder for them: %w", left, err)
 	}
 	return nil
 }
 
-// synced counts the books that can be trusted.
+// synced returns the number of synced and of all books.
 func (c *collector) synced() (synced, all int) {
 	symbols := c.books.Symbols()
 	for _, symbol := range symbols {
@@ -242,25 +241,25 @@ func (c *collector) synced() (synced, all int) {
 	return synced, len(symbols)
 }
 
-// durable is where the archive's consumers keep their place on the server. One archiver at a time uses it.
+// durable is the name of the archive's durable consumers. One archiver at a time uses them.
 const durable = "archive"
 
-// maxAttempts is how often a batch is written that fails for no known reason, before it is parted.
+// maxAttempts is the number of writes of a batch that fails for an unknown reason, before it is split.
 const maxAttempts = 5
 
-// batchRecords is how many records one INSERT may have. At the load of a whole exchange the library's 1000
-// would be several INSERTs a second for each table, whose fixed costs exceed those of the rows.
+// batchRecords is the maximum number of records of one INSERT. At the load of a whole exchange the library's 1000
+// would mean several INSERTs a second per table, whose fixed costs exceed those of the rows.
 const batchRecords = 8192
 
-// An archiver is the way from the bus to the store.
+// An archiver moves records from the bus to the store.
 type archiver struct {
 	consumers  []*natsbus.Consumer
 	advisories *deadletter.AdvisoryWatch
-	redriver   *deadletter.Redriver // nil if dead letters are left to people
+	redriver   *deadletter.Redriver // nil if --redrive is off
 	into       sink.Sink
 }
 
-// streamNames are the streams of market data, in the order of the consumers.
+// streamNames returns the streams of market data, in the order of the consumers.
 func streamNames() []string { return []string{natsbus.BooksStream(""), natsbus.TradesStream("")} }
 
 func (p *Pipeline) newArchiver() (*archiver, error) {
@@ -306,7 +305,7 @@ func (a *archiver) stages() []stageFunc {
 	return stages
 }
 
-// stats are those of the consumers.
+// stats returns the stats of the consumers.
 func (a *archiver) stats() []natsbus.ConsumerStats {
 	var all []natsbus.ConsumerStats
 	for _, c := range a.consumers {
@@ -315,7 +314,7 @@ func (a *archiver) stats() []natsbus.ConsumerStats {
 	return all
 }
 
-// behind is how many messages wait to be stored, as far as the consumers know.
+// behind returns the number of messages not yet stored, as the consumers last saw it.
 func (a *archiver) behind() uint64 {
 	var n uint64
 	for _, s := range a.stats() {
@@ -324,13 +323,13 @@ func (a *archiver) behind() uint64 {
 	return n
 }
 
-// waitAllStored waits until all that the streams hold is stored, for the time that is allowed.
+// waitAllStored blocks until every message of the streams is stored, for at most the drain time.
 func (p *Pipeline) waitAllStored(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Drain)
 	defer cancel()
 	for i, stream := range streamNames() {
 		if err := waitStored(ctx, p.bus.JS, stream, p.archiver.consumers[i]); err != nil {
-			return fmt.Errorf("storing what stream %s holds: %w", stream, err)
+			return fmt.Errorf("storing the messages of stream %s: %w", stream, err)
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus/presence"
 )
 
-// startServices starts what tells of the role: heartbeat, health and metrics, page, logs.
+// startServices starts the heartbeat, the health and metrics server, the live page and the logs.
 func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCauseFunc) (stageRuns, error) {
 	p.watch.health = health.New(stalled, p.checks()...)
 	beats, err := presence.NewHeartbeat(p.bus.Conn, presence.HeartbeatConfig{
@@ -47,7 +47,7 @@ func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCause
 	return startAll(ctx, failed, stages...), nil
 }
 
-// report is what a beat tells.
+// report returns the content of a heartbeat.
 func (p *Pipeline) report() presence.Report {
 	r := presence.Report{State: "running", Counters: make(map[string]uint64)}
 	if p.collector != nil {
@@ -62,7 +62,7 @@ func (p *Pipeline) report() presence.Report {
 	return r
 }
 
-// newPage makes the live page of the collector's books, unless it is off.
+// newPage creates the live page of the collector's books, unless it is off.
 func (p *Pipeline) newPage(c *collector) error {
 	if p.cfg.PageListen == "" {
 		return nil
@@ -86,7 +86,7 @@ func (p *Pipeline) pageHealth() page.Health {
 		NoStore: p.archiver == nil, BusConnected: p.bus.Conn.IsConnected(),
 		Received: p.tally.total(received), Published: p.tally.total(acked),
 	}
-	h.Connections, h.ConnectionsWant = p.collector.links.count()
+	h.Connections, h.ConnectionsWant = p.collector.conns.count()
 	h.DeadLetters = p.letters.count.Load()
 	if p.archiver != nil {
 		h.StoreConnected = true
@@ -98,8 +98,7 @@ func (p *Pipeline) pageHealth() page.Health {
 	return h
 }
 
-// listen opens a port at once, so that a wrong address is an error at the start, and returns what
-// serves on it until its context ends.
+// listen opens a port, so that a wrong address is an error at the start, and returns a stage that serves on it.
 func listen(addr, setting string, handler http.Handler) (serve stageFunc, url string, err error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -107,7 +106,7 @@ func listen(addr, setting string, handler http.Handler) (serve stageFunc, url st
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
 	return func(ctx context.Context) error {
-		stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // viewers of a page would stay for ever
+		stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // open pages never end by themselves
 		defer stop()
 		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
@@ -121,7 +120,7 @@ const (
 	quietFor     = time.Second
 )
 
-// waitStored waits until a consumer has stored, and acknowledged, all that its stream holds.
+// waitStored blocks until a consumer has stored and acknowledged every message of its stream.
 func waitStored(ctx context.Context, js jetstream.JetStream, stream string, c *natsbus.Consumer) error {
 	s, err := js.Stream(ctx, stream)
 	if err != nil {
@@ -131,8 +130,8 @@ func waitStored(ctx context.Context, js jetstream.JetStream, stream string, c *n
 	return poll(ctx, func() bool { return c.Stats().Sequence >= last })
 }
 
-// waitQuiet waits until no record has come for a second: the frames of a recording have been sent, and
-// the last of them may still be on their way.
+// waitQuiet blocks until no record was received for a second: the last frames of a recording may still be in
+// transit.
 func (p *Pipeline) waitQuiet(ctx context.Context) error {
 	seen, since := p.tally.total(received), time.Now()
 	err := poll(ctx, func() bool {
@@ -142,7 +141,7 @@ func (p *Pipeline) waitQuiet(ctx context.Context) error {
 		return time.Since(since) >= quietFor
 	})
 	if ctx.Err() != nil {
-		return nil // interrupted: what has come is what there is
+		return nil // interrupted
 	}
 	return err
 }
@@ -160,19 +159,19 @@ func poll(ctx context.Context, done func() bool) error {
 	return nil
 }
 
-// stuck is for how long an archiver may have messages in hand and neither store them nor fail. It is longer than
-// an INSERT may take, after which that has failed.
+// stuck is the longest time for which messages may be in flight without being stored or failing. It exceeds the
+// timeout of an INSERT.
 const stuck = 2 * time.Minute
 
-// A work tells whether consumers get on with what they have in hand. An outage of the bus or the store is no
-// reason to say that they do not: they go on trying, and a restart would not help.
-type work struct {
+// A progress detects consumers that neither store their messages in flight nor fail. An outage of the bus or the store
+// does not count: they keep retrying, and a restart would not help.
+type progress struct {
 	done  uint64
-	moved time.Time // when that was another, or there was nothing to do
+	moved time.Time // when done last changed, or there was nothing to do
 }
 
-// getsOn is told how the consumers stand at a time, by the local clock.
-func (w *work) getsOn(now time.Time, consumers ...natsbus.ConsumerStats) bool {
+// observe records the consumers' stats at a time of the local clock, and reports whether they make progress.
+func (w *progress) observe(now time.Time, consumers ...natsbus.ConsumerStats) bool {
 	var done uint64
 	waits := false
 	for _, s := range consumers {
@@ -185,14 +184,14 @@ func (w *work) getsOn(now time.Time, consumers ...natsbus.ConsumerStats) bool {
 	return now.Sub(w.moved) < stuck
 }
 
-// beat says that the main loop turns, unless the archiver it stands for is stuck.
+// beat signals that the main loop runs, unless the archiver is stuck.
 func (p *Pipeline) beat() {
-	if p.archiver == nil || p.work.getsOn(time.Now(), p.archiver.stats()...) {
+	if p.archiver == nil || p.progress.observe(time.Now(), p.archiver.stats()...) {
 		p.watch.beat()
 	}
 }
 
-// checks are what has to be there for the role to be ready.
+// checks returns the conditions of readiness.
 func (p *Pipeline) checks() []health.Check {
 	checks := []health.Check{{Name: "bus", Ready: func(context.Context) error {
 		if !p.bus.Conn.IsConnected() {

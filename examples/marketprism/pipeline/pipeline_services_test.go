@@ -11,36 +11,36 @@ import (
 	"github.com/marketprism/marketprism/natsbus"
 )
 
-// An archiver that holds messages and does nothing with them is stuck; one that stores, fails, waits for a server
-// or has nothing to do is not.
-func TestWork(t *testing.T) {
+// An archiver with messages in flight that neither stores nor fails is stuck; one that stores, fails, waits for a
+// server or has nothing to do is not.
+func TestProgress(t *testing.T) {
 	step := 30 * time.Second
 	for name, test := range map[string]struct {
 		stats func(turn uint64) natsbus.ConsumerStats
 		want  bool
 	}{
-		"in hand for ever": {func(uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: 7, InFlight: 1} }, false},
-		"stores":           {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: n, InFlight: 1} }, true},
-		"refused":          {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Refusals: n, InFlight: 1} }, true},
-		"the store fails":  {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{SinkFailures: n, InFlight: 1} }, true},
-		"the bus fails":    {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{ServerFailures: n, InFlight: 1} }, true},
+		"in flight without end": {func(uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: 7, InFlight: 1} }, false},
+		"stores":                {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: n, InFlight: 1} }, true},
+		"refused":               {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Refusals: n, InFlight: 1} }, true},
+		"the store fails":       {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{SinkFailures: n, InFlight: 1} }, true},
+		"the bus fails":         {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{ServerFailures: n, InFlight: 1} }, true},
 		"the store is away": {func(uint64) natsbus.ConsumerStats {
 			return natsbus.ConsumerStats{InFlight: 1, Circuit: natsbus.CircuitOpen}
 		}, true},
-		"nothing in hand":    {func(uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Behind: 9} }, true},
+		"nothing in flight":  {func(uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Behind: 9} }, true},
 		"idle before, stuck": {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{InFlight: int(min(n, 1))} }, false},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var w work
+			var w progress
 			now := time.Unix(1, 0)
 			idle := natsbus.ConsumerStats{}
-			require.True(t, w.getsOn(now, idle, test.stats(0)))
+			require.True(t, w.observe(now, idle, test.stats(0)))
 			for turn := range uint64(stuck/step) - 1 {
 				now = now.Add(step)
-				require.True(t, w.getsOn(now, idle, test.stats(turn+1)), "not yet")
+				require.True(t, w.observe(now, idle, test.stats(turn+1)), "not yet")
 			}
 			now = now.Add(2 * step)
-			require.Equal(t, test.want, w.getsOn(now, idle, test.stats(99)))
+			require.Equal(t, test.want, w.observe(now, idle, test.stats(99)))
 		})
 	}
 }

@@ -18,23 +18,23 @@ import (
 	"github.com/marketprism/marketprism/internal/bench"
 )
 
-// soakSample is the time between two readings of memory and goroutines.
+// soakSample is the interval of readings of memory and goroutines.
 const soakSample = 30 * time.Second
 
-// What may have grown from the middle to the end. Before, books are deepened from their first levels.
+// The allowed growth from the middle to the end. Before the middle, books are deepened from their first levels.
 const (
 	soakGrowth     = 1.3      // of the heap
-	soakSlack      = 32 << 20 // bytes of it besides, for what is under way
+	soakSlack      = 32 << 20 // bytes, for records in transit
 	soakGoroutines = 20
 )
 
-// A soak measures a run at load: from when all books are synced, for a time.
+// A soak measures a run under load, from when all books are synced.
 type soak struct {
 	p         *Pipeline
 	measuring atomic.Bool
 
 	mu      sync.Mutex
-	visible bench.Histogram // from the exchange's event to where it can be read in the store
+	visible bench.Histogram // from the exchange's event until it is readable in the store
 
 	begin, end reading
 	half, last memory
@@ -51,9 +51,8 @@ type memory struct {
 	goroutines int
 }
 
-// Soak is Run without the comparison at the end, at load: it waits until all books are synced, measures
-// for the time that is configured, and fails if there was a gap, memory or goroutines grew, or something
-// was not stored.
+// Soak runs everything under load, without the comparison at the end: it waits until all books are synced, measures
+// for the configured time, and fails if there was a gap, memory or goroutines grew, or a record was not stored.
 func (p *Pipeline) Soak(ctx context.Context) error {
 	s := &soak{p: p}
 	p.tally.visible = s.observe
@@ -99,7 +98,7 @@ func (s *soak) observe(recs []marketprism.Record) {
 	}
 }
 
-// measure waits for the books and then reads for length.
+// measure waits until the books are synced and then measures for length.
 func (s *soak) measure(ctx context.Context, length time.Duration) error {
 	begin := time.Now()
 	if err := s.p.collector.books.Ready(ctx); err != nil {
@@ -135,7 +134,7 @@ func (s *soak) read() reading {
 }
 
 func (s *soak) memory() memory {
-	runtime.GC() // what is left is what is held
+	runtime.GC() // only reachable memory remains
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	now := memory{m.HeapAlloc, runtime.NumGoroutine()}
@@ -143,7 +142,7 @@ func (s *soak) memory() memory {
 	return now
 }
 
-// report prints what was measured, and returns what is wrong with it.
+// report prints the results, and returns an error for each that is out of bounds.
 func (s *soak) report() error {
 	took := s.end.at.Sub(s.begin.at).Seconds()
 	gaps := s.end.stats.Gaps - s.begin.stats.Gaps
@@ -170,13 +169,13 @@ func (s *soak) report() error {
 	return err
 }
 
-// verify rebuilds every live book from the archive, at the moment of its last change, and prints
-// whether the two are the same. It returns an error that names those that are not.
+// verify rebuilds every live book from the archive, at the time of its last change, and prints whether both are equal.
+// It returns an error that names those that are not.
 func verify(ctx context.Context, live liveBooks, store *chstore.Store, out io.Writer) error {
 	var different []string
 	for _, inst := range sortedInstruments(live) {
 		b := live[inst]
-		if !b.known {
+		if !b.synced {
 			fmt.Fprintf(out, "%-24s never had a snapshot, nothing to compare\n", inst)
 			different = append(different, inst.Symbol)
 			continue
@@ -213,8 +212,7 @@ func sortedInstruments(live liveBooks) []marketprism.Instrument {
 	return insts
 }
 
-// printTally prints how many records of each kind passed each stage. Retries and duplicates are
-// counted once.
+// printTally prints the number of records of each kind at each stage. Retries and duplicates count once.
 func printTally(t *tally, out io.Writer) {
 	fmt.Fprintf(out, "%-10s", "kind")
 	for s := range stages {

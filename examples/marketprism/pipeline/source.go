@@ -14,13 +14,13 @@ import (
 // A source is an exchange to collect from.
 type source struct {
 	config  binance.Config
-	symbols []string        // nil means all that the exchange lists
-	done    <-chan struct{} // closed when there is no more to come; nil if that never happens
-	err     func() error    // why, once done is closed
+	symbols []string        // nil means every symbol that trades
+	done    <-chan struct{} // closed at the end of the data; nil for an endless source
+	err     func() error    // the error of the source, once done is closed
 	close   func() error
 }
 
-// openSource makes the source that is configured. A simulated exchange moves until ctx ends.
+// openSource opens the configured source. A simulated exchange runs until ctx ends.
 func openSource(ctx context.Context, cfg config.Config) (*source, error) {
 	symbols := cfg.Symbols
 	if cfg.AllTrading {
@@ -53,7 +53,7 @@ func openSource(ctx context.Context, cfg config.Config) (*source, error) {
 	return nil, fmt.Errorf("unknown source %q", cfg.Source)
 }
 
-// Simulate returns a simulated exchange with the symbols of cfg, which moves while its Run runs.
+// Simulate returns a simulated exchange with the symbols of cfg. Its Run changes the books.
 func Simulate(cfg config.Config) (*binancetest.Server, error) {
 	listed := binancetest.Symbols(cfg.Symbols...)
 	if cfg.SimRate > 0 {
@@ -75,8 +75,7 @@ func fakeSource(exchange *binancetest.Server, symbols []string) *source {
 	}
 }
 
-// Follow keeps books in step with the configured source until ctx ends, for recorder to write what
-// comes.
+// Follow maintains books from the configured source until ctx ends, so that recorder writes its traffic.
 func Follow(ctx context.Context, cfg config.Config, recorder *binance.Recorder) error {
 	source, err := openSource(ctx, cfg)
 	if err != nil {
@@ -98,7 +97,7 @@ func Follow(ctx context.Context, cfg config.Config, recorder *binance.Recorder) 
 		err = books.Run(ctx)
 	}
 	if ctx.Err() != nil {
-		err = nil // told to end
+		err = nil
 	}
 	return errors.Join(err, source.close())
 }

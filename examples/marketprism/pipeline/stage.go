@@ -30,7 +30,7 @@ func (r stageRuns) stop() {
 	}
 }
 
-// end is stop, and returns why any ended, nil if it was because it should.
+// end stops all stages, and returns the errors of those that failed.
 func (r stageRuns) end() error {
 	r.stop()
 	var err error
@@ -40,7 +40,7 @@ func (r stageRuns) end() error {
 	return err
 }
 
-// A stageRun is a Run(ctx) error in a goroutine of its own.
+// A stageRun runs a stage in a goroutine.
 type stageRun struct {
 	cancel context.CancelFunc
 	done   chan struct{}
@@ -67,7 +67,7 @@ func (s *stageRun) stop() {
 	<-s.done
 }
 
-// err returns why the stage ended, nil if it was because it should; it waits for that.
+// err blocks until the stage has ended, and returns its error, nil if it was stopped.
 func (s *stageRun) err() error {
 	<-s.done
 	if errors.Is(s.result, context.Canceled) {

@@ -8,7 +8,7 @@ import (
 	"golang.org/x/term"
 )
 
-// A status is the line that tells how a run goes: in place on a terminal, else a line now and then.
+// A status shows the state of a run: in place on a terminal, else as a line every few seconds.
 type status struct {
 	p        *Pipeline
 	started  time.Time
@@ -16,7 +16,7 @@ type status struct {
 	interval time.Duration
 	warm     bool // all books have been synced once
 
-	seen uint64 // records received, or stored where nothing is received, when it was shown last
+	seen uint64 // records received, or for an archiver stored, when the status was last shown
 	at   time.Time
 	rate float64
 }
@@ -65,10 +65,10 @@ func (s *status) line(now time.Time) string {
 	return strings.Join(parts, "  ")
 }
 
-// barWidth is that of the bar of a cold start, in characters.
+// barWidth is the width of the bar of a cold start, in characters.
 const barWidth = 20
 
-// books tells how many are synced, and of a cold start how long it will still take at the pace it has had.
+// books returns how many books are synced, and during a cold start the estimated time left.
 func (s *status) books(synced, all int, elapsed time.Duration) string {
 	text := fmt.Sprintf("%d of %d books synced", synced, all)
 	if all == 0 || synced == all {
@@ -88,7 +88,7 @@ func (s *status) books(synced, all int, elapsed time.Duration) string {
 	return text
 }
 
-// measure smooths the rate, so that the number can be read.
+// measure smooths the rate, so that it is readable.
 func (s *status) measure(now time.Time, seen uint64) {
 	if elapsed := now.Sub(s.at).Seconds(); elapsed > 0 {
 		present := float64(seen-s.seen) / elapsed

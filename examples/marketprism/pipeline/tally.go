@@ -11,13 +11,13 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
-// A stage is a place that every record passes on its way.
+// A stage is a step that every record passes.
 type stage int
 
 const (
-	received  stage = iota // handed out by the exchange driver
-	published              // given to the bus
-	acked                  // confirmed by the bus
+	received  stage = iota // from the exchange driver
+	published              // sent to the bus
+	acked                  // acknowledged by the bus
 	stored                 // committed by the store
 	stages
 )
@@ -29,8 +29,8 @@ type tally struct {
 	counts [stages][marketprism.KindTicker + 1]atomic.Uint64
 	lag    atomic.Int64 // see lastLag
 
-	// visible is told of records that can be read in the store, on the goroutines of the consumers; nil
-	// means that nobody is.
+	// visible is called with records that are readable in the store, on the goroutines of the consumers. It may
+	// be nil.
 	visible func([]marketprism.Record)
 }
 
@@ -73,19 +73,18 @@ func (t *tally) storing(dst sink.Sink) sink.Sink {
 	})
 }
 
-// lastLag is how old the newest record of the last batch was when it was stored, by the clocks of
-// exchange and archiver.
+// lastLag returns the age of the newest record of the last batch when it was stored, by the clocks of exchange and
+// archiver.
 func (t *tally) lastLag() time.Duration { return time.Duration(t.lag.Load()) }
 
-// liveBooks holds each instrument's book as the collector's records tell it: seeded by Snapshot,
-// moved by Update. It is what the archive's books are held against at the end, and it stays readable
-// after the feed has ended. One goroutine uses it at a time.
+// liveBooks holds each instrument's book, built from the collector's records. At the end the archive's books are
+// compared with them. One goroutine uses it at a time.
 type liveBooks map[marketprism.Instrument]*liveBook
 
 type liveBook struct {
 	orderbook.Book
-	at    time.Time // when it last changed, by the clock that the archive sorts by
-	known bool      // a snapshot came
+	at     time.Time // of the last change, by the clock that the archive sorts by
+	synced bool      // there was a snapshot
 }
 
 func (l liveBooks) apply(r *marketprism.Record) {
@@ -97,7 +96,7 @@ func (l liveBooks) apply(r *marketprism.Record) {
 	switch r.Kind() {
 	case marketprism.KindSnapshot:
 		b.Reset(r.Snapshot)
-		b.known = true
+		b.synced = true
 	case marketprism.KindUpdate:
 		b.Apply(r.Update)
 	default:
