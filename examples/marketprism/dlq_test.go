@@ -15,7 +15,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A message that is no record becomes a letter, which the commands list, show, put back and delete.
+// A message that is not a record becomes a dead letter, which the commands list, show, redrive and delete.
 func TestDeadLetterCommands(t *testing.T) {
 	w := newWorld(t)
 	archiver := w.start("archive")
@@ -58,15 +58,15 @@ func TestDeadLetterCommands(t *testing.T) {
 	require.Equal(t, 0, archiver.end(syscall.SIGTERM), archiver.output)
 	expect(0, "OK", "check")
 
-	// What check finds is the exit status, for a timer: here an update that is missing.
+	// A finding of check sets the exit code: here a missing update.
 	at := time.Now().UTC()
-	var holed []marketprism.Record
+	var incomplete []marketprism.Record
 	for _, id := range []int64{10, 12} {
-		holed = append(holed, marketprism.Record{
+		incomplete = append(incomplete, marketprism.Record{
 			Instrument: instrument("HOLEUSDT"), EventTime: at, ReceivedAt: at, Update: &orderbook.Update{FirstID: id, LastID: id, EventTime: at},
 		})
 	}
-	require.NoError(t, w.store.Write(t.Context(), holed))
+	require.NoError(t, w.store.Write(t.Context(), incomplete))
 	expect(command.ExitFound, "after ids 10", "check")
 	expect(command.ExitFound, `"check": "update_holes"`, "check", "--json")
 }

@@ -27,7 +27,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus"
 )
 
-// commandEnv makes the test program the program itself.
+// commandEnv is the environment variable that makes the test binary the program.
 const commandEnv = "MARKETPRISM_TEST_COMMAND"
 
 func TestMain(m *testing.M) {
@@ -37,7 +37,7 @@ func TestMain(m *testing.M) {
 	chtest.Main(m)
 }
 
-// A world is what processes share: an exchange, NATS and ClickHouse.
+// A world holds the servers that processes share: an exchange, NATS and ClickHouse.
 type world struct {
 	*testing.T
 	exchange *binancetest.Server
@@ -74,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// A process is a command in a process of its own.
+// A process is a command in a separate process.
 type process struct {
 	*exec.Cmd
 	t      *testing.T
@@ -111,11 +111,11 @@ func (w *world) start(args ...string) *process {
 	return p
 }
 
-// end tells the process to end, and waits for its exit code.
+// end signals the process and returns its exit code.
 func (p *process) end(signal os.Signal) int {
 	p.t.Helper()
 	require.NoError(p.t, p.Process.Signal(signal))
-	_ = p.Wait() // the code says it
+	_ = p.Wait() // the exit code reports it
 	return p.ProcessState.ExitCode()
 }
 
@@ -123,17 +123,17 @@ func (p *process) end(signal os.Signal) int {
 func (w *world) command(args ...string) (code int, output string) {
 	w.Helper()
 	p := w.start(args...)
-	_ = p.Wait() // the code says it
+	_ = p.Wait() // the exit code reports it
 	return p.ProcessState.ExitCode(), p.output.String()
 }
 
-// eventually waits for what other processes do.
+// eventually blocks until a condition holds.
 func (w *world) eventually(reached func() bool, format string, args ...any) {
 	w.Helper()
 	require.Eventually(w, reached, time.Minute, 20*time.Millisecond, append([]any{format}, args...)...)
 }
 
-// archivedID is the update id of the last book in the archive, 0 if there is none.
+// archivedID returns the update id of the last book in the archive, 0 if there is none.
 func (w *world) archivedID() int64 {
 	book, err := w.store.BookAt(w.Context(), instrument(symbol), time.Now())
 	if err != nil {
@@ -152,8 +152,8 @@ func instrument(symbol string) marketprism.Instrument {
 	return marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: symbol}
 }
 
-// Two collectors and an archiver as processes of their own, the archiver killed and started again: each
-// message of the bus is in the archive, once; SIGTERM leaves nothing undone.
+// Two collectors and an archiver in separate processes, with the archiver killed and restarted: each message of the
+// bus is in the archive once, also after SIGTERM.
 func TestRolesAsProcesses(t *testing.T) {
 	w := newWorld(t)
 	moving, still := context.WithCancel(t.Context())
@@ -205,7 +205,7 @@ func TestRolesAsProcesses(t *testing.T) {
 
 var healthURL = regexp.MustCompile(`health: (http://\S+/readyz)`)
 
-// ready asks a process whether it is ready, once it has told where.
+// ready reports whether a process is ready, once it has printed its health address.
 func (w *world) ready(p *process) bool {
 	found := healthURL.FindStringSubmatch(p.output.String())
 	if found == nil {
@@ -229,8 +229,7 @@ func get(url string) (code int, text string) {
 	return answer.StatusCode, string(body)
 }
 
-// A collector without a bus keeps what comes on its disk, also over its own end, and hands it on when the
-// bus is there again.
+// A collector without a bus keeps records on disk, also across a restart, and publishes them when the bus is back.
 func TestCollectorOutlivesTheBus(t *testing.T) {
 	w := newWorld(t)
 	moving, still := context.WithCancel(t.Context())
@@ -262,7 +261,7 @@ func TestCollectorOutlivesTheBus(t *testing.T) {
 	require.True(t, report.OK(), "no hole, although the bus was away: %s", report.String())
 }
 
-// published counts the messages of the bus by key.
+// published returns the number of messages on the bus by key.
 func (w *world) published() map[string]int {
 	keys := make(map[string]int)
 	for _, stream := range []string{natsbus.BooksStream(""), natsbus.TradesStream("")} {
@@ -280,7 +279,7 @@ func (w *world) published() map[string]int {
 	return keys
 }
 
-// archived counts the records of the archive by key.
+// archived returns the number of records in the archive by key.
 func (w *world) archived() map[string]int {
 	keys := make(map[string]int)
 	for _, name := range []string{symbol, "ETHUSDT"} {

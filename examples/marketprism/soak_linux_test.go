@@ -12,7 +12,7 @@ import (
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
 )
 
-// The exchange and the ClickHouse that a soak starts end with it, also if it is killed.
+// The exchange and the ClickHouse of a soak end with it, even if it is killed.
 func TestSoakLeavesNobody(t *testing.T) {
 	chtest.Require(t)
 	w := &world{T: t}
@@ -48,7 +48,7 @@ func childrenOf(t *testing.T, parent int) (children []int) {
 	return children
 }
 
-// zombie tells whether a process has ended and nobody has asked how.
+// zombie reports whether a process has ended and was not waited for.
 func zombie(pid int) bool {
 	fields := stat(pid)
 	return len(fields) > 0 && fields[0] == "Z"

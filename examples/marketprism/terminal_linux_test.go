@@ -18,7 +18,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus"
 )
 
-// onTerminal runs a command with a terminal for standard output and error, and returns what was drawn there.
+// onTerminal runs a command with a terminal as standard output and error, and returns its output.
 func onTerminal(t *testing.T, args ...string) string {
 	t.Helper()
 	near, far, err := pty.Open()
@@ -42,8 +42,7 @@ func onTerminal(t *testing.T, args ...string) string {
 	return drawn.String()
 }
 
-// On a terminal the status is one line that changes, and long work has a bar with an estimate; what is piped has
-// lines to be read.
+// On a terminal the status is one changing line, and long work has a bar with an estimate; piped output has lines.
 func TestTerminal(t *testing.T) {
 	chtest.Require(t)
 	data := t.TempDir()

@@ -54,7 +54,7 @@ func Main(ctx context.Context, args []string, out, errOut *os.File) int {
 		fmt.Fprintln(errOut, "marketprism:", err)
 		return ExitFound
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(errOut, "marketprism: %v\nmarketprism help tells the commands and settings\n", err)
+		fmt.Fprintf(errOut, "marketprism: %v\nmarketprism help lists the commands and settings\n", err)
 		return ExitUsage
 	default:
 		fmt.Fprintln(errOut, "marketprism:", err)

@@ -42,9 +42,9 @@ address is given. Ctrl-C ends the collection; what was received is still stored 
 func (p *program) collect() *cobra.Command {
 	return &cobra.Command{
 		Use: "collect", Short: "Publish the data of an exchange to NATS", Args: exactArgs(),
-		Long: `Collect follows the exchange and publishes to NATS until it is told to end, by SIGTERM or Ctrl-C; what was
-received is then still published, for the time that --drain allows. Two collectors of the same symbols give
-one copy of each event. While NATS is away, records go to a queue on disk below --data.`,
+		Long: `Collect collects from the exchange and publishes to NATS until SIGTERM or Ctrl-C; then it publishes the
+received records, within --drain. Two collectors of the same symbols publish one copy of each event. While
+NATS is unreachable, records go to a queue on disk below --data.`,
 		Example: `  marketprism collect --nats nats://bus:4222 --source live --all-trading --data /var/lib/marketprism
   marketprism collect --nats nats://bus:4222 --source live --market usdm --instance futures-1`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -59,9 +59,9 @@ one copy of each event. While NATS is away, records go to a queue on disk below 
 func (p *program) archive() *cobra.Command {
 	return &cobra.Command{
 		Use: "archive", Short: "Store the data from NATS in ClickHouse", Args: exactArgs(),
-		Long: `Archive stores what is on NATS in ClickHouse until it is told to end, by SIGTERM or Ctrl-C; what it has in
-hand is then still stored, for the time that --drain allows. A message is acknowledged when it is stored.
-What can never be stored becomes a dead letter: see marketprism dlq. Run one archiver at a time.`,
+		Long: `Archive stores the data from NATS in ClickHouse until SIGTERM or Ctrl-C; then it stores the delivered
+batches, within --drain. A message is acknowledged when it is stored. A message that can never be stored
+becomes a dead letter: see marketprism dlq. Run one archiver at a time.`,
 		Example: `  marketprism archive --nats nats://bus:4222 --clickhouse clickhouse://user:password@ch:9000`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := p.needNATS(); err != nil {
@@ -259,7 +259,7 @@ func (p *program) printPeers(ctx context.Context, bus *engines.Bus, listen time.
 		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%v\n", peer.Service, peer.Instance, peer.Version, peer.State, peer.Lag, peer.Time.Sub(peer.Started).Round(time.Second))
 	}
 	if len(watch.Peers()) == 0 {
-		fmt.Fprintf(table, "nobody in %v\n", listen)
+		fmt.Fprintf(table, "no heartbeat in %v\n", listen)
 	}
 	return table.Flush()
 }

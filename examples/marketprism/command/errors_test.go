@@ -13,7 +13,7 @@ import (
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
 )
 
-// What goes wrong most often is told with what it concerns and what to do next, and without passwords.
+// The most common errors name their subject and what to do next, and no passwords.
 func TestErrorsSayWhatToDo(t *testing.T) {
 	t.Setenv("CLICKHOUSE_DSN", "")
 	folder := t.TempDir()
@@ -59,7 +59,7 @@ func requireError(t *testing.T, wantCode int, want []string, args ...string) {
 	require.NotContains(t, string(text), "hidden")
 }
 
-// A port that another program has is told by the name of its setting.
+// The error of a port in use names its setting.
 func TestBusyPort(t *testing.T) {
 	db := chtest.Open(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")

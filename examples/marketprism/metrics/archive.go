@@ -50,8 +50,7 @@ func (a *Archive) table(name string) string {
 	return known(strings.TrimPrefix(name, a.prefix), tables)
 }
 
-// Observe tells what is read at each scrape and asked by Poll: the store, and the consumers that bring
-// it records.
+// Observe sets the store, and the consumers that write to it, that scrapes and Poll read.
 func (a *Archive) Observe(store *chstore.Store, consumers ...*natsbus.Consumer) {
 	a.mu.Lock()
 	defer a.mu.Unlock()

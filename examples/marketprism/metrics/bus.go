@@ -27,7 +27,7 @@ func (b *Bus) ConnHooks() *natsbus.ConnHooks {
 	return &natsbus.ConnHooks{Failed: func(i natsbus.AsyncErrorInfo) { b.errors.of(string(i.Kind)).inc() }}
 }
 
-// Observe tells which connection is read at each scrape.
+// Observe sets the connection that scrapes read.
 func (b *Bus) Observe(conn *nats.Conn) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -103,7 +103,7 @@ func (p *Publisher) Hooks() *natsbus.Hooks {
 	}}
 }
 
-// Observe tells which publisher is read at each scrape.
+// Observe sets the publisher that scrapes read.
 func (p *Publisher) Observe(publisher *natsbus.Publisher) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -139,7 +139,7 @@ type Consumer struct {
 	lag     prometheus.Observer
 	handled prometheus.Observer
 
-	pending, ackPending, told *number
+	pending, ackPending, reported *number
 
 	mu       sync.Mutex
 	consumer *natsbus.Consumer
@@ -152,7 +152,7 @@ func (b *Bus) Consumer(stream, durable string) *Consumer {
 		labels: labels, dead: b.m.closed(DeadLettersTotal, stream),
 		lag: b.m.histogram(ConsumerLag, labels...), handled: b.m.histogram(ConsumerHandle, labels...),
 		pending: b.m.number(ConsumerPending, labels...), ackPending: b.m.number(ConsumerAckPending, labels...),
-		told: b.m.number(ConsumerInfo, labels...),
+		reported: b.m.number(ConsumerInfo, labels...),
 	}
 	b.m.source(c.collect)
 	b.m.poll(poll{what: "consumer " + durable + " of " + stream, ask: c.ask})
@@ -171,7 +171,7 @@ func (c *Consumer) Hooks() *natsbus.Hooks {
 	}
 }
 
-// Observe tells which consumer is read at each scrape and asked for by Poll.
+// Observe sets the consumer that scrapes and Poll read.
 func (c *Consumer) Observe(consumer *natsbus.Consumer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -198,7 +198,7 @@ func (c *Consumer) ask(ctx context.Context) error {
 	}
 	c.pending.set(float64(lag.Pending))
 	c.ackPending.set(float64(lag.AckPending))
-	c.told.set(unix(lag.At))
+	c.reported.set(unix(lag.At))
 	return nil
 }
 

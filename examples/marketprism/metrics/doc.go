@@ -1,5 +1,5 @@
-// Package metrics shows a pipeline of binance, natsbus and chstore to Prometheus. It holds nothing
-// else of the example, so other programs can use it.
+// Package metrics exports the metrics of a pipeline of binance, natsbus and chstore to Prometheus. It depends on no
+// other part of the example, so other programs can use it.
 //
 // # Usage
 //

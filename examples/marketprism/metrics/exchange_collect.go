@@ -131,7 +131,7 @@ func (e *Exchange) collectSymbol(give emit, symbol string, s binance.Status) {
 func (e *Exchange) collectChosen(give emit, chosen []string) {
 	e.followVolumes(chosen)
 	for _, symbol := range chosen {
-		// A book that is not known has no price.
+		// A book that is not synced has no price.
 		_ = e.books.View(symbol, func(b *orderbook.Book, _ binance.Status) { e.collectPrices(give, symbol, b) })
 	}
 }

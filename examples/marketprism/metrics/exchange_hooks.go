@@ -49,7 +49,7 @@ func (e *Exchange) disconnected(i binance.DisconnectInfo) {
 	}
 }
 
-// disconnectReason is "" for the end of a connection that another one has replaced, which Rotated tells.
+// disconnectReason returns "" for the end of a rotated connection, which the hook Rotated reports.
 func disconnectReason(err error) string {
 	var closed *websocket.CloseError
 	var refused *binance.SubscribeError

@@ -101,7 +101,7 @@ func TestAllSeriesExistAtZero(t *testing.T) {
 	families := gather(t, registry)
 	for _, f := range metrics.Catalogue() {
 		switch f.Name {
-		case metrics.BookMid, metrics.BookSpread, metrics.BookDepth: // a book that is not known has no price
+		case metrics.BookMid, metrics.BookSpread, metrics.BookDepth: // a book that is not synced has no price
 			continue
 		case metrics.StoreTierBytes, metrics.StoreDiskFree, metrics.StoreDiskTotal: // the server names its disks
 			continue

@@ -21,10 +21,10 @@ import (
 	"github.com/marketprism/marketprism/examples/marketprism/metrics"
 )
 
-// A webhook keeps what Alertmanager tells it: for each alert the states in order.
+// A webhook keeps the notifications of Alertmanager: for each alert the states in order.
 type webhook struct {
-	mu   sync.Mutex
-	told map[string][]string // by path and alert name
+	mu     sync.Mutex
+	states map[string][]string // by path and alert name
 }
 
 func (w *webhook) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
@@ -42,15 +42,15 @@ func (w *webhook) ServeHTTP(_ http.ResponseWriter, r *http.Request) {
 	defer w.mu.Unlock()
 	for _, a := range message.Alerts {
 		key := r.URL.Path + " " + a.Labels["alertname"]
-		w.told[key] = append(w.told[key], a.Status)
+		w.states[key] = append(w.states[key], a.Status)
 	}
 }
 
 func (w *webhook) last(key string) string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if n := len(w.told[key]); n > 0 {
-		return w.told[key][n-1]
+	if n := len(w.states[key]); n > 0 {
+		return w.states[key][n-1]
 	}
 	return ""
 }
@@ -126,7 +126,7 @@ func TestChain(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
-	hook := &webhook{told: make(map[string][]string)}
+	hook := &webhook{states: make(map[string][]string)}
 	exchange, pipeline := startPipeline(t, ctx)
 	alertmanager := startAlertmanager(t, ctx, hook)
 	prometheus := startPrometheus(t, ctx, pipeline, alertmanager)
@@ -230,7 +230,7 @@ func concrete(expr string) string {
 	return strings.NewReplacer("$__rate_interval", "20s", "$__range", "1m", "$job", ".*", "$instance", ".*", "$exchange", ".*", "$market", ".*").Replace(expr)
 }
 
-// inhibits posts an outage and one of its consequences to Alertmanager: the second has to be muted.
+// inhibits posts an outage and one of its consequences to Alertmanager: the second must be muted.
 func inhibits(t *testing.T, ctx context.Context, alertmanager string) {
 	const both = `[{"labels":{"alertname":"ExchangeConnectionDown","severity":"critical","exchange":"e","market":"m"}},
 		{"labels":{"alertname":"ExchangeFeedStale","severity":"critical","exchange":"e","market":"m"}},

@@ -79,7 +79,7 @@ func daemon(t *testing.T, ctx context.Context, path string, args ...string) *out
 	return out
 }
 
-// freePort returns an address on loopback that nobody listens on.
+// freePort returns a free address on loopback.
 func freePort(t *testing.T) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	need(t, err)

@@ -15,7 +15,7 @@ func TestPromtoolConfig(t *testing.T) {
 	mustRun(t, promtool, "check", "config", "prometheus/prometheus.debian.yml")
 }
 
-// Who is told of what.
+// Alerts reach the receivers for their severity.
 func TestAlertmanagerRoutes(t *testing.T) {
 	amtool := tool(t, "amtool")
 	const config = "alertmanager/alertmanager.yml"

@@ -83,8 +83,8 @@ func TestPromtoolRules(t *testing.T) {
 	}
 }
 
-// A test that cannot fail says nothing: with a limit halved or doubled, without its for, or without
-// one of its conditions, at least one unit test of the alert has to fail.
+// With a limit halved or doubled, without its for, or without one of its conditions, at least one unit test of the alert
+// must fail.
 func TestMutations(t *testing.T) {
 	promtool := tool(t, "promtool")
 	slow(t)

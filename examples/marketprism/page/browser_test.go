@@ -20,7 +20,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// screenshots is where pictures of the page are left for a person to look at; git ignores it.
+// screenshots is the folder for pictures of the page; git ignores it.
 const screenshots = "../../../bin"
 
 // A browser is one tab of a headless Chromium.
@@ -72,7 +72,7 @@ func (b *browser) text(id string) string {
 	return eval[string](b, "document.getElementById('"+id+"').textContent")
 }
 
-// until waits for an expression to be true in the page.
+// until blocks until an expression is true in the page.
 func (b *browser) until(expression string) {
 	b.t.Helper()
 	require.Eventually(b.t, func() bool { return eval[bool](b, expression) }, 20*time.Second, 20*time.Millisecond, expression)
@@ -106,7 +106,7 @@ func (b *browser) shows(book *orderbook.Book) {
 	require.Equal(b.t, asks, b.ladder("asks"))
 }
 
-// TestBrowser looks at the page as a person does: a browser, the keyboard, a phone, the dark.
+// TestBrowser uses the page in a browser: with the keyboard, on a phone, in dark mode.
 func TestBrowser(t *testing.T) {
 	b := openBrowser(t)
 	var store page.Archive
@@ -115,7 +115,7 @@ func TestBrowser(t *testing.T) {
 	p.move(t)
 	b.do(chromedp.EmulateViewport(1440, 900), chromedp.Navigate(p.url+"/"))
 
-	// It moves, and what it shows at rest is the library's book.
+	// The page changes, and at rest it equals the library's book.
 	b.until("document.getElementById('link').dataset.state === 'good' && document.querySelectorAll('#symbols li').length === 2")
 	seen := b.text("lastid")
 	b.until("document.getElementById('lastid').textContent !== '" + seen + "' && document.querySelectorAll('#trades tbody tr').length > 3")
@@ -129,7 +129,7 @@ func TestBrowser(t *testing.T) {
 	b.until(painted("depth") + "&&" + painted("midchart") + "&&" + painted("spreadchart"))
 	b.keep("page-light.png")
 
-	// The past: the slider brings the archive's book, Escape the present.
+	// The slider shows a past book, Escape the live one.
 	b.do(chromedp.Evaluate[chromedp.Void](`{ const e = document.getElementById("exact");
 		e.step = "any"; e.value = "` + time1.Format("2006-01-02T15:04:05.000") + `"; e.dispatchEvent(new Event("change")); }`))
 	b.until("document.getElementById('state').textContent === 'archive' && document.getElementById('lastid').textContent !== '–'")
@@ -143,7 +143,7 @@ func TestBrowser(t *testing.T) {
 	b.do(chromedp.Click("#live"))
 	b.until("document.getElementById('state').textContent === 'synced'")
 
-	// A phone, in the dark: nothing is wider than the screen.
+	// A phone in dark mode: nothing is wider than the screen.
 	b.do(chromedp.EmulateViewport(390, 844, chromedp.EmulateMobile))
 	b.dark()
 	b.until("document.documentElement.scrollWidth <= innerWidth && getComputedStyle(document.body).backgroundColor === 'rgb(18, 21, 27)'")
@@ -151,7 +151,7 @@ func TestBrowser(t *testing.T) {
 	b.do(chromedp.EmulateViewport(1440, 900))
 	b.keep("page-dark.png")
 
-	// A connection that is cut is seen at once, and that it is back.
+	// The page shows at once that its connection is cut, and that it is back.
 	p.exchange.RejectStreams(1_000_000, http.StatusServiceUnavailable)
 	p.exchange.Disconnect(1001, "going away")
 	b.until("document.getElementById('state').dataset.state === 'bad' && document.getElementById('health-exchange').textContent === '0 of 1'" +
@@ -175,14 +175,14 @@ func (p *pipeline) atRest(t *testing.T, b *browser, symbol string, check func(*o
 	require.NoError(t, p.books.View(symbol, func(book *orderbook.Book, _ binance.Status) { check(book) }))
 }
 
-// painted is an expression that tells whether a canvas holds more than one colour.
+// painted is an expression that reports whether a canvas has more than one colour.
 func painted(canvas string) string {
 	return `(() => { const c = document.getElementById("` + canvas + `"); if (!c.width) return false;
 		const d = new Uint32Array(c.getContext("2d").getImageData(0, 0, c.width, c.height).data.buffer);
 		return d.some(x => x !== d[0]); })()`
 }
 
-// dark sets the preference that a person sets in the system.
+// dark sets the system's preference for dark mode.
 func (b *browser) dark() {
 	b.t.Helper()
 	_, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{

@@ -20,17 +20,17 @@ import (
 
 func TestMain(m *testing.M) { chtest.Main(m) }
 
-// A pipeline is a fake exchange, books that follow it over real sockets, and a page of them.
+// A pipeline is a fake exchange, its books over real sockets, and their page.
 type pipeline struct {
 	exchange *binancetest.Server
 	books    *binance.DepthSyncer
 	url      string
 
-	moving sync.Mutex // held while the exchange does not move
+	moving sync.Mutex // held to stop the exchange
 	stored func(rec *marketprism.Record)
 }
 
-// newPipeline serves a page of BTCUSDT and ETHUSDT. The exchange moves once it is told to.
+// newPipeline serves a page of BTCUSDT and ETHUSDT. The exchange moves after move.
 func newPipeline(t *testing.T, configure func(*pipeline, *page.Config)) *pipeline {
 	t.Helper()
 	exchange, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("BTCUSDT", "ETHUSDT"), Seed: 7})
@@ -88,7 +88,7 @@ func newPipeline(t *testing.T, configure func(*pipeline, *page.Config)) *pipelin
 	return p
 }
 
-// move lets the exchange walk until the test ends, but for the times at which moving is held.
+// move runs the exchange's random walk until the test ends, except while moving is held.
 func (p *pipeline) move(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan struct{})

@@ -147,10 +147,10 @@ func (p *Page) serveBook(w http.ResponseWriter, r *http.Request) {
 
 // explain sets the reason why there is no book, and returns the HTTP status.
 func (s *pastState) explain(err error) int {
-	var hole *chstore.MissingError
+	var missing *chstore.MissingError
 	switch {
-	case errors.As(err, &hole):
-		s.Error, s.From, s.To = "updates are missing there, so the book is not known", hole.From, hole.To
+	case errors.As(err, &missing):
+		s.Error, s.From, s.To = "updates are missing there, so the book is not synced", missing.From, missing.To
 		return http.StatusNotFound
 	case errors.Is(err, chstore.ErrNoSnapshot):
 		s.Error = "the archive holds no snapshot at or before that moment"

@@ -74,7 +74,7 @@ func side(levels []orderbook.Level) [][2]string {
 	return out
 }
 
-// TestLiveEqualsBook: what the page is sent is the library's book, level by level.
+// TestLiveEqualsBook: the page receives the library's book, level by level.
 func TestLiveEqualsBook(t *testing.T) {
 	p := newPipeline(t, nil)
 	price, quantity := orderbook.Fixed(100*orderbook.One), orderbook.Fixed(orderbook.One)
@@ -103,7 +103,7 @@ func TestLiveEqualsBook(t *testing.T) {
 	require.Len(t, next().Symbols, 0) // the whole list comes with every fourth state
 }
 
-// TestLiveShowsLoss: a book that is not known is not shown.
+// TestLiveShowsLoss: a book that is not synced is not shown.
 func TestLiveShowsLoss(t *testing.T) {
 	p := newPipeline(t, nil)
 	next := states(t, p, "")
@@ -118,7 +118,7 @@ func TestLiveShowsLoss(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 }
 
-// TestHistory: points have the book's mid and spread, and none while it is not known.
+// TestHistory: points have the book's mid and spread, and none while it is not synced.
 func TestHistory(t *testing.T) {
 	p := newPipeline(t, func(_ *pipeline, cfg *page.Config) { cfg.Sample, cfg.History = 10*time.Millisecond, 5 })
 	var mid float64
@@ -141,7 +141,7 @@ func TestHistory(t *testing.T) {
 	}, 10*time.Second, time.Millisecond)
 }
 
-// TestPast: the book of a past moment is the one the archive gives; where there is none it says why.
+// TestPast: a past book equals the archive's; without one the page shows the reason.
 func TestPast(t *testing.T) {
 	p := newPipeline(t, archive(t))
 	id, err := p.exchange.Apply("BTCUSDT", []orderbook.Level{{Price: orderbook.One, Quantity: 3 * orderbook.One}}, nil)
@@ -183,8 +183,8 @@ func TestPast(t *testing.T) {
 	require.Equal(t, http.StatusNotFound, get(t, without.url+"/api/book?symbol=BTCUSDT&at=0").StatusCode)
 }
 
-// TestRefused: foreign names, other methods, unknown symbols, and one viewer more than the bound.
-func TestRefused(t *testing.T) {
+// TestRejected: foreign hosts, other methods, unknown symbols, and one viewer too many.
+func TestRejected(t *testing.T) {
 	p := newPipeline(t, func(_ *pipeline, cfg *page.Config) { cfg.Viewers, cfg.Hosts = 1, []string{"prism.example"} })
 	for host, want := range map[string]int{
 		"": http.StatusOK, "localhost:80": http.StatusOK, "[::1]": http.StatusOK, "Prism.Example:8080": http.StatusOK,
@@ -210,7 +210,7 @@ func TestRefused(t *testing.T) {
 	require.Equal(t, http.StatusServiceUnavailable, get(t, p.url+"/api/live?symbol=BTCUSDT").StatusCode)
 }
 
-// TestConfig: what makes no sense is refused.
+// TestConfig: invalid configurations are rejected.
 func TestConfig(t *testing.T) {
 	for _, cfg := range []page.Config{
 		{}, {Feed: &binance.DepthSyncer{}, Levels: -1}, {Feed: &binance.DepthSyncer{}, Refresh: -1},

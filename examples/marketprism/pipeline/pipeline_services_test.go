@@ -45,7 +45,7 @@ func TestProgress(t *testing.T) {
 	}
 }
 
-// A main loop that turns keeps the process alive, with an archiver that gets on and without one.
+// A running main loop keeps the process alive, with and without an archiver.
 func TestBeat(t *testing.T) {
 	for _, a := range []*archiver{nil, {}} {
 		p := newRun(t, testConfig(t))

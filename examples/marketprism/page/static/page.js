@@ -50,7 +50,7 @@ function showLive() {
   setText("lastid", state.symbol.lastId);
   setText("age", state.symbol.ageMs < 0 ? "–" : seconds(state.symbol.ageMs));
   const gap = state.symbol.lastGap ? " Last gap: " + state.symbol.lastGap + "." : "";
-  notice(state.book ? "" : "The book is not known at present." + gap + " It resyncs by itself.");
+  notice(state.book ? "" : "The book is not synced." + gap + " It resyncs by itself.");
   setBook(state.book);
 }
 
