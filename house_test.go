@@ -14,23 +14,6 @@ import (
 	"testing"
 )
 
-// pending lists what does not keep a rule yet, as "package rule"; an entry counts for the packages below,
-// too. Delete the entries of a package once it conforms: TestHouse logs those no longer needed. HOUSE=natsbus go test -v -run TestHouse .
-// lists what a package has left to do; HOUSE=all lists everything.
-var pending = []string{
-	"examples/marketprism identifiers", "examples/marketprism words",
-	"examples/marketprism/command words",
-	"examples/marketprism/config words",
-	"examples/marketprism/engines words",
-	"examples/marketprism/health words",
-	"examples/marketprism/logging words",
-	"examples/marketprism/metrics identifiers", "examples/marketprism/metrics words",
-	"examples/marketprism/monitoring identifiers", "examples/marketprism/monitoring words",
-	"examples/marketprism/page identifiers", "examples/marketprism/page words",
-	"examples/marketprism/pipeline words",
-	"examples/replay identifiers", "examples/replay words",
-}
-
 // exceptions are the breaches that stay, as "package rule subject" with the reason. A failure prints
 // its key.
 var exceptions = map[string]string{
@@ -73,18 +56,11 @@ func TestHouse(t *testing.T) {
 		t.Run(rule.name, func(t *testing.T) {
 			ran++
 			for _, pkg := range packages {
-				key := pkg.name + " " + rule.name
 				for _, b := range rule.check(pkg) {
-					switch exact := key + " " + b.subject; {
-					case exceptions[exact] != "":
-						used[exact] = true
-					case pendingKey(pkg.name, rule.name) != "":
-						used[pendingKey(pkg.name, rule.name)] = true
-						if h := os.Getenv("HOUSE"); h == pkg.name || strings.HasPrefix(pkg.name, h+"/") || h == "all" {
-							t.Logf("pending %s: %s", key, b.text)
-						}
-					default:
-						t.Errorf("%s [%s]", b.text, exact)
+					key := pkg.name + " " + rule.name + " " + b.subject
+					used[key] = true
+					if exceptions[key] == "" {
+						t.Errorf("%s [%s]", b.text, key)
 					}
 				}
 			}
@@ -93,29 +69,10 @@ func TestHouse(t *testing.T) {
 	if ran < len(houseRules) {
 		return
 	}
-	for _, key := range pending {
-		if !used[key] {
-			t.Logf("%q is no longer needed in pending", key)
-		}
-	}
 	for key := range exceptions {
 		if !used[key] {
 			t.Errorf("%q is no longer needed in exceptions", key)
 		}
-	}
-}
-
-// pendingKey returns the entry of pending that excuses a package from a rule, or "".
-func pendingKey(pkg, rule string) string {
-	for {
-		if key := pkg + " " + rule; slices.Contains(pending, key) {
-			return key
-		}
-		i := strings.LastIndexByte(pkg, '/')
-		if i < 0 {
-			return ""
-		}
-		pkg = pkg[:i]
 	}
 }
 

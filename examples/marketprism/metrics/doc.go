@@ -35,6 +35,6 @@
 //
 // # Limitations
 //
-// Histograms are classic and native at once, which Prometheus stores both only if it is told to. Time
+// Histograms are classic and native at once, which Prometheus stores both only if configured so. Time
 // between two scrapes is the resolution of every gauge.
 package metrics

@@ -54,9 +54,9 @@ func startPipeline(t *testing.T, ctx context.Context) (exchange *binancetest.Ser
 	mustRun(t, "go", "build", "-buildvcs=false", "-o", program, "..")
 	out := daemon(t, ctx, program, "run", "--for", "0", "--source", "live", "--rest-url", exchange.RESTURL(), "--stream-url", exchange.StreamURL(),
 		"--symbols", "BTCUSDT,ETHUSDT", "--health-listen", "127.0.0.1:0", "--page-listen", "", "--data", t.TempDir())
-	told := regexp.MustCompile(`metrics: http://([^/\s]+)/metrics`)
-	until(t, ctx, "the pipeline tells where its metrics are", func() bool { return told.MatchString(out.String()) })
-	addr = told.FindStringSubmatch(out.String())[1]
+	address := regexp.MustCompile(`metrics: http://([^/\s]+)/metrics`)
+	until(t, ctx, "the pipeline prints the address of its metrics", func() bool { return address.MatchString(out.String()) })
+	addr = address.FindStringSubmatch(out.String())[1]
 	until(t, ctx, "the pipeline is ready", func() bool { return answers("http://" + addr + "/readyz") })
 	return exchange, addr
 }
@@ -71,7 +71,7 @@ func daemon(t *testing.T, ctx context.Context, path string, args ...string) *out
 	need(t, cmd.Start())
 	t.Cleanup(func() {
 		cmd.Process.Signal(syscall.SIGTERM) //nolint:errcheck // it may have ended
-		cmd.Wait()                          //nolint:errcheck // it was told to end
+		cmd.Wait()                          //nolint:errcheck // it was interrupted
 		if t.Failed() {
 			t.Logf("%s:\n%s", filepath.Base(path), out)
 		}
