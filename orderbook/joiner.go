@@ -9,8 +9,8 @@ import (
 type JoinerConfig struct {
 	Continuity Continuity
 
-	// MaxPending and MaxPendingBytes bound the updates kept while the book is not synced; beyond them
-	// those with the lowest ids go. 0 means 4096 updates and 16 MiB.
+	// MaxPending and MaxPendingBytes bound the updates kept while the book is not synced; the updates with
+	// the lowest ids are discarded beyond that. 0 means 4096 updates and 16 MiB.
 	MaxPending      int
 	MaxPendingBytes int
 
@@ -18,16 +18,16 @@ type JoinerConfig struct {
 	// to it (Book.Prune). 0 or negative means no bound.
 	MaxDepth int
 
-	// MaxStale is how many updates in a row may lie before the book's id until the venue's ids are
-	// taken to have gone back (a restored or wiped market). 0 means 512, negative means any number.
+	// MaxStale is how many updates in a row may end at or before the book's id until the Joiner concludes that
+	// the venue's ids went back (a restored or wiped market). 0 means 512, negative means any number.
 	MaxStale int
 
-	// Replace makes every snapshot at or beyond the book's id the book at once. Otherwise the book goes
-	// on, and is compared with the snapshot once its updates reach the same id.
+	// Replace makes every snapshot at or beyond the book's id the book at once. Otherwise the book stays,
+	// and is compared with the snapshot once its updates reach the same id.
 	Replace bool
 }
 
-// withDefaults validates cfg and fills in what is zero.
+// withDefaults validates cfg and replaces zeros by the defaults.
 func (cfg JoinerConfig) withDefaults() (JoinerConfig, error) {
 	if cfg.Continuity > Linked {
 		return cfg, errContinuity
@@ -41,9 +41,9 @@ func (cfg JoinerConfig) withDefaults() (JoinerConfig, error) {
 	return cfg, nil
 }
 
-// A Joiner makes one instrument's book from records that a bus, an archive or a file holds: the Events of
-// Syncers, of one collector or of several that saw the same exchange. It is the Syncer's twin for
-// input that cannot be requested again: snapshots come by themselves and may be late, updates may
+// A Joiner makes one instrument's book from the records of a bus, an archive or a file: the Events of
+// Syncers, of one collector or of several that saw the same exchange. It is the counterpart of the Syncer for
+// input that cannot be requested again: snapshots come unrequested and may be late, updates may
 // come more than once, with other borders, or before their predecessors.
 //
 // Its Events keep the Syncer's contract: between a Snapshot and the next Gap, applying every Update to
@@ -55,16 +55,16 @@ type Joiner struct {
 	cfg   JoinerConfig
 	state State
 	book  Book
-	fresh bool // nothing has been applied since the snapshot
-	stale int  // updates in a row that lay before the book's id
+	fresh bool // no update was applied since the snapshot
+	stale int  // updates in a row that the book had already
 
 	pending    pendingUpdates
-	tooOld     int       // snapshots in a row that pending did not follow
+	tooOld     int       // snapshots in a row that the pending updates did not follow
 	overflowed bool      // pending has lost updates since the book was synced
 	resumable  bool      // the book goes on if pending follows it without a missing id
 	floor      time.Time // when the ids were last seen to go back
 
-	// ahead is a snapshot that updates have to decide on: of a later id than the synced book, which they
+	// ahead is a snapshot that waits for updates: of a later id than the synced book, which they
 	// may reach, or of an earlier one than a resumable book. nil if there is none.
 	ahead *Snapshot
 
@@ -86,7 +86,7 @@ func NewJoiner(cfg JoinerConfig) (*Joiner, error) {
 // State returns Synced or Buffering.
 func (j *Joiner) State() State { return j.state }
 
-// Book returns the book, to be read until the next call. While State is Buffering it is the last one
+// Book returns the book, which may be read until the next call. While State is Buffering it is the last one
 // that was synced.
 func (j *Joiner) Book() *Book { return &j.book }
 
@@ -99,9 +99,9 @@ func (j *Joiner) Stats() SyncerStats {
 
 // Join takes the next record and keeps nothing of it, but the Output may point to it. Output.Fetch is 0.
 //
-// A Gap record counts only if it says something of this book: Gap.After is not before its id, or the
-// reason is GapRegressed. After the latter, ids prove nothing: what was received before that record, by
-// ReceivedAt where both have it, is left out.
+// A Gap record counts only if it concerns this book: Gap.After is not before its id, or the
+// reason is GapRegressed. After the latter, ids prove nothing: Join ignores records received before it, by
+// ReceivedAt if both have it.
 func (j *Joiner) Join(e Event) Output {
 	j.begin()
 	switch {
@@ -117,8 +117,8 @@ func (j *Joiner) Join(e Event) Output {
 	return j.output()
 }
 
-// Ahead reports whether a snapshot waits for updates to decide on it. Where none come in time, because
-// the collector that had them is gone, Jump goes on from the snapshot.
+// Ahead reports whether a snapshot waits for updates that lead to it. If none come in time, because
+// the collector that had them is gone, call Jump to go on from the snapshot.
 func (j *Joiner) Ahead() bool { return j.ahead != nil }
 
 // Jump makes the snapshot that waits for updates the book, if there is one. A synced book ends with a Gap.
@@ -131,8 +131,8 @@ func (j *Joiner) Jump() Output {
 	return j.output()
 }
 
-// Reset forgets what is pending, for records that are not the successors of those before: the next
-// Snapshot begins the book. A synced book ends with g, whose After is filled in.
+// Reset discards pending updates, for a source that does not continue the records so far: the next
+// Snapshot begins the book. A synced book ends with a Gap of g's Reason and Err.
 func (j *Joiner) Reset(g Gap) Output {
 	j.begin()
 	if j.state == Synced {
@@ -142,7 +142,7 @@ func (j *Joiner) Reset(g Gap) Output {
 	return j.output()
 }
 
-// begin forgets the last Output.
+// begin clears the last Output.
 func (j *Joiner) begin() {
 	clear(j.events)
 	j.events = j.events[:0]

@@ -10,12 +10,12 @@ import (
 // pendingUpdates keeps copies of updates by id until the updates before them come, or a snapshot.
 type pendingUpdates struct {
 	byID []*pendingUpdate // by FirstID, then LastID
-	used []*pendingUpdate // removed, but to be read until recycle
+	used []*pendingUpdate // removed, but valid until recycle
 	free []*pendingUpdate
 	size int // bytes of byID
 }
 
-// A pendingUpdate has its levels, of both sides, in memory that it keeps.
+// A pendingUpdate has the levels of both sides in memory of its own.
 type pendingUpdate struct {
 	Update
 	receivedAt time.Time
@@ -56,7 +56,7 @@ func (p *pendingUpdates) exceeds(updates, bytes int) bool {
 	return len(p.byID) > updates || p.size > bytes
 }
 
-// remove takes out the first n. They can be read until recycle.
+// remove removes the first n. They are valid until recycle.
 func (p *pendingUpdates) remove(n int) {
 	for _, u := range p.byID[:n] {
 		p.size -= u.bytes()
@@ -65,10 +65,10 @@ func (p *pendingUpdates) remove(n int) {
 	p.byID = slices.Delete(p.byID, 0, n)
 }
 
-// maxFree bounds the removed updates whose memory is used again.
+// maxFree bounds the removed updates whose memory is reused.
 const maxFree = 8
 
-// recycle lets the memory of what was removed be used again.
+// recycle makes the memory of removed updates available for reuse.
 func (p *pendingUpdates) recycle() {
 	if len(p.used) == 0 {
 		return
@@ -81,8 +81,8 @@ func (p *pendingUpdates) recycle() {
 	}
 }
 
-// follows reports whether a snapshot of that id can be joined: nothing is pending beyond it, or what is
-// follows it.
+// follows reports whether the pending updates beyond a snapshot of that id follow it; true if there are
+// none.
 func (p *pendingUpdates) follows(c Continuity, id int64) bool {
 	for _, u := range p.byID {
 		if d := c.decide(id, true, &u.Update); d != drop {
@@ -92,7 +92,7 @@ func (p *pendingUpdates) follows(c Continuity, id int64) bool {
 	return true
 }
 
-// complete reports whether what is pending leads on from an id without a missing one.
+// complete reports whether the pending updates lead on from an id with none missing.
 func (p *pendingUpdates) complete(c Continuity, id int64) bool {
 	from := id
 	for _, u := range p.byID {

@@ -2,7 +2,7 @@ package orderbook
 
 import "time"
 
-// update applies an update to the synced book, or keeps it.
+// update applies an update to a synced book, or keeps it.
 func (j *Joiner) update(u *Update, receivedAt time.Time) {
 	j.stats.Received++
 	switch {
@@ -19,7 +19,7 @@ func (j *Joiner) update(u *Update, receivedAt time.Time) {
 	}
 }
 
-// follow applies an update to the synced book, or finds that it does not follow.
+// follow applies an update to a synced book, or ends the book if the update does not follow.
 func (j *Joiner) follow(u *Update, receivedAt time.Time) {
 	switch d := j.cfg.Continuity.decide(j.book.lastID, j.fresh, u); {
 	case d == drop:
@@ -31,7 +31,7 @@ func (j *Joiner) follow(u *Update, receivedAt time.Time) {
 			return
 		}
 		j.stats.Dropped++
-	case d == gap, j.newborn() && j.ahead != nil: // a newborn book takes any update: it proves nothing
+	case d == gap, j.newborn() && j.ahead != nil: // a newborn book accepts any update, so it proves nothing
 		j.lose(GapSequence, j.cfg.Continuity.sequenceError(j.book.lastID, u))
 		j.keep(u, receivedAt)
 		j.takeAhead()
@@ -69,7 +69,7 @@ func (j *Joiner) meet(u *Update) {
 	}
 }
 
-// compare audits the book against another one of the same id and takes the better sides of both. It
+// compare audits the book against another one of the same id and keeps the better sides of both. It
 // reports whether the book changed.
 func (j *Joiner) compare(other *Book) (changed bool) {
 	other.pruneGrown(j.cfg.MaxDepth)
@@ -127,7 +127,7 @@ func (j *Joiner) snapshot(s *Snapshot) {
 		j.ahead = s.Clone()
 	case j.state == Buffering:
 		j.install(s)
-	case s.LastID < last: // it is late: the book has its updates already
+	case s.LastID < last: // late: the book has its updates already
 	case j.cfg.Replace:
 		if s.LastID > last {
 			j.lose(GapSequence, &SequenceError{Want: last + 1, Got: s.LastID})
@@ -152,7 +152,7 @@ func (j *Joiner) takeAhead() {
 	}
 }
 
-// install makes a snapshot the book, and applies what is pending, unless updates between the two are missing.
+// install makes a snapshot the book and applies pending updates, unless some between the two are missing.
 func (j *Joiner) install(s *Snapshot) {
 	if !j.pending.follows(j.cfg.Continuity, s.LastID) {
 		j.refuse(s)
@@ -175,12 +175,12 @@ func (j *Joiner) install(s *Snapshot) {
 	j.drain()
 }
 
-// synced notes that the book is the exchange's.
+// synced enters state Synced.
 func (j *Joiner) synced() {
 	j.state, j.stale, j.ahead, j.overflowed = Synced, 0, nil, false
 }
 
-// drain applies what is pending, up to the first update that does not follow.
+// drain applies pending updates, up to the first that does not follow.
 func (j *Joiner) drain() {
 	n := 0
 	for _, u := range j.pending.byID {
@@ -249,18 +249,18 @@ func (j *Joiner) missed(g *Gap, receivedAt time.Time) {
 		j.lose(g.Reason, g.Err)
 		j.takeAhead()
 	case j.state == Buffering && g.Reason == GapRemoved:
-		j.forget() // what is pending is of the time before the symbol comes back
+		j.forget() // pending updates are from before the symbol comes back
 	}
 }
 
-// lose emits a Gap. What is pending may refute it.
+// lose emits a Gap. Pending updates may refute it.
 func (j *Joiner) lose(reason GapReason, cause error) {
 	j.state, j.resumable = Buffering, j.state == Synced || j.resumable
 	j.stats.Gaps++
 	j.events = append(j.events, Event{Gap: &Gap{After: j.book.lastID, Reason: reason, Err: cause}})
 }
 
-// forget drops what is pending and has the next snapshot begin the book, whatever its id.
+// forget discards pending updates and lets the next snapshot begin the book, whatever its id.
 func (j *Joiner) forget() {
 	j.discard()
 	j.ahead, j.resumable, j.tooOld = nil, false, 0
