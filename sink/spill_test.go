@@ -260,7 +260,7 @@ func TestSpillCloses(t *testing.T) {
 		t.Fatal(err)
 	}
 	for what, err := range map[string]error{
-		"waiting Write": <-wrote, "Flush": <-flushed, "Write": s.Write(t.Context(), recs), "Run": s.Run(t.Context()), "Close": s.Close(),
+		"waiting Write": <-wrote, "Flush": <-flushed, "Write": s.Write(t.Context(), recs), "Run": s.Run(t.Context()),
 	} {
 		if !errors.Is(err, sink.ErrClosed) {
 			t.Errorf("%s: %v", what, err)
@@ -268,6 +268,9 @@ func TestSpillCloses(t *testing.T) {
 	}
 	if err := s.Run(t.Context()); err != sink.ErrStarted {
 		t.Errorf("second Run: %v", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
 	}
 }
 
