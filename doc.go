@@ -48,7 +48,7 @@
 // Run(ctx) blocks until ctx ends or something fails that cannot be retried. It returns nil if ctx ended
 // and all work was finished in order, else the error. It may be called once. Close() error is
 // the only verb of shutdown: a type has it where there is something to release, such as a connection or
-// a file. A type that only runs has no Close.
+// a file. A second Close does nothing. A type that only runs has no Close.
 //
 // # Glossary
 //
