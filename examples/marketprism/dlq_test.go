@@ -42,7 +42,7 @@ func TestDeadLetterCommands(t *testing.T) {
 	expect(0, "md.binance.spot.depth.BTCUSDT", "dlq", "list")
 	expect(0, "md.binance.spot.depth.BTCUSDT", "dlq", "list", "--reason", "decode", "--from", "-1h", "--subject", "md.binance.>")
 	expect(0, `"no record"`, "dlq", "show", "1")
-	expect(1, "dlq list tells", "dlq", "show", "99")
+	expect(1, "dlq list shows", "dlq", "show", "99")
 	expect(0, "1 letter,", "dlq", "stats")
 	expect(0, "1 letter would be put back", "dlq", "redrive", "--dry-run")
 	require.Equal(t, []int{0}, redriven())
