@@ -8,6 +8,8 @@ ARGS ?=
 PKG ?= ./...
 # Packages tested at a time: make test P=1
 P ?=
+# Further flags of go test: make test PKG=./natsbus TESTARGS='-run TestRun -v'
+TESTARGS ?=
 # What make check compares with
 BASE ?= main
 FUZZTIME ?= 10s
@@ -44,8 +46,8 @@ test: ## Run all tests with the race detector (PKG=./orderbook for one package)
 	if [ "$$(go env CGO_ENABLED)" != 1 ]; then \
 	  race=; left="$$left\n  the race detector, since there is no C compiler"; fi; \
 	if [ -n "$$left" ] && [ "$$CI" = true ]; then printf "CI may not leave out:\n$$left\n" >&2; exit 1; fi; \
-	echo "go test $$race -shuffle=on -timeout 20m $(P:%=-p %) $(PKG)"; \
-	go test $$race -shuffle=on -timeout 20m $(P:%=-p %) $(PKG); status=$$?; \
+	echo "go test $$race -shuffle=on -timeout 20m $(P:%=-p %) $(PKG) $(TESTARGS)"; \
+	go test $$race -shuffle=on -timeout 20m $(P:%=-p %) $(PKG) $(TESTARGS); status=$$?; \
 	if [ -n "$$left" ]; then printf "$(BANNER)\nLEFT OUT:\n$$left\n$(BANNER)\n" >&2; fi; \
 	exit $$status
 

@@ -231,12 +231,12 @@ func TestWithGrace(t *testing.T) {
 		defer end()
 		time.Sleep(time.Hour)
 		cancel()
-		time.Sleep(Grace - 1)
+		time.Sleep(Grace - time.Nanosecond)
 		synctest.Wait()
 		if late.Err() != nil {
 			t.Errorf("ended early: %v", late.Err())
 		}
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		synctest.Wait()
 		if late.Err() == nil {
 			t.Error("still open after the grace")
