@@ -78,16 +78,18 @@ func (s *Server) Close() error {
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
-	var closeErr error
 	s.terminal.Close()
 	select {
 	case <-s.exited:
-		if s.exitErr != nil && !s.crashed.Load() {
-			closeErr = &ExitError{Dir: s.config.Dir, Err: s.exitErr, Log: s.Log()}
-		}
 	case <-ctx.Done():
+	}
+	var closeErr error
+	switch {
+	case !s.hasExited():
 		closeErr = fmt.Errorf("chserver: killed ClickHouse in %s, which did not shut down in time: %w", s.config.Dir, ctx.Err())
 		s.Crash()
+	case s.exitErr != nil && !s.crashed.Load():
+		closeErr = &ExitError{Dir: s.config.Dir, Err: s.exitErr, Log: s.Log()}
 	}
 	if s.tempDir {
 		if err := os.RemoveAll(s.config.Dir); err != nil && closeErr == nil {
@@ -105,6 +107,16 @@ func (s *Server) Crash() {
 	_ = s.cmd.Process.Kill()
 	<-s.exited
 	s.terminal.Close()
+}
+
+// hasExited reports whether the process has ended; exitErr is valid then.
+func (s *Server) hasExited() bool {
+	select {
+	case <-s.exited:
+		return true
+	default:
+		return false
+	}
 }
 
 // reap waits for the end of the process and publishes its result.
