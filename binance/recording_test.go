@@ -15,6 +15,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -29,6 +30,7 @@ type expectedBook struct {
 
 // Real traffic of the exchange, through websockets and REST, gives the books the oracle expects.
 func TestRecordings(t *testing.T) {
+	short.Skip(t)
 	for name, tc := range map[string]struct {
 		market marketprism.Market
 		trades string // the recorded stream of trades

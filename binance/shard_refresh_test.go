@@ -11,6 +11,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -55,6 +56,7 @@ func TestColdStartOfAWholeExchange(t *testing.T) {
 
 // A cold start costs weight 5 and 50 for each symbol, and 20 for exchangeInfo, of 6,000 a minute.
 func TestDeepeningTakesTheLeastTime(t *testing.T) {
+	short.Skip(t)
 	t.Run("300", func(t *testing.T) { coldStart(t, 300, 150, 0, 2*time.Minute) })             // weight 16,520
 	t.Run("1300", func(t *testing.T) { coldStart(t, 1300, 20, time.Minute, 11*time.Minute) }) // weight 71,520, of it 6,520 until all are synced
 }
@@ -168,6 +170,7 @@ func TestAuditFindsAndMendsAWrongBook(t *testing.T) {
 }
 
 func TestPeriodicAudit(t *testing.T) {
+	short.Skip(t)
 	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
 		t.Run(string(market), func(t *testing.T) {
 			server := exchange(5)

@@ -14,6 +14,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -208,6 +209,7 @@ func TestSymbolsThatAreNotASCII(t *testing.T) {
 }
 
 func TestOverRealSockets(t *testing.T) {
+	short.Skip(t)
 	server := exchange(20)
 	h := newHarness(t, setup{server: server, depth: binance.DepthConfig{Trades: true, Tickers: true}})
 	defer h.close()

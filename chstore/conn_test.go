@@ -14,6 +14,7 @@ import (
 
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
@@ -32,6 +33,7 @@ func openOn(t *testing.T, db *chtest.DB, options *clickhouse.Options, cfg chstor
 
 // Records read back the same with every compression, and they are compressed on the wire.
 func TestCompressions(t *testing.T) {
+	short.Skip(t)
 	recs := sinktest.Records(1, 2_000)
 	var sent []int64
 	for _, method := range []clickhouse.CompressionMethod{
@@ -72,6 +74,7 @@ func TestOpenRefuses(t *testing.T) {
 
 // The addresses are tried in order, and one that does not answer is skipped.
 func TestSeveralAddresses(t *testing.T) {
+	short.Skip(t)
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, nobody.Close())
@@ -107,6 +110,7 @@ func TestSettingsHoldForInserts(t *testing.T) {
 
 // An INSERT after a restart of the server notices before it sends anything that its connection is closed.
 func TestConnectionsOutliveARestart(t *testing.T) {
+	short.Skip(t)
 	server := chtest.Start(t, chtest.Config())
 	db := chtest.OpenAt(t, server.Addr())
 	var failed int

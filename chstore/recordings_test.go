@@ -14,6 +14,7 @@ import (
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/recording"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -121,6 +122,7 @@ func (f *recordedFeed) apply(symbol string, at time.Time, out orderbook.Output) 
 // Recorded traffic of the exchange is stored and read back: at every update id of every symbol the book of Books,
 // of BookAt and of a Replay equals that of the live Syncer.
 func TestRecordings(t *testing.T) {
+	short.Skip(t)
 	for name, market := range map[string]marketprism.Market{
 		"binance-spot-20211012": marketprism.Spot, "binance-usdm-20210722": marketprism.USDM, "binance-usdm-20240808": marketprism.USDM,
 	} {
@@ -152,14 +154,11 @@ func TestRecordings(t *testing.T) {
 }
 
 // requireBookAts asks for the book at the time of every update; of a busy recording at the time of every
-// fourth and of those that end at a snapshot's id, and with -short of every tenth.
+// fourth and of those that end at a snapshot's id.
 func (f *recordedFeed) requireBookAts(s *chstore.Store) {
 	every := 1
 	if len(f.records) > 10_000 {
 		every = 4
-	}
-	if testing.Short() {
-		every = 10
 	}
 	newest := make(map[string]int64) // the last id of a time, since several updates can have one
 	for _, r := range f.records {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
@@ -49,6 +50,7 @@ func (l *liveBooks) Write(_ context.Context, recs []marketprism.Record) error {
 
 // Several instruments come merged in the order of time, snapshots before what follows them.
 func TestReplay(t *testing.T) {
+	short.Skip(t)
 	s, _ := openStore(t, chstore.Config{})
 	var all []marketprism.Record
 	var instruments []marketprism.Instrument

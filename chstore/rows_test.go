@@ -10,6 +10,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
@@ -47,6 +48,7 @@ func extremes() []marketprism.Record {
 }
 
 func TestRoundTrip(t *testing.T) {
+	short.Skip(t)
 	for _, step := range []chstore.Partition{0, chstore.Hour, chstore.Day, chstore.Week, chstore.Month} {
 		t.Run(step.String(), func(t *testing.T) {
 			s, db := openStore(t, chstore.Config{Partition: step})

@@ -10,11 +10,13 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
 func TestRecordsOrderAndRange(t *testing.T) {
+	short.Skip(t)
 	s, _ := openStore(t, chstore.Config{})
 	recs := sinktest.Records(1, 2_000)
 	require.NoError(t, s.Write(t.Context(), recs))
@@ -89,6 +91,7 @@ func TestRecordsOfOneMoment(t *testing.T) {
 }
 
 func TestRecordsStopEarly(t *testing.T) {
+	short.Skip(t)
 	s, _ := openStore(t, chstore.Config{})
 	recs := sinktest.Records(2, 4_000)
 	require.NoError(t, s.Write(t.Context(), recs))
@@ -118,6 +121,7 @@ func TestRecordsStopEarly(t *testing.T) {
 // The same events come again, hours later and more than a reader remembers, beside new
 // ones. Reads return the first of each, and those that came late for the first time.
 func TestRecordsDuplicatesFarApart(t *testing.T) {
+	short.Skip(t)
 	s, _ := openStore(t, chstore.Config{})
 	const n = 80_000
 	at := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)

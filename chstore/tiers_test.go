@@ -11,6 +11,7 @@ import (
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/chserver"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/internal/short"
 )
 
 // tradesAt returns n trades at a time, with ids from first on.
@@ -33,6 +34,7 @@ func usage(t *testing.T, s *chstore.Store) []chstore.Usage {
 
 // Partitions follow Config, and Usage returns them.
 func TestUsage(t *testing.T) {
+	short.Skip(t)
 	for step, want := range map[chstore.Partition][]string{
 		chstore.Hour:  {"2026030123", "2026030200"},
 		chstore.Day:   {"20260301", "20260302"},
@@ -66,6 +68,7 @@ func TestUsage(t *testing.T) {
 // Old parts move to the cold volume and expired rows are dropped, on a table that is created with tiers,
 // and on one that gets them later, by ALTER and without losing a row.
 func TestTiers(t *testing.T) {
+	short.Skip(t)
 	for name, untiered := range map[string]bool{"from the beginning": false, "later": true} {
 		t.Run(name, func(t *testing.T) {
 			db := chtest.Open(t)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -89,6 +90,7 @@ func TestSpreads(t *testing.T) {
 // The stored bars equal those of the view after each refresh, also with duplicates, late trades and merges in
 // between, and they outlive the trades.
 func TestStoredBars(t *testing.T) {
+	short.Skip(t)
 	s, db := openStore(t, chstore.Config{TablePrefix: "p_"})
 	refresh := func() {
 		t.Helper()

@@ -14,6 +14,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
@@ -157,6 +158,7 @@ func TestFailingSinkIsWaitedFor(t *testing.T) {
 // While the sink is slow, the Consumer sends signs of life: nothing is delivered again, although the sink takes longer
 // than AckWait.
 func TestSlowSinkKeepsItsBatch(t *testing.T) {
+	short.Skip(t)
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs, _ := split(sinktest.Records(1, 50))
 	b.Publish(t, recs)

@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
@@ -22,6 +23,7 @@ import (
 // If any records of a batch are refused, the others are written once and in order, and the refused ones become dead
 // letters.
 func TestRefusedRecordIsIsolated(t *testing.T) {
+	short.Skip(t)
 	const batch = 128
 	tests := []struct {
 		name     string

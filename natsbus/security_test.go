@@ -24,6 +24,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/bookfeed"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
@@ -41,6 +42,7 @@ func secured(t *testing.T, config string) *natsserver.Server {
 
 // The permissions of each role in SECURITY.md are sufficient: the server denies nothing.
 func TestDocumentedPermissionsAreEnough(t *testing.T) {
+	short.Skip(t)
 	document, err := os.ReadFile("SECURITY.md")
 	require.NoError(t, err)
 	_, config, _ := strings.Cut(string(document), "```conf\n")
@@ -126,6 +128,7 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 // A Consumer that is not allowed to look for its re-drives, so that the request is not answered, reads its stream
 // meanwhile.
 func TestSilentRedrivesDoNotDelayTheStream(t *testing.T) {
+	short.Skip(t)
 	s := secured(t, `authorization { users = [
 		{ user: admin, password: a }
 		{ user: archiver, password: b, permissions: { publish: { deny: ["$JS.API.STREAM.NAMES"] } } }

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
@@ -93,6 +94,7 @@ func (s *spilling) down(rng *rand.Rand, n int) {
 }
 
 func TestSpillIsASink(t *testing.T) {
+	short.Skip(t)
 	configs := map[string]sink.SpillConfig{
 		"Default":    {},
 		"Disk":       {DirectTimeout: -1},
@@ -606,6 +608,7 @@ func (p *killParent) hear(t *testing.T, from io.Reader, lines int, kill func()) 
 
 // Whenever the process is killed, every record that Write accepted reaches the destination, in order.
 func TestSpillSurvivesKill(t *testing.T) {
+	short.Skip(t)
 	const kills = 20
 	rng := rand.New(rand.NewPCG(2, 2))
 	dir := t.TempDir()

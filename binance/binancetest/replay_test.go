@@ -21,6 +21,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance/binancetest"
 	"github.com/marketprism/marketprism/internal/recording"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -197,6 +198,7 @@ func TestBrokenRecordings(t *testing.T) {
 // compares each book with the server's after every event, and at the end with the result of an independent
 // program.
 func TestPlaybackOfRealRecordings(t *testing.T) {
+	short.Skip(t)
 	for name, market := range map[string]marketprism.Market{
 		"binance-spot-20211012": marketprism.Spot,
 		"binance-usdm-20210722": marketprism.USDM,

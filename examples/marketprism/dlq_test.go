@@ -10,6 +10,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/examples/marketprism/command"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/orderbook"
@@ -17,6 +18,7 @@ import (
 
 // A message that is not a record becomes a dead letter, which the commands list, show, redrive and delete.
 func TestDeadLetterCommands(t *testing.T) {
+	short.Skip(t)
 	w := newWorld(t)
 	archiver := w.start("archive")
 	_, err := w.bus.JS.Publish(t.Context(), natsbus.Subject("", instrument(symbol), marketprism.KindUpdate), []byte("no record"))

@@ -24,6 +24,7 @@ import (
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
 	"github.com/marketprism/marketprism/internal/natsserver"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 )
 
@@ -155,6 +156,7 @@ func instrument(symbol string) marketprism.Instrument {
 // Two collectors and an archiver in separate processes, with the archiver killed and restarted: each message of the
 // bus is in the archive once, also after SIGTERM.
 func TestRolesAsProcesses(t *testing.T) {
+	short.Skip(t)
 	w := newWorld(t)
 	moving, still := context.WithCancel(t.Context())
 	stopped := make(chan error, 1)
@@ -231,6 +233,7 @@ func get(url string) (code int, text string) {
 
 // A collector without a bus keeps records on disk, also across a restart, and publishes them when the bus is back.
 func TestCollectorOutlivesTheBus(t *testing.T) {
+	short.Skip(t)
 	w := newWorld(t)
 	moving, still := context.WithCancel(t.Context())
 	defer still()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 )
 
@@ -44,6 +45,7 @@ func onTerminal(t *testing.T, args ...string) string {
 
 // On a terminal the status is one changing line, and long work has a bar with an estimate; piped output has lines.
 func TestTerminal(t *testing.T) {
+	short.Skip(t)
 	chtest.Require(t)
 	data := t.TempDir()
 	run := []string{"run", "--for", "3s", "--data", data, "--page-listen", "", "--health-listen", ""}
@@ -78,6 +80,7 @@ func TestTerminal(t *testing.T) {
 
 // The bar of a re-drive counts letters, and has an estimate.
 func TestTerminalRedrive(t *testing.T) {
+	short.Skip(t)
 	w := newWorld(t)
 	archiver := w.start("archive", "--redrive=false")
 	for i := range 15 {

@@ -17,6 +17,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 )
 
@@ -216,10 +217,8 @@ func (s *storm) listen() {
 // TestKillStorm kills publisher, consumer and server at random. Every record is stored exactly once by key, as
 // published, and those of each symbol in order.
 func TestKillStorm(t *testing.T) {
-	records := 200_000
-	if testing.Short() {
-		records = 20_000
-	}
+	short.Skip(t)
+	const records = 200_000
 	server := startServer(t)
 	js, err := connect(t.Context(), server.url)
 	require.NoError(t, err)

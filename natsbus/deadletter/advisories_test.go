@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
@@ -41,6 +42,7 @@ func watch(t *testing.T, b *bustest.Bus) *deadletter.AdvisoryWatch {
 // A message that the server gives up for another program becomes a dead letter, with body and headers, even if the watch
 // was not running and the stream of dead letters did not exist at the time.
 func TestGivenUpMessagesBecomeDeadLetters(t *testing.T) {
+	short.Skip(t)
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	body := publishTraced(t, b, bustest.Update(1))
 	b.Publish(t, bustest.Updates(3)[1:])
@@ -86,6 +88,7 @@ func TestGivenUpMessagesBecomeDeadLetters(t *testing.T) {
 // The termination of a message that is a dead letter already makes no second one, and a message that is no advisory is
 // counted and skipped.
 func TestSettledAdvisoriesAreOnlyCounted(t *testing.T) {
+	short.Skip(t)
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	recs := bustest.Updates(3)
 	var got sinktest.Recorder
@@ -113,6 +116,7 @@ func TestSettledAdvisoriesAreOnlyCounted(t *testing.T) {
 // An advisory that is older than the message of its sequence is about a stream that was deleted and created again: the
 // message there is not the one that was given up.
 func TestAdvisoryOfAFormerStream(t *testing.T) {
+	short.Skip(t)
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	b.Publish(t, bustest.Updates(1))
 	watch(t, b)

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/natsbus/presence"
@@ -80,6 +81,7 @@ func TestWatchHearsHeartbeats(t *testing.T) {
 // A Watch that begins later knows at once which services are alive and when they sent their last beat, without those that
 // have ended or been silent for long.
 func TestWatchBeginsWithTheLastBeats(t *testing.T) {
+	short.Skip(t)
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	publish := func(instance string, every time.Duration) {
 		beat, err := json.Marshal(presence.Beat{Service: "archiver", Instance: instance, Every: every})

@@ -17,6 +17,7 @@ import (
 
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/examples/marketprism/page"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -108,6 +109,7 @@ func (b *browser) shows(book *orderbook.Book) {
 
 // TestBrowser uses the page in a browser: with the keyboard, on a phone, in dark mode.
 func TestBrowser(t *testing.T) {
+	short.Skip(t)
 	b := openBrowser(t)
 	var store page.Archive
 	withArchive := archive(t)

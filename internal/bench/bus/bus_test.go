@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/internal/short"
 )
 
 func TestMain(m *testing.M) {
@@ -17,6 +19,7 @@ func TestMain(m *testing.M) {
 
 // TestRun measures a small run, so that the program keeps working.
 func TestRun(t *testing.T) {
+	short.Skip(t)
 	var out strings.Builder
 	require.NoError(t, run(t.Context(), options{records: 2 * batch, rounds: 1}, &out))
 	for _, line := range []string{"| publish, natsbus |", "| consume, nats.go with the same decoding |", "| encode a record |", "0 allocations"} {

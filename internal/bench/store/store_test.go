@@ -7,12 +7,14 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/internal/short"
 )
 
 func TestMain(m *testing.M) { chtest.Main(m) }
 
 // A short run measures everything, and stores the same both ways.
 func TestShortRun(t *testing.T) {
+	short.Skip(t)
 	chtest.Require(t)
 	var out strings.Builder
 	opt := options{rows: 600, batch: 200, day: 2 * time.Minute, books: 5}

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism/internal/chserver"
+	"github.com/marketprism/marketprism/internal/short"
 )
 
 func TestMain(m *testing.M) { Main(m) }
@@ -69,6 +70,7 @@ func TestPrivateServerSurvivesAKill(t *testing.T) {
 
 // Two tables, so that no state is one that passes by.
 func TestTTLActsWithinSeconds(t *testing.T) {
+	short.Skip(t)
 	db := OpenAt(t, Start(t, Config()).Addr())
 	for table, test := range map[string]struct{ ttl, want string }{
 		"moved":   {"TO VOLUME 'cold'", "cold 1"},
