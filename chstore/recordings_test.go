@@ -173,7 +173,7 @@ func (f *recordedFeed) requireBookAts(s *chstore.Store) {
 		if r.Update == nil {
 			continue
 		}
-		if every > 1 && n%every != 0 && r.Update.LastID != f.seedIDs[r.Instrument] {
+		if n%every != 0 && r.Update.LastID != f.seedIDs[r.Instrument] {
 			continue
 		}
 		group.Go(func() error {

@@ -180,8 +180,7 @@ func (s *storm) settle(js jetstream.JetStream) {
 	awaitBus(s.t, js)
 	require.Eventually(s.t, func() bool {
 		for _, stream := range stormStreams {
-			durable, err := js.Consumer(s.t.Context(), stream, "file")
-			if err != nil || int(durable.CachedInfo().NumPending)+durable.CachedInfo().NumAckPending > 0 {
+			if n, err := unacknowledged(s.t.Context(), js, stream); err != nil || n > 0 {
 				return false
 			}
 		}
@@ -293,7 +292,17 @@ func requireSettled(t *testing.T, js jetstream.JetStream, stream string, n int) 
 	s, err := js.Stream(t.Context(), stream)
 	require.NoError(t, err)
 	require.EqualValues(t, n, s.CachedInfo().State.Msgs, "%s: stored once each", stream)
-	durable, err := js.Consumer(t.Context(), stream, "file")
+	left, err := unacknowledged(t.Context(), js, stream)
 	require.NoError(t, err)
-	require.Zero(t, int(durable.CachedInfo().NumPending)+durable.CachedInfo().NumAckPending, "%s: all are acknowledged", stream)
+	require.Zero(t, left, "%s: all are acknowledged", stream)
+}
+
+// unacknowledged returns how many messages of a stream its durable has not acknowledged.
+func unacknowledged(ctx context.Context, js jetstream.JetStream, stream string) (int, error) {
+	durable, err := js.Consumer(ctx, stream, "file")
+	if err != nil {
+		return 0, err
+	}
+	info := durable.CachedInfo()
+	return int(info.NumPending) + info.NumAckPending, nil
 }
