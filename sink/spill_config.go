@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // A SpillConfig says where and how a Spill keeps records. Dir, Encode and Decode must be set; zero is the
@@ -85,4 +87,124 @@ func (c SpillConfig) withDefaults() (SpillConfig, error) {
 		return c, fmt.Errorf("sink: SpillConfig has RetryMin %v and RetryMax %v, want 0 < RetryMin <= RetryMax", c.RetryMin, c.RetryMax)
 	}
 	return c, nil
+}
+
+// SpillHooks observe a Spill. Any of them may be nil. Each is called on the goroutine that it names, after the
+// Spill's state and Stats have changed and with no lock held. These goroutines do not wait
+// for each other. Hooks must not block: their callers wait for them.
+type SpillHooks struct {
+	// Opened: the folder was opened and read through. On the goroutine of NewSpill, before it returns.
+	Opened func(SpillOpenedInfo)
+	// Spilling: records go to disk from here on. On the goroutine of the Write that began it.
+	Spilling func(SpillingInfo)
+	// Live: the queue is empty, and records go to the destination again. On the goroutine of Run.
+	Live func(SpillLiveInfo)
+	// Drained: the destination accepted a batch from the queue. On the goroutine of Run.
+	Drained func(WrittenInfo)
+	// Failed: the destination did not accept it, and Run repeats it. On the goroutine of Run.
+	Failed func(FailedInfo)
+	// Full: MaxBytes was reached. Once for each Write that found no room, on its goroutine.
+	Full func(FullInfo)
+	// Dropped: a record was dropped, for lack of room under DropNewest, or because it is an Update
+	// after a Gap. Once for each, on the goroutine of the Write, or of Run for one from the queue.
+	Dropped func(DroppedInfo)
+	// Corrupt: the queue does not read back as it was written. On the goroutine of Run, before it
+	// delivers the Gaps for it.
+	Corrupt func(SpillCorruptInfo)
+	// Refused: the destination refused a record from the queue permanently, and it is left out. On the
+	// goroutine of Run, before it delivers the Gap for it.
+	Refused func(SpillRefusedInfo)
+	// DiskFailed: the folder could not be read, synced or cleaned up. No record is lost, but a sync may be
+	// later than SyncInterval. On the goroutine of Run or one that it started. A Write that
+	// fails on the disk returns the error instead.
+	DiskFailed func(SpillDiskFailedInfo)
+}
+
+// SpillOpenedInfo describes the content of the folder.
+type SpillOpenedInfo struct {
+	Records      int // queued: they are delivered first
+	Bytes        int64
+	Segments     int
+	BadSegments  int   // copies of damaged segments
+	TornBytes    int64 // cut off at the end: of a Write that a crash interrupted and that was not accepted
+	PositionLost bool  // the read position is unknown: up to a segment is delivered again
+}
+
+// SpillingInfo describes why records go to disk.
+type SpillingInfo struct {
+	Records int   // that the destination did not accept
+	Err     error // of the destination; nil if DirectTimeout is negative or a Gap was pending
+}
+
+// SpillLiveInfo describes the time of spilling.
+type SpillLiveInfo struct {
+	Elapsed time.Duration // since spilling began, or since NewSpill
+}
+
+// SpillCorruptInfo describes damage in the queue.
+type SpillCorruptInfo struct {
+	Err *CorruptError
+}
+
+// SpillRefusedInfo describes a refused record.
+type SpillRefusedInfo struct {
+	Record *marketprism.Record // valid until the hook returns
+	Err    error               // for which Permanent is true
+	Kept   string              // path of the copy of its segment, for inspection
+}
+
+// SpillDiskFailedInfo describes an error that no Write returns.
+type SpillDiskFailedInfo struct {
+	Err *DiskError
+}
+
+// TeeSpillHooks returns SpillHooks that call each of hooks, in order. Nil ones are left out.
+func TeeSpillHooks(hooks ...*SpillHooks) *SpillHooks {
+	var all SpillHooks
+	for _, h := range hooks {
+		if h == nil {
+			continue
+		}
+		all.Opened = hook.Join(all.Opened, h.Opened)
+		all.Spilling = hook.Join(all.Spilling, h.Spilling)
+		all.Live = hook.Join(all.Live, h.Live)
+		all.Drained = hook.Join(all.Drained, h.Drained)
+		all.Failed = hook.Join(all.Failed, h.Failed)
+		all.Full = hook.Join(all.Full, h.Full)
+		all.Dropped = hook.Join(all.Dropped, h.Dropped)
+		all.Corrupt = hook.Join(all.Corrupt, h.Corrupt)
+		all.Refused = hook.Join(all.Refused, h.Refused)
+		all.DiskFailed = hook.Join(all.DiskFailed, h.DiskFailed)
+	}
+	return &all
+}
+
+// LogSpillHooks returns SpillHooks that log batches and dropped records at debug level, changes of
+// state and a full queue at info, failures at warn and damage at error. The log handler must not block.
+func LogSpillHooks(l *slog.Logger) *SpillHooks {
+	return &SpillHooks{
+		Opened: func(i SpillOpenedInfo) {
+			l.Info("spill opened", "records", i.Records, "bytes", i.Bytes, "segments", i.Segments,
+				"bad_segments", i.BadSegments, "torn_bytes", i.TornBytes, "position_lost", i.PositionLost)
+		},
+		Spilling: func(i SpillingInfo) { l.Info("spilling to disk", "records", i.Records, "err", i.Err) },
+		Live:     func(i SpillLiveInfo) { l.Info("spill is empty", "elapsed", i.Elapsed) },
+		Drained: func(i WrittenInfo) {
+			l.Debug("spilled batch written", "records", i.Records, "attempts", i.Attempts, "elapsed", i.Elapsed)
+		},
+		Failed: func(i FailedInfo) {
+			l.Warn("spilled batch not accepted", "records", i.Records, "attempts", i.Attempts, "delay", i.Delay, "err", i.Err)
+		},
+		Full: func(i FullInfo) {
+			l.Info("spill full", "overflow", i.Overflow, "records", i.Records, "bytes", i.Bytes)
+		},
+		Dropped: func(i DroppedInfo) {
+			l.Debug("record dropped", "instrument", i.Record.Instrument, "kind", i.Record.Kind())
+		},
+		Refused: func(i SpillRefusedInfo) {
+			l.Error("spilled record refused", "instrument", i.Record.Instrument, "key", i.Record.Key(), "kept", i.Kept, "err", i.Err)
+		},
+		Corrupt:    func(i SpillCorruptInfo) { l.Error("spill corrupt", "err", i.Err) },
+		DiskFailed: func(i SpillDiskFailedInfo) { l.Warn("spill disk failed", "err", i.Err) },
+	}
 }
