@@ -93,7 +93,7 @@ func (b *Budget) Usage() Usage {
 	now := time.Now()
 	b.window.advance(now)
 	u := Usage{
-		Used: b.window.used, Limit: b.window.limit, Reserved: b.window.reserved(),
+		Used: b.window.used(), Limit: b.window.limit, Reserved: b.window.reserved(),
 		Sending: b.sending, Queued: b.queue.lengths(), Connects: b.connects.count(now),
 	}
 	if now.Before(b.blocked) {
@@ -137,11 +137,6 @@ func (b *Budget) learnClock(sent, answered, exchange time.Time) {
 	b.change(func(now time.Time) { b.window.learnClock(now, sent, answered, exchange) })
 }
 
-// learnUsed adopts the exchange's count from the answer to a request sent at that time.
-func (b *Budget) learnUsed(sent time.Time, used int) {
-	b.change(func(time.Time) { b.window.learn(sent, used) })
-}
-
 // shortestBan is the duration assumed for a 418 without Retry-After (rest-api.md: "IP bans [...] scale
 // in duration for repeat offenders, from 2 minutes to 3 days"). A 429 without one ends with the minute.
 const shortestBan = 2 * time.Minute
@@ -152,7 +147,7 @@ func (b *Budget) refused(by *spender, status int, retryAfter time.Duration) {
 	b.change(func(now time.Time) {
 		until := now.Add(retryAfter)
 		if retryAfter <= 0 {
-			until = b.window.end()
+			until = b.window.next()
 			if status == http.StatusTeapot {
 				until = now.Add(shortestBan)
 			}
@@ -199,11 +194,18 @@ func (b *Budget) enqueue(by *spender, p Priority, weight int, grant func()) *res
 	return r
 }
 
+// learn adopts the exchange's count from the answer to the request, which was sent at that time.
+func (r *reservation) learn(sent time.Time, count int) {
+	r.budget.change(func(time.Time) { r.counted = r.budget.window.learn(sent, r.weight, count) })
+}
+
 // close ends a reservation whose request was answered, or failed.
 func (r *reservation) close() {
 	r.budget.change(func(time.Time) {
 		r.budget.sending--
-		r.budget.window.sending -= r.weight
+		if !r.counted {
+			r.budget.window.end(r.weight)
+		}
 	})
 }
 
@@ -257,7 +259,7 @@ func (b *Budget) serve(now time.Time) (calls []func()) {
 				break // the next answer makes room
 			}
 			if !b.window.take(r.weight) {
-				until = b.window.end()
+				until = b.window.next()
 				continue
 			}
 			b.sending++

@@ -67,6 +67,11 @@ func (l *till) spend(weight int) {
 	t.close()
 }
 
+// learnUsed learns the exchange's count from an answer to a request without weight.
+func (l *till) learnUsed(sent time.Time, count int) {
+	(&reservation{budget: l.Budget}).learn(sent, count)
+}
+
 func (l *till) want(granted ...string) {
 	l.t.Helper()
 	synctest.Wait()
@@ -163,7 +168,7 @@ func TestBudgetUsesTheExchangesMinute(t *testing.T) {
 		time.Sleep(time.Minute)
 		l.want("next@50.5")
 		l.learnClock(time.Now(), time.Now(), time.Now()) // a clock was set
-		if at := l.window.end(); !at.Equal(l.start.Add(2 * time.Minute)) {
+		if at := l.window.next(); !at.Equal(l.start.Add(2 * time.Minute)) {
 			t.Errorf("the minute ends at %v", at)
 		}
 	})
@@ -267,11 +272,56 @@ func TestBudgetGiveBackKeepsTheExchangesCount(t *testing.T) {
 		l := newTill(t, marketprism.Spot, BudgetConfig{})
 		a := l.ask("a", PriorityCall, 250)
 		b := l.ask("b", PriorityRefresh, 250)
-		l.learnUsed(time.Now(), 5750) // in a's answer; it does not include b, which was not sent
+		a.learn(time.Now(), 5750) // it does not include b, which was not sent
 		a.close()
 		b.giveUp()
 		if u := l.Usage(); u.Used < 5750 {
 			t.Errorf("the exchange counts 5750; Used = %d", u.Used)
+		}
+	})
+}
+
+// Where others share the IP address, the exchange's count in one answer lacks the requests that are still on
+// their way. Here seven of them weigh 250 each.
+func TestBudgetCountsWhatIsOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{})
+		first := l.ask("first", PriorityCall, 5)
+		var sent []*reservation
+		for range 7 {
+			sent = append(sent, l.ask("sent", PriorityGap, 250))
+		}
+		l.want("first@0", "sent@0", "sent@0", "sent@0", "sent@0", "sent@0", "sent@0", "sent@0")
+		first.learn(time.Now(), 4005) // 4000 of others
+		first.close()
+		if u := l.Usage(); u.Used != 4005+7*250 {
+			t.Errorf("the exchange will have counted %d; Used = %d", 4005+7*250, u.Used)
+		}
+		l.ask("fits", PriorityGap, 245)
+		l.ask("next", PriorityGap, 250)
+		l.want("fits@0") // 6000
+		// Each answer has the count in which it is included: nothing is counted twice, and nothing stays counted twice.
+		for i, r := range sent {
+			r.learn(time.Now(), 4005+250*(i+1))
+			r.close()
+		}
+		if u := l.Usage(); u.Used != 6000 {
+			t.Errorf("Used = %d, want 6000", u.Used)
+		}
+		l.want()
+	})
+}
+
+// A request that ended without the exchange's count may have been counted all the same.
+func TestBudgetCountsRequestsWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{})
+		lost, other := l.ask("lost", PriorityCall, 250), l.ask("other", PriorityCall, 5)
+		lost.close()
+		other.learn(time.Now(), 5) // the lost one is not included, and may be counted yet
+		other.close()
+		if u := l.Usage(); u.Used < 250 {
+			t.Errorf("Used = %d, want at least 250", u.Used)
 		}
 	})
 }

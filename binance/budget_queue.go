@@ -44,6 +44,7 @@ type reservation struct {
 	weight   int
 	grant    func() // called once, without a lock, when the request may be sent; must not block
 	granted  bool   // guarded by the Budget
+	counted  bool   // the answer has brought the exchange's count; guarded by the Budget
 }
 
 // A reservationQueue holds the reservations that wait, oldest first within each Priority.
@@ -83,39 +84,44 @@ type weightWindow struct {
 	reserve float64 // share of limit left for others
 	clock   exchangeClock
 
-	minute  time.Time // of used, by the exchange's clock
-	used    int
-	learned int // the exchange's own count of that minute, as far as known
-	sending int // weight of the requests sent and not answered
+	minute  time.Time // of counted, by the exchange's clock
+	counted int       // the exchange's count as far as known, with the requests that ended without one
+	sending int       // weight of the requests sent whose answer has not brought a count
 }
 
 func (w *weightWindow) reserved() int { return int(w.reserve * float64(w.limit)) }
+
+// used returns the weight used in the minute. It is never too low for what is known: a request that is on its way
+// may be in the count that another one's answer brought, or not yet.
+func (w *weightWindow) used() int { return w.counted + w.sending }
 
 // advance begins a new count with each minute. It includes the requests that are not answered, which
 // the exchange may count in either minute.
 func (w *weightWindow) advance(now time.Time) {
 	if minute := w.clock.earliest(now).Truncate(time.Minute); !minute.Equal(w.minute) {
-		w.minute, w.used, w.learned = minute, w.sending, 0
+		w.minute, w.counted = minute, 0
 	}
 }
 
-// end returns when the next minute has begun, by the local clock.
-func (w *weightWindow) end() time.Time { return w.clock.local(w.minute.Add(time.Minute)) }
+// next returns when the next minute has begun, by the local clock.
+func (w *weightWindow) next() time.Time { return w.clock.local(w.minute.Add(time.Minute)) }
 
 // take counts a request as sent if it fits. The first of a minute fits however heavy it is.
 func (w *weightWindow) take(weight int) bool {
-	if w.limit > 0 && weight > 0 && w.used > 0 && w.used+weight > w.limit-w.reserved() {
+	if w.limit > 0 && weight > 0 && w.used() > 0 && w.used()+weight > w.limit-w.reserved() {
 		return false
 	}
-	w.used += weight
 	w.sending += weight
 	return true
 }
 
 // giveBack uncounts a request that was not sent, and that the exchange therefore has not counted.
-func (w *weightWindow) giveBack(weight int) {
+func (w *weightWindow) giveBack(weight int) { w.sending -= weight }
+
+// end counts a request that has ended without the exchange's count.
+func (w *weightWindow) end(weight int) {
 	w.sending -= weight
-	w.used = max(w.learned, w.used-weight)
+	w.counted += weight
 }
 
 // learnClock adopts the exchange's time. That may correct which minute it is, but begins no new count.
@@ -124,13 +130,17 @@ func (w *weightWindow) learnClock(now, sent, answered, exchange time.Time) {
 	w.minute = w.clock.earliest(now).Truncate(time.Minute)
 }
 
-// learn adopts the exchange's count from the answer to a request sent at that time. It includes other
-// programs on this IP address but not what this program has sent since, so it never lowers the count.
-// An answer across the end of a minute may carry the old minute's count and is ignored.
-func (w *weightWindow) learn(sent time.Time, used int) {
-	if !w.clock.earliest(sent).Before(w.minute) {
-		w.used, w.learned = max(w.used, used), max(w.learned, used)
+// learn adopts the exchange's count from the answer to a request of that weight, sent at that time, and reports
+// whether it did. The count includes the request, and what other programs on this IP address have used. It may lack
+// requests that were on their way at the time, and answers overtake each other, so it never lowers the count. An answer
+// across the end of a minute may carry the old minute's count and is ignored.
+func (w *weightWindow) learn(sent time.Time, weight, count int) bool {
+	if w.clock.earliest(sent).Before(w.minute) {
+		return false
 	}
+	w.sending -= weight
+	w.counted = max(w.counted, count)
+	return true
 }
 
 // An exchangeClock estimates how far the exchange's clock is from the local one. The zero value takes

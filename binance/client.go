@@ -180,15 +180,15 @@ func (c *Client) get(ctx context.Context, r query) (body []byte, took span, err 
 		return nil, took, err
 	}
 	defer t.close()
-	return c.send(ctx, r)
+	return c.send(ctx, t, r)
 }
 
 // A span is when a request was sent and when the head of its answer came, by the local clock.
 type span struct{ sent, answered time.Time }
 
-// send sends a request that the Budget has granted, and returns the body of a 200 answer. Other answers
-// are an *APIError; a body longer than maxBody is ErrBodyTooLarge.
-func (c *Client) send(ctx context.Context, r query) (body []byte, took span, err error) {
+// send sends the request of a reservation that the Budget has granted, and returns the body of a 200 answer. Other
+// answers are an *APIError; a body longer than maxBody is ErrBodyTooLarge.
+func (c *Client) send(ctx context.Context, granted *reservation, r query) (body []byte, took span, err error) {
 	target := c.endpoints.REST + c.market.restPrefix + r.path
 	if len(r.params) > 0 {
 		target += "?" + r.params.Encode()
@@ -208,7 +208,7 @@ func (c *Client) send(ctx context.Context, r query) (body []byte, took span, err
 	defer resp.Body.Close()
 	took.answered = time.Now()
 	if used, err := strconv.Atoi(resp.Header.Get("X-Mbx-Used-Weight-1m")); err == nil {
-		c.budget.learnUsed(took.sent, used)
+		granted.learn(took.sent, used)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return nil, took, c.refusal(resp)

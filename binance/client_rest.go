@@ -37,15 +37,15 @@ func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook
 		return orderbook.Snapshot{}, err
 	}
 	defer t.close()
-	snap, _, err := c.depth(ctx, symbol, limit)
+	snap, _, err := c.depth(ctx, t, symbol, limit)
 	return snap, err
 }
 
-// depth is Depth for a request that the Budget has granted. receivedAt is the local clock at the end of
+// depth is Depth for a reservation that the Budget has granted. receivedAt is the local clock at the end of
 // the answer.
-func (c *Client) depth(ctx context.Context, symbol string, limit int) (snap orderbook.Snapshot, receivedAt time.Time, err error) {
+func (c *Client) depth(ctx context.Context, granted *reservation, symbol string, limit int) (snap orderbook.Snapshot, receivedAt time.Time, err error) {
 	params := url.Values{"symbol": {symbol}, "limit": {strconv.Itoa(limit)}}
-	body, _, err := c.send(ctx, query{path: "/depth", params: params, maxBody: maxDepthBody})
+	body, _, err := c.send(ctx, granted, query{path: "/depth", params: params, maxBody: maxDepthBody})
 	if err != nil {
 		return snap, receivedAt, err
 	}

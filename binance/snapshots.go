@@ -215,7 +215,7 @@ func (f *snapshotFetcher) do(ctx context.Context, r *fetch) {
 	ctx, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	start := time.Now()
-	r.snap, r.at, r.err = f.client.depth(ctx, r.book.instrument.Symbol, r.limit)
+	r.snap, r.at, r.err = f.client.depth(ctx, r.reservation, r.book.instrument.Symbol, r.limit)
 	r.reservation.close()
 	info := SnapshotInfo{
 		Instrument: r.book.instrument, Priority: r.priority, Limit: r.limit, Weight: r.weight, LastID: r.snap.LastID,
