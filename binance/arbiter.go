@@ -42,7 +42,8 @@ type arbiter struct {
 	started bool
 	legs    [maxConns]leg
 
-	newestTrade time.Time // exchange clock, of the trades used
+	regressedAt time.Time // exchange clock, when the venue's ids last went back
+	newestTrade time.Time // the latest exchange time of the trades used; the clock may have gone back since
 
 	backfill *backfill // the missing trades that are being fetched; nil if there are none
 
@@ -59,9 +60,11 @@ type leg struct {
 	heard   bool      // the leg has brought an event since then
 	lastID  int64     // of its latest event
 	heardAt time.Time // local clock, of its latest event
+	sentAt  time.Time // exchange clock, of its latest depth event
 
 	reportedAt time.Time // local clock, when its silence was last reported
 	regressed  bool      // the venue's ids have gone back and are still below the sequence
+	outdated   bool      // another leg has shown that they have gone back, this one brings events from before
 }
 
 // aliveAt returns since when the leg has been silent, or when its silence was reported.
@@ -91,6 +94,7 @@ const (
 	decisionUse       decision = iota // it is next, or no connection can bring what is missing before it
 	decisionPend                      // it is ahead
 	decisionDuplicate                 // another connection has brought it
+	decisionRestart                   // it is the first since the venue's ids went back
 )
 
 // decide decides about an event of a leg. Each leg brings its events in order, so ids that go back on
@@ -108,6 +112,30 @@ func (a *arbiter) decide(from int, r idRange, now time.Time) decision {
 		}
 	case r.last <= a.lastID && !l.regressed && !a.alone(from):
 		return decisionDuplicate
+	}
+	return decisionUse
+}
+
+// regress decides about a depth event of a leg before decide does, by the time at which the venue sent it. If it ends
+// before the leg's event before it, and was sent later, the venue's ids have gone back: a repeated
+// event, or one out of order, has its old time. The ids of a wiped testnet begin again at 0, and those of a young
+// symbol reach the book's id again before MaxStale events have come. What other legs then still bring from
+// before is a duplicate.
+func (a *arbiter) regress(from int, last int64, sentAt time.Time) decision {
+	l := &a.legs[from]
+	back, before := l.heard && last < l.lastID, l.sentAt
+	l.sentAt = sentAt
+	switch {
+	case l.outdated && !back && sentAt.Before(a.regressedAt) && !a.alone(from):
+		return decisionDuplicate
+	case l.outdated:
+		l.outdated, l.heard = false, false
+	case back && sentAt.After(before):
+		a.regressedAt = sentAt
+		for i := range a.legs {
+			a.legs[i].outdated = i != from && a.legs[i].heard
+		}
+		return decisionRestart
 	}
 	return decisionUse
 }

@@ -124,6 +124,35 @@ func TestIDsGoBackOnRedundantConnections(t *testing.T) {
 	})
 }
 
+// Ids that go back by less than MaxStale events rise above the book's again before that many have come. The
+// exchange's clock shows it: a lower id of a later time on one connection is none that is repeated.
+func TestIDsGoBackALittle(t *testing.T) {
+	for _, redundancy := range []int{1, 2} {
+		server := exchange(2)
+		server.Symbols[0].LastID = -1
+		bubble(t, setup{server: server, depth: binance.DepthConfig{Redundancy: redundancy}}, func(t *testing.T, h *harness) {
+			h.ready()
+			time.Sleep(2 * time.Second)
+			if err := h.syncer.Refresh(victim); err != nil {
+				t.Fatal(err)
+			}
+			h.live(h.srv.Listed()...)
+			if err := h.srv.Wipe(); err != nil {
+				t.Fatal(err)
+			}
+			before := h.at(victim)
+			time.Sleep(200 * time.Millisecond)
+			synctest.Wait()
+			after := h.at(victim)
+			if len(after.gaps) != 1 || after.gaps[0].Reason != orderbook.GapRegressed || after.book.LastID() >= before.book.LastID() {
+				t.Errorf("the book went from %d to %d, gaps: %v", before.book.LastID(), after.book.LastID(), after.gaps)
+			}
+			h.live(h.srv.Listed()...)
+			h.wellBehaved()
+		})
+	}
+}
+
 // A slow handler makes both connections drop frames; the books start over and are correct.
 func TestOverflowOfRedundantConnections(t *testing.T) {
 	depth := binance.DepthConfig{Redundancy: 2, QueueFrames: 16}

@@ -65,8 +65,14 @@ func handlerOf(ids *[]int64, prices *[]string) Handler {
 
 func bringTrade(t *testing.T, s *shard, index int, id int64, kind string) {
 	t.Helper()
+	bringTradeOf(t, s, index, id, 1770000000000+id, kind)
+}
+
+// bringTradeOf is bringTrade with the exchange's time, in milliseconds.
+func bringTradeOf(t *testing.T, s *shard, index int, id, millis int64, kind string) {
+	t.Helper()
 	now := time.Now()
-	frame := fmt.Sprintf(`{"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,"p":"5","q":"1","T":%d,"X":%q,"m":true,"M":true}}`, 1770000000000+id, id, 1770000000000+id, kind)
+	frame := fmt.Sprintf(`{"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,"p":"5","q":"1","T":%d,"X":%q,"m":true,"M":true}}`, millis, id, millis, kind)
 	if err := s.step(t.Context(), now, s.conns.conns[index], []byte(frame), now.UTC()); err != nil {
 		t.Fatal(err)
 	}
@@ -181,5 +187,29 @@ func TestPendingTradesAtTheEnd(t *testing.T) {
 	}
 	if got := fmt.Sprint(*ids); got != "[1 4 5]" || len(*gaps) == 0 {
 		t.Errorf("records %s, want [1 4 5]; TradeGap %+v", got, *gaps)
+	}
+}
+
+// Where the exchange's clock goes back, a trade may be older than one with a lower id. A connection that
+// repeats both, and is the only one left, makes no second record of either.
+func TestTradesComeOnceWhereTheClockGoesBack(t *testing.T) {
+	s, _, ids, _, _ := tradesShard(t, marketprism.Spot, false, 2, "[]")
+	times := []int64{1770000001000, 1770000002000, 1770000000500}
+	for i, millis := range times {
+		bringTradeOf(t, s, 0, int64(i+1), millis, "MARKET")
+	}
+	if err := s.connLost(t.Context(), time.Now(), s.conns.conns[0], ErrClosed); err != nil {
+		t.Fatal(err)
+	}
+	for i, millis := range times {
+		bringTradeOf(t, s, 1, int64(i+1), millis, "MARKET")
+	}
+	bringTradeOf(t, s, 1, 4, 1770000000600, "MARKET")
+	if got := fmt.Sprint(*ids); got != "[1 2 3 4]" {
+		t.Errorf("records of the trades %s, want [1 2 3 4]", got)
+	}
+	bringTradeOf(t, s, 1, 1, 1770000003000, "MARKET") // a wipe: a new trade of an old id
+	if got := fmt.Sprint(*ids); got != "[1 2 3 4 1]" {
+		t.Errorf("records of the trades %s, want [1 2 3 4 1]", got)
 	}
 }

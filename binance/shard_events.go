@@ -29,6 +29,16 @@ func (s *shard) event(ctx context.Context, now time.Time, c *conn, msg *Message,
 
 func (s *shard) depth(ctx context.Context, now time.Time, c *conn, sub *subscription, u *orderbook.Update, at time.Time) error {
 	ids := idRange{s.client.market.name.Continuity().Predecessor(u), u.LastID}
+	switch sub.arbiter.regress(c.index, u.LastID, u.EventTime) {
+	case decisionRestart:
+		gap := orderbook.Gap{Reason: orderbook.GapRegressed, Err: &orderbook.SequenceError{Want: sub.book.syncer.Book().LastID() + 1, Got: u.FirstID}}
+		if err := s.resync(ctx, now, sub, gap); err != nil {
+			return err
+		}
+	case decisionDuplicate:
+		s.count.duplicates.Add(1)
+		return nil
+	}
 	sub.locate()
 	switch sub.arbiter.decide(c.index, ids, at) {
 	case decisionPend:
@@ -108,11 +118,14 @@ func newer(a, b time.Time) bool { return a.UnixMilli() > b.UnixMilli() }
 
 // emitTrade makes a record of a trade.
 func (s *shard) emitTrade(ctx context.Context, sub *subscription, t *marketprism.Trade, eventTime, at time.Time) error {
-	if a := &sub.arbiter; !a.started || t.ID > a.lastID || newer(t.TradeTime, a.newestTrade) {
+	a := &sub.arbiter
+	if !a.started || t.ID > a.lastID || newer(t.TradeTime, a.newestTrade) {
 		a.advance(t.ID)
+	}
+	if t.TradeTime.After(a.newestTrade) {
 		a.newestTrade = t.TradeTime
 	}
-	sub.arbiter.backfill.brought(t.ID)
+	a.backfill.brought(t.ID)
 	s.count.trades.Add(1)
 	return s.emit(ctx, marketprism.Record{Instrument: sub.book.instrument, EventTime: eventTime, ReceivedAt: at, Trade: t})
 }

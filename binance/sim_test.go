@@ -614,14 +614,16 @@ func (s *sim) huge(_ context.Context, symbol string) string {
 
 // goBack restarts the exchange's ids, once at most: after a second time an id could name three books.
 func (s *sim) goBack(_ context.Context, symbol string) string {
-	s.mu.Lock()
-	again := s.restarted
-	s.restarted = s.restarts
-	s.mu.Unlock()
-	switch {
-	case again || !s.restarts:
+	if s.restarted || !s.restarts {
 		return ""
-	case s.roll.IntN(2) == 0:
+	}
+	s.mu.Lock()
+	s.restarted = true
+	for name, id := range s.exchangeIDs() {
+		s.at(name).restartedAt = id
+	}
+	s.mu.Unlock()
+	if s.roll.IntN(2) == 0 {
 		s.count("F30")
 		return fmt.Sprint("RestartIDs: ", s.srv.RestartIDs(symbol, 1000))
 	}
