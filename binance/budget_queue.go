@@ -151,8 +151,11 @@ type exchangeClock struct {
 	uncertainty time.Duration // bound of the error of offset
 }
 
-// maxUncertainty bounds the uncertainty of a measurement that counts.
-const maxUncertainty = 2 * time.Second
+// Bounds of a measurement that counts. A host without a battery begins in 1970.
+const (
+	maxUncertainty = 2 * time.Second
+	maxOffset      = 100 * 365 * 24 * time.Hour
+)
 
 // learn compares the clocks. The exchange read its own at some time between sent and answered, so a
 // fast answer is more precise than a slow one. A measurement that contradicts the last one means that
@@ -160,7 +163,7 @@ const maxUncertainty = 2 * time.Second
 func (c *exchangeClock) learn(sent, answered, exchange time.Time) {
 	uncertainty := answered.Sub(sent) / 2
 	offset := exchange.Sub(sent) - uncertainty
-	if uncertainty < 0 || uncertainty > maxUncertainty {
+	if uncertainty < 0 || uncertainty > maxUncertainty || offset.Abs() > maxOffset {
 		return
 	}
 	contradicts := (offset - c.offset).Abs() > uncertainty+c.uncertainty+time.Millisecond

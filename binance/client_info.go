@@ -3,6 +3,7 @@ package binance
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"net/url"
 	"slices"
 	"time"
@@ -17,7 +18,8 @@ const maxInfoBody = 64 << 20
 type ExchangeInfo struct {
 	ServerTime time.Time // exchange clock; zero where the exchange sends none
 	RateLimits []RateLimit
-	Symbols    []SymbolInfo
+	Symbols    []SymbolInfo // at least one before those that were not asked for are left out; none twice
+	Unread     int          // rows whose symbol or status cannot be read, or which contradict another row of their symbol
 }
 
 // A RateLimit is one of the exchange's limits.
@@ -32,7 +34,7 @@ type SymbolInfo struct {
 	Symbol       string
 	Pair         string // futures: the pair a contract belongs to
 	ContractType string // futures: "PERPETUAL", "CURRENT_QUARTER", …
-	Status       string // "TRADING", "BREAK", "HALT", …, or another in the future
+	Status       string // "TRADING", "BREAK", "HALT", …, or another in the future; "" if it cannot be read
 
 	BaseAsset, QuoteAsset string
 
@@ -57,7 +59,10 @@ func (i *ExchangeInfo) Lookup(symbol string) (*SymbolInfo, bool) {
 
 // ExchangeInfo fetches the description of the symbols, or of all if none is named. The request weighs
 // 20 on spot and 1 on the futures markets. Spot refuses an unknown symbol with an *APIError of code
-// -1121; the futures markets leave it out. Other errors are those of Depth.
+// -1121; the futures markets leave it out. Other errors are those of Depth: an answer without symbols is a *DecodeError.
+//
+// A field of an unexpected type stays zero, and a row without a symbol is left out, so that what the exchange adds or
+// breaks costs nothing else.
 func (c *Client) ExchangeInfo(ctx context.Context, symbols ...string) (*ExchangeInfo, error) {
 	return c.exchangeInfo(ctx, PriorityCall, symbols)
 }
@@ -75,11 +80,10 @@ func (c *Client) exchangeInfo(ctx context.Context, p Priority, symbols []string)
 	if err != nil {
 		return nil, err
 	}
-	var answer exchangeInfoJSON
-	if err := json.Unmarshal(body, &answer); err != nil {
+	info, err := parseExchangeInfo(body)
+	if err != nil {
 		return nil, newBodyError(body, err)
 	}
-	info := answer.info()
 	if len(symbols) > 0 {
 		info.Symbols = slices.DeleteFunc(info.Symbols, func(s SymbolInfo) bool { return !slices.Contains(symbols, s.Symbol) })
 	}
@@ -125,8 +129,23 @@ type symbolJSON struct {
 	} `json:"filters"`
 }
 
+// parseExchangeInfo reads an answer with status 200. The exchange always lists symbols: an answer without any is an
+// error of it, or of a proxy.
+func parseExchangeInfo(body []byte) (*ExchangeInfo, error) {
+	var answer exchangeInfoJSON
+	var mistyped *json.UnmarshalTypeError // encoding/json leaves such a field zero and reads on
+	if err := json.Unmarshal(body, &answer); err != nil && !errors.As(err, &mistyped) {
+		return nil, err
+	}
+	info := answer.info()
+	if len(info.Symbols) == 0 {
+		return nil, namedField(errMissingField, "symbols")
+	}
+	return info, nil
+}
+
 func (a *exchangeInfoJSON) info() *ExchangeInfo {
-	info := &ExchangeInfo{Symbols: make([]SymbolInfo, len(a.Symbols))}
+	info := &ExchangeInfo{Symbols: make([]SymbolInfo, 0, len(a.Symbols))}
 	if a.ServerTime != 0 {
 		info.ServerTime = time.UnixMilli(a.ServerTime).UTC()
 	}
@@ -136,8 +155,23 @@ func (a *exchangeInfoJSON) info() *ExchangeInfo {
 		}[l.Interval]
 		info.RateLimits = append(info.RateLimits, RateLimit{Type: l.Type, Interval: unit * time.Duration(l.IntervalNum), Limit: l.Limit})
 	}
+	at := make(map[string]int, len(a.Symbols))
 	for i := range a.Symbols {
-		info.Symbols[i] = a.Symbols[i].info()
+		s := a.Symbols[i].info()
+		first, twice := at[s.Symbol]
+		switch {
+		case s.Symbol == "":
+			info.Unread++
+		case !twice:
+			at[s.Symbol] = len(info.Symbols)
+			info.Symbols = append(info.Symbols, s)
+			if s.Status == "" {
+				info.Unread++
+			}
+		case s.Status != info.Symbols[first].Status:
+			info.Symbols[first].Status = "" // nothing says which row is right
+			info.Unread++
+		}
 	}
 	return info
 }

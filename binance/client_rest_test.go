@@ -217,6 +217,50 @@ func TestExchangeInfoIgnoresUnknownFields(t *testing.T) {
 	}
 }
 
+// What cannot be read of an answer costs itself alone; one without symbols is an error.
+func TestExchangeInfoReadsWhatItCan(t *testing.T) {
+	for body, want := range map[string]string{
+		`{}`: "", `null`: "", `[]`: "", `7`: "", `""`: "", `{"symbols":[]}`: "", `{"symbols":null}`: "", `{"symbols":{"A":1}}`: "",
+		`{"code":-1000,"msg":"x"}`: "", `<html></html>`: "", `{"symbols":[{"symbol":"A","status":"TRADING"}]`: "", `{"symbols":[null,5,{}]}`: "",
+		`{"serverTime":"x","rateLimits":7,"symbols":[{"symbol":"A","status":"TRADING","filters":5}]}`:                                                                    "A=TRADING 0",
+		`{"symbols":[{"symbol":"A","status":"TRADING","filters":[{"filterType":"NEW","tickSize":7},{"filterType":3,"stepSize":{}}]}]}`:                                   "A=TRADING 0",
+		`{"symbols":[null,{"symbol":7,"status":"TRADING"},{"symbol":"A","status":"NEW"},{"status":"TRADING"}]}`:                                                          "A=NEW 3",
+		`{"symbols":[{"symbol":"A","status":1},{"symbol":"B","status":"BREAK","baseAsset":[]}]}`:                                                                         "A=,B=BREAK 1",
+		`{"symbols":[{"symbol":"A","status":"X"},{"symbol":"A","status":"X"},{"symbol":"B","status":"X"},{"symbol":"B","status":"Y"}]}`:                                  "A=X,B= 1",
+		`{"serverTime":9223372036854775807,"rateLimits":[{"rateLimitType":"REQUEST_WEIGHT","interval":"MINUTE","intervalNum":1,"limit":-1}],"symbols":[{"symbol":"A"}]}`: "A= 1",
+	} {
+		client := answering(t, marketprism.Spot, text(200, nil, body))
+		info, err := client.ExchangeInfo(t.Context())
+		var undecoded *binance.DecodeError
+		if want == "" {
+			if !errors.As(err, &undecoded) {
+				t.Errorf("%s: %v", body, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", body, err)
+			continue
+		}
+		var rows []string
+		for _, s := range info.Symbols {
+			rows = append(rows, s.Symbol+"="+s.Status)
+		}
+		if got := fmt.Sprintf("%s %d", strings.Join(rows, ","), info.Unread); got != want {
+			t.Errorf("%s: %s, want %s", body, got, want)
+		}
+		// The clock of the answer, which may be nonsense, does not stop the next request.
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		if _, err := client.ExchangeInfo(ctx); err != nil {
+			t.Errorf("%s: %v", body, err)
+		}
+		cancel()
+		if u := client.Usage(); u.Limit != 6000 {
+			t.Errorf("%s: %+v", body, u)
+		}
+	}
+}
+
 // The exchange counts the weight of all programs on one IP address; each answer has the count.
 func TestWeightOfOthersCounts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

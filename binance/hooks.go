@@ -38,6 +38,8 @@ type Hooks struct {
 // A ListingInfo describes an attempt to list the exchange's symbols, which Run does first.
 type ListingInfo struct {
 	Symbols int // listed
+	Unread  int // see ExchangeInfo
+	Missing int // symbols of the DepthSyncer that were listed before; they are delisted if the next listing, soon, lacks them too
 	Elapsed time.Duration
 	Err     error // if it is temporary, another attempt follows after a delay
 }
@@ -222,7 +224,8 @@ func LogHooks(l *slog.Logger) *Hooks {
 	}
 	return &Hooks{
 		ListingDone: func(i ListingInfo) {
-			log(slog.LevelInfo, i.Err, "listing", slog.Int("symbols", i.Symbols), slog.Duration("elapsed", i.Elapsed))
+			log(slog.LevelInfo, i.Err, "listing", slog.Int("symbols", i.Symbols), slog.Int("unread", i.Unread), slog.Int("missing", i.Missing),
+				slog.Duration("elapsed", i.Elapsed))
 		},
 		StatusChanged: func(i StatusInfo) {
 			log(slog.LevelWarn, nil, "status changed", slog.String("instrument", i.Instrument.String()), slog.String("from", i.From), slog.String("to", i.To))

@@ -108,6 +108,9 @@ func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
 		if b.synced && rec.Gap.After != b.book.LastID() {
 			s.failLocked("%v: a Gap after %d, and the book is at %d", rec.Instrument, rec.Gap.After, b.book.LastID())
 		}
+		if rec.Gap.Reason == orderbook.GapRemoved && !b.gone {
+			s.failLocked("%v was removed, and is listed", rec.Instrument)
+		}
 		b.synced = false
 		b.gaps++
 		s.tally.gaps[rec.Gap.Reason.String()]++
@@ -340,7 +343,7 @@ func (t *simTally) check(tb testing.TB, futures bool) {
 	if !futures {
 		never["F34"] = "it is one of the futures markets"
 	}
-	for n := 1; n <= 40; n++ {
+	for n := 1; n <= 41; n++ {
 		name := fmt.Sprint("F", n)
 		if why := never[name]; why != "" {
 			continue

@@ -159,6 +159,11 @@ func (s *sim) run(ctx context.Context) {
 	}
 	defer srv.Close()
 	s.srv = srv
+	if s.misled != "" {
+		if err := srv.MisleadListings(1, s.misled); err != nil {
+			s.fail("%v", err)
+		}
+	}
 	s.client.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL(), SBE: srv.StreamURL()}
 	s.client.DialContext = srv.DialContext
 	s.client.Hooks = s.hooks()
@@ -320,6 +325,7 @@ type simSetup struct {
 	mortal   bool          // connections end in calm too
 	tight    bool          // request weight is scarce
 	restarts bool          // the exchange's ids may go back
+	misled   string        // how the first listing misleads; "" if it does not
 	armed    []string      // faults that are a matter of configuration
 }
 
@@ -398,6 +404,10 @@ func rollSetup(market marketprism.Market, seed uint64) simSetup {
 	}
 	c.rollLimits(r)
 	c.rollChaos(r, seed)
+	if one(6) {
+		c.misled = pick(r, binancetest.ListingFaults()...)
+		c.armed = append(c.armed, "F41")
+	}
 	return c
 }
 

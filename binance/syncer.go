@@ -27,6 +27,7 @@ type DepthSyncer struct {
 	changing sync.Mutex   // held while the symbols change, and the members of the shards
 	launch   func(*shard) // runs a new shard; nil while Run does not run
 	listed   atomic.Bool  // the symbols of AllTrading are known
+	missing  []string     // the symbols that the last listing lacked; only Run's listings use it
 
 	mu     sync.Mutex
 	shards []*shard // a new slice with each change

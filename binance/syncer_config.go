@@ -35,7 +35,9 @@ type DepthConfig struct {
 	AllTrading *SymbolFilter
 
 	// PollEvery is how often the exchange is asked for the status of its symbols, a request of weight 20
-	// on spot. 0 means 5 minutes, or one with AllTrading; negative means never after the start.
+	// on spot. 0 means 5 minutes, or one with AllTrading; negative means never after the start. After an answer
+	// that is no listing, or that lacks symbols, it is asked again in seconds, then with a delay that doubles up to
+	// PollEvery. A symbol is delisted when two answers in a row lack it.
 	PollEvery time.Duration
 
 	// Interval is the speed of the depth stream; 0 means the fastest: 100 ms, or 20 ms of spot's SBE streams, which

@@ -96,10 +96,10 @@ func TestRemovalOfASymbolTwice(t *testing.T) {
 		t.Fatal(err)
 	}
 	on := ExchangeInfo{Symbols: []SymbolInfo{{Symbol: "OLD", Status: "TRADING"}, {Symbol: "OLDER", Status: "TRADING"}}}
-	if err := d.applyListing(&on); err != nil {
-		t.Fatal(err)
+	if believed, err := d.applyListing(d.listingOf(&on)); !believed || err != nil {
+		t.Fatal(believed, err)
 	}
-	_, removed := d.diffSymbols(&ExchangeInfo{})
+	_, removed := d.diffSymbols(d.listingOf(&ExchangeInfo{}))
 	if err := d.Remove("OLD"); err != nil { // between the two steps of applyListing
 		t.Fatal(err)
 	}

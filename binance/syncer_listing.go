@@ -11,7 +11,8 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
-// listingNumber is the number, beside those of connections, from which the delays of the first listing are drawn.
+// listingNumber is the number, beside those of connections, from which the delays of the first listing are drawn,
+// and the one before it those of later ones.
 const listingNumber = math.MaxUint64
 
 // A SymbolFilter chooses symbols by the exchange's listing. The zero value chooses all that trade.
@@ -35,31 +36,35 @@ func (f *SymbolFilter) Match(s *SymbolInfo) bool {
 }
 
 // firstListing makes sure that the exchange lists every symbol, since it acknowledges a subscription of
-// one that does not exist and then sends nothing. It asks again while the exchange cannot be reached or
-// is busy.
+// one that does not exist and then sends nothing. It asks again while the exchange cannot be reached, is busy, or
+// answers with something else than a listing, and once more before it believes that a symbol is not listed.
 func (d *DepthSyncer) firstListing(ctx context.Context) error {
 	if d.cfg.SkipSymbolCheck && d.cfg.AllTrading == nil {
 		return nil
 	}
 	delays := backoff.Backoff{Min: d.cfg.ReconnectMin, Max: d.cfg.ReconnectMax, Rand: d.cfg.random(listingNumber)}
+	var unknown, before *UnknownSymbolsError
 	for {
-		info, err := d.list(ctx, PriorityCall)
+		l, err := d.list(ctx, PriorityCall)
+		if err == nil && !d.cfg.SkipSymbolCheck {
+			err = d.unlisted(l.ExchangeInfo, d.named())
+		}
 		if err == nil {
-			if !d.cfg.SkipSymbolCheck {
-				err = d.unlisted(info, d.named())
+			if believed, err := d.applyListing(l); believed || err != nil {
+				return err
 			}
-			if err == nil {
-				err = d.applyListing(info)
-			}
-			return err
 		}
 		var refused *APIError
-		var unread *DecodeError
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
-		case errors.As(err, &refused) && !refused.Temporary(), errors.As(err, &unread), errors.Is(err, ErrBodyTooLarge):
+		case errors.As(err, &refused) && !refused.Temporary():
 			return err
+		case errors.As(err, &unknown):
+			if before != nil && slices.Equal(before.Symbols, unknown.Symbols) {
+				return err
+			}
+			before = unknown
 		}
 		if err := backoff.Sleep(ctx, delays.Next()); err != nil {
 			return err
@@ -67,17 +72,44 @@ func (d *DepthSyncer) firstListing(ctx context.Context) error {
 	}
 }
 
+// A listing is what the exchange lists, in the view of a DepthSyncer.
+type listing struct {
+	*ExchangeInfo
+	statuses map[string]string // by symbol; "" if it could not be read
+	missing  []string          // the symbols of the DepthSyncer that it lacks, and that were listed before
+	unread   bool              // the status of one of its symbols could not be read
+}
+
+func (d *DepthSyncer) listingOf(info *ExchangeInfo) *listing {
+	l := &listing{ExchangeInfo: info, statuses: statusesOf(info)}
+	for _, b := range d.books.All() {
+		status, listed := l.statuses[b.instrument.Symbol]
+		l.unread = l.unread || listed && status == ""
+		if old := b.listing.Load(); !listed && old != nil && *old != "" {
+			l.missing = append(l.missing, b.instrument.Symbol)
+		}
+	}
+	return l
+}
+
 // list asks the exchange which symbols it lists.
-func (d *DepthSyncer) list(ctx context.Context, p Priority) (*ExchangeInfo, error) {
+func (d *DepthSyncer) list(ctx context.Context, p Priority) (*listing, error) {
 	start := time.Now()
 	info, err := d.client.exchangeInfo(ctx, p, nil)
-	done := ListingInfo{Elapsed: time.Since(start), Err: err}
-	if err == nil {
-		done.Symbols = len(info.Symbols)
+	if err != nil {
+		hook.Call(d.client.hooks.ListingDone, ListingInfo{Elapsed: time.Since(start), Err: err})
+		return nil, err
 	}
-	hook.Call(d.client.hooks.ListingDone, done)
-	return info, err
+	l := d.listingOf(info)
+	hook.Call(d.client.hooks.ListingDone, ListingInfo{
+		Symbols: len(info.Symbols), Unread: info.Unread, Missing: len(l.missing), Elapsed: time.Since(start),
+	})
+	return l, nil
 }
+
+// relistMin and PollEvery bound the delay before the next listing after one that failed, was not believed, or did not
+// say the status of a symbol: it doubles from the first to the second.
+const relistMin = 2 * time.Second
 
 // poll lists the symbols every PollEvery until ctx ends: spot has no stream of their statuses. Failures
 // are reported by Hooks.ListingDone.
@@ -85,63 +117,83 @@ func (d *DepthSyncer) poll(ctx context.Context) {
 	if d.cfg.PollEvery < 0 {
 		return
 	}
-	for backoff.Sleep(ctx, d.cfg.PollEvery) == nil {
-		info, err := d.list(ctx, PriorityPoll)
-		if err != nil {
-			continue
+	delays := backoff.Backoff{Min: relistMin, Max: max(relistMin, d.cfg.PollEvery), Rand: d.cfg.random(listingNumber - 1)}
+	for wait := d.cfg.PollEvery; backoff.Sleep(ctx, wait) == nil; {
+		l, err := d.list(ctx, PriorityPoll)
+		believed := false
+		if err == nil {
+			if believed, err = d.applyListing(l); err != nil {
+				return // Run ends
+			}
 		}
-		if d.applyListing(info) != nil {
-			return // Run ends
+		if wait = d.cfg.PollEvery; believed && !l.unread {
+			delays.Reset()
+		} else {
+			wait = min(wait, relistMin/2+delays.Next())
 		}
 	}
 }
 
-// applyListing notes the statuses of the symbols, and with AllTrading adds and removes symbols.
-func (d *DepthSyncer) applyListing(info *ExchangeInfo) error {
-	statuses := statusesOf(info)
+// applyListing notes the statuses of the symbols, and with AllTrading adds and removes symbols. It reports
+// whether it believes the listing. It does not believe one that lacks symbols which the last one had, and
+// changes nothing: they are delisted once the next listing lacks them too. Of a symbol whose status cannot
+// be read nothing changes; with AllTrading a first listing that has no other symbols is not believed either.
+func (d *DepthSyncer) applyListing(l *listing) (believed bool, err error) {
+	before := d.missing
+	d.missing = l.missing
+	if slices.ContainsFunc(l.missing, func(symbol string) bool { return !slices.Contains(before, symbol) }) {
+		return false, nil
+	}
 	for _, b := range d.books.All() {
-		d.noteStatus(b, statuses[b.instrument.Symbol])
+		d.noteStatus(b, l.statuses)
 	}
 	if d.cfg.AllTrading == nil {
-		return nil
+		return true, nil
 	}
-	added, removed := d.diffSymbols(info)
+	added, removed := d.diffSymbols(l)
 	if err := d.add(added, false); err != nil {
-		return err
+		return false, err
 	}
 	for _, symbol := range added {
 		if b := d.books.Get(symbol); b != nil {
-			d.noteStatus(b, statuses[symbol])
+			d.noteStatus(b, l.statuses)
 		}
 	}
 	d.changing.Lock()
 	d.remove(removed)
 	d.changing.Unlock()
+	if len(d.books.Keys()) == 0 && l.Unread > 0 && !d.listed.Load() {
+		return false, nil
+	}
 	d.listed.Store(true)
 	d.books.Changed()
 	if len(added)+len(removed) > 0 {
 		hook.Call(d.client.hooks.SymbolsChanged, SymbolsInfo{Added: added, Removed: removed, Symbols: len(d.books.Keys())})
 	}
-	return nil
+	return true, nil
 }
 
-// diffSymbols compares the symbols with those that the filter chooses.
-func (d *DepthSyncer) diffSymbols(info *ExchangeInfo) (added, removed []string) {
+// diffSymbols compares the symbols with those that the filter chooses. A symbol of which the filter needs
+// something that could not be read stays as it is.
+func (d *DepthSyncer) diffSymbols(l *listing) (added, removed []string) {
 	d.changing.Lock()
 	defer d.changing.Unlock()
-	chosen := make(map[string]bool)
-	for i := range info.Symbols {
-		s := &info.Symbols[i]
-		if !d.cfg.AllTrading.Match(s) {
-			continue
-		}
-		chosen[s.Symbol] = true
-		if d.books.Get(s.Symbol) == nil {
-			added = append(added, s.Symbol)
+	filter := d.cfg.AllTrading
+	stays := make(map[string]bool)
+	for i := range l.Symbols {
+		s := &l.Symbols[i]
+		switch unread := s.Status == "" || s.QuoteAsset == "" && len(filter.QuoteAssets) > 0; {
+		case unread:
+			stays[s.Symbol] = true
+		case filter.Match(s):
+			stays[s.Symbol] = true
+			if d.books.Get(s.Symbol) == nil {
+				added = append(added, s.Symbol)
+			}
 		}
 	}
 	for _, b := range d.books.All() {
-		if symbol := b.instrument.Symbol; !b.named && !chosen[symbol] {
+		if symbol := b.instrument.Symbol; !b.named && !stays[symbol] {
 			removed = append(removed, symbol)
 		}
 	}
@@ -150,7 +202,11 @@ func (d *DepthSyncer) diffSymbols(info *ExchangeInfo) (added, removed []string) 
 
 // noteStatus reports a change of a symbol's status; "" means that it is not listed. What the exchange
 // does to update ids during a halt is not documented, so a book is refreshed when trading starts again.
-func (d *DepthSyncer) noteStatus(b *symbolBook, status string) {
+func (d *DepthSyncer) noteStatus(b *symbolBook, statuses map[string]string) {
+	status, listed := statuses[b.instrument.Symbol]
+	if listed && status == "" {
+		return // it could not be read
+	}
 	old := b.listing.Swap(&status)
 	if old == nil || *old == status {
 		return

@@ -104,6 +104,7 @@ func chaosFaults() []chaosFault {
 			x.restorers.add(d.lasting, "clock", func() { x.wire.clock = 0 })
 			return fmt.Sprintf("SetClock(%v) for %v", x.wire.clock, d.lasting)
 		}},
+		{"F41", chaosListing},
 	}
 }
 
@@ -225,6 +226,18 @@ func chaosREST(x *exchange, d *dice) string {
 	x.faults.gzip = true
 	x.restorers.add(d.lasting, "GzipREST", func() { x.faults.gzip = false })
 	return fmt.Sprintf("GzipREST for %v", d.lasting)
+}
+
+// chaosListing makes one answer to exchangeInfo mislead. An answer that lacks symbols is followed by one that has
+// them: the second in a row is the truth for a client.
+func chaosListing(x *exchange, d *dice) string {
+	faults := listingFaults()
+	f := faults[d.kind%len(faults)]
+	if f.name == "half" && x.faults.listing.short {
+		return "nothing: the last listing lacked symbols"
+	}
+	x.faults.listing.n, x.faults.listing.fault = 1, f
+	return fmt.Sprintf("MisleadListings(1, %q)", f.name)
 }
 
 func chaosLateCommands(x *exchange, d *dice) string {

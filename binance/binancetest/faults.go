@@ -179,6 +179,8 @@ type restFaults struct {
 
 	truncate int  // requests
 	gzip     bool // until it is switched off
+
+	listing pendingListings
 }
 
 // decorate applies the faults to an answer.

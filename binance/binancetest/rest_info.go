@@ -2,6 +2,8 @@ package binancetest
 
 import (
 	"encoding/json"
+	"maps"
+	"net/http"
 	"net/url"
 
 	"github.com/marketprism/marketprism"
@@ -80,8 +82,7 @@ func (api restAPI) exchangeInfo(query url.Values) *answer {
 			info.Symbols = append(info.Symbols, api.symbolInfo(sym))
 		}
 	}
-	body, _ := json.Marshal(info) // plain fields always marshal
-	return ok(body)
+	return api.faults.listing.answer(&info)
 }
 
 // rateLimits returns the limits of the market. The fake enforces only the weight.
@@ -147,4 +148,108 @@ func (api restAPI) symbolInfo(sym *symbolState) symbolInfo {
 		info.Status, info.ContractStatus, info.ContractSize, info.MarginAsset = "", sym.Status, contractSize, sym.Base
 	}
 	return info
+}
+
+// A listingFault is an answer with status 200 that is no listing, or a wrong one.
+type listingFault struct {
+	name   string
+	answer func(*exchangeInfo) *answer
+}
+
+// listingFaults returns the faults of exchangeInfo. Reported are answers that are no JSON (sammchardy/python-binance
+// issue 30, after a maintenance) and empty ones with status 200 (ccxt issue 4162). The others are unproved.
+func listingFaults() []listingFault {
+	text := func(name, body string) listingFault {
+		return listingFault{name, func(*exchangeInfo) *answer { return ok([]byte(body)) }}
+	}
+	rows := func(name string, change func(rows []map[string]any) []any) listingFault {
+		return listingFault{name, func(info *exchangeInfo) *answer {
+			all := info.generic()
+			var symbols []map[string]any
+			for _, row := range all["symbols"].([]any) {
+				symbols = append(symbols, row.(map[string]any))
+			}
+			all["symbols"] = change(symbols)
+			return okJSON(all)
+		}}
+	}
+	return []listingFault{
+		text("object", `{}`),
+		text("null", `null`),
+		text("error", `{"code":-1000,"msg":"An unknown error occurred while processing the request."}`),
+		{"page", func(*exchangeInfo) *answer {
+			return &answer{status: http.StatusOK, html: true, foreign: true, body: []byte("<!DOCTYPE html>\r\n<html><head><title>Sign in</title></head></html>\r\n")}
+		}},
+		{"torn", func(info *exchangeInfo) *answer {
+			a := okJSON(info)
+			a.body = a.body[:len(a.body)*2/3]
+			return a
+		}},
+		rows("empty", func([]map[string]any) []any { return []any{} }),
+		rows("half", func(symbols []map[string]any) (half []any) {
+			for i := 1; i < len(symbols); i += 2 {
+				half = append(half, symbols[i])
+			}
+			return half
+		}),
+		rows("broken rows", func(symbols []map[string]any) []any {
+			all := []any{nil, 5, "BTCUSDT", []any{}, map[string]any{}, map[string]any{"symbol": 7, "status": "TRADING"}}
+			for _, row := range symbols {
+				all = append(all, row)
+			}
+			return all
+		}),
+		rows("statuses", func(symbols []map[string]any) (all []any) {
+			for _, row := range symbols {
+				row["status"], row["contractStatus"] = 1, nil
+				all = append(all, row)
+			}
+			return all
+		}),
+		rows("contradiction", func(symbols []map[string]any) (all []any) {
+			for _, row := range symbols {
+				other := maps.Clone(row)
+				other["status"], other["contractStatus"] = "BREAK", "BREAK"
+				all = append(all, row, other)
+			}
+			return all
+		}),
+		{"types", func(info *exchangeInfo) *answer {
+			all := info.generic()
+			all["timezone"], all["serverTime"], all["rateLimits"] = 0, "soon", map[string]any{"REQUEST_WEIGHT": 1}
+			for _, row := range all["symbols"].([]any) {
+				symbol := row.(map[string]any)
+				symbol["baseAssetPrecision"], symbol["orderTypes"] = "8", nil
+				symbol["filters"] = append(symbol["filters"].([]any), map[string]any{"filterType": 7, "tickSize": 0.1, "stepSize": []any{}}, 5)
+			}
+			return okJSON(all)
+		}},
+	}
+}
+
+// generic returns the answer as encoding/json reads it.
+func (info *exchangeInfo) generic() (all map[string]any) {
+	_ = json.Unmarshal(okJSON(info).body, &all) // it was just written
+	return all
+}
+
+func okJSON(v any) *answer {
+	body, _ := json.Marshal(v) // plain fields always marshal
+	return ok(body)
+}
+
+// pendingListings are the answers to exchangeInfo that a fault changes.
+type pendingListings struct {
+	n     int
+	fault listingFault
+	short bool // the last answer lacked symbols
+}
+
+func (p *pendingListings) answer(info *exchangeInfo) *answer {
+	p.short = p.n > 0 && p.fault.name == "half"
+	if p.n <= 0 {
+		return okJSON(info)
+	}
+	p.n--
+	return p.fault.answer(info)
 }

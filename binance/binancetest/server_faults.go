@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -127,6 +128,29 @@ func (s *Server) HangREST(n int, delay time.Duration) {
 // TruncateREST ends the connection in the middle of the answers to the next n REST requests.
 func (s *Server) TruncateREST(n int) {
 	s.locked(func() { s.faults.truncate = n })
+}
+
+// MisleadListings makes the next n answers to exchangeInfo no listing, or a wrong one, with status 200. ListingFaults
+// lists the ways. It returns ErrConfig for another one.
+func (s *Server) MisleadListings(n int, way string) error {
+	for _, f := range listingFaults() {
+		if f.name == way {
+			s.locked(func() { s.faults.listing.n, s.faults.listing.fault = n, f })
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: unknown listing fault %q; there are %s", ErrConfig, way, strings.Join(ListingFaults(), ", "))
+}
+
+// ListingFaults returns the ways in which MisleadListings misleads: an "object", "null", an "error" or a "page" in
+// place of a listing; a "torn" or an "empty" one; one that lacks "half" of the symbols; "broken rows" among the
+// others; "statuses" that are no text; a second row of each symbol in "contradiction" to the first; and unexpected
+// "types" of fields and filters that matter little.
+func ListingFaults() (names []string) {
+	for _, f := range listingFaults() {
+		names = append(names, f.name)
+	}
+	return names
 }
 
 // GzipREST switches compression of the answers to clients that accept gzip on or off. The default is off.

@@ -26,15 +26,15 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// TestEveryFaultIsDocumented: the package documentation lists forty faults in order, every linked name exists,
+// TestEveryFaultIsDocumented: the package documentation lists the faults in order, every linked name exists,
 // every method for a fault is in the list, and RunChaos has no other numbers.
 func TestEveryFaultIsDocumented(t *testing.T) {
 	file, err := parser.ParseFile(token.NewFileSet(), "doc.go", nil, parser.ParseComments|parser.PackageClauseOnly)
 	must(t, err)
 	doc := file.Doc.Text()
 	items := regexp.MustCompile(`(?m)^ +- F(\d+) (.*)$`).FindAllStringSubmatch(doc, -1)
-	if len(items) != 40 {
-		t.Fatalf("%d faults are listed, want 40", len(items))
+	if len(items) != 41 {
+		t.Fatalf("%d faults are listed, want 41", len(items))
 	}
 	for i, item := range items {
 		if n, err := strconv.Atoi(item[1]); err != nil || n != i+1 {
@@ -726,5 +726,31 @@ func TestQuietSymbol(t *testing.T) {
 	must(t, s.Walk())
 	if snap, err = s.Book("BTCUSDT"); err != nil || snap.LastID == 100 {
 		t.Errorf("the symbol is still quiet: %v", err)
+	}
+}
+
+// TestMisleadingListings is F41: the next answers to exchangeInfo are no listing, or a wrong one.
+func TestMisleadingListings(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.COINM} {
+		cfg := manual(t)
+		cfg.Market, cfg.Symbols = market, binancetest.Symbols("AUSD", "BUSD", "CUSD")
+		s := newServer(t, cfg)
+		path := map[marketprism.Market]string{marketprism.Spot: "/api/v3/exchangeInfo", marketprism.COINM: "/dapi/v1/exchangeInfo"}[market]
+		honest := string(get(t, s, path).body)
+		seen := map[string]bool{honest: true}
+		for _, way := range binancetest.ListingFaults() {
+			must(t, s.MisleadListings(1, way))
+			bad := get(t, s, path)
+			if seen[string(bad.body)] || bad.status != 200 {
+				t.Errorf("%s, %s: %d %s", market, way, bad.status, bad.body)
+			}
+			seen[string(bad.body)] = true
+			if next := string(get(t, s, path).body); len(next) != len(honest) {
+				t.Errorf("%s: the answer after it is %s", way, next)
+			}
+		}
+		if err := s.MisleadListings(1, "nicely"); !errors.Is(err, binancetest.ErrConfig) {
+			t.Error(err)
+		}
 	}
 }
