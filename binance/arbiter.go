@@ -45,7 +45,8 @@ type arbiter struct {
 	regressedAt time.Time // exchange clock, when the venue's ids last went back
 	newestTrade time.Time // the latest exchange time of the trades used; the clock may have gone back since
 
-	backfill *backfill // the missing trades that are being fetched; nil if there are none
+	backfill  *backfill   // the missing trades that are being fetched; nil if there are none
+	backfills []*backfill // those to be fetched next, whose followers were used already
 
 	pending      []pendingEvent // by id
 	pendingSince time.Time      // local clock, when the first of them came
@@ -161,6 +162,9 @@ func (a *arbiter) mayBringNext() bool {
 	return false
 }
 
+// awaitsBackfill reports whether trades that follow the sequence are being fetched.
+func (a *arbiter) awaitsBackfill() bool { return a.backfill != nil && a.backfill.last > a.lastID }
+
 // advance sets the end of the sequence.
 func (a *arbiter) advance(lastID int64) { a.started, a.lastID = true, lastID }
 
@@ -181,7 +185,7 @@ func (a *arbiter) pend(e pendingEvent) (room bool) {
 func (a *arbiter) next(force bool) (pendingEvent, bool) {
 	for len(a.pending) > 0 {
 		e := a.pending[0]
-		if !force && a.started && e.after > a.lastID && (a.mayBringNext() || a.backfill != nil) {
+		if !force && a.started && e.after > a.lastID && (a.mayBringNext() || a.awaitsBackfill()) {
 			return pendingEvent{}, false
 		}
 		a.pending = slices.Delete(a.pending, 0, 1)

@@ -28,6 +28,8 @@ type symbolBook struct {
 	ticker        marketprism.Ticker // the latest
 	ticked        bool               // there is a ticker
 
+	order int // among all books: those that were added earlier come first; set once
+
 	// The DepthSyncer's changing guards these.
 	named bool           // by the program, not chosen by the filter
 	inbox *snapshotInbox // of the shard that has the depth stream
@@ -37,10 +39,18 @@ type symbolBook struct {
 	request *fetch // for a snapshot, until it is answered; guarded by the snapshotFetcher
 }
 
-func newSymbolBook(instrument marketprism.Instrument, s *orderbook.Syncer, topLevels int) *symbolBook {
-	b := &symbolBook{instrument: instrument, syncer: s, tops: tops{levels: topLevels}}
+func newSymbolBook(instrument marketprism.Instrument, s *orderbook.Syncer, topLevels, order int) *symbolBook {
+	b := &symbolBook{instrument: instrument, syncer: s, tops: tops{levels: topLevels}, order: order}
 	b.tops.latest.Store(&Top{})
 	return b
+}
+
+// rank returns the place of the book among those whose snapshots wait: books that the program has asked for
+// since they were last synced, with View, Top, Watch or by name in Ready, come before the others.
+func (b *symbolBook) rank() rank {
+	b.RLock()
+	defer b.RUnlock()
+	return rank{unwanted: !b.Wanted() && len(b.tops.watchers) == 0, order: b.order}
 }
 
 // end closes the watches of a removed symbol.

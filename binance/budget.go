@@ -52,6 +52,13 @@ type BudgetConfig struct {
 	// others use counts in any case, once an answer reports it.
 	Reserve float64
 
+	// BookReserve bounds the weight of each minute that is kept for the snapshots of books that are not synced:
+	// as much as half of the books of the DepthSyncers that run need once, and at most this share of what
+	// Reserve leaves. Calls, trades and refreshes never use it, so that a lost book need not wait for the next
+	// minute. In the last 15 seconds of a minute a 25th of the weight is kept, since the rest would be lost with
+	// the minute, and what does not fit waits no longer than that. 0 means 0.6, negative means none.
+	BookReserve float64
+
 	Concurrent int // requests sent and not answered; 0 means 8
 
 	// Connects is how many websocket connections are opened in any 5 minutes. 0 means the exchange's
@@ -63,9 +70,12 @@ type BudgetConfig struct {
 func NewBudget(cfg BudgetConfig) (*Budget, error) {
 	defaults.Set(&cfg.Concurrent, 8)
 	defaults.Set(&cfg.Connects, maxConnects)
+	defaults.Set(&cfg.BookReserve, 0.6)
 	switch {
 	case cfg.Reserve < 0 || !(cfg.Reserve < 1):
 		return nil, fmt.Errorf("binance: Budget Reserve %v: want 0 <= Reserve < 1", cfg.Reserve)
+	case !(cfg.BookReserve < 1):
+		return nil, fmt.Errorf("binance: Budget BookReserve %v: want less than 1", cfg.BookReserve)
 	case cfg.Concurrent < 1:
 		return nil, fmt.Errorf("binance: Budget Concurrent %d: want at least 1", cfg.Concurrent)
 	}
@@ -77,6 +87,7 @@ type Usage struct {
 	Used     int // weight used in this clock minute, as far as known
 	Limit    int // weight a minute; 0 means no bound
 	Reserved int // part of Limit left for others
+	Kept     int // part of Limit kept now for snapshots of books that are not synced
 
 	Sending int   // requests sent and not answered
 	Queued  []int // requests that wait, indexed by Priority
@@ -93,7 +104,7 @@ func (b *Budget) Usage() Usage {
 	now := time.Now()
 	b.window.advance(now)
 	u := Usage{
-		Used: b.window.used(), Limit: b.window.limit, Reserved: b.window.reserved(),
+		Used: b.window.used(), Limit: b.window.limit, Reserved: b.window.reserved(), Kept: b.window.kept(now),
 		Sending: b.sending, Queued: b.queue.lengths(), Connects: b.connects.count(now),
 	}
 	if now.Before(b.blocked) {
@@ -117,10 +128,15 @@ func (b *Budget) join(m *market) error {
 		if b.cfg.Limit == 0 {
 			b.window.limit = m.weightLimit
 		}
-		b.window.reserve = b.cfg.Reserve
+		b.window.reserve, b.window.share = b.cfg.Reserve, max(0, b.cfg.BookReserve)
 		return nil
 	}
 	return errOtherFamily
+}
+
+// keepForBooks changes the weight of the snapshots that sync all books once.
+func (b *Budget) keepForBooks(change int) {
+	b.change(func(time.Time) { b.window.books += change })
 }
 
 // learnLimit adopts the exchange's limit, unless the Budget was given one.
@@ -176,7 +192,7 @@ func (b *Budget) wait(ctx context.Context, by *spender, p Priority, weight int) 
 		return nil, err
 	}
 	granted := make(chan struct{})
-	r := b.enqueue(by, p, weight, func() { close(granted) })
+	r := b.enqueue(by, p, rank{}, weight, func() { close(granted) })
 	select {
 	case <-granted:
 		return r, nil
@@ -188,8 +204,8 @@ func (b *Budget) wait(ctx context.Context, by *spender, p Priority, weight int) 
 
 // enqueue makes a reservation. grant is called when the request may be sent, maybe before enqueue
 // returns.
-func (b *Budget) enqueue(by *spender, p Priority, weight int, grant func()) *reservation {
-	r := &reservation{budget: b, by: by, priority: p, weight: weight, grant: grant}
+func (b *Budget) enqueue(by *spender, p Priority, at rank, weight int, grant func()) *reservation {
+	r := &reservation{budget: b, by: by, priority: p, rank: at, weight: weight, grant: grant}
 	b.change(func(time.Time) { b.queue.add(r) })
 	return r
 }
@@ -258,8 +274,10 @@ func (b *Budget) serve(now time.Time) (calls []func()) {
 			if b.sending >= b.cfg.Concurrent {
 				break // the next answer makes room
 			}
-			if !b.window.take(r.weight) {
-				until = b.window.next()
+			if !b.window.take(now, r.weight, r.priority) {
+				if at := b.window.nextRoom(now, r.priority); until.IsZero() || at.Before(until) {
+					until = at
+				}
 				continue
 			}
 			b.sending++

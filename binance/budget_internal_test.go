@@ -50,7 +50,7 @@ func newTill(t *testing.T, market marketprism.Market, cfg BudgetConfig) *till {
 }
 
 func (l *till) ask(name string, p Priority, weight int) *reservation {
-	return l.enqueue(l.by, p, weight, func() {
+	return l.enqueue(l.by, p, rank{}, weight, func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		l.granted = append(l.granted, fmt.Sprintf("%s@%v", name, time.Since(l.start).Seconds()))
@@ -85,7 +85,7 @@ func (l *till) want(granted ...string) {
 
 func TestBudgetServesByPriority(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newTill(t, marketprism.Spot, BudgetConfig{Limit: 100})
+		l := newTill(t, marketprism.Spot, BudgetConfig{Limit: 100, Concurrent: 9})
 		l.spend(95)
 		for p := range Priority(priorities) {
 			l.ask(fmt.Sprint(PriorityPoll-p), PriorityPoll-p, 10)
@@ -95,17 +95,68 @@ func TestBudgetServesByPriority(t *testing.T) {
 		light := l.ask("light", PriorityPoll, 5) // fits into the rest of the minute and delays none of the others
 		l.want("light@0")
 		light.close()
-		if u := l.Usage(); u.Used != 100 || !slices.Equal(u.Queued, []int{1, 3, 1, 1, 1, 1}) || u.Sending != 0 {
+		if u := l.Usage(); u.Used != 100 || !slices.Equal(u.Queued, []int{1, 3, 1, 1, 1, 1, 1, 1}) || u.Sending != 0 {
 			t.Errorf("usage: %+v", u)
 		}
 		if !left.leave() || left.leave() && l.Usage().Queued[PriorityGap] != 2 {
 			t.Error("a reservation that left the queue is still in it")
 		}
 		time.Sleep(time.Minute)
-		l.want("call@60", "gap@60", "gap2@60", "first@60", "deepen@60", "refresh@60", "poll@60")
+		l.want("urgent@60", "gap@60", "gap2@60", "call@60", "first@60", "trades@60", "deepen@60", "refresh@60", "poll@60")
 		if len(l.throttled) != 1 || l.throttled[0].Status != 0 || !l.throttled[0].Until.Equal(l.start.Add(time.Minute)) {
 			t.Errorf("throttled: %+v", l.throttled)
 		}
+	})
+}
+
+// Weight is kept for books that are not synced, as much as half of them need and no more than a share, until
+// the end of the minute is near.
+func TestBudgetKeepsWeightForBooks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{Limit: 125, Reserve: 0.2})
+		l.keepForBooks(60)
+		if u := l.Usage(); u.Kept != 30 || u.Reserved != 25 {
+			t.Errorf("usage: %+v", u)
+		}
+		for _, p := range []Priority{PriorityCall, PriorityTrades, PriorityDeepen, PriorityRefresh, PriorityPoll} {
+			defer l.ask(p.String(), p, 20).close()
+		}
+		l.want("call@0", "trades@0", "deepen@0")
+		defer l.ask("gap", PriorityGap, 5).close()
+		defer l.ask("first", PriorityFirst, 5).close()
+		l.want("gap@0", "first@0")
+		time.Sleep(time.Minute - keptUntil)
+		l.want("refresh@45")
+		if u := l.Usage(); u.Kept != 4 || u.Used != 90 {
+			t.Errorf("usage: %+v", u)
+		}
+		l.ask("urgent", PriorityUrgent, 10).close()
+		l.want("urgent@45")
+		l.keepForBooks(1000)
+		time.Sleep(keptUntil)
+		l.want()
+		if u := l.Usage(); u.Kept != 60 {
+			t.Errorf("usage: %+v", u)
+		}
+		l.keepForBooks(-1060)
+		if u := l.Usage(); u.Kept != 0 {
+			t.Errorf("usage: %+v", u)
+		}
+	})
+}
+
+// Books that the program wants come first, then those that were added earlier.
+func TestBudgetServesByRank(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{Limit: 10})
+		l.spend(10)
+		for i, r := range []rank{{true, 3}, {true, 1}, {false, 4}, {false, 2}, {true, 2}, {true, 1}} {
+			l.enqueue(l.by, PriorityGap, r, 1, func() {
+				l.granted = append(l.granted, fmt.Sprint(i))
+			})
+		}
+		time.Sleep(time.Minute)
+		l.want("3", "2", "1", "5", "4", "0")
 	})
 }
 
@@ -239,7 +290,7 @@ func TestBudgetHasOneFamily(t *testing.T) {
 	if _, err := NewClient(Config{Budget: b}); !errors.Is(err, errOtherFamily) {
 		t.Errorf("err = %v", err)
 	}
-	for _, cfg := range []BudgetConfig{{Reserve: -0.1}, {Reserve: 1}, {Concurrent: -1}} {
+	for _, cfg := range []BudgetConfig{{Reserve: -0.1}, {Reserve: 1}, {Concurrent: -1}, {BookReserve: 1}} {
 		if _, err := NewBudget(cfg); err == nil {
 			t.Errorf("%+v was accepted", cfg)
 		}

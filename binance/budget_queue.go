@@ -1,6 +1,8 @@
 package binance
 
 import (
+	"cmp"
+	"context"
 	"slices"
 	"time"
 )
@@ -11,16 +13,18 @@ type Priority uint8
 
 // The priorities, most urgent first.
 const (
-	PriorityCall    Priority = iota // a method of Client called by the program
+	PriorityUrgent  Priority = iota // a method of Client called with a context of Urgent
 	PriorityGap                     // the snapshot of a book that is no longer synced
+	PriorityCall                    // a method of Client, or DepthSyncer.Add, called by the program
 	PriorityFirst                   // the snapshot of a book that was never synced
+	PriorityTrades                  // a page of missed trades
 	PriorityDeepen                  // a deeper snapshot of a synced book
 	PriorityRefresh                 // the refresh or audit of a synced book
 	PriorityPoll                    // a poll for changes: exchangeInfo
 	priorities      = iota
 )
 
-var priorityNames = [...]string{"call", "gap", "first", "deepen", "refresh", "poll"}
+var priorityNames = [...]string{"urgent", "gap", "call", "first", "trades", "deepen", "refresh", "poll"}
 
 // String returns the priority's one-word name, "unknown" for a value that is none of the constants.
 func (p Priority) String() string {
@@ -28,6 +32,28 @@ func (p Priority) String() string {
 		return "unknown"
 	}
 	return priorityNames[p]
+}
+
+// mayUseReserve reports whether requests of the priority may spend the weight that is kept for books that
+// are not synced.
+func (p Priority) mayUseReserve() bool {
+	return p == PriorityUrgent || p == PriorityGap || p == PriorityFirst
+}
+
+// urgentKey is the key of Urgent's value in a context.
+type urgentKey struct{}
+
+// Urgent returns a context with which a method of Client goes before everything else that waits in the
+// Budget, the snapshots of books that have lost their connection included. Without it such a call waits
+// until they have their weight.
+func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
+
+// callPriority returns the priority of a call with that context.
+func callPriority(ctx context.Context) Priority {
+	if ctx.Value(urgentKey{}) != nil {
+		return PriorityUrgent
+	}
+	return PriorityCall
 }
 
 // A spender is a Client in the view of its Budget.
@@ -41,16 +67,41 @@ type reservation struct {
 	budget   *Budget
 	by       *spender
 	priority Priority
+	rank     rank // among those of its priority
 	weight   int
 	grant    func() // called once, without a lock, when the request may be sent; must not block
 	granted  bool   // guarded by the Budget
 	counted  bool   // the answer has brought the exchange's count; guarded by the Budget
 }
 
-// A reservationQueue holds the reservations that wait, oldest first within each Priority.
+// A rank orders the reservations of one priority; the zero value goes first.
+type rank struct {
+	unwanted bool // the program has not read the book since it was last synced
+	order    int  // of the book among all
+}
+
+func (p rank) compare(o rank) int {
+	switch {
+	case p.unwanted == o.unwanted:
+		return cmp.Compare(p.order, o.order)
+	case o.unwanted:
+		return -1
+	}
+	return 1
+}
+
+// A reservationQueue holds the reservations that wait, within each Priority by their ranks, and the
+// oldest first of those with one rank.
 type reservationQueue [priorities][]*reservation
 
-func (q *reservationQueue) add(r *reservation) { q[r.priority] = append(q[r.priority], r) }
+func (q *reservationQueue) add(r *reservation) {
+	waiting := q[r.priority]
+	at := len(waiting)
+	for at > 0 && r.rank.compare(waiting[at-1].rank) < 0 {
+		at--
+	}
+	q[r.priority] = slices.Insert(waiting, at, r)
+}
 
 func (q *reservationQueue) remove(r *reservation) {
 	if at := slices.Index(q[r.priority], r); at >= 0 {
@@ -82,6 +133,8 @@ func (q *reservationQueue) lengths() []int {
 type weightWindow struct {
 	limit   int     // weight a minute; 0 means no bound
 	reserve float64 // share of limit left for others
+	books   int     // weight of the snapshots that sync all books once
+	share   float64 // of what is not left for others, the most that is kept for these
 	clock   exchangeClock
 
 	minute  time.Time // of counted, by the exchange's clock
@@ -95,6 +148,33 @@ func (w *weightWindow) reserved() int { return int(w.reserve * float64(w.limit))
 // may be in the count that another one's answer brought, or not yet.
 func (w *weightWindow) used() int { return w.counted + w.sending }
 
+// The weight kept for books falls to the least share before the minute ends.
+const (
+	keptUntil     = 15 * time.Second // before the end of the minute
+	leastKeptPart = 25               // of the limit
+)
+
+// kept returns the weight that only the snapshots of books that are not synced may use.
+func (w *weightWindow) kept(now time.Time) int {
+	limit := w.limit - w.reserved()
+	most := min(w.books/2, int(w.share*float64(limit)))
+	if now.Before(w.keptUntil()) {
+		return most
+	}
+	return min(most, limit/leastKeptPart)
+}
+
+// keptUntil returns when the weight that is kept falls, by the local clock.
+func (w *weightWindow) keptUntil() time.Time { return w.next().Add(-keptUntil) }
+
+// nextRoom returns when requests of the priority can use more weight than now.
+func (w *weightWindow) nextRoom(now time.Time, p Priority) time.Time {
+	if at := w.keptUntil(); !p.mayUseReserve() && now.Before(at) && w.kept(now) > w.kept(at) {
+		return at
+	}
+	return w.next()
+}
+
 // advance begins a new count with each minute. It includes the requests that are not answered, which
 // the exchange may count in either minute.
 func (w *weightWindow) advance(now time.Time) {
@@ -107,8 +187,12 @@ func (w *weightWindow) advance(now time.Time) {
 func (w *weightWindow) next() time.Time { return w.clock.local(w.minute.Add(time.Minute)) }
 
 // take counts a request as sent if it fits. The first of a minute fits however heavy it is.
-func (w *weightWindow) take(weight int) bool {
-	if w.limit > 0 && weight > 0 && w.used() > 0 && w.used()+weight > w.limit-w.reserved() {
+func (w *weightWindow) take(now time.Time, weight int, p Priority) bool {
+	limit := w.limit - w.reserved()
+	if !p.mayUseReserve() {
+		limit -= w.kept(now)
+	}
+	if w.limit > 0 && weight > 0 && w.used() > 0 && w.used()+weight > limit {
 		return false
 	}
 	w.sending += weight

@@ -64,7 +64,7 @@ func (i *ExchangeInfo) Lookup(symbol string) (*SymbolInfo, bool) {
 // A field of an unexpected type stays zero, and a row without a symbol is left out, so that what the exchange adds or
 // breaks costs nothing else.
 func (c *Client) ExchangeInfo(ctx context.Context, symbols ...string) (*ExchangeInfo, error) {
-	return c.exchangeInfo(ctx, PriorityCall, symbols)
+	return c.exchangeInfo(ctx, callPriority(ctx), symbols)
 }
 
 func (c *Client) exchangeInfo(ctx context.Context, p Priority, symbols []string) (*ExchangeInfo, error) {

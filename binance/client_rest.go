@@ -32,7 +32,7 @@ func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook
 	if err := c.market.checkDepth(limit); err != nil {
 		return orderbook.Snapshot{}, err
 	}
-	t, err := c.budget.wait(ctx, c.spender, PriorityCall, c.market.depthWeight(limit))
+	t, err := c.budget.wait(ctx, c.spender, callPriority(ctx), c.market.depthWeight(limit))
 	if err != nil {
 		return orderbook.Snapshot{}, err
 	}
@@ -67,7 +67,7 @@ const maxSmallBody = 64 << 10
 
 // Time fetches the exchange's clock. The request weighs 1. Its errors are those of Depth.
 func (c *Client) Time(ctx context.Context) (time.Time, error) {
-	body, took, err := c.get(ctx, query{path: "/time", weight: 1, maxBody: maxSmallBody})
+	body, took, err := c.get(ctx, query{path: "/time", priority: callPriority(ctx), weight: 1, maxBody: maxSmallBody})
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -98,7 +98,7 @@ var errKeyed = errors.New("binance: past trades of this market need an API key")
 // tradesQuery returns the request for trades from an id on. rest-api.md: historicalTrades weighs 25 and
 // aggTrades 4; on the futures markets both weigh 20, and historicalTrades needs an API key.
 func (c *Client) tradesQuery(symbol string, aggregate bool, fromID int64) (query, error) {
-	q := query{path: "/historicalTrades", weight: 25, priority: PriorityGap, maxBody: maxTradesBody}
+	q := query{path: "/historicalTrades", weight: 25, priority: PriorityTrades, maxBody: maxTradesBody}
 	limit, spot := maxTradesPage, c.market.name == marketprism.Spot
 	switch {
 	case aggregate && spot:

@@ -24,8 +24,10 @@
 // # How deep a book is known, and how that is proved
 //
 // Snapshots cost request weight, which a [Budget] limits to so much a minute for all Clients of a family
-// of markets. The most urgent requests go first: for books that are no longer synced, for books that never
-// were, to deepen books, then refreshes and polls. Where many books wait, each is synced from a small
+// of markets. The most urgent requests go first: for books that are no longer synced, calls of the program,
+// for books that never were, for missed trades, to deepen books, then refreshes and polls. A part of each
+// minute's weight is kept for books that are not synced. Among these the books that the program reads come
+// first, then those that were added earlier. Where many books wait, each is synced from a small
 // snapshot and deepened later without an interruption; [orderbook.Book] says how far each side is known.
 // A refresh joins a fresh snapshot beside the running book and compares the two at one update id. It is
 // made when the price nears the end of the known depth, by the clock, when a book disagrees with the
@@ -70,7 +72,8 @@
 // Programs on one IP address that do not share a Budget see each other's use of request weight only after
 // a request of their own. A book has the levels of its snapshot and those changed since: beyond its known
 // depth it is incomplete. A renamed symbol is a new symbol. Missing trades that take longer than half a
-// minute to fetch come after those that follow them; raw trades of the futures markets are fetched only
+// minute to fetch come after those that follow them, and those that an hour's weight cannot bring are
+// reported as missing; raw trades of the futures markets are fetched only
 // with Config.APIKey, which the exchange requires; trades before the first one of a Run are not fetched.
 // The undocumented raw trades of the futures markets are used where the exchange sends them; those
 // outside the market (insurance fund, auto-deleveraging) are counted and left out. FIX and SBE over REST

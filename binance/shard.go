@@ -231,8 +231,8 @@ func (s *shard) tickStream(ctx context.Context, now time.Time, sub *subscription
 		return nil
 	}
 	patience := pendingTime
-	if sub.arbiter.backfill != nil {
-		patience = backfillTime
+	if sub.arbiter.awaitsBackfill() {
+		patience = backfillPatience
 	}
 	if due := sub.arbiter.pendingSince.Add(patience); now.Before(due) {
 		s.alarm.set(now, due)

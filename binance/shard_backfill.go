@@ -11,9 +11,17 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 )
 
-// backfillTime bounds how long trades stay pending while those before them are fetched. Beyond, they
-// are used, and the fetched ones come after them.
-const backfillTime = 30 * time.Second
+// Bounds of what is done for missing trades. Reaching one of the last two is an error in Hooks.TradeGap.
+const (
+	// backfillPatience is how long trades stay pending while those before them are fetched. Beyond, they
+	// are used, and the fetched ones come after them.
+	backfillPatience = 30 * time.Second
+	// backfillTime bounds the fetching of one missing range, most of which it may wait for request weight:
+	// after an outage of many symbols the books go first.
+	backfillTime = time.Hour
+	// maxBackfills is how many missing ranges of a stream wait while another one is being fetched.
+	maxBackfills = 16
+)
 
 // ErrTradesMissing says that trades were missed and could not all be fetched. It comes with
 // Hooks.TradeGap.
@@ -47,36 +55,63 @@ type backfiller struct {
 	running *sync.WaitGroup // the shard's
 }
 
-// begin starts to fetch the trades between the sequence and next, and reports whether it did. It reports
-// those that cannot be fetched. done is called with the fetched trades, on a goroutine of its own. One
-// missing range of a stream is fetched at a time.
-func (bf *backfiller) begin(ctx context.Context, now time.Time, sub *subscription, next int64, done func(*backfill, []marketprism.Trade, error)) bool {
+// A backfilled func takes the result of a backfill, on a goroutine of its own.
+type backfilled func(*backfill, []marketprism.Trade, error)
+
+// begin starts to fetch the trades between the sequence and next, and reports whether those from next on
+// are to wait for them. It reports those that cannot be fetched. One missing range of a stream is fetched
+// at a time; another one waits until then, and its trades come after those that follow them.
+func (bf *backfiller) begin(ctx context.Context, now time.Time, sub *subscription, next int64, done backfilled) bool {
 	a := &sub.arbiter
 	g := &backfill{first: a.lastID + 1, last: next - 1, begun: now}
 	if a.backfill != nil {
-		if g.first = max(g.first, a.backfill.last+1); g.first <= g.last {
-			bf.count.tradeGaps.Add(1)
-			bf.report(now, sub, g, 0, fmt.Errorf("%w: others are being fetched", ErrTradesMissing))
+		if g.first = max(g.first, a.backfill.last+1); g.first > g.last {
+			return false
 		}
-		return false
 	}
 	bf.count.tradeGaps.Add(1)
 	_, err := bf.client.tradesQuery("", sub.isAggregate(), 0)
-	if err == nil && g.len() > int64(bf.max) {
+	switch {
+	case err != nil:
+	case g.len() > int64(bf.max):
 		err = fmt.Errorf("%w: more than %d", ErrTradesMissing, max(bf.max, 0))
+	case len(a.backfills) == maxBackfills:
+		err = fmt.Errorf("%w: %d other ranges wait", ErrTradesMissing, maxBackfills)
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		bf.report(now, sub, g, 0, err)
 		return false
+	case a.backfill != nil:
+		a.backfills = append(a.backfills, g)
+		return false
 	}
-	a.backfill = g
+	bf.start(ctx, sub, g, done)
+	return true
+}
+
+// start fetches a missing range.
+func (bf *backfiller) start(ctx context.Context, sub *subscription, g *backfill, done backfilled) {
+	sub.arbiter.backfill = g
 	ctx, cancel := context.WithTimeout(ctx, backfillTime)
 	bf.running.Go(func() {
 		defer cancel()
 		trades, err := bf.fetch(ctx, sub, g)
+		if ctx.Err() == context.DeadlineExceeded {
+			err = fmt.Errorf("%w: not fetched within %v", ErrTradesMissing, backfillTime)
+		}
 		done(g, trades, err)
 	})
-	return true
+}
+
+// startNext fetches the next missing range that waits, if there is one.
+func (bf *backfiller) startNext(ctx context.Context, sub *subscription, done backfilled) {
+	a := &sub.arbiter
+	if len(a.backfills) > 0 {
+		g := a.backfills[0]
+		a.backfills = a.backfills[1:]
+		bf.start(ctx, sub, g, done)
+	}
 }
 
 // fetch returns those of the missing trades that the exchange has. Its history contains broken

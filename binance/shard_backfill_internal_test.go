@@ -145,7 +145,7 @@ func TestSecondMissingRangeAmongPendingTrades(t *testing.T) {
 	bringTrade(t, s, 0, 1, "MARKET")
 	bringTrade(t, s, 0, 4, "MARKET")
 	bringTrade(t, s, 0, 7, "MARKET") // 5 and 6 are missing as well
-	now := time.Now().Add(backfillTime + time.Millisecond)
+	now := time.Now().Add(backfillPatience + time.Millisecond)
 	if err := s.tickStream(t.Context(), now, s.streams.ordered[1]); err != nil {
 		t.Fatal(err)
 	}

@@ -203,10 +203,15 @@ func (s *shard) backfillBefore(now time.Time, sub *subscription, next int64) boo
 	if a := &sub.arbiter; !a.started || next <= a.lastID+1 {
 		return false
 	}
-	return s.backfills.begin(s.life, now, sub, next, func(g *backfill, trades []marketprism.Trade, err error) {
+	return s.backfills.begin(s.life, now, sub, next, s.backfilledOf(sub))
+}
+
+// backfilledOf returns the func that brings fetched trades to the shard's goroutine.
+func (s *shard) backfilledOf(sub *subscription) backfilled {
+	return func(g *backfill, trades []marketprism.Trade, err error) {
 		at := time.Now().UTC()
 		s.tasks.post(func(ctx context.Context, now time.Time) error { return s.backfilled(ctx, now, sub, g, trades, at, err) })
-	})
+	}
 }
 
 // backfilled makes records of the fetched trades, before those that were pending for them.
@@ -232,6 +237,7 @@ func (s *shard) backfilled(ctx context.Context, now time.Time, sub *subscription
 		cause = nil
 	}
 	s.backfills.report(now, sub, g, filled, cause)
+	s.backfills.startNext(s.life, sub, s.backfilledOf(sub))
 	return s.release(ctx, now, sub, false)
 }
 
@@ -244,8 +250,13 @@ func (s *shard) endTrades(ctx context.Context, now time.Time, sub *subscription)
 		a.backfill = &backfill{first: a.lastID + 1, last: a.lastID} // empty: no other begins
 	}
 	err := s.release(ctx, now, sub, true)
+	waiting := a.backfills
 	if g != nil {
+		waiting = append([]*backfill{g}, waiting...)
+	}
+	for _, g := range waiting {
 		s.backfills.report(now, sub, g, 0, fmt.Errorf("%w: they were being fetched at the end", ErrTradesMissing))
 	}
+	a.backfills = nil
 	return err
 }

@@ -77,6 +77,7 @@ func (s *shard) bookSynced(now time.Time, b *symbolBook, snap *orderbook.Snapsho
 		applied++
 	}
 	b.wasSynced = true
+	b.Forget()
 	s.refreshes.synced(now, b)
 	s.notify()
 	hook.Call(s.client.hooks.Synced, SyncInfo{Instrument: b.instrument, LastID: snap.LastID, Applied: applied, Elapsed: now.Sub(b.lostAt)})

@@ -28,6 +28,7 @@ type fetch struct {
 	limit    int // levels a side
 	weight   int
 	priority Priority
+	rank     rank // zero for refreshes, which go in the order in which they are due
 
 	state       fetchState   // guarded by the fetcher's mu
 	reservation *reservation // its place in the Budget
@@ -55,6 +56,7 @@ type snapshotFetcher struct {
 
 	mu   sync.Mutex // guards the states, the requests of the books, and the inboxes
 	open bool       // requests are accepted
+	kept int        // weight that the Budget keeps for the books; 0 unless open
 }
 
 func newSnapshotFetcher(c *Client, timeout time.Duration) *snapshotFetcher {
@@ -64,10 +66,11 @@ func newSnapshotFetcher(c *Client, timeout time.Duration) *snapshotFetcher {
 // request queues the request of the book's Syncer with that id, in place of an earlier one. The answer
 // comes to the book's inbox.
 func (f *snapshotFetcher) request(b *symbolBook, id orderbook.FetchID, limit int, p Priority) {
+	r := &fetch{book: b, inbox: b.inbox, id: id, limit: limit, priority: p, rank: b.rank()}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.revoke(b)
-	f.enqueue(&fetch{book: b, inbox: b.inbox, id: id, limit: limit, priority: p})
+	f.enqueue(r)
 }
 
 // requestRefresh queues a refresh of the book, unless it has a request already. The refresh comes to
@@ -87,7 +90,18 @@ func (f *snapshotFetcher) enqueue(r *fetch) {
 	}
 	r.book.request = r
 	r.weight = f.client.market.depthWeight(r.limit)
-	r.reservation = f.client.budget.enqueue(f.client.spender, r.priority, r.weight, func() { f.granted <- r })
+	r.reservation = f.client.budget.enqueue(f.client.spender, r.priority, r.rank, r.weight, func() { f.granted <- r })
+}
+
+// keep makes the Budget keep weight for the snapshots that sync all books once, while requests are accepted.
+func (f *snapshotFetcher) keep(weight int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.open {
+		weight = 0
+	}
+	f.client.budget.keepForBooks(weight - f.kept)
+	f.kept = weight
 }
 
 // claim reports whether the shard may begin a refresh from its inbox: it has not become void.

@@ -25,6 +25,7 @@ type DepthSyncer struct {
 	routes      []routeStreams // the streams of each symbol by their routes
 
 	changing sync.Mutex   // held while the symbols change, and the members of the shards
+	added    int          // books made so far; guarded by changing
 	launch   func(*shard) // runs a new shard; nil while Run does not run
 	listed   atomic.Bool  // the symbols of AllTrading are known
 	missing  []string     // the symbols that the last listing lacked; only Run's listings use it
@@ -92,6 +93,7 @@ func (d *DepthSyncer) runShards(ctx context.Context) error {
 	defer endFetching()
 	var fetcher, shards sync.WaitGroup
 	d.snapshots.begin()
+	d.keepWeight()
 	fetcher.Go(func() { d.snapshots.run(fetching) })
 	errs := make(chan error, 1) // the Handler's
 	d.changing.Lock()
@@ -117,6 +119,7 @@ func (d *DepthSyncer) runShards(ctx context.Context) error {
 	d.changing.Unlock()
 	shards.Wait()
 	d.snapshots.end(d.books.All())
+	d.keepWeight()
 	endFetching()
 	fetcher.Wait()
 	select {
@@ -215,7 +218,11 @@ func (d *DepthSyncer) bookWithTop(symbol string) (*symbolBook, error) {
 	if d.cfg.TopLevels == 0 {
 		return nil, ErrNoTop
 	}
-	return d.books.Find(symbol)
+	b, err := d.books.Find(symbol)
+	if err == nil {
+		b.Want()
+	}
+	return b, err
 }
 
 // allShards returns the shards, for reading only.

@@ -26,7 +26,9 @@ type Handler func(ctx context.Context, rec *marketprism.Record) error
 
 // A DepthConfig configures a DepthSyncer. Only Symbols or AllTrading has to be set.
 type DepthConfig struct {
-	// Symbols are as the exchange spells them: "BTCUSDT". When a symbol is delisted, StatusChanged is
+	// Symbols are as the exchange spells them: "BTCUSDT". Where many books wait for their snapshots, those that the
+	// program has asked for since they were last synced (View, Top, Watch, or Ready by name) come first, then the
+	// others in the order in which they were added: Symbols as they are here, then those of AllTrading. When a symbol is delisted, StatusChanged is
 	// called with To == "". It stays until Remove, and its snapshot is requested every RetryMax.
 	Symbols []string
 
@@ -112,7 +114,9 @@ type DepthConfig struct {
 	StreamTimeout time.Duration
 
 	// MaxTradeBackfill is how many trades are fetched at most for one missing range of ids; a longer one
-	// is only reported. 0 means 5000, negative means that none are fetched.
+	// is only reported, as are an 18th range of a stream while 17 are being fetched or wait for it, and one that
+	// could not be fetched within an hour. 0 means 5000, negative means that none are fetched. The requests
+	// that wait are in Usage.Queued, at PriorityTrades.
 	MaxTradeBackfill int
 
 	// ReconnectMin and ReconnectMax bound the random delay before a reconnect: its upper bound doubles

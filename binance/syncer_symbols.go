@@ -84,6 +84,7 @@ func (d *DepthSyncer) add(symbols []string, named bool) error {
 	before := d.allShards()
 	placed := d.place(added)
 	d.books.Add(added...)
+	d.keepWeight()
 	for _, s := range d.allShards() {
 		switch books := placed[s]; {
 		case d.launch == nil || books == nil:
@@ -102,7 +103,8 @@ func (d *DepthSyncer) newBook(symbol string) (*symbolBook, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newSymbolBook(d.client.Instrument(symbol), s, d.cfg.TopLevels), nil
+	d.added++
+	return newSymbolBook(d.client.Instrument(symbol), s, d.cfg.TopLevels, d.added), nil
 }
 
 // A routeStreams is the streams of a symbol on one route. They share a connection.
@@ -191,6 +193,7 @@ func (d *DepthSyncer) remove(symbols []string) {
 		}
 	}
 	d.books.Remove(symbols...)
+	d.keepWeight()
 	for _, s := range d.allShards() {
 		s.members = slices.DeleteFunc(s.members, func(b *symbolBook) bool {
 			if !slices.Contains(removed, b) {
@@ -233,9 +236,16 @@ func (d *DepthSyncer) firstLimit() int {
 	if d.cfg.FirstLimit > 0 {
 		return d.cfg.FirstLimit
 	}
-	perMinute := d.client.budget.Usage().Limit
-	if all := len(d.books.Keys()) * d.client.market.depthWeight(d.cfg.SnapshotLimit); perMinute == 0 || all <= perMinute/2 {
-		return d.cfg.SnapshotLimit
+	m, perMinute, books := d.client.market, d.client.budget.Usage().Limit, len(d.books.Keys())
+	for _, limit := range [...]int{d.cfg.SnapshotLimit, shallowLimit} {
+		if perMinute == 0 || books*m.depthWeight(limit) <= perMinute/2 {
+			return min(limit, d.cfg.SnapshotLimit)
+		}
 	}
-	return min(shallowLimit, d.cfg.SnapshotLimit)
+	return min(m.depthWeights[0].limit, d.cfg.SnapshotLimit)
+}
+
+// keepWeight makes the Budget keep the weight of the snapshots that sync every book once.
+func (d *DepthSyncer) keepWeight() {
+	d.snapshots.keep(len(d.books.Keys()) * d.client.market.depthWeight(d.firstLimit()))
 }

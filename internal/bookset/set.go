@@ -22,6 +22,8 @@ type Entry[K comparable, S any] interface {
 	comparable
 	Key() K
 
+	Want()
+
 	RLock()
 	RUnlock()
 	// The next three are called with the read lock held.
@@ -36,7 +38,23 @@ type Shared struct {
 	sync.RWMutex
 	UpdatedAt time.Time     // local clock of the book's last change; zero if it was never synced
 	LastGap   orderbook.Gap // Reason is 0 if there was none
+
+	wanted atomic.Bool // the program has asked for the book since it was last synced
 }
+
+// Want notes that the program asks for the book. It writes only the first time, so that readers on many
+// cores do not slow each other.
+func (s *Shared) Want() {
+	if !s.wanted.Load() {
+		s.wanted.Store(true)
+	}
+}
+
+// Wanted reports whether the program has asked for the book since Forget.
+func (s *Shared) Wanted() bool { return s.wanted.Load() }
+
+// Forget forgets that the program has asked for the book.
+func (s *Shared) Forget() { s.wanted.Store(false) }
 
 // Note records what a change of the book, made at the given time, has emitted. The lock is held for writing.
 func (s *Shared) Note(at time.Time, events []orderbook.Event) {
@@ -148,6 +166,7 @@ func (s *Set[K, S, E]) View(key K, f func(*orderbook.Book, S)) error {
 	if err != nil {
 		return err
 	}
+	e.Want()
 	e.RLock()
 	defer e.RUnlock()
 	if state := e.State(); state != orderbook.Synced {
@@ -193,7 +212,8 @@ func (s *Set[K, S, E]) Ready(ctx context.Context, incomplete func() error, keys 
 
 // firstUnsynced returns NotSynced for the first book that is not synced, nil if all are.
 func (s *Set[K, S, E]) firstUnsynced(incomplete func() error, keys []K) (missing, err error) {
-	if len(keys) == 0 {
+	named := len(keys) > 0
+	if !named {
 		if incomplete != nil {
 			missing = incomplete()
 		}
@@ -203,6 +223,9 @@ func (s *Set[K, S, E]) firstUnsynced(incomplete func() error, keys []K) (missing
 		e, err := s.Find(key)
 		if err != nil {
 			return nil, err
+		}
+		if named {
+			e.Want()
 		}
 		e.RLock()
 		state := e.State()
