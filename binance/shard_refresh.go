@@ -79,15 +79,31 @@ func (r *refresher) changed(now time.Time, b *symbolBook, audit *orderbook.Audit
 	if audit != nil {
 		r.audited(now, b, audit)
 	}
-	if b.synced() && !now.Before(b.refresh.notBefore) && r.shallow(b) {
-		r.request(now, b)
+	switch {
+	case !b.synced():
+	case !now.Before(b.refresh.notBefore):
+		if r.shallow(b) {
+			r.request(now, b)
+		}
+	case unknown(b.syncer.Book()): // it may not change again
+		b.refresh.bringForward(b.refresh.notBefore)
+		r.alarm.set(now, b.refresh.due)
 	}
 }
 
-// shallow reports whether the known depth of the book is less than RefreshDepth.
+// unknown reports whether nothing is known of a book, as after the first update of a new instrument.
+func unknown(book *orderbook.Book) bool {
+	known, limited := book.Known(orderbook.Bid)
+	return limited && known == orderbook.MaxFixed
+}
+
+// shallow reports whether the known depth of the book is less than RefreshDepth, or nothing is known of it.
 func (r *refresher) shallow(b *symbolBook) bool {
 	n, book := r.cfg.RefreshDepth, b.syncer.Book()
-	return n > 0 && !(book.KnowsTop(orderbook.Bid, n) && book.KnowsTop(orderbook.Ask, n))
+	if n <= 0 {
+		return unknown(book)
+	}
+	return !(book.KnowsTop(orderbook.Bid, n) && book.KnowsTop(orderbook.Ask, n))
 }
 
 // requestIfDue asks for the refresh that is due at this time.

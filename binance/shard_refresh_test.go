@@ -352,3 +352,42 @@ func TestMismatchWithATickerIsMended(t *testing.T) {
 		h.wellBehaved()
 	})
 }
+
+// The first event of a new instrument is lost, and no id shows it. The book claims to know nothing until a refresh,
+// which comes although it changes no more and no depth is promised.
+func TestFirstEventOfANewInstrumentIsLost(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+		server := exchange(1)
+		server.Market = market
+		server.Symbols[0].LastID, server.Symbols[0].Rate = -1, -1
+		bubble(t, setup{server: server, depth: binance.DepthConfig{RefreshDepth: -1}}, func(t *testing.T, h *harness) {
+			h.ready()
+			h.srv.DropDepth(victim, 1)
+			for i := range orderbook.Fixed(2) {
+				bids := []orderbook.Level{{Price: (90 + i) * orderbook.One, Quantity: orderbook.One}}
+				if _, err := h.srv.Apply(victim, bids, nil); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(100 * time.Millisecond)
+				synctest.Wait()
+			}
+			knows := func() (known bool, bids int) {
+				if err := h.syncer.View(victim, func(b *orderbook.Book, _ binance.Status) { known, bids = b.KnowsTop(orderbook.Ask, 1), b.BidCount() }); err != nil {
+					t.Fatal(err)
+				}
+				return known, bids
+			}
+			if known, bids := knows(); known || bids != 1 {
+				t.Errorf("%s: known: %t, %d bids", market, known, bids)
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if known, bids := knows(); !known || bids != 2 {
+				t.Errorf("%s: after the refresh: known: %t, %d bids", market, known, bids)
+			}
+			if b := h.at(victim); len(b.gaps) != 0 || b.snapshots != 2 {
+				t.Errorf("%s: %d snapshots, gaps: %v", market, b.snapshots, b.gaps)
+			}
+		})
+	}
+}

@@ -29,8 +29,7 @@ import (
 //   - No limit of the exchange is broken.
 //
 // After the ids of the exchange have gone back, an id no longer names one book, and checks that depend on
-// that are left out. So is a book that began with the snapshot -1, since it is not known whether the update
-// after it is the first one ever.
+// that are left out.
 type simOracle struct {
 	sim  *sim
 	roll *rand.Rand // the handler's alone
@@ -42,15 +41,14 @@ type simOracle struct {
 }
 
 type simBook struct {
-	book                orderbook.Book
-	synced              bool
-	fresh               bool   // nothing was applied since the snapshot
-	gone                bool   // it was removed or delisted at some time
-	newborn, wasNewborn bool   // it began with the id -1, and since then there was no other Snapshot
-	doubt               string // it is not the DepthSyncer's, which is right if a record of the same id follows at once
-	restartedAt         int64  // the exchange's id before its ids went back; 0 if they have not
-	gaps                int
-	trades              [2]map[int64]bool // those seen, and the aggregates
+	book        orderbook.Book
+	synced      bool
+	fresh       bool   // nothing was applied since the snapshot
+	gone        bool   // it was removed or delisted at some time
+	doubt       string // it is not the DepthSyncer's, which is right if a record of the same id follows at once
+	restartedAt int64  // the exchange's id before its ids went back; 0 if they have not
+	gaps        int
+	trades      [2]map[int64]bool // those seen, and the aggregates
 }
 
 // at returns the book of a symbol; with mu held.
@@ -91,8 +89,7 @@ func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
 	switch {
 	case rec.Snapshot != nil:
 		b.book.Reset(rec.Snapshot)
-		b.synced, b.fresh, b.newborn = true, true, rec.Snapshot.LastID == -1
-		b.wasNewborn = b.wasNewborn || b.newborn
+		b.synced, b.fresh = true, true
 		o.compareBook(rec.Instrument.Symbol, b, true)
 		s.tally.snapshot(rec.Snapshot)
 	case rec.Update != nil:
@@ -136,7 +133,7 @@ func (o *simOracle) compareBook(symbol string, b *simBook, snapshot bool) {
 	o.own = b.book.Snapshot()
 	truth, err := s.srv.BookAt(symbol, b.book.LastID())
 	switch {
-	case b.newborn || b.ambiguous():
+	case b.ambiguous():
 	case err == nil:
 		s.tally.compared++
 		if !sameKnown(&b.book, orderbook.Bid, o.own.Bids, truth.Bids) || !sameKnown(&b.book, orderbook.Ask, o.own.Asks, truth.Asks) {
@@ -240,7 +237,7 @@ func (s *sim) idsUnsure(symbol string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.at(symbol)
-	return s.restarted || b.gone || b.wasNewborn
+	return s.restarted || b.gone
 }
 
 // A simTally counts what happened in runs, which shows that they covered everything.

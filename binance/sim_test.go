@@ -290,11 +290,15 @@ func (s *sim) missing(ids map[string]int64) string {
 		}
 		s.mu.Lock()
 		b := s.books[symbol]
-		synced, at := b != nil && b.synced, int64(0)
+		synced, at, unknown := b != nil && b.synced, int64(0), false
 		if synced {
-			at = b.book.LastID()
+			known, limited := b.book.Known(orderbook.Bid)
+			at, unknown = b.book.LastID(), limited && known == orderbook.MaxFixed
 		}
 		s.mu.Unlock()
+		if unknown {
+			return symbol + " is a new instrument, of which nothing is known after its first update"
+		}
 		if id, ok := ids[symbol]; !synced || ok && at < id {
 			return fmt.Sprintf("%s (synced: %v) is at %d, the exchange at %d", symbol, synced, at, id)
 		}

@@ -29,8 +29,14 @@ func (b *Book) Reset(s *Snapshot) {
 
 // Apply sets the levels of u and moves the book to its LastID. It does not check ids: the Syncer does. It
 // allocates nothing unless a side outgrows its array. u is not kept.
+//
+// After the first update of an instrument that never had one (LastID -1), nothing is known of the book but u's own
+// levels: no id shows whether other updates came before it. See Known.
 func (b *Book) Apply(u *Update) {
 	b.setSides()
+	if b.lastID == noID {
+		b.bids.bound, b.asks.bound = Bound{Price: MaxFixed, Limited: true}, Bound{Limited: true}
+	}
 	b.lastID, b.eventTime = u.LastID, u.EventTime
 	b.bids.apply(u.Bids)
 	b.asks.apply(u.Asks)

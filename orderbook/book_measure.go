@@ -62,8 +62,9 @@ func (b *Book) DepthTo(s Side, limit Fixed) (Fixed, bool) {
 }
 
 // Known returns the known depth of a side: complete down to bound if limited, and to its end if not. Levels
-// beyond the bound come from updates and are exact, but others that did not change are missing there. Updates
-// never move the bound; Reset sets it and Prune moves it in.
+// beyond the bound come from updates and are exact, but others that did not change are missing there. Reset sets
+// the bound and Prune moves it in. Updates do not move it, but for the first one of an instrument that never had any:
+// after it the bids are known down to MaxFixed and the asks up to 0, which means not at all.
 func (b *Book) Known(s Side) (bound Fixed, limited bool) {
 	l := b.side(s)
 	return l.bound.Price, l.bound.Limited

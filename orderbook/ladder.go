@@ -11,7 +11,7 @@ import "slices"
 // front is the free room before levels in the same array. Changes in the far half use it: they
 // move the levels beyond them instead of all levels up to the touch.
 //
-// bound is the known depth. Changes do not move it.
+// bound is the known depth. apply does not move it.
 type ladder struct {
 	levels []Level
 	front  []Level

@@ -27,11 +27,16 @@ func newOracleBook() *oracleBook {
 func (o *oracleBook) reset(s *orderbook.Snapshot) {
 	clear(o.bids)
 	clear(o.asks)
-	o.bidBound, o.askBound = s.BidBound, s.AskBound
+	o.lastID = 0
 	o.apply(&orderbook.Update{LastID: s.LastID, Bids: s.Bids, Asks: s.Asks})
+	o.bidBound, o.askBound = s.BidBound, s.AskBound
 }
 
 func (o *oracleBook) apply(u *orderbook.Update) {
+	if o.lastID == -1 { // nothing is known after the first update of a new instrument
+		o.bidBound = orderbook.Bound{Price: orderbook.MaxFixed, Limited: true}
+		o.askBound = orderbook.Bound{Price: 0, Limited: true}
+	}
 	o.lastID = u.LastID
 	o.bids.set(u.Bids)
 	o.asks.set(u.Asks)

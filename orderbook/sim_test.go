@@ -154,24 +154,9 @@ func newSim(continuity orderbook.Continuity, roll dice) (*sim, error) {
 	isNew := roll(8) == 7
 	s := &sim{contract: c, roll: roll, venue: newSimVenue(roll, continuity, isNew), now: time.Unix(1_700_000_000, 0)}
 	c.verify = s.venue.verify
-	faults := rollFaults(roll)
-	s.honest = faults.honest()
-	if isNew {
-		s.faultsOnceSynced(faults)
-	} else {
-		s.faults = faults
-	}
+	s.faults = rollFaults(roll)
+	s.honest = s.faults.honest()
 	return s, nil
-}
-
-// faultsOnceSynced lets the faults begin once a new instrument has its first update: ids cannot prove that
-// the update after the snapshot -1 is the very first.
-func (s *sim) faultsOnceSynced(faults simFaults) {
-	if s.synced && s.book.lastID > 0 {
-		s.faults = faults
-		return
-	}
-	s.after(100*time.Millisecond, func() { s.faultsOnceSynced(faults) })
 }
 
 // run lets the venue trade with faults for a while, then without until the book has caught up, and for
@@ -208,6 +193,9 @@ func (s *sim) run(faulty time.Duration) {
 		if s.now.After(end) || s.stats.Gaps != before.Gaps {
 			s.fail("no refresh succeeds: %+v, then %+v", before, s.stats)
 		}
+	}
+	if s.book.bidBound.Price == orderbook.MaxFixed || s.book.askBound == (orderbook.Bound{Limited: true}) {
+		s.fail("a refresh has left the book unknown")
 	}
 }
 
@@ -683,9 +671,6 @@ func (v *simVenue) flush(connection int) *orderbook.Update {
 	}
 	*b = simBatch{prev: u.LastID}
 	if connection == 0 {
-		if v.sent() == -1 { // a stale -1 looks like a true one
-			v.borders = nil
-		}
 		v.borders = append(v.borders, u.LastID)
 	}
 	return &u

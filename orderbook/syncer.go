@@ -18,6 +18,7 @@ type Syncer struct {
 	book  Book
 	fresh bool // no update was applied since the snapshot
 	stale int  // updates in a row that the book had already
+	begun bool // the instrument has had an update that is not pending, so that a snapshot -1 is too old
 
 	pending buffer // updates that wait for a snapshot
 	fetches fetchTimer
@@ -80,7 +81,7 @@ func (s *Syncer) Disconnected(now time.Time, cause error) Output {
 	}
 	s.abandonRefresh(now, ErrRefreshLost)
 	s.discardPending()
-	s.state = Offline
+	s.state, s.begun = Offline, false
 	s.fetches.stop()
 	return s.output(now)
 }

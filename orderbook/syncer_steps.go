@@ -34,7 +34,7 @@ func (s *Syncer) updateSynced(now, receivedAt time.Time, u *Update) {
 func (s *Syncer) apply(receivedAt time.Time, u *Update) {
 	s.book.Apply(u)
 	s.book.pruneGrown(s.cfg.MaxDepth)
-	s.fresh = false
+	s.fresh, s.begun = false, true
 	s.stale = 0
 	s.stats.Applied++
 	s.events = append(s.events, Event{Update: u, ReceivedAt: receivedAt})
@@ -90,7 +90,7 @@ func (s *Syncer) install(now time.Time, snap *Snapshot) {
 // Binance spot: "If the lastUpdateId from the snapshot is strictly less than the U from step 2, go
 // back to step 3." With lastUpdateId == U-1 nothing is missing, so the snapshot is good.
 func (s *Syncer) mayBeTooOld(snap *Snapshot) bool {
-	if s.fetches.doubtful {
+	if s.fetches.doubtful || s.begun && snap.LastID == noID {
 		return true
 	}
 	return s.pending.len() > 0 && s.cfg.Continuity.decide(snap.LastID, true, &s.pending.first().Update) == gap
@@ -124,6 +124,7 @@ func (s *Syncer) restart(now time.Time, reason GapReason, cause error) {
 	s.abandonRefresh(now, ErrRefreshLost)
 	s.discardPending()
 	s.state, s.tooOld = Buffering, 0
+	s.begun = s.begun && reason != GapRegressed
 	s.fetches.want(now)
 }
 
@@ -141,6 +142,7 @@ func (s *Syncer) emitGap(reason GapReason, cause error) {
 }
 
 func (s *Syncer) discardPending() {
+	s.begun = s.begun || s.pending.len() > 0
 	s.stats.Discarded += uint64(s.pending.len())
 	s.pending.clear()
 }
