@@ -167,6 +167,9 @@ func (r *tradeRow) trade(aggregate bool) (t marketprism.Trade, err error) {
 		return t, err
 	}
 	t.Quantity, err = orderbook.ParseFixed(r.Quantity)
+	if err == nil && min(t.Price, t.Quantity) < 0 {
+		err = orderbook.ErrRange
+	}
 	return t, err
 }
 

@@ -49,6 +49,9 @@ type Message struct {
 	TradeType string              // of futures trades (Binance X): MARKET, or INSURANCE_FUND, ADL, NA; else ""
 	Ticker    marketprism.Ticker
 
+	// Capped counts the levels of Update, or of Ticker, whose quantity is orderbook.MaxFixed: this or more.
+	Capped int
+
 	RequestID RequestID
 	Result    []string     // the stream names that LIST_SUBSCRIPTIONS answers; nil for other requests
 	Err       *StreamError // nil unless Type is MessageError
@@ -68,8 +71,12 @@ type RequestID struct {
 //
 // It accepts fields in any order and skips unknown ones, since the exchange adds some every year. A
 // required field that is missing or of the wrong type is an error, as is a known field that occurs
-// twice, a negative quantity, text that is not UTF-8, and everything encoding/json would refuse. It
+// twice, a number below zero, text that is not UTF-8, and everything encoding/json would refuse. It
 // reads version 0 of the SBE streams' schema and skips what newer versions append.
+//
+// The quantity of a level, in a book as in a ticker, is orderbook.MaxFixed where it is larger (see
+// orderbook.ParseQuantity). A price or the quantity of a trade out of range is an error: one order has at most
+// LOT_SIZE's maxQty, 92233720368.0 for BTTC (exchangeInfo).
 type Decoder struct {
 	scan   scan.Scanner
 	names  struct{ streams, symbols, tradeTypes scan.Intern }
@@ -84,7 +91,7 @@ type Decoder struct {
 // The error is a *DecodeError. m.Type is then MessageUnknown and the rest of m is not meaningful.
 func (d *Decoder) Decode(frame []byte, m *Message) error {
 	m.Type, m.Stream, m.Symbol, m.EventTime = MessageUnknown, "", "", time.Time{}
-	m.RequestID, m.Result, m.Err, m.More = RequestID{}, nil, nil, m.More[:0]
+	m.RequestID, m.Result, m.Err, m.More, m.Capped = RequestID{}, nil, nil, m.More[:0], 0
 	if isSBE(frame) {
 		return d.sbe(frame, m)
 	}
@@ -92,6 +99,7 @@ func (d *Decoder) Decode(frame []byte, m *Message) error {
 	d.scan.Reset(frame)
 	d.frame(m)
 	d.scan.ExpectEnd()
+	m.Capped = d.scan.Capped()
 	if err := d.scan.Err(); err != nil {
 		m.Type = MessageUnknown
 		return newDecodeError(m.Stream, frame, d.scan.Offset(), err)

@@ -158,16 +158,6 @@ func (d *Decoder) survey(v *survey) bool {
 
 func (d *Decoder) symbol(m *Message) { m.Symbol = d.scan.Interned(&d.names.symbols) }
 
-// quantity reads a decimal that must not be negative.
-func (d *Decoder) quantity() orderbook.Fixed {
-	at := d.scan.Offset()
-	q := d.scan.Fixed()
-	if q < 0 {
-		d.scan.Fail(at, orderbook.ErrRange)
-	}
-	return q
-}
-
 // Times are milliseconds, or microseconds where the connection was opened with timeUnit=MICROSECOND
 // (web-socket-streams.md, General WSS information). A frame does not say which, but 10^14 is the year
 // 5138 in milliseconds and 1973 in microseconds. Times must fit time.Time.UnixNano.

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/shopspring/decimal"
+
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/eventgen"
 	"github.com/marketprism/marketprism/internal/scan"
@@ -90,25 +92,40 @@ func timeOf(raw json.RawMessage) time.Time {
 	return millis(n)
 }
 
-func fixedOf(raw json.RawMessage) orderbook.Fixed {
-	f, err := orderbook.ParseFixed(textOf(raw))
-	refuseUnless(err == nil, "number")
-	return f
+var plain = regexp.MustCompile(`^-?[0-9]+(\.[0-9]+)?$`)
+
+// numberOf reads a number with shopspring/decimal.
+func numberOf(raw json.RawMessage) decimal.Decimal {
+	text := textOf(raw)
+	refuseUnless(plain.MatchString(text), "not a number")
+	d, err := decimal.NewFromString(text)
+	refuseUnless(err == nil && d.Equal(d.Truncate(8)), "decimals")
+	refuseUnless(!d.IsNegative(), "below zero")
+	return d
 }
 
-func quantityOf(raw json.RawMessage) orderbook.Fixed {
-	q := fixedOf(raw)
-	refuseUnless(q >= 0, "quantity below zero")
+func fixedOf(raw json.RawMessage) orderbook.Fixed {
+	d := numberOf(raw)
+	refuseUnless(!d.GreaterThan(orderbook.MaxFixed.Decimal()), "range")
+	return orderbook.Fixed(d.Shift(8).IntPart())
+}
+
+// quantityOf reads the quantity of a level: one that is too large is the largest, and counted.
+func (m *Message) quantityOf(raw json.RawMessage) orderbook.Fixed {
+	q := orderbook.Fixed(decimal.Min(numberOf(raw), orderbook.MaxFixed.Decimal()).Shift(8).IntPart())
+	if q == orderbook.MaxFixed {
+		m.Capped++
+	}
 	return q
 }
 
-func levelsOf(raw json.RawMessage) []orderbook.Level {
+func (m *Message) levelsOf(raw json.RawMessage) []orderbook.Level {
 	var rows [][]json.RawMessage
 	refuseUnless(json.Unmarshal(raw, &rows) == nil && rows != nil, "not levels")
 	levels := []orderbook.Level{}
 	for _, row := range rows {
 		refuseUnless(len(row) >= 2, "not a level")
-		levels = append(levels, orderbook.Level{Price: fixedOf(row[0]), Quantity: quantityOf(row[1])})
+		levels = append(levels, orderbook.Level{Price: fixedOf(row[0]), Quantity: m.quantityOf(row[1])})
 	}
 	return levels
 }
@@ -197,7 +214,7 @@ func eventOf(text []byte) (m Message) {
 		m.Type = MessageDepth
 		m.Update = orderbook.Update{
 			FirstID: intOf(o["U"]), LastID: intOf(o["u"]), EventTime: timeOf(o["E"]), TransactTime: optional("T"),
-			Bids: levelsOf(o["b"]), Asks: levelsOf(o["a"]),
+			Bids: m.levelsOf(o["b"]), Asks: m.levelsOf(o["a"]),
 		}
 		if o.has("pu") {
 			m.Update.PrevLastID = intOf(o["pu"])
@@ -207,14 +224,14 @@ func eventOf(text []byte) (m Message) {
 		m.Type = MessageTicker
 		m.Ticker = marketprism.Ticker{
 			UpdateID: intOf(o["u"]), TransactTime: optional("T"),
-			Bid: orderbook.Level{Price: fixedOf(o["b"]), Quantity: quantityOf(o["B"])},
-			Ask: orderbook.Level{Price: fixedOf(o["a"]), Quantity: quantityOf(o["A"])},
+			Bid: orderbook.Level{Price: fixedOf(o["b"]), Quantity: m.quantityOf(o["B"])},
+			Ask: orderbook.Level{Price: fixedOf(o["a"]), Quantity: m.quantityOf(o["A"])},
 		}
 	case "trade", "aggTrade":
 		need("E", "p", "q", "T", "m", "s")
 		m.Type = MessageTrade
 		m.Trade = marketprism.Trade{
-			Price: fixedOf(o["p"]), Quantity: quantityOf(o["q"]), TradeTime: timeOf(o["T"]), BuyerMaker: boolOf(o["m"]),
+			Price: fixedOf(o["p"]), Quantity: fixedOf(o["q"]), TradeTime: timeOf(o["T"]), BuyerMaker: boolOf(o["m"]),
 		}
 		if o.has("M") {
 			m.Trade.BestMatch = boolOf(o["M"])
@@ -239,12 +256,13 @@ func snapshotOf(body []byte) (s orderbook.Snapshot, symbol string) {
 	o, _ := objectOf(body)
 	refuseUnless(o.has("lastUpdateId", "bids", "asks"), "missing")
 	s = orderbook.Snapshot{LastID: intOf(o["lastUpdateId"]), Bids: []orderbook.Level{}, Asks: []orderbook.Level{}}
-	for _, l := range levelsOf(o["bids"]) {
+	var m Message
+	for _, l := range m.levelsOf(o["bids"]) {
 		if l.Quantity != 0 {
 			s.Bids = append(s.Bids, l)
 		}
 	}
-	for _, l := range levelsOf(o["asks"]) {
+	for _, l := range m.levelsOf(o["asks"]) {
 		if l.Quantity != 0 {
 			s.Asks = append(s.Asks, l)
 		}
@@ -323,6 +341,7 @@ func compareWithOracle(t *testing.T, d *Decoder, m *Message, frame []byte) {
 func FuzzDecodeSnapshot(f *testing.F) {
 	f.Add([]byte(`{"lastUpdateId":1027024,"bids":[["4.00000000","431.00000000"]],"asks":[["4.00000200","0.00000000"]]}`))
 	f.Add([]byte(`{"symbol":"X","pair":"X","lastUpdateId":-1,"E":1626992741264,"T":1626992741261,"bids":[],"asks":[["4","12"],["5","0"]]}`))
+	f.Add([]byte(`{"lastUpdateId":9,"bids":[["0.00000048","310000000000.0"]],"asks":[["0.00000049","92233720368.54775807"]]}`))
 	f.Add(eventgen.New(eventgen.Config{Levels: 20, Events: 1}).SnapshotJSON())
 	var d Decoder
 	var got orderbook.Snapshot

@@ -262,11 +262,11 @@ func (d *Decoder) ticker(m *Message, seen fieldSet) {
 		case fieldLowerB:
 			t.Bid.Price = s.Fixed()
 		case fieldUpperB:
-			t.Bid.Quantity = d.quantity()
+			t.Bid.Quantity = s.Quantity()
 		case fieldLowerA:
 			t.Ask.Price = s.Fixed()
 		case fieldUpperA:
-			t.Ask.Quantity = d.quantity()
+			t.Ask.Quantity = s.Quantity()
 		default:
 			s.Skip()
 		}
@@ -332,7 +332,7 @@ func (d *Decoder) tradeMember(m *Message, f field) {
 	case fieldPrice:
 		m.Trade.Price = s.Fixed()
 	case fieldQuantity:
-		m.Trade.Quantity = d.quantity()
+		m.Trade.Quantity = s.Fixed()
 	case fieldTime:
 		m.Trade.TradeTime = d.time()
 	case fieldMaker:

@@ -42,6 +42,7 @@ func (d *Decoder) sbe(frame []byte, m *Message) error {
 	default:
 		version = 1 // the rest of the frame is not checked
 	}
+	m.Capped = r.capped
 	if version == 0 && r.err == nil && r.at != len(frame) {
 		r.fail(scan.ErrMalformed)
 	}
@@ -86,7 +87,7 @@ func (d *Decoder) sbeTrades(r *sbeReader, root []byte, m *Message) {
 			return
 		}
 		t := marketprism.Trade{
-			ID: number(entry), Price: r.fixed(entry[8:], price), Quantity: r.positive(entry[16:], quantity),
+			ID: number(entry), Price: r.fixed(entry[8:], price), Quantity: r.fixed(entry[16:], quantity),
 			BuyerMaker: entry[24] == 1, BestMatch: true, TradeTime: at,
 		}
 		if entry[24] > 1 {
@@ -114,8 +115,8 @@ func (d *Decoder) sbeTicker(r *sbeReader, root []byte, m *Message) {
 	price, quantity := scaleOf(root[16]), scaleOf(root[17])
 	m.Ticker = marketprism.Ticker{
 		UpdateID: number(root[8:]),
-		Bid:      orderbook.Level{Price: r.fixed(root[18:], price), Quantity: r.positive(root[26:], quantity)},
-		Ask:      orderbook.Level{Price: r.fixed(root[34:], price), Quantity: r.positive(root[42:], quantity)},
+		Bid:      orderbook.Level{Price: r.fixed(root[18:], price), Quantity: r.quantity(root[26:], quantity)},
+		Ask:      orderbook.Level{Price: r.fixed(root[34:], price), Quantity: r.quantity(root[42:], quantity)},
 	}
 	d.sbeSymbol(r, m, templateBestPrice)
 	m.Type = MessageTicker
@@ -187,6 +188,8 @@ type sbeReader struct {
 	data []byte
 	at   int
 	err  error
+
+	capped int // quantities of levels that were orderbook.MaxFixed
 }
 
 func (r *sbeReader) fail(err error) {
@@ -255,15 +258,18 @@ func (r *sbeReader) levels(dst []orderbook.Level, price, quantity scale) []order
 	dst = slices.Grow(dst, n)
 	if !price.unit() || !quantity.unit() {
 		for ; len(body) > 0; body = body[size:] {
-			dst = append(dst, orderbook.Level{Price: r.fixed(body, price), Quantity: r.positive(body[8:], quantity)})
+			dst = append(dst, orderbook.Level{Price: r.fixed(body, price), Quantity: r.quantity(body[8:], quantity)})
 		}
 		return dst
 	}
-	var signs int64 // negative if any quantity is
+	var signs int64 // negative if any number is
 	for ; len(body) > 0; body = body[size:] {
-		q := number(body[8:])
-		signs |= q
-		dst = append(dst, orderbook.Level{Price: orderbook.Fixed(number(body)), Quantity: orderbook.Fixed(q)})
+		l := orderbook.Level{Price: orderbook.Fixed(number(body)), Quantity: orderbook.Fixed(number(body[8:]))}
+		signs |= int64(l.Price | l.Quantity)
+		if l.Quantity == orderbook.MaxFixed {
+			r.capped++
+		}
+		dst = append(dst, l)
 	}
 	if signs < 0 {
 		r.fail(orderbook.ErrRange)
@@ -294,18 +300,33 @@ func (r *sbeReader) time(b []byte) time.Time {
 	return time.UnixMicro(t).UTC()
 }
 
+// fixed reads a price or the quantity of a trade.
 func (r *sbeReader) fixed(b []byte, s scale) orderbook.Fixed {
 	v, err := s.fixed(number(b))
+	if err == nil && v < 0 {
+		err = orderbook.ErrRange
+	}
 	if err != nil {
 		r.fail(err)
 	}
 	return v
 }
 
-func (r *sbeReader) positive(b []byte, s scale) orderbook.Fixed {
-	v := r.fixed(b, s)
-	if v < 0 {
-		r.fail(orderbook.ErrRange)
+// quantity reads the quantity of a level, as orderbook.ParseQuantity does.
+func (r *sbeReader) quantity(b []byte, s scale) orderbook.Fixed {
+	mantissa := number(b)
+	v, err := s.fixed(mantissa)
+	switch {
+	case err == orderbook.ErrRange && mantissa > 0:
+		v, err = orderbook.MaxFixed, nil
+	case err == nil && v < 0:
+		err = orderbook.ErrRange
+	}
+	if err != nil {
+		r.fail(err)
+	}
+	if v == orderbook.MaxFixed {
+		r.capped++
 	}
 	return v
 }

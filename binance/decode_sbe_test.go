@@ -210,6 +210,37 @@ func (d depthMessage) frame() []byte {
 	return append(append(b, byte(len(d.symbol))), d.symbol...)
 }
 
+// A level's quantity that does not fit is the largest number, and counted; a price, and the quantity of a trade, that
+// does not fit is an error.
+func TestDecodeSBEBeyondMaxFixed(t *testing.T) {
+	var d Decoder
+	var m Message
+	for _, exponent := range []int8{-8, -1, 0, 5, 100} {
+		msg := depthMessage{root: 26, entry: 16, symbol: "BTTCUSDT", price: -8, quantity: exponent}
+		msg.bids = [][2]int64{{48, math.MaxInt64}, {47, 0}}
+		must(t, d.Decode(msg.frame(), &m))
+		same(t, m.Update.Bids, []orderbook.Level{{Price: 48, Quantity: orderbook.MaxFixed}, {Price: 47}})
+		same(t, m.Capped, 1)
+		msg.bids[0][1] = math.MinInt64
+		fails(t, d.Decode(msg.frame(), &m), orderbook.ErrRange)
+		msg.bids[0] = [2]int64{-48, 1}
+		fails(t, d.Decode(msg.frame(), &m), orderbook.ErrRange)
+		msg = depthMessage{root: 26, entry: 16, symbol: "X", price: exponent + 8, quantity: -8, bids: [][2]int64{{math.MaxInt64, 1}}}
+		fails(t, d.Decode(msg.frame(), &m), orderbook.ErrRange)
+	}
+
+	// The exponents of a ticker and of trades are those of its root block.
+	ticker := unhex(t, sbeTickerHex)
+	binary.LittleEndian.PutUint64(ticker[sbeHeader+26:], math.MaxInt64/10)
+	ticker[sbeHeader+17] = 0
+	must(t, d.Decode(ticker, &m))
+	same(t, m.Ticker.Bid.Quantity, orderbook.MaxFixed)
+	same(t, m.Capped >= 1, true)
+	trades := unhex(t, sbeTradesHex)
+	trades[sbeHeader+17] = 18
+	fails(t, d.Decode(trades, &m), orderbook.ErrRange)
+}
+
 // Every exponent gives the exact number, or an error if it does not fit a Fixed.
 func TestSBEScale(t *testing.T) {
 	for exponent := math.MinInt8; exponent <= math.MaxInt8; exponent++ {
@@ -275,7 +306,7 @@ func FuzzDecodeSBE(f *testing.F) {
 		}
 		for _, side := range [][]orderbook.Level{m.Update.Bids, m.Update.Asks} {
 			for _, l := range side {
-				if m.Type == MessageDepth && l.Quantity < 0 {
+				if m.Type == MessageDepth && min(l.Price, l.Quantity) < 0 {
 					t.Fatalf("%v", l)
 				}
 			}

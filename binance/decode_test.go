@@ -66,6 +66,10 @@ func samples() []sample {
 		{"spot depth with the levels of 2018", `{"e":"depthUpdate","E":1540000000182,"s":"BNBBTC","U":157,"u":160,"b":[["0.0024","10",[]],["0.0023","1",[]]],"a":[["0.0026","100",[]]]}`,
 			Message{Type: MessageDepth, Symbol: "BNBBTC", EventTime: millis(1540000000182), Update: orderbook.Update{
 				FirstID: 157, LastID: 160, EventTime: millis(1540000000182), Bids: []orderbook.Level{lvl("0.0024", "10"), lvl("0.0023", "1")}, Asks: []orderbook.Level{lvl("0.0026", "100")}}}},
+		{"spot depth of an asset with one decimal", `{"e":"depthUpdate","E":1787315652514,"s":"BTTCUSDT","U":10,"u":11,"b":[["0.00000047","184467440736.0"],["0.00000046","92233720368.0"]],"a":[["0.00000049","922337203685477580.7"]]}`,
+			Message{Type: MessageDepth, Symbol: "BTTCUSDT", EventTime: millis(1787315652514), Capped: 2, Update: orderbook.Update{
+				FirstID: 10, LastID: 11, EventTime: millis(1787315652514), Bids: []orderbook.Level{lvl("0.00000047", "92233720368.54775807"), lvl("0.00000046", "92233720368")},
+				Asks: []orderbook.Level{lvl("0.00000049", "92233720368.54775807")}}}},
 		{"USDM depth", `{"stream":"akrousdt@depth@100ms","data":{"e":"depthUpdate","E":1626992741077,"T":1626992740974,"s":"AKROUSDT","ps":"AKROUSDT","U":600859599831,"u":600859599840,"pu":600859598737,"b":[],"a":[["0.01737","437848"]],"st":1}}`,
 			Message{Type: MessageDepth, Stream: "akrousdt@depth@100ms", Symbol: "AKROUSDT", EventTime: millis(1626992741077), Update: orderbook.Update{
 				FirstID: 600859599831, LastID: 600859599840, PrevLastID: 600859598737, EventTime: millis(1626992741077), TransactTime: millis(1626992740974), Bids: no, Asks: []orderbook.Level{lvl("0.01737", "437848")}}}},
@@ -90,6 +94,9 @@ func samples() []sample {
 		{"USDM aggTrade", `{"e":"aggTrade","E":1770000000001,"a":16599292,"s":"CTKUSDT","p":"1.01100","q":"10","nq":"9","f":23961322,"l":23961322,"T":1770000000000,"m":true,"st":1}`,
 			Message{Type: MessageTrade, Symbol: "CTKUSDT", EventTime: millis(1770000000001), Trade: marketprism.Trade{
 				ID: 16599292, Aggregate: true, FirstID: 23961322, LastID: 23961322, Price: num("1.011"), Quantity: num("10"), BuyerMaker: true, TradeTime: millis(1770000000000)}}},
+		{"spot bookTicker of an asset with one decimal", `{"u":400900217,"s":"BTTCUSDT","b":"0.00000048","B":"310000000000.0","a":"0.00000049","A":"1.0"}`,
+			Message{Type: MessageTicker, Symbol: "BTTCUSDT", Capped: 1, Ticker: marketprism.Ticker{
+				UpdateID: 400900217, Bid: lvl("0.00000048", "92233720368.54775807"), Ask: lvl("0.00000049", "1")}}},
 		{"spot bookTicker", `{"u":400900217,"s":"BNBUSDT","b":"25.35190000","B":"31.21000000","a":"25.36520000","A":"40.66000000"}`,
 			Message{Type: MessageTicker, Symbol: "BNBUSDT", Ticker: marketprism.Ticker{
 				UpdateID: 400900217, Bid: lvl("25.3519", "31.21"), Ask: lvl("25.3652", "40.66")}}},
@@ -214,6 +221,8 @@ func TestDecodeErrors(t *testing.T) {
 		{"price too large", depth(`[["92233720368.54775808","1"]]`), orderbook.ErrRange},
 		{"nine decimals", depth(`[["1.000000001","1"]]`), orderbook.ErrPrecision},
 		{"nine decimals of a quantity", depth(`[["1.00000000","1.000000001"]]`), orderbook.ErrPrecision},
+		{"price below zero", depth(`[["-1.00000000","1.00000000"]]`), orderbook.ErrRange},
+		{"quantity far below zero", depth(`[["1.00000000","-310000000000.0"]]`), orderbook.ErrRange},
 		{"quantity below zero", depth(`[["1.00000000","-1.00000000"]]`), orderbook.ErrRange},
 		{"level of one number", depth(`[["1.00000000"]]`), scan.ErrType},
 		{"levels are numbers", depth(`[[1.5,2]]`), scan.ErrType},
@@ -239,11 +248,15 @@ func TestDecodeErrors(t *testing.T) {
 		{"stream is not UTF-8", "{\"stream\":\"\xff\",\"data\":{}}", scan.ErrMalformed},
 		{"trade without price", `{"e":"trade","E":1,"s":"X","t":1,"q":"1","T":1,"m":true}`, errMissingField},
 		{"trade below zero", `{"e":"trade","E":1,"s":"X","t":1,"p":"1","q":"-1","T":1,"m":true}`, orderbook.ErrRange},
+		{"trade price below zero", `{"e":"trade","E":1,"s":"X","t":1,"p":"-1","q":"1","T":1,"m":true}`, orderbook.ErrRange},
+		{"trade quantity too large", `{"e":"trade","E":1,"s":"X","t":1,"p":"1","q":"92233720369","T":1,"m":true}`, orderbook.ErrRange},
 		{"trade maker is a number", `{"e":"trade","E":1,"s":"X","t":1,"p":"1","q":"1","T":1,"m":1}`, scan.ErrType},
 		{"aggTrade without first id", `{"e":"aggTrade","E":1,"s":"X","a":1,"p":"1","q":"1","l":1,"T":1,"m":true}`, errMissingField},
 		{"futures ticker without ask", `{"e":"bookTicker","u":1,"s":"X","b":"1","B":"1","A":"1"}`, errMissingField},
 		{"ticker price is a number", `{"u":1,"s":"X","b":1,"B":"1","a":"1","A":"1"}`, scan.ErrType},
 		{"ticker quantity below zero", `{"u":1,"s":"X","b":"1","B":"-1","a":"1","A":"1"}`, orderbook.ErrRange},
+		{"ticker price below zero", `{"u":1,"s":"X","b":"1","B":"1","a":"-1","A":"1"}`, orderbook.ErrRange},
+		{"ticker price too large", `{"u":1,"s":"X","b":"1","B":"1","a":"92233720369","A":"1"}`, orderbook.ErrRange},
 		{"bad unknown event", `{"e":"kline","k":{"t":01}}`, scan.ErrMalformed},
 		{"error without code", `{"error":{"msg":"x"},"id":1}`, errMissingField},
 		{"error code too large", `{"error":{"code":4294967298,"msg":"x"},"id":1}`, orderbook.ErrRange},
@@ -426,6 +439,8 @@ func TestDecodeSnapshotErrors(t *testing.T) {
 		{"array", `[]`, scan.ErrType},
 		{"bids twice", `{"lastUpdateId":1,"bids":[],"asks":[],"bids":[]}`, errDuplicateField},
 		{"quantity below zero", `{"lastUpdateId":1,"bids":[["1","-1"]],"asks":[]}`, orderbook.ErrRange},
+		{"price below zero", `{"lastUpdateId":1,"bids":[],"asks":[["-1","1"]]}`, orderbook.ErrRange},
+		{"price too large", `{"lastUpdateId":1,"bids":[["92233720369","1"]],"asks":[]}`, orderbook.ErrRange},
 		{"nine decimals", `{"lastUpdateId":1,"bids":[["1.000000001","1"]],"asks":[]}`, orderbook.ErrPrecision},
 		{"trailing garbage", `{"lastUpdateId":1,"bids":[],"asks":[]}]`, scan.ErrMalformed},
 	} {

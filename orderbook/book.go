@@ -18,7 +18,7 @@ type Book struct {
 }
 
 // Reset replaces the book by a snapshot. Levels may come in any order, but best first is fastest; levels
-// of quantity 0 are left out. s is not kept.
+// of quantity 0 are left out. It does not check numbers: the Syncer does (Snapshot.Validate). s is not kept.
 func (b *Book) Reset(s *Snapshot) {
 	b.setSides()
 	b.lastID, b.eventTime = s.LastID, s.EventTime
@@ -27,8 +27,8 @@ func (b *Book) Reset(s *Snapshot) {
 	b.bids.bound, b.asks.bound = s.BidBound, s.AskBound
 }
 
-// Apply sets the levels of u and moves the book to its LastID. It does not check ids: the Syncer does. It
-// allocates nothing unless a side outgrows its array. u is not kept.
+// Apply sets the levels of u and moves the book to its LastID. It does not check ids and numbers:
+// the Syncer does (Update.Validate). It allocates nothing unless a side outgrows its array. u is not kept.
 //
 // After the first update of an instrument that never had one (LastID -1), nothing is known of the book but u's own
 // levels: no id shows whether other updates came before it. See Known.

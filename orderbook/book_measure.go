@@ -1,7 +1,6 @@
 package orderbook
 
 import (
-	"math"
 	"math/big"
 	"math/bits"
 
@@ -21,10 +20,10 @@ func (b *Book) Mid() (float64, bool) {
 }
 
 // Microprice returns the mid weighted by the quantities at the touch: a large bid quantity moves
-// it towards the ask. It is false if a side is empty.
+// it towards the ask. It is false if a side is empty, or if a best quantity is MaxFixed.
 func (b *Book) Microprice() (float64, bool) {
 	bid, ask, ok := b.touch()
-	if !ok {
+	if !ok || max(bid.Quantity, ask.Quantity) == MaxFixed {
 		return 0, false
 	}
 	bidQty, askQty := bid.Quantity.Float64(), ask.Quantity.Float64()
@@ -32,10 +31,12 @@ func (b *Book) Microprice() (float64, bool) {
 }
 
 // Imbalance returns (bids - asks) / (bids + asks) of the quantities on the best n levels of each
-// side, all if n is negative: 1 is all bids, -1 all asks. It is false if there are no such levels.
+// side, all if n is negative: 1 is all bids, -1 all asks. It is false if there are no such levels, or if a
+// quantity of one is MaxFixed.
 func (b *Book) Imbalance(n int) (float64, bool) {
-	bids, asks := b.bids.quantity(n), b.asks.quantity(n)
-	if bids+asks == 0 {
+	bids, ok1 := b.bids.quantity(n)
+	asks, ok2 := b.asks.quantity(n)
+	if !ok1 || !ok2 || bids+asks == 0 {
 		return 0, false
 	}
 	return (bids - asks) / (bids + asks), true
@@ -48,12 +49,12 @@ func (b *Book) touch() (bid, ask Level, ok bool) {
 }
 
 // DepthTo returns the quantity resting on a side at limit and better prices, and whether
-// it fits a Fixed; if not it is MaxFixed. It is exact if Knows(s, limit).
+// it is less than MaxFixed; if not it is MaxFixed, which means this or more. It is exact if Knows(s, limit).
 func (b *Book) DepthTo(s Side, limit Fixed) (Fixed, bool) {
 	l := b.side(s)
 	var sum Fixed
 	for i := len(l.levels) - 1; i >= 0 && l.levels[i].Price^l.order >= limit^l.order; i-- {
-		if sum > math.MaxInt64-l.levels[i].Quantity {
+		if sum >= MaxFixed-l.levels[i].Quantity {
 			return MaxFixed, false
 		}
 		sum += l.levels[i].Quantity
@@ -116,7 +117,7 @@ type Fill struct {
 	Notional decimal.Decimal // the sum of price × quantity, exact
 	Worst    Fixed           // the last price
 	Levels   int             // how many levels it takes, the last one perhaps in part
-	Complete bool            // the book had the whole size, and it fits Quantity
+	Complete bool            // the book had the whole size, it fits Quantity, and no level's quantity is MaxFixed
 	Known    bool            // it is within the known depth: the exchange's book gives the same
 }
 
@@ -132,10 +133,11 @@ func (f Fill) AveragePrice() decimal.Decimal {
 // for a seller.
 func (b *Book) FillQuantity(s Side, quantity Fixed) Fill {
 	var (
-		f    Fill
-		cost product
-		left = quantity
-		side = b.side(s)
+		f       Fill
+		cost    product
+		left    = quantity
+		side    = b.side(s)
+		atLeast = false // a level has its quantity or more
 	)
 	for level := range side.all {
 		if left <= 0 {
@@ -147,10 +149,11 @@ func (b *Book) FillQuantity(s Side, quantity Fixed) Fill {
 		f.Quantity += taken
 		f.Worst = level.Price
 		f.Levels++
+		atLeast = level.Quantity == MaxFixed
 	}
 	f.Notional = cost.decimal()
-	f.Complete = left <= 0
-	f.Known = !side.bound.Limited || f.Complete && (f.Levels == 0 || side.knows(f.Worst))
+	f.Complete = left <= 0 && !atLeast
+	f.Known = !side.bound.Limited || left <= 0 && (f.Levels == 0 || side.knows(f.Worst))
 	return f
 }
 
@@ -162,7 +165,9 @@ func (b *Book) FillNotional(s Side, notional Fixed) Fill {
 		f           Fill
 		cost, limit product
 		side        = b.side(s)
-		known       = true // the levels so far are within the known depth
+		known       = true  // the levels so far are within the known depth
+		whole       = false // all is spent
+		atLeast     = false // a level has its quantity or more: it is the last, since it may have all that is wanted
 	)
 	limit.add(max(notional, 0), One)
 	for level := range side.all {
@@ -183,13 +188,15 @@ func (b *Book) FillNotional(s Side, notional Fixed) Fill {
 			f.Worst = level.Price
 			f.Levels++
 		}
-		if taken < level.Quantity {
-			f.Complete = !full
+		atLeast = level.Quantity == MaxFixed
+		if taken < level.Quantity || atLeast {
+			whole = !full && taken < level.Quantity
 			break
 		}
 	}
-	f.Complete = f.Complete || cost == limit
-	f.Known = !side.bound.Limited || f.Complete && known
+	whole = whole || cost == limit
+	f.Complete = whole && !atLeast
+	f.Known = whole && known || !whole && !side.bound.Limited && !atLeast
 	f.Notional = cost.decimal()
 	return f
 }

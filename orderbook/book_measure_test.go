@@ -373,3 +373,104 @@ func unknownSide() *orderbook.Book {
 	b.Apply(&orderbook.Update{LastID: 3, Bids: levels(10, 0, 9, 0, 8, 0, 5, 0), Asks: levels(11, 0, 12, 0, 13, 0)})
 	return b
 }
+
+// A level's quantity of MaxFixed means this or more. What depends on how much more says that it is not known.
+func TestMeasuresOfAQuantityBeyondMaxFixed(t *testing.T) {
+	const one = orderbook.One
+	var b orderbook.Book
+	b.Reset(&orderbook.Snapshot{
+		Bids: []orderbook.Level{{Price: 10 * one, Quantity: one}, {Price: 9 * one, Quantity: orderbook.MaxFixed}},
+		Asks: []orderbook.Level{{Price: 11 * one, Quantity: one}, {Price: 12 * one, Quantity: one}},
+	})
+	if _, ok := b.Microprice(); !ok {
+		t.Error("no microprice, though both best quantities are known")
+	}
+	if got, ok := b.Imbalance(1); !ok || got != 0 {
+		t.Errorf("Imbalance(1) = %v, %t", got, ok)
+	}
+	if got, ok := b.Imbalance(2); ok {
+		t.Errorf("Imbalance(2) = %v", got)
+	}
+	if got, ok := b.DepthTo(orderbook.Bid, 10*one); !ok || got != one {
+		t.Errorf("DepthTo(10) = %v, %t", got, ok)
+	}
+	if got, ok := b.DepthTo(orderbook.Bid, 9*one); ok || got != orderbook.MaxFixed {
+		t.Errorf("DepthTo(9) = %v, %t", got, ok)
+	}
+	b.Apply(&orderbook.Update{Bids: levels(10, 0)})
+	if got, ok := b.DepthTo(orderbook.Bid, 9*one); ok || got != orderbook.MaxFixed {
+		t.Errorf("DepthTo of that level alone = %v, %t", got, ok)
+	}
+	if got, ok := b.Microprice(); ok {
+		t.Errorf("Microprice = %v", got)
+	}
+	if mid, ok := b.Mid(); !ok || mid != 10 {
+		t.Errorf("Mid = %v, %t", mid, ok)
+	}
+	if spread, ok := b.Spread(); !ok || spread != 2*one {
+		t.Errorf("Spread = %v, %t", spread, ok)
+	}
+}
+
+// TestFillBeyondMaxFixed compares fills of random books with those of the true book, whose quantities may be larger
+// than MaxFixed: a Fill that touches such a level is not Complete, and one that says it is Known is the true one.
+func TestFillBeyondMaxFixed(t *testing.T) {
+	r := rand.New(rand.NewPCG(7, 8))
+	touched, unknown := 0, 0
+	for range 5000 {
+		var b orderbook.Book
+		u := &orderbook.Update{}
+		var truth []*big.Int // by index of u.Asks
+		for i := range 1 + r.IntN(4) {
+			q := 1 + orderbook.Fixed(r.Int64N(1<<(1+r.IntN(62))))
+			more := new(big.Int)
+			if r.IntN(3) == 0 {
+				q = orderbook.MaxFixed
+				more = more.Lsh(bigOf(orderbook.Fixed(r.Int64N(1<<30))), uint(r.IntN(40)))
+			}
+			u.Asks = append(u.Asks, orderbook.Level{Price: orderbook.Fixed(i*100 + 1 + r.IntN(100)), Quantity: q})
+			truth = append(truth, more.Add(more, bigOf(q)))
+		}
+		b.Apply(u)
+		size := 1 + orderbook.Fixed(r.Int64N(1<<(1+r.IntN(62))))
+		money := new(big.Int).Mul(bigOf(size), bigOf(orderbook.One))
+		for _, fill := range []orderbook.Fill{b.FillQuantity(orderbook.Ask, size), b.FillNotional(orderbook.Ask, size)} {
+			beyond := false
+			for _, l := range u.Asks[:fill.Levels] {
+				beyond = beyond || l.Quantity == orderbook.MaxFixed
+			}
+			if beyond && fill.Complete {
+				t.Fatalf("%+v of %v is Complete", fill, u.Asks)
+			}
+			if beyond {
+				touched++
+			}
+		}
+		left, bought := new(big.Int).Set(money), new(big.Int)
+		for i, l := range u.Asks {
+			taken := new(big.Int).Quo(left, bigOf(l.Price))
+			if taken.Cmp(truth[i]) > 0 {
+				taken.Set(truth[i])
+			}
+			left.Sub(left, new(big.Int).Mul(taken, bigOf(l.Price)))
+			bought.Add(bought, taken)
+			if taken.Cmp(truth[i]) < 0 {
+				break
+			}
+		}
+		fill := b.FillNotional(orderbook.Ask, size)
+		if !fill.Known {
+			unknown++
+			continue
+		}
+		if bought.IsInt64() && fill.Quantity != orderbook.Fixed(bought.Int64()) {
+			t.Fatalf("FillNotional(%v) of %v = %+v, the truth is %v", size, u.Asks, fill, bought)
+		}
+		if filled := b.FillQuantity(orderbook.Ask, size); !filled.Known {
+			t.Fatalf("FillQuantity(%v) = %+v, which no level has more than", size, filled)
+		}
+	}
+	if touched < 500 || unknown < 100 {
+		t.Errorf("%d fills touched a level beyond MaxFixed, %d were unknown", touched, unknown)
+	}
+}

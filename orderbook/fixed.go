@@ -9,10 +9,10 @@ import (
 
 // Fixed is an exact decimal number with eight fractional digits, held as an integer number of
 // hundred-millionths: 1.5 is Fixed(150_000_000). The zero value is 0. Fixed values compare, add and
-// subtract with the ordinary operators; nothing in this package ever rounds one.
+// subtract with the ordinary operators; nothing in this package ever rounds one. The one number that is not
+// exact is a Level's quantity of MaxFixed.
 //
-// Eight digits are what Binance spot quotes, and its largest quantity, 92233720368.54775807, is
-// MaxFixed (binance-spot-api-docs CHANGELOG, 2022-05-23).
+// Eight digits are what Binance spot quotes.
 type Fixed int64
 
 const (
@@ -20,7 +20,7 @@ const (
 	FractionDigits = 8
 	// One is the number 1.
 	One Fixed = 100_000_000
-	// MaxFixed is 92233720368.54775807, the largest Fixed.
+	// MaxFixed is 92233720368.54775807, the largest Fixed. As the quantity of a Level it means this or more.
 	MaxFixed Fixed = 1<<63 - 1
 	// MinFixed is -92233720368.54775808, the smallest Fixed.
 	MinFixed Fixed = -1 << 63
@@ -113,25 +113,54 @@ func numberError[T []byte | string](s T, err error) error {
 // Exponents, spaces, a plus sign and a bare point are syntax errors. Zeros beyond the eighth decimal
 // are accepted, other digits there are ErrPrecision: nothing is rounded. The error is a *NumberError.
 func ParseFixed[T []byte | string](s T) (Fixed, error) {
-	rest := s
-	negative := len(rest) > 0 && rest[0] == '-'
-	if negative {
-		rest = rest[1:]
+	f, err := parse(s)
+	if err != nil {
+		return 0, numberError(s, err)
 	}
-	mag, err := parseMagnitude(rest)
+	return f, nil
+}
+
+// ParseQuantity reads the quantity of a Level as ParseFixed reads a number, but one beyond MaxFixed is MaxFixed,
+// and one below zero is ErrRange.
+//
+// Binance spot caps such quantities itself where a base asset has eight decimals: "This means that the depth level
+// is at max value or more" (binance-spot-api-docs CHANGELOG, 2022-05-23). Assets of fewer decimals have larger
+// quantities: BTTC has one decimal, SHIB, PEPE, FLOKI and XEC have two (baseAssetPrecision of exchangeInfo).
+func ParseQuantity[T []byte | string](s T) (Fixed, error) {
+	f, err := parse(s)
+	negative := len(s) > 0 && s[0] == '-'
+	switch {
+	case err == ErrRange && !negative:
+		return MaxFixed, nil
+	case err == nil && f < 0:
+		err = ErrRange
+	}
+	if err != nil {
+		return 0, numberError(s, err)
+	}
+	return f, nil
+}
+
+// parse is ParseFixed with a bare cause as its error.
+func parse[T []byte | string](s T) (Fixed, error) {
+	negative := len(s) > 0 && s[0] == '-'
+	if negative {
+		s = s[1:]
+	}
+	mag, err := parseMagnitude(s)
 	switch {
 	case err != nil:
-		return 0, numberError(s, err)
+		return 0, err
 	case negative && mag <= 1<<63:
 		return Fixed(-mag), nil
 	case mag <= uint64(MaxFixed):
 		return Fixed(mag), nil
 	}
-	return 0, numberError(s, ErrRange)
+	return 0, ErrRange
 }
 
-// parseMagnitude reads digits with an optional fraction as hundred-millionths. A syntax error takes
-// precedence over the others, whichever comes first in the text.
+// parseMagnitude reads digits with an optional fraction as hundred-millionths. Of several errors, ErrSyntax takes
+// precedence, then ErrPrecision.
 func parseMagnitude[T []byte | string](s T) (uint64, error) {
 	const limit = 1<<63/10 + 1 // a magnitude above it overflows, and below it ×10 does not wrap
 	var (
@@ -152,7 +181,7 @@ func parseMagnitude[T []byte | string](s T) (uint64, error) {
 		}
 		switch {
 		case point >= 0 && decimal == FractionDigits:
-			if digit != 0 && worst == nil {
+			if digit != 0 {
 				worst = ErrPrecision
 			}
 			continue
@@ -160,7 +189,7 @@ func parseMagnitude[T []byte | string](s T) (uint64, error) {
 			decimal++
 		}
 		if mag > limit {
-			worst = ErrRange
+			worst = ErrRange // a precision error, if any, comes after the last digit that is read here
 			continue
 		}
 		mag = mag*10 + digit
@@ -170,7 +199,7 @@ func parseMagnitude[T []byte | string](s T) (uint64, error) {
 	}
 	for ; decimal < FractionDigits; decimal++ {
 		if mag > limit {
-			worst = ErrRange
+			worst = ErrRange // with fewer than eight decimals there is no other error
 			break
 		}
 		mag *= 10

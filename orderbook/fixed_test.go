@@ -234,13 +234,26 @@ func BenchmarkFixedAppendText(b *testing.B) {
 	}
 }
 
-// FuzzParseFixed compares ParseFixed with shopspring/decimal: for every plain decimal number both
-// give the same value, or ParseFixed the right error.
+// Reading a quantity beyond MaxFixed allocates nothing: such levels come with every update of some books.
+func TestParseQuantityAllocatesNothing(t *testing.T) {
+	text := []byte("310000000000.0")
+	if n := testing.AllocsPerRun(100, func() {
+		if q, err := orderbook.ParseQuantity(text); q != orderbook.MaxFixed || err != nil {
+			t.Fatal(q, err)
+		}
+	}); n != 0 {
+		t.Errorf("ParseQuantity allocates %v times", n)
+	}
+}
+
+// FuzzParseFixed compares ParseFixed and ParseQuantity with shopspring/decimal: for every plain decimal number both
+// give the same value, or the right error.
 func FuzzParseFixed(f *testing.F) {
 	for _, seed := range []string{
 		"0", "-0", "0.0", "1.5", "-1.50", "92233720368.54775807", "92233720368.54775808", "-92233720368.54775808",
 		"-92233720368.54775809", "184467440737.09551616", "0.000000001", "0.0000000010", "1e5", "+1", ".5", "5.", "", "-", "1..2",
 		"922337203690.123456789", "92233720369.123456789", "00000000000000000000001", "1.000000000000000000000",
+		"310000000000.0", "922337203685477580.7", "92233720368.547758071", "-310000000000.0", "99999999999999999999.000000001",
 	} {
 		f.Add(seed)
 	}
@@ -254,8 +267,9 @@ func FuzzParseFixed(f *testing.F) {
 			t.Fatalf("of bytes %v, %v; of the string %v, %v", bytes, bytesErr, got, err)
 		}
 		if !plain.MatchString(text) {
-			if !errors.Is(err, orderbook.ErrSyntax) {
-				t.Fatalf("ParseFixed = %v, %v; want ErrSyntax", got, err)
+			_, err2 := orderbook.ParseQuantity(text)
+			if !errors.Is(err, orderbook.ErrSyntax) || !errors.Is(err2, orderbook.ErrSyntax) {
+				t.Fatalf("ParseFixed = %v, %v, ParseQuantity %v; want ErrSyntax", got, err, err2)
 			}
 			return
 		}
@@ -264,6 +278,8 @@ func FuzzParseFixed(f *testing.F) {
 			t.Fatalf("shopspring refuses a plain decimal: %v", parseErr)
 		}
 		checkFixed(t, got, err, want)
+		quantity, err2 := orderbook.ParseQuantity(text)
+		checkQuantity(t, quantity, err2, want)
 		fromDecimal, fromErr := orderbook.FixedFromDecimal(want)
 		checkFixed(t, fromDecimal, fromErr, want)
 		if err != nil {
@@ -278,8 +294,25 @@ func FuzzParseFixed(f *testing.F) {
 	})
 }
 
-// checkFixed checks one conversion of want. A number that is both too large and too precise may be
-// refused for either reason.
+// checkQuantity checks ParseQuantity by want, the number as it is written.
+func checkQuantity(t *testing.T, got orderbook.Fixed, err error, want decimal.Decimal) {
+	t.Helper()
+	switch {
+	case !want.Equal(want.Truncate(orderbook.FractionDigits)):
+		if !errors.Is(err, orderbook.ErrPrecision) || got != 0 {
+			t.Fatalf("the quantity %v gave %v, %v; want ErrPrecision", want, got, err)
+		}
+	case want.IsNegative():
+		if !errors.Is(err, orderbook.ErrRange) || got != 0 {
+			t.Fatalf("the quantity %v gave %v, %v; want ErrRange", want, got, err)
+		}
+	case err != nil || !got.Decimal().Equal(decimal.Min(want, orderbook.MaxFixed.Decimal())):
+		t.Fatalf("the quantity %v gave %v, %v", want, got, err)
+	}
+}
+
+// checkFixed checks one conversion of want. A number that is too precise is refused for that, whether or not it is
+// too large as well.
 func checkFixed(t *testing.T, got orderbook.Fixed, err error, want decimal.Decimal) {
 	t.Helper()
 	units := want.Shift(orderbook.FractionDigits)
@@ -293,7 +326,7 @@ func checkFixed(t *testing.T, got orderbook.Fixed, err error, want decimal.Decim
 	case got != 0:
 		t.Fatalf("%v gave %v beside the error %v", want, got, err)
 	case tooPrecise && errors.Is(err, orderbook.ErrPrecision):
-	case tooLarge && errors.Is(err, orderbook.ErrRange):
+	case !tooPrecise && tooLarge && errors.Is(err, orderbook.ErrRange):
 	default:
 		t.Fatalf("%v was refused: %v", want, err)
 	}

@@ -97,7 +97,8 @@ func (j *Joiner) Stats() SyncerStats {
 	return stats
 }
 
-// Join takes the next record and keeps nothing of it, but the Output may point to it. Output.Fetch is 0.
+// Join takes the next record and keeps nothing of it, but the Output may point to it. Output.Fetch is 0. A
+// Snapshot or an Update that is not valid is left out and emits a Gap, unless the book is not synced.
 //
 // A Gap record counts only if it concerns this book: Gap.After is not before its id, or the
 // reason is GapRegressed. After the latter, ids prove nothing: Join ignores records received before it, by

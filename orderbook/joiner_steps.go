@@ -10,11 +10,12 @@ import (
 // update applies an update to a synced book, or keeps it.
 func (j *Joiner) update(u *Update, receivedAt time.Time) {
 	j.stats.Received++
+	invalid := u.invalid()
 	switch {
-	case u.LastID < u.FirstID:
+	case invalid != nil:
 		j.stats.Discarded++
 		if j.state == Synced {
-			j.lose(GapInvalid, &SequenceError{Want: u.FirstID, Got: u.LastID})
+			j.lose(GapInvalid, invalid)
 			j.takeAhead()
 		}
 	case j.state == Synced:
@@ -123,8 +124,12 @@ func (j *Joiner) keep(u *Update, receivedAt time.Time) {
 
 // snapshot decides whether a snapshot becomes the book.
 func (j *Joiner) snapshot(s *Snapshot) {
-	last := j.book.lastID
+	last, invalid := j.book.lastID, s.Validate()
 	switch {
+	case invalid != nil:
+		if j.state == Synced {
+			j.lose(GapInvalid, invalid)
+		}
 	case j.state == Buffering && j.resumable && s.LastID < last && j.cfg.Replace:
 		j.refuse(s)
 	case j.state == Buffering && j.resumable && s.LastID < last && len(j.pending.byID) == 0:

@@ -192,16 +192,19 @@ func (l *ladder) all(yield func(Level) bool) {
 	}
 }
 
-// quantity sums the best n levels as a float: the exact sum can be outside Fixed.
-func (l *ladder) quantity(n int) float64 {
+// quantity sums the best n levels as a float: the exact sum can be outside Fixed. It is false if a quantity of
+// one is MaxFixed.
+func (l *ladder) quantity(n int) (sum float64, ok bool) {
 	if n < 0 || n > len(l.levels) {
 		n = len(l.levels)
 	}
-	var sum float64
 	for _, level := range l.levels[len(l.levels)-n:] {
+		if level.Quantity == MaxFixed {
+			return 0, false
+		}
 		sum += level.Quantity.Float64()
 	}
-	return sum
+	return sum, true
 }
 
 // knows reports whether price is within the known depth.

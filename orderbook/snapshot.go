@@ -6,10 +6,36 @@ import (
 	"time"
 )
 
-// A Level is one price of one side of a book and the quantity resting there. In an Update quantity 0
-// removes the level; in a Snapshot and in a Book it does not occur.
+// A Level is one price of one side of a book and the quantity resting there, neither below zero. In an Update
+// quantity 0 removes the level; in a Snapshot and in a Book it does not occur.
+//
+// A quantity of MaxFixed means this or more: see ParseQuantity. What depends on how much more is not known, and
+// sums that contain it say so: Fill.Complete, DepthTo, Imbalance, Microprice.
 type Level struct {
 	Price, Quantity Fixed
+}
+
+// checkLevels returns a *NumberError for the first price or quantity below zero. It reads all signs before it looks
+// for one, since hardly any is negative.
+func checkLevels(bids, asks []Level) error {
+	var signs Fixed
+	for i := range bids {
+		signs |= bids[i].Price | bids[i].Quantity
+	}
+	for i := range asks {
+		signs |= asks[i].Price | asks[i].Quantity
+	}
+	if signs >= 0 {
+		return nil
+	}
+	for _, side := range [...][]Level{bids, asks} {
+		for _, l := range side {
+			if n := min(l.Price, l.Quantity); n < 0 {
+				return numberError(n.String(), ErrRange)
+			}
+		}
+	}
+	return nil
 }
 
 // An Update is one diff of the exchange: the absolute new quantities of the levels that changed.
@@ -24,6 +50,17 @@ type Update struct {
 	TransactTime time.Time // exchange clock of the matching engine (Binance T); zero where the venue sends none
 
 	Bids, Asks []Level
+}
+
+// Validate returns a *NumberError, which wraps ErrRange, if a price or a quantity is below zero.
+func (u *Update) Validate() error { return checkLevels(u.Bids, u.Asks) }
+
+// invalid returns why u cannot be applied to a book: its ids or its numbers; nil if it can.
+func (u *Update) invalid() error {
+	if u.LastID < u.FirstID {
+		return &SequenceError{Want: u.FirstID, Got: u.LastID}
+	}
+	return u.Validate()
 }
 
 // Clone returns a copy of u that shares no memory with it.
@@ -45,6 +82,9 @@ type Snapshot struct {
 
 	BidBound, AskBound Bound // how far the sides are known; zero: to their end. SetLimit sets them
 }
+
+// Validate returns a *NumberError, which wraps ErrRange, if a price or a quantity is below zero.
+func (s *Snapshot) Validate() error { return checkLevels(s.Bids, s.Asks) }
 
 // Clone returns a copy of s that shares no memory with it.
 func (s *Snapshot) Clone() *Snapshot {

@@ -2,8 +2,10 @@ package orderbook_test
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/crc32"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -138,5 +140,77 @@ func TestChecksumDoesNotAllocate(t *testing.T) {
 	snap := b.Snapshot()
 	if n := testing.AllocsPerRun(100, func() { _ = b.Checksum() + snap.Checksum() }); n != 0 {
 		t.Errorf("%v allocations", n)
+	}
+}
+
+// Prices and quantities below zero are refused, whichever side and level they are on.
+func TestValidate(t *testing.T) {
+	good := levels(3, 1, 2, 0, 0, 5)
+	bad := [][]orderbook.Level{
+		{{Price: -1, Quantity: 1}}, {{Price: 1, Quantity: -1}}, {{Price: orderbook.MinFixed}},
+		append(slices.Clone(good), orderbook.Level{Price: orderbook.MaxFixed, Quantity: orderbook.MinFixed}),
+	}
+	for _, side := range bad {
+		for _, levels := range [][2][]orderbook.Level{{side, good}, {good, side}, {side, nil}, {nil, side}} {
+			u := orderbook.Update{Bids: levels[0], Asks: levels[1]}
+			s := orderbook.Snapshot{Bids: levels[0], Asks: levels[1]}
+			for _, err := range []error{u.Validate(), s.Validate()} {
+				var number *orderbook.NumberError
+				if !errors.As(err, &number) || number.Err != orderbook.ErrRange || number.Input[0] != '-' {
+					t.Errorf("%v was accepted: %v", levels, err)
+				}
+			}
+		}
+	}
+	extreme := []orderbook.Level{{}, {Price: orderbook.MaxFixed, Quantity: orderbook.MaxFixed}}
+	u, s := orderbook.Update{Bids: good, Asks: extreme}, orderbook.Snapshot{Bids: extreme, Asks: good}
+	if err := errors.Join(u.Validate(), s.Validate()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A Syncer and a Joiner refuse numbers below zero: the book ends, or does not begin.
+func TestNumbersBelowZeroAreRefused(t *testing.T) {
+	bad := []orderbook.Level{{Price: -1, Quantity: 1}}
+	now := time.Unix(1000, 0)
+	s, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fetch := s.Connected(now).Fetch
+	if out := s.Snapshot(now, fetch, &orderbook.Snapshot{LastID: 1, Asks: bad}); len(out.Events) > 0 || s.State() != orderbook.Buffering {
+		t.Errorf("a snapshot with a price below zero: %+v, %v", out, s.State())
+	}
+	now = now.Add(time.Hour)
+	if fetch = s.Tick(now).Fetch; fetch == 0 {
+		t.Error("no other snapshot is requested")
+	}
+	s.Snapshot(now, fetch, &orderbook.Snapshot{LastID: 1, Bids: levels(1, 1)})
+	checkInvalid(t, s.Update(now, &orderbook.Update{FirstID: 2, LastID: 2, Bids: bad}))
+
+	for _, e := range []orderbook.Event{
+		{Update: &orderbook.Update{FirstID: 2, LastID: 2, Bids: bad}}, {Snapshot: &orderbook.Snapshot{LastID: 2, Bids: bad}},
+	} {
+		j, err := orderbook.NewJoiner(orderbook.JoinerConfig{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out := j.Join(e); len(out.Events) > 0 || j.State() == orderbook.Synced {
+			t.Errorf("before the book is synced: %+v", out)
+		}
+		j.Join(orderbook.Event{Snapshot: &orderbook.Snapshot{LastID: 1, Bids: levels(1, 1)}})
+		checkInvalid(t, j.Join(e))
+		out := j.Join(orderbook.Event{Snapshot: &orderbook.Snapshot{LastID: 2, Bids: levels(1, 2)}})
+		if len(out.Events) != 1 || out.Events[0].Snapshot == nil {
+			t.Errorf("the next snapshot: %+v", out)
+		}
+	}
+}
+
+func checkInvalid(t *testing.T, out orderbook.Output) {
+	t.Helper()
+	if len(out.Events) != 1 || out.Events[0].Gap == nil || out.Events[0].Gap.Reason != orderbook.GapInvalid ||
+		!errors.Is(out.Events[0].Gap.Err, orderbook.ErrRange) {
+		t.Errorf("a price below zero: %+v", out.Events)
 	}
 }

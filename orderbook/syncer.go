@@ -94,12 +94,13 @@ func (s *Syncer) Update(now time.Time, u *Update) Output { return s.UpdateReceiv
 func (s *Syncer) UpdateReceived(now, receivedAt time.Time, u *Update) Output {
 	s.begin()
 	s.stats.Received++
+	invalid := u.invalid()
 	switch {
 	case s.state == Offline:
 		s.stats.Discarded++
-	case u.LastID < u.FirstID:
+	case invalid != nil:
 		s.stats.Discarded++
-		s.restartInDoubt(now, GapInvalid, &SequenceError{Want: u.FirstID, Got: u.LastID})
+		s.restartInDoubt(now, GapInvalid, invalid)
 	case s.state == Synced:
 		s.updateSynced(now, receivedAt, u)
 	default:
@@ -108,12 +109,15 @@ func (s *Syncer) UpdateReceived(now, receivedAt time.Time, u *Update) Output {
 	return s.output(now)
 }
 
-// Snapshot answers the Fetch with that id; an answer to any other is ignored. snap is not kept; the
-// Output may point to it.
+// Snapshot answers the Fetch with that id; an answer to any other is ignored. One that is not valid counts as
+// failed. snap is not kept; the Output may point to it.
 func (s *Syncer) Snapshot(now time.Time, id FetchID, snap *Snapshot) Output {
 	s.begin()
+	invalid := snap.Validate()
 	switch {
 	case !s.fetches.answered(id):
+	case invalid != nil:
+		s.fetchFailed(now, invalid)
 	case s.state == Synced:
 		s.joinFresh(now, snap)
 	default:

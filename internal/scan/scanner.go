@@ -25,6 +25,8 @@ type Scanner struct {
 	pos  int
 	open bool // an object or array was entered and none of its members read
 
+	capped int // quantities of levels that were orderbook.MaxFixed
+
 	err   error
 	errAt int
 
@@ -37,7 +39,7 @@ type Scanner struct {
 
 // Reset starts reading data, which the Scanner keeps until the next Reset.
 func (s *Scanner) Reset(data []byte) {
-	s.data, s.pos, s.open = data, 0, false
+	s.data, s.pos, s.open, s.capped = data, 0, false, 0
 	s.err, s.errAt = nil, 0
 }
 

@@ -6,7 +6,7 @@ import "github.com/marketprism/marketprism/orderbook"
 // [["65000.10","0.5"],["65000.00","0"]], and appends them to dst. It allocates nothing where dst has
 // room. Elements after the quantity are skipped: until 2019 Binance sent an empty array there.
 //
-// A negative quantity is orderbook.ErrRange, a level without a quantity ErrType.
+// Numbers are read as by Fixed and Quantity. A level without a quantity is ErrType.
 func (s *Scanner) Levels(dst []orderbook.Level) []orderbook.Level {
 	s.Array()
 	for s.Next() {
@@ -26,10 +26,7 @@ func (s *Scanner) level(dst []orderbook.Level) []orderbook.Level {
 		l.Price = s.Fixed()
 	}
 	if s.element() {
-		at := s.pos
-		if l.Quantity = s.Fixed(); l.Quantity < 0 {
-			s.Fail(at, orderbook.ErrRange)
-		}
+		l.Quantity = s.Quantity()
 	}
 	for s.Next() {
 		s.Skip()

@@ -131,6 +131,7 @@ func TestErrors(t *testing.T) {
 		{"exponent in fixed", fixed, `"1e5"`, 0, orderbook.ErrSyntax},
 		{"nine decimals", fixed, `"0.123456789"`, 0, orderbook.ErrPrecision},
 		{"fixed too large", fixed, `"92233720368.54775808"`, 0, orderbook.ErrRange},
+		{"fixed below zero", fixed, `"-0.00000001"`, 0, orderbook.ErrRange},
 
 		{"null for bool", boolean, `null`, 0, ErrType},
 		{"word ends early", boolean, `tru`, 3, ErrTruncated},

@@ -7,8 +7,32 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// Fixed reads a decimal number in quotes.
+// Fixed reads a decimal number in quotes, a price or the quantity of a trade. One below zero is
+// orderbook.ErrRange.
 func (s *Scanner) Fixed() orderbook.Fixed {
+	at := s.pos
+	f := s.fixed(orderbook.ParseFixed)
+	if f < 0 {
+		s.Fail(at, orderbook.ErrRange)
+	}
+	return f
+}
+
+// Quantity reads the quantity of a level, a number in quotes, as orderbook.ParseQuantity does. It counts those
+// that are orderbook.MaxFixed: see Capped.
+func (s *Scanner) Quantity() orderbook.Fixed {
+	q := s.fixed(orderbook.ParseQuantity)
+	if q == orderbook.MaxFixed {
+		s.capped++
+	}
+	return q
+}
+
+// Capped returns how many quantities of levels were orderbook.MaxFixed since Reset.
+func (s *Scanner) Capped() int { return s.capped }
+
+// fixed reads a number in quotes. A regular one is neither negative nor near the largest, so parse reads the others.
+func (s *Scanner) fixed(parse func([]byte) (orderbook.Fixed, error)) orderbook.Fixed {
 	if s.peek() != '"' {
 		s.wrongType()
 		return 0
@@ -21,7 +45,7 @@ func (s *Scanner) Fixed() orderbook.Fixed {
 	if s.err != nil {
 		return 0
 	}
-	f, err := orderbook.ParseFixed(text)
+	f, err := parse(text)
 	if err != nil {
 		s.Fail(at, err)
 	}
