@@ -56,6 +56,7 @@
 //   - Update, diff: the levels of a book that changed, with the range of update ids they cover.
 //   - Snapshot: all levels of a book, up to some depth, at one update id.
 //   - Synced: the state of a book that equals the exchange's book at its update id.
+//   - Capped: said of a level's quantity of orderbook.MaxFixed, which means this or more.
 //   - Known depth: the price down to which a side of a book is complete. Levels beyond it may be missing.
 //   - Missing range: update or trade ids that did not arrive.
 //   - Gap: the record that ends a synced span and says why.

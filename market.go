@@ -63,7 +63,8 @@ func (t *Trade) Side() string {
 	return "buy"
 }
 
-// A Ticker is the best bid and ask of a book at one update id (Binance bookTicker).
+// A Ticker is the best bid and ask of a book at one update id (Binance bookTicker). As in a book, a quantity of
+// orderbook.MaxFixed means this or more.
 type Ticker struct {
 	UpdateID     int64
 	TransactTime time.Time // exchange clock of the matching engine; zero where the venue sends none (Binance spot)

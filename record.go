@@ -103,7 +103,8 @@ func (r *Record) Kind() Kind {
 	return 0
 }
 
-// Validate returns ErrKind unless exactly one payload is set.
+// Validate returns ErrKind unless exactly one payload is set, and an *orderbook.NumberError if a price or a quantity is
+// below zero.
 func (r *Record) Validate() error {
 	n := 0
 	for _, set := range [...]bool{r.Update != nil, r.Snapshot != nil, r.Gap != nil, r.Trade != nil, r.Ticker != nil} {
@@ -111,8 +112,27 @@ func (r *Record) Validate() error {
 			n++
 		}
 	}
-	if n != 1 {
+	switch {
+	case n != 1:
 		return ErrKind
+	case r.Update != nil:
+		return r.Update.Validate()
+	case r.Snapshot != nil:
+		return r.Snapshot.Validate()
+	case r.Trade != nil:
+		return notNegative(r.Trade.Price, r.Trade.Quantity)
+	case r.Ticker != nil:
+		t := r.Ticker
+		return notNegative(t.Bid.Price, t.Bid.Quantity, t.Ask.Price, t.Ask.Quantity)
+	}
+	return nil
+}
+
+func notNegative(numbers ...orderbook.Fixed) error {
+	for _, n := range numbers {
+		if n < 0 {
+			return &orderbook.NumberError{Input: n.String(), Err: orderbook.ErrRange}
+		}
 	}
 	return nil
 }

@@ -81,6 +81,16 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s with a second payload: %v", recs[i].Key(), err)
 		}
 	}
+	below := orderbook.Level{Price: -1, Quantity: 1}
+	for _, r := range []marketprism.Record{
+		{Update: &orderbook.Update{Bids: []orderbook.Level{below}}}, {Snapshot: &orderbook.Snapshot{Asks: []orderbook.Level{below}}},
+		{Trade: &marketprism.Trade{Price: -1}}, {Trade: &marketprism.Trade{Quantity: -1}},
+		{Ticker: &marketprism.Ticker{Bid: below}}, {Ticker: &marketprism.Ticker{Ask: orderbook.Level{Quantity: orderbook.MinFixed}}},
+	} {
+		if err := r.Validate(); !errors.Is(err, orderbook.ErrRange) {
+			t.Errorf("a number below zero: %v", err)
+		}
+	}
 	if none := (marketprism.Record{}); !errors.Is(none.Validate(), marketprism.ErrKind) || none.Kind() != 0 {
 		t.Errorf("a record without payload: %v, kind %v", none.Validate(), none.Kind())
 	}

@@ -268,6 +268,7 @@ func (h *harness) hooks() *binance.Hooks {
 		Synced:         func(i binance.SyncInfo) { h.note(i) },
 		Audited:        func(i binance.AuditInfo) { h.note(i) },
 		Mismatch:       func(i binance.MismatchInfo) { h.note(i) },
+		Capped:         func(i binance.CappedInfo) { h.note(i) },
 		Gap:            func(i binance.GapInfo) { h.note(i) },
 		Dropped:        func(i binance.DropInfo) { h.note(i) },
 		Throttled:      func(i binance.ThrottleInfo) { h.note(i) },

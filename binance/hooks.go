@@ -29,6 +29,7 @@ type Hooks struct {
 	Synced         func(SyncInfo)       // a book was synced; the shard's goroutine
 	Audited        func(AuditInfo)      // the refresh of a book ended; the shard's goroutine
 	Mismatch       func(MismatchInfo)   // a book differs from the exchange's bookTicker; the shard's goroutine
+	Capped         func(CappedInfo)     // a book, or its ticker, has a quantity of orderbook.MaxFixed or more, the first since it was synced; the shard's goroutine
 	Gap            func(GapInfo)        // a book is no longer synced, or updates that waited for its snapshot are lost; the shard's goroutine
 	Dropped        func(DropInfo)       // frames were dropped since the queue to the books was full; the shard's goroutine
 	Throttled      func(ThrottleInfo)   // requests have to wait; any goroutine that uses the Budget
@@ -151,6 +152,14 @@ type MismatchInfo struct {
 	LastID     int64           // update id of both
 }
 
+// A CappedInfo says that a book has levels whose quantity is orderbook.MaxFixed, which means this or more: sums that
+// contain them are not exact. It is the first message with such levels since the book was synced; Stats.Capped counts
+// all.
+type CappedInfo struct {
+	Instrument marketprism.Instrument
+	Levels     int // in that message
+}
+
 // A GapInfo says that a book is no longer synced.
 type GapInfo struct {
 	Instrument marketprism.Instrument
@@ -200,6 +209,7 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		all.Synced = hook.Join(all.Synced, h.Synced)
 		all.Audited = hook.Join(all.Audited, h.Audited)
 		all.Mismatch = hook.Join(all.Mismatch, h.Mismatch)
+		all.Capped = hook.Join(all.Capped, h.Capped)
 		all.Gap = hook.Join(all.Gap, h.Gap)
 		all.Dropped = hook.Join(all.Dropped, h.Dropped)
 		all.Throttled = hook.Join(all.Throttled, h.Throttled)
@@ -279,6 +289,9 @@ func LogHooks(l *slog.Logger) *Hooks {
 		Mismatch: func(i MismatchInfo) {
 			log(slog.LevelWarn, nil, "mismatch", slog.String("instrument", i.Instrument.String()), slog.Int64("last_id", i.LastID),
 				slog.Any("bid", i.Bid), slog.Any("ask", i.Ask), slog.Any("ticker", i.Ticker))
+		},
+		Capped: func(i CappedInfo) {
+			log(slog.LevelInfo, nil, "capped", slog.String("instrument", i.Instrument.String()), slog.Int("levels", i.Levels))
 		},
 		Gap: func(i GapInfo) {
 			log(slog.LevelWarn, i.Gap.Err, "gap", slog.String("instrument", i.Instrument.String()),

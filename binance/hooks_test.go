@@ -15,6 +15,7 @@ import (
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/binance/binancetest"
 	"github.com/marketprism/marketprism/internal/hook/hooktest"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 func TestHooksAreComplete(t *testing.T) { hooktest.Complete(t, binance.TeeHooks, binance.LogHooks) }
@@ -44,6 +45,7 @@ func TestHooksRunOnTheirGoroutines(t *testing.T) {
 		"Synced":         {shardGoroutine},
 		"Audited":        {shardGoroutine},
 		"Mismatch":       {shardGoroutine},
+		"Capped":         {shardGoroutine},
 		"Gap":            {shardGoroutine},
 		"Dropped":        {shardGoroutine},
 		"Throttled":      nil, // any
@@ -89,6 +91,10 @@ func TestHooksRunOnTheirGoroutines(t *testing.T) {
 		h.mu.Unlock()
 		h.syncer.Rotate()
 		time.Sleep(20 * time.Second)
+		if _, err := h.srv.Apply(victim, []orderbook.Level{{Price: 1, Quantity: orderbook.MaxFixed}}, nil); err != nil { // Capped
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
 		h.srv.SendRaw(`{"stream":"t0000usdt@depth@100ms","data":{"e":"depthUpdate"`) // DecodeFailed, Gap
 		h.srv.DropTrades(victim, 3)                                                  // TradeGap
 		time.Sleep(20 * time.Second)

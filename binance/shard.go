@@ -169,6 +169,7 @@ func (s *shard) takeSnapshots(ctx context.Context, now time.Time) error {
 	for _, r := range answers {
 		at := r.at.UTC()
 		r.book.snapshotLimit = r.limit
+		s.capped(r.book, cappedLevels(r.snap.Bids, r.snap.Asks))
 		out := r.book.change(at, func(sy *orderbook.Syncer) orderbook.Output {
 			if r.err != nil {
 				return sy.SnapshotFailed(now, r.id, r.err)

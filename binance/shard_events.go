@@ -18,6 +18,7 @@ func (s *shard) event(ctx context.Context, now time.Time, c *conn, msg *Message,
 	}
 	c.heardAt = at
 	s.count.heard(msg.Type, at)
+	s.capped(sub.book, msg.Capped)
 	switch msg.Type {
 	case MessageDepth:
 		return s.depth(ctx, now, c, sub, &msg.Update, at)

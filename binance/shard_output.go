@@ -83,10 +83,33 @@ func (s *shard) bookSynced(now time.Time, b *symbolBook, snap *orderbook.Snapsho
 	hook.Call(s.client.hooks.Synced, SyncInfo{Instrument: b.instrument, LastID: snap.LastID, Applied: applied, Elapsed: now.Sub(b.lostAt)})
 }
 
+// capped counts levels whose quantity is MaxFixed, and reports the first since the book was synced.
+func (s *shard) capped(b *symbolBook, levels int) {
+	if levels == 0 {
+		return
+	}
+	s.count.capped.Add(uint64(levels))
+	if !b.capped {
+		b.capped = true
+		hook.Call(s.client.hooks.Capped, CappedInfo{Instrument: b.instrument, Levels: levels})
+	}
+}
+
+func cappedLevels(bids, asks []orderbook.Level) (n int) {
+	for _, side := range [...][]orderbook.Level{bids, asks} {
+		for i := range side {
+			if side[i].Quantity == orderbook.MaxFixed {
+				n++
+			}
+		}
+	}
+	return n
+}
+
 // bookLost reports that a book is no longer synced, or that updates pending for its snapshot are lost.
 func (s *shard) bookLost(now time.Time, b *symbolBook, gap orderbook.Gap) {
 	s.count.gaps.Add(1)
-	b.lostAt = now
+	b.lostAt, b.capped = now, false
 	hook.Call(s.client.hooks.Gap, GapInfo{Instrument: b.instrument, Gap: gap})
 }
 

@@ -186,7 +186,15 @@ func (r *refresher) checkTicker(now time.Time, b *symbolBook) {
 	}
 }
 
-// sameBest compares best levels; a side without any has quantity 0, whatever its price.
-func sameBest(a, b orderbook.Level) bool {
-	return a == b || a.Quantity == 0 && b.Quantity == 0
+// sameBest compares the best level of a book with that of a ticker. A side without any has quantity 0, whatever its
+// price. A book's quantity of MaxFixed agrees with any: the exchange caps those of depth streams and snapshots, and
+// says nothing of bookTicker (binance-spot-api-docs CHANGELOG, 2022-05-23).
+func sameBest(book, ticker orderbook.Level) bool {
+	switch {
+	case book.Quantity == 0 || ticker.Quantity == 0:
+		return book.Quantity == ticker.Quantity
+	case book.Quantity == orderbook.MaxFixed:
+		return book.Price == ticker.Price
+	}
+	return book == ticker
 }

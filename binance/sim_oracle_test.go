@@ -225,6 +225,7 @@ func (s *sim) hooks() *binance.Hooks {
 				s.fail("the best levels are not bookTicker's: %+v", i)
 			}
 		},
+		Capped:       func(i binance.CappedInfo) { s.note(i); s.did("capped") },
 		Gap:          func(i binance.GapInfo) { s.note(i) },
 		Dropped:      func(i binance.DropInfo) { s.note(i); s.did("overflow") },
 		Throttled:    func(i binance.ThrottleInfo) { s.note(i); s.did("throttle") },
@@ -353,6 +354,9 @@ func (t *simTally) check(tb testing.TB, futures bool) {
 		if t.gaps[reason] == 0 {
 			tb.Errorf("no gap of the reason %s", reason)
 		}
+	}
+	if t.did["capped"] == 0 {
+		tb.Error("no quantity was beyond MaxFixed")
 	}
 	for _, a := range acts() {
 		if t.did["act: "+a.name] == 0 {

@@ -364,6 +364,10 @@ func rollSetup(market marketprism.Market, seed uint64) simSetup {
 	for _, name := range names {
 		c.server.Symbols = append(c.server.Symbols, smallSymbol(r, name))
 	}
+	if n := rand.New(rand.NewPCG(seed, 100+marketNumber(market))); n.IntN(4) == 0 {
+		few := &c.server.Symbols[n.IntN(len(c.server.Symbols))]
+		few.BasePrecision = 1 + n.IntN(2) // an asset like BTTC or PEPE, with quantities beyond MaxFixed
+	}
 	if one(4) {
 		c.server.SendQueue = 1024
 		c.armed = append(c.armed, "F36")

@@ -19,6 +19,7 @@ type Stats struct {
 	TradeGaps        uint64 // missing ranges of trade ids, which no connection brought
 	TradesBackfilled uint64 // trades fetched for them
 	Watchdogs        uint64 // findings of watchdogs
+	Capped           uint64 // levels received whose quantity is orderbook.MaxFixed: this or more
 	Duplicates       uint64 // events that another connection had brought before
 	OtherTrades      uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
 
@@ -47,7 +48,7 @@ type Stats struct {
 type counters struct {
 	tradeGaps, tradesBackfilled                             atomic.Uint64
 	connects, disconnects, rotations, duplicates, watchdogs atomic.Uint64
-	frames, dropped, undecoded, unknown, foreign            atomic.Uint64
+	frames, dropped, undecoded, unknown, foreign, capped    atomic.Uint64
 	updates, snapshots, gaps, trades, tickers               atomic.Uint64
 	requests, failures                                      atomic.Uint64
 	audits, unaudited, differences                          atomic.Uint64
@@ -77,6 +78,7 @@ func (c *counters) addTo(s *Stats) {
 	s.Dropped += c.dropped.Load()
 	s.Undecoded += c.undecoded.Load()
 	s.Unknown += c.unknown.Load()
+	s.Capped += c.capped.Load()
 	s.OtherTrades += c.foreign.Load()
 	s.Updates += c.updates.Load()
 	s.Snapshots += c.snapshots.Load()

@@ -21,7 +21,8 @@
 // SELECT * leaves such columns out; name them, or set asterisk_include_alias_columns.
 //
 // Prices and quantities are the integers of orderbook.Fixed, hundred-millionths, in columns that end
-// in _e8: nothing is rounded, and the codec removes the zeros. Times are nanoseconds. The column ts
+// in _e8: nothing is rounded, and the codec removes the zeros. The largest integer, as the quantity of a level or a
+// ticker, means this or more, so sums with it are lower bounds. Times are nanoseconds. The column ts
 // is Record.Time, by which rows are sorted, partitioned and expire; timed is true where it is the exchange's
 // time. Any other unknown time is stored as 1970. An update is one row, with its levels in
 // arrays.

@@ -282,7 +282,7 @@ func (d *Decoder) level() (l orderbook.Level) {
 		case 1:
 			l.Price = s.Fixed()
 		case 2:
-			l.Quantity = s.Fixed()
+			l.Quantity = s.Quantity()
 		default:
 			s.Skip()
 		}

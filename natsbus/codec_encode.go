@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -12,10 +13,14 @@ import (
 
 // AppendRecord appends the message body of r: one JSON object in the form that CODEC.md describes. It allocates nothing
 // where dst has room. Origin is left out: it is the position of the message in its stream. The error is a *CodecError,
-// which wraps marketprism.ErrKind unless exactly one payload is set; dst is then returned unchanged.
+// which wraps the error of r.Validate if there is one; dst is then returned unchanged.
 func AppendRecord(dst []byte, r *marketprism.Record) ([]byte, error) {
 	if err := r.Validate(); err != nil {
-		return dst, encodeError(keyKind, err)
+		key := ""
+		if errors.Is(err, marketprism.ErrKind) {
+			key = keyKind
+		}
+		return dst, encodeError(key, err)
 	}
 	e := encoder{buf: dst}
 	e.head(r)

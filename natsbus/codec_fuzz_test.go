@@ -72,7 +72,7 @@ func FuzzRoundTrip(f *testing.F) {
 		}
 		body, err := AppendRecord(nil, &r)
 		if err != nil {
-			require.True(t, errors.Is(err, errTime) || errors.Is(err, errUTF8), "%v", err)
+			require.True(t, errors.Is(err, errTime) || errors.Is(err, errUTF8) || r.Validate() != nil, "%v", err)
 			return
 		}
 		var got marketprism.Record

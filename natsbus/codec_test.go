@@ -105,6 +105,8 @@ func TestEncodeRefuses(t *testing.T) {
 	}{
 		{marketprism.Record{}, keyKind, marketprism.ErrKind},
 		{marketprism.Record{Gap: gap(1), Trade: &marketprism.Trade{}}, keyKind, marketprism.ErrKind},
+		{marketprism.Record{Trade: &marketprism.Trade{Price: -1}}, "", orderbook.ErrRange},
+		{marketprism.Record{Update: &orderbook.Update{Asks: []orderbook.Level{{Price: 1, Quantity: -1}}}}, "", orderbook.ErrRange},
 		{marketprism.Record{Gap: gap(0)}, keyReason, orderbook.ErrGapReason},
 		{marketprism.Record{Gap: gap(99)}, keyReason, orderbook.ErrGapReason},
 		{marketprism.Record{Gap: gap(1), ReceivedAt: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, keyReceivedAt, errTime},
@@ -151,6 +153,19 @@ func TestDecodeToleratesForeignForm(t *testing.T) {
 	require.Nil(t, r.Snapshot.Bids)
 }
 
+// A level's quantity beyond the largest number is the largest, whoever wrote it; the checksum is that of the book read.
+func TestDecodeQuantityBeyondMaxFixed(t *testing.T) {
+	snap := orderbook.Snapshot{LastID: 9, Bids: []orderbook.Level{{Price: 48, Quantity: orderbook.MaxFixed}}}
+	body := string(encode(t, &marketprism.Record{Instrument: marketprism.Instrument{Symbol: "BTTCUSDT"}, Snapshot: &snap}))
+	require.Contains(t, body, `"bids":[["0.00000048","92233720368.54775807"]]`)
+	for _, quantity := range []string{"92233720368.54775807", "310000000000", "922337203685477580.7"} {
+		var r marketprism.Record
+		require.NoError(t, DecodeRecord([]byte(strings.Replace(body, "92233720368.54775807", quantity, 1)), &r))
+		require.Equal(t, snap.Bids, r.Snapshot.Bids)
+		require.Equal(t, snap.Checksum(), r.Snapshot.Checksum())
+	}
+}
+
 func TestDecodeRefuses(t *testing.T) {
 	const head = `{"v":1,"exchange":"e","market":"m","symbol":"s",`
 	tests := []struct {
@@ -177,6 +192,12 @@ func TestDecodeRefuses(t *testing.T) {
 		{"price as number", head + `"price":1.5}`, keyPrice, nil},
 		{"nine decimals", head + `"price":"0.123456789"}`, keyPrice, orderbook.ErrPrecision},
 		{"price too large", head + `"price":"92233720368.54775808"}`, keyPrice, orderbook.ErrRange},
+		{"price below zero", head + `"price":"-1"}`, keyPrice, orderbook.ErrRange},
+		{"bound below zero", head + `"bid_bound":"-1"}`, keyBidBound, orderbook.ErrRange},
+		{"trade too large", head + `"quantity":"92233720368.54775808"}`, keyQuantity, orderbook.ErrRange},
+		{"level's price too large", head + `"bids":[["92233720368.54775808","1"]]}`, keyBids, orderbook.ErrRange},
+		{"level's price below zero", head + `"asks":[["-1","1"]]}`, keyAsks, orderbook.ErrRange},
+		{"level's quantity below zero", head + `"bid":["1","-99999999999"]}`, keyBid, orderbook.ErrRange},
 		{"price with exponent", head + `"price":"1e5"}`, keyPrice, orderbook.ErrSyntax},
 		{"half a level", head + `"bids":[["1"]]}`, keyBids, errValue},
 		{"time as number", head + `"event_time":1700000000}`, keyEventTime, nil},

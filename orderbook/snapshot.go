@@ -83,8 +83,15 @@ type Snapshot struct {
 	BidBound, AskBound Bound // how far the sides are known; zero: to their end. SetLimit sets them
 }
 
-// Validate returns a *NumberError, which wraps ErrRange, if a price or a quantity is below zero.
-func (s *Snapshot) Validate() error { return checkLevels(s.Bids, s.Asks) }
+// Validate returns a *NumberError, which wraps ErrRange, if a price, a quantity or a bound is below zero.
+func (s *Snapshot) Validate() error {
+	for _, b := range [...]Bound{s.BidBound, s.AskBound} {
+		if b.Limited && b.Price < 0 {
+			return numberError(b.Price.String(), ErrRange)
+		}
+	}
+	return checkLevels(s.Bids, s.Asks)
+}
 
 // Clone returns a copy of s that shares no memory with it.
 func (s *Snapshot) Clone() *Snapshot {

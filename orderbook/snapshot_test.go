@@ -162,6 +162,10 @@ func TestValidate(t *testing.T) {
 			}
 		}
 	}
+	bound := orderbook.Snapshot{AskBound: orderbook.Bound{Price: -1, Limited: true}}
+	if err := bound.Validate(); !errors.Is(err, orderbook.ErrRange) {
+		t.Errorf("a bound below zero: %v", err)
+	}
 	extreme := []orderbook.Level{{}, {Price: orderbook.MaxFixed, Quantity: orderbook.MaxFixed}}
 	u, s := orderbook.Update{Bids: good, Asks: extreme}, orderbook.Snapshot{Bids: extreme, Asks: good}
 	if err := errors.Join(u.Validate(), s.Validate()); err != nil {

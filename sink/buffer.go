@@ -78,7 +78,7 @@ func NewBuffer(dst Sink, cfg BufferConfig) (*Buffer, error) {
 }
 
 // Write queues copies of recs. It blocks only under Block, until there is room; if ctx ends first, the
-// rest of recs is not queued. Apart from the error of ctx, its errors are marketprism.ErrKind,
+// rest of recs is not queued. Apart from the error of ctx, its errors are those of marketprism.Record.Validate,
 // ErrTooLarge, ErrFull and ErrClosed, wrapped; nothing is queued then, unless ErrClosed ended a wait.
 func (b *Buffer) Write(ctx context.Context, recs []marketprism.Record) error {
 	if err := ctx.Err(); err != nil {

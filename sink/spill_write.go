@@ -12,7 +12,7 @@ import (
 )
 
 // Write passes recs to the destination, within DirectTimeout, or else puts them on the disk. Under
-// Block it blocks until there is room. Apart from the error of ctx, its errors are marketprism.ErrKind,
+// Block it blocks until there is room. Apart from the error of ctx, its errors are those of marketprism.Record.Validate,
 // that of Encode, ErrTooLarge, ErrFull, ErrClosed, *DiskError, wrapped, and any that is Permanent. A
 // prefix of recs may be accepted then; writing all of them again is safe.
 func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {

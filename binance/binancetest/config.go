@@ -51,7 +51,12 @@ type Symbol struct {
 
 	Price    orderbook.Fixed // the middle of the generated book; 0 means 100
 	TickSize orderbook.Fixed // price step; 0 means 0.01
-	StepSize orderbook.Fixed // quantity step; 0 means 0.001
+	StepSize orderbook.Fixed // quantity step; 0 means 0.001, or 1 unless BasePrecision is 8
+
+	// BasePrecision is how many decimals the base asset has, from 1 to 8; 0 means 8. With fewer, a quantity of
+	// orderbook.MaxFixed is sent as the largest of the asset: 922337203685477580.7 with
+	// one decimal. The random walk then draws some.
+	BasePrecision int
 
 	// Levels is the number of levels generated on each side; 0 means 500, negative means none. Bids
 	// and Asks, in any order, replace the generated book if either is set.
@@ -164,6 +169,10 @@ func (sym Symbol) withDefaults() (Symbol, error) {
 	}
 	defaults.Set(&sym.Price, 100*orderbook.One)
 	defaults.Set(&sym.TickSize, orderbook.One/100)
+	defaults.Set(&sym.BasePrecision, orderbook.FractionDigits)
+	if sym.BasePrecision < orderbook.FractionDigits {
+		defaults.Set(&sym.StepSize, orderbook.One)
+	}
 	defaults.Set(&sym.StepSize, orderbook.One/1000)
 	defaults.Set(&sym.Levels, defaultLevels)
 	sym.Levels = max(sym.Levels, 0)
@@ -174,6 +183,8 @@ func (sym Symbol) withDefaults() (Symbol, error) {
 		return sym, fmt.Errorf("%w: symbol %s: update id %d", ErrConfig, sym.Name, sym.LastID)
 	case sym.Price < 0 || sym.TickSize < 0 || sym.StepSize < 0:
 		return sym, fmt.Errorf("%w: symbol %s: negative price or step", ErrConfig, sym.Name)
+	case sym.BasePrecision < 1 || sym.BasePrecision > orderbook.FractionDigits || decimalsOf(sym.StepSize) > sym.BasePrecision:
+		return sym, fmt.Errorf("%w: symbol %s: base precision %d, quantity step %s", ErrConfig, sym.Name, sym.BasePrecision, sym.StepSize)
 	case sym.Price%sym.TickSize != 0:
 		return sym, fmt.Errorf("%w: symbol %s: price %s is not a multiple of the tick size %s", ErrConfig, sym.Name, sym.Price, sym.TickSize)
 	}

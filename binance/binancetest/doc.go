@@ -54,7 +54,7 @@
 //   - F25 a stream name in upper case: acknowledged and silent, always
 //   - F26 a symbol that is not ASCII: [Symbol.Name]
 //   - F27 an event of 10,000 levels and more: [Server.Apply]
-//   - F28 the largest quantity: [Server.Apply]
+//   - F28 the largest quantity, and larger ones: [Server.Apply], [Symbol.BasePrecision]
 //   - F29 the precision of prices changes while a stream runs: [Server.SetSteps]
 //   - F30 the status changes, with or without a book, with continuing or restarted ids: [Server.SetStatus], [Symbol.Status], [Server.EmptyBook], [Server.RestartIDs], [Server.Delist]
 //   - F31 the testnet's wipe: [Server.Wipe]

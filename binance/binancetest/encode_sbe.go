@@ -26,7 +26,7 @@ const sbeMost = math.MaxUint16 - 1
 // An sbeStyle chooses among the forms that the encoding allows.
 type sbeStyle struct {
 	longer bool // blocks and entries end with fields that version 0 does not have
-	vary   bool // exponents are as large as the numbers of a message allow, instead of -8
+	vary   bool // exponents are as large as the numbers of a message allow, instead of -8 and those of the base asset
 }
 
 // sbeExtra is the number of bytes of the fields of a newer version.
@@ -40,24 +40,28 @@ type sbeMessage struct {
 }
 
 // begin writes the header; the fields of the root block follow.
-func (e encoder) begin(template, block int, prices, quantities []orderbook.Fixed) *sbeMessage {
+func (e encoder) begin(sym *symbolState, template, block int, prices, quantities []orderbook.Fixed) *sbeMessage {
 	m := &sbeMessage{style: e.sbe, price: -orderbook.FractionDigits, quantity: -orderbook.FractionDigits}
+	if most := zeros(quantities); most >= orderbook.FractionDigits-int8(sym.BasePrecision) {
+		m.quantity = -int8(sym.BasePrecision)
+	}
 	version := 0
 	if e.sbe.longer {
 		block, version = block+sbeExtra, 1
 	}
 	if e.sbe.vary {
-		m.price, m.quantity = m.price+zeros(prices), m.quantity+zeros(quantities)
+		m.price += zeros(prices)
+		m.quantity = zeros(quantities) - orderbook.FractionDigits
 	}
 	m.u16(block, template, sbeSchema, version)
 	return m
 }
 
-// zeros returns how many trailing digits are 0 in all numbers.
+// zeros returns how many trailing digits are 0 in all numbers but MaxFixed.
 func zeros(numbers []orderbook.Fixed) (n int8) {
 	for power := orderbook.Fixed(10); n < 2*orderbook.FractionDigits; power *= 10 {
 		for _, v := range numbers {
-			if v%power != 0 {
+			if v%power != 0 && v != orderbook.MaxFixed {
 				return n
 			}
 		}
@@ -80,8 +84,11 @@ func (m *sbeMessage) i64(values ...int64) {
 
 func (m *sbeMessage) exponents() { m.b = append(m.b, byte(m.price), byte(m.quantity)) }
 
-// number writes the mantissa of a Fixed.
+// number writes the mantissa of a Fixed. That of MaxFixed is the largest at any exponent.
 func (m *sbeMessage) number(v orderbook.Fixed, exponent int8) {
+	if v == orderbook.MaxFixed {
+		exponent = -orderbook.FractionDigits
+	}
 	for ; exponent > -orderbook.FractionDigits; exponent-- {
 		v /= 10
 	}
@@ -122,7 +129,7 @@ func (e encoder) sbeDepth(sym *symbolState, bt *batch, bids, asks []orderbook.Le
 		return nil
 	}
 	prices, quantities := split(bids, asks)
-	m := e.begin(sbeDepth, 26, prices, quantities)
+	m := e.begin(sym, sbeDepth, 26, prices, quantities)
 	m.i64(now.UnixMicro(), bt.first, bt.last)
 	m.exponents()
 	m.end()
@@ -134,7 +141,7 @@ func (e encoder) sbeDepth(sym *symbolState, bt *batch, bids, asks []orderbook.Le
 // sbeSnapshot returns the DepthSnapshotStreamEvent of a book's best levels.
 func (e encoder) sbeSnapshot(sym *symbolState, snap *orderbook.Snapshot, now time.Time) []byte {
 	prices, quantities := split(snap.Bids, snap.Asks)
-	m := e.begin(sbeSnapshot, 18, prices, quantities)
+	m := e.begin(sym, sbeSnapshot, 18, prices, quantities)
 	m.i64(now.UnixMicro(), snap.LastID)
 	m.exponents()
 	m.end()
@@ -154,7 +161,7 @@ func split(sides ...[]orderbook.Level) (prices, quantities []orderbook.Fixed) {
 
 // sbeBest returns the BestBidAskStreamEvent of the book at id.
 func (e encoder) sbeBest(sym *symbolState, id int64, t touch, now time.Time) []byte {
-	m := e.begin(sbeBest, 50, []orderbook.Fixed{t.bid.Price, t.ask.Price}, []orderbook.Fixed{t.bid.Quantity, t.ask.Quantity})
+	m := e.begin(sym, sbeBest, 50, []orderbook.Fixed{t.bid.Price, t.ask.Price}, []orderbook.Fixed{t.bid.Quantity, t.ask.Quantity})
 	m.i64(now.UnixMicro(), id)
 	m.exponents()
 	for _, l := range []orderbook.Level{t.bid, t.ask} {
@@ -175,7 +182,7 @@ func (e encoder) sbeTrades(sym *symbolState, trades []marketprism.Trade, now tim
 		for _, t := range trades {
 			prices, quantities = append(prices, t.Price), append(quantities, t.Quantity)
 		}
-		m := e.begin(sbeTrades, 18, prices, quantities)
+		m := e.begin(sym, sbeTrades, 18, prices, quantities)
 		m.i64(now.UnixMicro(), trades[0].TradeTime.UnixMicro())
 		m.exponents()
 		m.end()

@@ -146,6 +146,11 @@ func (x *exchange) stepInsert(sym *symbolState, sd side, steps int) {
 func (x *exchange) stepTrade(sym *symbolState, sd side) {
 	best := sym.book.at(sd, 0)
 	quantity := best.Quantity
+	if quantity == orderbook.MaxFixed { // more than one order can take
+		x.execute(sym, best.Price, sd == bid, sym.tradedQuantity())
+		x.apply(sym, change{place{sd, best.Price}, sym.randomQuantity()})
+		return
+	}
 	if steps := int64(quantity / sym.StepSize); steps > 1 && sym.rng.IntN(3) > 0 {
 		quantity = sym.StepSize * orderbook.Fixed(1+sym.rng.Int64N(steps-1))
 	}

@@ -2,6 +2,7 @@ package binancetest
 
 import (
 	"encoding/json"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -10,17 +11,18 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A numberFormat is the minimum number of decimals of a symbol's numbers.
+// A numberFormat is the minimum number of decimals of a symbol's numbers, and the decimals of its base asset.
 type numberFormat struct {
-	price, quantity int
+	price, quantity, base int
 }
 
-// newNumberFormat returns eight decimals for spot, and those of the symbol's steps for futures.
-func newNumberFormat(r *rules, tick, step orderbook.Fixed) numberFormat {
+// newNumberFormat returns eight decimals of a price and those of the base asset of a quantity for spot, as the filters
+// of exchangeInfo have them ("92233720368.0" of BTTC), and those of the symbol's steps for futures.
+func newNumberFormat(r *rules, sym *Symbol) numberFormat {
 	if r.paddedDecimals {
-		return numberFormat{orderbook.FractionDigits, orderbook.FractionDigits}
+		return numberFormat{orderbook.FractionDigits, sym.BasePrecision, sym.BasePrecision}
 	}
-	return numberFormat{decimalsOf(tick), decimalsOf(step)}
+	return numberFormat{decimalsOf(sym.TickSize), decimalsOf(sym.StepSize), sym.BasePrecision}
 }
 
 func decimalsOf(f orderbook.Fixed) int {
@@ -47,7 +49,14 @@ func (f numberFormat) appendPrice(b []byte, p orderbook.Fixed) []byte {
 	return append(appendNumber(append(b, '"'), p, f.price), '"')
 }
 
+// appendQuantity appends a quantity; MaxFixed as the largest int64 of the base asset's precision, at which the
+// exchange caps the quantities of levels (binance-spot-api-docs CHANGELOG, 2022-05-23).
 func (f numberFormat) appendQuantity(b []byte, q orderbook.Fixed) []byte {
+	if q == orderbook.MaxFixed {
+		digits := strconv.FormatInt(math.MaxInt64, 10)
+		point := len(digits) - f.base
+		return append(append(append(append(append(b, '"'), digits[:point]...), '.'), digits[point:]...), '"')
+	}
 	return append(appendNumber(append(b, '"'), q, f.quantity), '"')
 }
 

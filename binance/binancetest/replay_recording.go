@@ -166,7 +166,7 @@ func decodeLevels(raw [][]string) ([]orderbook.Level, error) {
 		if err != nil {
 			return nil, err
 		}
-		quantity, err := orderbook.ParseFixed(l[1])
+		quantity, err := orderbook.ParseQuantity(l[1])
 		if err != nil {
 			return nil, err
 		}

@@ -130,11 +130,11 @@ func (api restAPI) symbolInfo(sym *symbolState) symbolInfo {
 	quantity := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, sym.format.quantity)) }
 	info := symbolInfo{
 		Symbol: sym.Name, Status: sym.Status, BaseAsset: sym.Base, QuoteAsset: sym.Quote,
-		BasePrecision: orderbook.FractionDigits, QuotePrecision: orderbook.FractionDigits,
+		BasePrecision: sym.BasePrecision, QuotePrecision: orderbook.FractionDigits,
 		OrderTypes: []string{"LIMIT", "MARKET"},
 		Filters: []any{
 			priceFilter{"PRICE_FILTER", price(sym.TickSize), price(1_000_000 * orderbook.One), price(sym.TickSize)},
-			lotSize{"LOT_SIZE", quantity(sym.StepSize), quantity(9_000_000 * orderbook.One), quantity(sym.StepSize)},
+			lotSize{"LOT_SIZE", quantity(sym.StepSize), quantity(sym.maxOrder()), quantity(sym.StepSize)},
 		},
 	}
 	if api.cfg.Market == marketprism.Spot {

@@ -66,7 +66,7 @@ func newSymbol(sym Symbol, r *rules, cfg *Config) *symbolState {
 	s := &symbolState{
 		Symbol: sym, lower: lower(sym.Name), synced: true,
 		jsonName: jsonString(sym.Name), jsonPair: jsonString(sym.Base + sym.Quote),
-		format: newNumberFormat(r, sym.TickSize, sym.StepSize),
+		format: newNumberFormat(r, &sym),
 		rng:    rand.New(rand.NewPCG(cfg.Seed, h.Sum64())),
 		tape:   tape{keep: max(cfg.TradeHistory, 0)},
 	}
@@ -237,7 +237,8 @@ func (st *state) snapshot(limit int) orderbook.Snapshot {
 }
 
 func (sym *symbolState) setSteps(r *rules, tick, step orderbook.Fixed) {
-	sym.TickSize, sym.StepSize, sym.format = tick, step, newNumberFormat(r, tick, step)
+	sym.TickSize, sym.StepSize = tick, step
+	sym.format = newNumberFormat(r, &sym.Symbol)
 }
 
 // quiet reports whether the random walk skips the symbol. In HALT market data continues.
@@ -270,6 +271,25 @@ func (sym *symbolState) depth(n int) int {
 	return min(int(sym.rng.ExpFloat64()*12), n-1)
 }
 
+// cappedShare is one in how many quantities of the random walk is beyond MaxFixed, where the base asset allows it.
+const cappedShare = 16
+
 func (sym *symbolState) randomQuantity() orderbook.Fixed {
+	if sym.BasePrecision < orderbook.FractionDigits && sym.rng.IntN(cappedShare) == 0 {
+		return orderbook.MaxFixed
+	}
+	return sym.tradedQuantity()
+}
+
+// tradedQuantity draws a quantity that an order may have.
+func (sym *symbolState) tradedQuantity() orderbook.Fixed {
 	return sym.StepSize * orderbook.Fixed(1+int64(sym.rng.ExpFloat64()*2000))
+}
+
+// maxOrder is the largest quantity of an order: 92233720368 of an asset with few decimals, as of BTTC, PEPE and FLOKI.
+func (sym *symbolState) maxOrder() orderbook.Fixed {
+	if sym.BasePrecision < orderbook.FractionDigits {
+		return orderbook.MaxFixed / orderbook.One * orderbook.One
+	}
+	return 9_000_000 * orderbook.One
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Extremes returns records of every kind with extreme values: the largest and
-// smallest numbers and ids, absent times, empty and unsorted sides, a symbol that is not ASCII, every
+// smallest numbers that are valid, and ids, absent times, empty and unsorted sides, a symbol that is not ASCII, every
 // reason of a gap. No two have the same Key.
 func Extremes() []marketprism.Record {
 	x := &extremes{now: time.Date(2026, 3, 1, 12, 0, 0, 1_000, time.UTC)} // 1 µs past the second
@@ -70,7 +70,7 @@ func (x *extremes) updates() {
 			{Price: 1, Quantity: 1},
 			{Price: 3 * orderbook.One, Quantity: 7},
 		},
-		Asks: []orderbook.Level{{Price: orderbook.MinFixed, Quantity: orderbook.MinFixed}, {}},
+		Asks: []orderbook.Level{{Price: 0, Quantity: 1}, {}},
 	}})
 	many := &orderbook.Update{FirstID: 3, LastID: 4, EventTime: x.sent()}
 	for i := range orderbook.Fixed(10_000) {
@@ -99,7 +99,7 @@ func (x *extremes) trades() {
 	}})
 	x.add(marketprism.Record{EventTime: x.sent(), Trade: &marketprism.Trade{
 		ID: math.MaxInt64, Aggregate: true, FirstID: math.MaxInt64 - 1, LastID: math.MaxInt64,
-		Price: orderbook.MinFixed, Quantity: 0, BuyerMaker: true, TradeTime: x.sent(),
+		Price: 0, Quantity: 0, BuyerMaker: true, TradeTime: x.sent(),
 	}})
 }
 
@@ -107,7 +107,7 @@ func (x *extremes) tickers() {
 	x.add(marketprism.Record{Ticker: &marketprism.Ticker{}}) // a book with no order, and no time
 	x.add(marketprism.Record{EventTime: x.sent(), Ticker: &marketprism.Ticker{
 		UpdateID: math.MaxInt64, TransactTime: x.sent().Add(-time.Microsecond),
-		Bid: orderbook.Level{Price: orderbook.MinFixed, Quantity: orderbook.MaxFixed},
-		Ask: orderbook.Level{Price: orderbook.MaxFixed, Quantity: orderbook.MinFixed},
+		Bid: orderbook.Level{Price: 0, Quantity: orderbook.MaxFixed},
+		Ask: orderbook.Level{Price: orderbook.MaxFixed, Quantity: 0},
 	}})
 }

@@ -83,6 +83,8 @@ func syncerFamilies() []Family {
 		{Name: BufferedUpdates, Type: Gauge, Labels: venue, Help: "Updates buffered until a snapshot."},
 		{Name: CrossedBooks, Type: Counter, Labels: venue, Help: "Disagreements of a book with the exchange's best prices at the same update id."},
 		{Name: AuditDifferences, Type: Counter, Labels: venue, Help: "Levels that differed from a new snapshot at the same update id."},
+		{Name: CappedLevels, Type: Counter, Labels: venue,
+			Help: "Levels received whose quantity is 92233720368.54775807 or more, of assets with few decimals; sums with them are not exact."},
 	}
 }
 
@@ -95,7 +97,7 @@ func bookFamilies() []Family {
 		{Name: BookMid, Type: Gauge, Labels: symbol, Help: "Mid price, in quote currency; only of chosen symbols."},
 		{Name: BookSpread, Type: Gauge, Unit: "ratio", Labels: symbol, Help: "Spread as a share of the mid price; only of chosen symbols."},
 		{Name: BookDepth, Type: Gauge, Labels: with(symbol, Label{"side", sides}),
-			Help: "Volume within 0.1% of the mid price, in quote currency; only of chosen symbols."},
+			Help: "Volume within 0.1% of the mid price, in quote currency; only of chosen symbols, and absent where it is not exact."},
 		{Name: Trades, Type: Counter, Labels: venue, Help: "Trades received, each once; aggregate trades are not counted."},
 		{Name: TradesVolume, Type: Counter, Labels: symbol, Help: "Traded volume in quote currency; only of chosen symbols."},
 	}

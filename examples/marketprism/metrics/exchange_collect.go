@@ -59,6 +59,7 @@ func (e *Exchange) collectStats(give emit, s binance.Stats) {
 	give(Gaps, float64(s.Gaps), e.venue...)
 	give(CrossedBooks, float64(s.Mismatches), e.venue...)
 	give(AuditDifferences, float64(s.Differences), e.venue...)
+	give(CappedLevels, float64(s.Capped), e.venue...)
 }
 
 // collectBooks emits the states of all books, and the series of the symbols that have some.
@@ -149,8 +150,9 @@ func (e *Exchange) collectPrices(give emit, symbol string, b *orderbook.Book) {
 		side  orderbook.Side
 		limit float64
 	}{{"bid", orderbook.Bid, mid * 0.999}, {"ask", orderbook.Ask, mid * 1.001}} {
-		quantity, _ := b.DepthTo(side.side, orderbook.Fixed(side.limit*float64(orderbook.One)))
-		give(BookDepth, quantity.Float64()*mid, e.with(symbol, side.name)...)
+		if quantity, exact := b.DepthTo(side.side, orderbook.Fixed(side.limit*float64(orderbook.One))); exact {
+			give(BookDepth, quantity.Float64()*mid, e.with(symbol, side.name)...)
+		}
 	}
 }
 

@@ -190,6 +190,7 @@ const (
 	BufferedUpdates  = "marketprism_syncer_buffered_updates"
 	CrossedBooks     = "marketprism_syncer_crossed_books_total"
 	AuditDifferences = "marketprism_syncer_audit_differences_total"
+	CappedLevels     = "marketprism_syncer_capped_levels_total"
 
 	BookSynced     = "marketprism_book_synced"
 	BookLastUpdate = "marketprism_book_last_update_timestamp_seconds"
