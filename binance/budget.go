@@ -36,6 +36,8 @@ type Budget struct {
 	sending  int       // requests sent and not answered
 	blocked  time.Time // local clock; nothing is sent before it
 	status   int       // HTTP status that caused blocked
+	bans     int       // one after another, the last of which has or had its end at banEnd
+	banEnd   time.Time // local clock
 	timer    *time.Timer
 	connects connectWindow
 }
@@ -153,8 +155,16 @@ func (b *Budget) learnClock(sent, answered, exchange time.Time) {
 	b.change(func(now time.Time) { b.window.learnClock(now, sent, answered, exchange) })
 }
 
-// shortestBan is the duration assumed for a 418 without Retry-After (rest-api.md: "IP bans [...] scale
-// in duration for repeat offenders, from 2 minutes to 3 days"). A 429 without one ends with the minute.
+// exchangeTime returns the earliest time that the exchange's clock may show now.
+func (b *Budget) exchangeTime() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.window.clock.earliest(time.Now())
+}
+
+// shortestBan is the duration assumed for the first 418 that does not say it; it doubles with each further ban within
+// longestBan (rest-api.md: "IP bans [...] scale in duration for repeat offenders, from 2 minutes to 3 days"; that they
+// double is unproved). A 429 that does not say it ends with the minute.
 const shortestBan = 2 * time.Minute
 
 // refused blocks everything after a request of the spender got a 429 or 418.
@@ -162,11 +172,11 @@ func (b *Budget) refused(by *spender, status int, retryAfter time.Duration) {
 	var info *ThrottleInfo
 	b.change(func(now time.Time) {
 		until := now.Add(retryAfter)
-		if retryAfter <= 0 {
+		switch {
+		case status == http.StatusTeapot:
+			until = b.ban(now, retryAfter)
+		case retryAfter <= 0:
 			until = b.window.next()
-			if status == http.StatusTeapot {
-				until = now.Add(shortestBan)
-			}
 		}
 		if until.After(b.blocked) {
 			b.blocked, b.status, by.notified = until, status, until
@@ -176,6 +186,22 @@ func (b *Budget) refused(by *spender, status int, retryAfter time.Duration) {
 	if info != nil {
 		by.throttled(*info)
 	}
+}
+
+// ban returns when a ban ends. Several requests that were on their way find one ban.
+func (b *Budget) ban(now time.Time, retryAfter time.Duration) time.Time {
+	if now.Before(b.banEnd) {
+		return now.Add(retryAfter)
+	}
+	if now.Sub(b.banEnd) > longestBan {
+		b.bans = 0
+	}
+	if retryAfter <= 0 {
+		retryAfter = min(shortestBan<<min(b.bans, 12), longestBan)
+	}
+	b.bans++
+	b.banEnd = now.Add(retryAfter)
+	return b.banEnd
 }
 
 // isBlocked reports whether the exchange refuses all requests now.

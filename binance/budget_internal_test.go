@@ -376,3 +376,31 @@ func TestBudgetCountsRequestsWithoutAnswer(t *testing.T) {
 		}
 	})
 }
+
+// Requests that were on their way find one ban. One that comes long after the last begins with the shortest again.
+func TestBudgetCountsBans(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTill(t, marketprism.Spot, BudgetConfig{})
+		ban := func(want, given time.Duration) {
+			t.Helper()
+			for range 8 {
+				l.refused(l.by, http.StatusTeapot, given)
+			}
+			if d := time.Until(l.Usage().BlockedUntil); d != want {
+				t.Errorf("blocked for %v, want %v", d, want)
+			}
+			time.Sleep(want)
+		}
+		ban(2*time.Minute, 0)
+		ban(4*time.Minute, 0)
+		ban(9*time.Second, 9*time.Second)
+		ban(16*time.Minute, 0)
+		for range 9 {
+			l.refused(l.by, http.StatusTeapot, 0)
+			time.Sleep(time.Until(l.Usage().BlockedUntil))
+		}
+		ban(72*time.Hour, 0)
+		time.Sleep(73 * time.Hour)
+		ban(2*time.Minute, 0)
+	})
+}

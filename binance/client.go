@@ -226,9 +226,17 @@ func (c *Client) send(ctx context.Context, granted *reservation, r query) (body 
 
 // refusal returns the *APIError of an answer, and blocks the Budget if the answer demands it.
 func (c *Client) refusal(resp *http.Response) error {
-	e := newAPIError(resp)
-	if e.Status == http.StatusTooManyRequests || e.Status == http.StatusTeapot {
+	// The Date of the answer is right even if a clock was set since the exchange's was last measured.
+	now, err := http.ParseTime(resp.Header.Get("Date"))
+	if err != nil {
+		now = c.budget.exchangeTime()
+	}
+	e := newAPIError(resp, now)
+	switch {
+	case e.Status == http.StatusTooManyRequests || e.Status == http.StatusTeapot:
 		c.budget.refused(c.spender, e.Status, e.RetryAfter)
+	case e.Code == codeTooMany && e.RetryAfter > 0:
+		c.budget.refused(c.spender, http.StatusTeapot, e.RetryAfter)
 	}
 	return e
 }

@@ -180,9 +180,10 @@ const (
 )
 
 // newAPIError describes an answer other than 200. The exchange's own errors are JSON,
-// {"code":-1121,"msg":"Invalid symbol."}; a firewall or proxy answers in HTML.
-func newAPIError(resp *http.Response) *APIError {
-	e := &APIError{Status: resp.StatusCode, RetryAfter: retryAfter(resp.Header.Get("Retry-After"), time.Now())}
+// {"code":-1121,"msg":"Invalid symbol."}; a firewall or proxy answers in HTML. now is the exchange's clock.
+func newAPIError(resp *http.Response, now time.Time) (e *APIError) {
+	e = &APIError{Status: resp.StatusCode}
+	defer func() { e.RetryAfter = retryAfter(resp.Header.Get("Retry-After"), e.Message, now) }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxErrorBody))
 	if err != nil && len(body) == 0 {
 		e.Message = "unreadable body: " + err.Error()
@@ -213,15 +214,33 @@ func excerpt(body []byte) string {
 	return text[:cut] + "…"
 }
 
-// retryAfter parses the header in both its forms, seconds and a date; 0 if there is none.
-func retryAfter(header string, now time.Time) time.Duration {
-	if seconds, err := strconv.ParseInt(header, 10, 32); err == nil && seconds > 0 {
-		return time.Duration(seconds) * time.Second
+// longestBan bounds what an answer can ask for. rest-api.md, IP Limits: "IP bans are tracked and scale in duration for
+// repeat offenders, from 2 minutes to 3 days."
+const longestBan = 72 * time.Hour
+
+// codeTooMany is the exchange's code of a 429 and 418. errors.md: "-1003 TOO_MANY_REQUESTS".
+const codeTooMany = -1003
+
+// retryAfter returns how long an answer asks to wait, at most longestBan; 0 if it does not say. now is the exchange's
+// clock. The header has two forms, seconds and a date. The message of a ban has its end, in milliseconds since 1970, also
+// where the header is absent: "Way too many requests; IP(1.2.3.4) banned until 1573206854617." If both say it, the
+// message counts only if it is later by more than a second, to which now may be known: a request before the end makes
+// a ban longer.
+func retryAfter(header, message string, now time.Time) (wait time.Duration) {
+	if seconds, err := strconv.ParseInt(header, 10, 64); err == nil || errors.Is(err, strconv.ErrRange) {
+		wait = time.Duration(max(0, min(seconds, int64(longestBan/time.Second)))) * time.Second
+	} else if at, err := http.ParseTime(header); err == nil {
+		wait = at.Add(time.Second).Sub(now) // a date has no fraction of a second
 	}
-	if at, err := http.ParseTime(header); err == nil && at.After(now) {
-		return at.Sub(now)
+	if _, end, found := strings.Cut(message, "banned until "); found {
+		digits := len(end) - len(strings.TrimLeft(end, "0123456789"))
+		if ms, err := strconv.ParseInt(end[:digits], 10, 64); err == nil {
+			if left := time.UnixMilli(ms).Sub(now); wait <= 0 || left > wait+time.Second {
+				wait = left
+			}
+		}
 	}
-	return 0
+	return min(max(wait, 0), longestBan)
 }
 
 // newBodyError returns the *DecodeError for an error of encoding/json.

@@ -328,3 +328,50 @@ func TestClientConfigIsChecked(t *testing.T) {
 		t.Error("endpoints of an unknown market")
 	}
 }
+
+// The exchange says in several ways how long it refuses requests; each is obeyed, and none for longer than a ban lasts.
+func TestRetryAfterOfEveryForm(t *testing.T) {
+	const day = 24 * time.Hour
+	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC) // by the exchange's clock
+	until := func(d time.Duration) string {
+		return fmt.Sprintf(`{"code":-1003,"msg":"Way too many requests; IP(1.2.3.4) banned until %d. Please use the websocket."}`, now.Add(d).UnixMilli())
+	}
+	plain := `{"code":-1003,"msg":"Too many requests."}`
+	for _, c := range []struct {
+		retryAfter, body string
+		want             time.Duration
+	}{
+		{"", plain, 0}, {"", "", 0}, {"", "<html>banned until </html>", 0}, {"", `{"code":-1003,"msg":"banned until 1e9"}`, 0},
+		{"0", plain, 0}, {"-5", plain, 0}, {"soon", plain, 0}, {"1.5", plain, 0}, {"-99999999999999999999", plain, 0},
+		{"7", plain, 7 * time.Second}, {"864000", plain, 3 * day}, {"99999999999999999999", plain, 3 * day}, {"9223372036", plain, 3 * day},
+		{"Wed, 01 Jul 2026 12:00:09 GMT", plain, 10 * time.Second}, {"Wed, 01 Jul 2026 11:00:00 GMT", plain, 0}, {"Sat, 01 Aug 2026 12:00:00 GMT", plain, 3 * day},
+		{"", until(9 * time.Second), 9 * time.Second}, {"", until(time.Millisecond), time.Millisecond}, {"", until(-time.Hour), 0}, {"", until(9 * day), 3 * day},
+		{"0", until(9 * time.Second), 9 * time.Second}, {"-1", until(9 * time.Second), 9 * time.Second}, {"soon", until(9 * time.Second), 9 * time.Second},
+		{"7", until(7700 * time.Millisecond), 7 * time.Second}, {"7", until(3 * time.Minute), 3 * time.Minute}, {"7", until(-time.Minute), 7 * time.Second},
+		{"", "banned until 99999999999999999999", 0}, {"", "banned until 9223372036854775807", 3 * day},
+	} {
+		for _, status := range []int{418, 429, 403} {
+			header := http.Header{"Date": {now.Format(http.TimeFormat)}}
+			if c.retryAfter != "" {
+				header.Set("Retry-After", c.retryAfter)
+			}
+			client := answering(t, marketprism.Spot, text(status, header, c.body))
+			_, err := client.Time(t.Context())
+			var refused *binance.APIError
+			if !errors.As(err, &refused) || refused.RetryAfter != c.want {
+				t.Errorf("%d, %q, %s: %v, want %v", status, c.retryAfter, c.body, err, c.want)
+			}
+			// A 403 of a firewall is none of the exchange's refusals, but one that says -1003 is.
+			blocked := time.Until(client.Usage().BlockedUntil)
+			if status == 403 && !strings.Contains(c.body, "-1003") {
+				if blocked > 0 {
+					t.Errorf("%d, %q, %s: blocked for %v", status, c.retryAfter, c.body, blocked)
+				}
+				continue
+			}
+			if want := c.want; want > time.Second && (blocked > want || blocked < want-time.Second) {
+				t.Errorf("%d, %q, %s: blocked for %v, want %v", status, c.retryAfter, c.body, blocked, want)
+			}
+		}
+	}
+}

@@ -50,8 +50,9 @@ type APIError struct {
 	Code    int    // the exchange's code, such as -1121; 0 if the body is not an error of the exchange
 	Message string // the exchange's message, or the beginning of a body that is not JSON
 
-	// RetryAfter is the pause that the exchange demands (429 and 418); 0 if it does not say. The Clients
-	// that share the Budget send nothing before it has passed.
+	// RetryAfter is the pause that the exchange demands (429 and 418), by Retry-After or by the end of a ban in
+	// Message, at most 3 days; 0 if it does not say. The Clients that share the Budget send nothing before it has
+	// passed; where a 418 does not say it, for 2 minutes, and twice as long after each further one.
 	RetryAfter time.Duration
 }
 

@@ -2,7 +2,9 @@ package binance_test
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -234,6 +236,101 @@ func TestRetryAfterIsKept(t *testing.T) {
 			})
 		})
 	}
+}
+
+// During a ban there are no requests, however the exchange says when it ends and whatever the local clock shows, and the
+// first one comes within 5 s of the end.
+func TestBanIsKeptInEveryForm(t *testing.T) {
+	const ban = 9 * time.Second
+	const never = 1000 * time.Hour
+	for _, form := range binancetest.BanForms() {
+		for _, skew := range []time.Duration{0, time.Hour, -time.Hour, never} {
+			t.Run(fmt.Sprintf("%s/%v", form, skew), func(t *testing.T) {
+				before := func(h *harness) {
+					if skew != never {
+						h.srv.SetClock(skew)
+					}
+				}
+				bubble(t, setup{server: exchange(5), before: before}, func(t *testing.T, h *harness) {
+					h.ready()
+					time.Sleep(1300 * time.Millisecond)
+					if skew == never { // it was set while the driver runs: nothing is known of it but the Date of the answer
+						if form == "undated" {
+							return
+						}
+						h.srv.SetClock(time.Hour)
+					}
+					if err := h.srv.Ban(ban, form); err != nil {
+						t.Fatal(err)
+					}
+					end := time.Now().Add(ban)
+					for _, s := range h.srv.Listed() {
+						h.srv.DropDepth(s, 1)
+					}
+					time.Sleep(3 * time.Second)
+					synctest.Wait()
+					before := requests(h.srv, "")
+					switch blocked := h.client.Usage().BlockedUntil; {
+					case form == "huge":
+						if d := time.Until(blocked); d > 72*time.Hour || d < 71*time.Hour {
+							t.Errorf("blocked for %v", d)
+						}
+						return
+					case form == "nothing":
+						if d := time.Until(blocked); d > 2*time.Minute || d < 117*time.Second {
+							t.Errorf("blocked for %v", d)
+						}
+						end = blocked
+					}
+					time.Sleep(time.Until(end) - time.Millisecond)
+					synctest.Wait()
+					if n := requests(h.srv, "") - before; n != 0 {
+						t.Errorf("%d requests during the ban", n)
+					}
+					time.Sleep(5 * time.Second)
+					synctest.Wait()
+					if n := requests(h.srv, "") - before; n == 0 {
+						t.Error("no request within 5 s of the end")
+					}
+					h.ready()
+					h.live(h.srv.Listed()...)
+					h.wellBehaved()
+				})
+			})
+		}
+	}
+}
+
+// Where the exchange does not say when a ban ends, each refusal after another doubles the wait, also after a success.
+func TestRepeatedBansBackOff(t *testing.T) {
+	client := binance.Config{Budget: newBudget(t, binance.BudgetConfig{Concurrent: 1})}
+	server := exchange(1)
+	server.Symbols[0].Rate = 3
+	bubble(t, setup{server: server, client: client, depth: binance.DepthConfig{PollEvery: -1}}, func(t *testing.T, h *harness) {
+		h.ready()
+		if err := h.srv.Ban(20*time.Minute, "nothing"); err != nil {
+			t.Fatal(err)
+		}
+		start := time.Now()
+		h.srv.DropDepth(victim, 1)
+		time.Sleep(31 * time.Minute)
+		h.live(victim)
+		if err := h.srv.Ban(time.Minute, "nothing"); err != nil {
+			t.Fatal(err)
+		}
+		h.srv.DropDepth(victim, 1)
+		time.Sleep(33 * time.Minute)
+		h.live(victim)
+		var waits []time.Duration
+		for _, i := range infos[binance.ThrottleInfo](h) {
+			if wait := i.Until.Sub(start).Truncate(time.Minute); i.Status == http.StatusTeapot && i.Weight == 0 {
+				waits, start = append(waits, wait), i.Until
+			}
+		}
+		if !slices.Equal(waits, []time.Duration{2 * time.Minute, 4 * time.Minute, 8 * time.Minute, 16 * time.Minute, 33 * time.Minute}) {
+			t.Errorf("waits: %v", waits) // the last one began a minute later
+		}
+	})
 }
 
 // refusedAt returns when the first snapshot request after start was refused with a wait.

@@ -18,7 +18,9 @@ type answer struct {
 	status     int
 	body       []byte
 	html       bool          // else JSON
-	retryAfter time.Duration // rounded up to seconds in the header; 0 means no header
+	retryAfter time.Duration // 0 means none
+	banned     *banForm      // of a ban that ends after retryAfter; nil if there is none
+	date       time.Time     // exchange clock, for the header
 	delay      time.Duration // before it is sent
 	truncated  bool          // cut the connection in the middle of the body
 	gzip       bool          // if the client accepts it
@@ -53,10 +55,14 @@ func (a *answer) write(w http.ResponseWriter, r *http.Request, used int, spot bo
 			h["X-MBX-USED-WEIGHT"] = []string{strconv.Itoa(used)}
 		}
 	}
-	if a.retryAfter > 0 {
-		h.Set("Retry-After", strconv.FormatInt(int64((a.retryAfter+time.Second-1)/time.Second), 10))
-	}
+	h.Set("Date", a.date.UTC().Format(http.TimeFormat))
 	body := a.body
+	switch {
+	case a.banned != nil:
+		body = a.banned.write(h, a.retryAfter, a.date)
+	case a.retryAfter > 0:
+		h.Set("Retry-After", inSeconds(a.retryAfter))
+	}
 	if a.gzip && strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		h.Set("Content-Encoding", "gzip")
 		body = compress(body)

@@ -197,6 +197,10 @@ func chaosMovePrice(x *exchange, d *dice) string {
 	return fmt.Sprintf("MovePrice(%s, %s)", sym.Name, price)
 }
 
+// banFormsWithEnd is how many forms say when a ban ends, whatever was known of the clock before. A client waits
+// much longer after the others.
+const banFormsWithEnd = 5
+
 // chaosREST makes the next requests fail. Bans are short, so that a client that waits for their end
 // returns soon.
 func chaosREST(x *exchange, d *dice) string {
@@ -209,7 +213,9 @@ func chaosREST(x *exchange, d *dice) string {
 	case 0:
 		return reject(1, http.StatusTooManyRequests, wait)
 	case 1:
-		return reject(1, http.StatusTeapot, wait)
+		form := banForms()[d.symbol%banFormsWithEnd]
+		x.faults.ban = banFault{banEnd(time.Now(), wait), form}
+		return fmt.Sprintf("Ban(%v, %q)", wait, form.name)
 	case 2:
 		return reject(d.few, http.StatusForbidden, 0)
 	case 3:

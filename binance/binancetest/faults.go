@@ -147,7 +147,7 @@ func (f *requestFaults) rejection(now time.Time, m *weightMeter) *answer {
 	case http.StatusTooManyRequests:
 		a = m.tooMany(now)
 	case http.StatusTeapot:
-		a = bannedAnswer(now, now.Add(f.retryAfter))
+		a = bannedAnswer(f.retryAfter, &banForms()[0])
 	case http.StatusForbidden, http.StatusBadGateway, http.StatusGatewayTimeout:
 		text := fmt.Sprintf("%d %s", f.status, http.StatusText(f.status))
 		a = &answer{status: f.status, html: true, foreign: true, body: fmt.Appendf(nil,
@@ -181,6 +181,7 @@ type restFaults struct {
 	gzip     bool // until it is switched off
 
 	listing pendingListings
+	ban     banFault
 }
 
 // decorate applies the faults to an answer.

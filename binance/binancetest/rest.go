@@ -96,7 +96,10 @@ func (api restAPI) answer(path string, query url.Values, key bool) (a *answer, u
 	defer api.mu.Unlock()
 	now := time.Now()
 	api.stats.Requests[path]++
-	defer func() { api.retry.observe(now, a) }()
+	defer func() {
+		a.date = api.now()
+		api.retry.observe(now, a)
+	}()
 	e := api.endpoint(path)
 	weight := 1
 	if e != nil {
@@ -128,7 +131,10 @@ func (api restAPI) answer(path string, query url.Values, key bool) (a *answer, u
 
 // rejection returns the answer of a fault to a request, or nil.
 func (api restAPI) rejection(now time.Time, symbol string) *answer {
-	a := api.faults.rejection(now, &api.weight)
+	a := api.faults.ban.rejection(now)
+	if a == nil {
+		a = api.faults.rejection(now, &api.weight)
+	}
 	if sym := api.byName[symbol]; a == nil && sym != nil {
 		a = sym.faults.rest.rejection(now, &api.weight)
 	}
@@ -146,7 +152,9 @@ func (api restAPI) serve(e *endpoint, query url.Values) *answer {
 func (api restAPI) answerAgain(path string, query url.Values) *answer {
 	api.mu.Lock()
 	defer api.mu.Unlock()
-	return api.serve(api.endpoint(path), query)
+	a := api.serve(api.endpoint(path), query)
+	a.date = api.now()
+	return a
 }
 
 // symbolParam returns the mandatory symbol.

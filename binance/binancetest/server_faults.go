@@ -120,6 +120,29 @@ func (s *Server) RejectRESTFor(symbol string, n, status int, retryAfter time.Dur
 	return s.fault(symbol, func(f *symbolFaults) { f.rest.rejectWith(n, status, retryAfter) })
 }
 
+// Ban answers every REST request with a 418 until the time has passed, as the exchange does with a banned IP address.
+// BanForms lists the forms in which the answers say when it ends. It returns ErrConfig for another one. Requests more
+// than 100 ms after the first answer count as EarlyRequests.
+func (s *Server) Ban(d time.Duration, form string) error {
+	for _, f := range banForms() {
+		if f.name == form {
+			s.locked(func() { s.faults.ban = banFault{banEnd(time.Now(), d), f} })
+			return nil
+		}
+	}
+	return fmt.Errorf("%w: unknown form of a ban %q; there are %s", ErrConfig, form, strings.Join(BanForms(), ", "))
+}
+
+// BanForms returns the forms of Ban. Retry-After is a number of "seconds", with the end of the ban in the message; an
+// HTTP "date"; absent, with the end in the "message" alone, and "undated" if the Date header is absent too; "negative" or
+// "garbage" with the end in the message; "huge"; or there is "nothing" that says it.
+func BanForms() (names []string) {
+	for _, f := range banForms() {
+		names = append(names, f.name)
+	}
+	return names
+}
+
 // HangREST delays the answers to the next n REST requests of any kind.
 func (s *Server) HangREST(n int, delay time.Duration) {
 	s.locked(func() { s.faults.hang, s.faults.hangFor = n, delay })
