@@ -292,7 +292,7 @@ func (c *Client) dialRoute(ctx context.Context, r route, streams ...string) (*St
 	if err != nil {
 		return nil, err
 	}
-	s := newStream(conn, c.market, len(streams))
+	s := newStream(conn, c.market, streams)
 	s.record = c.recorder
 	return s, nil
 }

@@ -44,12 +44,16 @@ type conn struct {
 	stream     *Stream
 	opened     time.Time
 	heardAt    time.Time // local clock, of the last event
-	acks       acks
-	subscribed bool // all streams were acknowledged
+	subscribed bool      // all streams were acknowledged
 }
 
 // isOpen reports whether the connection exists and is open.
 func (c *conn) isOpen() bool { return c != nil && c.stream != nil }
+
+// handledUntil reports whether every frame that was read before t has been handled.
+func (c *conn) handledUntil(t time.Time) bool {
+	return !c.heardAt.Before(t) || c.queue.length() == 0
+}
 
 // read queues the frames of the connection until it ends, and never waits for the shard.
 func (c *conn) read(stream *Stream, streams *streamSet, count *counters) {
@@ -194,8 +198,8 @@ func (cs *connSet) reset(shard int, cfg *DepthConfig, now time.Time) {
 }
 
 // add returns a connection for the slot, not yet open, and the number of the attempt to open it.
-func (cs *connSet) add(s *connSlot, queue *frameQueue) (c *conn, attempt int) {
-	c = &conn{slot: s, index: slices.Index(cs.conns[:], nil), outbox: newOutbox(), queue: queue}
+func (cs *connSet) add(s *connSlot, queue *frameQueue, outbox *outbox) (c *conn, attempt int) {
+	c = &conn{slot: s, index: slices.Index(cs.conns[:], nil), outbox: outbox, queue: queue}
 	cs.conns[c.index] = c
 	return c, s.fill(c)
 }
@@ -218,18 +222,6 @@ func (cs *connSet) all(yield func(*conn) bool) {
 
 // connected reports whether any connection is open.
 func (cs *connSet) connected() bool { return slices.ContainsFunc(cs.conns[:], (*conn).isOpen) }
-
-// send sends planned requests on an open connection, after those before them, and returns when their
-// acknowledgement is due. An error of the plan ends the connection.
-func (cs *connSet) send(c *conn, now time.Time, requests []request, err error) (due time.Time) {
-	if err != nil {
-		cs.running.Go(func() { c.stream.closeWith(err) })
-		return time.Time{}
-	}
-	c.acks.add(requests, now)
-	c.outbox.put(requests)
-	return c.acks.due
-}
 
 // queueStats adds what is queued between the connections and their books. It is safe for concurrent use.
 func (cs *connSet) queueStats(s *Stats) {

@@ -44,6 +44,7 @@ type shard struct {
 	watchdog  watchdog
 	alarm     alarm
 	life      context.Context // of the run; it ends with Run's
+	unusedAt  time.Time       // when connections are closed since they have no stream; zero if they have
 
 	// Memory that is used again for each frame.
 	decoder Decoder
@@ -76,6 +77,10 @@ func (s *shard) begin(now time.Time) {
 	s.watchdog = watchdog{market: s.client.market, bound: s.cfg.StreamTimeout, at: now.Add(watchEvery)}
 	s.frame = frame{}
 	s.alarm = alarm{timer: time.NewTimer(0)}
+	s.unusedAt = time.Time{}
+	if len(s.streams.ordered) == 0 {
+		s.unusedAt = now
+	}
 	for _, sub := range s.streams.ordered {
 		if sub.depth {
 			sub.book.lostAt = now
@@ -191,14 +196,8 @@ func (s *shard) takeSnapshots(ctx context.Context, now time.Time) error {
 // tick does what is due.
 func (s *shard) tick(ctx, handling context.Context, now time.Time) error {
 	s.alarm.due = time.Time{}
-	for c := range s.conns.all {
-		if err := c.acks.overdue(now); err != nil {
-			if err := s.connLost(handling, now, c, err); err != nil {
-				return err
-			}
-			continue
-		}
-		s.alarm.set(now, c.acks.due)
+	if err := s.checkAcks(handling, now); err != nil {
+		return err
 	}
 	for _, sub := range s.streams.ordered {
 		if err := s.tickStream(handling, now, sub); err != nil {
@@ -209,6 +208,9 @@ func (s *shard) tick(ctx, handling context.Context, now time.Time) error {
 		return err
 	}
 	if err := s.rotate(handling, now); err != nil {
+		return err
+	}
+	if err := s.closeUnused(handling, now); err != nil {
 		return err
 	}
 	s.dialDue(ctx, now)
@@ -264,8 +266,9 @@ func (s *shard) watch(ctx context.Context, now time.Time) error {
 			}
 			quiet = append(quiet, f.sub.name)
 			if i+1 == len(found) || found[i+1].conn != f.conn {
-				requests, err := f.conn.stream.replan(quiet)
-				s.send(f.conn, now, requests, err)
+				if err := s.subscribe(ctx, now, f.conn, quiet); err != nil {
+					return err
+				}
 				quiet = nil
 			}
 		case WatchDeadDepth:
@@ -280,13 +283,23 @@ func (s *shard) watch(ctx context.Context, now time.Time) error {
 
 // addSymbols subscribes the streams of more books, on the connections that are open; one that is not
 // open yet will subscribe all streams.
-func (s *shard) addSymbols(now time.Time, books []*symbolBook) {
+func (s *shard) addSymbols(ctx context.Context, now time.Time, books []*symbolBook) error {
 	for _, b := range books {
 		if b.inbox == &s.inbox {
 			b.lostAt = now
 		}
 	}
-	s.sendAll(now, "SUBSCRIBE", s.streams.add(books))
+	names := s.streams.add(books)
+	for c := range s.conns.all {
+		if err := s.subscribe(ctx, now, c, names); err != nil {
+			return err
+		}
+	}
+	if !s.unusedAt.IsZero() {
+		s.unusedAt = time.Time{}
+		s.alarm.set(now, now) // the connections may be closed
+	}
+	return nil
 }
 
 // removeSymbol unsubscribes the streams of a book and ends it.
@@ -301,7 +314,13 @@ func (s *shard) removeSymbol(ctx context.Context, now time.Time, b *symbolBook) 
 		names = append(names, sub.name)
 		delete(s.pending, sub)
 	}
-	s.sendAll(now, "UNSUBSCRIBE", names)
+	for c := range s.conns.all {
+		c.outbox.unsubscribe(names)
+	}
+	if len(s.streams.ordered) == 0 {
+		s.unusedAt = now.Add(unusedTime)
+		s.alarm.set(now, s.unusedAt)
+	}
 	if !home {
 		return nil
 	}

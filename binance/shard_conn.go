@@ -17,19 +17,28 @@ import (
 const (
 	rotatePatience = time.Minute            // from a replacement's last acknowledgement until it carries every stream
 	rotateCheck    = 200 * time.Millisecond // between two looks whether it does
+	ackCheck       = 200 * time.Millisecond // between two looks at the frames that may hold an overdue answer
+
+	// unusedTime is how long connections without a stream stay open for symbols that are added soon, so that
+	// symbols that come and go cost no connection each time.
+	unusedTime = 30 * time.Second
 
 	maxBatch = 64 // frames of one connection in a row
 )
 
-// dialDue dials every slot whose retry or rotation time has come.
+// dialDue dials every slot whose retry or rotation time has come, unless there is nothing to subscribe.
 func (s *shard) dialDue(ctx context.Context, now time.Time) {
+	if len(s.streams.ordered) == 0 {
+		return
+	}
 	for _, slot := range s.conns.slots {
 		switch due := slot.due(); {
 		case due.IsZero():
 		case now.Before(due):
 			s.alarm.set(now, due)
 		default:
-			c, attempt := s.conns.add(slot, newFrameQueue(s.cfg.QueueFrames, s.cfg.QueueBytes, s.ready))
+			c, attempt := s.conns.add(slot,
+				newFrameQueue(s.cfg.QueueFrames, s.cfg.QueueBytes, s.ready), newOutbox(s.cfg.StreamsPerConn, s.cfg.AckTimeout))
 			ctx, cancel := context.WithCancel(ctx)
 			c.cancel = cancel
 			s.conns.running.Go(func() {
@@ -58,9 +67,7 @@ func (s *shard) connect(ctx context.Context, c *conn, attempt int) {
 	}
 	stop := context.AfterFunc(ctx, func() { stream.closeWith(ctx.Err()) })
 	defer stop()
-	s.tasks.post(func(handling context.Context, now time.Time) error {
-		return s.connOpened(ctx, handling, now, c, stream, opened)
-	})
+	s.tasks.post(func(_ context.Context, now time.Time) error { s.connOpened(ctx, now, c, stream, opened); return nil })
 	c.read(stream, &s.streams, &s.count)
 	stream.closeWith(ErrClosed)
 }
@@ -68,7 +75,7 @@ func (s *shard) connect(ctx context.Context, c *conn, attempt int) {
 func (s *shard) host() string { return s.client.endpoints.Stream + string(s.route) }
 
 // connOpened subscribes the streams on a new connection.
-func (s *shard) connOpened(ctx, handling context.Context, now time.Time, c *conn, stream *Stream, at time.Time) error {
+func (s *shard) connOpened(ctx context.Context, now time.Time, c *conn, stream *Stream, at time.Time) {
 	c.stream, c.opened, c.heardAt = stream, at, now
 	s.conns.queues[c.index].Store(c.queue)
 	wake(s.ready)
@@ -76,15 +83,51 @@ func (s *shard) connOpened(ctx, handling context.Context, now time.Time, c *conn
 		c.slot.schedule(at)
 		s.alarm.set(now, c.slot.rotateAt)
 	}
-	requests, err := stream.plan("SUBSCRIBE", s.streams.names)
-	if err != nil {
-		return s.connLost(handling, now, c, err)
-	}
-	c.acks.expect(nil, now, s.cfg.AckTimeout)
-	s.send(c, now, requests, nil)
+	c.outbox.subscribe(s.streams.names)
+	s.alarm.set(now, c.outbox.due(now))
+	s.alarm.set(now, s.unusedAt)
 	s.conns.running.Go(func() { c.outbox.run(ctx, stream) })
+}
+
+// checkAcks ends the connections whose subscriptions are not acknowledged in time. The answer may be among
+// the frames that wait for the shard.
+func (s *shard) checkAcks(ctx context.Context, now time.Time) error {
+	for c := range s.conns.all {
+		switch due := c.outbox.due(now); {
+		case due.IsZero():
+		case now.Before(due):
+			s.alarm.set(now, due)
+		case !c.handledUntil(due):
+			s.alarm.set(now, now.Add(ackCheck))
+		default:
+			if err := s.connLost(ctx, now, c, c.outbox.overdue()); err != nil {
+				return err
+			}
+		}
+	}
 	return nil
 }
+
+// closeUnused closes the connections once they have had no stream for a while. The next symbol opens them
+// again.
+func (s *shard) closeUnused(ctx context.Context, now time.Time) error {
+	if s.unusedAt.IsZero() {
+		return nil
+	}
+	if now.Before(s.unusedAt) {
+		s.alarm.set(now, s.unusedAt)
+		return nil
+	}
+	for c := range s.conns.all {
+		if err := s.connLost(ctx, now, c, errUnused); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// errUnused is why a connection without a stream was closed.
+var errUnused = fmt.Errorf("%w: no symbol is left on it", ErrClosed)
 
 // connLost ends an open connection, or handles its end. Books that another connection carries go on.
 func (s *shard) connLost(ctx context.Context, now time.Time, c *conn, cause error) error {
@@ -125,13 +168,13 @@ func (s *shard) disconnected(c *conn, symbols int, cause error) {
 func (s *shard) rotate(ctx context.Context, now time.Time) (err error) {
 	for _, slot := range s.conns.slots {
 		next := slot.next
-		if !next.isOpen() || !next.acks.due.IsZero() {
+		if !next.isOpen() || !next.outbox.settled() {
 			continue
 		}
 		switch missing := s.missingOn(next, slot.current, now); {
 		case missing == "":
 			err = s.replace(ctx, now, slot)
-		case now.Sub(next.acks.last) > rotatePatience:
+		case now.Sub(next.opened) > rotatePatience && now.Sub(next.outbox.lastProgress()) > rotatePatience:
 			err = s.connLost(ctx, now, next, fmt.Errorf("%w: no event of %s", ErrRotation, missing))
 		default:
 			s.alarm.set(now, now.Add(rotateCheck))
@@ -239,7 +282,7 @@ func (s *shard) step(ctx context.Context, now time.Time, c *conn, data []byte, a
 	case MessageAck:
 		return s.acknowledged(ctx, now, c, msg.RequestID)
 	case MessageError:
-		return s.connLost(ctx, now, c, c.acks.refused(msg.RequestID, msg.Err))
+		return s.connLost(ctx, now, c, c.outbox.refused(msg.RequestID, msg.Err))
 	case MessageShutdown:
 		// web-socket-streams.md gives no time between the announcement and the end.
 		if c != c.slot.current {
@@ -252,10 +295,22 @@ func (s *shard) step(ctx context.Context, now time.Time, c *conn, data []byte, a
 	return nil
 }
 
-// acknowledged starts the books of an acknowledged request: from here on every change of theirs
-// arrives, so a snapshot that is requested now can be joined to them.
+// acknowledged handles the acknowledgement of a request.
 func (s *shard) acknowledged(ctx context.Context, now time.Time, c *conn, id RequestID) error {
-	names, all := c.acks.arrived(id, now)
+	if err := s.carried(ctx, now, c, c.outbox.answered(id, now)); err != nil {
+		return err
+	}
+	if c.outbox.settled() && !c.subscribed {
+		c.subscribed = true
+		hook.Call(s.client.hooks.Subscribed, SubscribeInfo{Conn: c.slot.number, Streams: len(s.streams.names), Elapsed: now.Sub(c.opened)})
+		s.alarm.set(now, now) // it may be a replacement
+	}
+	return nil
+}
+
+// carried starts the books of streams that a connection carries from now on: every change of theirs
+// arrives, so a snapshot that is requested now can be joined to them.
+func (s *shard) carried(ctx context.Context, now time.Time, c *conn, names []string) error {
 	for _, name := range names {
 		sub := s.streams.byName[name]
 		if sub == nil {
@@ -270,11 +325,6 @@ func (s *shard) acknowledged(ctx context.Context, now time.Time, c *conn, id Req
 		if err := s.applyOutput(ctx, now, now.UTC(), sub.book, out); err != nil {
 			return err
 		}
-	}
-	if all && !c.subscribed {
-		c.subscribed = true
-		hook.Call(s.client.hooks.Subscribed, SubscribeInfo{Conn: c.slot.number, Streams: len(s.streams.names), Elapsed: now.Sub(c.acks.since)})
-		s.alarm.set(now, now) // it may be a replacement
 	}
 	return nil
 }

@@ -33,7 +33,7 @@ func syncedDepth(tb testing.TB, handler Handler) (*DepthSyncer, *shard) {
 	s, b := d.allShards()[0], d.books.Get("BTCUSDT")
 	now := time.Now()
 	s.begin(now)
-	l := &conn{slot: s.conns.slots[0], stream: &Stream{}, cancel: func() {}}
+	l := &conn{slot: s.conns.slots[0], stream: &Stream{}, cancel: func() {}, outbox: newOutbox(s.cfg.StreamsPerConn, time.Hour)}
 	s.conns.slots[0].current, s.conns.conns[0] = l, l
 	for _, sub := range s.streams.ordered {
 		sub.arbiter.addLeg(0, now)
@@ -144,11 +144,15 @@ func TestLostFrameOfAnUnknownStreamResyncsAllBooks(t *testing.T) {
 func TestTickKeepsTheDeadlines(t *testing.T) {
 	s := syncedShard(t, nil)
 	now := time.Now()
-	acks := &s.conns.conns[0].acks
+	outbox := s.conns.conns[0].outbox
 	s.watchdog.at = now.Add(2 * time.Hour)
-	acks.expect([]request{{id: 1, subscribes: true}}, now, time.Hour)
-	if err := s.tick(t.Context(), t.Context(), now); err != nil || !s.alarm.due.Equal(acks.due) {
-		t.Errorf("due at %v, acks at %v, %v", s.alarm.due, acks.due, err)
+	outbox.subscribe([]string{"x"})
+	if _, err := outbox.next(); err != nil {
+		t.Fatal(err)
+	}
+	outbox.written(now)
+	if err := s.tick(t.Context(), t.Context(), now); err != nil || !s.alarm.due.Equal(outbox.due(now)) || !s.alarm.due.Equal(now.Add(time.Hour)) {
+		t.Errorf("due at %v, acks at %v, %v", s.alarm.due, outbox.due(now), err)
 	}
 	if err := s.framesDropped(t.Context(), now, s.conns.conns[0], drops{nil: 1}); err != nil {
 		t.Fatal(err)
@@ -162,16 +166,19 @@ func TestTickKeepsTheDeadlines(t *testing.T) {
 func TestPendingRequestsKeepTheirStreams(t *testing.T) {
 	d, s := syncedDepth(t, nil)
 	now := time.Now()
-	requests, err := planRequests("SUBSCRIBE", s.streams.names, 0)
-	if err != nil {
+	outbox := s.conns.conns[0].outbox
+	outbox.subscribe(s.streams.names)
+	if _, err := outbox.next(); err != nil {
 		t.Fatal(err)
 	}
-	want := slices.Clone(requests[0].streams)
+	want := slices.Clone(outbox.requests[1])
 	if err := d.add([]string{"ETHUSDT"}, true); err != nil {
 		t.Fatal(err)
 	}
 	s.conns.conns[0] = nil // no connection is open
-	s.addSymbols(now, []*symbolBook{d.books.Get("ETHUSDT")})
+	if err := s.addSymbols(t.Context(), now, []*symbolBook{d.books.Get("ETHUSDT")}); err != nil {
+		t.Fatal(err)
+	}
 	btc := d.books.Get("BTCUSDT")
 	if err := d.Remove("BTCUSDT"); err != nil {
 		t.Fatal(err)
@@ -182,7 +189,7 @@ func TestPendingRequestsKeepTheirStreams(t *testing.T) {
 	if len(s.streams.names) != 3 || len(s.streams.ordered) != 3 || s.streams.ordered[0].name != s.streams.names[0] {
 		t.Errorf("left are %v", s.streams.names)
 	}
-	if got := requests[0].streams; !slices.Equal(got, want) {
+	if got := outbox.requests[1]; len(want) != 3 || !slices.Equal(got, want) {
 		t.Errorf("the request was for %v, now for %v", want, got)
 	}
 }

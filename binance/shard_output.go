@@ -144,28 +144,17 @@ func (s *shard) resubscribe(ctx context.Context, now time.Time, sub *subscriptio
 			continue
 		}
 		sub.arbiter.removeLeg(c.index)
-		for _, method := range [...]string{"UNSUBSCRIBE", "SUBSCRIBE"} {
-			requests, err := c.stream.plan(method, []string{sub.name})
-			s.send(c, now, requests, err)
-		}
+		c.outbox.renew(sub.name)
+		s.alarm.set(now, c.outbox.due(now))
 	}
 	return nil
 }
 
-// send sends planned requests on an open connection.
-func (s *shard) send(c *conn, now time.Time, requests []request, err error) {
-	s.alarm.set(now, s.conns.send(c, now, requests, err))
-}
-
-// sendAll sends a request for the streams on every open connection.
-func (s *shard) sendAll(now time.Time, method string, names []string) {
-	if len(names) == 0 {
-		return
-	}
-	for c := range s.conns.all {
-		requests, err := c.stream.plan(method, names)
-		s.send(c, now, requests, err)
-	}
+// subscribe adds streams to a connection.
+func (s *shard) subscribe(ctx context.Context, now time.Time, c *conn, names []string) error {
+	kept := c.outbox.subscribe(names)
+	s.alarm.set(now, c.outbox.due(now))
+	return s.carried(ctx, now, c, kept)
 }
 
 // report reports what a watchdog found.

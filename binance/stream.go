@@ -43,15 +43,18 @@ type Stream struct {
 
 	writing  chan struct{} // holds a token during a write
 	requests rateLimiter
-	nextID   int64
-	streams  int // subscribed
 
-	mu     sync.Mutex
-	closed error // the first argument of closeWith; nil before
+	mu      sync.Mutex
+	nextID  int64           // of Subscribe and Unsubscribe
+	streams map[string]bool // those of the URL and of Subscribe, without those of Unsubscribe
+	closed  error           // the first argument of closeWith; nil before
 }
 
-func newStream(conn *websocket.Conn, m *market, streams int) *Stream {
-	s := &Stream{conn: conn, market: m, streams: streams, writing: make(chan struct{}, 1), requests: newRateLimiter(m.requestsPerSecond)}
+func newStream(conn *websocket.Conn, m *market, streams []string) *Stream {
+	s := &Stream{conn: conn, market: m, streams: make(map[string]bool), writing: make(chan struct{}, 1), requests: newRateLimiter(m.requestsPerSecond)}
+	for _, name := range streams {
+		s.streams[name] = true
+	}
 	s.opened = time.Now()
 	conn.SetReadLimit(maxFrame)
 	conn.SetPingHandler(s.pong)
@@ -140,8 +143,9 @@ func (s *Stream) readError(err error) error {
 	return fmt.Errorf("binance: read: %w", err)
 }
 
-// write sends one text frame. Concurrent calls wait for each other.
-func (s *Stream) write(ctx context.Context, frame []byte) error {
+// write sends the text frame that next returns, unless that is nil. next is called once the exchange
+// accepts a message. Concurrent calls wait for each other.
+func (s *Stream) write(ctx context.Context, next func() ([]byte, error)) error {
 	select {
 	case s.writing <- struct{}{}:
 	case <-ctx.Done():
@@ -149,6 +153,10 @@ func (s *Stream) write(ctx context.Context, frame []byte) error {
 	}
 	defer func() { <-s.writing }()
 	if err := s.requests.wait(ctx); err != nil {
+		return err
+	}
+	frame, err := next()
+	if frame == nil || err != nil {
 		return err
 	}
 	s.conn.SetWriteDeadline(time.Now().Add(writeTimeout)) //nolint:errcheck // always nil

@@ -69,33 +69,3 @@ func TestRequestsStayBelowTheirBound(t *testing.T) {
 		}
 	}
 }
-
-func TestAcks(t *testing.T) {
-	var a acks
-	now := time.Unix(1000, 0)
-	a.expect([]request{{id: 1, subscribes: true, streams: []string{"a"}}, {id: 2, subscribes: true, streams: []string{"b"}}}, now, time.Second)
-	if streams, _ := a.arrived(RequestID{Text: "1"}, now); streams != nil {
-		t.Error("a text id was taken for a number")
-	}
-	if streams, all := a.arrived(RequestID{Number: 2}, now.Add(900*time.Millisecond)); !slices.Equal(streams, []string{"b"}) || all {
-		t.Error(streams, all)
-	}
-	if err := a.overdue(now.Add(time.Second)); err != nil {
-		t.Error(err)
-	}
-	if err := a.overdue(now.Add(2 * time.Second)); !errors.Is(err, ErrNoAck) {
-		t.Error(err)
-	}
-	var refused *SubscribeError
-	var venue *StreamError
-	err := a.refused(RequestID{Number: 1}, &StreamError{Code: 2, Message: "invalid"})
-	if !errors.As(err, &refused) || !slices.Equal(refused.Streams, []string{"a"}) || !errors.As(err, &venue) || venue.Code != 2 {
-		t.Error(err)
-	}
-	if err := a.refused(RequestID{Null: true}, venue); !errors.As(err, &refused) || refused.Streams != nil {
-		t.Error(err)
-	}
-	if streams, all := a.arrived(RequestID{Number: 1}, now); !slices.Equal(streams, []string{"a"}) || !all || a.overdue(now.Add(time.Hour)) != nil {
-		t.Error(streams, all)
-	}
-}

@@ -89,7 +89,7 @@ func (d *DepthSyncer) add(symbols []string, named bool) error {
 		switch books := placed[s]; {
 		case d.launch == nil || books == nil:
 		case slices.Contains(before, s):
-			s.tasks.post(func(_ context.Context, now time.Time) error { s.addSymbols(now, books); return nil })
+			s.tasks.post(func(ctx context.Context, now time.Time) error { return s.addSymbols(ctx, now, books) })
 		default:
 			d.launch(s)
 		}
@@ -132,7 +132,7 @@ func (cfg *DepthConfig) routesOf(m *market, depth string) []routeStreams {
 	return []routeStreams{books}
 }
 
-// place spreads books evenly over as few shards as possible, some of them new, and returns the books that
+// place spreads books evenly over as few shards as possible, some of them new or unused so far, and returns the books that
 // each has got. It is called with changing held.
 func (d *DepthSyncer) place(books []*symbolBook) map[*shard][]*symbolBook {
 	shards, placed := slices.Clone(d.allShards()), make(map[*shard][]*symbolBook)
@@ -141,17 +141,24 @@ func (d *DepthSyncer) place(books []*symbolBook) map[*shard][]*symbolBook {
 		handle: d.handle, notify: d.books.Changed, firstLimit: d.firstLimit,
 	}
 	for _, rs := range d.routes {
-		room := 0
-		var open []*shard
+		perShard, room := d.cfg.StreamsPerConn/len(rs.suffixes), 0
+		var open, unused []*shard
 		for _, s := range shards {
-			if s.route == rs.route {
+			switch {
+			case s.route != rs.route:
+			case len(s.members) == 0: // its connections are closed, or about to be
+				unused = append(unused, s)
+			default:
 				open = append(open, s)
-				room += d.cfg.StreamsPerConn/len(rs.suffixes) - len(s.members)
+				room += perShard - len(s.members)
 			}
 		}
-		for ; room < len(books); room += d.cfg.StreamsPerConn / len(rs.suffixes) {
-			s := newShard(len(shards), env, rs, d.depthSuffix)
-			open, shards = append(open, s), append(shards, s)
+		for ; room < len(books); room += perShard {
+			if len(unused) == 0 {
+				unused = append(unused, newShard(len(shards), env, rs, d.depthSuffix))
+				shards = append(shards, unused[0])
+			}
+			open, unused = append(open, unused[0]), unused[1:]
 		}
 		for _, b := range books {
 			s := slices.MinFunc(open, func(a, b *shard) int { return len(a.members) - len(b.members) })

@@ -1,0 +1,128 @@
+package binance_test
+
+import (
+	"errors"
+
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/binance"
+)
+
+// A thousand Removes and Adds, one by one, are no event for the other books: the requests are joined, and
+// no subscription is given up because it has to wait for them.
+func TestManyRemovesAndAddsDisturbNoOtherBook(t *testing.T) {
+	const busy, all = 20, 1020
+	server := exchange(all)
+	for i := range server.Symbols {
+		server.Symbols[i].Levels, server.Symbols[i].Rate = 5, 5
+		if i >= busy {
+			server.Symbols[i].Rate = -1
+		}
+	}
+	server.History = 256
+	depth := binance.DepthConfig{SnapshotLimit: 5, RefreshDepth: -1, SkipSymbolCheck: true}
+	bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+		h.ready()
+		many, others := h.srv.Listed()[busy:], h.srv.Listed()[:busy]
+		sent := h.srv.Stats().Messages
+		for _, s := range many {
+			if err := h.syncer.Remove(s); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		for _, s := range many {
+			if err := h.syncer.Add(t.Context(), s); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Millisecond)
+		}
+		time.Sleep(20 * time.Second)
+		h.ready()
+		h.live(others...)
+		if len(h.srv.Connections()[0].Streams) != all {
+			t.Errorf("%d streams", len(h.srv.Connections()[0].Streams))
+		}
+		for _, s := range others {
+			if b := h.at(s); b.gaps != nil || b.snapshots != 1 {
+				t.Errorf("%s had the gaps %v and %d snapshots", s, b.gaps, b.snapshots)
+			}
+		}
+		if s := h.syncer.Stats(); s.Gaps != all-busy || s.Disconnects != 0 {
+			t.Errorf("stats: %+v", s)
+		}
+		// Pings are answered every 20 s.
+		if n := h.srv.Stats().Messages - sent; n > 60 {
+			t.Errorf("%d messages", n)
+		}
+		h.wellBehaved()
+	})
+}
+
+// Connections without symbols are closed after a while, and opened again by the next Add. Symbols that
+// come and go all the time cost no connection each time.
+func TestConnectionsWithoutSymbolsAreClosed(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+		server := exchange(6)
+		server.Market, server.History = market, 256
+		for i := range server.Symbols {
+			server.Symbols[i].Levels, server.Symbols[i].Rate = 5, 2
+		}
+		depth := binance.DepthConfig{AggTrades: true, StreamsPerConn: 6, Redundancy: 2, SkipSymbolCheck: true}
+		bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+			h.ready()
+			time.Sleep(time.Second)
+			open := len(h.srv.Connections())
+			all := h.srv.Listed()
+			if err := h.syncer.Remove(all...); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(20 * time.Second)
+			if n := len(h.srv.Connections()); n != open {
+				t.Errorf("%s: %d connections of %d are left too soon", market, n, open)
+			}
+			time.Sleep(15 * time.Second)
+			synctest.Wait()
+			if conns := h.srv.Connections(); len(conns) != 0 {
+				t.Errorf("%s: %d connections are left", market, len(conns))
+			}
+			for _, i := range infos[binance.DisconnectInfo](h) {
+				if !errors.Is(i.Err, binance.ErrClosed) || i.Symbols != 0 {
+					t.Errorf("Disconnected hook: %+v", i)
+				}
+			}
+			if err := h.syncer.Add(t.Context(), all[0]); err != nil {
+				t.Fatal(err)
+			}
+			h.ready()
+			h.live(all[0])
+			if n, want := len(h.srv.Connections()), map[marketprism.Market]int{marketprism.Spot: 2, marketprism.USDM: 4}[market]; n != want {
+				t.Errorf("%s: %d connections for one symbol, want %d", market, n, want)
+			}
+			if err := h.syncer.Add(t.Context(), all[1:3]...); err != nil {
+				t.Fatal(err)
+			}
+			h.ready()
+			before := h.srv.Stats().Connections
+			for i := range 40 {
+				if err := h.syncer.Remove(all[:3]...); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Duration(i) * 700 * time.Millisecond)
+				if err := h.syncer.Add(t.Context(), all[:3]...); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(2 * time.Second)
+			}
+			if n := h.srv.Stats().Connections - before; n != 0 {
+				t.Errorf("%s: %d connections were opened for 40 changes", market, n)
+			}
+			h.ready()
+			h.live(all[:3]...)
+			h.wellBehaved()
+		})
+	}
+}
