@@ -175,6 +175,9 @@ func (h *harness) audit(_ context.Context, rec *marketprism.Record) error {
 	b := h.books[rec.Instrument.Symbol]
 	switch {
 	case rec.Snapshot != nil:
+		if b.synced && rec.Snapshot.LastID != b.book.LastID() {
+			h.t.Errorf("%v: a Snapshot at %d within a span, the book is at %d", rec.Instrument, rec.Snapshot.LastID, b.book.LastID())
+		}
 		b.book.Reset(rec.Snapshot)
 		b.synced = true
 		b.snapshots++

@@ -107,7 +107,7 @@ type DisconnectInfo struct {
 	Host    string
 	Symbols int // whose books no connection carries now
 	Uptime  time.Duration
-	Err     error // why: ErrSilent, ErrShutdown, ErrNoAck, a *SubscribeError, an error of the network or of the Handler, or of Run's context
+	Err     error // why: ErrSilent, ErrShutdown, ErrNoAck, ErrClosed if no symbol is left on it, a *SubscribeError, an error of the network or of the Handler, or of Run's context
 }
 
 // A SnapshotInfo describes a depth request of a DepthSyncer.

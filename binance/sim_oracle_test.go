@@ -23,8 +23,9 @@ import (
 //   - A book made by the records, as their contract says, is within its known depth the exchange's true
 //     book at its id, after every Snapshot and every Update; and it is the DepthSyncer's own book
 //     whenever both are at one id.
-//   - No Update comes outside a span that a Snapshot began and no Gap ended; a Gap names the id of the
-//     book that it ends; when Run has returned, no book is synced.
+//   - No Update comes outside a span that a Snapshot began and no Gap ended; a Snapshot within a span is a
+//     refresh at the id of the book; a Gap names the id of the book that it ends; when Run has returned, no
+//     book is synced.
 //   - Each trade comes once. Audits and bookTickers find no difference.
 //   - No limit of the exchange is broken.
 //
@@ -88,6 +89,9 @@ func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
 	}
 	switch {
 	case rec.Snapshot != nil:
+		if b.synced && rec.Snapshot.LastID != b.book.LastID() {
+			s.failLocked("%v: a Snapshot at %d within a span, and the book is at %d", rec.Instrument, rec.Snapshot.LastID, b.book.LastID())
+		}
 		b.book.Reset(rec.Snapshot)
 		b.synced, b.fresh = true, true
 		o.compareBook(rec.Instrument.Symbol, b, true)

@@ -486,6 +486,7 @@ func acts() []act {
 		{"refresh", 3, func(s *sim, _ context.Context, y string) string { return fmt.Sprint("Refresh: ", s.syncer.Refresh(y)) }},
 		{"remove", 2, (*sim).remove},
 		{"add", 3, (*sim).addAgain},
+		{"storm", 2, (*sim).storm},
 		{"list", 2, (*sim).list},
 		{"delist", 1, (*sim).delist},
 		{"malformed", 3, (*sim).malformed},
@@ -553,8 +554,9 @@ func (s *sim) gone(symbol string) {
 
 // addAgain adds a listed symbol that was removed.
 func (s *sim) addAgain(ctx context.Context, _ string) string {
-	symbols := s.syncer.Symbols()
-	for _, symbol := range s.srv.Listed() {
+	symbols, listed := s.syncer.Symbols(), s.srv.Listed()
+	s.roll.Shuffle(len(listed), func(i, j int) { listed[i], listed[j] = listed[j], listed[i] })
+	for _, symbol := range listed {
 		if !slices.Contains(symbols, symbol) {
 			ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 			defer cancel()
@@ -562,6 +564,39 @@ func (s *sim) addAgain(ctx context.Context, _ string) string {
 		}
 	}
 	return ""
+}
+
+// storm removes symbols, at times all, and adds them again in quick succession and in another order, so that
+// they change their places; at times the handler is so slow that the books are behind.
+func (s *sim) storm(ctx context.Context, _ string) string {
+	rounds := 1 + s.roll.IntN(4)
+	if s.tight { // each Add asks for the listing
+		rounds = 1
+	}
+	if s.roll.IntN(2) == 0 {
+		s.slowness.Store(200)
+		time.Sleep(time.Second)
+		defer s.slowness.Store(0)
+	}
+	removed, added := 0, 0
+	for range rounds {
+		symbols := s.syncer.Symbols()
+		s.roll.Shuffle(len(symbols), func(i, j int) { symbols[i], symbols[j] = symbols[j], symbols[i] })
+		symbols = symbols[:s.roll.IntN(len(symbols)+1)]
+		for _, symbol := range symbols {
+			s.gone(symbol)
+			if s.syncer.Remove(symbol) == nil {
+				removed++
+			}
+			time.Sleep(time.Duration(s.roll.IntN(2)) * time.Duration(s.roll.Int64N(int64(100*time.Millisecond))))
+		}
+		for range symbols {
+			if strings.HasSuffix(s.addAgain(ctx, ""), "<nil>") {
+				added++
+			}
+		}
+	}
+	return fmt.Sprintf("%d times Remove, %d times Add", removed, added)
 }
 
 // list lists a symbol, which is sometimes a newborn.

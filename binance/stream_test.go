@@ -106,6 +106,14 @@ func TestSubscribeAndUnsubscribe(t *testing.T) {
 			t.Error("a name of 5,000 bytes was accepted")
 		}
 
+		// Streams that the connection does not have make no room.
+		if ids, err = s.Unsubscribe(t.Context(), "x", "y"); err != nil || len(ids) != 1 || <-acked != ids[0] {
+			t.Errorf("ids %v, %v", ids, err)
+		}
+		if _, err := s.Subscribe(t.Context(), more...); !errors.Is(err, binance.ErrTooManyStreams) {
+			t.Errorf("1,025 streams: %v", err)
+		}
+
 		ids, err = s.Unsubscribe(t.Context(), streams[1:]...)
 		if err != nil {
 			t.Fatal(err)

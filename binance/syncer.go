@@ -27,8 +27,9 @@ type DepthSyncer struct {
 	changing sync.Mutex   // held while the symbols change, and the members of the shards
 	added    int          // books made so far; guarded by changing
 	launch   func(*shard) // runs a new shard; nil while Run does not run
-	listed   atomic.Bool  // the symbols of AllTrading are known
-	missing  []string     // the symbols that the last listing lacked; only Run's listings use it
+	leaving  map[string]*leavingSymbol
+	listed   atomic.Bool // the symbols of AllTrading are known
+	missing  []string    // the symbols that the last listing lacked; only Run's listings use it
 
 	mu     sync.Mutex
 	shards []*shard // a new slice with each change
@@ -54,7 +55,7 @@ func NewDepthSyncer(c *Client, cfg DepthConfig) (*DepthSyncer, error) {
 		client: c, cfg: cfg,
 		books:  newBooks(),
 		routes: cfg.routesOf(c.market, depth), depthSuffix: depth,
-		snapshots: newSnapshotFetcher(c, cfg.SnapshotTimeout),
+		snapshots: newSnapshotFetcher(c, cfg.SnapshotTimeout), leaving: make(map[string]*leavingSymbol),
 	}
 	return d, d.add(cfg.Symbols, true)
 }
@@ -118,6 +119,7 @@ func (d *DepthSyncer) runShards(ctx context.Context) error {
 	d.launch = nil
 	d.changing.Unlock()
 	shards.Wait()
+	d.allLeft()
 	d.snapshots.end(d.books.All())
 	d.keepWeight()
 	endFetching()

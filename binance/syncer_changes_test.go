@@ -9,6 +9,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 // A thousand Removes and Adds, one by one, are no event for the other books: the requests are joined, and
@@ -125,4 +126,89 @@ func TestConnectionsWithoutSymbolsAreClosed(t *testing.T) {
 			h.wellBehaved()
 		})
 	}
+}
+
+// A symbol that is removed and added again may get another connection, since others have taken its place.
+// Its new book begins after the last record of the old one, however far behind that one's shard is.
+func TestSymbolAddedAgainFollowsItsOldBook(t *testing.T) {
+	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+		server := exchange(5)
+		server.Market = market
+		depth := binance.DepthConfig{Symbols: names(2), AggTrades: true, StreamsPerConn: 4, SkipSymbolCheck: true}
+		if market == marketprism.USDM {
+			depth.StreamsPerConn = 2
+		}
+		bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+			h.prepare(names(5)...)
+			h.ready()
+			slow := func(pause time.Duration) {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				if h.block != nil {
+					close(h.block)
+				}
+				if h.block = nil; pause > 0 {
+					h.block = make(chan struct{})
+				}
+			}
+			slow(time.Second)
+			time.Sleep(10 * time.Second) // the frames of both symbols queue up
+			steps := []error{
+				h.syncer.Remove(victim), h.syncer.Add(t.Context(), "T0002USDT"), h.syncer.Add(t.Context(), victim),
+				h.syncer.Remove(victim), h.syncer.Add(t.Context(), "T0003USDT", "T0004USDT"), h.syncer.Add(t.Context(), victim),
+			}
+			if err := errors.Join(steps...); err != nil {
+				t.Fatal(err)
+			}
+			for range 1000 {
+				slow(time.Millisecond)
+				time.Sleep(time.Millisecond)
+			}
+			slow(0)
+			h.ready()
+			h.live(names(5)...)
+			b := h.at(victim)
+			if len(b.gaps) != 1 || b.gaps[0].Reason != orderbook.GapRemoved || b.snapshots != 2 {
+				t.Errorf("%s: gaps %v, %d snapshots", market, b.gaps, b.snapshots)
+			}
+			if n := len(h.srv.Connections()); n < 2 {
+				t.Errorf("%s: %d connections", market, n)
+			}
+			h.wellBehaved()
+		})
+	}
+}
+
+// An acknowledgement that was in time ends no connection, however late a slow Handler lets the shard see it.
+func TestAcknowledgementBehindASlowHandler(t *testing.T) {
+	depth := binance.DepthConfig{Symbols: names(2), AckTimeout: 5 * time.Second, SkipSymbolCheck: true}
+	bubble(t, setup{server: exchange(3), depth: depth}, func(t *testing.T, h *harness) {
+		h.prepare(names(3)...)
+		h.ready()
+		for range 6 { // the shard chooses at random what it does first
+			h.srv.DelayAcks(1, 4*time.Second)
+			if err := h.syncer.Add(t.Context(), "T0002USDT"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(100 * time.Millisecond)
+			block := make(chan struct{})
+			h.mu.Lock()
+			h.block = block
+			h.mu.Unlock()
+			time.Sleep(10 * time.Second)
+			h.mu.Lock()
+			h.block = nil
+			h.mu.Unlock()
+			close(block)
+			h.ready()
+			if err := h.syncer.Remove("T0002USDT"); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(5 * time.Second)
+		}
+		if s := h.syncer.Stats(); s.Disconnects != 0 || s.Gaps != 6 {
+			t.Errorf("stats: %+v", s)
+		}
+		h.wellBehaved()
+	})
 }

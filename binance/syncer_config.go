@@ -129,7 +129,9 @@ type DepthConfig struct {
 	// run, as it should be in production: programs with one Seed would reconnect at the same moment.
 	Seed uint64
 
-	AckTimeout time.Duration // for the exchange to acknowledge a subscription; 0 means 10 s
+	// AckTimeout is how long the exchange may take to acknowledge a subscription, from when the request was
+	// written and again from each answer to another one. 0 means 10 s.
+	AckTimeout time.Duration
 
 	// SkipSymbolCheck leaves out the first listing, of weight 20 on spot, which checks that the exchange
 	// lists the symbols. A symbol that it does not list is then never synced, without an error.

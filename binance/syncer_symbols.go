@@ -13,9 +13,9 @@ import (
 var errEmptySymbol = errors.New("binance: symbol is empty")
 
 // Add adds symbols, on the connections that have room, and on new ones. A symbol that was added before is
-// left as it is. While Run runs, the exchange is asked first whether it lists them, unless
-// DepthConfig.SkipSymbolCheck is set: the error is then an *UnknownSymbolsError, or one of
-// Client.ExchangeInfo. Ready waits for their books.
+// left as it is; the records of one that was removed before begin after its former last one. While Run
+// runs, the exchange is asked first whether it lists them, unless DepthConfig.SkipSymbolCheck is set: the
+// error is then an *UnknownSymbolsError, or one of Client.ExchangeInfo. Ready waits for their books.
 func (d *DepthSyncer) Add(ctx context.Context, symbols ...string) error {
 	if slices.Contains(symbols, "") {
 		return errEmptySymbol
@@ -81,10 +81,28 @@ func (d *DepthSyncer) add(symbols []string, named bool) error {
 	if len(added) == 0 {
 		return nil
 	}
-	before := d.allShards()
-	placed := d.place(added)
 	d.books.Add(added...)
 	d.keepWeight()
+	d.start(added)
+	return nil
+}
+
+// start places books and starts their streams. A book whose symbol is still leaving waits until that is
+// over, so that its records come after the last one of the symbol's former book, which may be in another
+// shard. It is called with changing held.
+func (d *DepthSyncer) start(books []*symbolBook) {
+	books = slices.DeleteFunc(books, func(b *symbolBook) bool {
+		l := d.leaving[b.instrument.Symbol]
+		if l != nil {
+			l.next = b
+		}
+		return l != nil
+	})
+	if len(books) == 0 {
+		return
+	}
+	before := d.allShards()
+	placed := d.place(books)
 	for _, s := range d.allShards() {
 		switch books := placed[s]; {
 		case d.launch == nil || books == nil:
@@ -94,7 +112,6 @@ func (d *DepthSyncer) add(symbols []string, named bool) error {
 			d.launch(s)
 		}
 	}
-	return nil
 }
 
 // newBook returns the book of a newly added symbol.
@@ -177,7 +194,8 @@ func (d *DepthSyncer) place(books []*symbolBook) map[*shard][]*symbolBook {
 
 // Remove removes symbols. A synced book ends with a Gap of the reason GapRemoved. The error is
 // ErrUnknownSymbol, and then nothing is removed. With DepthConfig.AllTrading a symbol that the filter
-// chooses comes back with the next poll.
+// chooses comes back with the next poll. A connection on which no symbol is left is closed half a minute
+// later.
 func (d *DepthSyncer) Remove(symbols ...string) error {
 	d.changing.Lock()
 	defer d.changing.Unlock()
@@ -197,6 +215,9 @@ func (d *DepthSyncer) remove(symbols []string) {
 		if b := d.books.Get(symbol); b != nil && !slices.Contains(removed, b) {
 			removed = append(removed, b)
 			b.end()
+			if l := d.leaving[symbol]; l != nil {
+				l.next = nil
+			}
 		}
 	}
 	d.books.Remove(symbols...)
@@ -206,11 +227,60 @@ func (d *DepthSyncer) remove(symbols []string) {
 			if !slices.Contains(removed, b) {
 				return false
 			}
-			s.tasks.post(func(ctx context.Context, now time.Time) error { return s.removeSymbol(ctx, now, b) })
+			if d.launch != nil {
+				d.leave(s, b)
+			}
 			return true
 		})
 	}
 	d.books.Changed()
+}
+
+// A leavingSymbol is one that was removed, and of which records may still come. The DepthSyncer's changing
+// guards it.
+type leavingSymbol struct {
+	shards int         // that have not ended its book
+	next   *symbolBook // of the same symbol, added since; nil if there is none
+}
+
+// leave ends a book in a shard. It is called with changing held.
+func (d *DepthSyncer) leave(s *shard, b *symbolBook) {
+	symbol := b.instrument.Symbol
+	if d.leaving[symbol] == nil {
+		d.leaving[symbol] = &leavingSymbol{}
+	}
+	d.leaving[symbol].shards++
+	s.tasks.post(func(ctx context.Context, now time.Time) error {
+		err := s.removeSymbol(ctx, now, b)
+		s.conns.running.Go(func() { d.left(symbol) }) // the shard never waits for changing
+		return err
+	})
+}
+
+// left notes that a shard makes no more records of a removed symbol.
+func (d *DepthSyncer) left(symbol string) {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	l := d.leaving[symbol]
+	if l.shards--; l.shards > 0 {
+		return
+	}
+	delete(d.leaving, symbol)
+	if l.next != nil {
+		d.start([]*symbolBook{l.next})
+	}
+}
+
+// allLeft notes that no shard runs any more.
+func (d *DepthSyncer) allLeft() {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	waiting := slices.DeleteFunc(d.books.All(), func(b *symbolBook) bool {
+		l := d.leaving[b.instrument.Symbol]
+		return l == nil || l.next != b
+	})
+	clear(d.leaving)
+	d.start(waiting)
 }
 
 // handle calls the Handler with a record, one call at a time for all shards.
