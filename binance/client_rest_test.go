@@ -329,7 +329,7 @@ func TestClientConfigIsChecked(t *testing.T) {
 	}
 }
 
-// The exchange says in several ways how long it refuses requests; each is obeyed, and none for longer than a ban lasts.
+// The exchange says in several ways how long it refuses requests; each counts, and none for longer than a ban lasts.
 func TestRetryAfterOfEveryForm(t *testing.T) {
 	const day = 24 * time.Hour
 	now := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC) // by the exchange's clock

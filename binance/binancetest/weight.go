@@ -3,7 +3,6 @@ package binancetest
 import (
 	"fmt"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/marketprism/marketprism/internal/defaults"
@@ -79,62 +78,6 @@ func (m *weightMeter) tooMany(now time.Time) *answer {
 
 func (m *weightMeter) banned(now time.Time) *answer {
 	return bannedAnswer(m.bannedUntil.Sub(now), &banForms()[0])
-}
-
-func bannedAnswer(left time.Duration, form *banForm) *answer {
-	return &answer{status: http.StatusTeapot, retryAfter: left, banned: form}
-}
-
-// A banForm is how the answers during a ban say when it ends.
-type banForm struct {
-	name    string
-	header  func(left time.Duration, end time.Time) string // Retry-After; "" means none
-	silent  bool                                           // the message does not say it
-	undated bool                                           // there is no Date either
-}
-
-// banForms returns the forms. rest-api.md documents the seconds, and RFC 9110 the date; answers whose message
-// has the end were reported without end: "Way too many requests; IP(1.2.3.4) banned until 1573206854617" (with ccxt/binance-api-node
-// issue 106 and taniman/profit-trailer issue 665). The others are unproved.
-func banForms() []banForm {
-	text := func(header string) func(time.Duration, time.Time) string {
-		return func(time.Duration, time.Time) string { return header }
-	}
-	return []banForm{
-		{name: "seconds", header: func(left time.Duration, _ time.Time) string { return inSeconds(left) }},
-		{name: "date", header: func(_ time.Duration, end time.Time) string { return end.UTC().Format(http.TimeFormat) }, silent: true},
-		{name: "message", header: text("")},
-		{name: "negative", header: text("-1")},
-		{name: "garbage", header: text("soon")},
-		{name: "undated", header: text(""), undated: true},
-		{name: "huge", header: text("99999999999999999999"), silent: true},
-		{name: "nothing", header: text(""), silent: true},
-	}
-}
-
-// write sets the headers and returns the body. now is the exchange's clock.
-func (f *banForm) write(h http.Header, left time.Duration, now time.Time) []byte {
-	end := now.Add(left)
-	if text := f.header(left, end); text != "" {
-		h.Set("Retry-After", text)
-	}
-	if f.undated {
-		h["Date"] = nil
-	}
-	until := fmt.Sprintf(" until %d", end.UnixMilli())
-	if f.silent {
-		until = ""
-	}
-	return apiError(http.StatusTeapot, -1003, fmt.Sprintf("Way too much request weight used; IP banned%s. "+
-		"Please use WebSocket Streams for live updates to avoid bans.", until)).body
-}
-
-// inSeconds rounds up; "" if there is no time left.
-func inSeconds(d time.Duration) string {
-	if d <= 0 {
-		return ""
-	}
-	return strconv.FormatInt(int64((d+time.Second-1)/time.Second), 10)
 }
 
 // A banFault is a ban that a test imposes.
