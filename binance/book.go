@@ -49,8 +49,8 @@ func newSymbolBook(instrument marketprism.Instrument, s *orderbook.Syncer, topLe
 // rank returns the place of the book among those whose snapshots wait: books that the program has asked for
 // since they were last synced, with View, Top, Watch or by name in Ready, come before the others.
 func (b *symbolBook) rank() rank {
-	b.RLock()
-	defer b.RUnlock()
+	b.Lock()
+	defer b.Unlock()
 	return rank{unwanted: !b.Wanted() && len(b.tops.watchers) == 0, order: b.order}
 }
 
@@ -91,7 +91,9 @@ func (b *symbolBook) synced() bool { return b.syncer.State() == orderbook.Synced
 
 // change calls f with the Syncer while no reader sees it. at is the local clock of what changed it.
 func (b *symbolBook) change(at time.Time, f func(*orderbook.Syncer) orderbook.Output) orderbook.Output {
-	b.Lock()
+	if b.BeginChange() {
+		b.syncer.Detach()
+	}
 	defer b.Unlock()
 	state := b.syncer.State()
 	out := f(b.syncer)
@@ -104,7 +106,9 @@ func (b *symbolBook) change(at time.Time, f func(*orderbook.Syncer) orderbook.Ou
 
 // update is change for Syncer.UpdateReceived, without a closure since it runs for every event.
 func (b *symbolBook) update(now, at time.Time, u *orderbook.Update) orderbook.Output {
-	b.Lock()
+	if b.BeginChange() {
+		b.syncer.Detach()
+	}
 	defer b.Unlock()
 	out := b.syncer.UpdateReceived(now, at, u)
 	if len(out.Events) > 0 {
@@ -117,13 +121,13 @@ func (b *symbolBook) update(now, at time.Time, u *orderbook.Update) orderbook.Ou
 // Key returns the symbol.
 func (b *symbolBook) Key() string { return b.instrument.Symbol }
 
-// State returns the state of the book. The caller is its shard or holds the lock for reading.
+// State returns the state of the book. The caller is its shard or holds the lock.
 func (b *symbolBook) State() orderbook.State { return b.syncer.State() }
 
-// Book returns the book. The caller is its shard or holds the lock for reading.
+// Book returns the book. The caller is its shard or holds the lock.
 func (b *symbolBook) Book() *orderbook.Book { return b.syncer.Book() }
 
-// Status returns the status of the book. The caller is its shard or holds the lock for reading.
+// Status returns the status of the book. The caller is its shard or holds the lock.
 func (b *symbolBook) Status() Status {
 	book := b.syncer.Book()
 	listing := ""

@@ -33,7 +33,8 @@ type Budget struct {
 	family   family // of the Clients; "" before the first
 	window   weightWindow
 	queue    reservationQueue
-	sending  int       // requests sent and not answered
+	sending  int       // requests sent and not answered, or about to be sent
+	parked   int       // requests that have their weight and wait for a shard
 	blocked  time.Time // local clock; nothing is sent before it
 	status   int       // HTTP status that caused blocked
 	bans     int       // one after another, the last of which has or had its end at banEnd
@@ -258,9 +259,36 @@ func (r *reservation) giveUp() {
 	}
 	b := r.budget
 	b.change(func(time.Time) {
-		b.sending--
+		if r.parked {
+			b.parked--
+		} else {
+			b.sending--
+		}
 		b.window.giveBack(r.weight)
 	})
+}
+
+// park ends the hold of a granted request on one of the Concurrent places until unpark. It keeps its weight. Its sender
+// may be busy with code of the program that waits for a request of its own.
+func (r *reservation) park() {
+	r.budget.change(func(time.Time) {
+		r.parked = true
+		r.budget.parked++
+		r.budget.sending--
+	})
+}
+
+// unpark takes a place again, and reports whether there was one.
+func (r *reservation) unpark() (ok bool) {
+	b := r.budget
+	b.change(func(time.Time) {
+		if ok = b.sending < b.cfg.Concurrent; ok {
+			r.parked = false
+			b.parked--
+			b.sending++
+		}
+	})
+	return ok
 }
 
 // leave removes the reservation from the queue. It reports false if it is, or is being, granted.
@@ -299,6 +327,9 @@ func (b *Budget) serve(now time.Time) (calls []func()) {
 		for r := range b.queue.all {
 			if b.sending >= b.cfg.Concurrent {
 				break // the next answer makes room
+			}
+			if r.priority >= PriorityDeepen && b.sending+b.parked >= b.cfg.Concurrent {
+				break // the places of those that will be sent next
 			}
 			if !b.window.take(now, r.weight, r.priority) {
 				if at := b.window.nextRoom(now, r.priority); until.IsZero() || at.Before(until) {

@@ -71,6 +71,7 @@ type reservation struct {
 	weight   int
 	grant    func() // called once, without a lock, when the request may be sent; must not block
 	granted  bool   // guarded by the Budget
+	parked   bool   // it waits for a shard, and holds no place; guarded by the Budget
 	counted  bool   // the answer has brought the exchange's count; guarded by the Budget
 }
 

@@ -34,8 +34,8 @@
 // exchange's bookTicker, and on demand.
 //
 // Add and Remove change the symbols while Run runs; with DepthConfig.AllTrading a [SymbolFilter] chooses
-// them from those that the exchange lists. View reads a whole book under a lock; Top and Watch return
-// published copies of its best levels without one.
+// them from those that the exchange lists. View reads a whole book; Top and Watch return published
+// copies of its best levels.
 //
 // # Faults
 //
@@ -64,8 +64,9 @@
 // # Concurrency
 //
 // Client and DepthSyncer are safe for concurrent use. Each group of connections that carries the same
-// streams has one goroutine that owns their books; View takes a read lock on one book, and delays only
-// that book's next change. These goroutines call the Handler, one call at a time.
+// streams has one goroutine that owns their books and calls the Handler, one call at a time. No lock is held while code
+// of the program runs, so each Handler, hook and View may call any method; where Ready would wait for its own caller it
+// returns [ErrReentrant].
 //
 // # Limitations
 //

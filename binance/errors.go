@@ -17,10 +17,12 @@ var (
 	ErrNotSynced = errors.New("binance: book is not synced")
 	// ErrUnknownSymbol says that a DepthSyncer does not have the symbol.
 	ErrUnknownSymbol = errors.New("binance: symbol is not followed")
-	// ErrRunning says that a DepthSyncer's Run was called while it runs.
-	ErrRunning = errors.New("binance: DepthSyncer is running already")
+	// ErrRunning says that Run of a DepthSyncer or Recorder was called while it runs.
+	ErrRunning = errors.New("binance: Run is running already")
 	// ErrStopped says that a DepthSyncer's Run has returned.
 	ErrStopped = errors.New("binance: DepthSyncer has stopped")
+	// ErrReentrant says that Ready was called by the Handler or a hook, whose goroutine it would wait for.
+	ErrReentrant = errors.New("binance: Ready in a Handler or hook would wait for itself")
 
 	// ErrSilent says that no frame, ping or pong came on a connection for longer than a live one is
 	// silent.

@@ -101,7 +101,14 @@ func newHarness(t *testing.T, s setup) *harness {
 	for _, symbol := range s.depth.Symbols {
 		h.books[symbol] = &auditedBook{}
 	}
-	s.depth.Handler = h.audit
+	handler := s.depth.Handler
+	s.depth.Handler = func(ctx context.Context, rec *marketprism.Record) error {
+		err := h.audit(ctx, rec)
+		if err == nil && handler != nil {
+			err = handler(ctx, rec)
+		}
+		return err
+	}
 	if h.syncer, err = binance.NewDepthSyncer(h.client, s.depth); err != nil {
 		t.Fatal(err)
 	}

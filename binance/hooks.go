@@ -13,7 +13,7 @@ import (
 
 // Hooks observe a Client and the DepthSyncers on it. Any field may be nil. A hook runs on the
 // goroutine that caused the event, after the state has changed, and hooks of different goroutines run at
-// the same time. It must return soon, since its caller waits. A shard is the connections that carry one
+// the same time. It must return soon, since its caller waits. It may call any method: see DepthSyncer. A shard is the connections that carry one
 // group of symbols; its goroutine owns their books and calls the Handler.
 type Hooks struct {
 	ListingDone    func(ListingInfo)    // an attempt to list the symbols ended; the goroutine of Run, or that of its polls
@@ -32,7 +32,7 @@ type Hooks struct {
 	Capped         func(CappedInfo)     // a book, or its ticker, has a quantity of orderbook.MaxFixed or more, the first since it was synced; the shard's goroutine
 	Gap            func(GapInfo)        // a book is no longer synced, or updates that waited for its snapshot are lost; the shard's goroutine
 	Dropped        func(DropInfo)       // frames were dropped since the queue to the books was full; the shard's goroutine
-	Throttled      func(ThrottleInfo)   // requests have to wait; any goroutine that uses the Budget
+	Throttled      func(ThrottleInfo)   // requests have to wait; a goroutine of its own
 	DecodeFailed   func(DecodeInfo)     // a frame could not be decoded; the shard's goroutine
 }
 
@@ -187,7 +187,13 @@ type DecodeInfo struct {
 	Err  error // a *DecodeError with the place and the data
 }
 
-func (h *Hooks) throttled(info ThrottleInfo) { hook.Call(h.Throttled, info) }
+// throttled calls the hook on a goroutine of its own: the one that uses the Budget may hold locks, or be needed by the
+// requests that a hook makes.
+func (h *Hooks) throttled(info ThrottleInfo) {
+	if h.Throttled != nil {
+		go h.Throttled(info)
+	}
+}
 
 // TeeHooks returns Hooks that call those of every argument, in order. It ignores nil arguments.
 func TeeHooks(hooks ...*Hooks) *Hooks {

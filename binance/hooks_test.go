@@ -74,49 +74,7 @@ func TestHooksRunOnTheirGoroutines(t *testing.T) {
 			return nil
 		}))
 	}
-	s := setup{
-		server: exchange(3), client: binance.Config{Hooks: hooks},
-		depth: binance.DepthConfig{
-			Symbols: names(1), AllTrading: &binance.SymbolFilter{}, PollEvery: 30 * time.Second,
-			Trades: true, Tickers: true, QueueFrames: 16, MaxStale: -1,
-		},
-		before: func(h *harness) { h.prepare(names(3)...) },
-	}
-	bubble(t, s, func(t *testing.T, h *harness) {
-		h.ready()
-		h.forge(`[["` + bidAbove(t, h.srv) + `","7.00000000"]]`) // Mismatch, and then Audited
-		time.Sleep(time.Minute)
-		h.mu.Lock()
-		h.forged = ""
-		h.mu.Unlock()
-		h.syncer.Rotate()
-		time.Sleep(20 * time.Second)
-		if _, err := h.srv.Apply(victim, []orderbook.Level{{Price: 1, Quantity: orderbook.MaxFixed}}, nil); err != nil { // Capped
-			t.Fatal(err)
-		}
-		time.Sleep(time.Second)
-		h.srv.SendRaw(`{"stream":"t0000usdt@depth@100ms","data":{"e":"depthUpdate"`) // DecodeFailed, Gap
-		h.srv.DropTrades(victim, 3)                                                  // TradeGap
-		time.Sleep(20 * time.Second)
-		h.srv.RejectREST(1, http.StatusTooManyRequests, time.Second) // Throttled
-		h.srv.DropDepth(victim, 300)                                 // Watchdog
-		time.Sleep(time.Minute)
-		if err := errors.Join(h.srv.SetStatus(victim, "HALT"), h.srv.SetStatus(names(2)[1], "BREAK")); err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(time.Minute)
-		h.mu.Lock()
-		h.block = make(chan struct{}) // Dropped
-		h.mu.Unlock()
-		time.Sleep(30 * time.Second)
-		h.mu.Lock()
-		close(h.block)
-		h.block = nil
-		h.mu.Unlock()
-		h.srv.Disconnect(binancetest.CloseGoingAway, "")
-		time.Sleep(time.Second)
-		synctest.Wait()
-	})
+	bubble(t, everyHook(hooks), provokeHooks)
 	for i := range fields.NumField() {
 		name := fields.Type().Field(i).Name
 		goroutines, called := seen[name]
@@ -130,6 +88,57 @@ func TestHooksRunOnTheirGoroutines(t *testing.T) {
 			t.Errorf("%s: called %v, on %q, want %q", name, called, goroutines, documented)
 		}
 	}
+}
+
+// everyHook is a setup in which provokeHooks makes every hook run.
+func everyHook(hooks *binance.Hooks) setup {
+	return setup{
+		server: exchange(3), client: binance.Config{Hooks: hooks},
+		depth: binance.DepthConfig{
+			Symbols: names(1), AllTrading: &binance.SymbolFilter{}, PollEvery: 30 * time.Second,
+			Trades: true, Tickers: true, QueueFrames: 128, MaxStale: -1,
+		},
+		before: func(h *harness) { h.prepare(names(3)...) },
+	}
+}
+
+// provokeHooks makes every hook run in some four minutes.
+func provokeHooks(t *testing.T, h *harness) {
+	h.ready()
+	for len(infos[binance.MismatchInfo](h)) == 0 {
+		h.forge(`[["` + bidAbove(t, h.srv) + `","7.00000000"]]`) // Mismatch, and then Audited
+		time.Sleep(time.Minute)
+	}
+	h.mu.Lock()
+	h.forged = ""
+	h.mu.Unlock()
+	h.syncer.Rotate()
+	time.Sleep(20 * time.Second)
+	if _, err := h.srv.Apply(victim, []orderbook.Level{{Price: 1, Quantity: orderbook.MaxFixed}}, nil); err != nil { // Capped
+		t.Fatal(err)
+	}
+	time.Sleep(time.Second)
+	h.srv.SendRaw(`{"stream":"t0000usdt@depth@100ms","data":{"e":"depthUpdate"`) // DecodeFailed, Gap
+	h.srv.DropTrades(victim, 3)                                                  // TradeGap
+	time.Sleep(20 * time.Second)
+	h.srv.RejectREST(1, http.StatusTooManyRequests, time.Second) // Throttled
+	h.srv.DropDepth(victim, 300)                                 // Watchdog
+	time.Sleep(time.Minute)
+	if err := errors.Join(h.srv.SetStatus(victim, "HALT"), h.srv.SetStatus(names(2)[1], "BREAK")); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(time.Minute)
+	h.mu.Lock()
+	h.block = make(chan struct{}) // Dropped
+	h.mu.Unlock()
+	time.Sleep(30 * time.Second)
+	h.mu.Lock()
+	close(h.block)
+	h.block = nil
+	h.mu.Unlock()
+	h.srv.Disconnect(binancetest.CloseGoingAway, "")
+	time.Sleep(time.Second)
+	synctest.Wait()
 }
 
 // bidAbove returns a price between the victim's best prices, which the walk does not change.

@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/marketprism/marketprism/internal/defaults"
@@ -41,8 +42,7 @@ type RecorderConfig struct {
 	// fit are not recorded but counted in RecorderStats.Lost.
 	QueueBytes int
 
-	// Lost is called each time the queue becomes full, by the goroutine that received the frame or
-	// answer. Nil means none.
+	// Lost is called each time the queue becomes full, on a goroutine of its own. Nil means none.
 	Lost func()
 }
 
@@ -107,6 +107,8 @@ type Recorder struct {
 	full   bool
 	stats  RecorderStats
 	err    error // why Run has failed; nothing is recorded after it
+
+	running atomic.Bool
 }
 
 // A received is one queued frame or answer.
@@ -170,7 +172,7 @@ func (r *Recorder) put(path string, data []byte, at time.Time) {
 	}
 	r.mu.Unlock()
 	if first && r.cfg.Lost != nil {
-		r.cfg.Lost()
+		go r.cfg.Lost() // the goroutine here reads a connection, or holds a place in the Budget
 	}
 	wake(r.ready)
 }
@@ -187,8 +189,12 @@ func (r *Recorder) take() (data []byte, list []received) {
 
 // Run writes the queue, including what came before Run, until ctx ends. It then returns nil, with the
 // queue written and the file closed. It returns earlier, with the error, if the disk fails; nothing is
-// recorded after that.
+// recorded after that. While it runs, another call returns ErrRunning.
 func (r *Recorder) Run(ctx context.Context) error {
+	if r.running.Swap(true) {
+		return ErrRunning
+	}
+	defer r.running.Store(false)
 	file := &recordFile{cfg: &r.cfg}
 	flush := time.NewTicker(r.cfg.FlushEvery)
 	defer flush.Stop()

@@ -119,14 +119,14 @@ func (r *refresher) requestIfDue(now time.Time, b *symbolBook) {
 }
 
 // begin begins a refresh whose request has its weight, and sends the request. It does neither if the
-// request has become void, or if the exchange wants no requests now, which may have changed since the
-// weight was granted.
+// request has become void, or if the exchange wants no requests now or too many are on their way,
+// which may have changed since the weight was granted.
 func (r *refresher) begin(now time.Time, req *fetch) (out orderbook.Output, begun bool) {
 	b := req.book
 	if !r.snapshots.claim(req) {
 		return out, false
 	}
-	if r.client.budget.isBlocked() {
+	if r.client.budget.isBlocked() || !req.reservation.unpark() {
 		r.snapshots.requeue(req)
 		return out, false
 	}

@@ -216,6 +216,7 @@ func (f *snapshotFetcher) start(ctx context.Context, r *fetch, wg *sync.WaitGrou
 		r.reservation.giveUp()
 	case refreshQueued:
 		r.state = refreshOffered
+		r.reservation.park()
 		r.inbox.list = append(r.inbox.list, r)
 		wake(r.inbox.ready)
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -14,7 +15,8 @@ import (
 )
 
 // A DepthSyncer keeps the order books of many symbols equal to the exchange's. Its methods are safe for
-// concurrent use.
+// concurrent use. The Handler, hooks and other funcs of the program may call all of them and those of its Client: see
+// Ready for the one that may refuse. Add and the requests of the Client make the books wait for the answer then.
 type DepthSyncer struct {
 	client    *Client
 	cfg       DepthConfig
@@ -148,18 +150,20 @@ func (d *DepthSyncer) Rotate() {
 }
 
 func newBooks() *bookset.Set[string, Status, *symbolBook] {
-	return bookset.New[string, Status, *symbolBook](bookset.Errors[string]{
+	return bookset.New[string, Status, *symbolBook](reflect.TypeFor[DepthSyncer]().PkgPath(), bookset.Errors[string]{
 		Unknown: func(symbol string) error { return fmt.Errorf("%w: %q", ErrUnknownSymbol, symbol) },
 		NotSynced: func(symbol string, state orderbook.State) error {
 			return &NotSyncedError{Symbol: symbol, State: state}
 		},
-		Stopped: ErrStopped,
+		Stopped:   ErrStopped,
+		Reentrant: ErrReentrant,
 	})
 }
 
-// View calls f with the symbol's book while nothing changes it. The book must not be used after f has
-// returned, and f must return soon and not call View or Status. The error is ErrUnknownSymbol, or a
-// *NotSyncedError while the book is not synced; f is not called then.
+// View calls f with the symbol's book and its status, neither of which changes while f runs. The book must not be used
+// after f has returned. f may call any method, and the feed does not wait for it: a change that comes meanwhile is made
+// in a copy of the book, which costs some microseconds. The error is ErrUnknownSymbol, or a *NotSyncedError while the
+// book is not synced; f is not called then.
 func (d *DepthSyncer) View(symbol string, f func(b *orderbook.Book, s Status)) error {
 	return d.books.View(symbol, f)
 }
@@ -183,6 +187,10 @@ func (d *DepthSyncer) Stats() Stats {
 // Ready blocks until the books of the symbols, of all if none is named, are synced at once. The error
 // is ErrUnknownSymbol, also for a symbol that is removed meanwhile; ErrStopped with the error of Run
 // if that has returned; or that of ctx with a symbol that is not synced. It may be called before Run.
+//
+// In the Handler, in a hook and in SymbolFilter.Keep it does not wait, since the books may need their goroutine: the
+// error is then ErrReentrant with a symbol that is not synced. A goroutine that they start may wait, as long as they do
+// not wait for it.
 func (d *DepthSyncer) Ready(ctx context.Context, symbols ...string) error {
 	return d.books.Ready(ctx, d.unlistedYet, symbols...)
 }

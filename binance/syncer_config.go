@@ -16,9 +16,9 @@ import (
 )
 
 // A Handler receives every record of every symbol, one call at a time. The record and what it points
-// to are valid until it returns. While it runs, frames wait in the queues of the connections. It may
-// call View and Status, which show the book with all records of one change: after a snapshot, with the
-// updates that were pending for it. An error it returns stops Run.
+// to are valid until it returns. While it runs, frames wait in the queues of the connections. It may call
+// any method. View and Status show the book with all records of one change: after a snapshot, with the
+// updates that were pending for it. An error it returns stops Run, but it must not wait for the end of Run.
 //
 // ctx has the values of Run's and ends five seconds after it, so that the handler can finish the current
 // record and take the Gap records that end every synced book.

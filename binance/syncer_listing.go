@@ -150,8 +150,9 @@ func (d *DepthSyncer) applyListing(l *listing) (believed bool, err error) {
 	if d.cfg.AllTrading == nil {
 		return true, nil
 	}
-	added, removed := d.diffSymbols(l)
-	if err := d.add(added, false); err != nil {
+	chosen, stays := d.cfg.AllTrading.choose(l.Symbols) // with no lock held, since it calls Keep
+	added, removed, err := d.adopt(chosen, stays)
+	if err != nil {
 		return false, err
 	}
 	for _, symbol := range added {
@@ -159,9 +160,6 @@ func (d *DepthSyncer) applyListing(l *listing) (believed bool, err error) {
 			d.noteStatus(b, l.statuses)
 		}
 	}
-	d.changing.Lock()
-	d.remove(removed)
-	d.changing.Unlock()
 	if len(d.books.Keys()) == 0 && l.Unread > 0 && !d.listed.Load() {
 		return false, nil
 	}
@@ -173,23 +171,30 @@ func (d *DepthSyncer) applyListing(l *listing) (believed bool, err error) {
 	return true, nil
 }
 
-// diffSymbols compares the symbols with those that the filter chooses. A symbol of which the filter needs
-// something that could not be read stays as it is.
-func (d *DepthSyncer) diffSymbols(l *listing) (added, removed []string) {
-	d.changing.Lock()
-	defer d.changing.Unlock()
-	filter := d.cfg.AllTrading
-	stays := make(map[string]bool)
-	for i := range l.Symbols {
-		s := &l.Symbols[i]
-		switch unread := s.Status == "" || s.QuoteAsset == "" && len(filter.QuoteAssets) > 0; {
+// choose returns the symbols that the filter chooses, and those that may stay: also one of which the filter needs
+// something that could not be read.
+func (f *SymbolFilter) choose(symbols []SymbolInfo) (chosen []string, stays map[string]bool) {
+	stays = make(map[string]bool)
+	for i := range symbols {
+		s := &symbols[i]
+		switch unread := s.Status == "" || s.QuoteAsset == "" && len(f.QuoteAssets) > 0; {
 		case unread:
 			stays[s.Symbol] = true
-		case filter.Match(s):
+		case f.Match(s):
 			stays[s.Symbol] = true
-			if d.books.Get(s.Symbol) == nil {
-				added = append(added, s.Symbol)
-			}
+			chosen = append(chosen, s.Symbol)
+		}
+	}
+	return chosen, stays
+}
+
+// adopt adds the chosen symbols and removes those that do not stay, unless the program named them.
+func (d *DepthSyncer) adopt(chosen []string, stays map[string]bool) (added, removed []string, err error) {
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	for _, symbol := range chosen {
+		if d.books.Get(symbol) == nil {
+			added = append(added, symbol)
 		}
 	}
 	for _, b := range d.books.All() {
@@ -197,7 +202,11 @@ func (d *DepthSyncer) diffSymbols(l *listing) (added, removed []string) {
 			removed = append(removed, symbol)
 		}
 	}
-	return added, removed
+	if err := d.add(added, false); err != nil {
+		return nil, nil, err
+	}
+	d.remove(removed)
+	return added, removed, nil
 }
 
 // noteStatus reports a change of a symbol's status; "" means that it is not listed. What the exchange

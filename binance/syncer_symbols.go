@@ -29,6 +29,8 @@ func (d *DepthSyncer) Add(ctx context.Context, symbols ...string) error {
 			return err
 		}
 	}
+	d.changing.Lock()
+	defer d.changing.Unlock()
 	return d.add(symbols, true)
 }
 
@@ -56,10 +58,8 @@ func statusesOf(info *ExchangeInfo) map[string]string {
 	return statuses
 }
 
-// add adds symbols; named ones stay whatever the filter chooses.
+// add adds symbols; named ones stay whatever the filter chooses. It is called with changing held.
 func (d *DepthSyncer) add(symbols []string, named bool) error {
-	d.changing.Lock()
-	defer d.changing.Unlock()
 	var added []*symbolBook
 	seen := make(map[string]bool, len(symbols))
 	for _, symbol := range symbols {
@@ -297,9 +297,9 @@ func (d *DepthSyncer) Refresh(symbol string) error {
 	if err != nil {
 		return err
 	}
-	b.RLock()
+	b.Lock()
 	state := b.syncer.State()
-	b.RUnlock()
+	b.Unlock()
 	if state != orderbook.Synced {
 		return &NotSyncedError{Symbol: symbol, State: state}
 	}

@@ -54,7 +54,7 @@ func (cfg JoinerConfig) withDefaults() (JoinerConfig, error) {
 type Joiner struct {
 	cfg   JoinerConfig
 	state State
-	book  Book
+	book  *Book
 	fresh bool // no update was applied since the snapshot
 	stale int  // updates in a row that the book had already
 
@@ -80,7 +80,7 @@ func NewJoiner(cfg JoinerConfig) (*Joiner, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Joiner{cfg: cfg, state: Buffering}, nil
+	return &Joiner{cfg: cfg, state: Buffering, book: new(Book)}, nil
 }
 
 // State returns Synced or Buffering.
@@ -88,7 +88,10 @@ func (j *Joiner) State() State { return j.state }
 
 // Book returns the book, which may be read until the next call. While State is Buffering it is the last one
 // that was synced.
-func (j *Joiner) Book() *Book { return &j.book }
+func (j *Joiner) Book() *Book { return j.book }
+
+// Detach replaces Book() by a copy of it. The book that Book() returned before does not change any more.
+func (j *Joiner) Detach() { j.book = j.book.Clone() }
 
 // Stats returns the counters. Those of fetches and refreshes stay 0, but for Audits, Differences and Swaps.
 func (j *Joiner) Stats() SyncerStats {

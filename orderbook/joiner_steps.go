@@ -81,7 +81,7 @@ func (j *Joiner) compare(other *Book) (changed bool) {
 	other.pruneGrown(j.cfg.MaxDepth)
 	j.audited = true
 	j.audit.begin(j.book.lastID)
-	j.audit.run(&j.book, other)
+	j.audit.run(j.book, other)
 	j.stats.countAudit(&j.audit)
 	return j.audit.Swapped
 }

@@ -15,7 +15,7 @@ import "time"
 type Syncer struct {
 	cfg   SyncerConfig
 	state State
-	book  Book
+	book  *Book
 	fresh bool // no update was applied since the snapshot
 	stale int  // updates in a row that the book had already
 	begun bool // the instrument has had an update that is not pending, so that a snapshot -1 is too old
@@ -39,7 +39,7 @@ func NewSyncer(cfg SyncerConfig) (*Syncer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Syncer{cfg: cfg, fetches: fetchTimer{cfg: cfg}}, nil
+	return &Syncer{cfg: cfg, book: new(Book), fetches: fetchTimer{cfg: cfg}}, nil
 }
 
 // State returns how far Book can be trusted.
@@ -47,7 +47,11 @@ func (s *Syncer) State() State { return s.state }
 
 // Book returns the book, which may be read until the next call. It is the exchange's only while State
 // is Synced; otherwise it is the last one that was synced.
-func (s *Syncer) Book() *Book { return &s.book }
+func (s *Syncer) Book() *Book { return s.book }
+
+// Detach replaces Book() by a copy of it. The book that Book() returned before does not change any more, so its
+// readers need not be waited for.
+func (s *Syncer) Detach() { s.book = s.book.Clone() }
 
 // Stats returns the counters.
 func (s *Syncer) Stats() SyncerStats {

@@ -145,7 +145,7 @@ func (s *Syncer) compareAtSameID(now time.Time) {
 		return
 	}
 	a := s.newAudit()
-	a.run(&s.book, &r.fresh)
+	a.run(s.book, &r.fresh)
 	s.stats.countAudit(a)
 	if a.Swapped {
 		snap := s.book.Snapshot()

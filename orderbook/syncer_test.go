@@ -347,3 +347,38 @@ func FuzzSimulation(f *testing.F) {
 		}
 	})
 }
+
+// A book that is detached stays as it is.
+func TestDetach(t *testing.T) {
+	now := time.Unix(0, 0)
+	s, err := orderbook.NewSyncer(orderbook.SyncerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, err := orderbook.NewJoiner(orderbook.JoinerConfig{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	level := func(price orderbook.Fixed) []orderbook.Level {
+		return []orderbook.Level{{Price: price * orderbook.One, Quantity: orderbook.One}}
+	}
+	snap := &orderbook.Snapshot{LastID: 5, Bids: level(1), Asks: level(3)}
+	s.Snapshot(now, s.Connected(now).Fetch, snap)
+	j.Join(orderbook.Event{Snapshot: snap})
+	update := &orderbook.Update{FirstID: 6, LastID: 6, Bids: level(2)}
+	for name, c := range map[string]struct {
+		book   func() *orderbook.Book
+		detach func()
+		update func()
+	}{
+		"syncer": {s.Book, s.Detach, func() { s.Update(now, update) }},
+		"joiner": {j.Book, j.Detach, func() { j.Join(orderbook.Event{Update: update}) }},
+	} {
+		old := c.book()
+		c.detach()
+		c.update()
+		if old.LastID() != 5 || old.BidCount() != 1 || c.book().LastID() != 6 || c.book().BidCount() != 2 {
+			t.Errorf("%s: the old book is at %d with %d bids, the new one at %d with %d", name, old.LastID(), old.BidCount(), c.book().LastID(), c.book().BidCount())
+		}
+	}
+}

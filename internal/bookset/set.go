@@ -1,5 +1,5 @@
-// Package bookset is the registry of order books that a feed offers its users: lookup without a lock,
-// View and Status under a read lock, Ready, and a handler that is called one record at a time.
+// Package bookset is the registry of order books that a feed offers its users: lookup without a lock, View and
+// Status that hold no lock while code of the program runs, Ready, and a handler that is called one record at a time.
 // binance.DepthSyncer and the feed of books from the bus are built on it, so that both behave alike.
 package bookset
 
@@ -8,7 +8,9 @@ import (
 	"fmt"
 	"maps"
 	"math"
+	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,18 +26,22 @@ type Entry[K comparable, S any] interface {
 
 	Want()
 
-	RLock()
-	RUnlock()
-	// The next three are called with the read lock held.
+	Lock()
+	Unlock()
+	// The next three are called with the lock held.
 	State() orderbook.State
 	Book() *orderbook.Book
 	Status() S
+
+	reader() *atomic.Int32
 }
 
-// Shared is what every Entry has. The goroutine that owns the book is the only one that changes it,
-// and holds the lock for writing while it does.
+// Shared is what every Entry has. The goroutine that owns the book is the only one that changes it, and holds the
+// lock while it does: see BeginChange.
 type Shared struct {
-	sync.RWMutex
+	sync.Mutex
+	readers *atomic.Int32 // the calls of View that use the book as it is now; nil before the first
+
 	UpdatedAt time.Time     // local clock of the book's last change; zero if it was never synced
 	LastGap   orderbook.Gap // Reason is 0 if there was none
 
@@ -56,7 +62,28 @@ func (s *Shared) Wanted() bool { return s.wanted.Load() }
 // Forget forgets that the program has asked for the book.
 func (s *Shared) Forget() { s.wanted.Store(false) }
 
-// Note records what a change of the book, made at the given time, has emitted. The lock is held for writing.
+// BeginChange locks the book for a change and reports whether a View uses it. The caller must then let it be, and
+// change a copy. So the feed never waits for a View, and the func in a View can call any method: a lock that it
+// held would make it wait for a change that waits for it (https://github.com/nuts-foundation/nuts-node/issues/491).
+func (s *Shared) BeginChange() (viewed bool) {
+	s.Lock()
+	if s.readers == nil || s.readers.Load() == 0 {
+		return false
+	}
+	s.readers = nil
+	return true
+}
+
+// reader counts a call of View, which uncounts itself at its end. The lock is held.
+func (s *Shared) reader() *atomic.Int32 {
+	if s.readers == nil {
+		s.readers = new(atomic.Int32)
+	}
+	s.readers.Add(1)
+	return s.readers
+}
+
+// Note records what a change of the book, made at the given time, has emitted. The lock is held.
 func (s *Shared) Note(at time.Time, events []orderbook.Event) {
 	for i := range events {
 		if gap := events[i].Gap; gap != nil {
@@ -72,10 +99,12 @@ type Errors[K comparable] struct {
 	Unknown   func(key K) error                        // no such book
 	NotSynced func(key K, state orderbook.State) error // the book cannot be read
 	Stopped   error                                    // Run has returned
+	Reentrant error                                    // Ready would wait for the goroutine that calls it
 }
 
 // A Set is the books of one feed. Its methods are safe for concurrent use. New returns one.
 type Set[K comparable, S any, E Entry[K, S]] struct {
+	pkg    string // import path of the package that offers the Set
 	errors Errors[K]
 
 	changing sync.Mutex // held while table is replaced
@@ -96,9 +125,9 @@ type table[K comparable, E any] struct {
 	keys  []K // in the order they were added
 }
 
-// New returns an empty Set.
-func New[K comparable, S any, E Entry[K, S]](errors Errors[K]) *Set[K, S, E] {
-	s := &Set[K, S, E]{errors: errors, handling: make(chan struct{}, 1), news: make(chan struct{})}
+// New returns an empty Set for the package of that import path.
+func New[K comparable, S any, E Entry[K, S]](pkg string, errors Errors[K]) *Set[K, S, E] {
+	s := &Set[K, S, E]{pkg: pkg, errors: errors, handling: make(chan struct{}, 1), news: make(chan struct{})}
 	s.table.Store(&table[K, E]{})
 	return s
 }
@@ -159,20 +188,23 @@ func (s *Set[K, S, E]) Remove(keys ...K) {
 	s.table.Store(next)
 }
 
-// View calls f with a book that is synced while nothing changes it. The error is Unknown or NotSynced;
-// f is not called then.
+// View calls f with a book that is synced and does not change meanwhile. No lock is held while f runs. The error is
+// Unknown or NotSynced; f is not called then.
 func (s *Set[K, S, E]) View(key K, f func(*orderbook.Book, S)) error {
 	e, err := s.Find(key)
 	if err != nil {
 		return err
 	}
 	e.Want()
-	e.RLock()
-	defer e.RUnlock()
+	e.Lock()
 	if state := e.State(); state != orderbook.Synced {
+		e.Unlock()
 		return s.errors.NotSynced(key, state)
 	}
-	f(e.Book(), e.Status())
+	book, status, readers := e.Book(), e.Status(), e.reader()
+	e.Unlock()
+	defer readers.Add(-1)
+	f(book, status)
 	return nil
 }
 
@@ -182,14 +214,15 @@ func (s *Set[K, S, E]) Status(key K) (status S, ok bool) {
 	if !ok {
 		return status, false
 	}
-	e.RLock()
-	defer e.RUnlock()
+	e.Lock()
+	defer e.Unlock()
 	return e.Status(), true
 }
 
 // Ready blocks until the books of all keys are synced at once. No keys mean all books, once incomplete,
 // which may be nil, returns nil. The error is Unknown; Stopped with the error of Run if that has returned;
-// or that of ctx with the first book that is not synced.
+// or that of ctx with the first book that is not synced. Where it would wait inside a callback of the feed, the error is
+// Reentrant with the first book that is not synced.
 func (s *Set[K, S, E]) Ready(ctx context.Context, incomplete func() error, keys ...K) error {
 	for {
 		s.mu.Lock()
@@ -199,8 +232,11 @@ func (s *Set[K, S, E]) Ready(ctx context.Context, incomplete func() error, keys 
 		if missing == nil || err != nil {
 			return err
 		}
-		if ended != nil {
+		switch {
+		case ended != nil:
 			return ended
+		case inCallback(s.pkg):
+			return fmt.Errorf("%w: %w", s.errors.Reentrant, missing)
 		}
 		select {
 		case <-news:
@@ -210,26 +246,52 @@ func (s *Set[K, S, E]) Ready(ctx context.Context, incomplete func() error, keys 
 	}
 }
 
+// inCallback reports whether code of package pkg called the code that called Ready: the handler, a hook or another
+// func of the program, on a goroutine that the books may need. A View needs none. The stack shows it without a mark that
+// would cost something with each record; others read the goroutine's number from it, also only where a call would wait
+// (https://github.com/centrifugal/centrifuge-go/pull/140).
+func inCallback(pkg string) bool {
+	pcs := make([]uintptr, 64)
+	for {
+		n := runtime.Callers(0, pcs)
+		if n < len(pcs) {
+			pcs = pcs[:n]
+			break
+		}
+		pcs = make([]uintptr, 2*len(pcs))
+	}
+	frames := runtime.CallersFrames(pcs)
+	for more := true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		if strings.HasPrefix(f.Function, pkg+".") && !strings.HasSuffix(f.Function, ").Ready") && !strings.HasSuffix(f.Function, ").View") {
+			return true
+		}
+	}
+	return false
+}
+
 // firstUnsynced returns NotSynced for the first book that is not synced, nil if all are.
 func (s *Set[K, S, E]) firstUnsynced(incomplete func() error, keys []K) (missing, err error) {
-	named := len(keys) > 0
-	if !named {
-		if incomplete != nil {
-			missing = incomplete()
-		}
-		keys = s.Keys()
+	all := len(keys) == 0
+	if all && incomplete != nil {
+		missing = incomplete()
+	}
+	t := s.table.Load() // once, so that a book that is removed meanwhile is not unknown
+	if all {
+		keys = t.keys
 	}
 	for _, key := range keys {
-		e, err := s.Find(key)
-		if err != nil {
-			return nil, err
+		e, ok := t.byKey[key]
+		if !ok {
+			return nil, s.errors.Unknown(key)
 		}
-		if named {
+		if !all {
 			e.Want()
 		}
-		e.RLock()
+		e.Lock()
 		state := e.State()
-		e.RUnlock()
+		e.Unlock()
 		if state != orderbook.Synced && missing == nil {
 			missing = s.errors.NotSynced(key, state)
 		}

@@ -18,10 +18,17 @@ type fakeBook struct {
 	Shared
 	name  string
 	state orderbook.State
+	asked func() // called when the state is read; nil means none
 }
 
-func (b *fakeBook) Key() string             { return b.name }
-func (b *fakeBook) State() orderbook.State  { return b.state }
+func (b *fakeBook) Key() string { return b.name }
+func (b *fakeBook) State() orderbook.State {
+	if b.asked != nil {
+		b.asked()
+	}
+	return b.state
+}
+
 func (b *fakeBook) Status() orderbook.State { return b.state }
 func (b *fakeBook) Book() *orderbook.Book   { return nil }
 
@@ -35,16 +42,21 @@ var (
 	errUnknown   = errors.New("unknown")
 	errNotSynced = errors.New("not synced")
 	errStopped   = errors.New("stopped")
+	errReentrant = errors.New("reentrant")
 )
+
+// testPackage is no package, so that no Ready of a test counts as one of a callback.
+const testPackage = "example.com/feed"
 
 // newSet returns a Set of books that are Offline.
 func newSet(names ...string) (*Set[string, orderbook.State, *fakeBook], map[string]*fakeBook) {
-	s := New[string, orderbook.State, *fakeBook](Errors[string]{
+	s := New[string, orderbook.State, *fakeBook](testPackage, Errors[string]{
 		Unknown: func(key string) error { return fmt.Errorf("%w: %s", errUnknown, key) },
 		NotSynced: func(key string, state orderbook.State) error {
 			return fmt.Errorf("%w: %s, %v", errNotSynced, key, state)
 		},
-		Stopped: errStopped,
+		Stopped:   errStopped,
+		Reentrant: errReentrant,
 	})
 	books := make(map[string]*fakeBook)
 	for _, name := range names {
@@ -89,6 +101,31 @@ func TestViewAndStatus(t *testing.T) {
 	}
 	if _, ok := s.Status("b"); ok {
 		t.Error("status of an unknown book")
+	}
+}
+
+// A change does not wait for a View, and the func in a View may read and change the Set.
+func TestViewHoldsNoLock(t *testing.T) {
+	s, books := newSet("a", "b")
+	books["a"].set(orderbook.Synced)
+	err := s.View("a", func(_ *orderbook.Book, state orderbook.State) {
+		if nested := s.View("a", func(*orderbook.Book, orderbook.State) {}); nested != nil {
+			t.Error(nested)
+		}
+		for i, want := range []bool{true, false} { // the copy is not viewed
+			viewed := books["a"].BeginChange()
+			books["a"].Unlock()
+			if viewed != want {
+				t.Errorf("change %d: viewed %v", i, viewed)
+			}
+		}
+		s.Remove("a")
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	if viewed := books["a"].BeginChange(); viewed {
+		t.Error("viewed after the View")
 	}
 }
 
@@ -153,6 +190,38 @@ func TestReady(t *testing.T) {
 			t.Errorf("of a removed book: %v", err)
 		}
 	})
+}
+
+// Ready of all books is not of one that is removed while it looks at them.
+func TestReadyOfAllWhileOneIsRemoved(t *testing.T) {
+	s, books := newSet("a", "b")
+	books["a"].set(orderbook.Synced)
+	books["a"].asked = func() {
+		s.Remove("b")
+		s.Changed()
+	}
+	if err := s.Ready(t.Context(), nil); err != nil {
+		t.Errorf("err = %v", err)
+	}
+}
+
+// Ready does not wait where a func of the feed's package called the caller, here one of package slices.
+func TestReadyInACallback(t *testing.T) {
+	s, books := newSet("a")
+	s.pkg = "slices"
+	var err error
+	ready := func(string) bool {
+		err = s.Ready(t.Context(), nil)
+		return true
+	}
+	called := slices.ContainsFunc([]string{""}, ready)
+	if !called || !errors.Is(err, errReentrant) || !errors.Is(err, errNotSynced) {
+		t.Errorf("err = %v", err)
+	}
+	books["a"].set(orderbook.Synced)
+	if called = slices.ContainsFunc([]string{""}, ready); !called || err != nil {
+		t.Errorf("of a synced book: %v", err)
+	}
 }
 
 func TestReadyAfterRun(t *testing.T) {

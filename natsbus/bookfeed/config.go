@@ -26,7 +26,7 @@ type Config struct {
 
 	// Handler receives the Snapshot, Update and Gap records that make up the books, one call at a time; nil means
 	// none. The record and the values that it points to are valid until Handler returns. Handler is also called with
-	// the records before the book has caught up with the stream. It may call View and Status, which show the book
+	// the records before the book has caught up with the stream. It may call any method; View and Status show the book
 	// after all records of one message. An error that it returns stops Run. ReceivedAt and Origin are those of the
 	// message that caused the record.
 	//

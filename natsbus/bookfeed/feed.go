@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync"
 	"time"
@@ -36,6 +37,8 @@ var (
 	ErrUnknownInstrument = errors.New("bookfeed: unknown instrument")
 	// ErrStopped: Run has returned.
 	ErrStopped = errors.New("bookfeed: feed has stopped")
+	// ErrReentrant: Ready was called by the Handler or a hook, whose goroutine it would wait for.
+	ErrReentrant = errors.New("bookfeed: Ready in a Handler or hook would wait for itself")
 )
 
 // A NotSyncedError is the ErrNotSynced of one instrument.
@@ -60,12 +63,13 @@ func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 	}
 	f := &Feed{
 		cfg: cfg, js: js,
-		books: bookset.New[marketprism.Instrument, Status, *feedBook](bookset.Errors[marketprism.Instrument]{
+		books: bookset.New[marketprism.Instrument, Status, *feedBook](reflect.TypeFor[Feed]().PkgPath(), bookset.Errors[marketprism.Instrument]{
 			Unknown: func(i marketprism.Instrument) error { return fmt.Errorf("%w: %s", ErrUnknownInstrument, i) },
 			NotSynced: func(i marketprism.Instrument, state orderbook.State) error {
 				return &NotSyncedError{Instrument: i, State: state}
 			},
-			Stopped: ErrStopped,
+			Stopped:   ErrStopped,
+			Reentrant: ErrReentrant,
 		}),
 	}
 	for _, instrument := range cfg.Instruments {
@@ -137,9 +141,10 @@ type Status struct {
 // may be old and correct.
 func (s Status) Age() time.Duration { return time.Since(s.UpdatedAt) }
 
-// View calls view with the instrument's book while nothing changes it. The book must not be used after
-// view has returned, and view must return soon and not call View or Status. The error is
-// ErrUnknownInstrument, or a *NotSyncedError while the book is not synced; view is not called then.
+// View calls view with the instrument's book and its status, neither of which changes while view runs. The book must not
+// be used after view has returned. view may call any method, and the feed does not wait for it: a change that comes
+// meanwhile is made in a copy of the book. The error is ErrUnknownInstrument, or a *NotSyncedError while the book is not
+// synced; view is not called then.
 func (f *Feed) View(instrument marketprism.Instrument, view func(b *orderbook.Book, s Status)) error {
 	return f.books.View(instrument, view)
 }
@@ -154,7 +159,8 @@ func (f *Feed) Instruments() []marketprism.Instrument { return slices.Clone(f.bo
 
 // Ready blocks until the books of the instruments, of all if none is named, are synced at once. The
 // error is ErrUnknownInstrument; ErrStopped with the error of Run if that has returned; or that of ctx
-// with an instrument that is not synced. It may be called before Run.
+// with an instrument that is not synced. It may be called before Run. In the Handler and in a hook it does not wait, since
+// the books may need their goroutine: the error is then ErrReentrant with an instrument that is not synced.
 func (f *Feed) Ready(ctx context.Context, instruments ...marketprism.Instrument) error {
 	return f.books.Ready(ctx, nil, instruments...)
 }

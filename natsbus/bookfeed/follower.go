@@ -160,11 +160,11 @@ func newFeedBook(instrument marketprism.Instrument, cfg Config) (*feedBook, erro
 // Key returns the instrument.
 func (b *feedBook) Key() marketprism.Instrument { return b.instrument }
 
-// Book returns the book. The caller is the follower or holds the lock for reading.
+// Book returns the book. The caller is the follower or holds the lock.
 func (b *feedBook) Book() *orderbook.Book { return b.joiner.Book() }
 
 // State returns Synced only if the book has caught up with the bus. The caller is the follower or
-// holds the lock for reading.
+// holds the lock.
 func (b *feedBook) State() orderbook.State {
 	switch {
 	case b.offline:
@@ -175,7 +175,7 @@ func (b *feedBook) State() orderbook.State {
 	return b.joiner.State()
 }
 
-// Status returns the status of the book. The caller is the follower or holds the lock for reading.
+// Status returns the status of the book. The caller is the follower or holds the lock.
 func (b *feedBook) Status() Status {
 	book := b.joiner.Book()
 	return Status{
@@ -192,7 +192,9 @@ func (b *feedBook) Status() Status {
 
 // change calls act with the book locked, and returns the states before and after.
 func (b *feedBook) change(act func(*orderbook.Joiner) orderbook.Output) (out orderbook.Output, was, is orderbook.State) {
-	b.Lock()
+	if b.BeginChange() {
+		b.joiner.Detach()
+	}
 	defer b.Unlock()
 	was = b.State()
 	out = act(b.joiner)
