@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -72,6 +73,7 @@ func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
 	if slow := s.slowness.Load(); slow > 0 && o.roll.Int64N(1000) < slow && ctx.Err() == nil {
 		time.Sleep(time.Duration(o.roll.Int64N(int64(2 * time.Second))))
 	}
+	s.inCallback("Handler")
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err := rec.Validate(); err != nil {
@@ -200,7 +202,7 @@ func (s *sim) finish() {
 }
 
 func (s *sim) hooks() *binance.Hooks {
-	return &binance.Hooks{
+	hooks := &binance.Hooks{
 		StatusChanged:  func(i binance.StatusInfo) { s.note(i) },
 		SymbolsChanged: func(i binance.SymbolsInfo) { s.note(i) },
 		ConnectDone:    func(i binance.ConnectInfo) { s.note(i) },
@@ -235,6 +237,18 @@ func (s *sim) hooks() *binance.Hooks {
 		Throttled:    func(i binance.ThrottleInfo) { s.note(i); s.did("throttle") },
 		DecodeFailed: func(i binance.DecodeInfo) { s.note(i); s.did("undecoded") },
 	}
+	each := reflect.ValueOf(hooks).Elem()
+	for i := range each.NumField() {
+		name, notes := each.Type().Field(i).Name, each.Field(i).Interface()
+		each.Field(i).Set(reflect.MakeFunc(each.Field(i).Type(), func(info []reflect.Value) []reflect.Value {
+			if f := reflect.ValueOf(notes); !f.IsNil() {
+				f.Call(info)
+			}
+			s.inCallback(name)
+			return nil
+		}))
+	}
+	return hooks
 }
 
 // idsUnsure reports whether an update id of the symbol may have named two books.
@@ -357,6 +371,11 @@ func (t *simTally) check(tb testing.TB, futures bool) {
 	for _, reason := range []string{"sequence", "disconnect", "overflow", "removed", "invalid", "regressed"} {
 		if t.gaps[reason] == 0 {
 			tb.Errorf("no gap of the reason %s", reason)
+		}
+	}
+	for _, c := range simCalls() {
+		if t.did["called back: "+c.name] == 0 {
+			tb.Errorf("no callback called %s", c.name)
 		}
 	}
 	if t.did["capped"] == 0 {

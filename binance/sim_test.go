@@ -96,7 +96,9 @@ type sim struct {
 	begun  time.Time
 	tally  simTally
 
+	api      *binance.Client
 	slowness atomic.Int64 // chance of the handler to dawdle, in a thousand records
+	calls    chan simCall // at most one that the next callback makes
 	listings int          // symbols listed; roll's goroutine's
 
 	mu        sync.Mutex // guards the rest, the tally and the oracle
@@ -107,7 +109,7 @@ type sim struct {
 }
 
 func newSim(market marketprism.Market, seed uint64) *sim {
-	s := &sim{simSetup: rollSetup(market, seed), tally: newSimTally()}
+	s := &sim{simSetup: rollSetup(market, seed), tally: newSimTally(), calls: make(chan simCall, 1)}
 	s.roll = rand.New(rand.NewPCG(seed, 2))
 	for _, f := range s.armed {
 		s.tally.faults[f]++
@@ -176,7 +178,7 @@ func (s *sim) run(ctx context.Context) {
 		s.fail("%v", err)
 		return
 	}
-	s.depth.Handler = s.handle
+	s.api, s.depth.Handler = client, s.handle
 	if s.syncer, err = binance.NewDepthSyncer(client, s.depth); err != nil {
 		s.fail("%v", err)
 		return
@@ -227,6 +229,10 @@ func (s *sim) trouble(ctx context.Context, running *sync.WaitGroup) {
 	synctest.Wait() // chaos has taken back what it changed
 	s.srv.Calm()
 	s.slowness.Store(0)
+	select {
+	case <-s.calls:
+	default:
+	}
 	s.note("calm")
 }
 
@@ -483,6 +489,7 @@ func acts() []act {
 			return "some records take up to 2 s"
 		}},
 		{"rotate", 2, func(s *sim, _ context.Context, _ string) string { s.syncer.Rotate(); return "Rotate()" }},
+		{"call back", 6, (*sim).callBack},
 		{"refresh", 3, func(s *sim, _ context.Context, y string) string { return fmt.Sprint("Refresh: ", s.syncer.Refresh(y)) }},
 		{"remove", 2, (*sim).remove},
 		{"add", 3, (*sim).addAgain},
@@ -534,6 +541,79 @@ func (s *sim) act(ctx context.Context) {
 	if what := a.do(s, ctx, symbol); what != "" {
 		s.note(what)
 		s.did("act: " + a.name)
+	}
+}
+
+// A simCall is a call that the program makes from inside a callback.
+type simCall struct {
+	name   string
+	symbol string
+	wait   int // callbacks to let pass before it
+	call   func(ctx context.Context, s *sim, symbol string) error
+}
+
+// simCalls are those that can fail, with the errors that say why, or that change something.
+func simCalls() []simCall {
+	return []simCall{
+		{name: "Refresh", call: func(_ context.Context, s *sim, y string) error { return s.syncer.Refresh(y) }},
+		{name: "Rotate", call: func(_ context.Context, s *sim, _ string) error { s.syncer.Rotate(); return nil }},
+		{name: "Ready", call: func(ctx context.Context, s *sim, _ string) error { return s.syncer.Ready(ctx) }},
+		{name: "Run", call: func(ctx context.Context, s *sim, _ string) error { return s.syncer.Run(ctx) }},
+		{name: "Add", call: func(ctx context.Context, s *sim, y string) error { return s.syncer.Add(ctx, y) }},
+		{name: "Time", call: func(ctx context.Context, s *sim, _ string) error { _, err := s.api.Time(ctx); return err }},
+		{name: "Remove", call: func(ctx context.Context, s *sim, y string) error { s.remove(ctx, y); return nil }},
+		{name: "View", call: func(ctx context.Context, s *sim, y string) error {
+			return s.syncer.View(y, func(b *orderbook.Book, st binance.Status) {
+				s.syncer.Status(y)
+				s.syncer.Refresh(y)                                        //nolint:errcheck // it may be lost by now
+				s.syncer.View(y, func(*orderbook.Book, binance.Status) {}) //nolint:errcheck // the same
+				s.remove(ctx, y)
+				if b.LastID() != st.LastID {
+					s.fail("the book of %s changed during its View", y)
+				}
+			})
+		}},
+	}
+}
+
+// callBack lets one of the next callbacks make a call.
+func (s *sim) callBack(_ context.Context, symbol string) string {
+	c := simCalls()[s.roll.IntN(len(simCalls()))]
+	c.symbol, c.wait = symbol, s.roll.IntN(20)
+	select {
+	case s.calls <- c:
+		return "in a callback soon"
+	default:
+		return ""
+	}
+}
+
+// inCallback makes the call that is due, if there is one. where is the callback that runs.
+func (s *sim) inCallback(where string) {
+	var c simCall
+	select {
+	case c = <-s.calls:
+	default:
+		return
+	}
+	if c.wait > 0 {
+		c.wait--
+		select {
+		case s.calls <- c:
+		default:
+		}
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+	defer cancel()
+	start := time.Now()
+	err := c.call(ctx, s, c.symbol)
+	took := time.Since(start)
+	s.note(fmt.Sprintf("in %s: %s(%s) after %v: %v", where, c.name, c.symbol, took, err))
+	s.did("called back: " + c.name)
+	waits := c.name == "Add" || c.name == "Time" || c.name == "Ready" && where == "Throttled"
+	if took > 0 && !waits || c.name == "Run" && !errors.Is(err, binance.ErrRunning) {
+		s.fail("in %s: %s took %v: %v", where, c.name, took, err)
 	}
 }
 
