@@ -2,11 +2,13 @@ package binance
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -22,13 +24,38 @@ type Config struct {
 	Market    marketprism.Market // "" means Spot
 	Endpoints Endpoints          // zero fields mean the Market's production hosts
 
-	// HTTPClient makes the REST requests. Nil means one with a timeout of 15 s whose transport dials
-	// with DialContext.
+	// HTTPClient makes the REST requests. Nil means one of the Client's own, with a timeout of 15 s.
+	//
+	// If its Transport is an http.Transport, or nil, websockets are opened with the same settings: proxy,
+	// TLS, and how to dial. After a request that timed out a clone of the Transport makes the next ones,
+	// so that a dead connection is not used again. If its Transport is of another type, its idle
+	// connections are closed then, and websockets are opened as without an HTTPClient.
 	HTTPClient *http.Client
 
-	// DialContext opens the websocket connections and, if HTTPClient is nil, those of REST. Nil means
-	// net.Dialer, through the proxy that the environment names.
+	// DialContext opens the connections of websockets and, if HTTPClient is nil, those of REST. Nil means
+	// net.Dialer, or what HTTPClient's Transport has. It gets the proxy's address if there is a proxy.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Proxy returns the URL of the proxy for a request, or nil for none, as http.Transport's field of that
+	// name, with the schemes http, https, socks5 and socks5h: see http.ProxyURL. A wss URL is passed as
+	// https. With each scheme the proxy looks up the exchange's name. Nil means the proxy that the
+	// environment names (HTTPS_PROXY, NO_PROXY, …), and none with a DialContext.
+	Proxy func(*http.Request) (*url.URL, error)
+
+	// TLS configures the connections to the exchange and to a proxy of scheme https: the authorities
+	// trusted (RootCAs), a certificate of the program's own, another ServerName. It is cloned. Nil means
+	// the system's authorities.
+	TLS *tls.Config
+
+	// LocalAddr is the address of this host that connections come from; the zero value leaves it to the
+	// system. The exchange counts by address: Clients of one address share a Budget, and Clients of
+	// different ones have different Budgets.
+	LocalAddr netip.Addr
+
+	// RedirectHosts are other hosts, such as "api.example.com" or "127.0.0.1:8080", to which a REST request
+	// or a websocket handshake may be redirected. They do not get the APIKey. A redirect to any other host,
+	// or from https to http, is a *RedirectError. A given HTTPClient's CheckRedirect is asked as well.
+	RedirectHosts []string
 
 	// Budget limits the Client's requests. All Clients of spot in the process should share one, and all
 	// of the futures markets. Nil means a Budget of the Client's own, from a zero BudgetConfig.
@@ -65,28 +92,6 @@ func (cfg *Config) checkSBE() error {
 	return nil
 }
 
-const requestTimeout = 15 * time.Second
-
-// httpClient returns the client for REST, and whether it belongs to the Client alone.
-func (cfg *Config) httpClient() (client *http.Client, owned bool) {
-	if cfg.HTTPClient != nil {
-		return cfg.HTTPClient, false
-	}
-	transport := &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
-		DialContext:           (&net.Dialer{Timeout: requestTimeout}).DialContext,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   8,
-		IdleConnTimeout:       90 * time.Second,
-		TLSHandshakeTimeout:   requestTimeout,
-		ExpectContinueTimeout: time.Second,
-	}
-	if cfg.DialContext != nil {
-		transport.Proxy, transport.DialContext = nil, cfg.DialContext
-	}
-	return &http.Client{Transport: transport, Timeout: requestTimeout}, true
-}
-
 // A Client makes REST requests and opens streams of one market. It is safe for concurrent use and need
 // not be closed.
 //
@@ -100,9 +105,7 @@ type Client struct {
 	micros    bool        // times of websocket events are in microseconds
 	header    http.Header // of a stream's handshake
 	apiKey    string      // "" if there is none
-	dial      dialFunc
-	http      *http.Client
-	httpOwned bool
+	net       *network
 	budget    *Budget
 	spender   *spender // the Client in the view of its Budget
 	hooks     *Hooks
@@ -122,7 +125,7 @@ func NewClient(cfg Config) (*Client, error) {
 	if cfg.Microseconds && !m.micros {
 		return nil, fmt.Errorf("binance: Config.Microseconds: %s has milliseconds only", m.name)
 	}
-	c := &Client{market: m, endpoints: endpoints, micros: cfg.Microseconds, dial: cfg.DialContext, hooks: cfg.Hooks, recorder: cfg.Recorder, apiKey: cfg.APIKey}
+	c := &Client{market: m, endpoints: endpoints, micros: cfg.Microseconds, hooks: cfg.Hooks, recorder: cfg.Recorder, apiKey: cfg.APIKey}
 	if cfg.SBE {
 		if err := cfg.checkSBE(); err != nil {
 			return nil, err
@@ -134,7 +137,9 @@ func NewClient(cfg Config) (*Client, error) {
 	if c.hooks == nil {
 		c.hooks = &Hooks{}
 	}
-	c.http, c.httpOwned = cfg.httpClient()
+	if c.net, err = newNetwork(&cfg, defaultTimeouts()); err != nil {
+		return nil, err
+	}
 	c.spender = &spender{throttled: c.hooks.throttled}
 	if c.budget = cfg.Budget; c.budget == nil {
 		if c.budget, err = NewBudget(BudgetConfig{}); err != nil {
@@ -159,7 +164,7 @@ func (c *Client) Instrument(symbol string) marketprism.Instrument {
 func (c *Client) Usage() Usage { return c.budget.Usage() }
 
 // CloseIdleConnections closes the REST connections that are not in use. The Client stays usable.
-func (c *Client) CloseIdleConnections() { c.http.CloseIdleConnections() }
+func (c *Client) CloseIdleConnections() { c.net.rest.Load().CloseIdleConnections() }
 
 // A query is a REST request.
 type query struct {
@@ -189,11 +194,12 @@ type span struct{ sent, answered time.Time }
 // send sends the request of a reservation that the Budget has granted, and returns the body of a 200 answer. Other
 // answers are an *APIError; a body longer than maxBody is ErrBodyTooLarge.
 func (c *Client) send(ctx context.Context, granted *reservation, r query) (body []byte, took span, err error) {
-	target := c.endpoints.REST + c.market.restPrefix + r.path
+	defer recovered(&err)
+	target := c.market.restPrefix + r.path
 	if len(r.params) > 0 {
 		target += "?" + r.params.Encode()
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, c.endpoints.REST+target, nil)
 	if err != nil {
 		return nil, took, fmt.Errorf("binance: GET %s: %w", r.path, err)
 	}
@@ -201,7 +207,12 @@ func (c *Client) send(ctx context.Context, granted *reservation, r query) (body 
 		req.Header.Set(apiKeyHeader, c.apiKey)
 	}
 	took.sent = time.Now()
-	resp, err := c.http.Do(req)
+	rest := c.net.rest.Load()
+	defer func() { c.net.done(rest, err) }()
+	resp, err := rest.Do(req)
+	if refused := (*RedirectError)(nil); errors.As(err, &refused) {
+		return nil, took, refused // without the address, which may contain a password
+	}
 	if err != nil {
 		return nil, took, fmt.Errorf("binance: %w", err) // a *url.Error, which names the request
 	}
@@ -220,7 +231,7 @@ func (c *Client) send(ctx context.Context, granted *reservation, r query) (body 
 	if int64(len(body)) > r.maxBody {
 		return nil, took, fmt.Errorf("binance: GET %s: more than %d bytes: %w", r.path, r.maxBody, ErrBodyTooLarge)
 	}
-	c.recorder.answer(req.URL.RequestURI(), body, took.answered)
+	c.recorder.answer(target, body, took.answered)
 	return body, took, nil
 }
 
@@ -241,14 +252,8 @@ func (c *Client) refusal(resp *http.Response) error {
 	return e
 }
 
-type dialFunc func(ctx context.Context, network, addr string) (net.Conn, error)
-
-// Bounds of opening a connection. Reports put the longest URL the exchange takes near 8,000 bytes.
-const (
-	handshakeTimeout = 15 * time.Second
-	maxStreamURL     = 8000
-	readBufferSize   = 32 << 10
-)
+// maxStreamURL bounds the URL of a connection. Reports put the longest that the exchange takes near 8,000 bytes.
+const maxStreamURL = 8000
 
 // Dial opens a connection of combined streams ("btcusdt@depth@100ms"). The streams are named in the URL,
 // which needs no acknowledgement; Stream.Subscribe adds more. On USDⓈ-M the first stream decides whether
@@ -322,34 +327,19 @@ func escapeStreams(streams []string) string {
 	return strings.Join(escaped, "/")
 }
 
-func (c *Client) dialWebsocket(ctx context.Context, target string) (*websocket.Conn, error) {
-	dial := c.dial
-	dialer := websocket.Dialer{HandshakeTimeout: handshakeTimeout, ReadBufferSize: readBufferSize}
-	if dial == nil {
-		dialer.Proxy = http.ProxyFromEnvironment
-		dial = (&net.Dialer{}).DialContext
-	}
-	// The handshake ignores ctx, so the end of ctx closes the connection below it.
-	stop := func() bool { return true }
-	dialer.NetDialContext = func(dialCtx context.Context, network, addr string) (net.Conn, error) {
-		conn, err := dial(dialCtx, network, addr)
-		if err == nil {
-			stop = context.AfterFunc(ctx, func() { conn.Close() })
-		}
-		return conn, err
-	}
-	conn, resp, err := dialer.DialContext(ctx, target, c.header)
-	stopped := stop()
+func (c *Client) dialWebsocket(ctx context.Context, target string) (conn *websocket.Conn, err error) {
+	defer recovered(&err)
+	bounded, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	conn, refused, err := c.net.handshake(bounded, target, c.header)
 	switch {
+	case refused != nil:
+		defer refused.Body.Close()
+		return nil, c.refusal(refused)
 	case err != nil && ctx.Err() != nil:
 		return nil, ctx.Err()
-	case err != nil && resp != nil:
-		return nil, c.refusal(resp)
 	case err != nil:
 		return nil, fmt.Errorf("binance: dial %s: %w", hostOf(target), err)
-	case !stopped:
-		conn.Close()
-		return nil, ctx.Err()
 	}
 	return conn, nil
 }

@@ -47,6 +47,20 @@
 // requests that share the Budget for as long as the exchange says. A book that is not synced cannot be
 // read: View returns [ErrNotSynced].
 //
+// # The network
+//
+// REST requests and websocket handshakes are made by net/http with the same settings: a proxy (http, https,
+// socks5 or socks5h) from the environment, from Config.Proxy or from the Transport of Config.HTTPClient, and
+// Config.TLS for an own authority, a client certificate or another server name. [Endpoints] may have a path.
+// To use several addresses of the host, give each its own Client, with Config.LocalAddr and a Budget of its
+// own: the exchange counts weight and connections by address.
+//
+// REST uses HTTP/2. A connection on which nothing has come for 10 s gets a ping, and is closed if 5 s pass
+// without an answer; a given HTTPClient does that if its Transport sets http.HTTP2Config. After a request
+// that timed out, later ones are made on new connections. A broken proxy, a refused redirect
+// ([RedirectError]) and a panic of a package below ([PanicError]) are errors of one request or connection,
+// which is tried again.
+//
 // # Rotation of connections
 //
 // A connection is replaced before the exchange ends it: when it has reached DepthConfig.MaxConnAge, when

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -74,9 +75,34 @@ func (e *APIError) Error() string {
 }
 
 // Temporary reports whether the same request may succeed later: the exchange was busy, or the IP
-// address has used up its weight.
+// address has used up its weight, or a proxy refused the request.
 func (e *APIError) Temporary() bool {
-	return e.Status >= 500 || e.Status == http.StatusTooManyRequests || e.Status == http.StatusTeapot || e.Status == http.StatusRequestTimeout
+	return e.Status >= 500 || e.Status == http.StatusProxyAuthRequired || e.Status == http.StatusTooManyRequests || e.Status == http.StatusTeapot || e.Status == http.StatusRequestTimeout
+}
+
+// A RedirectError says that a request or a websocket handshake was redirected to where it may not go.
+type RedirectError struct {
+	From, To string // scheme and host, as in "https://api.binance.com"
+}
+
+func (e *RedirectError) Error() string {
+	return fmt.Sprintf("binance: redirect from %s to %s refused", e.From, e.To)
+}
+
+// A PanicError is a panic of a package below, such as that of the websocket protocol, while it handled
+// what the exchange or a proxy had sent. The request or the connection has failed, and is made again.
+type PanicError struct {
+	Value any    // of the panic
+	Stack []byte // of its goroutine
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("binance: panic: %v", e.Value) }
+
+// recovered is deferred, and turns a panic into a *PanicError.
+func recovered(err *error) {
+	if v := recover(); v != nil {
+		*err = &PanicError{Value: v, Stack: debug.Stack()}
+	}
 }
 
 // A NotSyncedError is the ErrNotSynced of one symbol.

@@ -107,7 +107,7 @@ type DisconnectInfo struct {
 	Host    string
 	Symbols int // whose books no connection carries now
 	Uptime  time.Duration
-	Err     error // why: ErrSilent, ErrShutdown, ErrNoAck, ErrClosed if no symbol is left on it, a *SubscribeError, an error of the network or of the Handler, or of Run's context
+	Err     error // why: ErrSilent, ErrShutdown, ErrNoAck, ErrClosed if no symbol is left on it, a *SubscribeError, a *PanicError, an error of the network or of the Handler, or of Run's context
 }
 
 // A SnapshotInfo describes a depth request of a DepthSyncer.
@@ -235,6 +235,9 @@ func LogHooks(l *slog.Logger) *Hooks {
 		}
 		if err != nil {
 			attrs = append(attrs, slog.Any("err", err))
+			if p := (*PanicError)(nil); errors.As(err, &p) {
+				attrs = append(attrs, slog.String("stack", string(p.Stack)))
+			}
 		}
 		l.LogAttrs(context.Background(), level, "binance: "+msg, attrs...)
 	}

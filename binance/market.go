@@ -1,6 +1,7 @@
 package binance
 
 import (
+	"cmp"
 	"fmt"
 	"net/url"
 	"slices"
@@ -10,7 +11,8 @@ import (
 	"github.com/marketprism/marketprism"
 )
 
-// Endpoints are the hosts of one environment, without a path and without a slash at the end.
+// Endpoints are the hosts of one environment, without a slash at the end. Each may have a path, as of a
+// reverse proxy ("https://gateway.example/binance"), which comes before the paths of the exchange.
 type Endpoints struct {
 	REST   string // "https://api.binance.com"
 	Stream string // "wss://stream.binance.com:9443"
@@ -66,15 +68,9 @@ func Demo(m marketprism.Market) Endpoints {
 // withDefaults fills in the production hosts and checks all hosts.
 func (e Endpoints) withDefaults(m marketprism.Market) (Endpoints, error) {
 	production := Production(m)
-	if e.REST == "" {
-		e.REST = production.REST
-	}
-	if e.Stream == "" {
-		e.Stream = production.Stream
-	}
-	if e.SBE == "" {
-		e.SBE = production.SBE
-	}
+	e.REST = cmp.Or(e.REST, production.REST)
+	e.Stream = cmp.Or(e.Stream, production.Stream)
+	e.SBE = cmp.Or(e.SBE, production.SBE)
 	if e.SBE != "" {
 		if err := checkHost("SBE", e.SBE, "ws", "wss"); err != nil {
 			return e, err
@@ -88,11 +84,11 @@ func (e Endpoints) withDefaults(m marketprism.Market) (Endpoints, error) {
 
 func checkHost(field, text, plain, secure string) error {
 	u, err := url.Parse(text)
-	if err != nil {
-		return fmt.Errorf("binance: Endpoints.%s: %w", field, err)
-	}
-	if (u.Scheme != plain && u.Scheme != secure) || u.Host == "" || u.Path != "" || u.RawQuery != "" {
-		return fmt.Errorf("binance: Endpoints.%s %q: want %s://HOST without a path", field, text, secure)
+	switch {
+	case err != nil: // not quoted: it may contain a password
+		return fmt.Errorf("binance: Endpoints.%s: parse error: not a URL", field)
+	case u.Scheme != plain && u.Scheme != secure, u.Host == "", u.User != nil, u.RawQuery != "", u.Fragment != "", strings.HasSuffix(text, "/"):
+		return fmt.Errorf("binance: Endpoints.%s %q: want %s://HOST or %s://HOST/PATH", field, u.Redacted(), secure, secure)
 	}
 	return nil
 }

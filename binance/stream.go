@@ -30,6 +30,9 @@ const (
 // Pings are answered within reads, so the user of a Stream must keep reading. A connection on which
 // neither a frame nor a ping has come for a minute is dead, and reading fails with ErrSilent. The futures
 // markets ping seldom, so there the Stream sends pings; see keepAlive. Close releases the connection.
+//
+// Compression (permessage-deflate) stays off: the exchange documents none, inflating would cost more than
+// decoding, and a small frame could grow to fill the memory. A server that compresses unasked is refused.
 type Stream struct {
 	conn    *websocket.Conn
 	market  *market
@@ -69,12 +72,18 @@ func (s *Stream) pong(payload string) error {
 	now := time.Now()
 	s.pinged.Store(int64(now.Sub(s.opened)))
 	s.extendDeadline(now)
-	err := s.conn.WriteControl(websocket.PongMessage, []byte(payload), now.Add(writeTimeout))
+	err := s.control(websocket.PongMessage, payload, now.Add(writeTimeout))
 	var timeout net.Error
 	if errors.Is(err, websocket.ErrCloseSent) || errors.As(err, &timeout) && timeout.Timeout() {
 		return nil // frames may still come; without pongs the exchange will close the connection
 	}
 	return err
+}
+
+// control sends a control frame beside the messages.
+func (s *Stream) control(messageType int, payload string, deadline time.Time) (err error) {
+	defer recovered(&err)
+	return s.conn.WriteControl(messageType, []byte(payload), deadline)
 }
 
 // pingedAt returns when the last ping came, or when the connection was opened.
@@ -83,8 +92,9 @@ func (s *Stream) pingedAt() time.Time { return s.opened.Add(time.Duration(s.ping
 // Read blocks until the next frame has come. It reads it into buf, which it grows as needed, and returns
 // it with the local clock right after. The frame may be an event, an acknowledgement or an error of the
 // exchange: see Decoder. An error is final: ErrSilent, ErrClosed, or an error of the network; a close
-// frame is a *websocket.CloseError.
+// frame is a *websocket.CloseError. A panic of the websocket protocol is a *PanicError.
 func (s *Stream) Read(buf []byte) (frame []byte, receivedAt time.Time, err error) {
+	defer recovered(&err)
 	_, r, err := s.conn.NextReader()
 	if err != nil {
 		return buf[:0], time.Time{}, s.readError(err)
@@ -145,7 +155,8 @@ func (s *Stream) readError(err error) error {
 
 // write sends the text frame that next returns, unless that is nil. next is called once the exchange
 // accepts a message. Concurrent calls wait for each other.
-func (s *Stream) write(ctx context.Context, next func() ([]byte, error)) error {
+func (s *Stream) write(ctx context.Context, next func() ([]byte, error)) (err error) {
+	defer recovered(&err)
 	select {
 	case s.writing <- struct{}{}:
 	case <-ctx.Done():
@@ -182,7 +193,7 @@ func (s *Stream) closeWith(cause error) error {
 	}
 	s.keep.stop()
 	goodbye := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	s.conn.WriteControl(websocket.CloseMessage, goodbye, time.Now().Add(closeTimeout)) //nolint:errcheck // the connection is closed anyway
+	s.control(websocket.CloseMessage, string(goodbye), time.Now().Add(closeTimeout)) //nolint:errcheck // the connection is closed anyway
 	return s.conn.Close()
 }
 
@@ -226,7 +237,7 @@ func (s *Stream) probe() {
 	heard := s.opened.Add(time.Duration(s.keep.heard.Load()))
 	wait := probeAfter - now.Sub(heard)
 	if wait <= 0 || !s.keep.answered.Load() {
-		err := s.conn.WriteControl(websocket.PingMessage, nil, now.Add(writeTimeout))
+		err := s.control(websocket.PingMessage, "", now.Add(writeTimeout))
 		var timeout net.Error
 		if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
 			return // the connection has ended; the reader gets an error too

@@ -78,7 +78,7 @@ func (d *DepthSyncer) Run(ctx context.Context) error {
 	case ctx.Err() != nil:
 		err = nil
 	}
-	if d.client.httpOwned {
+	if d.client.net.owned {
 		d.client.CloseIdleConnections()
 	}
 	d.books.RunEnded(err)
