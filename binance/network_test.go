@@ -646,12 +646,15 @@ func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { retu
 // A panicking connection panics once when a websocket reads from it, after its handshake.
 type panicking struct {
 	net.Conn
-	websocket, open bool
-	armed           *atomic.Bool
+	websocket atomic.Bool
+	open      bool
+	armed     *atomic.Bool
 }
 
 func (c *panicking) Write(p []byte) (int, error) {
-	c.websocket = c.websocket || bytes.Contains(p, []byte("Upgrade: websocket"))
+	if bytes.Contains(p, []byte("Upgrade: websocket")) {
+		c.websocket.Store(true)
+	}
 	return c.Conn.Write(p)
 }
 
@@ -659,7 +662,7 @@ func (c *panicking) Read(p []byte) (int, error) {
 	if c.open && c.armed.CompareAndSwap(true, false) {
 		panic("a bug below")
 	}
-	c.open = c.websocket // what follows the answer to the handshake is read by the websocket
+	c.open = c.websocket.Load() // what follows the answer to the handshake is read by the websocket
 	return c.Conn.Read(p)
 }
 
