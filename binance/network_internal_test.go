@@ -171,15 +171,21 @@ func TestDeadConnectionIsNotUsedAgain(t *testing.T) {
 			defer busy.Wait()
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
-			slow := func() {
-				busy.Go(func() { client.get(ctx, query{path: "/slow", maxBody: 100}) }) //nolint:errcheck // it waits on a dead connection
+			slow := func() (answered chan struct{}) {
+				answered = make(chan struct{})
+				busy.Go(func() {
+					defer close(answered)
+					client.get(ctx, query{path: "/slow", maxBody: 100}) //nolint:errcheck // one of them waits on a dead connection
+				})
 				<-srv.waiting
+				return answered
 			}
-			// Several idle connections of HTTP/1.1, and one connection of HTTP/2.
-			slow()
-			slow()
+			// Two idle connections of HTTP/1.1, or one connection of HTTP/2.
+			first, second := slow(), slow()
 			srv.release <- struct{}{}
 			srv.release <- struct{}{}
+			<-first
+			<-second
 			for range 10 {
 				if err := within(t, client, time.Minute); err != nil {
 					t.Fatal(err)
