@@ -113,6 +113,7 @@ type market struct {
 
 	requestsPerSecond int           // control requests this package sends on one connection
 	maxStreams        int           // of one connection
+	usualStreams      int           // of one connection of a DepthSyncer, unless it is configured
 	silence           time.Duration // a connection without a frame or ping for so long is dead
 }
 
@@ -132,11 +133,14 @@ func marketOf(name marketprism.Market) (*market, error) {
 		return spotMarket(), nil
 	case marketprism.USDM:
 		m := futuresMarket(marketprism.USDM, "/fapi/v1")
-		m.routed, m.maxStreams = true, 1024
+		m.routed = true
 		return m, nil
 	case marketprism.COINM:
 		m := futuresMarket(marketprism.COINM, "/dapi/v1")
-		m.namedDepth, m.maxStreams = true, 200
+		m.namedDepth = true
+		// The page "Websocket Market Streams" of COIN-M says 1024 streams a connection, its older page
+		// "Connect" 200. Both are served, so the lower one is used unless the program says otherwise.
+		m.usualStreams = 200
 		return m, nil
 	}
 	return nil, fmt.Errorf("binance: unknown market %q", name)
@@ -165,7 +169,7 @@ func spotMarket() *market {
 		// message". One of the five stays free for the answer to a ping.
 		requestsPerSecond: 4,
 		// "A single connection can listen to a maximum of 1024 streams."
-		maxStreams: 1024,
+		maxStreams: 1024, usualStreams: 1024,
 		// "The websocket server will send a ping frame every 20 seconds." Three missed ones are enough.
 		silence: time.Minute,
 	}
@@ -211,8 +215,10 @@ func futuresMarket(name marketprism.Market, prefix string) *market {
 		// per second." "The websocket server will send a ping frame every 3 minutes. If the websocket
 		// server does not receive a pong frame back from the connection within a 10 minute period, the
 		// connection will be disconnected."
+		// "A single connection can listen to a maximum of 1024 streams."
 		requestsPerSecond: 8,
-		silence:           10 * time.Minute,
+		maxStreams:        1024, usualStreams: 1024,
+		silence: 10 * time.Minute,
 	}
 }
 

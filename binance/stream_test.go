@@ -282,13 +282,13 @@ func TestDialEndsWithItsContext(t *testing.T) {
 
 func TestFuturesRoutes(t *testing.T) {
 	onExchange(t, binancetest.Config{Market: marketprism.USDM, Symbols: binancetest.Symbols("AUSDT")}, func(t *testing.T, srv *binancetest.Server, c *binance.Client) {
-		for i, stream := range []string{"ausdt@depth@100ms", "ausdt@bookTicker", "ausdt@trade", "!bookTicker", "ausdt@aggTrade", "ausdt@markPrice", "tradingSession"} {
+		for i, stream := range []string{"ausdt@depth@100ms", "ausdt@bookTicker", "ausdt@trade", "ausdt@rpiDepth@500ms", "!bookTicker", "ausdt@aggTrade", "ausdt@markPrice", "tradingSession"} {
 			s, err := c.Dial(t.Context(), stream)
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := "/public/stream"
-			if i > 3 {
+			if i > 4 {
 				want = "/market/stream"
 			}
 			if got := srv.Connections()[0].Path; got != want {

@@ -212,3 +212,29 @@ func TestAcknowledgementBehindASlowHandler(t *testing.T) {
 		h.wellBehaved()
 	})
 }
+
+// COIN-M's pages give two numbers of streams. The smaller one is kept unless the program trusts the other.
+func TestStreamsOfACOINMConnection(t *testing.T) {
+	for limit, want := range map[int]int{0: 2, 1024: 1} {
+		server := exchange(300)
+		server.Market, server.StreamLimit = marketprism.COINM, limit
+		for i := range server.Symbols {
+			server.Symbols[i].Levels, server.Symbols[i].Rate = 5, -1
+		}
+		depth := binance.DepthConfig{StreamsPerConn: limit, SnapshotLimit: 5, RefreshDepth: -1}
+		bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+			h.ready()
+			if n := len(h.srv.Connections()); n != want {
+				t.Errorf("%d connections, want %d", n, want)
+			}
+			h.wellBehaved()
+		})
+	}
+	client, err := binance.NewClient(binance.Config{Market: marketprism.COINM})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := binance.NewDepthSyncer(client, binance.DepthConfig{Symbols: names(1), StreamsPerConn: 1025}); err == nil {
+		t.Error("1,025 streams were accepted")
+	}
+}

@@ -97,7 +97,9 @@ type DepthConfig struct {
 	// are resynced. Pings are answered all the same.
 	QueueFrames, QueueBytes int
 
-	StreamsPerConn int // streams on one connection; 0 means the market's limit
+	// StreamsPerConn is how many streams a connection carries, at most 1024. 0 means 1024, and 200 on COIN-M,
+	// where one page of the exchange's documents says 200 and another 1024.
+	StreamsPerConn int
 
 	// Redundancy is how many connections carry each stream; 0 means 1, the most is 2. With 2 either may
 	// end at any moment without a gap: the first to bring an event wins.
@@ -159,7 +161,7 @@ func (cfg *DepthConfig) random(number uint64) *rand.Rand {
 func (cfg DepthConfig) withDefaults(m *market) (DepthConfig, error) {
 	defaults.Set(&cfg.QueueFrames, 4096)
 	defaults.Set(&cfg.QueueBytes, 64<<20)
-	defaults.Set(&cfg.StreamsPerConn, m.maxStreams)
+	defaults.Set(&cfg.StreamsPerConn, m.usualStreams)
 	defaults.Set(&cfg.Redundancy, 1)
 	defaults.Set(&cfg.StreamTimeout, 15*time.Minute)
 	defaults.Set(&cfg.MaxTradeBackfill, 5000)

@@ -25,6 +25,7 @@ type Config struct {
 	WeightLimit  int           // request weight per clock minute; 0 means the market's (6000 or 2400), negative means none
 	BanAfter     int           // requests answered 429 before the 418 ban; 0 means 10, negative means never
 	MessageLimit int           // messages a second a connection may send; 0 means the market's (5 or 10), negative means none
+	StreamLimit  int           // streams of a connection; 0 means 1024, or 200 on COIN-M, where pages say either; negative means none
 	ConnectLimit int           // websocket connections opened in any 5 minutes; 0 means 300, negative means no limit
 	Lifetime     time.Duration // of a websocket connection; 0 means 24 h, negative means no end
 	SendQueue    int           // frames waiting for a slow reader before it is cut off; 0 means 65,536

@@ -137,9 +137,12 @@ func TestOversizedMessageStallsUntilThePing(t *testing.T) {
 }
 
 func TestStreamLimit(t *testing.T) {
-	for market, limit := range map[marketprism.Market]int{marketprism.Spot: 1024, marketprism.COINM: 200} {
-		s := newServer(t, binancetest.Config{Market: market, Symbols: binancetest.Symbols("BTCUSDT")})
-		names := make([]string, limit)
+	for _, tc := range []struct {
+		market     marketprism.Market
+		set, limit int
+	}{{marketprism.Spot, 0, 1024}, {marketprism.COINM, 0, 200}, {marketprism.COINM, 1024, 1024}} {
+		s := newServer(t, binancetest.Config{Market: tc.market, StreamLimit: tc.set, Symbols: binancetest.Symbols("BTCUSDT")})
+		names := make([]string, tc.limit)
 		for i := range names {
 			names[i] = fmt.Sprintf("s%d@trade", i)
 		}

@@ -117,12 +117,14 @@ func lower(s string) string { return strings.ToLower(s) }
 func TestUSDMRoutes(t *testing.T) {
 	s := newServer(t, binancetest.Config{Market: marketprism.USDM, Tick: -1, Symbols: binancetest.Symbols("BTCUSDT")})
 	for path, hears := range map[string][]string{
-		"/public/ws": {"depthUpdate", "trade"}, "/market/ws": {"aggTrade"}, "/private/ws": {}, "/ws": {"depthUpdate", "trade"},
+		"/public/ws": {"depthUpdate", "depthUpdate", "trade"}, "/market/ws": {"aggTrade"}, "/private/ws": {}, "/ws": {"depthUpdate", "depthUpdate", "trade"},
 	} {
 		c := dial(t, s, path)
-		equal(t, path+" ack", c.ask(`{"method":"SUBSCRIBE","params":["btcusdt@depth@100ms","btcusdt@trade","btcusdt@aggTrade"],"id":1}`), `{"result":null,"id":1}`)
+		equal(t, path+" ack", c.ask(`{"method":"SUBSCRIBE","params":["btcusdt@depth","btcusdt@rpiDepth@500ms","btcusdt@trade","btcusdt@aggTrade"],"id":1}`), `{"result":null,"id":1}`)
 		apply(t, s, "BTCUSDT", levels(t, "1 1"), nil)
-		s.Tick()
+		for range 5 {
+			s.Tick()
+		}
 		if _, err := s.Trade("BTCUSDT", 1, 1, true); err != nil {
 			t.Fatal(err)
 		}

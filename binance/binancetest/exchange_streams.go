@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/marketprism/marketprism/internal/defaults"
 )
 
 // acceptConn returns the status of a handshake. It enforces web-socket-streams.md, "General WSS information": "There is a limit of 300
@@ -86,7 +88,9 @@ func (x *exchange) subscribe(c *conn, streams []string) {
 			x.subscribers[name] = append(x.subscribers[name], c)
 		}
 	}
-	if len(c.streams) > x.rules.maxStreams {
+	limit := x.cfg.StreamLimit
+	defaults.Set(&limit, x.rules.maxStreams)
+	if limit >= 0 && len(c.streams) > limit {
 		x.stats.StreamViolations++
 		c.close(websocket.ClosePolicyViolation, "Too many streams")
 	}

@@ -70,9 +70,11 @@ func rulesOf(m marketprism.Market) (r *rules, ok bool) {
 		}, true
 	case marketprism.USDM:
 		futures.restPrefix, futures.routed, futures.instrumentTypeID = "/fapi/v1", true, 1
+		slowest := &futures.depthPeriods[len(futures.depthPeriods)-1]
+		slowest.streams = append(slowest.streams, "rpiDepth@500ms") // the same changes: the fake has no RPI orders
 		return &futures, true
 	case marketprism.COINM:
-		futures.restPrefix, futures.maxStreams, futures.instrumentTypeID = "/dapi/v1", 200, 2
+		futures.restPrefix, futures.maxStreams, futures.instrumentTypeID = "/dapi/v1", 200, 2 // by the older page; see Config.StreamLimit
 		return &futures, true
 	}
 	return nil, false
@@ -125,10 +127,11 @@ func (r route) prefix() string {
 	return [...]string{routeAll: "", routePublic: "/public", routeMarket: "/market", routePrivate: "/private"}[r]
 }
 
-// routeOf returns the route of a stream type.
+// routeOf returns the route of a stream type, by the page "Important WebSocket Change Notice" (2026-03-06) of the
+// USDⓈ-M documents. It does not list raw trades, which users have seen on /public.
 func routeOf(streamType string) route {
 	switch streamType {
-	case "depth", "depth5", "depth10", "depth20", "bookTicker", "trade":
+	case "depth", "depth5", "depth10", "depth20", "rpiDepth", "bookTicker", "trade":
 		return routePublic
 	}
 	return routeMarket

@@ -15,7 +15,7 @@ type exchangeInfo struct {
 	ServerTime      int64             `json:"serverTime"`
 	RateLimits      []rateLimit       `json:"rateLimits"`
 	ExchangeFilters []json.RawMessage `json:"exchangeFilters"`
-	Symbols         []symbolInfo      `json:"symbols"`
+	Symbols         []object          `json:"symbols"`
 }
 
 type rateLimit struct {
@@ -25,39 +25,28 @@ type rateLimit struct {
 	Limit       int    `json:"limit"`
 }
 
-// A symbolInfo has the fields of all markets; those of other markets are empty and omitted.
-type symbolInfo struct {
-	Symbol            string     `json:"symbol"`
-	Pair              string     `json:"pair,omitempty"`
-	ContractType      string     `json:"contractType,omitempty"`
-	Status            string     `json:"status,omitempty"`
-	ContractStatus    string     `json:"contractStatus,omitempty"` // the status on COIN-M
-	ContractSize      int        `json:"contractSize,omitempty"`
-	BaseAsset         string     `json:"baseAsset"`
-	QuoteAsset        string     `json:"quoteAsset"`
-	MarginAsset       string     `json:"marginAsset,omitempty"`
-	PricePrecision    *int       `json:"pricePrecision,omitempty"`
-	QuantityPrecision *int       `json:"quantityPrecision,omitempty"`
-	BasePrecision     int        `json:"baseAssetPrecision"`
-	QuotePrecision    int        `json:"quotePrecision"`
-	OrderTypes        []string   `json:"orderTypes"`
-	SpotAllowed       *bool      `json:"isSpotTradingAllowed,omitempty"`
-	PermissionSets    [][]string `json:"permissionSets,omitempty"`
-	Filters           []any      `json:"filters"`
+// An object is a JSON object whose members have the exchange's order, which differs between the markets.
+type object []member
+
+type member struct {
+	key   string
+	value any
 }
 
-type priceFilter struct {
-	Type     string `json:"filterType"`
-	MinPrice string `json:"minPrice"`
-	MaxPrice string `json:"maxPrice"`
-	TickSize string `json:"tickSize"`
-}
-
-type lotSize struct {
-	Type     string `json:"filterType"`
-	MinQty   string `json:"minQty"`
-	MaxQty   string `json:"maxQty"`
-	StepSize string `json:"stepSize"`
+// MarshalJSON writes the members in order.
+func (o object) MarshalJSON() ([]byte, error) {
+	b := []byte{'{'}
+	for i, m := range o {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		value, err := json.Marshal(m.value)
+		if err != nil {
+			return nil, err
+		}
+		b = append(append(append(b, jsonString(m.key)...), ':'), value...)
+	}
+	return append(b, '}'), nil
 }
 
 // exchangeInfo serves the listed or the requested symbols.
@@ -75,11 +64,11 @@ func (api restAPI) exchangeInfo(query url.Values) *answer {
 	}
 	info := exchangeInfo{
 		Timezone: "UTC", ServerTime: api.now().UnixMilli(),
-		RateLimits: api.rateLimits(), ExchangeFilters: []json.RawMessage{}, Symbols: []symbolInfo{},
+		RateLimits: api.rateLimits(), ExchangeFilters: []json.RawMessage{}, Symbols: []object{},
 	}
 	for _, sym := range symbols {
 		if status == "" || sym.Status == status {
-			info.Symbols = append(info.Symbols, api.symbolInfo(sym))
+			info.Symbols = append(info.Symbols, api.listing(sym))
 		}
 	}
 	return api.faults.listing.answer(&info)
@@ -125,29 +114,50 @@ func (api restAPI) wanted(query url.Values) ([]*symbolState, *answer) {
 	return found, nil
 }
 
-func (api restAPI) symbolInfo(sym *symbolState) symbolInfo {
-	price := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, sym.format.price)) }
-	quantity := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, sym.format.quantity)) }
-	info := symbolInfo{
-		Symbol: sym.Name, Status: sym.Status, BaseAsset: sym.Base, QuoteAsset: sym.Quote,
-		BasePrecision: sym.BasePrecision, QuotePrecision: orderbook.FractionDigits,
-		OrderTypes: []string{"LIMIT", "MARKET"},
-		Filters: []any{
-			priceFilter{"PRICE_FILTER", price(sym.TickSize), price(1_000_000 * orderbook.One), price(sym.TickSize)},
-			lotSize{"LOT_SIZE", quantity(sym.StepSize), quantity(sym.maxOrder()), quantity(sym.StepSize)},
-		},
-	}
+// listing returns the row of a symbol, with the members in the order of real answers: of spot in 2023 (their
+// quantities have the decimals of the base asset, as in "92233720368.0" of BTTC), of USDⓈ-M in 2021, whose numbers
+// have no more decimals than they need, and of COIN-M in 2025.
+func (api restAPI) listing(sym *symbolState) object {
+	const maxPrice = 1_000_000 * orderbook.One
 	if api.cfg.Market == marketprism.Spot {
-		allowed := true
-		info.SpotAllowed, info.PermissionSets = &allowed, [][]string{{"SPOT"}}
-		return info
+		price := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, sym.format.price)) }
+		quantity := func(f orderbook.Fixed) string { return string(appendNumber(nil, f, sym.format.quantity)) }
+		lot := func(filter string, least, most, step orderbook.Fixed) object {
+			return object{{"filterType", filter}, {"minQty", quantity(least)}, {"maxQty", quantity(most)}, {"stepSize", quantity(step)}}
+		}
+		return object{
+			{"symbol", sym.Name}, {"status", sym.Status},
+			{"baseAsset", sym.Base}, {"baseAssetPrecision", sym.BasePrecision},
+			{"quoteAsset", sym.Quote}, {"quotePrecision", orderbook.FractionDigits}, {"quoteAssetPrecision", orderbook.FractionDigits},
+			{"orderTypes", []string{"LIMIT", "MARKET"}}, {"isSpotTradingAllowed", true},
+			{"filters", []object{
+				{{"filterType", "PRICE_FILTER"}, {"minPrice", price(sym.TickSize)}, {"maxPrice", price(maxPrice)}, {"tickSize", price(sym.TickSize)}},
+				lot("LOT_SIZE", sym.StepSize, sym.maxOrder(), sym.StepSize),
+				lot("MARKET_LOT_SIZE", 0, sym.maxOrder(), 0), // no step, which is not that of LOT_SIZE
+			}},
+			{"permissions", []string{}}, {"permissionSets", [][]string{{"SPOT"}}},
+		}
 	}
-	info.Pair, info.ContractType, info.MarginAsset = sym.Base+sym.Quote, "PERPETUAL", sym.Quote
-	info.PricePrecision, info.QuantityPrecision = &sym.format.price, &sym.format.quantity
+	lot := func(filter string) object {
+		return object{{"stepSize", sym.StepSize.String()}, {"filterType", filter}, {"maxQty", sym.maxOrder().String()}, {"minQty", sym.StepSize.String()}}
+	}
+	row := object{{"symbol", sym.Name}, {"pair", sym.Base + sym.Quote}, {"contractType", "PERPETUAL"}}
 	if api.cfg.Market == marketprism.COINM {
-		info.Status, info.ContractStatus, info.ContractSize, info.MarginAsset = "", sym.Status, contractSize, sym.Base
+		row = append(row, object{
+			{"contractStatus", sym.Status}, {"contractSize", contractSize}, {"marginAsset", sym.Base}, {"baseAsset", sym.Base}, {"quoteAsset", sym.Quote},
+		}...)
+	} else {
+		row = append(row, object{{"status", sym.Status}, {"baseAsset", sym.Base}, {"quoteAsset", sym.Quote}, {"marginAsset", sym.Quote}}...)
 	}
-	return info
+	return append(row, object{
+		{"pricePrecision", sym.format.price}, {"quantityPrecision", sym.format.quantity},
+		{"baseAssetPrecision", sym.BasePrecision}, {"quotePrecision", orderbook.FractionDigits},
+		{"filters", []object{
+			{{"minPrice", sym.TickSize.String()}, {"maxPrice", orderbook.Fixed(maxPrice).String()}, {"filterType", "PRICE_FILTER"}, {"tickSize", sym.TickSize.String()}},
+			lot("LOT_SIZE"), lot("MARKET_LOT_SIZE"),
+		}},
+		{"orderTypes", []string{"LIMIT", "MARKET"}},
+	}...)
 }
 
 // A listingFault is an answer with status 200 that is no listing, or a wrong one.

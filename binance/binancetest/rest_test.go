@@ -1,9 +1,16 @@
 package binancetest_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"net/http"
+	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -66,7 +73,7 @@ func TestExchangeInfo(t *testing.T) {
 	equal(t, "symbols", len(v.Symbols), 3)
 	equal(t, "BTCUSDT", v.Symbols[0].BaseAsset+"/"+v.Symbols[0].QuoteAsset+" "+v.Symbols[0].Status, "BTC/USDT TRADING")
 	equal(t, "ETHBTC", v.Symbols[1].BaseAsset+"/"+v.Symbols[1].QuoteAsset+" "+v.Symbols[1].Status, "ETH/BTC BREAK")
-	equal(t, "filters", fmt.Sprint(v.Symbols[1].Filters), "[{PRICE_FILTER 0.00001000 } {LOT_SIZE  0.10000000}]")
+	equal(t, "filters", fmt.Sprint(v.Symbols[1].Filters), "[{PRICE_FILTER 0.00001000 } {LOT_SIZE  0.10000000} {MARKET_LOT_SIZE  0.00000000}]")
 	equal(t, "ABC", v.Symbols[2].BaseAsset+"/"+v.Symbols[2].QuoteAsset, "A/BC")
 	equal(t, "one", len(ask(s, "/api/v3/exchangeInfo?symbol=ABC").Symbols), 1)
 	equal(t, "two", len(ask(s, `/api/v3/exchangeInfo?symbols=["ABC","BTCUSDT"]`).Symbols), 2)
@@ -76,6 +83,95 @@ func TestExchangeInfo(t *testing.T) {
 	v = ask(s, "/dapi/v1/exchangeInfo")
 	equal(t, "COIN-M", v.Symbols[0].BaseAsset+"/"+v.Symbols[0].QuoteAsset+" "+v.Symbols[0].Status+v.Symbols[0].ContractStatus, "BTC/USD TRADING")
 	equal(t, "futures limit", v.RateLimits[0].Limit, 2400)
+}
+
+// TestListingsAreWrittenAsTheExchangeWritesThem compares rows of exchangeInfo, the order of their members included.
+func TestListingsAreWrittenAsTheExchangeWritesThem(t *testing.T) {
+	for _, tc := range []struct {
+		market marketprism.Market
+		prefix string
+		symbol binancetest.Symbol
+		want   string
+		real   string // an answer of the exchange
+	}{
+		{
+			marketprism.Spot, "/api/v3", binancetest.Symbol{Name: "BTTCUSDT", BasePrecision: 1, Price: 1000, TickSize: 1},
+			`{"symbol":"BTTCUSDT","status":"TRADING","baseAsset":"BTTC","baseAssetPrecision":1,"quoteAsset":"USDT","quotePrecision":8,"quoteAssetPrecision":8,` +
+				`"orderTypes":["LIMIT","MARKET"],"isSpotTradingAllowed":true,"filters":[` +
+				`{"filterType":"PRICE_FILTER","minPrice":"0.00000001","maxPrice":"1000000.00000000","tickSize":"0.00000001"},` +
+				`{"filterType":"LOT_SIZE","minQty":"1.0","maxQty":"92233720368.0","stepSize":"1.0"},` +
+				`{"filterType":"MARKET_LOT_SIZE","minQty":"0.0","maxQty":"92233720368.0","stepSize":"0.0"}],"permissions":[],"permissionSets":[["SPOT"]]}`,
+			"cases/exchangeinfo-baseprecision.json",
+		},
+		{
+			marketprism.USDM, "/fapi/v1", binancetest.Symbol{Name: "BTCUSDT"},
+			`{"symbol":"BTCUSDT","pair":"BTCUSDT","contractType":"PERPETUAL","status":"TRADING","baseAsset":"BTC","quoteAsset":"USDT","marginAsset":"USDT",` +
+				`"pricePrecision":2,"quantityPrecision":3,"baseAssetPrecision":8,"quotePrecision":8,"filters":[` +
+				`{"minPrice":"0.01","maxPrice":"1000000","filterType":"PRICE_FILTER","tickSize":"0.01"},` +
+				`{"stepSize":"0.001","filterType":"LOT_SIZE","maxQty":"9000000","minQty":"0.001"},` +
+				`{"stepSize":"0.001","filterType":"MARKET_LOT_SIZE","maxQty":"9000000","minQty":"0.001"}],"orderTypes":["LIMIT","MARKET"]}`,
+			"recordings/binance-usdm-20210722.exchangeinfo.json.gz",
+		},
+		{
+			marketprism.COINM, "/dapi/v1", binancetest.Symbol{Name: "ETHUSD_PERP", TickSize: fixed(t, "0.1"), StepSize: fixed(t, "1")},
+			`{"symbol":"ETHUSD_PERP","pair":"ETHUSD","contractType":"PERPETUAL","contractStatus":"TRADING","contractSize":10,"marginAsset":"ETH",` +
+				`"baseAsset":"ETH","quoteAsset":"USD","pricePrecision":1,"quantityPrecision":0,"baseAssetPrecision":8,"quotePrecision":8,"filters":[` +
+				`{"minPrice":"0.1","maxPrice":"1000000","filterType":"PRICE_FILTER","tickSize":"0.1"},` +
+				`{"stepSize":"1","filterType":"LOT_SIZE","maxQty":"9000000","minQty":"1"},` +
+				`{"stepSize":"1","filterType":"MARKET_LOT_SIZE","maxQty":"9000000","minQty":"1"}],"orderTypes":["LIMIT","MARKET"]}`,
+			"",
+		},
+	} {
+		t.Run(string(tc.market), func(t *testing.T) {
+			s := newServer(t, binancetest.Config{Market: tc.market, Symbols: []binancetest.Symbol{tc.symbol}})
+			answer := decodeLoosely[struct{ Symbols []json.RawMessage }](t, get(t, s, tc.prefix+"/exchangeInfo").body)
+			equal(t, "row", string(answer.Symbols[0]), tc.want)
+			if tc.real == "" {
+				return
+			}
+			order, at := memberOrder(t, "../../../shared/"+tc.real), -1
+			for _, key := range memberKeys(t, answer.Symbols[0]) {
+				next := slices.Index(order, key)
+				if next < at && key != "permissionSets" { // of 2024
+					t.Errorf("%q is not in its place", key)
+				}
+				at = max(at, next)
+			}
+		})
+	}
+}
+
+// memberOrder returns the members of the first row of a real exchangeInfo; it skips the test without one.
+func memberOrder(t *testing.T, path string) []string {
+	t.Helper()
+	file, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		t.Skipf("no answer of the exchange beside the repository (%s)", path)
+	}
+	must(t, err)
+	defer file.Close()
+	var from io.Reader = file
+	if strings.HasSuffix(path, ".gz") {
+		from, err = gzip.NewReader(file)
+		must(t, err)
+	}
+	var info struct{ Symbols []json.RawMessage }
+	must(t, json.NewDecoder(from).Decode(&info))
+	return memberKeys(t, info.Symbols[0])
+}
+
+// memberKeys returns the keys of a JSON object in their order.
+func memberKeys(t *testing.T, raw json.RawMessage) (keys []string) {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(raw))
+	_, err := d.Token()
+	for must(t, err); d.More(); {
+		key, err := d.Token()
+		must(t, err)
+		keys = append(keys, key.(string))
+		must(t, d.Decode(new(json.RawMessage)))
+	}
+	return keys
 }
 
 func TestWeights(t *testing.T) {
