@@ -86,6 +86,7 @@ type pendingEvent struct {
 	update     *orderbook.Update
 	trade      *marketprism.Trade
 	eventTime  time.Time // of the trade
+	other      string    // the type of a trade that is none of the market; "" for one that is
 }
 
 // A decision is what happens to an event.

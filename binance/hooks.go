@@ -97,8 +97,9 @@ type TradeGapInfo struct {
 	Aggregate       bool
 	FirstID, LastID int64 // the missing ids
 	Backfilled      int   // how many of them were fetched, and are records
+	Others          int   // how many are no trades of the market: the history of a futures market passes over them
 	Elapsed         time.Duration
-	Err             error // nil if all were; ErrTradesMissing, or why they could not be fetched
+	Err             error // nil if none is left; ErrTradesMissing, or why they could not be fetched
 }
 
 // A DisconnectInfo describes the end of a connection.
@@ -270,7 +271,7 @@ func LogHooks(l *slog.Logger) *Hooks {
 		},
 		TradeGap: func(i TradeGapInfo) {
 			log(slog.LevelInfo, i.Err, "trade gap", slog.String("instrument", i.Instrument.String()), slog.Bool("aggregate", i.Aggregate),
-				slog.Int64("first_id", i.FirstID), slog.Int64("last_id", i.LastID), slog.Int("filled", i.Backfilled), slog.Duration("elapsed", i.Elapsed))
+				slog.Int64("first_id", i.FirstID), slog.Int64("last_id", i.LastID), slog.Int("filled", i.Backfilled), slog.Int("others", i.Others), slog.Duration("elapsed", i.Elapsed))
 		},
 		Disconnected: func(i DisconnectInfo) {
 			log(slog.LevelInfo, i.Err, "disconnected", slog.Int("conn", i.Conn), slog.String("host", i.Host),

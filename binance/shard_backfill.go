@@ -56,7 +56,14 @@ type backfiller struct {
 }
 
 // A backfilled func takes the result of a backfill, on a goroutine of its own.
-type backfilled func(*backfill, []marketprism.Trade, error)
+type backfilled func(*backfill, history, error)
+
+// A history is what the exchange has of a missing range.
+type history struct {
+	trades []marketprism.Trade // in the order of their ids
+	broken int64               // aggregates of no trade and at price 0, which are left out
+	until  int64               // the id up to which no more will come: that of the last row, at most the range's last
+}
 
 // begin starts to fetch the trades between the sequence and next, and reports whether those from next on
 // are to wait for them. It reports those that cannot be fetched. One missing range of a stream is fetched
@@ -80,7 +87,7 @@ func (bf *backfiller) begin(ctx context.Context, now time.Time, sub *subscriptio
 	}
 	switch {
 	case err != nil:
-		bf.report(now, sub, g, 0, err)
+		bf.report(now, sub, g, TradeGapInfo{Err: err})
 		return false
 	case a.backfill != nil:
 		a.backfills = append(a.backfills, g)
@@ -96,11 +103,11 @@ func (bf *backfiller) start(ctx context.Context, sub *subscription, g *backfill,
 	ctx, cancel := context.WithTimeout(ctx, backfillTime)
 	bf.running.Go(func() {
 		defer cancel()
-		trades, err := bf.fetch(ctx, sub, g)
+		past, err := bf.fetch(ctx, sub, g)
 		if ctx.Err() == context.DeadlineExceeded {
 			err = fmt.Errorf("%w: not fetched within %v", ErrTradesMissing, backfillTime)
 		}
-		done(g, trades, err)
+		done(g, past, err)
 	})
 }
 
@@ -114,41 +121,69 @@ func (bf *backfiller) startNext(ctx context.Context, sub *subscription, done bac
 	}
 }
 
-// fetch returns those of the missing trades that the exchange has. Its history contains broken
-// aggregates, of no trade and at price 0, which are left out.
-func (bf *backfiller) fetch(ctx context.Context, sub *subscription, g *backfill) (found []marketprism.Trade, err error) {
-	broken := int64(0)
-	for from := g.first; from <= g.last; {
+// fetch returns what the exchange has of the missing trades.
+func (bf *backfiller) fetch(ctx context.Context, sub *subscription, g *backfill) (past history, err error) {
+	past.until = g.first - 1
+	for past.until < g.last {
+		from := past.until + 1
 		page, err := bf.client.trades(ctx, sub.book.instrument.Symbol, sub.isAggregate(), from)
 		if err != nil {
-			return found, err
+			return past, err
 		}
-		before := from
 		for _, t := range page {
 			switch {
 			case t.ID < from || t.ID > g.last:
 			case t.Aggregate && t.FirstID < 0:
-				broken++
+				past.broken++
 			default:
-				found = append(found, t)
+				past.trades = append(past.trades, t)
 			}
-			from = max(from, t.ID+1)
+			past.until = max(past.until, min(t.ID, g.last))
 		}
-		if from == before {
+		if past.until < from {
 			break
 		}
 	}
-	if missing := g.len() - int64(len(found)) - broken; missing > 0 {
-		return found, fmt.Errorf("%w: the exchange does not have %d of them", ErrTradesMissing, missing)
-	}
-	return found, nil
+	return past, nil
 }
 
-// report calls the TradeGap hook at the end of a backfill.
-func (bf *backfiller) report(now time.Time, sub *subscription, g *backfill, filled int, err error) {
-	bf.count.tradesBackfilled.Add(uint64(filled))
-	hook.Call(bf.client.hooks.TradeGap, TradeGapInfo{
-		Instrument: sub.book.instrument, Aggregate: sub.isAggregate(), FirstID: g.first, LastID: g.last,
-		Backfilled: filled, Elapsed: now.Sub(g.begun), Err: err,
-	})
+// result compares a missing range with the trades that were fetched and those that connections have brought meanwhile.
+//
+// developers.binance.com, USDⓈ-M and COIN-M Futures, Recent Trades List and Old Trades Lookup: "Market trades
+// means trades filled in the order book. Only market trades will be returned, which means the insurance fund
+// trades and ADL trades won't be returned." So the ids that this history passes over are no trades of the
+// market, and are not missing.
+func (bf *backfiller) result(sub *subscription, g *backfill, past history, cause error) (info TradeGapInfo) {
+	info.Err = cause
+	absent := g.len() - int64(len(g.late)) - past.broken
+	for i := range past.trades {
+		if !g.late[past.trades[i].ID] {
+			absent--
+		}
+	}
+	missing := absent
+	if bf.client.market.name != marketprism.Spot && !sub.isAggregate() {
+		missing = g.last - past.until
+		for id := range g.late {
+			if id > past.until {
+				missing--
+			}
+		}
+	}
+	info.Others = int(absent - missing)
+	switch {
+	case missing == 0:
+		info.Err = nil
+	case cause == nil:
+		info.Err = fmt.Errorf("%w: the exchange does not have %d of them", ErrTradesMissing, missing)
+	}
+	return info
+}
+
+// report calls the TradeGap hook at the end of a backfill, with what info says besides.
+func (bf *backfiller) report(now time.Time, sub *subscription, g *backfill, info TradeGapInfo) {
+	bf.count.tradesBackfilled.Add(uint64(info.Backfilled))
+	info.Instrument, info.Aggregate = sub.book.instrument, sub.isAggregate()
+	info.FirstID, info.LastID, info.Elapsed = g.first, g.last, now.Sub(g.begun)
+	hook.Call(bf.client.hooks.TradeGap, info)
 }

@@ -1,10 +1,15 @@
 package binance
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -211,5 +216,98 @@ func TestTradesComeOnceWhereTheClockGoesBack(t *testing.T) {
 	bringTradeOf(t, s, 1, 1, 1770000003000, "MARKET") // a wipe: a new trade of an old id
 	if got := fmt.Sprint(*ids); got != "[1 2 3 4 1]" {
 		t.Errorf("records of the trades %s, want [1 2 3 4 1]", got)
+	}
+}
+
+// An id that is no trade of the market is in sequence, whichever connection brings it, and before or after its turn.
+func TestOtherTradesAreInSequence(t *testing.T) {
+	s, _, ids, _, gaps := tradesShard(t, marketprism.USDM, false, 2, "[]")
+	bringTrade(t, s, 0, 1, "MARKET")
+	bringTrade(t, s, 1, 1, "MARKET")
+	bringTrade(t, s, 0, 2, "NA")
+	bringTrade(t, s, 0, 5, "MARKET") // connection 0 has lost two
+	bringTrade(t, s, 0, 6, "ADL")
+	bringTrade(t, s, 1, 2, "NA")
+	bringTrade(t, s, 1, 3, "INSURANCE_FUND")
+	bringTrade(t, s, 1, 4, "MARKET")
+	bringTrade(t, s, 1, 7, "MARKET") // connection 1 has lost two
+	if got := fmt.Sprint(*ids); got != "[1 4 5 7]" || len(*gaps) != 0 || s.count.tradeGaps.Load() != 0 {
+		t.Errorf("records of the trades %s, want [1 4 5 7]; TradeGap %+v", got, *gaps)
+	}
+	var stats Stats
+	s.count.addTo(&stats)
+	if got := fmt.Sprint(stats.OtherTrades); got != "map[ADL:1 INSURANCE_FUND:1 NA:1]" {
+		t.Errorf("counted are %s", got)
+	}
+}
+
+// A lagging connection brings one that the exchange's history does not have.
+func TestOtherTradeOfASlowConnectionDuringABackfill(t *testing.T) {
+	for _, c := range []struct {
+		late, body  string
+		missing     bool
+		filled, not int // fetched; known to be no trades of the market
+	}{
+		{late: "NA", body: "[" + tradeRowOf(3) + "]", filled: 1},
+		{late: "NA", body: "[" + tradeRowOf(3) + "," + tradeRowOf(4) + "]", filled: 1},
+		{body: "[" + tradeRowOf(3) + "]", filled: 1, not: 1},
+		{body: "[" + tradeRowOf(2) + "]", filled: 1, missing: true}, // the history may lag behind the stream
+		{body: "[" + tradeRowOf(2) + "," + tradeRowOf(4) + "]", filled: 1, not: 1},
+		{body: "[" + tradeRowOf(4) + "]", not: 2},
+		{late: "MARKET", body: "[]", missing: true},
+		{body: "[]", missing: true},
+	} {
+		s, release, ids, _, gaps := tradesShard(t, marketprism.USDM, false, 2, c.body)
+		bringTrade(t, s, 0, 1, "MARKET")
+		bringTrade(t, s, 1, 1, "MARKET")
+		bringTrade(t, s, 0, 4, "MARKET")
+		now := time.Now().Add(pendingTime + time.Millisecond)
+		if err := s.tickStream(t.Context(), now, s.streams.byName["btcusdt@trade"]); err != nil { // begins to fetch 2 and 3
+			t.Fatal(err)
+		}
+		if c.late != "" {
+			bringTrade(t, s, 1, 2, c.late)
+		}
+		fetched(t, s, release)
+		if len(*gaps) != 1 {
+			t.Fatalf("%+v: %d calls of TradeGap", c, len(*gaps))
+		}
+		if g := (*gaps)[0]; g.Backfilled != c.filled || g.Others != c.not || errors.Is(g.Err, ErrTradesMissing) != c.missing {
+			t.Errorf("%+v: TradeGap %+v", c, g)
+		}
+		if got := *ids; got[len(got)-1] != 4 {
+			t.Errorf("%+v: records of the trades %v", c, got)
+		}
+	}
+}
+
+// The published frames of type NA.
+func TestPublishedFramesOfTypeNA(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "shared", "cases", "usdm-trade-NA.ndjson"))
+	if os.IsNotExist(err) {
+		t.Skip("the cases are not on this machine")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, _, ids, _, gaps := tradesShard(t, marketprism.USDM, false, 1, "[]")
+	const last = 7950493453 // of the trade before the second frame
+	for i, line := range bytes.Split(bytes.TrimSpace(text), []byte("\n")) {
+		var row struct{ Frame json.RawMessage }
+		if err := json.Unmarshal(line, &row); err != nil {
+			t.Fatal(err)
+		}
+		if i == 1 {
+			bringTrade(t, s, 0, last, "MARKET")
+			*ids, *gaps = nil, nil
+		}
+		if err := s.step(t.Context(), time.Now(), s.conns.conns[0], row.Frame, time.Now()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var stats Stats
+	s.count.addTo(&stats)
+	if got := fmt.Sprint(*ids, len(*gaps), stats.OtherTrades, stats.Undecoded); got != fmt.Sprintf("[%d] 0 map[NA:2] 0", last+2) {
+		t.Errorf("records, gaps, counts: %s", got)
 	}
 }

@@ -2,9 +2,9 @@ package binance_test
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -144,26 +144,71 @@ func TestTradesThatStayMissing(t *testing.T) {
 	}
 }
 
-// Futures trades of the insurance fund and of auto-deleveraging are counted, and are no records.
+// Futures trades of the insurance fund and of auto-deleveraging, and those of type NA, are no trades of the market: they
+// are counted, and are neither records nor missing.
 func TestTradesThatAreNoneOfTheMarket(t *testing.T) {
-	s := setup{server: mixed(marketprism.USDM), depth: binance.DepthConfig{Trades: true}, before: func(h *harness) {
-		h.each = func(rec *marketprism.Record) {
-			if rec.Trade != nil && rec.Trade.Price == orderbook.One {
-				t.Errorf("%+v", rec.Trade)
+	for _, market := range []marketprism.Market{marketprism.USDM, marketprism.COINM} {
+		server := exchange(2)
+		server.Market = market
+		depth := binance.DepthConfig{Trades: true, AggTrades: true, Redundancy: 2}
+		bubble(t, setup{server: server, client: binance.Config{APIKey: "key"}, depth: depth}, func(t *testing.T, h *harness) {
+			h.ready()
+			time.Sleep(5 * time.Second)
+			if err := h.srv.OtherTrades(victim, "NA", "INSURANCE_FUND", "NA", "ADL"); err != nil {
+				t.Fatal(err)
 			}
-		}
-	}}
-	bubble(t, s, func(t *testing.T, h *harness) {
+			time.Sleep(5 * time.Second)
+			synctest.Wait()
+			s := h.syncer.Stats()
+			if n := s.OtherTrades; len(n) != 3 || n["NA"] != 2 || n["INSURANCE_FUND"] != 1 || n["ADL"] != 1 || s.Trades == 0 || s.TradeGaps != 0 {
+				t.Errorf("%v, %d trades, %d gaps", n, s.Trades, s.TradeGaps)
+			}
+			if n := requests(h.srv, "/historicalTrades"); n != 0 {
+				t.Errorf("%d requests", n)
+			}
+			h.mu.Lock()
+			if b := h.books[victim]; b.twice != 0 || b.skipped != 4 {
+				t.Errorf("%d came twice, %d never", b.twice, b.skipped)
+			}
+			h.mu.Unlock()
+		})
+	}
+}
+
+// The history of a futures market does not have them: where they were lost with trades of the market, all that is
+// missing is fetched, once.
+func TestMissingTradesAmongThoseThatAreNoneOfTheMarket(t *testing.T) {
+	server := exchange(2)
+	server.Market = marketprism.USDM
+	bubble(t, setup{server: server, client: binance.Config{APIKey: "key"}, depth: binance.DepthConfig{Trades: true}}, func(t *testing.T, h *harness) {
 		h.ready()
-		for _, kind := range []string{"INSURANCE_FUND", "ADL", "NA"} {
-			event := fmt.Sprintf(`{"e":"trade","E":1,"T":1,"s":%q,"t":900000000,"p":"1","q":"1","X":%q,"m":false}`, "T0000USDT", kind)
-			if err := h.srv.SendEvent("t0000usdt@trade", event); err != nil {
+		time.Sleep(5 * time.Second)
+		h.srv.SetRate(victim, -1)
+		h.srv.DropTrades(victim, 5)
+		for _, kind := range []string{"NA", "MARKET", "NA", "ADL", "MARKET", "MARKET"} {
+			var err error
+			if kind == "MARKET" {
+				_, err = h.srv.Trade(victim, orderbook.One, orderbook.One, true)
+			} else {
+				err = h.srv.OtherTrades(victim, kind)
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 		}
-		time.Sleep(5 * time.Second)
-		if s := h.syncer.Stats(); s.OtherTrades != 3 || s.Trades == 0 || s.TradeGaps != 0 {
-			t.Errorf("%d of other kinds, %d trades, %d gaps", s.OtherTrades, s.Trades, s.TradeGaps)
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		gaps := infos[binance.TradeGapInfo](h)
+		if len(gaps) != 1 || gaps[0].Err != nil || gaps[0].Backfilled != 2 || gaps[0].Others != 3 || gaps[0].LastID-gaps[0].FirstID != 4 {
+			t.Errorf("TradeGap hook: %+v", gaps)
 		}
+		if n := requests(h.srv, "/historicalTrades"); n != 1 {
+			t.Errorf("%d requests", n)
+		}
+		h.mu.Lock()
+		if b := h.books[victim]; b.twice != 0 || b.skipped != 3 {
+			t.Errorf("%d came twice, %d never", b.twice, b.skipped)
+		}
+		h.mu.Unlock()
 	})
 }

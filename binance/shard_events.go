@@ -80,35 +80,39 @@ func (s *shard) apply(ctx context.Context, now time.Time, sub *subscription, u *
 
 // trades applies the trades of a message, mostly one.
 func (s *shard) trades(ctx context.Context, now time.Time, c *conn, sub *subscription, msg *Message, at time.Time) error {
-	// Futures trades of the insurance fund and of auto-deleveraging are no trades of the market, and
-	// their prices may lie far off it.
-	if msg.TradeType != "" && msg.TradeType != "MARKET" {
-		s.count.foreign.Add(1 + uint64(len(msg.More)))
-		return nil
+	e := pendingEvent{receivedAt: at, trade: &msg.Trade, eventTime: msg.EventTime}
+	// Futures trades of the insurance fund and of auto-deleveraging are no trades of the market, and their
+	// prices may lie far off it; those of type NA are no trades at all, with price and quantity "0". Each has the next
+	// id, as frames of 2025 and 2026 show, so it is used like a trade, but for its record.
+	if msg.TradeType != "MARKET" {
+		e.other = msg.TradeType
 	}
-	err := s.trade(ctx, now, c, sub, &msg.Trade, msg.EventTime, at)
+	err := s.trade(ctx, now, c, sub, e)
 	for i := 0; err == nil && i < len(msg.More); i++ {
 		msg.Trade = msg.More[i]
-		err = s.trade(ctx, now, c, sub, &msg.Trade, msg.EventTime, at)
+		err = s.trade(ctx, now, c, sub, e)
 	}
 	return err
 }
 
-func (s *shard) trade(ctx context.Context, now time.Time, c *conn, sub *subscription, t *marketprism.Trade, eventTime, at time.Time) error {
-	a, ids := &sub.arbiter, idRange{t.ID - 1, t.ID}
+// trade applies a trade. It keeps a copy.
+func (s *shard) trade(ctx context.Context, now time.Time, c *conn, sub *subscription, e pendingEvent) error {
+	a, t := &sub.arbiter, e.trade
+	e.idRange = idRange{t.ID - 1, t.ID}
 	// Trade ids and times rise together, so a trade with an old id is a repetition, unless the venue's
 	// ids have gone back meanwhile.
 	repeated := a.started && t.ID <= a.lastID && !newer(t.TradeTime, a.newestTrade)
-	d := a.decide(c.index, ids, at)
+	d := a.decide(c.index, e.idRange, e.receivedAt)
 	switch {
 	case repeated || d == decisionDuplicate:
 		s.count.duplicates.Add(1)
 		return nil
 	case d == decisionPend || s.backfillBefore(now, sub, t.ID):
 		trade := *t
-		return s.pend(ctx, now, sub, pendingEvent{idRange: ids, receivedAt: at, trade: &trade, eventTime: eventTime})
+		e.trade = &trade
+		return s.pend(ctx, now, sub, e)
 	}
-	if err := s.emitTrade(ctx, sub, t, eventTime, at); err != nil {
+	if err := s.emitTrade(ctx, sub, &e); err != nil {
 		return err
 	}
 	return s.release(ctx, now, sub, false)
@@ -117,9 +121,9 @@ func (s *shard) trade(ctx context.Context, now time.Time, c *conn, sub *subscrip
 // newer compares times of trades by the millisecond, the precision of REST.
 func newer(a, b time.Time) bool { return a.UnixMilli() > b.UnixMilli() }
 
-// emitTrade makes a record of a trade.
-func (s *shard) emitTrade(ctx context.Context, sub *subscription, t *marketprism.Trade, eventTime, at time.Time) error {
-	a := &sub.arbiter
+// emitTrade makes a record of a trade, unless it is none of the market.
+func (s *shard) emitTrade(ctx context.Context, sub *subscription, e *pendingEvent) error {
+	a, t := &sub.arbiter, e.trade
 	if !a.started || t.ID > a.lastID || newer(t.TradeTime, a.newestTrade) {
 		a.advance(t.ID)
 	}
@@ -127,8 +131,12 @@ func (s *shard) emitTrade(ctx context.Context, sub *subscription, t *marketprism
 		a.newestTrade = t.TradeTime
 	}
 	a.backfill.brought(t.ID)
+	if e.other != "" {
+		s.count.others.add(e.other)
+		return nil
+	}
 	s.count.trades.Add(1)
-	return s.emit(ctx, marketprism.Record{Instrument: sub.book.instrument, EventTime: eventTime, ReceivedAt: at, Trade: t})
+	return s.emit(ctx, marketprism.Record{Instrument: sub.book.instrument, EventTime: e.eventTime, ReceivedAt: e.receivedAt, Trade: t})
 }
 
 // tickerEvent makes a record of a ticker. Tickers do not build on each other, so one that comes after a
@@ -174,7 +182,7 @@ func (s *shard) release(ctx context.Context, now time.Time, sub *subscription, f
 		if e.update != nil {
 			err = s.apply(ctx, now, sub, e.update, e.receivedAt)
 		} else {
-			err = s.emitTrade(ctx, sub, e.trade, e.eventTime, e.receivedAt)
+			err = s.emitTrade(ctx, sub, &e)
 		}
 		if err != nil {
 			return err
@@ -209,35 +217,32 @@ func (s *shard) backfillBefore(now time.Time, sub *subscription, next int64) boo
 
 // backfilledOf returns the func that brings fetched trades to the shard's goroutine.
 func (s *shard) backfilledOf(sub *subscription) backfilled {
-	return func(g *backfill, trades []marketprism.Trade, err error) {
+	return func(g *backfill, past history, err error) {
 		at := time.Now().UTC()
-		s.tasks.post(func(ctx context.Context, now time.Time) error { return s.backfilled(ctx, now, sub, g, trades, at, err) })
+		s.tasks.post(func(ctx context.Context, now time.Time) error { return s.backfilled(ctx, now, sub, g, past, at, err) })
 	}
 }
 
 // backfilled makes records of the fetched trades, before those that were pending for them.
-func (s *shard) backfilled(ctx context.Context, now time.Time, sub *subscription, g *backfill, trades []marketprism.Trade, at time.Time, cause error) error {
+func (s *shard) backfilled(ctx context.Context, now time.Time, sub *subscription, g *backfill, past history, at time.Time, cause error) error {
 	a := &sub.arbiter
 	if a.backfill != g || s.streams.byName[sub.name] != sub {
 		return nil
 	}
 	a.backfill = nil
-	filled := 0
-	for i := range trades {
-		t := &trades[i]
+	info := s.backfills.result(sub, g, past, cause)
+	for i := range past.trades {
+		t := &past.trades[i]
 		if g.late[t.ID] {
 			continue
 		}
-		filled++
-		if err := s.emitTrade(ctx, sub, t, t.TradeTime, at); err != nil {
+		info.Backfilled++
+		if err := s.emitTrade(ctx, sub, &pendingEvent{receivedAt: at, trade: t, eventTime: t.TradeTime}); err != nil {
 			return err
 		}
 	}
 	a.lastID = max(a.lastID, g.last)
-	if int64(len(g.late)) == g.len() {
-		cause = nil
-	}
-	s.backfills.report(now, sub, g, filled, cause)
+	s.backfills.report(now, sub, g, info)
 	s.backfills.startNext(s.life, sub, s.backfilledOf(sub))
 	return s.release(ctx, now, sub, false)
 }
@@ -256,7 +261,7 @@ func (s *shard) endTrades(ctx context.Context, now time.Time, sub *subscription)
 		waiting = append([]*backfill{g}, waiting...)
 	}
 	for _, g := range waiting {
-		s.backfills.report(now, sub, g, 0, fmt.Errorf("%w: they were being fetched at the end", ErrTradesMissing))
+		s.backfills.report(now, sub, g, TradeGapInfo{Err: fmt.Errorf("%w: they were being fetched at the end", ErrTradesMissing)})
 	}
 	a.backfills = nil
 	return err

@@ -118,6 +118,9 @@ func (o *simOracle) handle(ctx context.Context, rec *marketprism.Record) error {
 		b.gaps++
 		s.tally.gaps[rec.Gap.Reason.String()]++
 	case rec.Trade != nil:
+		if rec.Trade.Price <= 0 || rec.Trade.Quantity <= 0 {
+			s.failLocked("%v: a record of what is no trade: %+v", rec.Instrument, rec.Trade)
+		}
 		seen := b.trades[0]
 		if rec.Trade.Aggregate {
 			seen = b.trades[1]
@@ -196,6 +199,9 @@ func (s *sim) finish() {
 			s.failLocked("%s: the synced book did not end with a Gap", symbol)
 		}
 	}
+	for kind, n := range s.syncer.Stats().OtherTrades {
+		s.tally.did["trade of type "+kind] += int(n)
+	}
 	if st := s.srv.Stats(); st.Violations() != 0 {
 		s.failLocked("limits were broken: %+v", st)
 	}
@@ -209,8 +215,14 @@ func (s *sim) hooks() *binance.Hooks {
 		Subscribed:     func(i binance.SubscribeInfo) { s.note(i) },
 		Rotated:        func(i binance.RotateInfo) { s.note(i); s.did("rotation: " + i.Reason.String()) },
 		Watchdog:       func(i binance.WatchInfo) { s.note(i); s.did("watchdog: " + i.Reason.String()) },
-		TradeGap:       func(i binance.TradeGapInfo) { s.note(i); s.did("trade gap") },
-		Disconnected:   func(i binance.DisconnectInfo) { s.note(i); s.did("disconnect") },
+		TradeGap: func(i binance.TradeGapInfo) {
+			s.note(i)
+			s.did("trade gap")
+			if i.Others > 0 {
+				s.did("trade gap over others")
+			}
+		},
+		Disconnected: func(i binance.DisconnectInfo) { s.note(i); s.did("disconnect") },
 		SnapshotDone: func(i binance.SnapshotInfo) {
 			s.note(i)
 			if i.Err == nil && (i.Bids < i.Limit || i.Asks < i.Limit) {
@@ -385,6 +397,9 @@ func (t *simTally) check(tb testing.TB, futures bool) {
 		if t.did["act: "+a.name] == 0 {
 			tb.Errorf("the program never did: %s", a.name)
 		}
+	}
+	if futures && t.did["trade of type NA"] == 0 {
+		tb.Error("no trade of type NA")
 	}
 	if t.compared == 0 || t.viewed < t.compared/4 || t.skipped > t.compared/20 {
 		tb.Errorf("%d books compared, %d not any more, %d against View", t.compared, t.skipped, t.viewed)

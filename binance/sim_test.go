@@ -418,6 +418,9 @@ func rollSetup(market marketprism.Market, seed uint64) simSetup {
 	}
 	c.rollLimits(r)
 	c.rollChaos(r, seed)
+	if market != marketprism.Spot && one(2) {
+		c.client.APIKey = "key" // past trades of futures need one
+	}
 	if one(6) {
 		c.misled = pick(r, binancetest.ListingFaults()...)
 		c.armed = append(c.armed, "F41")
@@ -508,10 +511,7 @@ func acts() []act {
 			s.count("F5")
 			return fmt.Sprintf("DelaySnapshots(%d, %v)", n, delay)
 		}},
-		{"trade ids", 1, func(s *sim, _ context.Context, y string) string {
-			s.count("F39")
-			return fmt.Sprint("SkipTradeIDs, BreakAggregate: ", s.srv.SkipTradeIDs(y, 1+s.roll.IntN(5)), s.srv.BreakAggregate(y))
-		}},
+		{"trade ids", 1, (*sim).useTradeIDs},
 		{"no pongs", 1, func(s *sim, _ context.Context, _ string) string {
 			s.srv.IgnorePings(true)
 			time.AfterFunc(5*time.Second, func() { s.srv.IgnorePings(false) })
@@ -725,6 +725,20 @@ func (s *sim) malformed(_ context.Context, symbol string) string {
 	s.srv.SendRawOne(conns[s.roll.IntN(len(conns))].ID, text)
 	s.count("F24")
 	return fmt.Sprintf("SendRawOne(%q)", text)
+}
+
+// useTradeIDs uses trade ids for what is no trade.
+func (s *sim) useTradeIDs(_ context.Context, symbol string) string {
+	s.count("F39")
+	n := 1 + s.roll.IntN(5)
+	if s.server.Market == marketprism.Spot || s.roll.IntN(4) == 0 {
+		return fmt.Sprint("SkipTradeIDs, BreakAggregate: ", s.srv.SkipTradeIDs(symbol, n), s.srv.BreakAggregate(symbol))
+	}
+	kinds := make([]string, n)
+	for i := range kinds {
+		kinds[i] = pick(s.roll, "NA", "NA", "INSURANCE_FUND", "ADL", "SOMETHING_NEW")
+	}
+	return fmt.Sprintf("OtherTrades(%v): %v", kinds, s.srv.OtherTrades(symbol, kinds...))
 }
 
 // huge makes an event of some ten thousand levels, in few runs since it takes its time.

@@ -1,6 +1,7 @@
 package binance
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -21,7 +22,10 @@ type Stats struct {
 	Watchdogs        uint64 // findings of watchdogs
 	Capped           uint64 // levels received whose quantity is orderbook.MaxFixed: this or more
 	Duplicates       uint64 // events that another connection had brought before
-	OtherTrades      uint64 // futures trades outside the market (INSURANCE_FUND, ADL, NA), which are no records
+
+	// OtherTrades counts futures trades outside the market, which are no records, by type (Binance X): INSURANCE_FUND, ADL, NA,
+	// and others to come. From the 17th type on they are "other". Those in a missing range are in no type.
+	OtherTrades map[string]uint64
 
 	// Events of the subscribed streams as they came: also those of a second connection, and those that
 	// became no record.
@@ -48,13 +52,46 @@ type Stats struct {
 type counters struct {
 	tradeGaps, tradesBackfilled                             atomic.Uint64
 	connects, disconnects, rotations, duplicates, watchdogs atomic.Uint64
-	frames, dropped, undecoded, unknown, foreign, capped    atomic.Uint64
+	frames, dropped, undecoded, unknown, capped             atomic.Uint64
 	updates, snapshots, gaps, trades, tickers               atomic.Uint64
 	requests, failures                                      atomic.Uint64
 	audits, unaudited, differences                          atomic.Uint64
 	checks, mismatches                                      atomic.Uint64
 	bytes, depths, deals, bests                             atomic.Uint64
 	lastEvent                                               atomic.Int64 // ns since 1970; 0 if there was none
+	others                                                  typeCounts
+}
+
+// typeCounts are counts by a type that the exchange names.
+type typeCounts struct {
+	mu     sync.Mutex
+	counts map[string]uint64
+}
+
+// maxTypes bounds the types that are counted by name.
+const maxTypes = 16
+
+func (tc *typeCounts) add(name string) {
+	tc.mu.Lock()
+	defer tc.mu.Unlock()
+	if tc.counts == nil {
+		tc.counts = make(map[string]uint64)
+	}
+	if _, known := tc.counts[name]; !known && len(tc.counts) >= maxTypes {
+		name = "other"
+	}
+	tc.counts[name]++
+}
+
+func (tc *typeCounts) addTo(sum *map[string]uint64) {
+	tc.mu.Lock()
+	defer tc.mu.Unlock()
+	if *sum == nil {
+		*sum = make(map[string]uint64)
+	}
+	for name, n := range tc.counts {
+		(*sum)[name] += n
+	}
 }
 
 func (c *counters) addTo(s *Stats) {
@@ -79,7 +116,7 @@ func (c *counters) addTo(s *Stats) {
 	s.Undecoded += c.undecoded.Load()
 	s.Unknown += c.unknown.Load()
 	s.Capped += c.capped.Load()
-	s.OtherTrades += c.foreign.Load()
+	c.others.addTo(&s.OtherTrades)
 	s.Updates += c.updates.Load()
 	s.Snapshots += c.snapshots.Load()
 	s.Gaps += c.gaps.Load()

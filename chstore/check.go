@@ -205,7 +205,7 @@ type CheckName string
 const (
 	CheckMissingInstrument CheckName = "missing"      // nothing is stored of an instrument of the query
 	CheckMissingUpdates    CheckName = "update_holes" // updates are missing, by their ids
-	CheckMissingTrades     CheckName = "trade_holes"  // trades are missing, by their ids
+	CheckMissingTrades     CheckName = "trade_holes"  // trades are missing, by their ids; those of futures may also be none of the market
 	CheckDuplicates        CheckName = "duplicates"   // rows have the same key
 	CheckCrossed           CheckName = "crossed"      // a ticker, a snapshot, or a book after an update is crossed, or has an empty side
 	CheckSilence           CheckName = "silence"      // no record, after its first one, while another instrument of the market had some
@@ -340,11 +340,13 @@ WHERE if(market = 'spot', first_id > before + 1, prev_id > before) AND $inside
 GROUP BY ` + instrumentColumns}
 }
 
-// missingTrades finds ids that are not stored: the ids of trades are consecutive, and so are those of aggregates.
+// missingTrades finds ids that are not stored: the ids of trades are consecutive, and so are those of aggregates. Some
+// ids of futures trades are of none of the market, which no record shows.
 func (c *checker) missingTrades() sqlCheck {
 	return sqlCheck{name: CheckMissingTrades, table: tradeTable.name(), text: `
 SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
-	concat(toString(sum(id - before - 1)), if(aggregate, ' aggregates', ' trades'), ' are missing')
+	concat(toString(sum(id - before - 1)), multiIf(aggregate, ' aggregates are missing', market = 'spot', ' trades are missing',
+		' ids have no trade: it is missing, or none of the market (NA, INSURANCE_FUND, ADL)'))
 FROM (
 	SELECT ` + instrumentColumns + `, ts, id, aggregate, lagInFrame(id, 1, id - 1) OVER (
 		PARTITION BY exchange, market, symbol, aggregate ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before

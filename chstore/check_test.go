@@ -357,3 +357,16 @@ func TestCheckKnowsALimitedSide(t *testing.T) {
 	r := check(t, storeOf(t, snapshot, update), chstore.CheckQuery{})
 	require.True(t, r.OK(), "%s", r.String())
 }
+
+// Futures trade ids without a trade may be none of the market.
+func TestCheckDoesNotClaimThatFuturesTradesAreMissing(t *testing.T) {
+	short.Skip(t)
+	trade := func(id int64, aggregate bool) marketprism.Record {
+		i := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.USDM, Symbol: "BTCUSDT"}
+		return marketprism.Record{Instrument: i, EventTime: secondsOf(1), ReceivedAt: secondsOf(1), Trade: &marketprism.Trade{ID: id, Aggregate: aggregate, Price: 1, Quantity: 1}}
+	}
+	r := check(t, storeOf(t, trade(1, false), trade(4, false), trade(1, true), trade(3, true)), chstore.CheckQuery{Silence: -1})
+	require.Len(t, r.Findings, 2)
+	require.Contains(t, r.String(), "2 ids have no trade: it is missing, or none of the market")
+	require.Contains(t, r.String(), "1 aggregates are missing")
+}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -92,6 +93,13 @@ func chaosFaults() []chaosFault {
 		}},
 		{"F39", func(x *exchange, d *dice) string {
 			sym := chaosSymbol(x, d)
+			if d.kind%8 < 3 && x.cfg.Market != marketprism.Spot && x.replay == nil {
+				kind := [...]string{tradeNA, tradeInsurance, tradeADL}[d.kind%8]
+				for range d.few {
+					x.otherTrade(sym, kind)
+				}
+				return fmt.Sprintf("OtherTrades(%s, %d × %s)", sym.Name, d.few, kind)
+			}
 			if d.kind%2 == 0 {
 				sym.faults.dropTrades = d.few
 				return fmt.Sprintf("DropTrades(%s, %d)", sym.Name, d.few)

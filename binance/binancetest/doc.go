@@ -65,7 +65,7 @@
 //   - F36 a reader that is too slow: [Config.SendQueue]
 //   - F37 an SBE group of 0 or of up to 65,534 entries, longer blocks, an unknown template, a message cut short, exponents that change: [Server.Apply], [Server.LengthenSBE], [Server.UnknownSBE], [Server.TruncateSBE], [Server.VarySBEExponents]
 //   - F38 two connections with different events: [Config.AlternateBatches]
-//   - F39 trades lost, twice, with unused ids, and broken aggregates: [Server.DropTrades], [Server.DuplicateTrades], [Server.SkipTradeIDs], [Server.BreakAggregate]
+//   - F39 trades lost, twice, with unused ids or those of no trades, and broken aggregates: [Server.DropTrades], [Server.DuplicateTrades], [Server.SkipTradeIDs], [Server.OtherTrades], [Server.BreakAggregate]
 //   - F40 a clock that jumps or goes backwards: [Server.SetClock]
 //   - F41 an answer to exchangeInfo that is no listing, or a wrong one: [Server.MisleadListings]
 //

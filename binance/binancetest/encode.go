@@ -130,8 +130,9 @@ func (e encoder) ticker(sym *symbolState, id int64, t touch, now time.Time) payl
 	}
 }
 
-// trade returns the event of the trade stream. Futures add the kind of execution, "X".
-func (e encoder) trade(sym *symbolState, t marketprism.Trade, now time.Time) payload {
+// trade returns the event of the trade stream. Futures add the kind of execution, "X"; what is no trade has numbers
+// without decimals.
+func (e encoder) trade(sym *symbolState, t marketprism.Trade, kind string, now time.Time) payload {
 	return func(b []byte, as form) []byte {
 		if as == inSBE {
 			return nil // see sbeTrades
@@ -142,10 +143,14 @@ func (e encoder) trade(sym *symbolState, t marketprism.Trade, now time.Time) pay
 		}
 		b = append(append(b, `,"s":`...), sym.jsonName...)
 		b = appendInt(b, `,"t":`, t.ID)
-		b = sym.format.appendPrice(append(b, `,"p":`...), t.Price)
-		b = sym.format.appendQuantity(append(b, `,"q":`...), t.Quantity)
+		if kind == tradeNA {
+			b = append(b, `,"p":"0","q":"0"`...)
+		} else {
+			b = sym.format.appendPrice(append(b, `,"p":`...), t.Price)
+			b = sym.format.appendQuantity(append(b, `,"q":`...), t.Quantity)
+		}
 		if e.market != marketprism.Spot {
-			b = append(b, `,"X":"MARKET","m":`...)
+			b = append(append(append(b, `,"X":"`...), kind...), `","m":`...)
 			return append(strconv.AppendBool(b, t.BuyerMaker), '}')
 		}
 		b = appendTime(b, `,"T":`, t.TradeTime, as)

@@ -45,7 +45,7 @@ func (x *exchange) execute(sym *symbolState, price orderbook.Fixed, buyerMaker b
 		})
 		one := marketprism.Trade{ID: sym.tradeID, Price: price, Quantity: quantity, BuyerMaker: buyerMaker, TradeTime: now}
 		for range copies {
-			x.publish(sym.lower+"@trade", x.encode.trade(sym, one, now))
+			x.publish(sym.lower+"@trade", x.encode.trade(sym, one, tradeMarket, now))
 			sent = append(sent, one)
 		}
 	}
@@ -55,6 +55,28 @@ func (x *exchange) execute(sym *symbolState, price orderbook.Fixed, buyerMaker b
 		x.publish(sym.lower+"@aggTrade", x.encode.aggTrade(sym, all, now))
 	}
 	return all.FirstID
+}
+
+// The types of trades on futures, of which only the first is one of the market.
+const (
+	tradeMarket    = "MARKET"
+	tradeInsurance = "INSURANCE_FUND"
+	tradeADL       = "ADL"
+	tradeNA        = "NA"
+)
+
+// otherTrade publishes an execution outside the market, or none at all, under the next trade id. The frames of type NA are
+// witnessed, of August 2025 and 2026; that the others have prices off the steps is a report of users.
+func (x *exchange) otherTrade(sym *symbolState, kind string) {
+	now := x.now()
+	sym.tradeID++
+	t := marketprism.Trade{ID: sym.tradeID, BuyerMaker: true, TradeTime: now}
+	if kind != tradeNA {
+		t.Price, t.Quantity = sym.Price+sym.TickSize/2, sym.StepSize
+	}
+	for range sym.faults.tradeCopies() {
+		x.publish(sym.lower+"@trade", x.encode.trade(sym, t, kind, now))
+	}
 }
 
 func (x *exchange) emptyBook(sym *symbolState) int64 {

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+
+	"github.com/marketprism/marketprism"
 )
 
 // DropDepth loses the next n depth events of a symbol with a subscriber, for all its subscribers. Their ids
@@ -75,12 +77,26 @@ func (s *Server) DuplicateTrades(symbol string, n int) error {
 	return s.fault(symbol, func(f *symbolFaults) { f.duplicateTrades = n })
 }
 
-// SkipTradeIDs uses n trade ids without a trade, as executions of the futures' insurance fund do: no
-// stream and no answer ever has them. It returns ErrUnknownSymbol.
+// SkipTradeIDs uses n trade ids without a trade: no stream and no answer ever has them. It returns ErrUnknownSymbol.
 func (s *Server) SkipTradeIDs(symbol string, n int) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.with(symbol, func(sym *symbolState) { sym.tradeID += int64(n) })
+}
+
+// OtherTrades uses a trade id for each type of what is no trade of a futures market: "INSURANCE_FUND" and "ADL", at a
+// price off the market, and "NA", which is no trade at all, with price and quantity "0". The trade stream has
+// them in sequence, historicalTrades and aggregates never. It returns ErrConfig on spot, ErrUnknownSymbol, ErrPlayback or
+// ErrClosed.
+func (s *Server) OtherTrades(symbol string, types ...string) error {
+	if s.cfg.Market == marketprism.Spot {
+		return fmt.Errorf("%w: spot has trades of the market alone", ErrConfig)
+	}
+	return s.script(symbol, func(sym *symbolState) {
+		for _, kind := range types {
+			s.otherTrade(sym, kind)
+		}
+	})
 }
 
 // BreakAggregate adds an aggregate without trades to the history of a symbol: the next aggregate id,
