@@ -16,7 +16,7 @@ import (
 // the same time. It must return soon, since its caller waits. It may call any method: see DepthSyncer. A shard is the connections that carry one
 // group of symbols; its goroutine owns their books and calls the Handler.
 type Hooks struct {
-	ListingDone    func(ListingInfo)    // an attempt to list the symbols ended; the goroutine of Run, or that of its polls
+	ListingDone    func(ListingInfo)    // an attempt to list the symbols ended; the goroutine of Run, that of its polls, or that of a call of Add
 	StatusChanged  func(StatusInfo)     // the exchange gives a symbol another status; the same
 	SymbolsChanged func(SymbolsInfo)    // AllTrading has added or removed symbols; the same
 	ConnectDone    func(ConnectInfo)    // an attempt to open a connection ended; the connection's goroutine

@@ -22,6 +22,7 @@ type DepthSyncer struct {
 	cfg       DepthConfig
 	books     *bookset.Set[string, Status, *symbolBook]
 	snapshots *snapshotFetcher
+	lister    lister
 
 	depthSuffix string         // of the depth streams' names
 	routes      []routeStreams // the streams of each symbol by their routes
@@ -58,6 +59,10 @@ func NewDepthSyncer(c *Client, cfg DepthConfig) (*DepthSyncer, error) {
 		books:  newBooks(),
 		routes: cfg.routesOf(c.market, depth), depthSuffix: depth,
 		snapshots: newSnapshotFetcher(c, cfg.SnapshotTimeout), leaving: make(map[string]*leavingSymbol),
+		lister: lister{maxAge: 10 * time.Minute},
+	}
+	if cfg.PollEvery > 0 {
+		d.lister.maxAge = 2 * cfg.PollEvery
 	}
 	return d, d.add(cfg.Symbols, true)
 }

@@ -47,7 +47,7 @@ func (d *DepthSyncer) firstListing(ctx context.Context) error {
 	for {
 		l, err := d.list(ctx, PriorityCall)
 		if err == nil && !d.cfg.SkipSymbolCheck {
-			err = d.unlisted(l.ExchangeInfo, d.named())
+			err = d.unknown(unlisted(l.statuses, d.named()))
 		}
 		if err == nil {
 			if believed, err := d.applyListing(l); believed || err != nil {
@@ -94,17 +94,22 @@ func (d *DepthSyncer) listingOf(info *ExchangeInfo) *listing {
 
 // list asks the exchange which symbols it lists.
 func (d *DepthSyncer) list(ctx context.Context, p Priority) (*listing, error) {
+	l, report, err := d.askListing(ctx, p)
+	report()
+	return l, err
+}
+
+// askListing is list without a call of Hooks.ListingDone, which report makes.
+func (d *DepthSyncer) askListing(ctx context.Context, p Priority) (l *listing, report func(), err error) {
 	start := time.Now()
 	info, err := d.client.exchangeInfo(ctx, p, nil)
-	if err != nil {
-		hook.Call(d.client.hooks.ListingDone, ListingInfo{Elapsed: time.Since(start), Err: err})
-		return nil, err
+	done := ListingInfo{Elapsed: time.Since(start), Err: err}
+	if err == nil {
+		l = d.listingOf(info)
+		d.lister.note(l.statuses, start)
+		done.Symbols, done.Unread, done.Missing = len(info.Symbols), info.Unread, len(l.missing)
 	}
-	l := d.listingOf(info)
-	hook.Call(d.client.hooks.ListingDone, ListingInfo{
-		Symbols: len(info.Symbols), Unread: info.Unread, Missing: len(l.missing), Elapsed: time.Since(start),
-	})
-	return l, nil
+	return l, func() { hook.Call(d.client.hooks.ListingDone, done) }, err
 }
 
 // relistMin and PollEvery bound the delay before the next listing after one that failed, was not believed, or did not

@@ -14,39 +14,47 @@ var errEmptySymbol = errors.New("binance: symbol is empty")
 
 // Add adds symbols, on the connections that have room, and on new ones. A symbol that was added before is
 // left as it is; the records of one that was removed before begin after its former last one. While Run
-// runs, the exchange is asked first whether it lists them, unless DepthConfig.SkipSymbolCheck is set: the
-// error is then an *UnknownSymbolsError, or one of Client.ExchangeInfo. Ready waits for their books.
+// runs, the exchange has to list them, unless DepthConfig.SkipSymbolCheck is set: the error is then an
+// *UnknownSymbolsError, or one of Client.ExchangeInfo. The latest listing is believed that a symbol is listed
+// for twice DepthConfig.PollEvery, or ten minutes where that is negative; a symbol that it lacks is asked
+// for, once for all calls that wait for the answer. Ready waits for their books.
 func (d *DepthSyncer) Add(ctx context.Context, symbols ...string) error {
 	if slices.Contains(symbols, "") {
 		return errEmptySymbol
 	}
+	var statuses map[string]string
 	if d.books.Running() && !d.cfg.SkipSymbolCheck {
-		info, err := d.client.ExchangeInfo(ctx)
+		found, missing, err := d.lister.find(ctx, symbols, func(ctx context.Context) (func(), error) {
+			_, report, err := d.askListing(ctx, callPriority(ctx))
+			return report, err
+		})
+		if err == nil {
+			err = d.unknown(missing)
+		}
 		if err != nil {
 			return err
 		}
-		if err := d.unlisted(info, symbols); err != nil {
-			return err
-		}
+		statuses = found
 	}
 	d.changing.Lock()
 	defer d.changing.Unlock()
-	return d.add(symbols, true)
-}
-
-// unlisted returns an *UnknownSymbolsError of the symbols that the exchange does not list, if any.
-func (d *DepthSyncer) unlisted(info *ExchangeInfo, symbols []string) error {
-	statuses := statusesOf(info)
-	var missing []string
+	if err := d.add(symbols, true); err != nil {
+		return err
+	}
 	for _, symbol := range symbols {
-		if _, listed := statuses[symbol]; !listed {
-			missing = append(missing, symbol)
+		if b, status := d.books.Get(symbol), statuses[symbol]; b != nil && status != "" {
+			b.listing.CompareAndSwap(nil, &status)
 		}
 	}
-	if missing != nil {
-		return &UnknownSymbolsError{Market: d.client.market.name, Symbols: missing}
-	}
 	return nil
+}
+
+// unknown returns an *UnknownSymbolsError of symbols that the exchange does not list, nil if there are none.
+func (d *DepthSyncer) unknown(symbols []string) error {
+	if symbols == nil {
+		return nil
+	}
+	return &UnknownSymbolsError{Market: d.client.market.name, Symbols: symbols}
 }
 
 // statusesOf returns the statuses by symbol.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -169,4 +170,138 @@ func lastOf[T any](h *harness) (at time.Time) {
 		}
 	}
 	return at
+}
+
+// Adds use the latest listing. Symbols that it lacks cost one request for all calls that wait for it.
+func TestAddsShareAListing(t *testing.T) {
+	server := binancetest.Config{Symbols: binancetest.Symbols(names(120)...), Tick: time.Second}
+	for i := range server.Symbols {
+		server.Symbols[i].Levels, server.Symbols[i].Rate = 5, 4
+	}
+	depth := binance.DepthConfig{Symbols: names(1)}
+	bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+		all := names(120)
+		h.prepare(append(all[1:], "NEWUSDT")...)
+		h.ready()
+		listings := func(want int, when string) {
+			t.Helper()
+			if n := requests(h.srv, "/exchangeInfo"); n > want {
+				t.Errorf("%d listings %s, want at most %d", n, when, want)
+			}
+		}
+		for _, symbol := range all[:100] {
+			if err := h.syncer.Add(t.Context(), symbol); err != nil {
+				t.Fatal(err)
+			}
+		}
+		listings(1, "after Adds of listed symbols")
+		h.ready()
+		if s, _ := h.syncer.Status(all[50]); s.Listing != "TRADING" {
+			t.Errorf("status: %+v", s)
+		}
+
+		add := func(n int, ctx context.Context, symbol func(i int) string) (errs []error) {
+			errs = make([]error, n)
+			var wg sync.WaitGroup
+			for i := range n {
+				wg.Go(func() { errs[i] = h.syncer.Add(ctx, symbol(i)) })
+			}
+			wg.Wait()
+			return errs
+		}
+		h.srv.HangREST(1, time.Second)
+		if err := h.srv.List(binancetest.Symbol{Name: "NEWUSDT", Levels: 5}); err != nil {
+			t.Fatal(err)
+		}
+		for i, err := range add(200, t.Context(), func(i int) string { return []string{"NEWUSDT", "NOPE"}[i%2] }) {
+			if known := err == nil; known != (i%2 == 0) || !known && !errors.As(err, new(*binance.UnknownSymbolsError)) {
+				t.Errorf("Add %d = %v", i, err)
+			}
+		}
+		listings(3, "after 200 calls for symbols that were not listed") // one may have begun before some calls
+
+		// The call that asks gives up: one of the others asks.
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		h.srv.HangREST(1, time.Minute)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := h.syncer.Add(ctx, "NOPE1"); !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("Add = %v", err)
+			}
+		})
+		synctest.Wait()
+		h.srv.HangREST(1, time.Second)
+		for _, err := range add(100, t.Context(), func(int) string { return "NOPE2" }) {
+			if !errors.As(err, new(*binance.UnknownSymbolsError)) {
+				t.Errorf("Add = %v", err)
+			}
+		}
+		wg.Wait()
+		listings(6, "after a call has given up")
+
+		h.ready()
+		h.live(append(all[:100], "NEWUSDT")...)
+		time.Sleep(4 * time.Minute) // a poll
+		listings(7, "after a poll")
+		for _, symbol := range all[100:] {
+			if err := h.syncer.Add(t.Context(), symbol); err != nil {
+				t.Fatal(err)
+			}
+		}
+		listings(7, "after more Adds")
+		h.wellBehaved()
+	})
+}
+
+// A call of the program does not go before a lost book, unless it says so.
+func TestCallsGoAfterLostBooks(t *testing.T) {
+	s := setup{server: exchange(2), client: binance.Config{Budget: newBudget(t, binance.BudgetConfig{Limit: 380, Concurrent: 1, BookReserve: -1})}}
+	bubble(t, s, func(t *testing.T, h *harness) {
+		h.ready()
+		if _, err := h.client.Depth(t.Context(), victim, 5000); err != nil { // uses up the minute
+			t.Fatal(err)
+		}
+		h.srv.HangREST(100, time.Second)
+		var mu sync.Mutex
+		var order []string
+		note := func(what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, what)
+		}
+		var wg sync.WaitGroup
+		call := func(ctx context.Context, what string) {
+			wg.Go(func() {
+				if _, err := h.client.Depth(ctx, "T0001USDT", 5000); err != nil {
+					t.Error(err)
+				}
+				note(what)
+			})
+			synctest.Wait()
+		}
+		call(t.Context(), "call")
+		h.srv.DropDepth(victim, 1)
+		time.Sleep(time.Second)
+		if err := h.syncer.Refresh("T0001USDT"); err != nil {
+			t.Error(err)
+		}
+		wg.Go(func() {
+			if err := h.syncer.Add(t.Context(), "NOPE"); !errors.As(err, new(*binance.UnknownSymbolsError)) {
+				t.Errorf("Add = %v", err)
+			}
+			note("add")
+		})
+		call(binance.Urgent(t.Context()), "urgent")
+		if q := h.client.Usage().Queued; q[binance.PriorityUrgent] != 1 || q[binance.PriorityGap] != 1 || q[binance.PriorityCall] != 2 || q[binance.PriorityRefresh] != 1 {
+			t.Errorf("queue: %v", q)
+		}
+		h.ready()
+		note("book")
+		wg.Wait()
+		if want := []string{"urgent", "book", "add", "call"}; !slices.Equal(order, want) {
+			t.Errorf("order: %v, want %v", order, want)
+		}
+		h.wellBehaved()
+	})
 }
