@@ -2,6 +2,7 @@ package orderbook_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -122,5 +123,51 @@ func TestFeedAllocatesNothing(t *testing.T) {
 	}
 	if err := want.differs(&book); err != nil {
 		t.Error(err)
+	}
+}
+
+// BenchmarkBookApplyLarge applies one update of 100,000 levels to an empty book and, after it, one that changes
+// a third of them, removes a third and inserts as many between them.
+func BenchmarkBookApplyLarge(b *testing.B) {
+	const n = 100_000
+	random := rand.New(rand.NewPCG(1, 2)).Perm(n)
+	for _, order := range []struct {
+		name string
+		at   func(i int) int
+	}{
+		{"bestFirst", func(i int) int { return n - 1 - i }},
+		{"worstFirst", func(i int) int { return i }},
+		{"random", func(i int) int { return random[i] }},
+		{"interleaved", func(i int) int { return i/2 + i%2*(n/2) }},
+	} {
+		first, second := &orderbook.Update{}, &orderbook.Update{}
+		for i := range n {
+			level := orderbook.Level{Price: orderbook.One + orderbook.Fixed(order.at(i))*orderbook.One/100, Quantity: orderbook.One}
+			first.Bids = append(first.Bids, level)
+			switch i % 3 {
+			case 0:
+				level.Quantity = 0
+			case 1:
+				level.Price++
+			}
+			second.Bids = append(second.Bids, level)
+		}
+		b.Run("empty/"+order.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				var book orderbook.Book
+				book.Apply(first)
+			}
+		})
+		b.Run("full/"+order.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				b.StopTimer()
+				var book orderbook.Book
+				book.Apply(first)
+				b.StartTimer()
+				book.Apply(second)
+			}
+		})
 	}
 }

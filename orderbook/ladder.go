@@ -23,11 +23,30 @@ type ladder struct {
 // that does not exist is normal (Binance, How to manage a local order book correctly: "Receiving an
 // event that removes a price level that is not in your local order book can happen and is normal").
 //
+// An update of many levels would move all others with each of them, so the changes that are left once that costs
+// more than a pass over the whole side are merged in one.
+func (l *ladder) apply(changes []Level) {
+	if rest := l.applySingly(changes); len(rest) > 0 {
+		l.merge(rest)
+	}
+}
+
+// movesAllowed is how many levels, for each level and change, applySingly moves. Moving one takes about a
+// tenth of the time that merging one does.
+const movesAllowed = 8
+
+// applySingly applies one change after the other until it has moved many levels, and returns the rest.
+//
 // The slot of a removed level stays vacant until the next insertion or removal: an insertion
 // then moves only the levels between the two, not all up to the touch.
-func (l *ladder) apply(changes []Level) {
+func (l *ladder) applySingly(changes []Level) (rest []Level) {
 	at, vacant := len(l.levels), noSlot
+	budget := movesAllowed * (len(l.levels) + len(changes)) // levels that may still be moved
 	for i := range changes {
+		if budget < 0 {
+			rest = changes[i:]
+			break
+		}
 		c := &changes[i]
 		at = l.search(c.Price^l.order, at)
 		found := at < len(l.levels) && l.levels[at].Price == c.Price
@@ -39,59 +58,165 @@ func (l *ladder) apply(changes []Level) {
 			}
 		case found && at != vacant:
 			if vacant != noSlot {
-				l.close(vacant)
+				budget -= l.close(vacant)
 				if vacant < at {
 					at--
 				}
 			}
 			vacant = at
 		case !found && c.Quantity != 0:
-			at = l.insert(at, vacant, *c)
-			vacant = noSlot
+			var moved int
+			at, moved = l.insert(at, vacant, *c)
+			vacant, budget = noSlot, budget-moved
 		}
 	}
 	if vacant != noSlot {
 		l.close(vacant)
 	}
+	return rest
 }
 
 const noSlot = -1
 
-// close removes the vacant slot by moving the levels beyond it or those before it, whichever are fewer.
-func (l *ladder) close(vacant int) {
+// close removes the vacant slot by moving the levels beyond it or those before it, whichever are fewer. It returns
+// how many.
+func (l *ladder) close(vacant int) (moved int) {
 	if vacant >= len(l.levels)/2 {
-		copy(l.levels[vacant:], l.levels[vacant+1:])
+		moved = copy(l.levels[vacant:], l.levels[vacant+1:])
 		l.levels = l.levels[:len(l.levels)-1]
-		return
+		return moved
 	}
-	copy(l.levels[1:vacant+1], l.levels[:vacant])
+	moved = copy(l.levels[1:vacant+1], l.levels[:vacant])
 	if l.front == nil {
 		l.front = l.levels[:0]
 	}
 	l.front = l.front[:len(l.front)+1]
 	l.levels = l.levels[1:]
+	return moved
 }
 
 // insert puts level before the one at index at, fills the vacant slot if there is one, and returns the
-// index of the new level.
-func (l *ladder) insert(at, vacant int, level Level) int {
+// index of the new level and how many others moved.
+func (l *ladder) insert(at, vacant int, level Level) (index, moved int) {
 	switch {
 	case vacant == noSlot && at < len(l.levels)/2 && len(l.front) > 0:
 		room := len(l.front) - 1
 		l.levels = l.front[room : room+1+len(l.levels)]
 		l.front = l.front[:room]
-		copy(l.levels[:at], l.levels[1:at+1])
+		moved = copy(l.levels[:at], l.levels[1:at+1])
 	case vacant == noSlot:
 		l.grow()
-		copy(l.levels[at+1:], l.levels[at:])
+		moved = copy(l.levels[at+1:], l.levels[at:])
 	case vacant < at:
 		at--
-		copy(l.levels[vacant:at], l.levels[vacant+1:])
+		moved = copy(l.levels[vacant:at], l.levels[vacant+1:])
 	default:
-		copy(l.levels[at+1:vacant+1], l.levels[at:])
+		moved = copy(l.levels[at+1:vacant+1], l.levels[at:])
 	}
 	l.levels[at] = level
-	return at
+	return at, moved
+}
+
+// merge applies changes, in any order, in one pass over the side. It allocates where the array has no room for all
+// levels and changes, and where the changes are not sorted.
+func (l *ladder) merge(changes []Level) {
+	at, step := 0, 1
+	switch l.direction(changes) {
+	case falling:
+		at, step = len(changes)-1, -1
+	case unsorted:
+		changes = sortedByRank(changes, l.order)
+	}
+	array, old := l.roomBefore(len(changes))
+	merged := array[:0]
+	for left := len(changes); left > 0; left-- {
+		c := &changes[at]
+		at += step
+		if left > 1 && changes[at].Price == c.Price {
+			continue // a later change of the same level counts
+		}
+		rank := c.Price ^ l.order
+		n := 0
+		for n < len(old) && old[n].Price^l.order < rank {
+			merged = append(merged, old[n])
+			n++
+		}
+		if n < len(old) && old[n].Price == c.Price {
+			n++
+		}
+		old = old[n:]
+		if c.Quantity != 0 {
+			merged = append(merged, *c)
+		}
+	}
+	l.levels, l.front = append(merged, old...), nil
+}
+
+// roomBefore moves the levels behind room for n others in one array.
+func (l *ladder) roomBefore(n int) (array, levels []Level) {
+	array, size := l.levels, n+len(l.levels)
+	if l.front != nil {
+		array = l.front // the whole array
+	}
+	if cap(array) < size {
+		array = make([]Level, size)
+	}
+	array = array[:size]
+	copy(array[n:], l.levels)
+	return array, array[n:]
+}
+
+// A direction is the order of a list of changes by rank.
+type direction uint8
+
+const (
+	unsorted direction = iota
+	rising             // from the worst to the best; one rank several times, too
+	falling            // from the best to the worst
+)
+
+func (l *ladder) direction(changes []Level) direction {
+	up, down := true, true
+	for i := 1; i < len(changes) && (up || down); i++ {
+		before, rank := changes[i-1].Price^l.order, changes[i].Price^l.order
+		up, down = up && before <= rank, down && before > rank
+	}
+	switch {
+	case up:
+		return rising
+	case down:
+		return falling
+	}
+	return unsorted
+}
+
+// sortedByRank returns a copy of changes by rising rank, those of one rank in their order. It sorts byte by byte, from
+// the lowest: in linear time, where comparing takes five times as long.
+func sortedByRank(changes []Level, order Fixed) []Level {
+	room := make([]Level, 2*len(changes))
+	from, to := room[:len(changes)], room[len(changes):]
+	copy(from, changes)
+	for shift := 0; shift < 64; shift += 8 {
+		digit := func(c *Level) byte { return byte((uint64(c.Price^order) ^ 1<<63) >> shift) }
+		var place [256]int // first how many have a digit, then where the next of them goes
+		for i := range from {
+			place[digit(&from[i])]++
+		}
+		if place[digit(&from[0])] == len(from) {
+			continue // all have the same
+		}
+		next := 0
+		for d, n := range place {
+			place[d], next = next, next+n
+		}
+		for i := range from {
+			d := digit(&from[i])
+			to[place[d]] = from[i]
+			place[d]++
+		}
+		from, to = to, from
+	}
+	return from
 }
 
 // grow adds a slot at the end: in the array, or by moving all levels to its front if there is much
@@ -102,9 +227,9 @@ func (l *ladder) grow() {
 	case n < cap(l.levels):
 		l.levels = l.levels[:n+1]
 	case len(l.front) > n/4:
-		wvacant := l.front[:len(l.front)+n]
-		copy(wvacant, l.levels)
-		l.levels, l.front = wvacant[:n+1], nil
+		whole := l.front[:len(l.front)+n]
+		copy(whole, l.levels)
+		l.levels, l.front = whole[:n+1], nil
 	default:
 		l.levels, l.front = append(l.levels, Level{}), nil
 	}
@@ -145,11 +270,11 @@ func (l *ladder) search(rank Fixed, near int) int {
 	return lo
 }
 
-// reset replaces the side by levels that come best first, as venues send them. Any other order works
-// too, but slower. Of several levels with one price the last counts; empty ones are left out.
+// reset replaces the side by levels that come best first, as venues send them. Any other order works,
+// too. Of several levels with one price the last counts; empty ones are left out.
 func (l *ladder) reset(bestFirst []Level) {
 	if l.front != nil {
-		l.levels = l.front // the wvacant array is free
+		l.levels = l.front // the whole array is free
 	}
 	l.levels, l.front = l.levels[:0], nil
 	for i := len(bestFirst) - 1; i >= 0; i-- {
