@@ -51,7 +51,13 @@ type noted struct {
 }
 
 type auditedBook struct {
-	book      orderbook.Book
+	book orderbook.Book
+	bookCounts
+}
+
+// bookCounts are what has happened to a book.
+type bookCounts struct {
+	lastID    int64 // of the book, set by at
 	synced    bool
 	updates   int
 	snapshots int
@@ -309,13 +315,13 @@ func (h *harness) ready() {
 	}
 }
 
-// at returns a copy of the audited book of a symbol.
-func (h *harness) at(symbol string) auditedBook {
+// at returns what has happened to the book of a symbol.
+func (h *harness) at(symbol string) bookCounts {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	b := *h.books[symbol]
-	b.gaps = slices.Clone(b.gaps)
-	return b
+	c := h.books[symbol].bookCounts
+	c.lastID, c.gaps = h.books[symbol].book.LastID(), slices.Clone(c.gaps)
+	return c
 }
 
 // live checks that each symbol is synced and goes on receiving updates.

@@ -9,13 +9,25 @@ import (
 // A Book holds the bids and asks of one instrument at one update id. The zero Book is empty and
 // ready to use. It is not safe for concurrent use, except that any number of goroutines may read it
 // while it does not change.
+//
+// A Book must not be copied, since the copy would share levels with it and change with it: Clone makes a copy. go vet
+// reports what copies one.
 type Book struct {
+	_ noCopy
+
 	lastID    int64
 	eventTime time.Time
 	bids      ladder
 	asks      ladder
 	sided     bool
 }
+
+// noCopy makes go vet report a copy of the struct that contains it, as sync.Mutex does (its check copylocks looks for
+// these two methods).
+type noCopy struct{}
+
+func (*noCopy) Lock()   {}
+func (*noCopy) Unlock() {}
 
 // Reset replaces the book by a snapshot. Levels may come in any order, but best first is fastest; levels
 // of quantity 0 are left out. It does not check numbers: the Syncer does (Snapshot.Validate). s is not kept.
@@ -107,10 +119,10 @@ func (b *Book) Snapshot() Snapshot {
 
 // Clone returns a copy that shares no memory with b.
 func (b *Book) Clone() *Book {
-	c := *b
+	c := &Book{lastID: b.lastID, eventTime: b.eventTime, bids: b.bids, asks: b.asks, sided: b.sided}
 	c.bids.levels, c.bids.front = slices.Clone(b.bids.levels), nil
 	c.asks.levels, c.asks.front = slices.Clone(b.asks.levels), nil
-	return &c
+	return c
 }
 
 // AppendText appends the book as text, equal for equal books on any machine: a line

@@ -4,10 +4,13 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"math/rand/v2"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -266,4 +269,21 @@ func FuzzBook(f *testing.F) {
 		}
 		checkReads(t, &b, want)
 	})
+}
+
+// go vet reports a program that copies a Book, or what contains one.
+func TestVetReportsCopiesOfABook(t *testing.T) {
+	short.Skip(t)
+	out, err := exec.Command("go", "vet", "./testdata/copies").CombinedOutput()
+	if err == nil {
+		t.Fatal("nothing was reported")
+	}
+	for _, line := range []string{"copies.go:11", "copies.go:12", "copies.go:13"} {
+		if !strings.Contains(string(out), line) {
+			t.Errorf("no report of %s:\n%s", line, out)
+		}
+	}
+	if n := strings.Count(string(out), "lock by value") + strings.Count(string(out), "lock value"); n != 3 {
+		t.Errorf("%d reports, want 3:\n%s", n, out)
+	}
 }
