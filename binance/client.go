@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"github.com/gorilla/websocket"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 )
 
 // A Config describes a Client. The zero value is for the spot market of the real exchange.
@@ -189,12 +191,28 @@ func (c *Client) get(ctx context.Context, r query) (body []byte, took span, err 
 }
 
 // A span is when a request was sent and when the head of its answer came, by the local clock.
-type span struct{ sent, answered time.Time }
+type span struct {
+	sent, answered time.Time
+	status         int // 0 if no answer came
+}
 
 // send sends the request of a reservation that the Budget has granted, and returns the body of a 200 answer. Other
 // answers are an *APIError; a body longer than maxBody is ErrBodyTooLarge.
 func (c *Client) send(ctx context.Context, granted *reservation, r query) (body []byte, took span, err error) {
+	rest := c.net.rest.Load()
+	body, took, err = c.exchange(ctx, rest, granted, r)
+	c.net.done(rest, err)
+	if took.status == 0 {
+		took.answered = time.Now()
+	}
+	hook.Call(c.hooks.RequestDone, RequestInfo{Path: path.Base(r.path), Status: took.status, Elapsed: took.answered.Sub(took.sent), Err: err})
+	return body, took, err
+}
+
+// exchange makes one request and reads its answer.
+func (c *Client) exchange(ctx context.Context, rest *http.Client, granted *reservation, r query) (body []byte, took span, err error) {
 	defer recovered(&err)
+	took.sent = time.Now()
 	target := c.market.restPrefix + r.path
 	if len(r.params) > 0 {
 		target += "?" + r.params.Encode()
@@ -206,9 +224,6 @@ func (c *Client) send(ctx context.Context, granted *reservation, r query) (body 
 	if r.keyed {
 		req.Header.Set(apiKeyHeader, c.apiKey)
 	}
-	took.sent = time.Now()
-	rest := c.net.rest.Load()
-	defer func() { c.net.done(rest, err) }()
 	resp, err := rest.Do(req)
 	if refused := (*RedirectError)(nil); errors.As(err, &refused) {
 		return nil, took, refused // without the address, which may contain a password
@@ -217,7 +232,7 @@ func (c *Client) send(ctx context.Context, granted *reservation, r query) (body 
 		return nil, took, fmt.Errorf("binance: %w", err) // a *url.Error, which names the request
 	}
 	defer resp.Body.Close()
-	took.answered = time.Now()
+	took.status, took.answered = resp.StatusCode, time.Now()
 	if used, err := strconv.Atoi(resp.Header.Get("X-Mbx-Used-Weight-1m")); err == nil {
 		granted.learn(took.sent, used)
 	}

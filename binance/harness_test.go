@@ -281,6 +281,7 @@ func (h *harness) hooks() *binance.Hooks {
 		TradeGap:       func(i binance.TradeGapInfo) { h.note(i) },
 		Disconnected:   func(i binance.DisconnectInfo) { h.note(i) },
 		SnapshotDone:   func(i binance.SnapshotInfo) { h.note(i) },
+		RequestDone:    func(i binance.RequestInfo) { h.note(i) },
 		Synced:         func(i binance.SyncInfo) { h.note(i) },
 		Audited:        func(i binance.AuditInfo) { h.note(i) },
 		Mismatch:       func(i binance.MismatchInfo) { h.note(i) },

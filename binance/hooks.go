@@ -26,6 +26,7 @@ type Hooks struct {
 	TradeGap       func(TradeGapInfo)   // trades that no connection brought were fetched, or are missing; the shard's goroutine
 	Disconnected   func(DisconnectInfo) // an open connection ended; the shard's goroutine
 	SnapshotDone   func(SnapshotInfo)   // a depth request ended; the request's goroutine
+	RequestDone    func(RequestInfo)    // a REST request of the Client ended, also one for a snapshot; any goroutine that makes one
 	Synced         func(SyncInfo)       // a book was synced; the shard's goroutine
 	Audited        func(AuditInfo)      // the refresh of a book ended; the shard's goroutine
 	Mismatch       func(MismatchInfo)   // a book differs from the exchange's bookTicker; the shard's goroutine
@@ -123,6 +124,14 @@ type SnapshotInfo struct {
 	Err        error
 }
 
+// A RequestInfo describes a REST request that was sent.
+type RequestInfo struct {
+	Path    string        // the last part of it: "depth", "exchangeInfo", …
+	Status  int           // HTTP status of the answer; 0 if none came
+	Elapsed time.Duration // until the head of the answer, or the error
+	Err     error         // also if the body could not be read; nil does not mean that it makes sense
+}
+
 // A SyncInfo says that a book was synced.
 type SyncInfo struct {
 	Instrument marketprism.Instrument
@@ -213,6 +222,7 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		all.TradeGap = hook.Join(all.TradeGap, h.TradeGap)
 		all.Disconnected = hook.Join(all.Disconnected, h.Disconnected)
 		all.SnapshotDone = hook.Join(all.SnapshotDone, h.SnapshotDone)
+		all.RequestDone = hook.Join(all.RequestDone, h.RequestDone)
 		all.Synced = hook.Join(all.Synced, h.Synced)
 		all.Audited = hook.Join(all.Audited, h.Audited)
 		all.Mismatch = hook.Join(all.Mismatch, h.Mismatch)
@@ -282,6 +292,9 @@ func LogHooks(l *slog.Logger) *Hooks {
 				slog.Int("limit", i.Limit),
 				slog.Int("weight", i.Weight), slog.Int64("last_id", i.LastID), slog.Int("bids", i.Bids), slog.Int("asks", i.Asks),
 				slog.Duration("elapsed", i.Elapsed))
+		},
+		RequestDone: func(i RequestInfo) {
+			log(slog.LevelDebug, i.Err, "request", slog.String("path", i.Path), slog.Int("status", i.Status), slog.Duration("elapsed", i.Elapsed))
 		},
 		Synced: func(i SyncInfo) {
 			log(slog.LevelInfo, nil, "synced", slog.String("instrument", i.Instrument.String()), slog.Int64("last_id", i.LastID),

@@ -42,6 +42,7 @@ func TestHooksRunOnTheirGoroutines(t *testing.T) {
 		"TradeGap":       {shardGoroutine},
 		"Disconnected":   {shardGoroutine},
 		"SnapshotDone":   {requestGoroutine},
+		"RequestDone":    nil, // any
 		"Synced":         {shardGoroutine},
 		"Audited":        {shardGoroutine},
 		"Mismatch":       {shardGoroutine},

@@ -226,7 +226,7 @@ func TestDeadConnectionIsFoundByPing(t *testing.T) {
 	if d.ping <= 0 || d.pong <= 0 || d.ping+d.pong > d.request {
 		t.Errorf("a ping finds a dead connection after %v, a request times out after %v", d.ping+d.pong, d.request)
 	}
-	if client.net, err = newNetwork(&cfg, timeouts{request: time.Minute, ping: 30 * time.Millisecond, pong: 30 * time.Millisecond}); err != nil {
+	if client.net, err = newNetwork(&cfg, timeouts{request: time.Minute, ping: 20 * time.Millisecond, pong: 400 * time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
 	if err := within(t, client, time.Minute); err != nil {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -55,6 +56,8 @@ type Exchange struct {
 	AllTrading bool   // follow every symbol that trades, instead of Symbols
 	RESTURL    string // "" means the market's own
 	StreamURL  string // "" means the market's own
+	Proxy      string // URL; "" means the one that the environment names
+	CAFile     string // PEM file of authorities trusted besides the system's; "" means none
 	Redundancy int
 }
 
@@ -105,6 +108,10 @@ func (c *Config) Validate() error {
 		return errors.New("rest-url and stream-url belong together: set both or none")
 	case c.RESTURL != "" && c.Source != Live:
 		return fmt.Errorf("rest-url and stream-url are for source live, not %s", c.Source)
+	case (c.Proxy != "" || c.CAFile != "") && c.Source != Live:
+		return fmt.Errorf("proxy and ca-file are for source live, not %s", c.Source)
+	case !isProxy(c.Proxy):
+		return errors.New("proxy: want http, https, socks5 or socks5h://[USER:PASSWORD@]HOST[:PORT]") // it may contain a password
 	case c.Redundancy < 1 || c.Redundancy > 2:
 		return fmt.Errorf("redundancy %d is neither 1 nor 2", c.Redundancy)
 	case c.For < 0 || c.Drain <= 0 || c.SnapshotEvery < 0:
@@ -123,6 +130,12 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("instance %q: want letters, digits, '-' and '_'", c.Instance)
 	}
 	return nil
+}
+
+// isProxy reports whether text is the URL of a proxy, or empty.
+func isProxy(text string) bool {
+	u, err := url.Parse(text)
+	return text == "" || err == nil && u.Host != "" && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
 }
 
 // Store returns the configuration of the archive.

@@ -79,9 +79,11 @@ func TestInvalidSettings(t *testing.T) {
 		{"--source", "paper"}, {"--source", "recording"}, {"--recording", "x"}, {"--symbols", ""}, {"--for", "-1s"}, {"--drain", "0s"},
 		{"--market", "options"}, {"--rest-url", "http://x"}, {"--rest-url", "http://x", "--stream-url", "ws://x"}, {"--redundancy", "3"},
 		{"--keep-books", "-1s"}, {"--keep-trades", "-1s"}, {"--cold-after", "-1s"}, {"--instance", "a b"}, {"--speed", "-1"}, {"--bus-replicas", "0"}, {"--partition", "year"},
+		{"--proxy", "http://a:1"}, {"--ca-file", "x"}, {"--source", "live", "--proxy", "ftp://u:hush@a"}, {"--source", "live", "--proxy", "http://u:hush@[::1"},
 	} {
 		_, err := load(t, "", nil, args...)
 		require.Error(t, err, args)
+		require.NotContains(t, err.Error(), "hush")
 	}
 }
 
@@ -123,7 +125,7 @@ func TestListsInAFile(t *testing.T) {
 // What is printed reads back as the same settings, and has no secret in it.
 func TestPrint(t *testing.T) {
 	s, err := load(t, "", nil, "--nats", "nats://user:hush@a:1,nats://token-hush@b:2", "--clickhouse", "clickhouse://u:hush@h:9000?secret=hush",
-		"--symbols", "A,B", "--drain", "90s")
+		"--symbols", "A,B", "--drain", "90s", "--source", "live", "--proxy", "socks5://user:hush@a:1")
 	require.NoError(t, err)
 	var out bytes.Buffer
 	require.NoError(t, s.Print(&out))
@@ -134,6 +136,6 @@ func TestPrint(t *testing.T) {
 	again, err := load(t, out.String(), nil)
 	require.NoError(t, err)
 	want := s.Config
-	want.NATS, want.ClickHouse = again.Config.NATS, again.Config.ClickHouse
+	want.NATS, want.ClickHouse, want.Proxy = again.Config.NATS, again.Config.ClickHouse, again.Config.Proxy
 	require.Equal(t, want, again.Config)
 }

@@ -44,6 +44,8 @@ func New() *Settings {
 	f.BoolVar(&c.AllTrading, "all-trading", false, "follow every symbol that trades, in place of --symbols")
 	f.StringVar(&c.RESTURL, "rest-url", "", "another REST host for --source live, such as a testnet's")
 	f.StringVar(&c.StreamURL, "stream-url", "", "the websocket host that belongs to --rest-url")
+	f.StringVar(&c.Proxy, "proxy", "", "proxy to the exchange, such as http://HOST:PORT or socks5://USER:PASSWORD@HOST:PORT; empty means the environment's HTTPS_PROXY and NO_PROXY")
+	f.StringVar(&c.CAFile, "ca-file", "", "PEM file of authorities to trust for the exchange besides the system's, such as an inspecting proxy's")
 	f.IntVar(&c.Redundancy, "redundancy", 1, "connections that carry each stream, 1 or 2")
 
 	f.DurationVar(&c.For, "for", 20*time.Second, "how long run collects; 0 means until Ctrl-C")
@@ -108,7 +110,7 @@ func (s *Settings) Print(w io.Writer) error {
 
 // addresses reports whether a setting holds addresses, which may contain a password.
 func addresses(setting string) bool {
-	return setting == "nats" || setting == "clickhouse" || strings.HasSuffix(setting, "-url")
+	return setting == "nats" || setting == "clickhouse" || setting == "proxy" || strings.HasSuffix(setting, "-url")
 }
 
 // redact masks the secrets in a list of addresses: users with their passwords, and all options, since some are

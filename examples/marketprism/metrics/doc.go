@@ -7,7 +7,7 @@
 //	err = m.Register(registry)
 //
 //	exchange := m.Exchange(marketprism.Spot)
-//	client, err := binance.NewClient(binance.Config{Hooks: exchange.Hooks(), HTTPClient: exchange.HTTPClient(nil)})
+//	client, err := binance.NewClient(binance.Config{Hooks: exchange.Hooks()})
 //	books, err := binance.NewDepthSyncer(client, binance.DepthConfig{Handler: exchange.Handler(next), …})
 //	exchange.Observe(client, books)
 //

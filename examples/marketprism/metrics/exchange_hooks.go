@@ -6,11 +6,9 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -24,6 +22,7 @@ func (e *Exchange) Hooks() *binance.Hooks {
 		Rotated:      func(i binance.RotateInfo) { e.reconnects.of(rotateReason(i.Reason)).inc() },
 		Disconnected: e.disconnected,
 		SnapshotDone: func(i binance.SnapshotInfo) { e.snapshots.of(snapshotResult(i.Err)).inc() },
+		RequestDone:  e.requested,
 		Synced:       func(i binance.SyncInfo) { e.resyncTook.Observe(i.Elapsed.Seconds()) },
 		Gap:          func(i binance.GapInfo) { e.resyncs.of(i.Gap.Reason.String()).inc() },
 		DecodeFailed: func(i binance.DecodeInfo) { e.undecoded.of(decodeChannel(i.Err)).inc() },
@@ -157,47 +156,18 @@ func (c *connections) count() (connected, backoff, closed int) {
 	return connected, backoff, closed
 }
 
-// HTTPClient returns a client for the market's binance.Config that measures its requests. Like the
-// library's own it has a timeout of 15 s; dial nil means a plain net.Dialer, through the proxy that the
-// environment names.
-func (e *Exchange) HTTPClient(dial func(ctx context.Context, network, addr string) (net.Conn, error)) *http.Client {
-	transport := &http.Transport{Proxy: http.ProxyFromEnvironment, ForceAttemptHTTP2: true, IdleConnTimeout: 90 * time.Second}
-	if dial != nil {
-		transport.Proxy, transport.DialContext = nil, dial
-	}
-	return &http.Client{Timeout: 15 * time.Second, Transport: restMeter{e, transport}}
+func (e *Exchange) requested(i binance.RequestInfo) {
+	endpoint := known(i.Path, endpoints)
+	e.restTook[endpoint].Observe(i.Elapsed.Seconds())
+	e.rest[endpoint].of(statusClass(i.Status)).inc()
 }
 
-// A restMeter measures requests.
-type restMeter struct {
-	exchange *Exchange
-	next     http.RoundTripper
-}
-
-func (r restMeter) RoundTrip(request *http.Request) (*http.Response, error) {
-	endpoint := known(path.Base(request.URL.Path), endpoints)
-	begun := time.Now()
-	response, err := r.next.RoundTrip(request)
-	r.exchange.restTook[endpoint].Observe(time.Since(begun).Seconds())
-	r.exchange.rest[endpoint].of(statusClass(response, err)).inc()
-	return response, err
-}
-
-// CloseIdleConnections lets http.Client close them.
-func (r restMeter) CloseIdleConnections() {
-	if c, ok := r.next.(interface{ CloseIdleConnections() }); ok {
-		c.CloseIdleConnections()
-	}
-}
-
-func statusClass(response *http.Response, err error) string {
+func statusClass(status int) string {
 	switch {
-	case err != nil:
-		return "error"
-	case response.StatusCode == http.StatusTeapot, response.StatusCode == http.StatusTooManyRequests:
-		return strconv.Itoa(response.StatusCode)
-	case response.StatusCode >= 200 && response.StatusCode < 600:
-		return strconv.Itoa(response.StatusCode/100) + "xx"
+	case status == http.StatusTeapot, status == http.StatusTooManyRequests:
+		return strconv.Itoa(status)
+	case status >= 200 && status < 600:
+		return strconv.Itoa(status/100) + "xx"
 	}
 	return "error"
 }

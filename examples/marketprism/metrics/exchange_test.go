@@ -65,7 +65,7 @@ func withMarket(t *testing.T, test func(*market)) {
 		exchange := m.Exchange(marketprism.Spot)
 		client, err := binance.NewClient(binance.Config{
 			Endpoints:   binance.Endpoints{REST: server.RESTURL(), Stream: server.StreamURL()},
-			DialContext: server.DialContext, Hooks: exchange.Hooks(), HTTPClient: exchange.HTTPClient(server.DialContext),
+			DialContext: server.DialContext, Hooks: exchange.Hooks(),
 		})
 		if err != nil {
 			t.Fatal(err)

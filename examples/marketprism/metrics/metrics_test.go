@@ -32,7 +32,7 @@ func complete(t *testing.T, cfg metrics.Config, symbols int) (*metrics.Metrics, 
 	t.Helper()
 	m := metrics.New(cfg)
 	exchange := m.Exchange(marketprism.Spot)
-	client, err := binance.NewClient(binance.Config{Hooks: exchange.Hooks(), HTTPClient: exchange.HTTPClient(nil)})
+	client, err := binance.NewClient(binance.Config{Hooks: exchange.Hooks()})
 	if err != nil {
 		t.Fatal(err)
 	}

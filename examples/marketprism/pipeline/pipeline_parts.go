@@ -135,7 +135,6 @@ func (p *Pipeline) connectExchange(downstream context.Context, c *collector) err
 	meter := p.watch.metrics.Exchange(market)
 	cfg := p.source.config
 	cfg.Market = market
-	cfg.HTTPClient = meter.HTTPClient(cfg.DialContext)
 	cfg.Hooks = binance.TeeHooks(meter.Hooks(), binance.LogHooks(p.watch.logger("collector")), c.conns.hooks())
 	var err error
 	if c.client, err = binance.NewClient(cfg); err != nil {

@@ -2,8 +2,13 @@ package pipeline
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/http"
+	"net/url"
+	"os"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
@@ -28,10 +33,11 @@ func openSource(ctx context.Context, cfg config.Config) (*source, error) {
 	}
 	switch cfg.Source {
 	case config.Live:
-		return &source{
-			config:  binance.Config{Endpoints: binance.Endpoints{REST: cfg.RESTURL, Stream: cfg.StreamURL}},
-			symbols: symbols, close: func() error { return nil },
-		}, nil
+		exchange, err := liveExchange(cfg.Exchange)
+		if err != nil {
+			return nil, err
+		}
+		return &source{config: exchange, symbols: symbols, close: func() error { return nil }}, nil
 	case config.Sim:
 		exchange, err := Simulate(cfg)
 		if err != nil {
@@ -51,6 +57,33 @@ func openSource(ctx context.Context, cfg config.Config) (*source, error) {
 		return s, nil
 	}
 	return nil, fmt.Errorf("unknown source %q", cfg.Source)
+}
+
+// liveExchange returns the configuration of a client of the real exchange.
+func liveExchange(cfg config.Exchange) (binance.Config, error) {
+	c := binance.Config{Endpoints: binance.Endpoints{REST: cfg.RESTURL, Stream: cfg.StreamURL}}
+	if cfg.Proxy != "" {
+		proxy, err := url.Parse(cfg.Proxy)
+		if err != nil {
+			return c, errors.New("proxy is not a URL") // it may contain a password
+		}
+		c.Proxy = http.ProxyURL(proxy)
+	}
+	if cfg.CAFile != "" {
+		text, err := os.ReadFile(cfg.CAFile)
+		if err != nil {
+			return c, fmt.Errorf("ca-file: %w", err)
+		}
+		roots, err := x509.SystemCertPool()
+		if err != nil {
+			return c, fmt.Errorf("ca-file: the system's authorities: %w", err)
+		}
+		if !roots.AppendCertsFromPEM(text) {
+			return c, fmt.Errorf("ca-file: %s has no certificate in PEM", cfg.CAFile)
+		}
+		c.TLS = &tls.Config{RootCAs: roots}
+	}
+	return c, nil
 }
 
 // Simulate returns a simulated exchange with the symbols of cfg. Its Run changes the books.
