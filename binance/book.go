@@ -36,8 +36,6 @@ type symbolBook struct {
 	inbox *snapshotInbox // of the shard that has the depth stream
 
 	listing atomic.Pointer[string] // status by the last listing, "" if not listed; nil before the first
-
-	request *fetch // for a snapshot, until it is answered; guarded by the snapshotFetcher
 }
 
 func newSymbolBook(instrument marketprism.Instrument, s *orderbook.Syncer, topLevels, order int) *symbolBook {

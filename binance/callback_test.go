@@ -5,7 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
+	"net/http"
+	"net/url"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,6 +20,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -35,7 +39,8 @@ func methodCalls() []methodCall {
 			if err != nil {
 				return err
 			}
-			defer s.Close() //nolint:errcheck // it may be closed already
+			defer s.Close()                                      //nolint:errcheck // it may be closed already
+			defer context.AfterFunc(ctx, func() { s.Close() })() //nolint:errcheck // the same
 			return f(s)
 		}
 	}
@@ -113,6 +118,9 @@ func (c *callbacks) enter(parent context.Context, callback string) {
 		return
 	}
 	for _, m := range methodCalls() {
+		if strings.HasPrefix(callback, "Config.") && m.requests() {
+			continue // it is called inside a request
+		}
 		where := m.name + " in " + callback
 		c.mu.Lock()
 		c.running[where] = true
@@ -132,14 +140,24 @@ func (c *callbacks) enter(parent context.Context, callback string) {
 	}
 }
 
+// requests reports whether a method needs a request or a connection, or waits for books that do.
+func (m *methodCall) requests() bool {
+	switch m.name {
+	case "Client.Market", "Client.Instrument", "Client.Usage", "Client.CloseIdleConnections":
+		return false
+	case "DepthSyncer.Add", "DepthSyncer.Ready":
+		return true
+	}
+	return strings.HasPrefix(m.name, "Client.") || strings.HasPrefix(m.name, "Stream.")
+}
+
 // within returns how long a call may take. Requests wait for the weight of the next minute, streams for their next
-// frame, and View for what is called in it. Ready waits where the books do not need the goroutine. In DialContext its
-// context ends with the attempt.
+// frame, and View for what is called in it. Ready waits where the books do not need the goroutine.
 func (m *methodCall) within(callback string) time.Duration {
 	switch waits := callback == "Hooks.Throttled" || callback == "RecorderConfig.Lost" || callback == "DepthSyncer.View"; {
-	case m.name == "DepthSyncer.Ready" && (waits || callback == "Config.DialContext"):
+	case m.name == "DepthSyncer.Ready" && waits:
 		return time.Minute
-	case strings.HasPrefix(m.name, "Client."), strings.HasPrefix(m.name, "Stream."), m.name == "DepthSyncer.Add", m.name == "DepthSyncer.View":
+	case m.name == "DepthSyncer.View", m.requests() && m.name != "DepthSyncer.Ready":
 		return 2 * time.Minute
 	}
 	return 0
@@ -158,7 +176,7 @@ func (c *callbacks) stuck() string {
 }
 
 // Every method works from every callback at once, but for Ready, which returns ErrReentrant where it would wait for
-// the goroutine that calls it.
+// the goroutine that calls it. The funcs of Config are called inside requests, and make none.
 func TestMethodsFromCallbacks(t *testing.T) {
 	c := &callbacks{
 		budget:  newBudget(t, binance.BudgetConfig{Concurrent: 1}),
@@ -189,7 +207,6 @@ func TestMethodsFromCallbacks(t *testing.T) {
 		case method == "DepthSyncer.Run" && errors.Is(err, binance.ErrRunning):
 		case method == "Recorder.Run" && errors.Is(err, binance.ErrRunning):
 		case method == "DepthSyncer.Ready" && errors.Is(err, binance.ErrReentrant) && callback != "DepthSyncer.View":
-		case callback == "Config.DialContext" && errors.Is(err, context.Canceled):
 		case errors.Is(err, binance.ErrUnknownSymbol), errors.Is(err, binance.ErrNotSynced), errors.As(err, new(*binance.APIError)):
 		default:
 			t.Errorf("%s: %v", where, err)
@@ -215,6 +232,10 @@ func (c *callbacks) run(t *testing.T) {
 		c.enter(ctx, "Config.DialContext")
 		return c.h.srv.DialContext(ctx, network, addr)
 	}
+	s.client.Proxy = func(r *http.Request) (*url.URL, error) {
+		c.enter(r.Context(), "Config.Proxy")
+		return nil, nil
+	}
 	s.depth.TopLevels = 3
 	s.depth.Handler = func(ctx context.Context, _ *marketprism.Record) error {
 		c.enter(ctx, "DepthConfig.Handler")
@@ -233,14 +254,18 @@ func (c *callbacks) run(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.recorder, s.client.Recorder = recorder, recorder
+	ctx, cancel := context.WithCancel(t.Context())
+	recorded := make(chan error, 1)
 	before := s.before
-	s.before = func(h *harness) { c.h = h; before(h) }
+	s.before = func(h *harness) {
+		c.h = h
+		before(h)
+		go func() { recorded <- recorder.Run(ctx) }()
+		synctest.Wait()
+	}
 
 	h := newHarness(t, s)
 	defer h.close()
-	ctx, cancel := context.WithCancel(t.Context())
-	recorded := make(chan error, 1)
-	go func() { recorded <- recorder.Run(ctx) }()
 	provokeHooks(t, h)
 	if err := errors.Join(h.srv.SetStatus(victim, "TRADING"), h.srv.SetStatus(names(2)[1], "TRADING")); err != nil {
 		t.Fatal(err)
@@ -279,4 +304,93 @@ func callbackNames() (all []string) {
 		}
 	}
 	return all
+}
+
+// Goroutines call every method at random while Run begins, works and ends, and begins again. Afterwards nothing is
+// left in the Budget, and a Run keeps every book.
+func TestStormOfCalls(t *testing.T) {
+	short.Skip(t)
+	for seed := range uint64(2) {
+		synctest.Test(t, func(t *testing.T) { storm(t, rand.New(rand.NewPCG(seed, 1))) })
+	}
+}
+
+func storm(t *testing.T, roll *rand.Rand) {
+	const callers = 6
+	c := &callbacks{
+		budget:  newBudget(t, binance.BudgetConfig{Concurrent: 2, Limit: -1, Connects: -1}),
+		entered: map[string]bool{"DepthSyncer.View": true},
+	}
+	recorder, err := binance.NewRecorder(binance.RecorderConfig{Dir: t.TempDir(), Plain: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.recorder = recorder
+	s := setup{
+		server: exchange(4), client: binance.Config{Budget: c.budget, Recorder: recorder},
+		depth: binance.DepthConfig{
+			Symbols: names(3), AllTrading: &binance.SymbolFilter{}, PollEvery: time.Second, RefreshEvery: time.Second,
+			Trades: true, Tickers: true, TopLevels: 3, StreamsPerConn: 6, Redundancy: 1 + roll.IntN(2), RetryMax: time.Second,
+		},
+		before: func(h *harness) { h.prepare(names(4)...) },
+	}
+	s.server.Network, s.server.WeightLimit, s.server.ConnectLimit, s.server.MessageLimit = binancetest.InMemory(), -1, -1, -1
+	h := newHarness(t, s)
+	defer h.close()
+	c.h = h
+
+	h.stop() // the exchange runs on its own from here
+	if err := h.end(); err != nil {
+		t.Error(err)
+	}
+	serving, endServing := context.WithCancel(t.Context())
+	defer endServing()
+	go h.srv.Run(serving) //nolint:errcheck // ends with the context
+	h.run()
+
+	ctx, cancel := context.WithCancel(t.Context())
+	var calling sync.WaitGroup
+	for range callers {
+		roll := rand.New(rand.NewPCG(roll.Uint64(), 2))
+		calls := methodCalls()
+		for _, symbol := range names(4) {
+			calls = append(calls,
+				methodCall{"Add", func(ctx context.Context, c *callbacks) error { return c.h.syncer.Add(ctx, symbol) }},
+				methodCall{"Remove", func(_ context.Context, c *callbacks) error { return c.h.syncer.Remove(symbol) }},
+				methodCall{"Refresh", func(_ context.Context, c *callbacks) error { return c.h.syncer.Refresh(symbol) }})
+		}
+		calling.Go(func() {
+			for ctx.Err() == nil {
+				ctx, cancel := context.WithTimeout(ctx, time.Duration(roll.Int64N(int64(time.Second))))
+				calls[roll.IntN(len(calls))].call(ctx, c) //nolint:errcheck // any may fail in a storm
+				cancel()
+				time.Sleep(time.Duration(roll.Int64N(int64(50 * time.Millisecond))))
+			}
+		})
+	}
+	for range 8 {
+		time.Sleep(time.Duration(roll.Int64N(int64(3 * time.Second))))
+		h.stop()
+		if err := h.end(); err != nil && !errors.Is(err, binance.ErrRunning) {
+			t.Errorf("Run = %v", err)
+		}
+		h.run()
+	}
+	cancel()
+	calling.Wait()
+	h.stop()
+	if err := h.end(); err != nil && !errors.Is(err, binance.ErrRunning) {
+		t.Errorf("Run = %v", err)
+	}
+	synctest.Wait()
+	if u := c.budget.Usage(); u.Sending != 0 || slices.Max(u.Queued) != 0 {
+		t.Errorf("after Run the Budget has %+v", u)
+	}
+	h.run()
+	synctest.Wait()
+	if err := h.syncer.Add(t.Context(), names(4)...); err != nil {
+		t.Error(err)
+	}
+	h.ready()
+	h.live(names(4)...)
 }

@@ -35,7 +35,8 @@ type Config struct {
 	HTTPClient *http.Client
 
 	// DialContext opens the connections of websockets and, if HTTPClient is nil, those of REST. Nil means
-	// net.Dialer, or what HTTPClient's Transport has. It gets the proxy's address if there is a proxy.
+	// net.Dialer, or what HTTPClient's Transport has. It gets the proxy's address if there is a proxy. It is
+	// called inside a request or a handshake, and must not wait for another one. So is Proxy.
 	DialContext func(ctx context.Context, network, addr string) (net.Conn, error)
 
 	// Proxy returns the URL of the proxy for a request, or nil for none, as http.Transport's field of that
@@ -186,7 +187,6 @@ func (c *Client) get(ctx context.Context, r query) (body []byte, took span, err 
 	if err != nil {
 		return nil, took, err
 	}
-	defer t.close()
 	return c.send(ctx, t, r)
 }
 
@@ -196,12 +196,13 @@ type span struct {
 	status         int // 0 if no answer came
 }
 
-// send sends the request of a reservation that the Budget has granted, and returns the body of a 200 answer. Other
-// answers are an *APIError; a body longer than maxBody is ErrBodyTooLarge.
+// send sends the request of a reservation that the Budget has granted, closes the reservation, and returns the body of a
+// 200 answer. Other answers are an *APIError; a body longer than maxBody is ErrBodyTooLarge.
 func (c *Client) send(ctx context.Context, granted *reservation, r query) (body []byte, took span, err error) {
 	rest := c.net.rest.Load()
 	body, took, err = c.exchange(ctx, rest, granted, r)
 	c.net.done(rest, err)
+	granted.close() // before the hook, which may make a request of its own
 	if took.status == 0 {
 		took.answered = time.Now()
 	}

@@ -36,12 +36,11 @@ func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook
 	if err != nil {
 		return orderbook.Snapshot{}, err
 	}
-	defer t.close()
 	snap, _, err := c.depth(ctx, t, symbol, limit)
 	return snap, err
 }
 
-// depth is Depth for a reservation that the Budget has granted. receivedAt is the local clock at the end of
+// depth is Depth for a reservation that the Budget has granted, which it closes. receivedAt is the local clock at the end of
 // the answer.
 func (c *Client) depth(ctx context.Context, granted *reservation, symbol string, limit int) (snap orderbook.Snapshot, receivedAt time.Time, err error) {
 	params := url.Values{"symbol": {symbol}, "limit": {strconv.Itoa(limit)}}

@@ -54,13 +54,17 @@ type snapshotFetcher struct {
 	timeout time.Duration
 	granted chan *fetch // have their weight; has room for as many as the Budget ever grants at a time
 
-	mu   sync.Mutex // guards the states, the requests of the books, and the inboxes
-	open bool       // requests are accepted
-	kept int        // weight that the Budget keeps for the books; 0 unless open
+	mu       sync.Mutex             // guards the rest, the states, and the inboxes
+	open     bool                   // requests are accepted
+	requests map[*symbolBook]*fetch // until they are answered, also of a book that was removed meanwhile
+	kept     int                    // weight that the Budget keeps for the books; 0 unless open
 }
 
 func newSnapshotFetcher(c *Client, timeout time.Duration) *snapshotFetcher {
-	return &snapshotFetcher{client: c, timeout: timeout, granted: make(chan *fetch, c.budget.cfg.Concurrent)}
+	return &snapshotFetcher{
+		client: c, timeout: timeout, granted: make(chan *fetch, c.budget.cfg.Concurrent),
+		requests: make(map[*symbolBook]*fetch),
+	}
 }
 
 // request queues the request of the book's Syncer with that id, in place of an earlier one. The answer
@@ -78,7 +82,7 @@ func (f *snapshotFetcher) request(b *symbolBook, id orderbook.FetchID, limit int
 func (f *snapshotFetcher) requestRefresh(b *symbolBook, limit int, p Priority) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if b.request == nil {
+	if f.requests[b] == nil {
 		f.enqueue(&fetch{book: b, inbox: b.inbox, limit: limit, priority: p, state: refreshQueued})
 	}
 }
@@ -88,7 +92,7 @@ func (f *snapshotFetcher) enqueue(r *fetch) {
 	if !f.open {
 		return
 	}
-	r.book.request = r
+	f.requests[r.book] = r
 	r.weight = f.client.market.depthWeight(r.limit)
 	r.reservation = f.client.budget.enqueue(f.client.spender, r.priority, r.rank, r.weight, func() { f.granted <- r })
 }
@@ -120,7 +124,7 @@ func (f *snapshotFetcher) requeue(r *fetch) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	r.reservation.giveUp()
-	if r.book.request == r {
+	if f.requests[r.book] == r {
 		r.state = refreshQueued
 		f.enqueue(r)
 	}
@@ -131,8 +135,8 @@ func (f *snapshotFetcher) requeue(r *fetch) {
 func (f *snapshotFetcher) send(r *fetch, id orderbook.FetchID) {
 	if id == 0 {
 		f.mu.Lock()
-		if r.book.request == r {
-			r.book.request = nil
+		if f.requests[r.book] == r {
+			delete(f.requests, r.book)
 		}
 		f.mu.Unlock()
 		r.reservation.giveUp()
@@ -153,11 +157,11 @@ func (f *snapshotFetcher) cancel(b *symbolBook) {
 // back by run. A request on its way goes on: its weight is spent, and the answer may be a refusal that
 // asks the Client to wait.
 func (f *snapshotFetcher) revoke(b *symbolBook) {
-	r := b.request
+	r := f.requests[b]
 	if r == nil {
 		return
 	}
-	b.request = nil
+	delete(f.requests, b)
 	switch r.state {
 	case fetchSent:
 	case refreshOffered:
@@ -175,12 +179,12 @@ func (f *snapshotFetcher) begin() {
 	f.open = true
 }
 
-// end makes the requests of the books void, and accepts no more.
-func (f *snapshotFetcher) end(books []*symbolBook) {
+// end makes all requests void, and accepts no more.
+func (f *snapshotFetcher) end() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.open = false
-	for _, b := range books {
+	for b := range f.requests {
 		f.revoke(b)
 	}
 }
@@ -231,7 +235,6 @@ func (f *snapshotFetcher) do(ctx context.Context, r *fetch) {
 	defer cancel()
 	start := time.Now()
 	r.snap, r.at, r.err = f.client.depth(ctx, r.reservation, r.book.instrument.Symbol, r.limit)
-	r.reservation.close()
 	info := SnapshotInfo{
 		Instrument: r.book.instrument, Priority: r.priority, Limit: r.limit, Weight: r.weight, LastID: r.snap.LastID,
 		Bids: len(r.snap.Bids), Asks: len(r.snap.Asks), Elapsed: time.Since(start), Err: r.err,
@@ -239,7 +242,7 @@ func (f *snapshotFetcher) do(ctx context.Context, r *fetch) {
 	f.mu.Lock()
 	void := r.state == fetchVoid
 	if !void {
-		r.book.request = nil
+		delete(f.requests, r.book)
 		r.inbox.list = append(r.inbox.list, r)
 	}
 	f.mu.Unlock()

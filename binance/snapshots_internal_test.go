@@ -39,3 +39,30 @@ func TestVoidRefreshGivesItsPlaceBack(t *testing.T) {
 		t.Error("the other refresh waits for one that is void")
 	}
 }
+
+// The request of a symbol that was removed as Run ended leaves the Budget too.
+func TestEndRevokesTheRequestsOfRemovedBooks(t *testing.T) {
+	budget, err := NewBudget(BudgetConfig{Concurrent: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewClient(Config{Budget: budget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewDepthSyncer(c, DepthConfig{Symbols: []string{"BTCUSDT", "ETHUSDT"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.snapshots.begin()
+	btc, eth := d.books.Get("BTCUSDT"), d.books.Get("ETHUSDT")
+	if err := d.Remove("BTCUSDT"); err != nil {
+		t.Fatal(err)
+	}
+	d.snapshots.requestRefresh(eth, 100, PriorityRefresh)
+	d.snapshots.requestRefresh(btc, 100, PriorityRefresh) // by a Refresh that found the book before
+	d.snapshots.end()
+	if u := budget.Usage(); u.Queued[PriorityRefresh] != 0 {
+		t.Errorf("after the end: %+v", u)
+	}
+}

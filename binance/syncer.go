@@ -127,7 +127,7 @@ func (d *DepthSyncer) runShards(ctx context.Context) error {
 	d.changing.Unlock()
 	shards.Wait()
 	d.allLeft()
-	d.snapshots.end(d.books.All())
+	d.snapshots.end()
 	d.keepWeight()
 	endFetching()
 	fetcher.Wait()
