@@ -11,8 +11,8 @@ import (
 // An outbox holds what a connection is to subscribe and unsubscribe until the exchange accepts another
 // request, and joins it then: a thousand symbols that are removed one by one are a thousand names in a
 // few frames, not a thousand frames, which would keep a subscription behind them waiting for minutes. A
-// stream that comes and goes meanwhile is in no frame at all. It also has the requests that the exchange
-// has not answered.
+// stream that comes and goes meanwhile is in no frame at all. It holds each stream once at most. It also has
+// the requests that the exchange has not answered.
 //
 // The goroutine of the shard adds names and takes answers, the one of run writes.
 type outbox struct {

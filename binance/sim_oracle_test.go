@@ -222,7 +222,13 @@ func (s *sim) hooks() *binance.Hooks {
 				s.did("trade gap over others")
 			}
 		},
-		Disconnected: func(i binance.DisconnectInfo) { s.note(i); s.did("disconnect") },
+		Disconnected: func(i binance.DisconnectInfo) {
+			s.note(i)
+			s.did("disconnect")
+			if errors.Is(i.Err, binance.ErrNoAck) && !slices.ContainsFunc([]string{"F19", "F22"}, func(f string) bool { return slices.Contains(s.chaos.Faults, f) }) {
+				s.fail("no fault delays acknowledgements: %v", i.Err)
+			}
+		},
 		SnapshotDone: func(i binance.SnapshotInfo) {
 			s.note(i)
 			if i.Err == nil && (i.Bids < i.Limit || i.Asks < i.Limit) {

@@ -9,12 +9,14 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
 // A thousand Removes and Adds, one by one, are no event for the other books: the requests are joined, and
 // no subscription is given up because it has to wait for them.
 func TestManyRemovesAndAddsDisturbNoOtherBook(t *testing.T) {
+	short.Skip(t)
 	const busy, all = 20, 1020
 	server := exchange(all)
 	for i := range server.Symbols {
@@ -128,6 +130,18 @@ func TestConnectionsWithoutSymbolsAreClosed(t *testing.T) {
 	}
 }
 
+// pass lets the record that waits in the handler pass; with more, the next one waits.
+func (h *harness) pass(more bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.block != nil {
+		close(h.block)
+	}
+	if h.block = nil; more {
+		h.block = make(chan struct{})
+	}
+}
+
 // A symbol that is removed and added again may get another connection, since others have taken its place.
 // Its new book begins after the last record of the old one, however far behind that one's shard is.
 func TestSymbolAddedAgainFollowsItsOldBook(t *testing.T) {
@@ -141,17 +155,7 @@ func TestSymbolAddedAgainFollowsItsOldBook(t *testing.T) {
 		bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
 			h.prepare(names(5)...)
 			h.ready()
-			slow := func(pause time.Duration) {
-				h.mu.Lock()
-				defer h.mu.Unlock()
-				if h.block != nil {
-					close(h.block)
-				}
-				if h.block = nil; pause > 0 {
-					h.block = make(chan struct{})
-				}
-			}
-			slow(time.Second)
+			h.pass(true)
 			time.Sleep(10 * time.Second) // the frames of both symbols queue up
 			steps := []error{
 				h.syncer.Remove(victim), h.syncer.Add(t.Context(), "T0002USDT"), h.syncer.Add(t.Context(), victim),
@@ -161,10 +165,10 @@ func TestSymbolAddedAgainFollowsItsOldBook(t *testing.T) {
 				t.Fatal(err)
 			}
 			for range 1000 {
-				slow(time.Millisecond)
+				h.pass(true)
 				time.Sleep(time.Millisecond)
 			}
-			slow(0)
+			h.pass(false)
 			h.ready()
 			h.live(names(5)...)
 			b := h.at(victim)
@@ -177,6 +181,46 @@ func TestSymbolAddedAgainFollowsItsOldBook(t *testing.T) {
 			h.wellBehaved()
 		})
 	}
+}
+
+// What Run could not carry out before its end is carried out by the next one.
+func TestSymbolAddedAgainAtTheEndOfRun(t *testing.T) {
+	depth := binance.DepthConfig{Symbols: names(2), StreamsPerConn: 2, SkipSymbolCheck: true}
+	bubble(t, setup{server: exchange(4), depth: depth}, func(t *testing.T, h *harness) {
+		h.prepare(names(4)...)
+		h.ready()
+		h.pass(true)
+		time.Sleep(time.Second)
+		steps := []error{
+			h.syncer.Remove(victim), h.syncer.Add(t.Context(), "T0002USDT"), h.syncer.Add(t.Context(), victim),
+			h.syncer.Remove("T0001USDT"), h.syncer.Add(t.Context(), "T0003USDT", "T0001USDT"), h.syncer.Remove("T0001USDT"),
+		}
+		if err := errors.Join(steps...); err != nil {
+			t.Fatal(err)
+		}
+		h.stop()
+		h.pass(false)
+		if err := h.end(); err != nil {
+			t.Errorf("Run = %v", err)
+		}
+		for _, s := range names(4) {
+			if b := h.at(s); b.synced {
+				t.Errorf("%s did not end", s)
+			}
+		}
+		go h.srv.Run(h.run()) //nolint:errcheck // ends with the server
+		synctest.Wait()
+		h.ready()
+		h.live(victim, "T0002USDT", "T0003USDT")
+		streams := 0
+		for _, c := range h.srv.Connections() {
+			streams += len(c.Streams)
+		}
+		if streams != 3 {
+			t.Errorf("%d streams for 3 symbols", streams)
+		}
+		h.wellBehaved()
+	})
 }
 
 // An acknowledgement that was in time ends no connection, however late a slow Handler lets the shard see it.
