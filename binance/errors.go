@@ -36,7 +36,7 @@ var (
 	ErrReplaced = errors.New("binance: connection was replaced")
 	// ErrRotation says that a connection was closed because it did not carry all streams of the one it should replace.
 	ErrRotation = errors.New("binance: replacement does not carry every stream")
-	// ErrClosed says that Stream.Close was called.
+	// ErrClosed says that Stream.Close was called, or that a DepthSyncer closed a connection without symbols.
 	ErrClosed = errors.New("binance: stream is closed")
 	// ErrTooManyStreams says that the streams do not fit on one connection.
 	ErrTooManyStreams = errors.New("binance: too many streams for one connection")

@@ -90,14 +90,17 @@ func (s *shard) connOpened(ctx context.Context, now time.Time, c *conn, stream *
 }
 
 // checkAcks ends the connections whose subscriptions are not acknowledged in time. The answer may be among
-// the frames that wait for the shard.
+// the frames that wait for the shard, or after a stop of the whole process among those that are yet to be
+// read.
 func (s *shard) checkAcks(ctx context.Context, now time.Time) error {
 	for c := range s.conns.all {
 		switch due := c.outbox.due(now); {
 		case due.IsZero():
 		case now.Before(due):
+			c.late = false
 			s.alarm.set(now, due)
-		case !c.handledUntil(due):
+		case !c.handledUntil(due) || !c.late && now.Sub(due) > ackCheck:
+			c.late = true
 			s.alarm.set(now, now.Add(ackCheck))
 		default:
 			if err := s.connLost(ctx, now, c, c.outbox.overdue()); err != nil {
@@ -157,6 +160,9 @@ func (s *shard) removeConn(now time.Time, c *conn) {
 }
 
 func (s *shard) disconnected(c *conn, symbols int, cause error) {
+	if !s.unusedAt.IsZero() && !errors.Is(cause, errUnused) {
+		cause = fmt.Errorf("%w: %w", errUnused, cause) // it is not opened again
+	}
 	s.count.disconnects.Add(1)
 	hook.Call(s.client.hooks.Disconnected, DisconnectInfo{
 		Conn: c.slot.number, Host: s.host(), Symbols: symbols, Uptime: time.Since(c.opened), Err: cause,

@@ -87,6 +87,7 @@ func TestConnectionsWithoutSymbolsAreClosed(t *testing.T) {
 			if n := len(h.srv.Connections()); n != open {
 				t.Errorf("%s: %d connections of %d are left too soon", market, n, open)
 			}
+			h.srv.DisconnectOne(h.srv.Connections()[0].ID, 0, "") // is not opened again
 			time.Sleep(15 * time.Second)
 			synctest.Wait()
 			if conns := h.srv.Connections(); len(conns) != 0 {

@@ -41,14 +41,15 @@ func (e *Exchange) connected(i binance.ConnectInfo) {
 }
 
 func (e *Exchange) disconnected(i binance.DisconnectInfo) {
-	ended := errors.Is(i.Err, context.Canceled)
+	ended := errors.Is(i.Err, context.Canceled) || errors.Is(i.Err, binance.ErrClosed)
 	e.conns.closed(i.Conn, ended)
 	if reason := disconnectReason(i.Err); reason != "" && !ended {
 		e.reconnects.of(reason).inc()
 	}
 }
 
-// disconnectReason returns "" for the end of a rotated connection, which the hook Rotated reports.
+// disconnectReason returns "" for the end of a connection that is not needed, and of a rotated one, which the hook
+// Rotated reports.
 func disconnectReason(err error) string {
 	var closed *websocket.CloseError
 	var refused *binance.SubscribeError

@@ -87,7 +87,11 @@ func (l *connections) hooks() *binance.Hooks {
 	return &binance.Hooks{
 		ConnectDone: func(i binance.ConnectInfo) { l.set(i.Conn, i.Err == nil) },
 		Disconnected: func(i binance.DisconnectInfo) {
-			if !errors.Is(i.Err, binance.ErrReplaced) { // another one has taken its number
+			switch {
+			case errors.Is(i.Err, binance.ErrReplaced): // another one has taken its number
+			case errors.Is(i.Err, binance.ErrClosed): // no symbol needs it
+				l.forget(i.Conn)
+			default:
 				l.set(i.Conn, false)
 			}
 		},
@@ -101,6 +105,12 @@ func (l *connections) set(conn int, open bool) {
 		l.open = make(map[int]bool)
 	}
 	l.open[conn] = open
+}
+
+func (l *connections) forget(conn int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.open, conn)
 }
 
 // count returns how many are open, and how many are needed.

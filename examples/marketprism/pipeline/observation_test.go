@@ -3,6 +3,7 @@ package pipeline
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"path/filepath"
@@ -41,7 +42,7 @@ func TestNotify(t *testing.T) {
 	require.Empty(t, log.String())
 }
 
-// A connection that was cut, or never came, is missing; one that was replaced is not.
+// A connection that was cut, or never came, is missing; one that was replaced, or is not needed, is not.
 func TestLinks(t *testing.T) {
 	var l connections
 	h := l.hooks()
@@ -61,4 +62,6 @@ func TestLinks(t *testing.T) {
 	expect(2, 2)
 	h.Disconnected(binance.DisconnectInfo{Conn: 1, Err: broken})
 	expect(1, 2)
+	h.Disconnected(binance.DisconnectInfo{Conn: 0, Err: fmt.Errorf("%w: no symbol is left", binance.ErrClosed)})
+	expect(0, 1)
 }
