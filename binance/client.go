@@ -47,7 +47,7 @@ type Config struct {
 
 	// TLS configures the connections to the exchange and to a proxy of scheme https: the authorities
 	// trusted (RootCAs), a certificate of the program's own, another ServerName. It is cloned. Nil means
-	// the system's authorities.
+	// the system's authorities. A ServerName holds for such a proxy as well.
 	TLS *tls.Config
 
 	// LocalAddr is the address of this host that connections come from; the zero value leaves it to the

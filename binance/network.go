@@ -136,7 +136,7 @@ func maskedProxy(proxy func(*http.Request) (*url.URL, error)) func(*http.Request
 // handshake has a connection of its own, which the websocket keeps.
 func streamTransport(cfg *Config, rest *http.Transport) *http.Transport {
 	t := rest.Clone()
-	t.DisableKeepAlives = true
+	t.DisableKeepAlives, t.DisableCompression = true, true
 	t.MaxConnsPerHost = 0
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true) // net/http has no websockets over HTTP/2
