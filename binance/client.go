@@ -29,9 +29,9 @@ type Config struct {
 	// HTTPClient makes the REST requests. Nil means one of the Client's own, with a timeout of 15 s.
 	//
 	// If its Transport is an http.Transport, or nil, websockets are opened with the same settings: proxy,
-	// TLS, and how to dial. After a request that timed out a clone of the Transport makes the next ones,
-	// so that a dead connection is not used again. If its Transport is of another type, its idle
-	// connections are closed then, and websockets are opened as without an HTTPClient.
+	// TLS, and how to dial. After a request that timed out its idle connections are closed, and a clone of
+	// the Transport makes the next requests, so that a dead connection is not used again. With a Transport
+	// of another type the connections in use may be, and websockets are opened as without an HTTPClient.
 	HTTPClient *http.Client
 
 	// DialContext opens the connections of websockets and, if HTTPClient is nil, those of REST. Nil means

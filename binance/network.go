@@ -28,7 +28,7 @@ type timeouts struct {
 	request time.Duration // of one request of a Client without a given HTTPClient
 
 	// A connection of HTTP/2 on which nothing has come for ping gets a ping, and is closed if that is
-	// not answered within pong.
+	// not answered within pong. Without pings net/http uses a dead one for minutes (golang/go#36026).
 	ping, pong time.Duration
 }
 
@@ -45,7 +45,8 @@ const (
 
 // A network makes the HTTP requests of a Client, and opens its websockets. net/http does both, with the
 // same proxies, TLS and addresses: gorilla/websocket's own code for proxies knows neither TLS nor
-// bounds, and panics at an answer without a reason phrase (v1.5.3, httpProxyDialer.Dial).
+// bounds, and panics at an answer without a reason phrase (v1.5.3, httpProxyDialer.Dial; net/http had the
+// same fault, golang/go#22179).
 type network struct {
 	rest   atomic.Pointer[http.Client]
 	owned  bool         // no one else uses rest's connections
@@ -286,8 +287,9 @@ type redirects struct {
 	next  func(req *http.Request, via []*http.Request) error // of a given HTTPClient; nil means none
 }
 
-// check is http.Client.CheckRedirect. net/http copies the API key's header to every host, unlike
-// Authorization.
+// check is http.Client.CheckRedirect. net/http withholds "sensitive headers like "Authorization",
+// "WWW-Authenticate", and "Cookie"" from other hosts (doc of http.Client), but not the exchange's own
+// header. That the exchange redirects at all is unproved.
 func (r *redirects) check(req *http.Request, via []*http.Request) error {
 	from, to := via[0].URL, req.URL
 	to.Scheme = strings.Replace(to.Scheme, "ws", "http", 1)

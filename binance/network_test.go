@@ -516,7 +516,8 @@ func TestProxyBreaksAndRecovers(t *testing.T) {
 }
 
 func TestProxyErrorHidesThePassword(t *testing.T) {
-	c := newClient(t, binance.Config{Proxy: func(*http.Request) (*url.URL, error) { return url.Parse("http://user:" + proxyPassword + "@[::1") }})
+	invalid := strings.Join([]string{"http://user:", proxyPassword, "@[::1"}, "")
+	c := newClient(t, binance.Config{Proxy: func(*http.Request) (*url.URL, error) { return url.Parse(invalid) }})
 	rest, stream := reach(t, c, time.Minute)
 	for _, err := range []error{rest, stream} {
 		if err == nil || strings.Contains(err.Error(), proxyPassword) || !strings.Contains(err.Error(), "Config.Proxy") {

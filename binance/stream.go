@@ -31,8 +31,10 @@ const (
 // neither a frame nor a ping has come for a minute is dead, and reading fails with ErrSilent. The futures
 // markets ping seldom, so there the Stream sends pings; see keepAlive. Close releases the connection.
 //
-// Compression (permessage-deflate) stays off: the exchange documents none, inflating would cost more than
-// decoding, and a small frame could grow to fill the memory. A server that compresses unasked is refused.
+// Compression (permessage-deflate) stays off. The exchange does not document it, and it has changed under
+// clients that asked for it: they could no longer connect (coder/websocket#351), or connected and got
+// nothing (python-websockets/websockets#1060). Inflating would also cost more than decoding, and let a
+// small frame fill the memory. A server that compresses unasked is refused.
 type Stream struct {
 	conn    *websocket.Conn
 	market  *market
