@@ -302,6 +302,13 @@ func (s *shard) addSymbols(ctx context.Context, now time.Time, books []*symbolBo
 	return nil
 }
 
+// subscribe adds streams to a connection.
+func (s *shard) subscribe(ctx context.Context, now time.Time, c *conn, names []string) error {
+	kept := c.outbox.subscribe(names)
+	s.alarm.set(now, c.outbox.due(now))
+	return s.carried(ctx, now, c, kept)
+}
+
 // removeSymbol unsubscribes the streams of a book and ends it.
 func (s *shard) removeSymbol(ctx context.Context, now time.Time, b *symbolBook) error {
 	symbol := b.instrument.Symbol

@@ -150,13 +150,6 @@ func (s *shard) resubscribe(ctx context.Context, now time.Time, sub *subscriptio
 	return nil
 }
 
-// subscribe adds streams to a connection.
-func (s *shard) subscribe(ctx context.Context, now time.Time, c *conn, names []string) error {
-	kept := c.outbox.subscribe(names)
-	s.alarm.set(now, c.outbox.due(now))
-	return s.carried(ctx, now, c, kept)
-}
-
 // report reports what a watchdog found.
 func (s *shard) report(info WatchInfo) {
 	s.count.watchdogs.Add(1)
