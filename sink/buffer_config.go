@@ -101,7 +101,8 @@ var errNoSink = errors.New("sink: NewBuffer needs a destination")
 // Hooks observe a Buffer. Any of them may be nil. Each is called on the goroutine that it names, after the
 // Buffer's state and Stats have changed and with no lock held. These goroutines do not wait
 // for each other, so Dropped and Full may run several times at once. Hooks must not block: their
-// callers wait for them.
+// callers wait for them. They may call the methods of the Buffer; on the goroutine of Run, Flush and a Write without room
+// would wait for Run until their ctx ends.
 type Hooks struct {
 	// Written: the destination accepted a batch. On the goroutine of Run.
 	Written func(WrittenInfo)

@@ -91,7 +91,8 @@ func (c SpillConfig) withDefaults() (SpillConfig, error) {
 
 // SpillHooks observe a Spill. Any of them may be nil. Each is called on the goroutine that it names, after the
 // Spill's state and Stats have changed and with no lock held. These goroutines do not wait
-// for each other. Hooks must not block: their callers wait for them.
+// for each other. Hooks must not block: their callers wait for them. They may call the methods of the Spill; on the
+// goroutine of Run, Flush and a Write without room would wait for Run until their ctx ends.
 type SpillHooks struct {
 	// Opened: the folder was opened and read through. On the goroutine of NewSpill, before it returns.
 	Opened func(SpillOpenedInfo)

@@ -38,13 +38,15 @@ func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 		s.beginAppend(SpillingInfo{Records: len(recs), Err: err})
 	}
 	defer s.endAppend()
-	select {
-	case s.lock <- struct{}{}:
-		defer func() { <-s.lock }()
-	case <-ctx.Done():
-		return ctx.Err()
+	dropped, full, err := s.store(ctx, recs, false)
+	if full {
+		s.full()
+		if s.cfg.Overflow == Block {
+			_, _, err = s.store(ctx, recs, true)
+		}
 	}
-	return s.store(ctx, recs)
+	s.dropped(dropped)
+	return err
 }
 
 // A route is where a Write goes. A direct one leaves out useless Updates, and adds a Gap for each book that
@@ -157,51 +159,60 @@ func (e *encoder) one(r *marketprism.Record) ([]byte, error) {
 	return buf[start:len(buf):len(buf)], nil
 }
 
-// store puts recs on the disk. The caller holds s.lock.
-func (s *Spill) store(ctx context.Context, recs []marketprism.Record) error {
+// store puts recs on the disk. full reports that there was no room for some; under Block nothing is stored then, unless
+// wait is set. It returns the records that were dropped. The hooks are the caller's to call: store holds s.lock, which a
+// Write in a hook needs.
+func (s *Spill) store(ctx context.Context, recs []marketprism.Record, wait bool) (dropped []marketprism.Record, full bool, err error) {
+	select {
+	case s.lock <- struct{}{}:
+		defer func() { <-s.lock }()
+	case <-ctx.Done():
+		return nil, false, ctx.Err()
+	}
 	if err := s.enc.all(recs); err != nil {
-		return err
+		return nil, false, err
 	}
 	for i, p := range s.enc.payloads {
 		if size := wal.FrameSize(len(p)); size > s.cfg.MaxBytes || len(p) > wal.MaxPayload {
-			return fmt.Errorf("%w: record %d of %d has %d bytes, MaxBytes is %d", ErrTooLarge, i, len(recs), size, s.cfg.MaxBytes)
+			return nil, false, fmt.Errorf("%w: record %d of %d has %d bytes, MaxBytes is %d", ErrTooLarge, i, len(recs), size, s.cfg.MaxBytes)
 		}
 	}
 	if s.cfg.Overflow == DropNewest {
 		return s.storeSome(recs)
 	}
-	return s.storeAll(ctx)
+	full, err = s.storeAll(ctx, wait)
+	return nil, full, err
 }
 
-// storeAll stores the encoded records, and under Block waits for room.
-func (s *Spill) storeAll(ctx context.Context) error {
+// storeAll stores the encoded records, and waits for room if wait is set. Otherwise it stores nothing if not all have
+// room, and full is true; under Fail that is ErrFull.
+func (s *Spill) storeAll(ctx context.Context, wait bool) (full bool, err error) {
 	rest := s.enc.payloads
-	for first := true; ; first = false {
+	for {
 		s.mu.Lock()
 		changed, closed := s.changed, s.closed
 		s.mu.Unlock()
 		if closed {
-			return ErrClosed
+			return false, ErrClosed
 		}
 		n := fitting(rest, s.room())
-		if n < len(rest) {
-			if first {
-				s.full()
-			}
-			if s.cfg.Overflow == Fail {
-				return fmt.Errorf("%w: %d bytes are on disk, MaxBytes is %d", ErrFull, s.queue.Stats().Bytes, s.cfg.MaxBytes)
-			}
+		switch {
+		case n == len(rest) || wait:
+		case s.cfg.Overflow == Fail:
+			return true, fmt.Errorf("%w: %d bytes are on disk, MaxBytes is %d", ErrFull, s.queue.Stats().Bytes, s.cfg.MaxBytes)
+		default:
+			return true, nil
 		}
 		if err := s.append(rest[:n]); err != nil {
-			return err
+			return false, err
 		}
 		if rest = rest[n:]; len(rest) == 0 {
-			return nil
+			return false, nil
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("sink: no room for %d of %d records: %w", len(rest), len(s.enc.payloads), ctx.Err())
+			return false, fmt.Errorf("sink: no room for %d of %d records: %w", len(rest), len(s.enc.payloads), ctx.Err())
 		}
 	}
 }
@@ -218,8 +229,8 @@ func fitting(payloads [][]byte, room int64) (n int) {
 }
 
 // storeSome stores those of recs for which there is room, and Gaps for the others, which always have
-// room.
-func (s *Spill) storeSome(recs []marketprism.Record) error {
+// room. It returns the records that were dropped, and whether room was lacking.
+func (s *Spill) storeSome(recs []marketprism.Record) (dropped []marketprism.Record, full bool, err error) {
 	s.mu.Lock()
 	chosen := s.choose(recs)
 	s.mu.Unlock()
@@ -229,13 +240,9 @@ func (s *Spill) storeSome(recs []marketprism.Record) error {
 		// A Gap must not be lost with the Write that made it.
 		s.accepted.gaps = append(chosen.gapsFrom(stored), s.accepted.gaps...)
 		s.mu.Unlock()
-		return err
+		return nil, false, err
 	}
-	if chosen.full {
-		s.full()
-	}
-	s.dropped(chosen.dropped)
-	return nil
+	return chosen.dropped, chosen.full, nil
 }
 
 // A choice says which records of one Write are kept under DropNewest.
