@@ -12,7 +12,8 @@ import (
 
 // Hooks are called as a Store works. Every field may be nil. A Write calls its hooks on one goroutine for
 // each of its tables, so several run at once; Answered is called on the goroutine that reads. The Store's own
-// state has changed before. Hooks must not block and must not call the Store.
+// state has changed before. Hooks must not block. They may call Stats; a Write would wait for the one that calls the
+// hook, until its ctx ends.
 type Hooks struct {
 	Inserted func(InsertInfo) // an INSERT was confirmed
 	Failed   func(FailInfo)   // an attempt to INSERT failed, whether or not there is another one

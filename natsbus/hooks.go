@@ -16,6 +16,9 @@ import (
 // goroutine that receives the messages of the stream, and by the one that receives re-drives. The others are called
 // one at a time, by Run's goroutine or by the one that reads the re-drives.
 //
+// They may call the methods of Publishers and Consumers. A Write in Acked would wait for acknowledgements, which its
+// goroutine receives, until its ctx ends.
+//
 // Acked and Delivered are called for every message, and each call costs a reading of the clock.
 type Hooks struct {
 	Published  func(PublishInfo)    // a Write has succeeded
