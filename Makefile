@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run check test engine lint bench soak fuzz sim chaos bench-bus bench-store exchange monitoring-check monitoring-deep
+.PHONY: help run check test engine lint bench soak fuzz sim chaos bench-bus bench-store exchange pause monitoring-check monitoring-deep
 
 # Arguments of the example: make run ARGS='--source live --for 0'
 ARGS ?=
@@ -73,6 +73,9 @@ bench-store: ## Measure the archive on a real ClickHouse: writing, size, book at
 
 exchange: ## Measure what the books of a whole exchange cost (ARGS='-duration 1m -spread 0')
 	go run ./internal/bench/exchange $(ARGS)
+
+pause: ## Stop the driver of a whole exchange for 20 and 70 seconds, and see what it loses (10 minutes)
+	go test -run '^TestPause$$' -v -timeout 0 ./binance -pause $(ARGS)
 
 soak: ## Run the pipeline at the load of a whole exchange for 10 minutes (ARGS='--for 3m --count 300' for less)
 	@$(engine-or-dsn)

@@ -56,25 +56,6 @@ func (c *conn) handledUntil(t time.Time) bool {
 	return !c.heardAt.Before(t) || c.queue.length() == 0
 }
 
-// read queues the frames of the connection until it ends, and never waits for the shard.
-func (c *conn) read(stream *Stream, streams *streamSet, count *counters) {
-	var buf []byte
-	for {
-		data, at, err := stream.Read(buf)
-		if err != nil {
-			c.queue.close(err)
-			return
-		}
-		count.frames.Add(1)
-		count.bytes.Add(uint64(len(data)))
-		var queued bool
-		if buf, queued = c.queue.push(data, at); !queued {
-			count.dropped.Add(1)
-			c.queue.drop(streams.ofDroppedFrame(data))
-		}
-	}
-}
-
 // A connSlot is the place of one connection of a shard: the connection that fills it, and its
 // replacement. A rotation is make-before-break: the replacement carries every stream before the old
 // connection is closed, so the books never lose an event.
@@ -229,7 +210,7 @@ func (cs *connSet) queueStats(s *Stats) {
 	for i := range cs.queues {
 		if q := cs.queues[i].Load(); q != nil {
 			s.Queued += q.length()
-			s.QueueFrames += len(q.ring)
+			s.QueueFrames += q.maxFrames
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package binance
 
 import (
+	"bytes"
 	"math/bits"
 	"time"
 
@@ -177,4 +178,24 @@ func (d *Decoder) time() time.Time {
 	}
 	d.scan.Fail(at, orderbook.ErrRange)
 	return time.Time{}
+}
+
+// eventTime returns the event time of a frame without decoding it; ok is false if it has none near its
+// start, where the exchange writes it: {"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":…
+func eventTime(frame []byte) (t time.Time, ok bool) {
+	if isSBE(frame) {
+		if len(frame) < sbeHeader+8 {
+			return t, false
+		}
+		return time.UnixMicro(number(frame[sbeHeader:])), true
+	}
+	_, rest, ok := bytes.Cut(frame[:min(len(frame), 256)], []byte(`"E":`))
+	n := int64(0)
+	for ; ok && len(rest) > 0 && '0' <= rest[0] && rest[0] <= '9' && n < 1000*maxMillis; rest = rest[1:] {
+		n = 10*n + int64(rest[0]-'0')
+	}
+	if n > firstMicros {
+		return time.UnixMicro(n), true
+	}
+	return time.UnixMilli(n), n > 0
 }

@@ -42,8 +42,16 @@
 // A symbol that misses an update, or whose frame cannot be decoded, gets a Gap record and is resynced
 // alone, on the same connection. A connection that ends, falls silent, or does not acknowledge its
 // subscriptions is opened again after a random delay that grows with each failure, and its symbols are
-// resynced. If the Handler is slower than the exchange, frames wait in a bounded queue; frames beyond the
-// bound are dropped, and their symbols get a Gap and are resynced. The answers 429 and 418 stop all
+// resynced. If the Handler is slower than the exchange, frames wait in a bounded queue; when that is full the
+// connection is not read further, and the system and the exchange hold the rest. Only when a ping of the exchange
+// could not be answered in time any more, 50 s behind on spot, are frames of single streams dropped; their symbols
+// get a Gap, and are resynced when the connection has caught up. How much the exchange holds before it ends the
+// connection is not documented.
+//
+// A process that was stopped, by a busy host, a migration or a debugger, first reads what has come meanwhile. Its
+// own time limits, of silence and of acknowledgements, start over. A stop of less than a minute costs nothing on
+// spot if the exchange has held what was sent; a longer one costs a reconnect of each connection. Hooks.Paused
+// reports it. The answers 429 and 418 stop all
 // requests that share the Budget for as long as the exchange says. A book that is not synced cannot be
 // read: View returns [ErrNotSynced].
 //

@@ -288,6 +288,7 @@ func (h *harness) hooks() *binance.Hooks {
 		Capped:         func(i binance.CappedInfo) { h.note(i) },
 		Gap:            func(i binance.GapInfo) { h.note(i) },
 		Dropped:        func(i binance.DropInfo) { h.note(i) },
+		Paused:         func(late time.Duration) { h.note(late) },
 		Throttled:      func(i binance.ThrottleInfo) { h.note(i) },
 		DecodeFailed:   func(i binance.DecodeInfo) { h.note(i) },
 	}

@@ -16,25 +16,26 @@ import (
 // the same time. It must return soon, since its caller waits. It may call any method: see DepthSyncer. A shard is the connections that carry one
 // group of symbols; its goroutine owns their books and calls the Handler.
 type Hooks struct {
-	ListingDone    func(ListingInfo)    // an attempt to list the symbols ended; the goroutine of Run, that of its polls, or that of a call of Add
-	StatusChanged  func(StatusInfo)     // the exchange gives a symbol another status; the same
-	SymbolsChanged func(SymbolsInfo)    // AllTrading has added or removed symbols; the same
-	ConnectDone    func(ConnectInfo)    // an attempt to open a connection ended; the connection's goroutine
-	Subscribed     func(SubscribeInfo)  // every stream of a connection is acknowledged; the shard's goroutine
-	Rotated        func(RotateInfo)     // a connection was replaced without a gap; the shard's goroutine
-	Watchdog       func(WatchInfo)      // something that is open is not alive; the shard's goroutine
-	TradeGap       func(TradeGapInfo)   // trades that no connection brought were fetched, or are missing; the shard's goroutine
-	Disconnected   func(DisconnectInfo) // an open connection ended; the shard's goroutine
-	SnapshotDone   func(SnapshotInfo)   // a depth request ended; the request's goroutine
-	RequestDone    func(RequestInfo)    // a REST request of the Client ended, also one for a snapshot; any goroutine that makes one
-	Synced         func(SyncInfo)       // a book was synced; the shard's goroutine
-	Audited        func(AuditInfo)      // the refresh of a book ended; the shard's goroutine
-	Mismatch       func(MismatchInfo)   // a book differs from the exchange's bookTicker; the shard's goroutine
-	Capped         func(CappedInfo)     // a book, or its ticker, has a quantity of orderbook.MaxFixed or more, the first since it was synced; the shard's goroutine
-	Gap            func(GapInfo)        // a book is no longer synced, or updates that waited for its snapshot are lost; the shard's goroutine
-	Dropped        func(DropInfo)       // frames were dropped since the queue to the books was full; the shard's goroutine
-	Throttled      func(ThrottleInfo)   // requests have to wait; a goroutine of its own
-	DecodeFailed   func(DecodeInfo)     // a frame could not be decoded; the shard's goroutine
+	ListingDone    func(ListingInfo)        // an attempt to list the symbols ended; the goroutine of Run, that of its polls, or that of a call of Add
+	StatusChanged  func(StatusInfo)         // the exchange gives a symbol another status; the same
+	SymbolsChanged func(SymbolsInfo)        // AllTrading has added or removed symbols; the same
+	ConnectDone    func(ConnectInfo)        // an attempt to open a connection ended; the connection's goroutine
+	Subscribed     func(SubscribeInfo)      // every stream of a connection is acknowledged; the shard's goroutine
+	Rotated        func(RotateInfo)         // a connection was replaced without a gap; the shard's goroutine
+	Watchdog       func(WatchInfo)          // something that is open is not alive; the shard's goroutine
+	TradeGap       func(TradeGapInfo)       // trades that no connection brought were fetched, or are missing; the shard's goroutine
+	Disconnected   func(DisconnectInfo)     // an open connection ended; the shard's goroutine
+	SnapshotDone   func(SnapshotInfo)       // a depth request ended; the request's goroutine
+	RequestDone    func(RequestInfo)        // a REST request of the Client ended, also one for a snapshot; any goroutine that makes one
+	Synced         func(SyncInfo)           // a book was synced; the shard's goroutine
+	Audited        func(AuditInfo)          // the refresh of a book ended; the shard's goroutine
+	Mismatch       func(MismatchInfo)       // a book differs from the exchange's bookTicker; the shard's goroutine
+	Capped         func(CappedInfo)         // a book, or its ticker, has a quantity of orderbook.MaxFixed or more, the first since it was synced; the shard's goroutine
+	Gap            func(GapInfo)            // a book is no longer synced, or updates that waited for its snapshot are lost; the shard's goroutine
+	Dropped        func(DropInfo)           // frames were dropped since the queue to the books was full; the shard's goroutine
+	Paused         func(late time.Duration) // a shard went on so late: the process was stopped, or the Handler took long; the shard's goroutine
+	Throttled      func(ThrottleInfo)       // requests have to wait; a goroutine of its own
+	DecodeFailed   func(DecodeInfo)         // a frame could not be decoded; the shard's goroutine
 }
 
 // A ListingInfo describes an attempt to list the exchange's symbols, which Run does first.
@@ -229,6 +230,7 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		all.Capped = hook.Join(all.Capped, h.Capped)
 		all.Gap = hook.Join(all.Gap, h.Gap)
 		all.Dropped = hook.Join(all.Dropped, h.Dropped)
+		all.Paused = hook.Join(all.Paused, h.Paused)
 		all.Throttled = hook.Join(all.Throttled, h.Throttled)
 		all.DecodeFailed = hook.Join(all.DecodeFailed, h.DecodeFailed)
 	}
@@ -323,6 +325,7 @@ func LogHooks(l *slog.Logger) *Hooks {
 		Dropped: func(i DropInfo) {
 			log(slog.LevelWarn, nil, "dropped", slog.Int("conn", i.Conn), slog.String("stream", i.Stream), slog.Uint64("frames", i.Frames))
 		},
+		Paused: func(late time.Duration) { log(slog.LevelWarn, nil, "paused", slog.Duration("late", late)) },
 		Throttled: func(i ThrottleInfo) {
 			log(slog.LevelWarn, nil, "throttled", slog.Int("status", i.Status), slog.Time("until", i.Until), slog.Int("weight", i.Weight))
 		},

@@ -49,6 +49,7 @@ func TestHooksRunOnTheirGoroutines(t *testing.T) {
 		"Capped":         {shardGoroutine},
 		"Gap":            {shardGoroutine},
 		"Dropped":        {shardGoroutine},
+		"Paused":         {shardGoroutine},
 		"Throttled":      nil, // any
 		"DecodeFailed":   {shardGoroutine},
 	}
@@ -130,9 +131,9 @@ func provokeHooks(t *testing.T, h *harness) {
 	}
 	time.Sleep(time.Minute)
 	h.mu.Lock()
-	h.block = make(chan struct{}) // Dropped
+	h.block = make(chan struct{}) // Dropped, Paused
 	h.mu.Unlock()
-	time.Sleep(30 * time.Second)
+	time.Sleep(70 * time.Second)
 	h.mu.Lock()
 	close(h.block)
 	h.block = nil

@@ -115,6 +115,7 @@ type market struct {
 	maxStreams        int           // of one connection
 	usualStreams      int           // of one connection of a DepthSyncer, unless it is configured
 	silence           time.Duration // a connection without a frame or ping for so long is dead
+	pongTimeout       time.Duration // within which the exchange wants a pong after its ping
 }
 
 // A depthWeight is the request weight of a depth snapshot of at most limit levels.
@@ -172,6 +173,9 @@ func spotMarket() *market {
 		maxStreams: 1024, usualStreams: 1024,
 		// "The websocket server will send a ping frame every 20 seconds." Three missed ones are enough.
 		silence: time.Minute,
+		// "If the WebSocket server does not receive a pong frame back from the connection within a minute the
+		// connection will be disconnected."
+		pongTimeout: time.Minute,
 	}
 }
 
@@ -218,7 +222,8 @@ func futuresMarket(name marketprism.Market, prefix string) *market {
 		// "A single connection can listen to a maximum of 1024 streams."
 		requestsPerSecond: 8,
 		maxStreams:        1024, usualStreams: 1024,
-		silence: 10 * time.Minute,
+		silence:     10 * time.Minute,
+		pongTimeout: 10 * time.Minute,
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -22,7 +23,7 @@ type shardEnv struct {
 // A shard keeps the books of a group of symbols, over one connection or over several that carry the
 // same streams. The goroutine of run alone uses its state and the Syncers of its books. Each connection
 // has a goroutine that reads it, so that pings are answered whatever the shard does, and that passes
-// the frames on in a bounded queue.
+// the frames on in a bounded queue: see connReader.
 type shard struct {
 	shardEnv
 	number int
@@ -74,7 +75,7 @@ func (s *shard) begin(now time.Time) {
 	s.streams.reset(s.members)
 	s.conns.reset(s.number, s.cfg, now)
 	s.pending = make(map[*subscription]struct{})
-	s.watchdog = watchdog{market: s.client.market, bound: s.cfg.StreamTimeout, at: now.Add(watchEvery)}
+	s.watchdog = watchdog{market: s.client.market, bound: s.cfg.StreamTimeout, at: now.Add(watchEvery), beat: now.Add(beatEvery)}
 	s.frame = frame{}
 	s.alarm = alarm{timer: time.NewTimer(0)}
 	s.unusedAt = time.Time{}
@@ -196,6 +197,11 @@ func (s *shard) takeSnapshots(ctx context.Context, now time.Time) error {
 // tick does what is due.
 func (s *shard) tick(ctx, handling context.Context, now time.Time) error {
 	s.alarm.due = time.Time{}
+	if pause := s.watchdog.tick(now); pause > 0 {
+		s.count.pauses.Add(1)
+		hook.Call(s.client.hooks.Paused, pause)
+	}
+	s.alarm.set(now, s.watchdog.beat)
 	if err := s.checkAcks(handling, now); err != nil {
 		return err
 	}
@@ -237,7 +243,7 @@ func (s *shard) tickStream(ctx context.Context, now time.Time, sub *subscription
 	if sub.arbiter.awaitsBackfill() {
 		patience = backfillPatience
 	}
-	if due := sub.arbiter.pendingSince.Add(patience); now.Before(due) {
+	if due := later(sub.arbiter.pendingSince, s.watchdog.readAllSince(now, &s.conns)).Add(patience); now.Before(due) {
 		s.alarm.set(now, due)
 		return nil
 	}

@@ -1,13 +1,9 @@
 package binance
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
-	"sync"
 	"time"
 
 	"github.com/marketprism/marketprism/internal/hook"
@@ -68,7 +64,8 @@ func (s *shard) connect(ctx context.Context, c *conn, attempt int) {
 	stop := context.AfterFunc(ctx, func() { stream.closeWith(ctx.Err()) })
 	defer stop()
 	s.tasks.post(func(_ context.Context, now time.Time) error { s.connOpened(ctx, now, c, stream, opened); return nil })
-	c.read(stream, &s.streams, &s.count)
+	r := connReader{stream: stream, queue: c.queue, streamOf: s.streams.ofDroppedFrame, streams: s.streams.size, count: &s.count}
+	r.run(ctx)
 	stream.closeWith(ErrClosed)
 }
 
@@ -94,8 +91,12 @@ func (s *shard) connOpened(ctx context.Context, now time.Time, c *conn, stream *
 // read.
 func (s *shard) checkAcks(ctx context.Context, now time.Time) error {
 	for c := range s.conns.all {
-		switch due := c.outbox.due(now); {
+		due := c.outbox.due(now)
+		since := s.watchdog.readSince(now, c)
+		switch {
 		case due.IsZero():
+		case now.Before(since.Add(c.outbox.timeout)):
+			s.alarm.set(now, since.Add(c.outbox.timeout)) // the answer could not be read before
 		case now.Before(due):
 			c.late = false
 			s.alarm.set(now, due)
@@ -177,10 +178,13 @@ func (s *shard) rotate(ctx context.Context, now time.Time) (err error) {
 		if !next.isOpen() || !next.outbox.settled() {
 			continue
 		}
+		since := later(s.watchdog.readSince(now, next), s.watchdog.readSince(now, slot.current))
 		switch missing := s.missingOn(next, slot.current, now); {
+		case now.Sub(since) < settleTime:
+			s.alarm.set(now, now.Add(rotateCheck)) // events of before may not be read yet
 		case missing == "":
 			err = s.replace(ctx, now, slot)
-		case now.Sub(next.opened) > rotatePatience && now.Sub(next.outbox.lastProgress()) > rotatePatience:
+		case now.Sub(later(next.opened, since)) > rotatePatience && now.Sub(next.outbox.lastProgress()) > rotatePatience:
 			err = s.connLost(ctx, now, next, fmt.Errorf("%w: no event of %s", ErrRotation, missing))
 		default:
 			s.alarm.set(now, now.Add(rotateCheck))
@@ -250,8 +254,8 @@ func (s *shard) drain(ctx context.Context, now time.Time, c *conn) error {
 
 // framesDropped handles the drops of a full queue.
 func (s *shard) framesDropped(ctx context.Context, now time.Time, c *conn, lost drops) error {
-	for sub, n := range lost {
-		info, subs := DropInfo{Conn: c.slot.number, Frames: n}, s.streams.ordered
+	for sub, d := range lost {
+		info, subs := DropInfo{Conn: c.slot.number, Frames: d.frames}, s.streams.ordered
 		if sub != nil {
 			info.Stream, subs = sub.name, []*subscription{sub}
 		}
@@ -260,12 +264,33 @@ func (s *shard) framesDropped(ctx context.Context, now time.Time, c *conn, lost 
 			if s.streams.byName[sub.name] != sub {
 				continue // it was removed meanwhile
 			}
-			if err := s.dataLost(ctx, now, c, sub, orderbook.Gap{Reason: orderbook.GapOverflow}); err != nil {
+			if err := s.streamDropped(ctx, now, c, sub, d.more); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// streamDropped handles frames of a stream that a connection has dropped. While more are, the connection does
+// not carry the stream, so that no snapshot is requested that its events could not follow.
+func (s *shard) streamDropped(ctx context.Context, now time.Time, c *conn, sub *subscription, more bool) error {
+	gap := orderbook.Gap{Reason: orderbook.GapOverflow}
+	acked := sub.arbiter.legs[c.index].acked
+	switch {
+	case !more && !acked:
+		return s.streamCarried(ctx, now, c, sub)
+	case !more || !sub.depth:
+		return s.dataLost(ctx, now, c, sub, gap)
+	case !acked:
+		return nil
+	}
+	sub.locate()
+	sub.arbiter.removeLeg(c.index)
+	if sub.arbiter.carried() {
+		return s.streamLost(ctx, now, sub, gap)
+	}
+	return s.bookOffline(ctx, now, sub, gap)
 }
 
 // dataLost says that a connection has lost events of a stream.
@@ -322,17 +347,22 @@ func (s *shard) carried(ctx context.Context, now time.Time, c *conn, names []str
 		if sub == nil {
 			continue // it was removed meanwhile
 		}
-		sub.arbiter.addLeg(c.index, now)
-		if !sub.depth || sub.book.syncer.State() != orderbook.Offline {
-			continue
-		}
-		sub.arbiter.restart()
-		out := sub.book.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Connected(now) })
-		if err := s.applyOutput(ctx, now, now.UTC(), sub.book, out); err != nil {
+		if err := s.streamCarried(ctx, now, c, sub); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// streamCarried says that a connection carries a stream from now on.
+func (s *shard) streamCarried(ctx context.Context, now time.Time, c *conn, sub *subscription) error {
+	sub.arbiter.addLeg(c.index, now)
+	if !sub.depth || sub.book.syncer.State() != orderbook.Offline {
+		return nil
+	}
+	sub.arbiter.restart()
+	out := sub.book.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Connected(now) })
+	return s.applyOutput(ctx, now, now.UTC(), sub.book, out)
 }
 
 // undecoded reports a frame that could not be decoded. If it is one of a depth stream, the connection
@@ -349,102 +379,4 @@ func (s *shard) undecoded(ctx context.Context, now time.Time, c *conn, data []by
 		return nil
 	}
 	return s.dataLost(ctx, now, c, sub, orderbook.Gap{Reason: orderbook.GapInvalid, Err: err})
-}
-
-// A subscription is one stream of a shard, on each of its connections.
-type subscription struct {
-	name    string
-	book    *symbolBook
-	depth   bool // it is the symbol's depth stream
-	arbiter arbiter
-	lag     tickerLag // of a depth stream
-}
-
-// isAggregate reports whether the stream is of aggregate trades.
-func (sub *subscription) isAggregate() bool { return strings.HasSuffix(sub.name, aggTradeSuffix) }
-
-// A streamSet is the subscriptions of a shard. The shard's goroutine alone changes it.
-type streamSet struct {
-	suffixes []string // of each symbol's streams
-	depth    string   // the one of depth streams
-
-	names   []string        // in order of subscription; requests share the array, so its elements never change
-	ordered []*subscription // in the same order
-
-	mu     sync.RWMutex // held for writing while the shard changes the maps, which the readers of its connections use
-	byName map[string]*subscription
-	books  map[string]*symbolBook   // by symbol
-	depths map[string]*subscription // depth streams, by symbol
-}
-
-// reset makes the subscriptions of the books.
-func (ss *streamSet) reset(books []*symbolBook) {
-	ss.mu.Lock()
-	ss.names, ss.ordered = nil, nil
-	ss.byName, ss.books, ss.depths = make(map[string]*subscription), make(map[string]*symbolBook), make(map[string]*subscription)
-	ss.mu.Unlock()
-	ss.add(books)
-}
-
-// add subscribes the streams of the books and returns their names.
-func (ss *streamSet) add(books []*symbolBook) (names []string) {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	for _, b := range books {
-		symbol := b.instrument.Symbol
-		ss.books[symbol] = b
-		for _, suffix := range ss.suffixes {
-			sub := &subscription{name: StreamName(symbol, suffix), book: b, depth: suffix == ss.depth}
-			names = append(names, sub.name)
-			ss.ordered = append(ss.ordered, sub)
-			ss.byName[sub.name] = sub
-			if sub.depth {
-				ss.depths[symbol] = sub
-			}
-		}
-	}
-	ss.names = append(ss.names, names...)
-	return names
-}
-
-// remove ends the subscriptions of a symbol and returns them.
-func (ss *streamSet) remove(symbol string) (removed []*subscription) {
-	ss.mu.Lock()
-	defer ss.mu.Unlock()
-	for _, suffix := range ss.suffixes {
-		name := StreamName(symbol, suffix)
-		removed = append(removed, ss.byName[name])
-		delete(ss.byName, name)
-	}
-	delete(ss.books, symbol)
-	delete(ss.depths, symbol)
-	all := ss.ordered
-	ss.names, ss.ordered = make([]string, 0, len(all)), make([]*subscription, 0, len(all))
-	for _, sub := range all {
-		if !slices.Contains(removed, sub) {
-			ss.names, ss.ordered = append(ss.names, sub.name), append(ss.ordered, sub)
-		}
-	}
-	return removed
-}
-
-// ofDroppedFrame is ofFrame for the reader of a connection.
-func (ss *streamSet) ofDroppedFrame(frame []byte) *subscription {
-	ss.mu.RLock()
-	defer ss.mu.RUnlock()
-	return ss.ofFrame(frame)
-}
-
-// ofFrame returns the subscription of a combined frame without decoding it; nil if it is not known. The
-// exchange writes the name first: {"stream":"btcusdt@depth@100ms","data":…
-func (ss *streamSet) ofFrame(frame []byte) *subscription {
-	if isSBE(frame) {
-		return ss.byName[sbeStream(frame)]
-	}
-	rest, ok := bytes.CutPrefix(frame, []byte(`{"stream":"`))
-	end := bytes.IndexByte(rest, '"')
-	if !ok || end < 0 {
-		return nil
-	}
-	return ss.byName[string(rest[:end])]
 }

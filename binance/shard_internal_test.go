@@ -126,14 +126,14 @@ func TestLostFrameOfAnUnknownStreamResyncsAllBooks(t *testing.T) {
 		}
 	}
 	now := time.Now()
-	if err := s.framesDropped(t.Context(), now, s.conns.conns[0], drops{s.streams.byName["btcusdt@trade"]: 3}); err != nil {
+	if err := s.framesDropped(t.Context(), now, s.conns.conns[0], drops{s.streams.byName["btcusdt@trade"]: {frames: 3}}); err != nil {
 		t.Fatal(err)
 	}
 	b := s.streams.books["BTCUSDT"]
 	if b.syncer.State() != orderbook.Synced {
 		t.Error("a lost trade resynced the book")
 	}
-	if err := s.framesDropped(t.Context(), now, s.conns.conns[0], drops{nil: 1}); err != nil {
+	if err := s.framesDropped(t.Context(), now, s.conns.conns[0], drops{nil: {frames: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	if b.syncer.State() != orderbook.Buffering || b.LastGap.Reason != orderbook.GapOverflow {
@@ -145,7 +145,7 @@ func TestTickKeepsTheDeadlines(t *testing.T) {
 	s := syncedShard(t, nil)
 	now := time.Now()
 	outbox := s.conns.conns[0].outbox
-	s.watchdog.at = now.Add(2 * time.Hour)
+	s.watchdog.at, s.watchdog.beat = now.Add(2*time.Hour), now.Add(2*time.Hour)
 	outbox.subscribe([]string{"x"})
 	if _, err := outbox.next(); err != nil {
 		t.Fatal(err)
@@ -154,7 +154,7 @@ func TestTickKeepsTheDeadlines(t *testing.T) {
 	if err := s.tick(t.Context(), t.Context(), now); err != nil || !s.alarm.due.Equal(outbox.due(now)) || !s.alarm.due.Equal(now.Add(time.Hour)) {
 		t.Errorf("due at %v, acks at %v, %v", s.alarm.due, outbox.due(now), err)
 	}
-	if err := s.framesDropped(t.Context(), now, s.conns.conns[0], drops{nil: 1}); err != nil {
+	if err := s.framesDropped(t.Context(), now, s.conns.conns[0], drops{nil: {frames: 1}}); err != nil {
 		t.Fatal(err)
 	}
 	if due := s.streams.books["BTCUSDT"].syncer.Deadline(); due.IsZero() || !s.alarm.due.Equal(due) {

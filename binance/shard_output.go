@@ -130,13 +130,18 @@ func (s *shard) disconnect(ctx context.Context, now time.Time, sub *subscription
 	return s.applyOutput(ctx, now, now.UTC(), sub.book, out)
 }
 
+// bookOffline ends a book with a gap of its own and takes it offline.
+func (s *shard) bookOffline(ctx context.Context, now time.Time, sub *subscription, gap orderbook.Gap) error {
+	if err := s.resync(ctx, now, sub, gap); err != nil {
+		return err
+	}
+	return s.disconnect(ctx, now, sub, nil)
+}
+
 // resubscribe takes a book offline and subscribes its stream again; the acknowledgement starts the book
 // over.
 func (s *shard) resubscribe(ctx context.Context, now time.Time, sub *subscription) error {
-	if err := s.resync(ctx, now, sub, orderbook.Gap{Reason: orderbook.GapStale}); err != nil {
-		return err
-	}
-	if err := s.disconnect(ctx, now, sub, nil); err != nil {
+	if err := s.bookOffline(ctx, now, sub, orderbook.Gap{Reason: orderbook.GapStale}); err != nil {
 		return err
 	}
 	for c := range s.conns.all {

@@ -10,6 +10,10 @@ import (
 const (
 	watchEvery = 5 * time.Second // between two looks at all streams
 
+	// A tick of a shard is due after beatEvery at the latest. One that is late by pauseBound ends a pause.
+	beatEvery  = time.Second / 2
+	pauseBound = time.Second
+
 	// provenSilence is how long after a bookTicker beyond a book's id the depth event that contains the
 	// id may still come. Both are of one book, and depth events leave at least once a second.
 	provenSilence = 10 * time.Second
@@ -52,11 +56,47 @@ type finding struct {
 
 // A watchdog finds what is open and acknowledged, and not alive. A subscription of a stream that does
 // not exist, or that is served on another route, is acknowledged and stays silent, and so may one that
-// the exchange has lost.
+// the exchange has lost. Time in which nothing could be read, since the process was stopped, the Handler
+// took long or a queue was full, is no silence: every bound starts over after it.
 type watchdog struct {
 	market *market
 	bound  time.Duration // of the silence of streams and connections; not positive means any
 	at     time.Time     // of the next look
+	beat   time.Time     // when the shard's next tick is due at the latest
+	woken  time.Time     // end of the last pause; zero if there was none
+}
+
+// tick notes that the shard's goroutine has got to a tick, and returns how long it was kept from it; 0 if it
+// was in time.
+func (w *watchdog) tick(now time.Time) (pause time.Duration) {
+	if late := now.Sub(w.beat); late >= pauseBound {
+		pause, w.woken = late, now
+	}
+	if !now.Before(w.beat) {
+		w.beat = now.Add(beatEvery)
+	}
+	return pause
+}
+
+// readSince returns since when nothing has kept the frames of a connection from being read.
+func (w *watchdog) readSince(now time.Time, c *conn) time.Time {
+	return later(c.stream.readSince(now), w.woken)
+}
+
+// readAllSince returns since when nothing has kept the frames of any connection from being read.
+func (w *watchdog) readAllSince(now time.Time, conns *connSet) time.Time {
+	since := w.woken
+	for c := range conns.all {
+		since = later(since, w.readSince(now, c))
+	}
+	return since
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // look returns what is dead, if the time for it has come.
@@ -68,6 +108,7 @@ func (w *watchdog) look(now time.Time, conns *connSet, streams *streamSet) (foun
 	for c := range conns.all {
 		found = w.lookAtConn(now, c, streams, found)
 	}
+	since := w.readAllSince(now, conns)
 	for _, sub := range streams.ordered {
 		if !sub.depth {
 			continue
@@ -76,7 +117,7 @@ func (w *watchdog) look(now time.Time, conns *connSet, streams *streamSet) (foun
 		if ticker == nil {
 			break // no symbol has one
 		}
-		if silent, dead := sub.behindTicker(now, ticker.arbiter.lastID); dead {
+		if silent, dead := sub.behindTicker(now, since, ticker.arbiter.lastID); dead {
 			found = append(found, finding{sub: sub, reason: WatchDeadDepth, silent: silent})
 		}
 	}
@@ -85,7 +126,8 @@ func (w *watchdog) look(now time.Time, conns *connSet, streams *streamSet) (foun
 
 func (w *watchdog) lookAtConn(now time.Time, c *conn, streams *streamSet, found []finding) []finding {
 	replaceable := c == c.slot.current && !c.slot.rotating()
-	switch unpinged, silent := now.Sub(c.stream.pingedAt()), now.Sub(c.heardAt); {
+	since := w.readSince(now, c)
+	switch unpinged, silent := now.Sub(later(c.stream.pingedAt(), since)), now.Sub(later(c.heardAt, since)); {
 	case replaceable && unpinged > w.market.silence:
 		return append(found, finding{conn: c, reason: WatchNoPing, silent: unpinged})
 	case replaceable && w.bound > 0 && silent > w.bound && len(streams.byName) > 0:
@@ -96,7 +138,7 @@ func (w *watchdog) lookAtConn(now time.Time, c *conn, streams *streamSet, found 
 	// The connection is alive; some of its streams may not be.
 	for _, sub := range streams.ordered {
 		l := &sub.arbiter.legs[c.index]
-		if silent := now.Sub(l.aliveAt()); l.acked && silent > w.bound {
+		if silent := now.Sub(later(l.aliveAt(), since)); l.acked && silent > w.bound {
 			l.reportedAt = now
 			found = append(found, finding{conn: c, sub: sub, reason: WatchQuiet, silent: silent})
 		}
@@ -105,15 +147,15 @@ func (w *watchdog) lookAtConn(now time.Time, c *conn, streams *streamSet, found 
 }
 
 // behindTicker reports whether the book has stayed behind the update id of its symbol's bookTicker, and
-// for how long.
-func (sub *subscription) behindTicker(now time.Time, tickerID int64) (silent time.Duration, dead bool) {
+// for how long since a time.
+func (sub *subscription) behindTicker(now, since time.Time, tickerID int64) (silent time.Duration, dead bool) {
 	if !sub.book.synced() {
 		sub.lag = tickerLag{}
 		return 0, false
 	}
 	at := sub.book.syncer.Book().LastID()
 	if lag := sub.lag; !lag.since.IsZero() && at < lag.id {
-		if silent = now.Sub(lag.since); silent < provenSilence {
+		if silent = now.Sub(later(lag.since, since)); silent < provenSilence {
 			return 0, false
 		}
 		sub.lag = tickerLag{}

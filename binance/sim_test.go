@@ -99,6 +99,8 @@ type sim struct {
 	api      *binance.Client
 	slowness atomic.Int64 // chance of the handler to dawdle, in a thousand records
 	calls    chan simCall // at most one that the next callback makes
+	stalled  bool         // the handler was, or will be
+	stall    atomic.Int64 // nanoseconds for which the handler takes the next record
 	listings int          // symbols listed; roll's goroutine's
 
 	mu        sync.Mutex // guards the rest, the tally and the oracle
@@ -332,6 +334,7 @@ type simSetup struct {
 	actEvery time.Duration // mean time between two things that the program does, or the rarer faults
 	slow     int64         // chance, in a thousand records, of a handler that is slow to dawdle
 	patience time.Duration // bound of the time from the last fault until all is live
+	pongs    time.Duration // time that the exchange gives for a pong
 	mortal   bool          // connections end in calm too
 	tight    bool          // request weight is scarce
 	restarts bool          // the exchange's ids may go back
@@ -355,6 +358,10 @@ func rollSetup(market marketprism.Market, seed uint64) simSetup {
 		actEvery: pick(r, time.Second, 2*time.Second, 5*time.Second),
 		slow:     pick[int64](r, 2, 10, 50),
 		restarts: one(8),
+		pongs:    10 * time.Minute,
+	}
+	if market == marketprism.Spot {
+		c.pongs = time.Minute
 	}
 	c.client.Market = market
 
@@ -375,7 +382,7 @@ func rollSetup(market marketprism.Market, seed uint64) simSetup {
 		few.BasePrecision = 1 + n.IntN(2) // an asset like BTTC or PEPE, with quantities beyond MaxFixed
 	}
 	if one(4) {
-		c.server.SendQueue = 1024
+		c.server.SendBuffer = 1 << 20 // a huge event fits
 		c.armed = append(c.armed, "F36")
 	}
 	if one(3) {
@@ -406,6 +413,9 @@ func rollSetup(market marketprism.Market, seed uint64) simSetup {
 	}
 	if one(3) {
 		c.depth.QueueFrames = 48 + r.IntN(64) // the frames of one moment fit
+		// Of a stalled handler:
+		c.patience += c.pongs + time.Minute
+		c.server.History = 8192
 	}
 	if one(3) {
 		c.depth.StreamsPerConn = 4
@@ -491,6 +501,7 @@ func acts() []act {
 			time.AfterFunc(time.Duration(1+s.roll.IntN(3))*time.Second, func() { s.slowness.Store(0) })
 			return "some records take up to 2 s"
 		}},
+		{"stalled handler", 3, (*sim).stallHandler},
 		{"rotate", 2, func(s *sim, _ context.Context, _ string) string { s.syncer.Rotate(); return "Rotate()" }},
 		{"call back", 6, (*sim).callBack},
 		{"refresh", 3, func(s *sim, _ context.Context, y string) string { return fmt.Sprint("Refresh: ", s.syncer.Refresh(y)) }},
@@ -615,6 +626,21 @@ func (s *sim) inCallback(where string) {
 	if took > 0 && !waits || c.name == "Run" && !errors.Is(err, binance.ErrRunning) {
 		s.fail("in %s: %s took %v: %v", where, c.name, took, err)
 	}
+}
+
+// stallHandler makes the handler of a driver with a short queue take one record for about as long as pings may
+// wait, or for a part of that: pauses, waits and drops.
+func (s *sim) stallHandler(context.Context, string) string {
+	if s.depth.QueueFrames == 0 || s.stalled {
+		return ""
+	}
+	s.stalled = true
+	d := s.pongs - time.Duration(s.roll.IntN(30)-10)*time.Second
+	if s.roll.IntN(3) == 0 {
+		d = time.Duration(1+s.roll.IntN(40)) * time.Second
+	}
+	s.stall.Store(int64(d))
+	return fmt.Sprint("one record takes ", d)
 }
 
 func (s *sim) remove(_ context.Context, symbol string) string {

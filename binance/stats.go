@@ -14,7 +14,9 @@ type Stats struct {
 
 	Frames           uint64 // read from the connections
 	Bytes            uint64 // of these frames
-	Dropped          uint64 // frames dropped since the queue to the books was full
+	Dropped          uint64 // frames dropped since the queue to the books was full for too long
+	QueueWaits       uint64 // times that the reader of a connection waited since its queue to the books was full
+	Pauses           uint64 // times that a shard went on late, since the process was stopped or the Handler took long
 	Undecoded        uint64 // frames that could not be decoded
 	Unknown          uint64 // frames of a kind or of a symbol that was not subscribed
 	TradeGaps        uint64 // missing ranges of trade ids, which no connection brought
@@ -53,6 +55,7 @@ type counters struct {
 	tradeGaps, tradesBackfilled                             atomic.Uint64
 	connects, disconnects, rotations, duplicates, watchdogs atomic.Uint64
 	frames, dropped, undecoded, unknown, capped             atomic.Uint64
+	waits, pauses                                           atomic.Uint64
 	updates, snapshots, gaps, trades, tickers               atomic.Uint64
 	requests, failures                                      atomic.Uint64
 	audits, unaudited, differences                          atomic.Uint64
@@ -113,6 +116,8 @@ func (c *counters) addTo(s *Stats) {
 		}
 	}
 	s.Dropped += c.dropped.Load()
+	s.QueueWaits += c.waits.Load()
+	s.Pauses += c.pauses.Load()
 	s.Undecoded += c.undecoded.Load()
 	s.Unknown += c.unknown.Load()
 	s.Capped += c.capped.Load()

@@ -28,8 +28,9 @@ const (
 // for concurrent use with it and with each other.
 //
 // Pings are answered within reads, so the user of a Stream must keep reading. A connection on which
-// neither a frame nor a ping has come for a minute is dead, and reading fails with ErrSilent. The futures
-// markets ping seldom, so there the Stream sends pings; see keepAlive. Close releases the connection.
+// neither a frame nor a ping has come for a minute is dead, and reading fails with ErrSilent; a minute in
+// which the process was stopped does not count. The futures markets ping seldom, so there the Stream sends
+// pings; see keepAlive. Close releases the connection.
 //
 // Compression (permessage-deflate) stays off. The exchange does not document it, and it has changed under
 // clients that asked for it: they could no longer connect (coder/websocket#351), or connected and got
@@ -45,14 +46,18 @@ type Stream struct {
 	opened time.Time
 	pinged atomic.Int64 // when the last ping came: nanoseconds after opened
 	keep   keepAlive
+	delay  delay
 
 	writing  chan struct{} // holds a token during a write
 	requests rateLimiter
 
-	mu      sync.Mutex
-	nextID  int64           // of Subscribe and Unsubscribe
-	streams map[string]bool // those of the URL and of Subscribe, without those of Unsubscribe
-	closed  error           // the first argument of closeWith; nil before
+	mu        sync.Mutex
+	nextID    int64           // of Subscribe and Unsubscribe
+	streams   map[string]bool // those of the URL and of Subscribe, without those of Unsubscribe
+	closed    error           // the first argument of closeWith; nil before
+	ping      string          // payload of the latest ping
+	ponged    time.Time       // when a ping was last answered
+	pongWaits bool            // the latest ping is answered later
 }
 
 func newStream(conn *websocket.Conn, m *market, streams []string) *Stream {
@@ -63,17 +68,45 @@ func newStream(conn *websocket.Conn, m *market, streams []string) *Stream {
 	s.opened = time.Now()
 	conn.SetReadLimit(maxFrame)
 	conn.SetPingHandler(s.pong)
-	s.extendDeadline(s.opened)
+	s.keep.watch = time.AfterFunc(math.MaxInt64, s.watch)
 	s.beginKeepAlive()
+	s.keep.watch.Reset(0)
 	return s
 }
 
 // pong answers a ping with its payload. web-socket-streams.md: "When you receive a ping, you must send
 // a pong with a copy of ping's payload as soon as possible."
+//
+// Pongs count as messages, of which the exchange takes few in a second. After a pause several pings may be read
+// at once, so there is one pong in a rateWindow: RFC 6455, 5.5.3: "If an endpoint receives a Ping frame and has
+// not yet sent Pong frame(s) in response to previous Ping frame(s), the endpoint MAY elect to send a Pong frame
+// for only the most recently processed Ping frame."
 func (s *Stream) pong(payload string) error {
 	now := time.Now()
 	s.pinged.Store(int64(now.Sub(s.opened)))
-	s.extendDeadline(now)
+	s.hear(now)
+	s.mu.Lock()
+	s.ping = payload
+	wait, waiting := s.ponged.Add(rateWindow).Sub(now), s.pongWaits
+	s.pongWaits = waiting || wait > 0
+	s.mu.Unlock()
+	switch {
+	case waiting:
+		return nil
+	case wait > 0:
+		time.AfterFunc(wait, func() { s.writePong() }) //nolint:errcheck // the reader gets an error too
+		return nil
+	}
+	return s.writePong()
+}
+
+// writePong answers the latest ping.
+func (s *Stream) writePong() error {
+	now := time.Now()
+	s.mu.Lock()
+	payload := s.ping
+	s.ponged, s.pongWaits = now, false
+	s.mu.Unlock()
 	err := s.control(websocket.PongMessage, payload, now.Add(writeTimeout))
 	var timeout net.Error
 	if errors.Is(err, websocket.ErrCloseSent) || errors.As(err, &timeout) && timeout.Timeout() {
@@ -106,9 +139,38 @@ func (s *Stream) Read(buf []byte) (frame []byte, receivedAt time.Time, err error
 		return frame, time.Time{}, s.readError(err)
 	}
 	receivedAt = time.Now()
-	s.extendDeadline(receivedAt)
+	if s.hear(receivedAt) {
+		s.delay.of(frame, receivedAt)
+	}
 	s.record.frame(frame, receivedAt)
 	return frame, receivedAt, nil
+}
+
+// A delay is the least time between an event of a connection, by the exchange's clock, and its arrival, by
+// the local one. It holds what the clocks differ by, and so it may be negative. The reader alone uses it.
+type delay struct {
+	least time.Duration
+	known bool
+}
+
+// of returns the delay of a frame that arrived at that time. It is not known of frames without an event time,
+// or with one that is days off.
+func (d *delay) of(frame []byte, at time.Time) (took time.Duration, known bool) {
+	event, ok := eventTime(frame)
+	took = at.Sub(event)
+	if !ok || took.Abs() > 24*time.Hour {
+		return 0, false
+	}
+	if !d.known || took < d.least {
+		d.least, d.known = took, true
+	}
+	return took, true
+}
+
+// lag returns for how long a frame that arrived at that time has waited somewhere.
+func (s *Stream) lag(frame []byte, at time.Time) (waited time.Duration, known bool) {
+	took, known := s.delay.of(frame, at)
+	return max(0, took-s.delay.least), known
 }
 
 // Next reads and decodes the next frame into m, which is valid until the next call. A *DecodeError means
@@ -145,12 +207,8 @@ func (s *Stream) readError(err error) error {
 	s.mu.Lock()
 	closed := s.closed
 	s.mu.Unlock()
-	var timeout net.Error
-	switch {
-	case closed != nil:
+	if closed != nil {
 		return closed
-	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("%w: nothing came for %v", ErrSilent, s.silence())
 	}
 	return fmt.Errorf("binance: read: %w", err)
 }
@@ -211,9 +269,14 @@ const probeAfter = 20 * time.Second
 // frame, a JSON controlled message". Its documents do not say whether it answers, so a Stream sends one
 // when it is opened, and the answer to that one shortens the bound to a minute.
 type keepAlive struct {
-	heard    atomic.Int64 // when the read deadline was last extended: nanoseconds after opened
+	heard    atomic.Int64 // when something last came, within a second: nanoseconds after opened
 	answered atomic.Bool  // the exchange answers pings
 	timer    *time.Timer  // of the next probe; nil if this side sends no pings
+
+	watch   *time.Timer  // of the next look at the silence
+	suspect atomic.Bool  // the silence has lasted for nearly its bound
+	held    atomic.Bool  // nothing is read
+	resumed atomic.Int64 // when reading went on: nanoseconds after opened
 }
 
 // beginKeepAlive sends the first ping on markets that ping seldom.
@@ -222,14 +285,66 @@ func (s *Stream) beginKeepAlive() {
 		return
 	}
 	s.conn.SetPongHandler(func(string) error {
-		if !s.keep.answered.Swap(true) {
-			s.keep.heard.Store(0) // extend the deadline by the new bound
-		}
-		s.extendDeadline(time.Now())
+		s.keep.answered.Store(true)
+		s.hear(time.Now())
 		return nil
 	})
 	s.keep.timer = time.AfterFunc(math.MaxInt64, s.probe)
 	s.keep.timer.Reset(0)
+}
+
+// hear notes, at most once a second, that something has come, and reports whether it did.
+func (s *Stream) hear(now time.Time) bool {
+	since := now.Sub(s.opened)
+	if since-time.Duration(s.keep.heard.Load()) < time.Second {
+		return false
+	}
+	s.keep.heard.Store(int64(since))
+	return true
+}
+
+// hold says that nothing is read until resume: the silence until then is not the connection's.
+func (s *Stream) hold() { s.keep.held.Store(true) }
+
+func (s *Stream) resume() {
+	now := time.Now()
+	s.hear(now)
+	s.keep.resumed.Store(max(1, int64(now.Sub(s.opened))))
+	s.keep.held.Store(false)
+}
+
+// readSince returns since when nothing has kept the connection from being read; zero if nothing ever has.
+func (s *Stream) readSince(now time.Time) time.Time {
+	resumed := s.keep.resumed.Load()
+	switch {
+	case s.keep.held.Load():
+		return now
+	case resumed == 0:
+		return time.Time{}
+	}
+	return s.opened.Add(time.Duration(resumed))
+}
+
+// watch closes a connection that is silent for too long. It looks twice, silenceGrace apart: if the process
+// was stopped meanwhile, the timers are late as well, and what has come is read before the second look. It
+// runs on the timer's goroutine.
+func (s *Stream) watch() {
+	bound := s.silence()
+	left := bound - time.Since(s.opened.Add(time.Duration(s.keep.heard.Load())))
+	switch {
+	case s.keep.held.Load():
+		s.keep.suspect.Store(false)
+		left = bound
+	case left > silenceGrace:
+		s.keep.suspect.Store(false)
+		left -= silenceGrace
+	case !s.keep.suspect.Swap(true):
+		left = silenceGrace
+	case left <= 0:
+		s.closeWith(fmt.Errorf("%w: nothing came for %v", ErrSilent, bound)) //nolint:errcheck // it is given up
+		return
+	}
+	s.keep.watch.Reset(min(left, probeAfter))
 }
 
 // probe sends a ping if nothing has come for a while, and schedules itself again. It runs on the timer's
@@ -250,13 +365,18 @@ func (s *Stream) probe() {
 }
 
 func (k *keepAlive) stop() {
+	k.watch.Stop()
 	if k.timer != nil {
 		k.timer.Stop()
 	}
 }
 
-// maxSilence is how long a connection whose exchange pings, or answers pings, may be silent.
-const maxSilence = time.Minute
+const (
+	// maxSilence is how long a connection whose exchange pings, or answers pings, may be silent.
+	maxSilence = time.Minute
+
+	silenceGrace = 2 * time.Second // between the two looks that find it silent
+)
 
 // silence returns the silence after which the connection counts as dead.
 func (s *Stream) silence() time.Duration {
@@ -264,16 +384,6 @@ func (s *Stream) silence() time.Duration {
 		return maxSilence
 	}
 	return s.market.silence
-}
-
-// extendDeadline extends the read deadline, at most once a second because it costs a little. Only the
-// reader calls it.
-func (s *Stream) extendDeadline(now time.Time) {
-	since := now.Sub(s.opened)
-	if last := s.keep.heard.Load(); last == 0 || since-time.Duration(last) >= time.Second {
-		s.keep.heard.Store(max(1, int64(since)))
-		s.conn.SetReadDeadline(now.Add(s.silence())) //nolint:errcheck // a read on a dead connection fails by itself
-	}
 }
 
 // rateWindow is a second and a margin: messages that leave a second apart may arrive closer together.

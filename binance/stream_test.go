@@ -299,3 +299,32 @@ func TestFuturesRoutes(t *testing.T) {
 		}
 	})
 }
+
+// Pings that were waiting to be read are answered by one pong, beside requests, without breaking the limit on
+// messages.
+func TestPingsThatWaitedAreAnsweredTogether(t *testing.T) {
+	onExchange(t, binancetest.Config{Symbols: binancetest.Symbols(names(8)...)}, func(t *testing.T, srv *binancetest.Server, c *binance.Client) {
+		s, err := c.Dial(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		time.Sleep(59 * time.Second)
+		go func() {
+			for _, n := range srv.Listed()[:6] {
+				if _, err := s.Subscribe(t.Context(), binance.StreamName(n, "@depth@100ms")); err != nil {
+					t.Error(err)
+				}
+			}
+		}()
+		time.Sleep(time.Second / 2)
+		time.AfterFunc(2*time.Minute, func() { s.Close() })
+		var m binance.Message
+		for err = s.Next(&m); err == nil; {
+			err = s.Next(&m)
+		}
+		if st := srv.Stats(); !errors.Is(err, binance.ErrClosed) || st.Violations() != 0 {
+			t.Errorf("%v, %+v", err, st)
+		}
+	})
+}

@@ -92,9 +92,11 @@ type DepthConfig struct {
 	// 0 means none, which saves a copy with each change.
 	TopLevels int
 
-	// QueueFrames and QueueBytes bound what is queued between one connection and its books. 0 means 4096
-	// frames and 64 MiB. Beyond, frames are dropped: their symbols get a Gap of the reason GapOverflow and
-	// are resynced. Pings are answered all the same.
+	// QueueFrames and QueueBytes bound what is queued between one connection and its books. 0 means 131,072
+	// frames and 64 MiB, which are used only while the books are behind. Beyond, the connection is not read
+	// further: its socket and the exchange hold the rest, as long as pings can still be answered in time, 50 s
+	// on spot. Then the frames of a few streams are dropped, of more the longer it lasts: their symbols get a Gap
+	// of the reason GapOverflow, and start over when the connection has caught up.
 	QueueFrames, QueueBytes int
 
 	// StreamsPerConn is how many streams a connection carries, at most 1024. 0 means 1024, and 200 on COIN-M,
@@ -159,7 +161,7 @@ func (cfg *DepthConfig) random(number uint64) *rand.Rand {
 
 // withDefaults validates cfg and fills in what is zero.
 func (cfg DepthConfig) withDefaults(m *market) (DepthConfig, error) {
-	defaults.Set(&cfg.QueueFrames, 4096)
+	defaults.Set(&cfg.QueueFrames, 1<<17)
 	defaults.Set(&cfg.QueueBytes, 64<<20)
 	defaults.Set(&cfg.StreamsPerConn, m.usualStreams)
 	defaults.Set(&cfg.Redundancy, 1)

@@ -28,7 +28,7 @@ type Config struct {
 	StreamLimit  int           // streams of a connection; 0 means 1024, or 200 on COIN-M, where pages say either; negative means none
 	ConnectLimit int           // websocket connections opened in any 5 minutes; 0 means 300, negative means no limit
 	Lifetime     time.Duration // of a websocket connection; 0 means 24 h, negative means no end
-	SendQueue    int           // frames waiting for a slow reader before it is cut off; 0 means 65,536
+	SendBuffer   int           // bytes waiting for a slow reader, beyond its socket, before it is cut off; 0 means 16 MiB: the exchange's bound is not documented
 	TradeHistory int           // trades of a symbol that REST can return; 0 means 1000, negative means none
 	History      int           // interval borders that BookAt and StaleSnapshots reach back; 0 means 256, negative means none
 
@@ -107,7 +107,7 @@ type Stats struct {
 	ConnectViolations int // connections rejected for more in five minutes than allowed
 	StalledMessages   int // messages of more than 4,088 bytes, which stalled their connection
 	PongTimeouts      int // connections closed because a ping was not answered in time
-	SlowConsumers     int // connections cut because their queue was full
+	SlowConsumers     int // connections cut because their buffer was full
 }
 
 // Violations returns the number of limits broken, of every kind: 0 for a well-behaved client.
@@ -117,17 +117,17 @@ func (s Stats) Violations() int {
 }
 
 const (
-	defaultTick      = 100 * time.Millisecond
-	defaultBanAfter  = 10
-	defaultConnects  = 300
-	defaultLifetime  = 24 * time.Hour
-	defaultSendQueue = 65_536
-	defaultHistory   = 256
-	defaultTrades    = 1000
-	defaultLevels    = 500
-	defaultStatus    = "TRADING"
-	defaultLastID    = 1_000_000
-	defaultRate      = 50
+	defaultTick       = 100 * time.Millisecond
+	defaultBanAfter   = 10
+	defaultConnects   = 300
+	defaultLifetime   = 24 * time.Hour
+	defaultSendBuffer = 16 << 20
+	defaultHistory    = 256
+	defaultTrades     = 1000
+	defaultLevels     = 500
+	defaultStatus     = "TRADING"
+	defaultLastID     = 1_000_000
+	defaultRate       = 50
 )
 
 // withDefaults returns cfg with its defaults, or ErrConfig.
@@ -145,11 +145,11 @@ func (cfg Config) withDefaults() (Config, error) {
 	defaults.Set(&cfg.BanAfter, defaultBanAfter)
 	defaults.Set(&cfg.ConnectLimit, defaultConnects)
 	defaults.Set(&cfg.Lifetime, defaultLifetime)
-	defaults.Set(&cfg.SendQueue, defaultSendQueue)
+	defaults.Set(&cfg.SendBuffer, defaultSendBuffer)
 	defaults.Set(&cfg.History, defaultHistory)
 	defaults.Set(&cfg.TradeHistory, defaultTrades)
-	if cfg.SendQueue < 0 {
-		return cfg, fmt.Errorf("%w: SendQueue %d: a queue needs a bound", ErrConfig, cfg.SendQueue)
+	if cfg.SendBuffer < 0 {
+		return cfg, fmt.Errorf("%w: SendBuffer %d: a queue needs a bound", ErrConfig, cfg.SendBuffer)
 	}
 	if cfg.Playback != nil && cfg.Playback.Speed < 0 {
 		return cfg, fmt.Errorf("%w: playback speed %v", ErrConfig, cfg.Playback.Speed)

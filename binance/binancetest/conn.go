@@ -35,7 +35,8 @@ type outbox struct {
 	mu      sync.Mutex
 	changed *sync.Cond
 	frames  []frame
-	bound   int
+	bytes   int // of those that are not written yet
+	bound   int // of bytes
 	closed  bool
 }
 
@@ -52,9 +53,10 @@ func (o *outbox) push(f frame) bool {
 	if o.closed {
 		return true
 	}
-	if len(o.frames) >= o.bound {
+	if o.bytes > 0 && o.bytes+len(f.data) > o.bound {
 		return false
 	}
+	o.bytes += len(f.data)
 	o.frames = append(o.frames, f)
 	o.changed.Broadcast()
 	return true
@@ -77,11 +79,19 @@ func (o *outbox) take(into []frame) []frame {
 	return into
 }
 
-// drained blocks until fewer than n frames are queued, or the outbox is closed.
+// wrote makes room for others: that many bytes were written.
+func (o *outbox) wrote(bytes int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.bytes -= bytes
+	o.changed.Broadcast()
+}
+
+// drained blocks until fewer than n frames are queued, and half of the room is free, or the outbox is closed.
 func (o *outbox) drained(n int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for len(o.frames) >= n && !o.closed {
+	for (len(o.frames) >= n || o.bytes > o.bound/2) && !o.closed {
 		o.changed.Wait()
 	}
 }
@@ -246,6 +256,7 @@ func (c *conn) write() {
 				_ = c.ws.NetConn().Close() // ends the reader, which cleans up
 				return
 			}
+			c.out.wrote(len(f.data))
 		}
 	}
 }
@@ -325,6 +336,7 @@ func (c *conn) checkPongs(now time.Time) time.Duration {
 	if left <= 0 {
 		c.exchange.stats.PongTimeouts++
 		c.close(websocket.ClosePolicyViolation, "Pong timeout")
+		c.exchange.later(closeWait, c.cut) // the close frame is behind what the client does not read
 		return limit
 	}
 	return left

@@ -235,7 +235,7 @@ func TestClientCloseIsEchoed(t *testing.T) {
 func TestSlowConsumerIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cfg := inMemory("BTCUSDT")
-		cfg.SendQueue = 100
+		cfg.SendBuffer = 1 << 20
 		s := newServer(t, cfg)
 		slow, quick := dial(t, s, "/ws"), dial(t, s, "/ws")
 		go func() {
@@ -246,7 +246,7 @@ func TestSlowConsumerIsCut(t *testing.T) {
 			}
 		}()
 		frame := `"` + strings.Repeat("x", 10_000) + `"`
-		for range 200 { // 2 MB: more than a connection and 100 frames hold
+		for range 200 { // 2 MB: more than a connection and its buffer hold
 			s.SendRaw(frame)
 			synctest.Wait()
 		}

@@ -62,7 +62,7 @@
 //   - F33 a futures stream on the wrong route: acknowledged and silent, always
 //   - F34 a futures event that follows a snapshot at once (pu is its id, U above): every one after a snapshot that F7 leaves alone
 //   - F35 all-market streams that carry both futures markets: !contractInfo has the changes of the listed symbols; [Server.SendEvent] sends the other market's
-//   - F36 a reader that is too slow: [Config.SendQueue]
+//   - F36 a reader that is too slow: [Config.SendBuffer]
 //   - F37 an SBE group of 0 or of up to 65,534 entries, longer blocks, an unknown template, a message cut short, exponents that change: [Server.Apply], [Server.LengthenSBE], [Server.UnknownSBE], [Server.TruncateSBE], [Server.VarySBEExponents]
 //   - F38 two connections with different events: [Config.AlternateBatches]
 //   - F39 trades lost, twice, with unused ids or those of no trades, and broken aggregates: [Server.DropTrades], [Server.DuplicateTrades], [Server.SkipTradeIDs], [Server.OtherTrades], [Server.BreakAggregate]

@@ -32,7 +32,18 @@ func (loopback) open() (net.Listener, dialFunc, string, error) {
 		var d net.Dialer
 		return d.DialContext(ctx, "tcp", host)
 	}
-	return l, dial, host, nil
+	return boundedListener{l}, dial, host, nil
+}
+
+// A boundedListener bounds what the system keeps for a slow reader, so that Config.SendBuffer decides.
+type boundedListener struct{ net.Listener }
+
+func (l boundedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if tcp, ok := c.(*net.TCPConn); ok {
+		_ = tcp.SetWriteBuffer(pipeBuffer) // without it the system's own bound holds
+	}
+	return c, err
 }
 
 // InMemory returns a Network inside the process, for testing/synctest: a goroutine that waits on one of its

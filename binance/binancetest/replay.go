@@ -37,7 +37,7 @@ type Playback struct {
 }
 
 const (
-	replayAhead = 64      // queued frames of a client at which the replay waits; at most half its queue
+	replayAhead = 64      // queued frames of a client at which the replay waits, as it does when half of its buffer is full
 	maxEarly    = 100_000 // depth events of a symbol kept until its first snapshot
 )
 
@@ -190,9 +190,8 @@ func (p *replay) send(ctx context.Context, l *recording.Line, pace *replayClock)
 			return err
 		}
 	}
-	ahead := min(replayAhead, max(p.server.cfg.SendQueue/2, 1))
 	for _, c := range p.deliver(stream, l.Frame, data, p.server.byName[upper(name)], u) {
-		c.out.drained(ahead)
+		c.out.drained(replayAhead)
 	}
 	select {
 	case <-p.server.done:

@@ -391,7 +391,7 @@ func TestPlaybackWaitsForItsReader(t *testing.T) {
 			lines = append(lines, depthLine(int(i), "AUSDT", i+1, i+1, bids))
 		}
 		path := record(t, lines...)
-		s := newServer(t, binancetest.Config{Network: binancetest.InMemory(), SendQueue: 20, Playback: &binancetest.Playback{Path: path}})
+		s := newServer(t, binancetest.Config{Network: binancetest.InMemory(), SendBuffer: 200_000, Playback: &binancetest.Playback{Path: path}})
 		c := dial(t, s, "/ws/ausdt@depth@100ms")
 		time.Sleep(time.Minute)
 		select {

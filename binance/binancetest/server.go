@@ -167,7 +167,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, p
 		exchange: &s.exchange, route: rt, path: r.URL.Path, opened: time.Now(),
 		form:     formOf(s.rules, r),
 		combined: path == "/stream",
-		out:      newOutbox(s.cfg.SendQueue), ended: make(chan struct{}),
+		out:      newOutbox(s.cfg.SendBuffer), ended: make(chan struct{}),
 	}
 	names := strings.TrimPrefix(strings.TrimPrefix(path, "/ws"), "/")
 	if c.combined {

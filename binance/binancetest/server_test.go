@@ -98,7 +98,7 @@ func TestConfigErrors(t *testing.T) {
 		"price off tick":   {Symbols: []binancetest.Symbol{{Name: "A", Price: 3, TickSize: 2}}},
 		"zero quantity":    {Symbols: []binancetest.Symbol{{Name: "A", Bids: levels(t, "1 0")}}},
 		"backwards":        {Playback: &binancetest.Playback{Speed: -1}},
-		"no queue":         {Symbols: binancetest.Symbols("A"), SendQueue: -1},
+		"no queue":         {Symbols: binancetest.Symbols("A"), SendBuffer: -1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := binancetest.New(cfg)
