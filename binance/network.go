@@ -111,12 +111,20 @@ func restTransport(cfg *Config, t timeouts) *http.Transport {
 		ExpectContinueTimeout:  time.Second,
 	}
 	if cfg.DialContext != nil {
-		transport.Proxy, transport.DialContext = nil, cfg.DialContext
+		transport.Proxy, transport.DialContext = nil, guarded(cfg.DialContext)
 	}
 	if cfg.Proxy != nil {
 		transport.Proxy = maskedProxy(cfg.Proxy)
 	}
 	return transport
+}
+
+// guarded returns a dial func whose panic is an error: net/http calls it on a goroutine of its own.
+func guarded(dial func(ctx context.Context, network, addr string) (net.Conn, error)) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	return func(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+		defer recovered(&err)
+		return dial(ctx, network, addr)
+	}
 }
 
 // maskedProxy returns a proxy func whose errors do not quote the address, which may contain a password.
@@ -142,7 +150,7 @@ func streamTransport(cfg *Config, rest *http.Transport) *http.Transport {
 	t.Protocols = new(http.Protocols)
 	t.Protocols.SetHTTP1(true) // net/http has no websockets over HTTP/2
 	if cfg.DialContext != nil {
-		t.DialContext, t.DialTLSContext = cfg.DialContext, nil
+		t.DialContext, t.DialTLSContext = guarded(cfg.DialContext), nil
 	}
 	return t
 }

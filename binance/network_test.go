@@ -738,6 +738,20 @@ func TestPanicBelowTheDriver(t *testing.T) {
 	}
 }
 
+func TestPanicOfDialContext(t *testing.T) {
+	dial := func(context.Context, string, string) (net.Conn, error) { panic("a bug below") }
+	for _, cfg := range []binance.Config{{DialContext: dial}, {DialContext: dial, HTTPClient: &http.Client{Transport: &http.Transport{DialContext: new(net.Dialer).DialContext}}}} {
+		var panicked *binance.PanicError
+		if _, err := newClient(t, cfg).Dial(t.Context(), "ausdt@trade"); !errors.As(err, &panicked) {
+			t.Errorf("err = %v", err)
+		}
+	}
+	var panicked *binance.PanicError
+	if _, err := newClient(t, binance.Config{DialContext: dial}).Time(t.Context()); !errors.As(err, &panicked) {
+		t.Errorf("err = %v", err)
+	}
+}
+
 // gorilla/websocket panics at the thousandth read of a connection that has failed.
 func TestReadAfterTheEnd(t *testing.T) {
 	exchange, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("AUSDT"), Tick: -1})
