@@ -56,6 +56,8 @@ func (e *Exchange) collectStats(give emit, s binance.Stats) {
 	give(LastMessage, unix(s.LastEvent), e.venue...)
 	give(QueueLength, float64(s.Queued), e.venue...)
 	give(QueueCapacity, float64(s.QueueFrames), e.venue...)
+	give(QueueWaits, float64(s.QueueWaits), e.venue...)
+	give(Pauses, float64(s.Pauses), e.venue...)
 	give(Gaps, float64(s.Gaps), e.venue...)
 	give(CrossedBooks, float64(s.Mismatches), e.venue...)
 	give(AuditDifferences, float64(s.Differences), e.venue...)

@@ -174,6 +174,8 @@ const (
 	ClockOffset      = "marketprism_collector_clock_offset_seconds"
 	QueueLength      = "marketprism_collector_queue_length"
 	QueueCapacity    = "marketprism_collector_queue_capacity"
+	QueueWaits       = "marketprism_collector_queue_waits_total"
+	Pauses           = "marketprism_collector_pauses_total"
 	RestRequests     = "marketprism_collector_rest_requests_total"
 	RestDuration     = "marketprism_collector_rest_request_duration_seconds"
 	RestUsedWeight   = "marketprism_collector_rest_used_weight"
