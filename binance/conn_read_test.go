@@ -60,7 +60,7 @@ func TestFullQueueWaits(t *testing.T) {
 	}
 }
 
-// When pings have to be reached, the streams of a few symbols are given up, and all in the end. They start over
+// When a ping could be late, the streams of a few symbols are given up, and all in the end. They start over
 // when the connection has caught up, with one snapshot each.
 func TestFewStreamsAreDropped(t *testing.T) {
 	const symbols = 20
