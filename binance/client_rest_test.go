@@ -296,6 +296,7 @@ func TestWeightOfOthersCounts(t *testing.T) {
 		if d := time.Since(start); d != 40*time.Second {
 			t.Errorf("waited %v for the next minute", d)
 		}
+		synctest.Wait() // the hook has a goroutine of its own
 		if len(waits) != 1 || waits[0].Status != 0 || waits[0].Weight != 250 || !waits[0].Until.Equal(start.Add(40*time.Second)) {
 			t.Errorf("Throttled hook: %+v", waits)
 		}
