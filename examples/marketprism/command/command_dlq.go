@@ -177,6 +177,9 @@ letters when the bus has it. One that fails again is a letter again, and how oft
 			if err != nil {
 				return err
 			}
+			if cfg.Max < 0 {
+				return usageError{fmt.Errorf("--max %d: want 0, which means no limit, or more", cfg.Max)}
+			}
 			return p.withLetters(cmd.Context(), func(letters *deadletter.Queue) error {
 				stats, err := letters.Stats(cmd.Context())
 				if err != nil {

@@ -39,6 +39,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"an unknown setting":       {[]string{"run", "--config", wrongKey}, ExitUsage, []string{wrongKey + ":3: ", `"window"`, "config print lists them all"}},
 		"a wrong value":            {[]string{"run", "--config", wrongValue}, ExitUsage, []string{wrongValue + ":1: drain: ", `"soon"`}},
 		"no file":                  {[]string{"run", "--config", missing}, ExitUsage, []string{missing, "config print > FILE"}},
+		"a negative number":        {[]string{"dlq", "redrive", "--max", "-1", "--nats", nowhereNATS}, ExitUsage, []string{"--max -1"}},
 		"an unknown flag":          {[]string{"run", "--nonsense"}, ExitUsage, []string{"--nonsense", "marketprism help"}},
 	} {
 		t.Run(name, func(t *testing.T) { requireError(t, test.code, test.want, test.args...) })

@@ -139,3 +139,20 @@ func TestPrint(t *testing.T) {
 	want.NATS, want.ClickHouse, want.Proxy = again.Config.NATS, again.Config.ClickHouse, again.Config.Proxy
 	require.Equal(t, want, again.Config)
 }
+
+// A password may contain a comma, which also separates addresses.
+func TestPrintMasksPasswordsWithCommas(t *testing.T) {
+	for address, want := range map[string]string{
+		"clickhouse://u:hu,sh@h:9000":               "clickhouse://xxxxx@h:9000",
+		"clickhouse://u:hush@h:9000,i:9000/db":      "clickhouse://xxxxx@h:9000,i:9000/db",
+		"clickhouse://u:hu,sh,@h:9000?secret=hu,sh": "clickhouse://xxxxx@h:9000?xxxxx",
+		"clickhouse://u:hu,sh@ nowhere":             "xxxxx",
+	} {
+		s, err := load(t, "", nil, "--clickhouse", address)
+		require.NoError(t, err)
+		var out bytes.Buffer
+		require.NoError(t, s.Print(&out))
+		require.Contains(t, out.String(), "clickhouse: "+want+" ", address)
+		require.NotRegexp(t, "hu|sh@", out.String(), address)
+	}
+}

@@ -116,7 +116,7 @@ func addresses(setting string) bool {
 // redact masks the secrets in a list of addresses: users with their passwords, and all options, since some are
 // passwords.
 func redact(list string) string {
-	parts := strings.Split(list, ",")
+	parts := split(list)
 	for i, text := range parts {
 		u, err := url.Parse(strings.TrimSpace(text))
 		switch {
@@ -133,6 +133,18 @@ func redact(list string) string {
 		}
 	}
 	return strings.Join(parts, ",")
+}
+
+// split divides a list of addresses where a scheme follows a comma: a password may contain one too.
+func split(list string) (parts []string) {
+	for text := range strings.SplitSeq(list, ",") {
+		if len(parts) > 0 && !strings.Contains(text, "://") {
+			parts[len(parts)-1] += "," + text
+			continue
+		}
+		parts = append(parts, text)
+	}
+	return parts
 }
 
 // hidden removes the text of an error that may quote a secret.

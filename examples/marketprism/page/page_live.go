@@ -32,6 +32,10 @@ func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("%q is not followed", symbol), http.StatusNotFound)
 		return
 	}
+	w.Header().Set("Content-Type", "text/event-stream")
+	if r.Method == http.MethodHead {
+		return // the stream has no end, and a HEAD has no body
+	}
 	select {
 	case p.viewers <- struct{}{}:
 		defer func() { <-p.viewers }()
@@ -39,7 +43,6 @@ func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, fmt.Sprintf("%d pages are open already, which is the bound", p.cfg.Viewers), http.StatusServiceUnavailable)
 		return
 	}
-	w.Header().Set("Content-Type", "text/event-stream")
 	out := http.NewResponseController(w)
 	tick := time.NewTicker(p.cfg.Refresh)
 	defer tick.Stop()

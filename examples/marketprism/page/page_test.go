@@ -205,6 +205,10 @@ func TestRejected(t *testing.T) {
 	answer.Body.Close()
 	require.Equal(t, http.StatusMethodNotAllowed, answer.StatusCode)
 	require.Equal(t, http.StatusNotFound, get(t, p.url+"/api/live?symbol=NOSUCH").StatusCode)
+	answer, err = (&http.Client{Timeout: 20 * time.Second}).Head(p.url + "/api/live?symbol=BTCUSDT")
+	require.NoError(t, err)
+	answer.Body.Close()
+	require.Equal(t, "text/event-stream", answer.Header.Get("Content-Type"))
 
 	states(t, p, "BTCUSDT")()
 	require.Equal(t, http.StatusServiceUnavailable, get(t, p.url+"/api/live?symbol=BTCUSDT").StatusCode)

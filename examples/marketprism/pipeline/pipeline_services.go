@@ -120,14 +120,21 @@ const (
 	quietFor     = time.Second
 )
 
-// waitStored blocks until a consumer has stored and acknowledged every message of its stream.
+// waitStored blocks until a consumer has stored and acknowledged every message that its stream has now. An earlier run
+// may have stored them, and others may go on publishing.
 func waitStored(ctx context.Context, js jetstream.JetStream, stream string, c *natsbus.Consumer) error {
 	s, err := js.Stream(ctx, stream)
 	if err != nil {
 		return err
 	}
 	last := s.CachedInfo().State.LastSeq
-	return poll(ctx, func() bool { return c.Stats().Sequence >= last })
+	return poll(ctx, func() bool {
+		if c.Stats().Sequence >= last {
+			return true
+		}
+		lag, err := c.Lag(ctx)
+		return err == nil && lag.Pending == 0 && lag.AckPending == 0
+	})
 }
 
 // waitQuiet blocks until no record was received for a second: the last frames of a recording may still be in

@@ -67,11 +67,8 @@ func (s *stageRun) stop() {
 	<-s.done
 }
 
-// err blocks until the stage has ended, and returns its error, nil if it was stopped.
+// err blocks until the stage has ended, and returns its error, nil if it was stopped and ended in order.
 func (s *stageRun) err() error {
 	<-s.done
-	if errors.Is(s.result, context.Canceled) {
-		return nil
-	}
 	return s.result
 }
