@@ -195,6 +195,9 @@ func (s *sim) run(ctx context.Context) {
 	ended := make(chan error, 1)
 	running.Go(func() { ended <- s.syncer.Run(ctx) })
 
+	if s.misled != "" {
+		time.Sleep(time.Second) // a symbol that is delisted before the first listing ends Run
+	}
 	s.trouble(ctx, &running)
 	s.recover()
 
@@ -773,7 +776,7 @@ func (s *sim) useTradeIDs(_ context.Context, symbol string) string {
 
 // huge makes an event of some ten thousand levels, in few runs since it takes its time.
 func (s *sim) huge(_ context.Context, symbol string) string {
-	if s.roll.IntN(8) != 0 {
+	if s.roll.IntN(8) != 0 || s.depth.Tickers && s.server.SendQueue > 0 { // each level may be a ticker, all at one moment
 		return ""
 	}
 	bids := make([]orderbook.Level, 10_000)
