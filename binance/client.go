@@ -1,6 +1,7 @@
 package binance
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -26,13 +27,18 @@ type Config struct {
 	Market    marketprism.Market // "" means Spot
 	Endpoints Endpoints          // zero fields mean the Market's production hosts
 
-	// HTTPClient makes the REST requests. Nil means one of the Client's own, with a timeout of 15 s.
+	// HTTPClient makes the REST requests. Nil means one of the Client's own. It needs no Timeout: RequestTimeout
+	// ends the context of a request.
 	//
 	// If its Transport is an http.Transport, or nil, websockets are opened with the same settings: proxy,
 	// TLS, and how to dial. After a request that timed out its idle connections are closed, and a clone of
 	// the Transport makes the next requests, so that a dead connection is not used again. With a Transport
 	// of another type the connections in use may be, and websockets are opened as without an HTTPClient.
 	HTTPClient *http.Client
+
+	// RequestTimeout bounds a REST request from when it is sent, after it has waited for request weight, to the last
+	// byte of its answer. 0 means 15 s. Beyond, the error is context.DeadlineExceeded.
+	RequestTimeout time.Duration
 
 	// DialContext opens the connections of websockets and, if HTTPClient is nil, those of REST. Nil means
 	// net.Dialer, or what HTTPClient's Transport has. It gets the proxy's address if there is a proxy. It is
@@ -109,6 +115,7 @@ type Client struct {
 	header    http.Header // of a stream's handshake
 	apiKey    string      // "" if there is none
 	net       *network
+	timeout   time.Duration // of a REST request
 	budget    *Budget
 	spender   *spender // the Client in the view of its Budget
 	hooks     *Hooks
@@ -140,7 +147,12 @@ func NewClient(cfg Config) (*Client, error) {
 	if c.hooks == nil {
 		c.hooks = &Hooks{}
 	}
-	if c.net, err = newNetwork(&cfg, defaultTimeouts()); err != nil {
+	times := defaultTimeouts()
+	if times.request = cmp.Or(cfg.RequestTimeout, times.request); times.request < 0 {
+		return nil, fmt.Errorf("binance: Config.RequestTimeout %v: a request needs a bound", times.request)
+	}
+	c.timeout = times.request
+	if c.net, err = newNetwork(&cfg, times); err != nil {
 		return nil, err
 	}
 	c.spender = &spender{throttled: c.hooks.throttled}
@@ -214,6 +226,8 @@ func (c *Client) send(ctx context.Context, granted *reservation, r query) (body 
 func (c *Client) exchange(ctx context.Context, rest *http.Client, granted *reservation, r query) (body []byte, took span, err error) {
 	defer recovered(&err)
 	took.sent = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, c.timeout)
+	defer cancel()
 	target := c.market.restPrefix + r.path
 	if len(r.params) > 0 {
 		target += "?" + r.params.Encode()

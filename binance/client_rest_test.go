@@ -376,3 +376,91 @@ func TestRetryAfterOfEveryForm(t *testing.T) {
 		}
 	}
 }
+
+// A request ends by its bound, wherever the answer stalls and though the program's http.Client has no Timeout; its place
+// in the Budget is free again.
+func TestRequestTimeoutBoundsEveryRequest(t *testing.T) {
+	head := func(w http.ResponseWriter) {
+		w.Header().Set("Content-Length", "1000000")
+		http.NewResponseController(w).Flush() //nolint:errcheck // the client gets an error
+	}
+	for name, answer := range map[string]http.HandlerFunc{
+		"no head": func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() },
+		"no body": func(w http.ResponseWriter, r *http.Request) { head(w); <-r.Context().Done() },
+		"a trickle": func(w http.ResponseWriter, r *http.Request) {
+			head(w)
+			for tick := time.NewTicker(time.Millisecond); r.Context().Err() == nil; <-tick.C {
+				io.WriteString(w, " ")                //nolint:errcheck // the client leaves
+				http.NewResponseController(w).Flush() //nolint:errcheck // the client leaves
+			}
+		},
+		"an error's body": func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Length", "1000")
+			w.WriteHeader(http.StatusServiceUnavailable)
+			http.NewResponseController(w).Flush() //nolint:errcheck // the client gets an error
+			<-r.Context().Done()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := httptest.NewServer(answer)
+			defer srv.Close()
+			transport := &http.Transport{}
+			defer transport.CloseIdleConnections()
+			client, err := binance.NewClient(binance.Config{
+				Endpoints: binance.Endpoints{REST: srv.URL}, HTTPClient: &http.Client{Transport: transport}, RequestTimeout: 30 * time.Millisecond,
+				Budget: newBudget(t, binance.BudgetConfig{Concurrent: 1}),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, request := range []func(context.Context) error{
+				func(ctx context.Context) error { _, err := client.Time(ctx); return err },
+				func(ctx context.Context) error { _, err := client.Depth(ctx, "A", 5); return err },
+				func(ctx context.Context) error { _, err := client.ExchangeInfo(ctx); return err },
+			} {
+				err := request(t.Context())
+				var refused *binance.APIError
+				if !errors.Is(err, context.DeadlineExceeded) && !errors.As(err, &refused) {
+					t.Error(err)
+				}
+			}
+			if u := client.Usage(); u.Sending != 0 {
+				t.Errorf("usage: %+v", u)
+			}
+		})
+	}
+}
+
+// Answers that stall end neither the polls nor the snapshots, whatever http.Client the program gives.
+func TestStalledAnswersDoNotStopTheDriver(t *testing.T) {
+	for name, stall := range map[string]func(*binancetest.Server, int){
+		"head":    func(s *binancetest.Server, n int) { s.HangREST(n, 24*time.Hour) },
+		"body":    func(s *binancetest.Server, n int) { s.TrickleREST(n, 24*time.Hour) },
+		"trickle": func(s *binancetest.Server, n int) { s.TrickleREST(n, 100*time.Millisecond) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := exchange(2)
+			server.Symbols[0].Rate, server.Symbols[1].Rate = 2, 2
+			s := setup{server: server, client: binance.Config{Budget: newBudget(t, binance.BudgetConfig{Concurrent: 2})}}
+			s.depth = binance.DepthConfig{PollEvery: time.Minute, SnapshotTimeout: -1}
+			s.dial = func(srv *binancetest.Server) *http.Client { return srv.HTTPClient() }
+			bubble(t, s, func(t *testing.T, h *harness) {
+				h.ready()
+				stall(h.srv, 10)
+				for _, symbol := range h.srv.Listed() {
+					h.srv.DropDepth(symbol, 1)
+				}
+				time.Sleep(10 * time.Minute)
+				h.ready()
+				h.live(h.srv.Listed()...)
+				if n := len(infos[binance.ListingInfo](h)); n < 10 {
+					t.Errorf("%d listings in ten minutes", n)
+				}
+				if u := h.client.Usage(); u.Sending != 0 {
+					t.Errorf("usage: %+v", u)
+				}
+				h.wellBehaved()
+			})
+		})
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -71,7 +72,8 @@ type setup struct {
 	server binancetest.Config
 	client binance.Config
 	depth  binance.DepthConfig
-	before func(*harness) // called when all is made and nothing runs
+	dial   func(*binancetest.Server) *http.Client // the program's own client for REST; nil means none
+	before func(*harness)                         // called when all is made and nothing runs
 }
 
 // bubble runs test inside testing/synctest on an exchange in memory, whose books move at random.
@@ -96,6 +98,9 @@ func newHarness(t *testing.T, s setup) *harness {
 	s.client.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL(), SBE: srv.StreamURL()}
 	if s.client.DialContext == nil {
 		s.client.DialContext = srv.DialContext
+	}
+	if s.dial != nil {
+		s.client.HTTPClient = s.dial(srv)
 	}
 	s.client.Hooks = binance.TeeHooks(h.hooks(), s.client.Hooks)
 	if h.client, err = binance.NewClient(s.client); err != nil {

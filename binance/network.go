@@ -25,7 +25,7 @@ import (
 
 // Times of the network. They are fields for tests, since real connections have no virtual time.
 type timeouts struct {
-	request time.Duration // of one request of a Client without a given HTTPClient
+	request time.Duration // of one request: Config.RequestTimeout
 
 	// A connection of HTTP/2 on which nothing has come for ping gets a ping, and is closed if that is
 	// not answered within pong. Without pings net/http uses a dead one for minutes (golang/go#36026).
@@ -55,7 +55,7 @@ type network struct {
 
 func newNetwork(cfg *Config, t timeouts) (*network, error) {
 	var shared *http.Transport // has the settings of both
-	given := http.Client{Timeout: t.request}
+	var given http.Client
 	if cfg.HTTPClient != nil {
 		given = *cfg.HTTPClient
 		if given.Transport == nil {

@@ -776,7 +776,7 @@ func (s *sim) useTradeIDs(_ context.Context, symbol string) string {
 
 // huge makes an event of some ten thousand levels, in few runs since it takes its time.
 func (s *sim) huge(_ context.Context, symbol string) string {
-	if s.roll.IntN(8) != 0 || s.depth.Tickers && s.server.SendQueue > 0 { // each level may be a ticker, all at one moment
+	if s.roll.IntN(8) != 0 || s.depth.Tickers && s.server.SendBuffer > 0 { // each level may be a ticker, all at one moment
 		return ""
 	}
 	bids := make([]orderbook.Level, 10_000)

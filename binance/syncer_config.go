@@ -75,7 +75,7 @@ type DepthConfig struct {
 	MaxStale int
 
 	// SnapshotTimeout bounds a snapshot request from when it is sent: the time it waits for request weight
-	// does not count. 0 means 20 s, negative means no bound.
+	// does not count. 0 means 20 s; negative, and more than Config.RequestTimeout, mean RequestTimeout.
 	SnapshotTimeout time.Duration
 
 	// RetryMin and RetryMax bound the delay before the next snapshot request of a symbol after one that

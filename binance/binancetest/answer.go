@@ -22,6 +22,7 @@ type answer struct {
 	banned     *banForm      // of a ban that ends after retryAfter; nil if there is none
 	date       time.Time     // exchange clock, for the header
 	delay      time.Duration // before it is sent
+	trickle    time.Duration // before each byte of the body; 0 means at once
 	truncated  bool          // cut the connection in the middle of the body
 	gzip       bool          // if the client accepts it
 	foreign    bool          // as from a firewall or proxy: without the exchange's headers
@@ -99,7 +100,7 @@ func inSeconds(d time.Duration) string {
 }
 
 // write sends the answer. The exchange's headers are not in Go's canonical form.
-func (a *answer) write(w http.ResponseWriter, r *http.Request, used int, spot bool) {
+func (a *answer) write(w http.ResponseWriter, r *http.Request, done <-chan struct{}, used int, spot bool) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json;charset=UTF-8")
 	if a.html {
@@ -125,13 +126,42 @@ func (a *answer) write(w http.ResponseWriter, r *http.Request, used int, spot bo
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(a.status)
-	if !a.truncated {
+	switch {
+	case a.trickle > 0:
+		a.writeSlowly(w, r, done, body)
+		return
+	case !a.truncated:
 		_, _ = w.Write(body) // the client may have gone
 		return
 	}
 	_, _ = w.Write(body[:len(body)/2])
 	_ = http.NewResponseController(w).Flush()
 	panic(http.ErrAbortHandler) // cuts the connection
+}
+
+// await blocks until ready. If the client leaves or the server is closed first, it aborts the request
+// without an answer.
+func await[T any](done <-chan struct{}, r *http.Request, ready <-chan T) {
+	select {
+	case <-ready:
+		return
+	case <-r.Context().Done():
+	case <-done:
+	}
+	panic(http.ErrAbortHandler)
+}
+
+// writeSlowly sends a body byte by byte, until the client leaves or the server is closed.
+func (a *answer) writeSlowly(w http.ResponseWriter, r *http.Request, done <-chan struct{}, body []byte) {
+	flusher := http.NewResponseController(w)
+	_ = flusher.Flush()
+	tick := time.NewTicker(a.trickle)
+	defer tick.Stop()
+	for i := range body {
+		await(done, r, tick.C)
+		_, _ = w.Write(body[i : i+1])
+		_ = flusher.Flush()
+	}
 }
 
 func compress(body []byte) []byte {

@@ -217,7 +217,7 @@ func chaosREST(x *exchange, d *dice) string {
 		return fmt.Sprintf("RejectREST(%d, %d, %v)", n, status, retryAfter)
 	}
 	wait := time.Duration(d.few) * time.Second
-	switch d.kind % 8 {
+	switch d.kind % 9 {
 	case 0:
 		return reject(1, http.StatusTooManyRequests, wait)
 	case 1:
@@ -236,6 +236,9 @@ func chaosREST(x *exchange, d *dice) string {
 	case 6:
 		x.faults.truncate = d.few
 		return fmt.Sprintf("TruncateREST(%d)", d.few)
+	case 7:
+		x.faults.trickle, x.faults.trickleEvery = d.few, 1+d.lasting
+		return fmt.Sprintf("TrickleREST(%d, %v)", d.few, d.lasting)
 	}
 	x.faults.gzip = true
 	x.restorers.add(d.lasting, "GzipREST", func() { x.faults.gzip = false })

@@ -42,7 +42,7 @@
 //   - F13 the price walks to levels beyond the snapshot: [Server.Apply] far away, then [Server.MovePrice]
 //   - F14 a snapshot with fewer levels than asked for: [Symbol.Levels], [Symbol.Bids], [Symbol.Asks]
 //   - F15 an empty snapshot with id -1: [Server.List] with a [Symbol.LastID] of -1
-//   - F16 REST errors, hanging and cut answers: [Server.RejectREST], [Server.RejectRESTFor] (429, 418, 403, 5xx), [Server.Ban], [Server.HangREST], [Server.TruncateREST], [Server.GzipREST]
+//   - F16 REST errors, hanging and cut answers: [Server.RejectREST], [Server.RejectRESTFor] (429, 418, 403, 5xx), [Server.Ban], [Server.HangREST], [Server.TrickleREST], [Server.TruncateREST], [Server.GzipREST]
 //   - F17 a missing pong closes the connection, always; missing pings: [Server.SkipPings]; unanswered pings of the client: [Server.IgnorePings]
 //   - F18 a connection closed with a code or without, and refused afterwards: [Server.Disconnect], [Server.DisconnectOne], [Server.RejectStreams]
 //   - F19 half-open connections: [Server.Silence], [Server.SilenceOne]

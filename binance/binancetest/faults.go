@@ -177,6 +177,9 @@ type restFaults struct {
 	rejectStreams int // handshakes
 	streamStatus  int
 
+	trickle      int // requests
+	trickleEvery time.Duration
+
 	truncate int  // requests
 	gzip     bool // until it is switched off
 
@@ -189,6 +192,10 @@ func (f *restFaults) decorate(a *answer) {
 	if f.hang > 0 {
 		f.hang--
 		a.delay = max(a.delay, f.hangFor)
+	}
+	if f.trickle > 0 {
+		f.trickle--
+		a.trickle = f.trickleEvery
 	}
 	if f.truncate > 0 {
 		f.truncate--

@@ -74,19 +74,7 @@ func (api restAPI) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		defer t.Stop()
 		await(api.done, r, t.C)
 	}
-	a.write(w, r, used, api.rules.contiguous)
-}
-
-// await blocks until ready. If the client leaves or the server is closed first, it aborts the request
-// without an answer.
-func await[T any](done <-chan struct{}, r *http.Request, ready <-chan T) {
-	select {
-	case <-ready:
-		return
-	case <-r.Context().Done():
-	case <-done:
-	}
-	panic(http.ErrAbortHandler)
+	a.write(w, r, api.done, used, api.rules.contiguous)
 }
 
 // answer counts a request, applies the limits and faults, and serves it. used is the weight of the current

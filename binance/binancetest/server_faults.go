@@ -164,6 +164,12 @@ func (s *Server) HangREST(n int, delay time.Duration) {
 	s.locked(func() { s.faults.hang, s.faults.hangFor = n, delay })
 }
 
+// TrickleREST sends the bodies of the answers to the next n REST requests byte by byte, at this interval: an hour
+// stalls them after the headers.
+func (s *Server) TrickleREST(n int, every time.Duration) {
+	s.locked(func() { s.faults.trickle, s.faults.trickleEvery = n, every })
+}
+
 // TruncateREST ends the connection in the middle of the answers to the next n REST requests.
 func (s *Server) TruncateREST(n int) {
 	s.locked(func() { s.faults.truncate = n })
