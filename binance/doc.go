@@ -49,11 +49,13 @@
 // connection is not documented.
 //
 // A process that was stopped, by a busy host, a migration or a debugger, first reads what has come meanwhile. Its
-// own time limits, of silence and of acknowledgements, start over. A stop of less than a minute costs nothing on
-// spot if the exchange has held what was sent; a longer one costs a reconnect of each connection. Hooks.Paused
-// reports it. The answers 429 and 418 stop all
-// requests that share the Budget for as long as the exchange says. A book that is not synced cannot be
-// read: View returns [ErrNotSynced].
+// own time limits, of silence and of acknowledgements, start over, and Hooks.Paused reports it. A stop of less
+// than 50 s costs nothing on spot if the exchange has held what was sent; a longer one costs a reconnect of each
+// connection. Only the socket is sure to hold something: a Config.DialContext that calls SetReadBuffer of its
+// net.TCPConn makes it hold more, up to a bound of the system (net.core.rmem_max on Linux).
+//
+// The answers 429 and 418 stop all requests that share the Budget for as long as the exchange says. A book that
+// is not synced cannot be read: View returns [ErrNotSynced].
 //
 // # The network
 //
