@@ -24,6 +24,7 @@ type symbolBook struct {
 	lostAt        time.Time // when the book was last synced, or its connection was opened
 	wasSynced     bool      // the book was synced at some time
 	capped        bool      // a quantity of MaxFixed was reported since the book was synced last
+	unknown       bool      // the exchange has refused the symbol in the latest snapshot request
 	snapshotLimit int       // levels a side of the latest snapshot's request
 	refresh       refreshSchedule
 	ticker        marketprism.Ticker // the latest

@@ -13,8 +13,7 @@ type Priority uint8
 
 // The priorities, most urgent first.
 const (
-	PriorityUrgent  Priority = iota // a method of Client called with a context of Urgent
-	PriorityGap                     // the snapshot of a book that is no longer synced
+	PriorityGap     Priority = iota // the snapshot of a book that is no longer synced; before these, calls with Urgent
 	PriorityCall                    // a method of Client, or DepthSyncer.Add, called by the program
 	PriorityFirst                   // the snapshot of a book that was never synced
 	PriorityTrades                  // a page of missed trades
@@ -24,7 +23,7 @@ const (
 	priorities      = iota
 )
 
-var priorityNames = [...]string{"urgent", "gap", "call", "first", "trades", "deepen", "refresh", "poll"}
+var priorityNames = [...]string{"gap", "call", "first", "trades", "deepen", "refresh", "poll"}
 
 // String returns the priority's one-word name, "unknown" for a value that is none of the constants.
 func (p Priority) String() string {
@@ -37,7 +36,7 @@ func (p Priority) String() string {
 // mayUseReserve reports whether requests of the priority may spend the weight that is kept for books that
 // are not synced.
 func (p Priority) mayUseReserve() bool {
-	return p == PriorityUrgent || p == PriorityGap || p == PriorityFirst
+	return p == PriorityGap || p == PriorityFirst
 }
 
 // urgentKey is the key of Urgent's value in a context.
@@ -48,10 +47,10 @@ type urgentKey struct{}
 // until they have their weight.
 func Urgent(ctx context.Context) context.Context { return context.WithValue(ctx, urgentKey{}, true) }
 
-// callPriority returns the priority of a call with that context.
+// callPriority returns the priority of a call with that context. Calls have the rank zero, before every book.
 func callPriority(ctx context.Context) Priority {
 	if ctx.Value(urgentKey{}) != nil {
-		return PriorityUrgent
+		return PriorityGap
 	}
 	return PriorityCall
 }

@@ -74,6 +74,10 @@ func (e *APIError) Error() string {
 	return b.String()
 }
 
+// codeBadSymbol is the exchange's code for a symbol that it does not have: errors.md, "-1121 BAD_SYMBOL: Invalid
+// symbol."
+const codeBadSymbol = -1121
+
 // Temporary reports whether the same request may succeed later: the exchange was busy, or the IP
 // address has used up its weight, or a proxy refused the request.
 func (e *APIError) Temporary() bool {

@@ -281,6 +281,7 @@ func (h *harness) hooks() *binance.Hooks {
 		SymbolsChanged: func(i binance.SymbolsInfo) { h.note(i) },
 		ConnectDone:    func(i binance.ConnectInfo) { h.note(i) },
 		Subscribed:     func(i binance.SubscribeInfo) { h.note(i) },
+		Refused:        func(i binance.RefuseInfo) { h.note(i) },
 		Rotated:        func(i binance.RotateInfo) { h.note(i) },
 		Watchdog:       func(i binance.WatchInfo) { h.note(i) },
 		TradeGap:       func(i binance.TradeGapInfo) { h.note(i) },

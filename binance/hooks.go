@@ -21,6 +21,7 @@ type Hooks struct {
 	SymbolsChanged func(SymbolsInfo)        // AllTrading has added or removed symbols; the same
 	ConnectDone    func(ConnectInfo)        // an attempt to open a connection ended; the connection's goroutine
 	Subscribed     func(SubscribeInfo)      // every stream of a connection is acknowledged; the shard's goroutine
+	Refused        func(RefuseInfo)         // the exchange refuses a symbol, alone, and is asked again later; the shard's goroutine
 	Rotated        func(RotateInfo)         // a connection was replaced without a gap; the shard's goroutine
 	Watchdog       func(WatchInfo)          // something that is open is not alive; the shard's goroutine
 	TradeGap       func(TradeGapInfo)       // trades that no connection brought were fetched, or are missing; the shard's goroutine
@@ -73,6 +74,15 @@ type SubscribeInfo struct {
 	Conn    int
 	Streams int
 	Elapsed time.Duration // since the connection was opened
+}
+
+// A RefuseInfo describes a name that the exchange refuses: in a subscription, each time, or in the snapshots of
+// a book, the first time. It is asked for again, less often each time; nothing else waits for it.
+type RefuseInfo struct {
+	Instrument marketprism.Instrument
+	Stream     string        // "" if it is the snapshot
+	Retry      time.Duration // until it is asked for again
+	Err        error         // a *SubscribeError, or an *APIError of code -1121
 }
 
 // A RotateInfo describes the replacement of a connection by another one, which carries all its streams.
@@ -218,6 +228,7 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		all.SymbolsChanged = hook.Join(all.SymbolsChanged, h.SymbolsChanged)
 		all.ConnectDone = hook.Join(all.ConnectDone, h.ConnectDone)
 		all.Subscribed = hook.Join(all.Subscribed, h.Subscribed)
+		all.Refused = hook.Join(all.Refused, h.Refused)
 		all.Rotated = hook.Join(all.Rotated, h.Rotated)
 		all.Watchdog = hook.Join(all.Watchdog, h.Watchdog)
 		all.TradeGap = hook.Join(all.TradeGap, h.TradeGap)
@@ -272,6 +283,10 @@ func LogHooks(l *slog.Logger) *Hooks {
 		Subscribed: func(i SubscribeInfo) {
 			log(slog.LevelInfo, nil, "subscribed", slog.Int("conn", i.Conn), slog.Int("streams", i.Streams),
 				slog.Duration("elapsed", i.Elapsed))
+		},
+		Refused: func(i RefuseInfo) {
+			log(slog.LevelWarn, i.Err, "refused", slog.String("instrument", i.Instrument.String()), slog.String("stream", i.Stream),
+				slog.Duration("retry", i.Retry))
 		},
 		Rotated: func(i RotateInfo) {
 			log(slog.LevelInfo, nil, "rotated", slog.Int("conn", i.Conn), slog.Int("streams", i.Streams),

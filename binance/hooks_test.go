@@ -37,6 +37,7 @@ func TestHooksRunOnTheirGoroutines(t *testing.T) {
 		"SymbolsChanged": {runGoroutine, pollGoroutine},
 		"ConnectDone":    {connGoroutine},
 		"Subscribed":     {shardGoroutine},
+		"Refused":        {shardGoroutine},
 		"Rotated":        {shardGoroutine},
 		"Watchdog":       {shardGoroutine},
 		"TradeGap":       {shardGoroutine},
@@ -114,8 +115,9 @@ func provokeHooks(t *testing.T, h *harness) {
 	h.mu.Lock()
 	h.forged = ""
 	h.mu.Unlock()
+	h.srv.RejectCommands(17, 2, "Invalid request: invalid stream") // Refused: the request of 9 streams, and its parts
 	h.syncer.Rotate()
-	time.Sleep(20 * time.Second)
+	time.Sleep(50 * time.Second)
 	if _, err := h.srv.Apply(victim, []orderbook.Level{{Price: 1, Quantity: orderbook.MaxFixed}}, nil); err != nil { // Capped
 		t.Fatal(err)
 	}

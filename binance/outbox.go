@@ -30,6 +30,9 @@ type outbox struct {
 	writing  bool               // a request is being written
 	requests map[int64][]string // subscriptions without an answer
 	awaited  map[string]int64   // by stream: the one of requests that subscribes it
+	apart    map[string]int     // by stream that was refused among others: with how many it is asked for next
+	accepted bool               // the exchange has acknowledged a subscription
+	refusals int                // since then, or since the connection was opened
 	progress time.Time          // when the latest answer came, or the first of requests was written
 }
 
@@ -37,7 +40,7 @@ func newOutbox(bound int, timeout time.Duration) *outbox {
 	return &outbox{
 		bound: bound, timeout: timeout, ready: make(chan struct{}, 1),
 		carried: make(map[string]bool), renewed: make(map[string]bool),
-		requests: make(map[int64][]string), awaited: make(map[string]int64),
+		requests: make(map[int64][]string), awaited: make(map[string]int64), apart: make(map[string]int),
 	}
 }
 
@@ -67,6 +70,7 @@ func (o *outbox) unsubscribe(streams []string) {
 	defer o.mu.Unlock()
 	for _, name := range streams {
 		o.joining.remove(name)
+		delete(o.apart, name)
 		if o.carried[name] {
 			o.leaving.add(name)
 		}
@@ -119,7 +123,7 @@ func (o *outbox) next() ([]byte, error) {
 	method, names := unsubscribeMethod, slices.Clone(o.leaving.names)
 	if o.left || len(names) == 0 {
 		if joins := o.joinable(); len(joins) > 0 {
-			method, names = subscribeMethod, joins
+			method, names = subscribeMethod, o.group(joins)
 		}
 	}
 	if len(names) == 0 {
@@ -164,6 +168,17 @@ func (o *outbox) joinable() (names []string) {
 	return names
 }
 
+// group returns the first of the streams that may share a request.
+func (o *outbox) group(streams []string) []string {
+	most := o.apart[streams[0]]
+	for i, name := range streams {
+		if o.apart[name] != most || most > 0 && i == most {
+			return streams[:i]
+		}
+	}
+	return streams
+}
+
 // written notes that the frame of next was written.
 func (o *outbox) written(now time.Time) {
 	o.mu.Lock()
@@ -182,14 +197,23 @@ func (o *outbox) answered(id RequestID, now time.Time) (streams []string) {
 	if id.Null || id.Text != "" {
 		return nil
 	}
-	o.progress = now
 	for _, name := range o.requests[id.Number] {
-		if o.awaited[name] == id.Number {
+		o.accepted, o.refusals = true, 0
+		delete(o.apart, name)
+	}
+	return o.ended(id.Number, now)
+}
+
+// ended removes a request that was answered, and returns those of its streams that no later one names.
+func (o *outbox) ended(id int64, now time.Time) (streams []string) {
+	o.progress = now
+	for _, name := range o.requests[id] {
+		if o.awaited[name] == id {
 			delete(o.awaited, name)
 			streams = append(streams, name)
 		}
 	}
-	delete(o.requests, id.Number)
+	delete(o.requests, id)
 	return streams
 }
 
@@ -229,14 +253,52 @@ func (o *outbox) overdue() error {
 	return fmt.Errorf("%w within %v: %d requests", ErrNoAck, o.timeout, len(o.requests))
 }
 
-// refused returns a *SubscribeError. The exchange repeats no id if it could not read the request.
-func (o *outbox) refused(id RequestID, err *StreamError) error {
+// maxRefusals is how many subscriptions the exchange may refuse on a connection on which it has accepted
+// none: then it is not the names.
+const maxRefusals = 32
+
+// refused handles the refusal of a request. The exchange refuses all names of a request if it refuses one,
+// and does not say which one, so they are asked for in halves, behind those that wait already. It returns the
+// name if it was alone. The error is a *SubscribeError that ends the connection: the request is not known, as
+// the exchange repeats no id if it could not read it, or all is refused.
+//
+// ccxt/ccxt#19833: a SUBSCRIBE of the one name "not asdfads" on USDⓈ-M is answered with {"code":2,"msg":
+// "Invalid request: invalid stream"}; ctubio/Krypto-trading-bot#1121 has the same of spot. That a request
+// of several names is refused as a whole is unproved.
+func (o *outbox) refused(id RequestID, cause *StreamError, now time.Time) (stream string, err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if id.Null || id.Text != "" {
-		return &SubscribeError{Err: err}
+	names := o.requests[id.Number]
+	if id.Null || id.Text != "" || names == nil {
+		return "", &SubscribeError{Err: cause}
 	}
-	return &SubscribeError{Streams: o.requests[id.Number], Err: err}
+	if o.refusals++; !o.accepted && o.refusals > maxRefusals {
+		return "", &SubscribeError{Streams: names, Err: cause}
+	}
+	for _, name := range o.ended(id.Number, now) {
+		delete(o.carried, name)
+		delete(o.renewed, name)
+		switch left := o.leaving.remove(name); {
+		case left && !o.joining.has(name):
+		case len(names) == 1:
+			o.joining.remove(name)
+			return name, nil
+		default:
+			o.apart[name] = (len(names) + 1) / 2
+			o.joining.add(name)
+		}
+	}
+	wake(o.ready)
+	return "", nil
+}
+
+// retry subscribes a stream that was refused, in a request of its own.
+func (o *outbox) retry(stream string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.apart[stream] = 1
+	o.joining.add(stream)
+	wake(o.ready)
 }
 
 // A nameQueue is names in the order in which they came, each of them once.

@@ -53,15 +53,79 @@ func TestAcks(t *testing.T) {
 	}
 	var refused *SubscribeError
 	var venue *StreamError
-	err := o.refused(RequestID{Number: 1}, &StreamError{Code: 2, Message: "invalid"})
-	if !errors.As(err, &refused) || !slices.Equal(refused.Streams, []string{"a"}) || !errors.As(err, &venue) || venue.Code != 2 {
+	_, err := o.refused(RequestID{Number: 99}, &StreamError{Code: 2, Message: "invalid"}, now)
+	if !errors.As(err, &refused) || refused.Streams != nil || !errors.As(err, &venue) || venue.Code != 2 {
 		t.Error(err)
 	}
-	if err := o.refused(RequestID{Null: true}, venue); !errors.As(err, &refused) || refused.Streams != nil {
+	if _, err := o.refused(RequestID{Null: true}, venue, now); !errors.As(err, &refused) || refused.Streams != nil {
 		t.Error(err)
 	}
 	if streams := o.ack(1); !slices.Equal(streams, []string{"a"}) || !o.settled() || !o.due(now).IsZero() {
 		t.Error(streams, o.settled(), o.due(now))
+	}
+}
+
+// A refused request is asked for again in halves, until one name is refused alone.
+func TestRefusedRequestIsAskedInHalves(t *testing.T) {
+	o := newOutbox(2000, time.Second)
+	now := time.Unix(1000, 0)
+	cause := &StreamError{Code: 2, Message: "invalid"}
+	o.subscribe([]string{"a", "b", "c", "bad", "e"})
+	o.write(t, now)
+	var groups [][]string
+	refuse := func(id int64, want string) {
+		t.Helper()
+		if name, err := o.refused(RequestID{Number: id}, cause, now); err != nil || name != want {
+			t.Errorf("refused %d: %q, %v", id, name, err)
+		}
+	}
+	next := func() {
+		_, names := o.write(t, now)
+		groups = append(groups, names)
+	}
+	refuse(1, "")
+	o.subscribe([]string{"new"})
+	next() // a b c
+	o.unsubscribe([]string{"e"})
+	next() // bad
+	o.ack(2)
+	refuse(3, "bad")
+	next() // new
+	o.ack(4)
+	if fmt.Sprint(groups) != "[[a b c] [bad] [new]]" || !o.settled() || o.carried["bad"] || o.carried["e"] {
+		t.Error(groups, o.settled(), o.carried)
+	}
+	o.retry("bad")
+	o.subscribe([]string{"f"})
+	next()
+	o.unsubscribe([]string{"bad"}) // while it is asked for
+	refuse(5, "")
+	next()
+	o.ack(6)
+	if fmt.Sprint(groups[3:]) != "[[bad] [f]]" || !o.settled() || o.waiting() {
+		t.Error(groups[3:], o.settled(), o.waiting())
+	}
+	if len(o.apart) != 0 || len(o.awaited) != 0 || len(o.requests) != 0 {
+		t.Errorf("left: %+v", o)
+	}
+
+	// If nothing at all is accepted, it is not the names.
+	o = newOutbox(2000, time.Second)
+	names := make([]string, 100)
+	for i := range names {
+		names[i] = fmt.Sprint("s", i)
+	}
+	o.subscribe(names)
+	for id := int64(1); ; id++ {
+		o.write(t, now)
+		_, err := o.refused(RequestID{Number: id}, cause, now)
+		var refused *SubscribeError
+		if id > maxRefusals && errors.As(err, &refused) && len(refused.Streams) > 0 {
+			return
+		}
+		if err != nil || id > maxRefusals {
+			t.Fatal(id, err)
+		}
 	}
 }
 

@@ -182,6 +182,7 @@ func (s *shard) takeSnapshots(ctx context.Context, now time.Time) error {
 			}
 			return sy.Snapshot(now, r.id, &r.snap)
 		})
+		s.snapshotAnswered(now, r.book, r.err)
 		if err := s.applyOutput(ctx, now, at, r.book, out); err != nil {
 			return err
 		}
@@ -235,6 +236,14 @@ func (s *shard) tickStream(ctx context.Context, now time.Time, sub *subscription
 				return err
 			}
 		}
+	}
+	if now.Before(sub.refusal.retryAt) {
+		s.alarm.set(now, sub.refusal.retryAt)
+	} else if !sub.refusal.retryAt.IsZero() {
+		for c := range s.conns.all {
+			s.retryRefused(now, sub, c)
+		}
+		sub.refusal.retryAt = time.Time{}
 	}
 	if _, pending := s.pending[sub]; !pending {
 		return nil

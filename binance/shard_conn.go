@@ -80,7 +80,10 @@ func (s *shard) connOpened(ctx context.Context, now time.Time, c *conn, stream *
 		c.slot.schedule(at)
 		s.alarm.set(now, c.slot.rotateAt)
 	}
-	c.outbox.subscribe(s.streams.names)
+	c.outbox.subscribe(s.streams.accepted())
+	for _, sub := range s.streams.ordered {
+		s.retryRefused(now, sub, c)
+	}
 	s.alarm.set(now, c.outbox.due(now))
 	s.alarm.set(now, s.unusedAt)
 	s.conns.running.Go(func() { c.outbox.run(ctx, stream) })
@@ -199,6 +202,9 @@ func (s *shard) rotate(ctx context.Context, now time.Time) (err error) {
 // missingOn returns a stream that the replacement does not carry yet; "" if there is none.
 func (s *shard) missingOn(next, current *conn, now time.Time) string {
 	for _, sub := range s.streams.ordered {
+		if sub.refusal.count > 0 && !sub.arbiter.legs[current.index].acked {
+			continue
+		}
 		if !sub.arbiter.canReplace(current.index, next.index, now) {
 			return sub.name
 		}
@@ -313,7 +319,7 @@ func (s *shard) step(ctx context.Context, now time.Time, c *conn, data []byte, a
 	case MessageAck:
 		return s.acknowledged(ctx, now, c, msg.RequestID)
 	case MessageError:
-		return s.connLost(ctx, now, c, c.outbox.refused(msg.RequestID, msg.Err))
+		return s.refused(ctx, now, c, msg.RequestID, msg.Err)
 	case MessageShutdown:
 		// web-socket-streams.md gives no time between the announcement and the end.
 		if c != c.slot.current {
@@ -331,12 +337,18 @@ func (s *shard) acknowledged(ctx context.Context, now time.Time, c *conn, id Req
 	if err := s.carried(ctx, now, c, c.outbox.answered(id, now)); err != nil {
 		return err
 	}
-	if c.outbox.settled() && !c.subscribed {
-		c.subscribed = true
-		hook.Call(s.client.hooks.Subscribed, SubscribeInfo{Conn: c.slot.number, Streams: len(s.streams.names), Elapsed: now.Sub(c.opened)})
-		s.alarm.set(now, now) // it may be a replacement
-	}
+	s.checkSubscribed(now, c)
 	return nil
+}
+
+// checkSubscribed reports a connection on which no subscription waits for an answer any more.
+func (s *shard) checkSubscribed(now time.Time, c *conn) {
+	if !c.outbox.settled() || c.subscribed {
+		return
+	}
+	c.subscribed = true
+	hook.Call(s.client.hooks.Subscribed, SubscribeInfo{Conn: c.slot.number, Streams: len(s.streams.accepted()), Elapsed: now.Sub(c.opened)})
+	s.alarm.set(now, now) // it may be a replacement
 }
 
 // carried starts the books of streams that a connection carries from now on: every change of theirs
@@ -357,6 +369,7 @@ func (s *shard) carried(ctx context.Context, now time.Time, c *conn, names []str
 // streamCarried says that a connection carries a stream from now on.
 func (s *shard) streamCarried(ctx context.Context, now time.Time, c *conn, sub *subscription) error {
 	sub.arbiter.addLeg(c.index, now)
+	sub.refusal = refusalState{}
 	if !sub.depth || sub.book.syncer.State() != orderbook.Offline {
 		return nil
 	}

@@ -2,6 +2,7 @@ package binance
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -64,6 +65,8 @@ func (s *shard) fetchTerms(b *symbolBook) (limit int, p Priority) {
 	switch {
 	case b.synced():
 		return s.cfg.SnapshotLimit, b.refresh.priority()
+	case b.unknown:
+		return s.firstLimit(), PriorityPoll // after all whose snapshots are more than a guess
 	case b.wasSynced:
 		return s.firstLimit(), PriorityGap
 	}
@@ -153,6 +156,52 @@ func (s *shard) resubscribe(ctx context.Context, now time.Time, sub *subscriptio
 		s.alarm.set(now, c.outbox.due(now))
 	}
 	return nil
+}
+
+// refused handles the refusal of a request. A stream that is refused alone is reported and asked for again
+// later; the other streams of its connection go on.
+func (s *shard) refused(ctx context.Context, now time.Time, c *conn, id RequestID, cause *StreamError) error {
+	name, err := c.outbox.refused(id, cause, now)
+	if err != nil {
+		return s.connLost(ctx, now, c, err)
+	}
+	if sub := s.streams.byName[name]; sub != nil && !now.Before(sub.refusal.retryAt) {
+		sub.refusal.count++
+		delay := s.cfg.RetryMax << min(sub.refusal.count-1, maxRefusalDoublings)
+		sub.refusal.retryAt = now.Add(delay)
+		s.alarm.set(now, sub.refusal.retryAt)
+		s.reportRefused(RefuseInfo{Instrument: sub.book.instrument, Stream: name, Retry: delay, Err: &SubscribeError{Streams: []string{name}, Err: cause}})
+	}
+	s.alarm.set(now, c.outbox.due(now))
+	s.checkSubscribed(now, c)
+	return nil
+}
+
+// maxRefusalDoublings bounds the delay before a refused stream is asked for again, which begins at RetryMax.
+const maxRefusalDoublings = 5
+
+// retryRefused asks for a refused stream again, on a connection that does not carry it, if it is time.
+func (s *shard) retryRefused(now time.Time, sub *subscription, c *conn) {
+	if sub.refusal.count > 0 && !now.Before(sub.refusal.retryAt) && !sub.arbiter.legs[c.index].acked {
+		c.outbox.retry(sub.name)
+		s.alarm.set(now, c.outbox.due(now))
+	}
+}
+
+// snapshotAnswered notes whether the exchange knows the symbol of a snapshot.
+func (s *shard) snapshotAnswered(now time.Time, b *symbolBook, err error) {
+	var refused *APIError
+	unknown := errors.As(err, &refused) && refused.Code == codeBadSymbol
+	if unknown && !b.unknown {
+		s.reportRefused(RefuseInfo{Instrument: b.instrument, Retry: max(0, b.syncer.Deadline().Sub(now)), Err: err})
+	}
+	b.unknown = unknown
+}
+
+// reportRefused reports a name that the exchange refuses.
+func (s *shard) reportRefused(info RefuseInfo) {
+	s.count.refused.Add(1)
+	hook.Call(s.client.hooks.Refused, info)
 }
 
 // report reports what a watchdog found.

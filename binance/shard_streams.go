@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // A subscription is one stream of a shard, on each of its connections.
@@ -14,6 +15,13 @@ type subscription struct {
 	depth   bool // it is the symbol's depth stream
 	arbiter arbiter
 	lag     tickerLag // of a depth stream
+	refusal refusalState
+}
+
+// A refusalState is that of a stream whose name the exchange refuses; zero if it does not.
+type refusalState struct {
+	count   int       // refusals in a row
+	retryAt time.Time // zero while it is asked for again
 }
 
 // isAggregate reports whether the stream is of aggregate trades.
@@ -60,6 +68,17 @@ func (ss *streamSet) add(books []*symbolBook) (names []string) {
 		}
 	}
 	ss.names = append(ss.names, names...)
+	return names
+}
+
+// accepted returns the names but those that the exchange refuses.
+func (ss *streamSet) accepted() []string {
+	var names []string
+	for _, sub := range ss.ordered {
+		if sub.refusal.count == 0 {
+			names = append(names, sub.name)
+		}
+	}
 	return names
 }
 

@@ -223,8 +223,15 @@ func (s *sim) hooks() *binance.Hooks {
 		SymbolsChanged: func(i binance.SymbolsInfo) { s.note(i) },
 		ConnectDone:    func(i binance.ConnectInfo) { s.note(i) },
 		Subscribed:     func(i binance.SubscribeInfo) { s.note(i) },
-		Rotated:        func(i binance.RotateInfo) { s.note(i); s.did("rotation: " + i.Reason.String()) },
-		Watchdog:       func(i binance.WatchInfo) { s.note(i); s.did("watchdog: " + i.Reason.String()) },
+		Refused: func(i binance.RefuseInfo) {
+			s.note(i)
+			s.did("refused")
+			if i.Stream == "" && !s.strange(i.Instrument.Symbol) {
+				s.fail("a symbol that was listed all the time was refused: %+v", i)
+			}
+		},
+		Rotated:  func(i binance.RotateInfo) { s.note(i); s.did("rotation: " + i.Reason.String()) },
+		Watchdog: func(i binance.WatchInfo) { s.note(i); s.did("watchdog: " + i.Reason.String()) },
 		TradeGap: func(i binance.TradeGapInfo) {
 			s.note(i)
 			s.did("trade gap")
@@ -278,6 +285,16 @@ func (s *sim) hooks() *binance.Hooks {
 		}))
 	}
 	return hooks
+}
+
+// noSuchSymbol is a symbol that no exchange of the simulation ever lists.
+const noSuchSymbol = "NOSUCHUSDT"
+
+// strange reports whether the exchange may not know the symbol.
+func (s *sim) strange(symbol string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return symbol == noSuchSymbol || s.at(symbol).gone
 }
 
 // idsUnsure reports whether an update id of the symbol may have named two books.

@@ -163,6 +163,7 @@ func (s *sim) run(ctx context.Context) {
 	}
 	defer srv.Close()
 	s.srv = srv
+	srv.RefuseUnknownStreams(s.refuse)
 	if s.misled != "" {
 		if err := srv.MisleadListings(1, s.misled); err != nil {
 			s.fail("%v", err)
@@ -233,6 +234,7 @@ func (s *sim) trouble(ctx context.Context, running *sync.WaitGroup) {
 	<-ctx.Done()
 	synctest.Wait() // chaos has taken back what it changed
 	s.srv.Calm()
+	s.srv.RefuseUnknownStreams(s.refuse)
 	s.slowness.Store(0)
 	select {
 	case <-s.calls:
@@ -341,6 +343,7 @@ type simSetup struct {
 	mortal   bool          // connections end in calm too
 	tight    bool          // request weight is scarce
 	restarts bool          // the exchange's ids may go back
+	refuse   bool          // the exchange refuses names that it does not list
 	misled   string        // how the first listing misleads; "" if it does not
 	armed    []string      // faults that are a matter of configuration
 }
@@ -425,6 +428,11 @@ func rollSetup(market marketprism.Market, seed uint64) simSetup {
 	}
 	if one(4) {
 		c.depth.AllTrading = &binance.SymbolFilter{Statuses: []string{"TRADING", "HALT", "BREAK", "CANCEL_ONLY", "AUCTION_OF_TOMORROW"}}
+	}
+	if c.depth.AllTrading == nil && one(6) {
+		c.depth.SkipSymbolCheck = true
+		c.depth.Symbols = append([]string{noSuchSymbol}, names...)
+		c.refuse = one(2)
 	}
 	if market == marketprism.Spot && one(4) {
 		c.client.SBE, c.client.APIKey, c.depth.AggTrades = true, "key", false

@@ -23,6 +23,7 @@ type Stats struct {
 	TradesBackfilled uint64 // trades fetched for them
 	Watchdogs        uint64 // findings of watchdogs
 	Capped           uint64 // levels received whose quantity is orderbook.MaxFixed: this or more
+	Refused          uint64 // refusals of a name in a subscription or a snapshot, see Hooks.Refused
 	Duplicates       uint64 // events that another connection had brought before
 
 	// OtherTrades counts futures trades outside the market, which are no records, by type (Binance X): INSURANCE_FUND, ADL, NA,
@@ -57,7 +58,7 @@ type counters struct {
 	frames, dropped, undecoded, unknown, capped             atomic.Uint64
 	waits, pauses                                           atomic.Uint64
 	updates, snapshots, gaps, trades, tickers               atomic.Uint64
-	requests, failures                                      atomic.Uint64
+	requests, failures, refused                             atomic.Uint64
 	audits, unaudited, differences                          atomic.Uint64
 	checks, mismatches                                      atomic.Uint64
 	bytes, depths, deals, bests                             atomic.Uint64
@@ -134,6 +135,7 @@ func (c *counters) addTo(s *Stats) {
 	s.Mismatches += c.mismatches.Load()
 	s.SnapshotRequests += c.requests.Load()
 	s.SnapshotFailures += c.failures.Load()
+	s.Refused += c.refused.Load()
 }
 
 // heard counts one event of a subscribed stream.

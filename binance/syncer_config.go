@@ -138,7 +138,9 @@ type DepthConfig struct {
 	AckTimeout time.Duration
 
 	// SkipSymbolCheck leaves out the first listing, of weight 20 on spot, which checks that the exchange
-	// lists the symbols. A symbol that it does not list is then never synced, without an error.
+	// lists the symbols. A symbol that it does not list is then not synced, and the others are: where the
+	// exchange refuses it, in a subscription or a snapshot, Hooks.Refused is called, and it is asked for again after
+	// RetryMax, then less often, up to 32 times that for a subscription; where it says nothing, nothing comes.
 	SkipSymbolCheck bool
 }
 

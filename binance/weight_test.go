@@ -293,7 +293,7 @@ func TestCallsGoAfterLostBooks(t *testing.T) {
 			note("add")
 		})
 		call(binance.Urgent(t.Context()), "urgent")
-		if q := h.client.Usage().Queued; q[binance.PriorityUrgent] != 1 || q[binance.PriorityGap] != 1 || q[binance.PriorityCall] != 2 || q[binance.PriorityRefresh] != 1 {
+		if q := h.client.Usage().Queued; q[binance.PriorityGap] != 2 || q[binance.PriorityCall] != 2 || q[binance.PriorityRefresh] != 1 {
 			t.Errorf("queue: %v", q)
 		}
 		h.ready()

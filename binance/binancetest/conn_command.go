@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/gorilla/websocket"
 )
@@ -76,6 +77,9 @@ func (c *conn) execute(req *request, data []byte) (result json.RawMessage, err *
 			return nil, invalid("missing field `params` at line 1 column %d", len(data))
 		}
 		if method == "SUBSCRIBE" {
+			if slices.ContainsFunc(streams, c.refuses) {
+				return nil, invalid("invalid stream")
+			}
 			c.exchange.subscribe(c, streams)
 		} else {
 			c.unsubscribe(streams)
@@ -90,6 +94,20 @@ func (c *conn) execute(req *request, data []byte) (result json.RawMessage, err *
 	column := bytes.Index(data, req.Method) + len(req.Method)
 	return nil, invalid("unknown variant `%s`, expected one of `SUBSCRIBE`, `UNSUBSCRIBE`, `LIST_SUBSCRIPTIONS`, "+
 		"`SET_PROPERTY`, `GET_PROPERTY` at line 1 column %d", method, column)
+}
+
+// refuses reports whether the exchange refuses a stream's name: one with a space always does. ccxt/ccxt#19833 shows the
+// answer of USDⓈ-M to the name "not asdfads", ctubio/Krypto-trading-bot#1121 the same of spot. Whether it is the
+// answer to the other names of the message as well is not documented; here nothing of it is subscribed.
+func (c *conn) refuses(stream string) bool {
+	if strings.Contains(stream, " ") {
+		return true
+	}
+	if !c.exchange.commands.unknown || strings.HasPrefix(stream, "!") {
+		return false
+	}
+	symbol, _ := splitStream(stream)
+	return c.exchange.byName[upper(symbol)] == nil
 }
 
 // property reads or writes "combined", the only property.

@@ -49,7 +49,7 @@
 //   - F20 the exchange announces that it ends a connection: [Server.SendServerShutdown], [Server.SendServerShutdownOne], [Server.GoAway]; in other forms with [Server.SendRaw]
 //   - F21 the end after 24 hours: [Config.Lifetime]
 //   - F22 data before its acknowledgement, and after an unsubscription: [Server.DelayAcks], [Server.DelayUnsubscribes]
-//   - F23 errors nested and flat, with a null id for invalid JSON: [Server.RejectCommands], [Server.FlatErrors]
+//   - F23 errors nested and flat, with a null id for invalid JSON, names that are refused: [Server.RejectCommands], [Server.FlatErrors], [Server.RefuseUnknownStreams]
 //   - F24 unknown fields and events: [Server.ExtraFields], [Server.SendEvent], [Server.SendRaw], [Server.SendRawOne]
 //   - F25 a stream name in upper case: acknowledged and silent, always
 //   - F26 a symbol that is not ASCII: [Symbol.Name]

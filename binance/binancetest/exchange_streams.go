@@ -68,8 +68,8 @@ func (x *exchange) forget(c *conn) {
 	c.cut()
 }
 
-// subscribe adds streams to a connection, except those it has. The exchange rejects no name: an unknown one,
-// one in upper case, or one of another route stays silent.
+// subscribe adds streams to a connection, except those it has. An unknown name, one in upper case, or one of
+// another route stays silent; see refuses.
 //
 // web-socket-streams.md, "Websocket Limits": "A single connection can listen to a maximum of 1024
 // streams." What happens beyond is not documented; here the connection is closed.

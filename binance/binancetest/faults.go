@@ -212,6 +212,8 @@ type commandFaults struct {
 	lateAcks int // messages
 	ackDelay time.Duration
 
+	unknown bool // names of symbols that are not listed are refused
+
 	lingering int // UNSUBSCRIBE messages
 	lingerFor time.Duration
 

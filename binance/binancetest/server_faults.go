@@ -288,6 +288,13 @@ func (s *Server) RejectCommands(n, code int, msg string) {
 	s.locked(func() { s.commands.reject, s.commands.with = n, requestError{code, msg} })
 }
 
+// RefuseUnknownStreams makes the exchange refuse a SUBSCRIBE that names the stream of a symbol that is not listed,
+// with all its other streams, until it is switched off. The default is to acknowledge it. A name with a
+// space is refused in any case.
+func (s *Server) RefuseUnknownStreams(on bool) {
+	s.locked(func() { s.commands.unknown = on })
+}
+
 // DelayAcks delays the answers to the next n control messages. They take effect at once, so that the data
 // of a new stream precedes its acknowledgement.
 func (s *Server) DelayAcks(n int, delay time.Duration) {

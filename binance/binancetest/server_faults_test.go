@@ -392,6 +392,24 @@ func TestRejectedCommands(t *testing.T) {
 	equal(t, "calm", c.ask(`{}`), `{"error":{"code":2,"msg":"Invalid request: missing field `+"`method`"+` at line 1 column 2"},"id":null}`)
 }
 
+// TestRefusedNames is F23 as well: a name that the exchange refuses, with all others of its message.
+func TestRefusedNames(t *testing.T) {
+	cfg := manual(t)
+	cfg.MessageLimit = -1
+	s := newServer(t, cfg)
+	c := dial(t, s, "/ws")
+	const refused = `{"error":{"code":2,"msg":"Invalid request: invalid stream"},"id":1}`
+	ask := func(names string) string { return c.ask(`{"method":"SUBSCRIBE","params":[` + names + `],"id":1}`) }
+	equal(t, "malformed", ask(`"btcusdt@trade","not asdfads"`), refused)
+	equal(t, "unknown", ask(`"nope@trade"`), `{"result":null,"id":1}`)
+	s.RefuseUnknownStreams(true)
+	equal(t, "unknown and refused", ask(`"btcusdt@trade","nope2@trade"`), refused)
+	equal(t, "known", ask(`"btcusdt@depth","!contractInfo"`), `{"result":null,"id":1}`)
+	equal(t, "nothing of a refused message", c.ask(list), `{"result":["nope@trade","btcusdt@depth","!contractInfo"],"id":1}`)
+	s.Calm()
+	equal(t, "calm", ask(`"nope3@trade"`), `{"result":null,"id":1}`)
+}
+
 // TestFaultsForOneSymbol is the part of F16 that leaves the other symbols alone.
 func TestFaultsForOneSymbol(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
