@@ -1,6 +1,9 @@
 package orderbook
 
-import "slices"
+import (
+	"math/bits"
+	"slices"
+)
 
 // A ladder is one side of a book: its levels sorted with the best at the end, so that the changes
 // near the touch, which are most of them, move few bytes.
@@ -259,15 +262,18 @@ func (l *ladder) search(rank Fixed, near int) int {
 			hi -= step
 		}
 	}
-	for lo < hi {
-		mid := int(uint(lo+hi) / 2)
-		if levels[mid].Price^order < rank {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
+	// It halves without a branch, since no processor can predict which half it will be. With the sign bit inverted,
+	// integers compare as unsigned ones.
+	const sign = 1 << 63
+	flip, wanted := uint64(order)^sign, uint64(rank)^sign
+	at := uint64(lo)
+	for n := uint64(hi) - at; n > 0; {
+		half := (n + 1) / 2
+		_, below := bits.Sub64(uint64(levels[at+half-1].Price)^flip, wanted, 0) // 1 or 0
+		at += half & -below
+		n -= half
 	}
-	return lo
+	return int(at)
 }
 
 // reset replaces the side by levels that come best first, as venues send them. Any other order works,
