@@ -459,6 +459,9 @@ func (c *simSetup) rollLimits(r *rand.Rand) {
 		c.server.WeightLimit = 200 + r.IntN(300)
 		c.patience += 3 * time.Minute
 		c.tight = true
+		if c.depth.SkipSymbolCheck { // no listing says it at once
+			c.budget.Limit = c.server.WeightLimit
+		}
 	}
 	if r.IntN(8) == 0 {
 		c.server.ConnectLimit = 12 + r.IntN(20)
