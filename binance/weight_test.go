@@ -10,9 +10,11 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/binance/binancetest"
 	"github.com/marketprism/marketprism/internal/short"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 // An outage cuts every connection to the exchange, and refuses new ones while it lasts.
@@ -304,4 +306,67 @@ func TestCallsGoAfterLostBooks(t *testing.T) {
 		}
 		h.wellBehaved()
 	})
+}
+
+// After an outage of a whole exchange half of the books are back within 15 seconds, and those that the program
+// reads before the others.
+func TestHalfOfTheBooksAreBackSoon(t *testing.T) {
+	short.Skip(t)
+	for market, books := range map[marketprism.Market]int{marketprism.Spot: 1300, marketprism.USDM: 790} {
+		t.Run(string(market), func(t *testing.T) {
+			symbols := binancetest.Symbols(names(books)...)
+			for i := range symbols {
+				symbols[i].Levels, symbols[i].Rate = 120, 0.1
+			}
+			var net outage
+			s := setup{
+				server: binancetest.Config{Market: market, Symbols: symbols, Tick: time.Second},
+				client: binance.Config{DialContext: net.DialContext},
+				depth:  binance.DepthConfig{TopLevels: 1, ReconnectMax: 2 * time.Second},
+				before: func(h *harness) { net.dial = h.srv.DialContext },
+			}
+			bubble(t, s, func(t *testing.T, h *harness) {
+				h.ready()
+				h.srv.HangREST(1_000_000, 100*time.Millisecond)
+				time.Sleep(90 * time.Second)
+				wanted := names(books)[books-30:]
+				for i, symbol := range wanted {
+					var err error
+					switch i % 3 {
+					case 0:
+						err = h.syncer.View(symbol, func(*orderbook.Book, binance.Status) {})
+					case 1:
+						_, err = h.syncer.Top(symbol)
+					case 2:
+						_, err = h.syncer.Watch(t.Context(), symbol)
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				net.last(70 * time.Second)
+				back := time.Now()
+				time.Sleep(15 * time.Second)
+				synctest.Wait()
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				var order []string
+				for _, e := range h.events {
+					if i, ok := e.info.(binance.SyncInfo); ok && !e.at.Before(back) {
+						order = append(order, i.Instrument.Symbol)
+					}
+				}
+				if len(order) < books/2 {
+					t.Errorf("%d of %d books are back after 15 s", len(order), books)
+				}
+				last := 0
+				for _, symbol := range wanted {
+					last = max(last, slices.Index(order, symbol))
+				}
+				if last > books/4 || !slices.Contains(order, wanted[0]) {
+					t.Errorf("the last book that the program reads was the %dth", last+1)
+				}
+			})
+		})
+	}
 }
