@@ -63,6 +63,7 @@ func collectorFamilies() []Family {
 		{Name: RestDuration, Type: Histogram, Unit: "seconds", Labels: with(venue, Label{"endpoint", endpoints}), Buckets: networkBuckets,
 			Help: "Time until the headers of a REST answer."},
 		{Name: RestUsedWeight, Type: Gauge, Labels: venue, Help: "Request weight used in this minute, as last reported."},
+		{Name: RestQueue, Type: Gauge, Labels: with(venue, Label{"priority", restPriorities}), Help: "REST requests that wait for request weight, by priority."},
 		{Name: RestWeightLimit, Type: Gauge, Labels: venue, Help: "Request weight allowed per minute; 0 means no limit."},
 		{Name: RestBlockedUntil, Type: Gauge, Unit: "seconds", Labels: venue,
 			Help: "Local time until which the exchange rejects requests (418, 429); 0 if it does not."},
@@ -88,6 +89,7 @@ func syncerFamilies() []Family {
 		{Name: AuditDifferences, Type: Counter, Labels: venue, Help: "Levels that differed from a new snapshot at the same update id."},
 		{Name: CappedLevels, Type: Counter, Labels: venue,
 			Help: "Levels received whose quantity is 92233720368.54775807 or more, of assets with few decimals; sums with them are not exact."},
+		{Name: RefusedNames, Type: Counter, Labels: venue, Help: "Refusals of a symbol by the exchange, in a subscription or a snapshot."},
 	}
 }
 

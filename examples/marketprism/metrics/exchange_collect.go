@@ -17,6 +17,13 @@ func (e *Exchange) collect(give emit) {
 	}
 	give(RestUsedWeight, float64(usage.Used), e.venue...)
 	give(RestWeightLimit, float64(usage.Limit), e.venue...)
+	for p, name := range restPriorities {
+		waiting := 0
+		if p < len(usage.Queued) {
+			waiting = usage.Queued[p]
+		}
+		give(RestQueue, float64(waiting), e.with(name)...)
+	}
 	give(RestBlockedUntil, unix(usage.BlockedUntil), e.venue...)
 
 	var stats binance.Stats
@@ -62,6 +69,7 @@ func (e *Exchange) collectStats(give emit, s binance.Stats) {
 	give(CrossedBooks, float64(s.Mismatches), e.venue...)
 	give(AuditDifferences, float64(s.Differences), e.venue...)
 	give(CappedLevels, float64(s.Capped), e.venue...)
+	give(RefusedNames, float64(s.Refused), e.venue...)
 }
 
 // collectBooks emits the states of all books, and the series of the symbols that have some.

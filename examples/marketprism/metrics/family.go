@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
@@ -82,6 +83,7 @@ var (
 	statusClasses    = []string{"2xx", "3xx", "4xx", "418", "429", "5xx", "error"}
 	bookStates       = []string{"init", "buffering", "live", "stale"}
 	gapReasons       = []string{"sequence", "disconnect", "overflow", "regressed", "removed", "stale", "invalid", Other}
+	restPriorities   = priorityNames()
 	snapshotResults  = []string{"ok", "rate_limited", "timeout", "http_error", "decode_error", "cancelled", Other}
 	updateResults    = []string{"applied", "old", "discarded"}
 	sides            = []string{"bid", "ask"}
@@ -180,6 +182,7 @@ const (
 	RestDuration     = "marketprism_collector_rest_request_duration_seconds"
 	RestUsedWeight   = "marketprism_collector_rest_used_weight"
 	RestWeightLimit  = "marketprism_collector_rest_weight_limit"
+	RestQueue        = "marketprism_collector_rest_queue_length"
 	RestBlockedUntil = "marketprism_collector_rest_blocked_until_timestamp_seconds"
 
 	Books            = "marketprism_syncer_books"
@@ -193,6 +196,7 @@ const (
 	CrossedBooks     = "marketprism_syncer_crossed_books_total"
 	AuditDifferences = "marketprism_syncer_audit_differences_total"
 	CappedLevels     = "marketprism_syncer_capped_levels_total"
+	RefusedNames     = "marketprism_syncer_refused_names_total"
 
 	BookSynced     = "marketprism_book_synced"
 	BookLastUpdate = "marketprism_book_last_update_timestamp_seconds"
@@ -261,4 +265,12 @@ func (f Family) valueType() prometheus.ValueType {
 		return prometheus.CounterValue
 	}
 	return prometheus.GaugeValue
+}
+
+// priorityNames returns the names of the priorities of REST requests, the most urgent first.
+func priorityNames() (names []string) {
+	for p := binance.PriorityGap; p <= binance.PriorityPoll; p++ {
+		names = append(names, p.String())
+	}
+	return names
 }
