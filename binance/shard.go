@@ -3,6 +3,7 @@ package binance
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -32,10 +33,11 @@ type shard struct {
 	members []*symbolBook // that have streams here; guarded by the DepthSyncer's changing
 
 	// Other goroutines leave these for the shard.
-	inbox snapshotInbox
-	tasks taskQueue
-	ready chan struct{} // holds a token while frames may be queued
-	count counters
+	inbox    snapshotInbox
+	tasks    taskQueue
+	rotating atomic.Bool   // a task of Rotate is queued
+	ready    chan struct{} // holds a token while frames may be queued
+	count    counters
 
 	streams   streamSet
 	conns     connSet
@@ -71,6 +73,7 @@ func newShard(number int, env shardEnv, rs routeStreams, depthSuffix string) *sh
 // removed from then on come as tasks.
 func (s *shard) begin(now time.Time) {
 	s.tasks.take()
+	s.rotating.Store(false)
 	s.snapshots.collect(&s.inbox)
 	s.streams.reset(s.members)
 	s.conns.reset(s.number, s.cfg, now)

@@ -144,8 +144,14 @@ func (d *DepthSyncer) runShards(ctx context.Context) error {
 // is called for each. A connection whose replacement is on its way is left as it is. While Run does not
 // run, Rotate does nothing.
 func (d *DepthSyncer) Rotate() {
+	d.changing.Lock()
+	defer d.changing.Unlock()
 	for _, s := range d.allShards() {
+		if d.launch == nil || s.rotating.Swap(true) {
+			continue
+		}
 		s.tasks.post(func(_ context.Context, now time.Time) error {
+			s.rotating.Store(false)
 			for _, slot := range s.conns.slots {
 				s.rotateSlot(now, slot, RotateRequest)
 			}

@@ -120,3 +120,30 @@ func TestRemovalOfASymbolTwice(t *testing.T) {
 		t.Errorf("%v are left", left)
 	}
 }
+
+// Calls of Rotate do not pile up: before a Run they do nothing, and in one they ask once until the shard has rotated.
+func TestRotateIsQueuedOnce(t *testing.T) {
+	d := deepSyncer(t)
+	s := d.allShards()[0]
+	for range 3 {
+		d.Rotate()
+	}
+	if n := len(s.tasks.take()); n != 0 {
+		t.Errorf("%d tasks without a Run", n)
+	}
+	d.launch = func(*shard) {}
+	s.begin(time.Now())
+	for range 3 {
+		d.Rotate()
+	}
+	queued := s.tasks.take()
+	if len(queued) != 1 {
+		t.Fatalf("%d tasks of a shard that is busy", len(queued))
+	}
+	if err := queued[0](t.Context(), time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if d.Rotate(); len(s.tasks.take()) != 1 {
+		t.Error("no task after the first one was done")
+	}
+}
