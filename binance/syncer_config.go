@@ -220,8 +220,11 @@ func checkSymbols(cfg *DepthConfig) error {
 	}
 	seen := make(map[string]bool, len(cfg.Symbols))
 	for _, s := range cfg.Symbols {
-		if s == "" || seen[s] {
-			return fmt.Errorf("binance: DepthConfig.Symbols: %q is empty or named twice", s)
+		if err := checkSymbol(s); err != nil {
+			return fmt.Errorf("%w, in DepthConfig.Symbols", err)
+		}
+		if seen[s] {
+			return fmt.Errorf("binance: DepthConfig.Symbols: %q is named twice", s)
 		}
 		seen[s] = true
 	}

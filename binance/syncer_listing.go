@@ -185,6 +185,7 @@ func (f *SymbolFilter) choose(symbols []SymbolInfo) (chosen []string, stays map[
 		switch unread := s.Status == "" || s.QuoteAsset == "" && len(f.QuoteAssets) > 0; {
 		case unread:
 			stays[s.Symbol] = true
+		case checkSymbol(s.Symbol) != nil: // no stream can have its name
 		case f.Match(s):
 			stays[s.Symbol] = true
 			chosen = append(chosen, s.Symbol)

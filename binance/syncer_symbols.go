@@ -2,7 +2,7 @@ package binance
 
 import (
 	"context"
-	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -10,7 +10,16 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-var errEmptySymbol = errors.New("binance: symbol is empty")
+// maxSymbol bounds a symbol in bytes, far above the exchange's: the name of a stream has to fit into a request.
+const maxSymbol = 256
+
+// checkSymbol returns an error for a symbol that cannot be one.
+func checkSymbol(symbol string) error {
+	if symbol == "" || len(symbol) > maxSymbol {
+		return fmt.Errorf("binance: symbol of %d bytes: want 1 to %d", len(symbol), maxSymbol)
+	}
+	return nil
+}
 
 // Add adds symbols, on the connections that have room, and on new ones. A symbol that was added before is
 // left as it is; the records of one that was removed before begin after its former last one. While Run
@@ -19,8 +28,10 @@ var errEmptySymbol = errors.New("binance: symbol is empty")
 // for twice DepthConfig.PollEvery, or ten minutes where that is negative; a symbol that it lacks is asked
 // for, once for all calls that wait for the answer. Ready waits for their books.
 func (d *DepthSyncer) Add(ctx context.Context, symbols ...string) error {
-	if slices.Contains(symbols, "") {
-		return errEmptySymbol
+	for _, symbol := range symbols {
+		if err := checkSymbol(symbol); err != nil {
+			return err
+		}
 	}
 	var statuses map[string]string
 	if d.books.Running() && !d.cfg.SkipSymbolCheck {

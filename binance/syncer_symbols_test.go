@@ -3,6 +3,7 @@ package binance_test
 import (
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -89,8 +90,13 @@ func TestAddAndRemoveOfUnknownSymbols(t *testing.T) {
 		if err := h.syncer.Add(t.Context(), "NOPE"); !errors.As(err, &unknown) || !slices.Equal(unknown.Symbols, []string{"NOPE"}) {
 			t.Errorf("Add = %v", err)
 		}
-		if err := h.syncer.Add(t.Context(), ""); err == nil {
-			t.Error("an empty symbol was added")
+		for _, symbol := range []string{"", strings.Repeat("A", 5000)} {
+			if err := h.syncer.Add(t.Context(), symbol); err == nil {
+				t.Errorf("a symbol of %d bytes was added", len(symbol))
+			}
+			if _, err := binance.NewDepthSyncer(h.client, binance.DepthConfig{Symbols: []string{symbol}}); err == nil {
+				t.Errorf("a symbol of %d bytes was accepted", len(symbol))
+			}
 		}
 		if err := h.syncer.Remove(victim, "NOPE"); !errors.Is(err, binance.ErrUnknownSymbol) {
 			t.Errorf("Remove = %v", err)
