@@ -1,8 +1,10 @@
 package binance
 
 import (
+	"context"
 	"sync"
 	"testing"
+	"time"
 )
 
 // The weight of a refresh that became void while its shard had it is free for the next request.
@@ -64,5 +66,44 @@ func TestEndRevokesTheRequestsOfRemovedBooks(t *testing.T) {
 	d.snapshots.end()
 	if u := budget.Usage(); u.Queued[PriorityRefresh] != 0 {
 		t.Errorf("after the end: %+v", u)
+	}
+}
+
+// A refresh that waits for its shard keeps its weight and holds no place: its shard may be busy with a Handler that
+// waits for a request of its own. It is sent once there is a place.
+func TestOfferedRefreshHoldsNoPlace(t *testing.T) {
+	budget, err := NewBudget(BudgetConfig{Concurrent: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := NewClient(Config{Budget: budget})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := NewDepthSyncer(c, DepthConfig{Symbols: []string{"BTCUSDT"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.snapshots.begin()
+	d.snapshots.requestRefresh(d.books.Get("BTCUSDT"), 100, PriorityRefresh)
+	var sending sync.WaitGroup
+	r := <-d.snapshots.granted
+	d.snapshots.start(t.Context(), r, &sending)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	call, err := budget.wait(ctx, c.spender, PriorityCall, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if u := budget.Usage(); u.Sending != 1 || u.Used != r.weight+1 || r.reservation.unpark() {
+		t.Errorf("beside a call: %+v, or the refresh was to be sent too", u)
+	}
+	call.close()
+	if u := budget.Usage(); !r.reservation.unpark() || u.Sending != 0 {
+		t.Errorf("after the call: %+v, or the refresh was not to be sent", u)
+	}
+	r.reservation.giveUp()
+	if u := budget.Usage(); u.Sending != 0 || u.Used != 1 {
+		t.Errorf("at the end: %+v", u)
 	}
 }

@@ -173,7 +173,7 @@ func newBooks() *bookset.Set[string, Status, *symbolBook] {
 
 // View calls f with the symbol's book and its status, neither of which changes while f runs. The book must not be used
 // after f has returned. f may call any method, and the feed does not wait for it: a change that comes meanwhile is made
-// in a copy of the book, which costs some microseconds. The error is ErrUnknownSymbol, or a *NotSyncedError while the
+// in a copy of the book, which costs some ten microseconds. The error is ErrUnknownSymbol, or a *NotSyncedError while the
 // book is not synced; f is not called then.
 func (d *DepthSyncer) View(symbol string, f func(b *orderbook.Book, s Status)) error {
 	return d.books.View(symbol, f)
