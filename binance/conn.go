@@ -45,7 +45,6 @@ type conn struct {
 	opened     time.Time
 	heardAt    time.Time // local clock, of the last event
 	subscribed bool      // all streams were acknowledged
-	late       bool      // the shard looked too late for an answer that is overdue
 }
 
 // isOpen reports whether the connection exists and is open.

@@ -90,8 +90,7 @@ func (s *shard) connOpened(ctx context.Context, now time.Time, c *conn, stream *
 }
 
 // checkAcks ends the connections whose subscriptions are not acknowledged in time. The answer may be among
-// the frames that wait for the shard, or after a stop of the whole process among those that are yet to be
-// read.
+// the frames that wait for the shard.
 func (s *shard) checkAcks(ctx context.Context, now time.Time) error {
 	for c := range s.conns.all {
 		due := c.outbox.due(now)
@@ -101,10 +100,8 @@ func (s *shard) checkAcks(ctx context.Context, now time.Time) error {
 		case now.Before(since.Add(c.outbox.timeout)):
 			s.alarm.set(now, since.Add(c.outbox.timeout)) // the answer could not be read before
 		case now.Before(due):
-			c.late = false
 			s.alarm.set(now, due)
-		case !c.handledUntil(due) || !c.late && now.Sub(due) > ackCheck:
-			c.late = true
+		case !c.handledUntil(due):
 			s.alarm.set(now, now.Add(ackCheck))
 		default:
 			if err := s.connLost(ctx, now, c, c.outbox.overdue()); err != nil {

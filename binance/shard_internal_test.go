@@ -162,37 +162,6 @@ func TestTickKeepsTheDeadlines(t *testing.T) {
 	}
 }
 
-// A shard that looks late for an overdue answer, since the process was stopped, looks again: the answer may
-// be there, and not read yet.
-func TestOverdueAnswerAfterAStop(t *testing.T) {
-	for _, answered := range []bool{true, false} {
-		s := syncedShard(t, nil)
-		c, now := s.conns.conns[0], time.Now()
-		c.queue = newFrameQueue(1, 1, s.ready)
-		c.outbox.subscribe([]string{"x"})
-		if _, err := c.outbox.next(); err != nil {
-			t.Fatal(err)
-		}
-		c.outbox.written(now)
-		tick := func(after time.Duration) {
-			if err := s.checkAcks(t.Context(), now.Add(time.Hour+after)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		tick(20 * time.Second)
-		if s.conns.conns[0] != c {
-			t.Fatal("ended at once")
-		}
-		if answered {
-			c.outbox.ack(1)
-		}
-		tick(20*time.Second + ackCheck)
-		if open := s.conns.conns[0] == c; open != answered {
-			t.Errorf("answered %t: open %t", answered, open)
-		}
-	}
-}
-
 // Requests that wait for their acknowledgement keep their streams when symbols are added and removed.
 func TestPendingRequestsKeepTheirStreams(t *testing.T) {
 	d, s := syncedDepth(t, nil)

@@ -226,32 +226,30 @@ func TestSymbolAddedAgainAtTheEndOfRun(t *testing.T) {
 
 // An acknowledgement that was in time ends no connection, however late a slow Handler lets the shard see it.
 func TestAcknowledgementBehindASlowHandler(t *testing.T) {
-	depth := binance.DepthConfig{Symbols: names(2), AckTimeout: 5 * time.Second, SkipSymbolCheck: true}
-	bubble(t, setup{server: exchange(3), depth: depth}, func(t *testing.T, h *harness) {
-		h.prepare(names(3)...)
+	server := exchange(61)
+	server.History = 256
+	for i := range server.Symbols {
+		server.Symbols[i].Levels = 5
+	}
+	depth := binance.DepthConfig{Symbols: names(60), AckTimeout: 5 * time.Second, SkipSymbolCheck: true}
+	bubble(t, setup{server: server, depth: depth}, func(t *testing.T, h *harness) {
+		h.prepare(names(61)...)
 		h.ready()
-		for range 6 { // the shard chooses at random what it does first
-			h.srv.DelayAcks(1, 4*time.Second)
-			if err := h.syncer.Add(t.Context(), "T0002USDT"); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(100 * time.Millisecond)
-			block := make(chan struct{})
-			h.mu.Lock()
-			h.block = block
-			h.mu.Unlock()
-			time.Sleep(10 * time.Second)
-			h.mu.Lock()
-			h.block = nil
-			h.mu.Unlock()
-			close(block)
-			h.ready()
-			if err := h.syncer.Remove("T0002USDT"); err != nil {
-				t.Fatal(err)
-			}
-			time.Sleep(5 * time.Second)
+		h.srv.DelayAcks(1, 4*time.Second)
+		if err := h.syncer.Add(t.Context(), "T0060USDT"); err != nil {
+			t.Fatal(err)
 		}
-		if s := h.syncer.Stats(); s.Disconnects != 0 || s.Gaps != 6 {
+		time.Sleep(100 * time.Millisecond)
+		for range 2000 { // three hundred records a second, of the six hundred that come
+			h.pass(true)
+			time.Sleep(3 * time.Millisecond)
+		}
+		if status, _ := h.syncer.Status("T0060USDT"); status.State != orderbook.Offline {
+			t.Errorf("the acknowledgement was handled too soon: %v", status.State)
+		}
+		h.pass(false)
+		h.ready()
+		if s := h.syncer.Stats(); s.Disconnects != 0 || s.Gaps != 0 {
 			t.Errorf("stats: %+v", s)
 		}
 		h.wellBehaved()
