@@ -255,7 +255,8 @@ func (s *shard) tickStream(ctx context.Context, now time.Time, sub *subscription
 	if sub.arbiter.awaitsBackfill() {
 		patience = backfillPatience
 	}
-	if due := later(sub.arbiter.pendingSince, s.watchdog.readAllSince(now, &s.conns)).Add(patience); now.Before(due) {
+	since := later(s.watchdog.woken, s.watchdog.readAllSince(now, &s.conns)) // what it waits for could not be read before
+	if due := later(sub.arbiter.pendingSince, since).Add(patience); now.Before(due) {
 		s.alarm.set(now, due)
 		return nil
 	}

@@ -178,13 +178,10 @@ func (s *shard) rotate(ctx context.Context, now time.Time) (err error) {
 		if !next.isOpen() || !next.outbox.settled() {
 			continue
 		}
-		since := later(s.watchdog.readSince(now, next), s.watchdog.readSince(now, slot.current))
 		switch missing := s.missingOn(next, slot.current, now); {
-		case now.Sub(since) < settleTime:
-			s.alarm.set(now, now.Add(rotateCheck)) // events of before may not be read yet
 		case missing == "":
 			err = s.replace(ctx, now, slot)
-		case now.Sub(later(next.opened, since)) > rotatePatience && now.Sub(next.outbox.lastProgress()) > rotatePatience:
+		case now.Sub(next.opened) > rotatePatience && now.Sub(next.outbox.lastProgress()) > rotatePatience:
 			err = s.connLost(ctx, now, next, fmt.Errorf("%w: no event of %s", ErrRotation, missing))
 		default:
 			s.alarm.set(now, now.Add(rotateCheck))
@@ -198,11 +195,13 @@ func (s *shard) rotate(ctx context.Context, now time.Time) (err error) {
 
 // missingOn returns a stream that the replacement does not carry yet; "" if there is none.
 func (s *shard) missingOn(next, current *conn, now time.Time) string {
+	settled := now.Sub(later(s.watchdog.readSince(now, next), s.watchdog.readSince(now, current))) >= settleTime
 	for _, sub := range s.streams.ordered {
 		if sub.refusal.count > 0 && !sub.arbiter.legs[current.index].acked {
 			continue
 		}
-		if !sub.arbiter.canReplace(current.index, next.index, now) {
+		silent := !sub.arbiter.legs[next.index].heard // events of before may not be read yet
+		if silent && !settled || !sub.arbiter.canReplace(current.index, next.index, now) {
 			return sub.name
 		}
 	}

@@ -14,6 +14,10 @@ const (
 	beatEvery  = time.Second / 2
 	pauseBound = time.Second
 
+	// longPause is how late a tick must be so that all bounds start over. Shorter pauses are far below them, and a
+	// Handler that is slow now and then must not keep a watchdog from what it is for.
+	longPause = 5 * time.Second
+
 	// provenSilence is how long after a bookTicker beyond a book's id the depth event that contains the
 	// id may still come. Both are of one book, and depth events leave at least once a second.
 	provenSilence = 10 * time.Second
@@ -64,6 +68,7 @@ type watchdog struct {
 	at     time.Time     // of the next look
 	beat   time.Time     // when the shard's next tick is due at the latest
 	woken  time.Time     // end of the last pause; zero if there was none
+	afresh time.Time     // the same of a long one
 }
 
 // tick notes that the shard's goroutine has got to a tick, and returns how long it was kept from it; 0 if it
@@ -71,6 +76,9 @@ type watchdog struct {
 func (w *watchdog) tick(now time.Time) (pause time.Duration) {
 	if late := now.Sub(w.beat); late >= pauseBound {
 		pause, w.woken = late, now
+		if late >= longPause {
+			w.afresh = now
+		}
 	}
 	if !now.Before(w.beat) {
 		w.beat = now.Add(beatEvery)
@@ -78,14 +86,14 @@ func (w *watchdog) tick(now time.Time) (pause time.Duration) {
 	return pause
 }
 
-// readSince returns since when nothing has kept the frames of a connection from being read.
+// readSince returns since when nothing has kept the frames of a connection from being read for long.
 func (w *watchdog) readSince(now time.Time, c *conn) time.Time {
-	return later(c.stream.readSince(now), w.woken)
+	return later(c.stream.readSince(now), w.afresh)
 }
 
-// readAllSince returns since when nothing has kept the frames of any connection from being read.
+// readAllSince is readSince for all connections.
 func (w *watchdog) readAllSince(now time.Time, conns *connSet) time.Time {
-	since := w.woken
+	since := w.afresh
 	for c := range conns.all {
 		since = later(since, w.readSince(now, c))
 	}
