@@ -274,7 +274,11 @@ func TestPause(t *testing.T) {
 			p := newPaused(t, server, driveConfig{})
 			before := p.allCurrent(n)
 			time.Sleep(time.Until(time.Now().Truncate(time.Minute).Add(75 * time.Second))) // the weight of the start is forgotten
-			began := p.srv.Stats()
+			began, early := p.srv.Stats(), before
+			for len(p.states) > 0 {
+				before = <-p.states
+			}
+			rate := float64(before.Stats.Frames-early.Stats.Frames) / before.At.Sub(early.At).Seconds()
 			woken := p.stop(c.stop)
 			var half, all, last time.Duration
 			after := p.until(func(s driveState) bool {
@@ -289,7 +293,7 @@ func TestPause(t *testing.T) {
 			}
 			s, x := after.Stats, p.srv.Stats()
 			t.Logf("%d symbols, %.0f frames a second of %d bytes: half current after %v, all after %v", n,
-				float64(before.Stats.Frames)/time.Since(before.At).Seconds(), s.Bytes/s.Frames, half.Round(time.Millisecond), all.Round(time.Millisecond))
+				rate, s.Bytes/s.Frames, half.Round(time.Millisecond), all.Round(time.Millisecond))
 			t.Logf("%d gaps, %d snapshots, %d frames dropped, %d reconnects, %d pauses, %d waits, %d watchdogs; exchange: %d pongs late, %d buffers full",
 				s.Gaps, s.SnapshotRequests-before.Stats.SnapshotRequests, s.Dropped, s.Connects-before.Stats.Connects, s.Pauses, s.QueueWaits, s.Watchdogs,
 				x.PongTimeouts-began.PongTimeouts, x.SlowConsumers-began.SlowConsumers)
