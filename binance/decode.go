@@ -77,12 +77,16 @@ type RequestID struct {
 // The quantity of a level, in a book as in a ticker, is orderbook.MaxFixed where it is larger (see
 // orderbook.ParseQuantity). A price or the quantity of a trade out of range is an error: one order has at most
 // LOT_SIZE's maxQty, 92233720368.0 for BTTC (exchangeInfo).
+//
+// The futures markets send partial books (<symbol>@depth5) and books with RPI orders (<symbol>@rpiDepth) as
+// depthUpdate too. In a combined frame its stream says what it is; a raw frame of such a stream cannot be told from a diff.
 type Decoder struct {
 	scan   scan.Scanner
 	names  struct{ streams, symbols, tradeTypes scan.Intern }
 	object survey // of an object that does not begin with its event name
 
 	sbeKnown map[string]*sbeNames // by symbol
+	linked   bool                 // a diff needs pu, without which its predecessor is not known: futures
 }
 
 // Decode decodes one frame into m, which is valid until m is decoded into again and does not refer to

@@ -143,6 +143,9 @@ func frameOf(frame []byte) (m Message) {
 			m = eventOf(o["data"])
 		}
 		m.Stream = textOf(o["stream"])
+		if m.Type == MessageDepth && !regexp.MustCompile(`^([^@]*@)?depth(@|$)`).MatchString(m.Stream) {
+			m.Type, m.Update = MessageUnknown, orderbook.Update{}
+		}
 	case firstKey != "e" && (o.has("result") || o.has("error") || o.has("code", "msg")):
 		m = answerOf(o)
 	case firstKey != "e" && o.has("event"):

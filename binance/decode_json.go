@@ -2,6 +2,7 @@ package binance
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -76,7 +77,17 @@ func (d *Decoder) combined(m *Message, f field, seen fieldSet) {
 			s.Skip()
 		}
 	}
-	d.require(seen, combinedFields)
+	if d.require(seen, combinedFields) && m.Type == MessageDepth && !isDiffStream(m.Stream) {
+		m.Type = MessageUnknown
+	}
+}
+
+// isDiffStream reports whether the depthUpdate events of a stream are diffs of the whole book: "btcusdt@depth" or
+// "btcusdt@depth@100ms".
+func isDiffStream(name string) bool {
+	at := strings.IndexByte(name, '@')
+	kind := name[at+1:]
+	return strings.HasPrefix(kind, "depth") && (len(kind) == len("depth") || kind[len("depth")] == '@')
 }
 
 // eventObject reads an event, starting at its opening brace.
@@ -235,7 +246,11 @@ func (d *Decoder) depth(m *Message, seen fieldSet) {
 			s.Skip()
 		}
 	}
-	if d.require(seen, depthFields) {
+	wanted := depthFields
+	if d.linked {
+		wanted |= 1 << fieldPrevious
+	}
+	if d.require(seen, wanted) {
 		u.EventTime = m.EventTime
 		m.Type = MessageDepth
 	}

@@ -499,3 +499,23 @@ func membersOf(text []byte) ([]member, bool) {
 	}
 	return list, true
 }
+
+// The futures markets send partial books and books with RPI orders as depthUpdate: by their streams they are known from diffs.
+// USDⓈ-M, Partial Book Depth Streams: {"e":"depthUpdate","E":1571889248277,"T":1571889248276,"s":"BTCUSDT","U":390497796,
+// "u":390497878,"pu":390497794,"b":[…],"a":[…]}.
+func TestPartialBooksAreNoDiffs(t *testing.T) {
+	for stream, want := range map[string]MessageType{
+		"btcusdt@depth": MessageDepth, "btcusdt@depth@100ms": MessageDepth, "币安usdt@depth@500ms": MessageDepth,
+		"btcusdt@depth5": MessageUnknown, "btcusdt@depth20@100ms": MessageUnknown, "btcusdt@rpiDepth@500ms": MessageUnknown,
+		"btcusdt@depthX": MessageUnknown, "": MessageUnknown,
+	} {
+		data := `{"e":"depthUpdate","E":1571889248277,"T":1571889248276,"s":"BTCUSDT","U":390497796,"u":390497878,"pu":390497794,"b":[["7403.89","0.002"]],"a":[]}`
+		for _, frame := range []string{`{"stream":"` + stream + `","data":` + data + `}`, `{"data":` + data + `,"stream":"` + stream + `"}`} {
+			var d Decoder
+			var m Message
+			if err := d.Decode([]byte(frame), &m); err != nil || m.Type != want {
+				t.Errorf("%q: %v, %v", stream, m.Type, err)
+			}
+		}
+	}
+}

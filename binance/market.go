@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 // Endpoints are the hosts of one environment, without a slash at the end. Each may have a path, as of a
@@ -236,6 +237,11 @@ func (m *market) family() family {
 		return "spot"
 	}
 	return "futures"
+}
+
+// decoder returns a Decoder of the market's streams.
+func (m *market) decoder() Decoder {
+	return Decoder{linked: m.name.Continuity() == orderbook.Linked}
 }
 
 // checkDepth returns an error for a number of levels that the exchange does not serve.

@@ -58,7 +58,7 @@ type shard struct {
 
 func newShard(number int, env shardEnv, rs routeStreams, depthSuffix string) *shard {
 	s := &shard{
-		shardEnv: env, number: number, route: rs.route,
+		shardEnv: env, number: number, route: rs.route, decoder: env.client.market.decoder(),
 		streams: streamSet{suffixes: rs.suffixes, depth: depthSuffix},
 		tasks:   taskQueue{ready: make(chan struct{}, 1)},
 		ready:   make(chan struct{}, 1),

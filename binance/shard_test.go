@@ -333,6 +333,32 @@ func TestRepeatedBansBackOff(t *testing.T) {
 	})
 }
 
+// A futures diff without pu does not say what it follows: it is an error with a Gap, not an overlap.
+func TestFuturesDiffWithoutPredecessor(t *testing.T) {
+	server := exchange(2)
+	server.Market = marketprism.USDM
+	bubble(t, setup{server: server}, func(t *testing.T, h *harness) {
+		h.ready()
+		book, err := h.srv.Book(victim)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now().UnixMilli()
+		h.srv.SendRaw(fmt.Sprintf(`{"stream":"t0000usdt@depth@100ms","data":{"e":"depthUpdate","E":%d,"T":%d,"s":"T0000USDT","U":%d,"u":%d,"b":[["1.00","7"]],"a":[]}}`,
+			now, now, book.LastID+1, book.LastID+1))
+		time.Sleep(time.Second)
+		h.ready()
+		h.live(h.srv.Listed()...)
+		var undecoded *binance.DecodeError
+		if bad := infos[binance.DecodeInfo](h); len(bad) != 1 || !errors.As(bad[0].Err, &undecoded) || undecoded.Kind != "missing" {
+			t.Errorf("DecodeFailed hook: %+v", bad)
+		}
+		if gaps := h.at(victim).gaps; len(gaps) != 1 || gaps[0].Reason != orderbook.GapInvalid {
+			t.Errorf("gaps: %v", gaps)
+		}
+	})
+}
+
 // refusedAt returns when the first snapshot request after start was refused with a wait.
 func (h *harness) refusedAt(start time.Time) time.Time {
 	h.t.Helper()

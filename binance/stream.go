@@ -61,7 +61,7 @@ type Stream struct {
 }
 
 func newStream(conn *websocket.Conn, m *market, streams []string) *Stream {
-	s := &Stream{conn: conn, market: m, streams: make(map[string]bool), writing: make(chan struct{}, 1), requests: newRateLimiter(m.requestsPerSecond)}
+	s := &Stream{conn: conn, market: m, decoder: m.decoder(), streams: make(map[string]bool), writing: make(chan struct{}, 1), requests: newRateLimiter(m.requestsPerSecond)}
 	for _, name := range streams {
 		s.streams[name] = true
 	}

@@ -62,8 +62,8 @@ type DepthConfig struct {
 	// least one more than a shallow first snapshot has; negative means never.
 	RefreshDepth int
 
-	// MaxDepth bounds the levels of a side of a book, which is pruned when it exceeds that by an eighth. 0
-	// means ten times SnapshotLimit, negative means no bound.
+	// MaxDepth bounds the levels of a side of a book, which is pruned when it exceeds that by an eighth. It must be
+	// more than RefreshDepth, whose default it bounds. 0 means ten times SnapshotLimit, negative means no bound.
 	MaxDepth int
 
 	// MaxBuffered and MaxBufferedBytes bound the updates of a symbol that wait for a snapshot. 0 means 4096
@@ -242,6 +242,9 @@ func (cfg *DepthConfig) checkDepths(m *market) error {
 		if first := cmp.Or(cfg.FirstLimit, shallowLimit); first < cfg.SnapshotLimit {
 			cfg.RefreshDepth = max(cfg.RefreshDepth, first+1)
 		}
+		if cfg.MaxDepth > 0 {
+			cfg.RefreshDepth = min(cfg.RefreshDepth, cfg.MaxDepth-1)
+		}
 	}
 	if err := m.checkDepth(cfg.SnapshotLimit); err != nil {
 		return err
@@ -250,6 +253,9 @@ func (cfg *DepthConfig) checkDepths(m *market) error {
 		if err := m.checkDepth(cfg.FirstLimit); err != nil {
 			return err
 		}
+	}
+	if cfg.MaxDepth > 0 && cfg.RefreshDepth >= cfg.MaxDepth {
+		return fmt.Errorf("binance: RefreshDepth %d, MaxDepth %d: a pruned book would be refreshed again and again", cfg.RefreshDepth, cfg.MaxDepth)
 	}
 	if cfg.FirstLimit > cfg.SnapshotLimit || cfg.RefreshDepth > cfg.SnapshotLimit {
 		return fmt.Errorf("binance: FirstLimit %d, RefreshDepth %d: want at most the SnapshotLimit, %d", cfg.FirstLimit, cfg.RefreshDepth, cfg.SnapshotLimit)

@@ -59,3 +59,22 @@ func TestRouteSymbols(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A book that is pruned to fewer levels than RefreshDepth would be refreshed after each pruning.
+func TestMaxDepthIsMoreThanRefreshDepth(t *testing.T) {
+	client, err := binance.NewClient(binance.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, cfgs := range map[bool][]binance.DepthConfig{
+		true:  {{MaxDepth: 50}, {MaxDepth: 1}, {MaxDepth: 51, RefreshDepth: 50}, {MaxDepth: -1, RefreshDepth: 1000}, {MaxDepth: 50, RefreshDepth: -1}},
+		false: {{MaxDepth: 50, RefreshDepth: 50}, {MaxDepth: 50, RefreshDepth: 1000}},
+	} {
+		for _, cfg := range cfgs {
+			cfg.Symbols = []string{"A"}
+			if _, err := binance.NewDepthSyncer(client, cfg); (err == nil) != want {
+				t.Errorf("MaxDepth %d, RefreshDepth %d: %v", cfg.MaxDepth, cfg.RefreshDepth, err)
+			}
+		}
+	}
+}
