@@ -79,7 +79,7 @@ type RequestID struct {
 // LOT_SIZE's maxQty, 92233720368.0 for BTTC (exchangeInfo).
 //
 // The futures markets send partial books (<symbol>@depth5) and books with RPI orders (<symbol>@rpiDepth) as
-// depthUpdate too. In a combined frame its stream says what it is; a raw frame of such a stream cannot be told from a diff.
+// depthUpdate too. In a combined frame its stream says what it is; a raw frame of such a stream looks like a diff.
 type Decoder struct {
 	scan   scan.Scanner
 	names  struct{ streams, symbols, tradeTypes scan.Intern }
