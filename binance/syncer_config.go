@@ -214,6 +214,17 @@ func (cfg DepthConfig) withDefaults(m *market) (DepthConfig, error) {
 	return cfg, checkSymbols(&cfg)
 }
 
+// maxSymbol bounds a symbol in bytes, far above the exchange's: the name of a stream has to fit into a request.
+const maxSymbol = 256
+
+// checkSymbol returns an error for a symbol that cannot be one.
+func checkSymbol(symbol string) error {
+	if symbol == "" || len(symbol) > maxSymbol {
+		return fmt.Errorf("binance: symbol of %d bytes: want 1 to %d", len(symbol), maxSymbol)
+	}
+	return nil
+}
+
 func checkSymbols(cfg *DepthConfig) error {
 	if len(cfg.Symbols) == 0 && cfg.AllTrading == nil {
 		return errors.New("binance: DepthConfig.Symbols is empty, and AllTrading is not set")

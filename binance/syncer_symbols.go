@@ -2,24 +2,12 @@ package binance
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
 )
-
-// maxSymbol bounds a symbol in bytes, far above the exchange's: the name of a stream has to fit into a request.
-const maxSymbol = 256
-
-// checkSymbol returns an error for a symbol that cannot be one.
-func checkSymbol(symbol string) error {
-	if symbol == "" || len(symbol) > maxSymbol {
-		return fmt.Errorf("binance: symbol of %d bytes: want 1 to %d", len(symbol), maxSymbol)
-	}
-	return nil
-}
 
 // Add adds symbols, on the connections that have room, and on new ones. A symbol that was added before is
 // left as it is; the records of one that was removed before begin after its former last one. While Run
