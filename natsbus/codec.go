@@ -22,8 +22,8 @@ type CodecError struct {
 
 	// Kind is "version" for a body of another CodecVersion, "missing" where a required key is absent, "value" where
 	// a value does not fit its key, "time" where a time does not fit 64 bits of nanoseconds, "utf8" where a text is
-	// not UTF-8, "checksum" where the levels of a snapshot are not those that its publisher had, and "" for any
-	// other error, such as one of JSON's syntax.
+	// not UTF-8, "checksum" where the levels of a snapshot are not those that its publisher had, "subject" where a
+	// record is of another instrument than its subject, and "" for any other error, such as one of JSON's syntax.
 	Kind string
 	Err  error
 }

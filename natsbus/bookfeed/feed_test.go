@@ -258,6 +258,28 @@ func TestFeedDistrustsWhatItCannotRead(t *testing.T) {
 	f.reach(v)
 }
 
+// A record of another instrument is not applied: whoever may publish is believed as far as subject and body agree.
+func TestFeedRefusesAnotherInstrument(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	v, other := bustest.NewVenue("BTCUSDT", 11), bustest.NewVenue("ETHUSDT", 12)
+	b.Publish(t, append([]marketprism.Record{v.Snapshot()}, v.Updates(5)...))
+	bad := make(chan natsbus.UndecodableInfo, 1)
+	f := newFollow(t, b, bookfeed.Config{Hooks: &bookfeed.Hooks{
+		Undecodable: func(i natsbus.UndecodableInfo) { bad <- i },
+	}}, v)
+	f.reach(v)
+	bustest.Receive(t, f.synced)
+	snapshot := other.Snapshot()
+	body, err := natsbus.AppendRecord(nil, &snapshot)
+	require.NoError(t, err)
+	_, err = b.JS.Publish(t.Context(), natsbus.Subject("", v.Instrument, marketprism.KindSnapshot), body)
+	require.NoError(t, err)
+	require.Equal(t, orderbook.GapInvalid, bustest.Receive(t, f.lost).Gap.Reason)
+	require.ErrorIs(t, bustest.Receive(t, bad).Err, natsbus.ErrSubject)
+	b.Publish(t, v.Updates(1))
+	f.reach(v)
+}
+
 func TestFeedStopsOnTheHandlersError(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 12)
