@@ -96,8 +96,7 @@ func (r *connReader) wait(ctx context.Context, data []byte, at time.Time) {
 		r.stream.resume()
 		r.waited = time.Now()
 	}()
-	lag, _ := r.stream.lag(data, at)
-	late := at.Add(r.maxLag - lag) // when pings behind the frame must be reached
+	late := at.Add(r.maxLag - r.stream.lag(data, at)) // when pings behind the frame must be reached
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for !r.queue.push(data, at, false) {

@@ -139,8 +139,8 @@ func (s *Stream) Read(buf []byte) (frame []byte, receivedAt time.Time, err error
 		return frame, time.Time{}, s.readError(err)
 	}
 	receivedAt = time.Now()
-	if s.hear(receivedAt) {
-		s.delay.of(frame, receivedAt)
+	if s.hear(receivedAt) || s.delay.due {
+		s.delay.see(frame, receivedAt)
 	}
 	s.record.frame(frame, receivedAt)
 	return frame, receivedAt, nil
@@ -149,28 +149,34 @@ func (s *Stream) Read(buf []byte) (frame []byte, receivedAt time.Time, err error
 // A delay is the least time between an event of a connection, by the exchange's clock, and its arrival, by
 // the local one. It holds what the clocks differ by, and so it may be negative. The reader alone uses it.
 type delay struct {
-	least time.Duration
-	known bool
+	least  time.Duration
+	latest time.Time // exchange clock, of the latest event seen; zero before the first
+	due    bool      // the next frame is to be seen, since the last one had no event time
 }
 
-// of returns the delay of a frame that arrived at that time. It is not known of frames without an event time,
-// or with one that is days off.
-func (d *delay) of(frame []byte, at time.Time) (took time.Duration, known bool) {
+// see notes a frame that arrived at that time. Frames without an event time, such as those of spot's bookTicker,
+// or with one that is days off, say nothing.
+func (d *delay) see(frame []byte, at time.Time) {
 	event, ok := eventTime(frame)
-	took = at.Sub(event)
-	if !ok || took.Abs() > 24*time.Hour {
-		return 0, false
+	took := at.Sub(event)
+	d.due = !ok || took.Abs() > 24*time.Hour
+	if d.due {
+		return
 	}
-	if !d.known || took < d.least {
-		d.least, d.known = took, true
+	if d.latest.IsZero() || took < d.least {
+		d.least = took
 	}
-	return took, true
+	d.latest = event
 }
 
-// lag returns for how long a frame that arrived at that time has waited somewhere.
-func (s *Stream) lag(frame []byte, at time.Time) (waited time.Duration, known bool) {
-	took, known := s.delay.of(frame, at)
-	return max(0, took-s.delay.least), known
+// lag returns for how long a frame that arrived at that time has waited somewhere, at most: without an event time
+// it was sent after the latest event seen. It is 0 where no event was seen.
+func (s *Stream) lag(frame []byte, at time.Time) time.Duration {
+	d := &s.delay
+	if d.see(frame, at); d.latest.IsZero() {
+		return 0
+	}
+	return max(0, at.Sub(d.latest)-d.least)
 }
 
 // Next reads and decodes the next frame into m, which is valid until the next call. A *DecodeError means

@@ -8,6 +8,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 func TestRateLimiterHoldsInEveryWindow(t *testing.T) {
@@ -67,5 +69,24 @@ func TestRequestsStayBelowTheirBound(t *testing.T) {
 		if err != nil || len(r) != 1 || string(r[0].frame) != want {
 			t.Errorf("%s, %v", r[0].frame, err)
 		}
+	}
+}
+
+// A frame without an event time has waited no longer than if it was sent with the event before it, whatever the clocks
+// differ by.
+func TestLagOfAFrameWithoutEventTime(t *testing.T) {
+	ticker := []byte(`{"stream":"btcusdt@bookTicker","data":{"u":1,"s":"BTCUSDT","b":"1","B":"1","a":"2","A":"1"}}`)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for _, ahead := range []time.Duration{0, time.Hour, -time.Hour} {
+		depth := func(sent time.Time) []byte {
+			return fmt.Appendf(nil, `{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":%d,"s":"BTCUSDT"}}`, sent.Add(ahead).UnixMilli())
+		}
+		s := new(Stream)
+		require.Zero(t, s.lag(ticker, at), "of no event")
+		require.Zero(t, s.lag(depth(at), at))
+		at := at.Add(50 * time.Second)
+		require.Equal(t, 50*time.Second, s.lag(ticker, at))
+		require.Equal(t, time.Second, s.lag(depth(at.Add(-time.Second)), at))
+		require.Equal(t, time.Second, s.lag(ticker, at))
 	}
 }
