@@ -151,7 +151,7 @@ func (s *Stream) Read(buf []byte) (frame []byte, receivedAt time.Time, err error
 type delay struct {
 	least  time.Duration
 	latest time.Time // exchange clock, of the latest event seen; zero before the first
-	due    bool      // the next frame is to be seen, since the last one had no event time
+	due    bool      // see the next frame, since the last one had no event time
 }
 
 // see notes a frame that arrived at that time. Frames without an event time, such as those of spot's bookTicker,

@@ -8,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/stretchr/testify/require"
 )
 
 func TestRateLimiterHoldsInEveryWindow(t *testing.T) {
@@ -81,12 +79,22 @@ func TestLagOfAFrameWithoutEventTime(t *testing.T) {
 		depth := func(sent time.Time) []byte {
 			return fmt.Appendf(nil, `{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":%d,"s":"BTCUSDT"}}`, sent.Add(ahead).UnixMilli())
 		}
+		later := at.Add(50 * time.Second)
 		s := new(Stream)
-		require.Zero(t, s.lag(ticker, at), "of no event")
-		require.Zero(t, s.lag(depth(at), at))
-		at := at.Add(50 * time.Second)
-		require.Equal(t, 50*time.Second, s.lag(ticker, at))
-		require.Equal(t, time.Second, s.lag(depth(at.Add(-time.Second)), at))
-		require.Equal(t, time.Second, s.lag(ticker, at))
+		for _, c := range []struct {
+			frame []byte
+			at    time.Time
+			want  time.Duration
+		}{
+			{ticker, at, 0}, // of no event
+			{depth(at), at, 0},
+			{ticker, later, 50 * time.Second},
+			{depth(later.Add(-time.Second)), later, time.Second},
+			{ticker, later, time.Second},
+		} {
+			if got := s.lag(c.frame, c.at); got != c.want {
+				t.Errorf("clocks differ by %v: %s has waited %v, want %v", ahead, c.frame, got, c.want)
+			}
+		}
 	}
 }
