@@ -123,14 +123,21 @@ func TestFewSymbolsAreDeepAtOnce(t *testing.T) {
 }
 
 // forge makes the victim's book wrong without a gap: a forged event sets levels, and the next true one
-// overlaps it.
+// overlaps it. It is sent between two ticks of the exchange, when the books have caught up: a true event that waits
+// in a queue, behind a slow callback, would come before it.
 func (h *harness) forge(bids string) {
 	h.t.Helper()
 	h.mu.Lock()
 	h.forged = victim
 	h.mu.Unlock()
-	synctest.Wait()
-	status, _ := h.syncer.Status(victim)
+	const tick = 100 * time.Millisecond
+	var status binance.Status
+	for behind := true; behind; {
+		time.Sleep(time.Until(time.Now().Truncate(tick).Add(tick + tick/2)))
+		synctest.Wait()
+		status, _ = h.syncer.Status(victim)
+		behind = h.syncer.Stats().Queued > 0 || time.Since(status.UpdatedAt) > tick
+	}
 	id, gaps := status.LastID+1, status.Sync.Gaps
 	h.srv.SendRaw(fmt.Sprintf(`{"stream":"t0000usdt@depth@100ms","data":{"e":"depthUpdate","E":%d,"s":%q,"U":%d,"u":%d,"b":%s,"a":[]}}`,
 		time.Now().UnixMilli(), victim, id, id, bids))
