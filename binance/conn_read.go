@@ -108,20 +108,17 @@ func (r *connReader) wait(ctx context.Context, data []byte, at time.Time) {
 			return
 		}
 		now := time.Now()
-		due := late
-		if now.Before(due) {
+		switch {
+		case now.Before(late):
 			r.dropAt = time.Time{}
-		} else if r.dropAt.IsZero() {
+		case r.dropAt.IsZero():
 			r.dropAt = now.Add(r.dropPace())
-		} else if !now.Before(r.dropAt) {
+		case !now.Before(r.dropAt):
 			r.dropAt = now.Add(r.dropPace())
 			r.giveUp(data, at)
 			return
 		}
-		if r.dropAt.After(due) {
-			due = r.dropAt
-		}
-		timer.Reset(due.Sub(now))
+		timer.Reset(later(late, r.dropAt).Sub(now))
 	}
 }
 

@@ -146,7 +146,7 @@ func (q *frameQueue) close(cause error) {
 	wake(q.ready)
 }
 
-// pop exchanges f for the oldest frame; the memory of f is used again. A frame without data carries the drops
+// pop sets f to the oldest frame, whose data is valid until the next pop. A frame without data carries the drops
 // at the end of the queue. ok is false if the queue is empty; err is then the cause of close, if any.
 func (q *frameQueue) pop(f *frame) (ok bool, err error) {
 	q.mu.Lock()

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -140,13 +141,11 @@ func (s *Server) RejectRESTFor(symbol string, n, status int, retryAfter time.Dur
 // BanForms lists the forms in which the answers say when it ends. It returns ErrConfig for another one. Requests more
 // than 100 ms after the first answer count as EarlyRequests.
 func (s *Server) Ban(d time.Duration, form string) error {
-	for _, f := range banForms() {
-		if f.name == form {
-			s.locked(func() { s.faults.ban = banFault{banEnd(time.Now(), d), f} })
-			return nil
-		}
+	f, err := byName("form of a ban", form, banForms(), BanForms())
+	if err == nil {
+		s.locked(func() { s.faults.ban = banFault{banEnd(time.Now(), d), f} })
 	}
-	return fmt.Errorf("%w: unknown form of a ban %q; there are %s", ErrConfig, form, strings.Join(BanForms(), ", "))
+	return err
 }
 
 // BanForms returns the forms of Ban. Retry-After is a number of "seconds", with the end of the ban in the message; an
@@ -178,13 +177,11 @@ func (s *Server) TruncateREST(n int) {
 // MisleadListings makes the next n answers to exchangeInfo no listing, or a wrong one, with status 200. ListingFaults
 // lists the ways. It returns ErrConfig for another one.
 func (s *Server) MisleadListings(n int, way string) error {
-	for _, f := range listingFaults() {
-		if f.name == way {
-			s.locked(func() { s.faults.listing.n, s.faults.listing.fault = n, f })
-			return nil
-		}
+	f, err := byName("listing fault", way, listingFaults(), ListingFaults())
+	if err == nil {
+		s.locked(func() { s.faults.listing.n, s.faults.listing.fault = n, f })
 	}
-	return fmt.Errorf("%w: unknown listing fault %q; there are %s", ErrConfig, way, strings.Join(ListingFaults(), ", "))
+	return err
 }
 
 // ListingFaults returns the ways in which MisleadListings misleads: an "object", "null", an "error" or a "page" in
@@ -196,6 +193,14 @@ func ListingFaults() (names []string) {
 		names = append(names, f.name)
 	}
 	return names
+}
+
+// byName returns the one of all whose name is wanted; names are theirs. If there is none the error is ErrConfig.
+func byName[T any](what, wanted string, all []T, names []string) (found T, err error) {
+	if i := slices.Index(names, wanted); i >= 0 {
+		return all[i], nil
+	}
+	return found, fmt.Errorf("%w: unknown %s %q; there are %s", ErrConfig, what, wanted, strings.Join(names, ", "))
 }
 
 // GzipREST switches compression of the answers to clients that accept gzip on or off. The default is off.

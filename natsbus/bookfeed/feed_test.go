@@ -239,45 +239,43 @@ func TestFeedAuditsItsBooks(t *testing.T) {
 	require.Empty(t, f.reasons())
 }
 
-// A message that is no record may have been an update. The ids of the next one prove that it was not.
+// A message that is no record, or one of another instrument than its subject, may have been an update. The ids of the
+// next one prove that it was not.
 func TestFeedDistrustsWhatItCannotRead(t *testing.T) {
-	b := bustest.New(t, natsbus.StreamsConfig{})
-	v := bustest.NewVenue("BTCUSDT", 11)
-	b.Publish(t, append([]marketprism.Record{v.Snapshot()}, v.Updates(5)...))
-	bad := make(chan natsbus.UndecodableInfo, 1)
-	f := newFollow(t, b, bookfeed.Config{Hooks: &bookfeed.Hooks{
-		Undecodable: func(i natsbus.UndecodableInfo) { bad <- i },
-	}}, v)
-	f.reach(v)
-	bustest.Receive(t, f.synced)
-	_, err := b.JS.Publish(t.Context(), natsbus.Subject("", v.Instrument, marketprism.KindUpdate), []byte("{}"))
+	other := bustest.NewVenue("ETHUSDT", 12).Snapshot()
+	foreign, err := natsbus.AppendRecord(nil, &other)
 	require.NoError(t, err)
-	require.Equal(t, orderbook.GapInvalid, bustest.Receive(t, f.lost).Gap.Reason)
-	require.Equal(t, uint64(7), bustest.Receive(t, bad).Sequence)
-	b.Publish(t, v.Updates(1))
-	f.reach(v)
-}
-
-// A record of another instrument is not applied: whoever may publish is believed as far as subject and body agree.
-func TestFeedRefusesAnotherInstrument(t *testing.T) {
-	b := bustest.New(t, natsbus.StreamsConfig{})
-	v, other := bustest.NewVenue("BTCUSDT", 11), bustest.NewVenue("ETHUSDT", 12)
-	b.Publish(t, append([]marketprism.Record{v.Snapshot()}, v.Updates(5)...))
-	bad := make(chan natsbus.UndecodableInfo, 1)
-	f := newFollow(t, b, bookfeed.Config{Hooks: &bookfeed.Hooks{
-		Undecodable: func(i natsbus.UndecodableInfo) { bad <- i },
-	}}, v)
-	f.reach(v)
-	bustest.Receive(t, f.synced)
-	snapshot := other.Snapshot()
-	body, err := natsbus.AppendRecord(nil, &snapshot)
-	require.NoError(t, err)
-	_, err = b.JS.Publish(t.Context(), natsbus.Subject("", v.Instrument, marketprism.KindSnapshot), body)
-	require.NoError(t, err)
-	require.Equal(t, orderbook.GapInvalid, bustest.Receive(t, f.lost).Gap.Reason)
-	require.ErrorIs(t, bustest.Receive(t, bad).Err, natsbus.ErrSubject)
-	b.Publish(t, v.Updates(1))
-	f.reach(v)
+	for name, c := range map[string]struct {
+		kind marketprism.Kind
+		body []byte
+		want error // in the hook's
+	}{
+		"no record":          {marketprism.KindUpdate, []byte("{}"), nil},
+		"another instrument": {marketprism.KindSnapshot, foreign, natsbus.ErrSubject},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := bustest.New(t, natsbus.StreamsConfig{})
+			v := bustest.NewVenue("BTCUSDT", 11)
+			b.Publish(t, append([]marketprism.Record{v.Snapshot()}, v.Updates(5)...))
+			bad := make(chan natsbus.UndecodableInfo, 1)
+			f := newFollow(t, b, bookfeed.Config{Hooks: &bookfeed.Hooks{
+				Undecodable: func(i natsbus.UndecodableInfo) { bad <- i },
+			}}, v)
+			f.reach(v)
+			bustest.Receive(t, f.synced)
+			_, err := b.JS.Publish(t.Context(), natsbus.Subject("", v.Instrument, c.kind), c.body)
+			require.NoError(t, err)
+			require.Equal(t, orderbook.GapInvalid, bustest.Receive(t, f.lost).Gap.Reason)
+			info := bustest.Receive(t, bad)
+			require.Equal(t, uint64(7), info.Sequence)
+			require.ErrorAs(t, info.Err, new(*natsbus.CodecError))
+			if c.want != nil {
+				require.ErrorIs(t, info.Err, c.want)
+			}
+			b.Publish(t, v.Updates(1))
+			f.reach(v)
+		})
+	}
 }
 
 func TestFeedStopsOnTheHandlersError(t *testing.T) {
