@@ -81,8 +81,16 @@ func ParseKind(s string) (Kind, error) {
 	return 0, ErrKind
 }
 
-// ErrKind is the error for a record that has no payload, more than one, or an unknown kind.
-var ErrKind = errors.New("marketprism: record has no kind, or more than one")
+// Why a record is not valid, for errors.Is.
+var (
+	// ErrKind is the error for a record that has no payload, more than one, or an unknown kind.
+	ErrKind = errors.New("marketprism: record has no kind, or more than one")
+	// ErrNoTime is the error for a record without EventTime and ReceivedAt, and for a trade without TradeTime. A time
+	// before 1971 counts as none: it is what a time becomes that was not set, or has another unit than its reader thinks.
+	ErrNoTime = errors.New("marketprism: record has no time")
+	// ErrIDs is the error for a trade whose FirstID is above its LastID.
+	ErrIDs = errors.New("marketprism: first trade id is above the last one")
+)
 
 // Kind returns the record's kind, by the first payload that is set; 0 if none is.
 func (r *Record) Kind() Kind {
@@ -103,8 +111,12 @@ func (r *Record) Kind() Kind {
 	return 0
 }
 
-// Validate returns ErrKind unless exactly one payload is set, and an *orderbook.NumberError if a price or a quantity is
-// below zero.
+// Validate returns why the record is not sound; nil if it is. Whatever takes records from outside refuses one that is
+// not: the codec of the bus, in both directions, and with it Publisher, Consumer and book feed; the store; a Buffer.
+//
+// The error is ErrKind unless exactly one payload is set, ErrNoTime where a store could not place the record in time,
+// an *orderbook.NumberError where a price or a quantity is below zero, an *orderbook.SequenceError or ErrIDs where the
+// first id of a range is above the last one, and orderbook.ErrGapReason for a Gap without a known reason.
 func (r *Record) Validate() error {
 	n := 0
 	for _, set := range [...]bool{r.Update != nil, r.Snapshot != nil, r.Gap != nil, r.Trade != nil, r.Ticker != nil} {
@@ -115,17 +127,40 @@ func (r *Record) Validate() error {
 	switch {
 	case n != 1:
 		return ErrKind
+	case !hasTime(r.Time()):
+		return ErrNoTime
 	case r.Update != nil:
 		return r.Update.Validate()
 	case r.Snapshot != nil:
 		return r.Snapshot.Validate()
+	case r.Gap != nil:
+		_, err := orderbook.ParseGapReason(r.Gap.Reason.String())
+		return err
 	case r.Trade != nil:
-		return notNegative(r.Trade.Price, r.Trade.Quantity)
-	case r.Ticker != nil:
-		t := r.Ticker
-		return notNegative(t.Bid.Price, t.Bid.Quantity, t.Ask.Price, t.Ask.Quantity)
+		return validateTrade(r.Trade)
 	}
-	return nil
+	t := r.Ticker
+	return notNegative(t.Bid.Price, t.Bid.Quantity, t.Ask.Price, t.Ask.Quantity)
+}
+
+// validateTrade returns why a trade is not sound. Binance sends T with every trade and aggregate, and f and l with every
+// aggregate (web-socket-streams.md of binance-spot-api-docs); in broken aggregates of its history both are -1.
+func validateTrade(t *Trade) error {
+	switch {
+	case !hasTime(t.TradeTime):
+		return ErrNoTime
+	case t.FirstID > t.LastID:
+		return ErrIDs
+	}
+	return notNegative(t.Price, t.Quantity)
+}
+
+// hasTime reports whether t is a time of market data. One before 1971 is not: a time that was never set, or in another
+// unit than its reader thinks, becomes one of January 1970, as in https://github.com/influxdata/influxdb/issues/3769:
+// "1440089182 in nanoseconds is 1.4 seconds after midnight, 1970-01-01".
+func hasTime(t time.Time) bool {
+	const year = 365 * 24 * 60 * 60
+	return t.Unix() >= year
 }
 
 func notNegative(numbers ...orderbook.Fixed) error {

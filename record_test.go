@@ -81,18 +81,61 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s with a second payload: %v", recs[i].Key(), err)
 		}
 	}
-	below := orderbook.Level{Price: -1, Quantity: 1}
-	for _, r := range []marketprism.Record{
-		{Update: &orderbook.Update{Bids: []orderbook.Level{below}}}, {Snapshot: &orderbook.Snapshot{Asks: []orderbook.Level{below}}},
-		{Trade: &marketprism.Trade{Price: -1}}, {Trade: &marketprism.Trade{Quantity: -1}},
-		{Ticker: &marketprism.Ticker{Bid: below}}, {Ticker: &marketprism.Ticker{Ask: orderbook.Level{Quantity: orderbook.MinFixed}}},
-	} {
-		if err := r.Validate(); !errors.Is(err, orderbook.ErrRange) {
-			t.Errorf("a number below zero: %v", err)
-		}
-	}
 	if none := (marketprism.Record{}); !errors.Is(none.Validate(), marketprism.ErrKind) || none.Kind() != 0 {
 		t.Errorf("a record without payload: %v, kind %v", none.Validate(), none.Kind())
+	}
+}
+
+// What is not sound is refused, whatever else is right.
+func TestValidateRefuses(t *testing.T) {
+	const update, snapshot, gap, trade, aggregate, ticker = 0, 1, 2, 3, 4, 5 // as in fullRecords
+	below := orderbook.Level{Price: -1, Quantity: 1}
+	var none time.Time
+	for _, test := range []struct {
+		what   string
+		kind   int
+		change func(r *marketprism.Record)
+		want   error // nil: valid
+	}{
+		{"price below zero", update, func(r *marketprism.Record) { r.Update.Bids = []orderbook.Level{below} }, orderbook.ErrRange},
+		{"quantity below zero", update, func(r *marketprism.Record) { r.Update.Asks = []orderbook.Level{{Quantity: -1}} }, orderbook.ErrRange},
+		{"price below zero", snapshot, func(r *marketprism.Record) { r.Snapshot.Asks = []orderbook.Level{below} }, orderbook.ErrRange},
+		{"bound below zero", snapshot, func(r *marketprism.Record) { r.Snapshot.BidBound = orderbook.Bound{Price: -1, Limited: true} }, orderbook.ErrRange},
+		{"price below zero", trade, func(r *marketprism.Record) { r.Trade.Price = -1 }, orderbook.ErrRange},
+		{"quantity below zero", aggregate, func(r *marketprism.Record) { r.Trade.Quantity = -1 }, orderbook.ErrRange},
+		{"price below zero", ticker, func(r *marketprism.Record) { r.Ticker.Bid = below }, orderbook.ErrRange},
+		{"quantity below zero", ticker, func(r *marketprism.Record) { r.Ticker.Ask.Quantity = orderbook.MinFixed }, orderbook.ErrRange},
+		{"no reason", gap, func(r *marketprism.Record) { r.Gap.Reason = 0 }, orderbook.ErrGapReason},
+		{"unknown reason", gap, func(r *marketprism.Record) { r.Gap.Reason = 99 }, orderbook.ErrGapReason},
+		{"ids go back", aggregate, func(r *marketprism.Record) { r.Trade.FirstID, r.Trade.LastID = 4, 3 }, marketprism.ErrIDs},
+		{"a broken aggregate", aggregate, func(r *marketprism.Record) {
+			r.Trade.FirstID, r.Trade.LastID, r.Trade.Price, r.Trade.Quantity = -1, -1, 0, 0
+		}, nil},
+		{"no trade time", trade, func(r *marketprism.Record) { r.Trade.TradeTime = none }, marketprism.ErrNoTime},
+		{"trade time in 1970", aggregate, func(r *marketprism.Record) { r.Trade.TradeTime = time.Unix(0, r.Trade.TradeTime.UnixMicro()) }, marketprism.ErrNoTime},
+		{"milliseconds for nanoseconds", update, func(r *marketprism.Record) { r.EventTime = time.Unix(0, r.EventTime.UnixMilli()) }, marketprism.ErrNoTime},
+		{"the last second of 1970", ticker, func(r *marketprism.Record) { r.EventTime = time.Date(1970, 12, 31, 23, 59, 59, 0, time.UTC) }, marketprism.ErrNoTime},
+		{"the first one after it", ticker, func(r *marketprism.Record) { r.EventTime = time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC) }, nil},
+		{"no received time", ticker, func(r *marketprism.Record) { r.ReceivedAt = none }, nil},
+		{"no event time", ticker, func(r *marketprism.Record) { r.EventTime = none }, nil},
+	} {
+		r := fullRecords()[test.kind]
+		test.change(&r)
+		if err := r.Validate(); !errors.Is(err, test.want) {
+			t.Errorf("%v, %s: %v, want %v", r.Kind(), test.what, err, test.want)
+		}
+	}
+	back := fullRecords()[update]
+	back.Update.FirstID = back.Update.LastID + 1
+	var sequence *orderbook.SequenceError
+	if err := back.Validate(); !errors.As(err, &sequence) {
+		t.Errorf("an update whose ids go back: %v", err)
+	}
+	for _, r := range fullRecords() {
+		r.EventTime, r.ReceivedAt = none, none
+		if err := r.Validate(); !errors.Is(err, marketprism.ErrNoTime) {
+			t.Errorf("%v without a time: %v", r.Kind(), err)
+		}
 	}
 }
 

@@ -35,7 +35,7 @@ func sound(m marketprism.Market) []marketprism.Record {
 			base := marketprism.Record{Instrument: mk.instrument, EventTime: at, ReceivedAt: at.Add(time.Millisecond)}
 			trade, aggregate, ticker := base, base, base
 			trade.Trade = &marketprism.Trade{ID: int64(i + 1), Price: orderbook.One, Quantity: orderbook.One, TradeTime: at}
-			aggregate.Trade = &marketprism.Trade{ID: int64(i + 1), Aggregate: true, FirstID: 1, LastID: 2, Price: orderbook.One, Quantity: orderbook.One}
+			aggregate.Trade = &marketprism.Trade{ID: int64(i + 1), Aggregate: true, FirstID: 1, LastID: 2, Price: orderbook.One, Quantity: orderbook.One, TradeTime: at}
 			ticker.Ticker = &marketprism.Ticker{
 				UpdateID: int64(i + 1),
 				Bid:      orderbook.Level{Price: orderbook.One, Quantity: orderbook.One}, Ask: orderbook.Level{Price: 2 * orderbook.One, Quantity: orderbook.One},
@@ -210,7 +210,7 @@ func TestCheckSilence(t *testing.T) {
 		for _, n := range seconds {
 			id++
 			r := marketprism.Record{Instrument: spot(symbol), EventTime: start.Add(time.Duration(n) * time.Second)}
-			r.Trade = &marketprism.Trade{ID: id, Price: 1, Quantity: 1}
+			r.Trade = &marketprism.Trade{ID: id, Price: 1, Quantity: 1, TradeTime: r.EventTime}
 			recs = append(recs, r)
 		}
 		return recs
@@ -319,7 +319,7 @@ func TestCheckFindsUpdatesMissingAfterASnapshot(t *testing.T) {
 func TestCheckFindsMissingRecordsOnABorder(t *testing.T) {
 	short.Skip(t)
 	trade := func(id int64, at float64) marketprism.Record {
-		return marketprism.Record{Instrument: spot("BOOK"), EventTime: secondsOf(at), ReceivedAt: secondsOf(at), Trade: &marketprism.Trade{ID: id, Price: 1, Quantity: 1}}
+		return marketprism.Record{Instrument: spot("BOOK"), EventTime: secondsOf(at), ReceivedAt: secondsOf(at), Trade: &marketprism.Trade{ID: id, Price: 1, Quantity: 1, TradeTime: secondsOf(at)}}
 	}
 	s := storeOf(t, snapshotOf(100, 0), updateOf(101, 101, 1), updateOf(102, 102, 2), trade(1, 2), updateOf(110, 110, 12), trade(5, 12), updateOf(111, 111, 13))
 	whole := check(t, s, chstore.CheckQuery{Silence: -1})
@@ -335,7 +335,7 @@ func TestCheckFindsMissingRecordsOnABorder(t *testing.T) {
 func TestCheckFindsSilenceOfOne(t *testing.T) {
 	short.Skip(t)
 	trade := func(symbol string, id int64, at float64) marketprism.Record {
-		return marketprism.Record{Instrument: spot(symbol), EventTime: secondsOf(at), ReceivedAt: secondsOf(at), Trade: &marketprism.Trade{ID: id, Price: 1, Quantity: 1}}
+		return marketprism.Record{Instrument: spot(symbol), EventTime: secondsOf(at), ReceivedAt: secondsOf(at), Trade: &marketprism.Trade{ID: id, Price: 1, Quantity: 1, TradeTime: secondsOf(at)}}
 	}
 	s := storeOf(t, trade("A", 1, 0), trade("A", 2, 600), trade("B", 1, 0), trade("B", 2, 100), trade("B", 3, 200), trade("B", 4, 300), trade("B", 5, 600))
 	for _, instruments := range [][]marketprism.Instrument{nil, {spot("A")}} {
@@ -363,7 +363,7 @@ func TestCheckDoesNotClaimThatFuturesTradesAreMissing(t *testing.T) {
 	short.Skip(t)
 	trade := func(id int64, aggregate bool) marketprism.Record {
 		i := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.USDM, Symbol: "BTCUSDT"}
-		return marketprism.Record{Instrument: i, EventTime: secondsOf(1), ReceivedAt: secondsOf(1), Trade: &marketprism.Trade{ID: id, Aggregate: aggregate, Price: 1, Quantity: 1}}
+		return marketprism.Record{Instrument: i, EventTime: secondsOf(1), ReceivedAt: secondsOf(1), Trade: &marketprism.Trade{ID: id, Aggregate: aggregate, Price: 1, Quantity: 1, TradeTime: secondsOf(1)}}
 	}
 	r := check(t, storeOf(t, trade(1, false), trade(4, false), trade(1, true), trade(3, true)), chstore.CheckQuery{Silence: -1})
 	require.Len(t, r.Findings, 2)

@@ -52,7 +52,7 @@ func (e *ConnectError) Error() string {
 func (e *ConnectError) Unwrap() error { return e.Err }
 
 // A RecordError says which record cannot be stored, and that nothing of the Write was. Err is
-// that of marketprism.Record.Validate, ErrTime, ErrOrigin or orderbook.ErrGapReason.
+// that of marketprism.Record.Validate, ErrTime or ErrOrigin.
 type RecordError struct {
 	Index int    // of the record in the Write
 	Key   string // of the record

@@ -1,12 +1,10 @@
 package chstore
 
 import (
-	"fmt"
 	"sync"
 	"time"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/orderbook"
 )
 
 // A planner makes the plans of Writes, and reuses their memory. It is safe for concurrent use.
@@ -37,12 +35,20 @@ type group struct {
 
 // checkRecord returns why a record cannot be stored.
 func checkRecord(r *marketprism.Record) error {
+	if !storableTimes(r) {
+		return ErrTime
+	}
 	if err := r.Validate(); err != nil {
 		return err
 	}
 	if r.Origin.Source != "" && r.Origin.Sequence == 0 {
 		return ErrOrigin
 	}
+	return nil
+}
+
+// storableTimes reports whether all times of a record can be stored.
+func storableTimes(r *marketprism.Record) bool {
 	ok := storable(r.EventTime) && storable(r.ReceivedAt)
 	switch {
 	case r.Update != nil:
@@ -53,15 +59,8 @@ func checkRecord(r *marketprism.Record) error {
 		ok = ok && storable(r.Trade.TradeTime)
 	case r.Ticker != nil:
 		ok = ok && storable(r.Ticker.TransactTime)
-	case r.Gap != nil:
-		if _, err := orderbook.ParseGapReason(r.Gap.Reason.String()); err != nil {
-			return fmt.Errorf("%w: %d", err, r.Gap.Reason)
-		}
 	}
-	if !ok {
-		return ErrTime
-	}
-	return nil
+	return ok
 }
 
 // plan groups recs. Its error is a *RecordError.

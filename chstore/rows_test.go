@@ -25,21 +25,21 @@ func spot(symbol string) marketprism.Instrument {
 func extremes() []marketprism.Record {
 	at := time.Date(2026, 11, 23, 12, 0, 0, 123_456_789, time.UTC)
 	tokyo := time.FixedZone("Tokyo", 9*3600)
-	first, last := time.Unix(0, 0), time.Unix(0, math.MaxInt64)
+	first, last := time.Date(1971, 1, 1, 0, 0, 0, 0, time.UTC), time.Unix(0, math.MaxInt64)
 	levels := []orderbook.Level{{Price: orderbook.MaxFixed, Quantity: orderbook.MaxFixed}, {Price: 1}}
 	recs := []marketprism.Record{
 		{EventTime: at, ReceivedAt: at.Add(1), Update: &orderbook.Update{FirstID: -5, LastID: -1, PrevLastID: -6, EventTime: at, TransactTime: at.Add(-1), Bids: levels}},
 		{EventTime: at.In(tokyo), ReceivedAt: at.In(tokyo), Update: &orderbook.Update{FirstID: 1, LastID: 2, Asks: levels}},
 		{ReceivedAt: at, Update: &orderbook.Update{FirstID: 3, LastID: 4, EventTime: at.Add(-7)}},
-		{Update: &orderbook.Update{FirstID: math.MinInt64, LastID: math.MinInt64}},
-		{EventTime: first, ReceivedAt: at, Update: &orderbook.Update{FirstID: 5, LastID: 5, EventTime: first}},
+		{ReceivedAt: at, Update: &orderbook.Update{FirstID: math.MinInt64, LastID: math.MinInt64}},
+		{EventTime: first, ReceivedAt: at, Update: &orderbook.Update{FirstID: 5, LastID: 5, EventTime: first, TransactTime: time.Unix(0, 1)}},
 		{EventTime: last, ReceivedAt: last, Update: &orderbook.Update{FirstID: 6, LastID: 6, EventTime: last, TransactTime: last}},
 		{ReceivedAt: at, Snapshot: &orderbook.Snapshot{LastID: -1}},
 		{ReceivedAt: at, Snapshot: &orderbook.Snapshot{LastID: math.MinInt64, EventTime: at, TransactTime: last, Bids: levels, Asks: levels}},
 		{EventTime: at, ReceivedAt: at, Trade: &marketprism.Trade{ID: math.MinInt64, Price: orderbook.MaxFixed, Quantity: orderbook.MaxFixed, TradeTime: at.Add(-1)}},
-		{Trade: &marketprism.Trade{ID: 7, Aggregate: true, FirstID: math.MinInt64, LastID: math.MaxInt64}},
-		{Ticker: &marketprism.Ticker{UpdateID: math.MinInt64, TransactTime: last, Bid: levels[0], Ask: levels[1]}},
-		{Gap: &orderbook.Gap{After: math.MinInt64, Reason: orderbook.GapRemoved, Err: errors.New("\x00\xff'\\\n")}},
+		{ReceivedAt: at, Trade: &marketprism.Trade{ID: 7, Aggregate: true, FirstID: math.MinInt64, LastID: math.MaxInt64, TradeTime: first}},
+		{ReceivedAt: at, Ticker: &marketprism.Ticker{UpdateID: math.MinInt64, TransactTime: last, Bid: levels[0], Ask: levels[1]}},
+		{ReceivedAt: at, Gap: &orderbook.Gap{After: math.MinInt64, Reason: orderbook.GapRemoved, Err: errors.New("\x00\xff'\\\n")}},
 	}
 	for i := range recs {
 		recs[i].Instrument = spot("`'\"\\\n\t{x:String}币\x00\xff")

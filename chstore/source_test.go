@@ -103,7 +103,7 @@ func TestWatermark(t *testing.T) {
 	for i := range 3 {
 		at := at.Add(time.Duration(i) * time.Hour)
 		recs = append(recs,
-			marketprism.Record{Instrument: spot("A"), EventTime: at, Trade: &marketprism.Trade{ID: int64(i)}},
+			marketprism.Record{Instrument: spot("A"), EventTime: at, Trade: &marketprism.Trade{ID: int64(i), TradeTime: at}},
 			marketprism.Record{Instrument: spot("A"), EventTime: at, Update: &orderbook.Update{FirstID: int64(i), LastID: int64(i)}})
 	}
 	require.NoError(t, s.Write(t.Context(), withOrigins(recs, "S", 11)))

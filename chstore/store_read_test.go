@@ -70,9 +70,9 @@ func TestRecordsOfOneMoment(t *testing.T) {
 		{Update: &orderbook.Update{FirstID: 11, LastID: 11}},
 		{Snapshot: &orderbook.Snapshot{LastID: 12}},
 		{Ticker: &marketprism.Ticker{UpdateID: 13}},
-		{Trade: &marketprism.Trade{ID: 1}},
-		{Trade: &marketprism.Trade{ID: 2}},
-		{Trade: &marketprism.Trade{ID: 1, Aggregate: true}},
+		{Trade: &marketprism.Trade{ID: 1, TradeTime: at}},
+		{Trade: &marketprism.Trade{ID: 2, TradeTime: at}},
+		{Trade: &marketprism.Trade{ID: 1, Aggregate: true, TradeTime: at}},
 	}
 	for i := range want {
 		want[i].Instrument, want[i].EventTime, want[i].ReceivedAt = spot("BTCUSDT"), at, at

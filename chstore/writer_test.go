@@ -163,7 +163,12 @@ func TestWriteBadRecords(t *testing.T) {
 		"snapshot time": {marketprism.Record{EventTime: at, Snapshot: &orderbook.Snapshot{TransactTime: time.Unix(-1, 0)}}, chstore.ErrTime},
 		"ticker time":   {marketprism.Record{EventTime: at, Ticker: &marketprism.Ticker{TransactTime: time.Unix(-1, 0)}}, chstore.ErrTime},
 		"gap reason":    {marketprism.Record{EventTime: at, Gap: &orderbook.Gap{}}, orderbook.ErrGapReason},
-		"no sequence":   {marketprism.Record{EventTime: at, Trade: &marketprism.Trade{}, Origin: marketprism.Origin{Source: "S"}}, chstore.ErrOrigin},
+		"no sequence":   {marketprism.Record{EventTime: at, Gap: &orderbook.Gap{Reason: 1}, Origin: marketprism.Origin{Source: "S"}}, chstore.ErrOrigin},
+		"no time":       {marketprism.Record{Gap: &orderbook.Gap{Reason: 1}}, marketprism.ErrNoTime},
+		"1970":          {marketprism.Record{EventTime: time.Unix(0, at.UnixMilli()), Gap: &orderbook.Gap{Reason: 1}}, marketprism.ErrNoTime},
+		"no trade time": {marketprism.Record{EventTime: at, Trade: &marketprism.Trade{}}, marketprism.ErrNoTime},
+		"trade ids":     {marketprism.Record{EventTime: at, Trade: &marketprism.Trade{TradeTime: at, Aggregate: true, FirstID: 2, LastID: 1}}, marketprism.ErrIDs},
+		"below zero":    {marketprism.Record{EventTime: at, Update: &orderbook.Update{Bids: []orderbook.Level{{Price: 1, Quantity: -1}}}}, orderbook.ErrRange},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.rec.Instrument = spot("BTCUSDT")

@@ -66,7 +66,7 @@ func BenchmarkDecode(b *testing.B) {
 		if i%len(bodies) == 0 {
 			decoder.Reset()
 		}
-		if err := decoder.Decode(body, &rec); err != nil {
+		if err := decoder.Decode("", body, &rec); err != nil {
 			b.Fatal(err)
 		}
 		bytes += len(body)

@@ -22,8 +22,9 @@ type CodecError struct {
 
 	// Kind is "version" for a body of another CodecVersion, "missing" where a required key is absent, "value" where
 	// a value does not fit its key, "time" where a time does not fit 64 bits of nanoseconds, "utf8" where a text is
-	// not UTF-8, "checksum" where the levels of a snapshot are not those that its publisher had, "subject" where a
-	// record is of another instrument than its subject, and "" for any other error, such as one of JSON's syntax.
+	// not UTF-8, "checksum" where the levels of a snapshot are not those that its publisher had, "invalid" where Err
+	// is that of marketprism.Record.Validate, "subject" where a record is of another instrument or kind than its
+	// subject, and "" for any other error, such as one of JSON's syntax.
 	Kind string
 	Err  error
 }
@@ -47,6 +48,15 @@ func encodeError(key string, err error) error {
 
 func decodeError(key string, offset int, err error) error {
 	return &CodecError{Op: opDecode, Key: key, Offset: offset, Kind: kindOf(err), Err: err}
+}
+
+// invalidError returns the error for a record that is not valid.
+func invalidError(op string, offset int, err error) error {
+	key := ""
+	if errors.Is(err, marketprism.ErrKind) {
+		key = keyKind
+	}
+	return &CodecError{Op: op, Key: key, Offset: offset, Kind: "invalid", Err: err}
 }
 
 // A kindError is an error with a CodecError.Kind.
@@ -178,35 +188,44 @@ const (
 	hasAsks
 	hasBid
 	hasAsk
+	hasBuyerMaker
+	hasTradeTime
+	hasPrevLastID
 
 	hasBookEventTime
 	hasErr
 	hasChecksum
 )
 
-// required returns the keys that a record of that kind must have.
-func required(kind marketprism.Kind) present {
-	const every = hasVersion | hasKind | hasExchange | hasMarket | hasSymbol
-	switch kind {
+// required returns the keys that the body must have.
+func (b *body) required() present {
+	keys := hasVersion | hasKind | hasExchange | hasMarket | hasSymbol
+	switch b.kind {
 	case marketprism.KindUpdate:
-		return every | hasFirstID | hasLastID | hasBids | hasAsks
+		keys |= hasFirstID | hasLastID | hasBids | hasAsks
+		if b.instrument.Market.Continuity() == orderbook.Linked { // without it a reader would miss no update
+			keys |= hasPrevLastID
+		}
 	case marketprism.KindSnapshot:
-		return every | hasLastID | hasBids | hasAsks
+		keys |= hasLastID | hasBids | hasAsks
 	case marketprism.KindGap:
-		return every | hasAfter | hasReason
-	case marketprism.KindTrade, marketprism.KindAggTrade:
-		return every | hasID | hasPrice | hasQuantity
+		keys |= hasAfter | hasReason
+	case marketprism.KindAggTrade:
+		keys |= hasFirstID | hasLastID
+		fallthrough
+	case marketprism.KindTrade:
+		keys |= hasID | hasPrice | hasQuantity | hasBuyerMaker | hasTradeTime
 	case marketprism.KindTicker:
-		return every | hasUpdateID | hasBid | hasAsk
+		keys |= hasUpdateID | hasBid | hasAsk
 	}
-	return every
+	return keys
 }
 
 // keyOf returns the first key of a set, in the order of the constants.
 func keyOf(set present) string {
 	for i, key := range [...]string{
 		keyVersion, keyKind, keyExchange, keyMarket, keySymbol, keyFirstID, keyLastID, keyAfter, keyReason,
-		keyID, keyUpdateID, keyPrice, keyQuantity, keyBids, keyAsks, keyBid, keyAsk,
+		keyID, keyUpdateID, keyPrice, keyQuantity, keyBids, keyAsks, keyBid, keyAsk, keyBuyerMaker, keyTradeTime, keyPrevLastID,
 	} {
 		if set&(1<<i) != 0 {
 			return key

@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"fmt"
 	"strconv"
 	"time"
 
@@ -11,10 +12,11 @@ import (
 
 // DecodeRecord reads the body of a message into r, whose memory it does not use. Keys may come in any order, unknown
 // ones are skipped, and the last of several equal keys counts. Times are in UTC, Gap.Err is an orderbook.Cause, an empty
-// side is nil, and Origin is zero. The error is a *CodecError; r is then unchanged.
+// side is nil, and Origin is zero. The error is a *CodecError, also for a record that is not valid (see
+// marketprism.Record.Validate); r is then unchanged.
 func DecodeRecord(data []byte, r *marketprism.Record) error {
 	var d Decoder
-	return d.Decode(data, r)
+	return d.Decode("", data, r)
 }
 
 // A Decoder decodes records without allocating, once it has grown: its memory holds all records decoded since the last
@@ -24,6 +26,8 @@ type Decoder struct {
 	body body
 
 	kinds, exchanges, markets, symbols scan.Intern
+
+	subject []byte // of the last record, without the prefix
 
 	// A payload is appended to its slice. Growing the slice copies it; earlier records keep pointing to the old one.
 	levels    []orderbook.Level
@@ -47,15 +51,45 @@ func (d *Decoder) Reset() {
 	d.trades, d.tickers = d.trades[:0], d.tickers[:0]
 }
 
-// Decode is DecodeRecord, but r points into the Decoder's memory, which is valid until the next Reset.
-func (d *Decoder) Decode(data []byte, r *marketprism.Record) error {
+// Decode is DecodeRecord for a message, whose subject must name the instrument and the kind of its record, with any
+// prefix: otherwise the book of one instrument would get the updates of another. The error has the Kind "subject" then,
+// and wraps ErrSubject. "" as subject means that any record will do.
+//
+// r points into the Decoder's memory, which is valid until the next Reset.
+func (d *Decoder) Decode(subject string, data []byte, r *marketprism.Record) error {
 	used := len(d.levels)
-	if err := d.read(data); err != nil {
+	err := d.read(data)
+	var rec marketprism.Record
+	if err == nil {
+		rec = d.record()
+		if invalid := rec.Validate(); invalid != nil {
+			err = invalidError(opDecode, len(data), invalid)
+		} else if !d.isSubject(subject, &rec) {
+			err = &CodecError{Op: opDecode, Kind: "subject", Err: fmt.Errorf("%w of %v of %v, whose record it is", ErrSubject, rec.Kind(), rec.Instrument)}
+		}
+	}
+	if err != nil {
 		d.levels = d.levels[:used]
 		return err
 	}
+	*r = rec
+	return nil
+}
+
+// isSubject reports whether a record may be on a subject.
+func (d *Decoder) isSubject(subject string, r *marketprism.Record) bool {
+	if subject == "" {
+		return true
+	}
+	d.subject = appendTokens(d.subject[:0], r.Instrument, r.Kind())
+	n := len(subject) - len(d.subject)
+	return n > 0 && subject[n:] == string(d.subject)
+}
+
+// record returns the record of d.body.
+func (d *Decoder) record() marketprism.Record {
 	b := &d.body
-	*r = marketprism.Record{Instrument: b.instrument, EventTime: b.times.event, ReceivedAt: b.times.received}
+	r := marketprism.Record{Instrument: b.instrument, EventTime: b.times.event, ReceivedAt: b.times.received}
 	switch b.kind {
 	case marketprism.KindUpdate:
 		r.Update = add(&d.updates, b.update())
@@ -68,7 +102,7 @@ func (d *Decoder) Decode(data []byte, r *marketprism.Record) error {
 	case marketprism.KindTicker:
 		r.Ticker = add(&d.tickers, b.ticker())
 	}
-	return nil
+	return r
 }
 
 func add[T any](to *[]T, v T) *T {
@@ -94,7 +128,7 @@ func (d *Decoder) read(data []byte) error {
 	if err := s.Err(); err != nil {
 		return decodeError(failed, s.Offset(), err)
 	}
-	if missing := required(d.body.kind) &^ d.body.seen; missing != 0 {
+	if missing := d.body.required() &^ d.body.seen; missing != 0 {
 		return decodeError(keyOf(missing), len(data), errMissing)
 	}
 	if !d.body.checks() {
@@ -131,6 +165,7 @@ func (d *Decoder) member(name []byte) {
 		b.times.transact = d.time()
 	case keyTradeTime:
 		b.times.trade = d.time()
+		b.seen |= hasTradeTime
 	case keyReason:
 		d.reason()
 	case keyErr:
@@ -138,6 +173,7 @@ func (d *Decoder) member(name []byte) {
 		b.seen |= hasErr
 	case keyBuyerMaker:
 		b.buyerMaker = s.Bool()
+		b.seen |= hasBuyerMaker
 	case keyBestMatch:
 		b.bestMatch = s.Bool()
 	default:
@@ -157,6 +193,7 @@ func (d *Decoder) numeric(name []byte) {
 		b.seen |= hasLastID
 	case keyPrevLastID:
 		b.prevLastID = s.Int()
+		b.seen |= hasPrevLastID
 	case keyAfter:
 		b.after = s.Int()
 		b.seen |= hasAfter

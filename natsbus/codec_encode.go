@@ -1,7 +1,6 @@
 package natsbus
 
 import (
-	"errors"
 	"strconv"
 	"strings"
 	"time"
@@ -15,13 +14,6 @@ import (
 // where dst has room. Origin is left out: it is the position of the message in its stream. The error is a *CodecError,
 // which wraps the error of r.Validate if there is one; dst is then returned unchanged.
 func AppendRecord(dst []byte, r *marketprism.Record) ([]byte, error) {
-	if err := r.Validate(); err != nil {
-		key := ""
-		if errors.Is(err, marketprism.ErrKind) {
-			key = keyKind
-		}
-		return dst, encodeError(key, err)
-	}
 	e := encoder{buf: dst}
 	e.head(r)
 	switch {
@@ -39,6 +31,9 @@ func AppendRecord(dst []byte, r *marketprism.Record) ([]byte, error) {
 	e.buf = append(e.buf, '}')
 	if e.err != nil {
 		return dst, encodeError(e.errKey, e.err)
+	}
+	if err := r.Validate(); err != nil { // after the errors that name their key
+		return dst, invalidError(opEncode, 0, err)
 	}
 	return e.buf, nil
 }
@@ -70,7 +65,7 @@ func (e *encoder) head(r *marketprism.Record) {
 func (e *encoder) update(r *marketprism.Record, u *orderbook.Update) {
 	e.integer(keyFirstID, u.FirstID)
 	e.integer(keyLastID, u.LastID)
-	if u.PrevLastID != 0 {
+	if u.PrevLastID != 0 || r.Instrument.Market.Continuity() == orderbook.Linked {
 		e.integer(keyPrevLastID, u.PrevLastID)
 	}
 	e.bookEventTime(r.EventTime, u.EventTime)
@@ -109,7 +104,7 @@ func (e *encoder) gap(g *orderbook.Gap) {
 
 func (e *encoder) trade(t *marketprism.Trade) {
 	e.integer(keyID, t.ID)
-	if t.FirstID != 0 || t.LastID != 0 {
+	if t.Aggregate || t.FirstID != 0 || t.LastID != 0 {
 		e.integer(keyFirstID, t.FirstID)
 		e.integer(keyLastID, t.LastID)
 	}

@@ -19,6 +19,7 @@ func FuzzDecode(f *testing.F) {
 			f.Add(data)
 		}
 	}
+	f.Add([]byte(`{"v":1,"kind":"trade","exchange":"e","market":"m","symbol":"s","event_time":"1","trade_time":"-1","id":1,"price":"1","quantity":"1","buyer_maker":true}`))
 	f.Add([]byte(`{"v":1,"kind":"depth","kind":"gap","bids":[[]],"book_event_time":""}`))
 	f.Add([]byte(`{"v":1,"first_id":-9223372036854775808,"x":{"y":[[[1e999]]]}}`))
 	f.Fuzz(func(t *testing.T, data []byte) {

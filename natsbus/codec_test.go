@@ -30,7 +30,7 @@ func TestCodecRoundTrip(t *testing.T) {
 	for i := range recs {
 		data := encode(t, &recs[i])
 		require.True(t, json.Valid(data), "%s", data)
-		require.NoError(t, decoder.Decode(data, &got[i]), "%s", data)
+		require.NoError(t, decoder.Decode("", data, &got[i]), "%s", data)
 
 		var alone marketprism.Record
 		require.NoError(t, DecodeRecord(data, &alone))
@@ -45,6 +45,7 @@ func TestCodecRoundTrip(t *testing.T) {
 // Readers in other languages rely on these bodies.
 func TestCodecGolden(t *testing.T) {
 	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
+	usdm := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.USDM, Symbol: "BTCUSDT"}
 	at := time.Unix(0, 1700000000123000000)
 	fixed := func(s string) orderbook.Fixed {
 		f, err := orderbook.ParseFixed(s)
@@ -65,14 +66,18 @@ func TestCodecGolden(t *testing.T) {
 		{marketprism.Record{Instrument: btc, EventTime: at, Snapshot: &orderbook.Snapshot{
 			LastID: 160, Asks: []orderbook.Level{{Price: fixed("65000.2"), Quantity: fixed("0.00000001")}},
 		}}, `{"v":1,"kind":"snap","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000123000000","last_id":160,"book_event_time":"","checksum":3716516932,"bids":[],"asks":[["65000.2","0.00000001"]]}`},
-		{marketprism.Record{Instrument: btc, Gap: &orderbook.Gap{After: 160, Reason: orderbook.GapSequence, Err: errors.New("a \"b\"\n")}},
-			`{"v":1,"kind":"gap","exchange":"binance","market":"spot","symbol":"BTCUSDT","after":160,"reason":"sequence","err":"a \"b\"\u000a"}`},
-		{marketprism.Record{Instrument: btc, Trade: &marketprism.Trade{ID: 7, Price: fixed("1"), Quantity: fixed("2.5"), BuyerMaker: true}},
-			`{"v":1,"kind":"trade","exchange":"binance","market":"spot","symbol":"BTCUSDT","id":7,"price":"1","quantity":"2.5","buyer_maker":true,"best_match":false}`},
-		{marketprism.Record{Instrument: btc, Trade: &marketprism.Trade{ID: 7, Aggregate: true, FirstID: 3, LastID: 4, TradeTime: at}},
-			`{"v":1,"kind":"aggtrade","exchange":"binance","market":"spot","symbol":"BTCUSDT","id":7,"first_id":3,"last_id":4,"price":"0","quantity":"0","buyer_maker":false,"best_match":false,"trade_time":"1700000000123000000"}`},
-		{marketprism.Record{Instrument: btc, Ticker: &marketprism.Ticker{UpdateID: 9, Bid: orderbook.Level{Price: fixed("1"), Quantity: fixed("2")}}},
-			`{"v":1,"kind":"bbo","exchange":"binance","market":"spot","symbol":"BTCUSDT","update_id":9,"bid":["1","2"],"ask":["0","0"]}`},
+		{marketprism.Record{Instrument: btc, ReceivedAt: at, Gap: &orderbook.Gap{After: 160, Reason: orderbook.GapSequence, Err: errors.New("a \"b\"\n")}},
+			`{"v":1,"kind":"gap","exchange":"binance","market":"spot","symbol":"BTCUSDT","received_at":"1700000000123000000","after":160,"reason":"sequence","err":"a \"b\"\u000a"}`},
+		{marketprism.Record{Instrument: btc, EventTime: at, Trade: &marketprism.Trade{ID: 7, Price: fixed("1"), Quantity: fixed("2.5"), BuyerMaker: true, TradeTime: at}},
+			`{"v":1,"kind":"trade","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000123000000","id":7,"price":"1","quantity":"2.5","buyer_maker":true,"best_match":false,"trade_time":"1700000000123000000"}`},
+		{marketprism.Record{Instrument: btc, EventTime: at, Trade: &marketprism.Trade{ID: 7, Aggregate: true, FirstID: 3, LastID: 4, TradeTime: at}},
+			`{"v":1,"kind":"aggtrade","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000123000000","id":7,"first_id":3,"last_id":4,"price":"0","quantity":"0","buyer_maker":false,"best_match":false,"trade_time":"1700000000123000000"}`},
+		{marketprism.Record{Instrument: btc, EventTime: at, Trade: &marketprism.Trade{ID: 0, Aggregate: true, TradeTime: at}}, // of the market's first trade
+			`{"v":1,"kind":"aggtrade","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000123000000","id":0,"first_id":0,"last_id":0,"price":"0","quantity":"0","buyer_maker":false,"best_match":false,"trade_time":"1700000000123000000"}`},
+		{marketprism.Record{Instrument: usdm, EventTime: at, Update: &orderbook.Update{FirstID: 1, LastID: 2, EventTime: at}},
+			`{"v":1,"kind":"depth","exchange":"binance","market":"usdm","symbol":"BTCUSDT","event_time":"1700000000123000000","first_id":1,"last_id":2,"prev_last_id":0,"bids":[],"asks":[]}`},
+		{marketprism.Record{Instrument: btc, ReceivedAt: at, Ticker: &marketprism.Ticker{UpdateID: 9, Bid: orderbook.Level{Price: fixed("1"), Quantity: fixed("2")}}},
+			`{"v":1,"kind":"bbo","exchange":"binance","market":"spot","symbol":"BTCUSDT","received_at":"1700000000123000000","update_id":9,"bid":["1","2"],"ask":["0","0"]}`},
 	}
 	for _, test := range tests {
 		require.Equal(t, test.want, string(encode(t, &test.rec)))
@@ -98,6 +103,7 @@ func TestCodecDocument(t *testing.T) {
 
 func TestEncodeRefuses(t *testing.T) {
 	gap := func(r orderbook.GapReason) *orderbook.Gap { return &orderbook.Gap{Reason: r} }
+	at := time.Unix(1_700_000_000, 0)
 	tests := []struct {
 		rec marketprism.Record
 		key string
@@ -105,8 +111,11 @@ func TestEncodeRefuses(t *testing.T) {
 	}{
 		{marketprism.Record{}, keyKind, marketprism.ErrKind},
 		{marketprism.Record{Gap: gap(1), Trade: &marketprism.Trade{}}, keyKind, marketprism.ErrKind},
-		{marketprism.Record{Trade: &marketprism.Trade{Price: -1}}, "", orderbook.ErrRange},
-		{marketprism.Record{Update: &orderbook.Update{Asks: []orderbook.Level{{Price: 1, Quantity: -1}}}}, "", orderbook.ErrRange},
+		{marketprism.Record{EventTime: at, Trade: &marketprism.Trade{Price: -1, TradeTime: at}}, "", orderbook.ErrRange},
+		{marketprism.Record{EventTime: at, Update: &orderbook.Update{Asks: []orderbook.Level{{Price: 1, Quantity: -1}}}}, "", orderbook.ErrRange},
+		{marketprism.Record{EventTime: at, Trade: &marketprism.Trade{}}, "", marketprism.ErrNoTime},
+		{marketprism.Record{EventTime: at, Trade: &marketprism.Trade{FirstID: 2, LastID: 1, TradeTime: at}}, "", marketprism.ErrIDs},
+		{marketprism.Record{Gap: gap(1)}, "", marketprism.ErrNoTime},
 		{marketprism.Record{Gap: gap(0)}, keyReason, orderbook.ErrGapReason},
 		{marketprism.Record{Gap: gap(99)}, keyReason, orderbook.ErrGapReason},
 		{marketprism.Record{Gap: gap(1), ReceivedAt: time.Date(2300, 1, 1, 0, 0, 0, 0, time.UTC)}, keyReceivedAt, errTime},
@@ -132,7 +141,7 @@ func TestGapErrTextIsValidAndCut(t *testing.T) {
 		{strings.Repeat("é", maxErrText), strings.Repeat("é", (maxErrText-3)/2) + "…"},
 		{"", ""},
 	} {
-		r := marketprism.Record{Gap: &orderbook.Gap{Reason: orderbook.GapStale, Err: errors.New(test.in)}}
+		r := marketprism.Record{ReceivedAt: time.Unix(1_700_000_000, 0), Gap: &orderbook.Gap{Reason: orderbook.GapStale, Err: errors.New(test.in)}}
 		var got marketprism.Record
 		require.NoError(t, DecodeRecord(encode(t, &r), &got))
 		require.Equal(t, orderbook.Cause(test.want), got.Gap.Err)
@@ -147,7 +156,8 @@ func TestGapErrTextThatGrowsIsCut(t *testing.T) {
 func TestDecodeToleratesForeignForm(t *testing.T) {
 	var r marketprism.Record
 	require.NoError(t, DecodeRecord([]byte(` { "asks" : [ [ "2" , "1.50" , "extra" ] ], "unknown": {"a":[1,null,"x"]}, "bids":[],
-		"symbol":"\u0042TCUSDT","market":"spot","exchange":"binance","kind":"snap","last_id":5,"last_id":6,"v":1 } `), &r))
+		"symbol":"\u0042TCUSDT","market":"spot","exchange":"binance","kind":"snap","last_id":5,"last_id":6,"v":1,
+		"event_time":"1700000000000000000" } `), &r))
 	require.Equal(t, "binance:spot:snap:BTCUSDT:6:0x1", r.Key())
 	require.Equal(t, []orderbook.Level{{Price: 2 * orderbook.One, Quantity: 3 * orderbook.One / 2}}, r.Snapshot.Asks)
 	require.Nil(t, r.Snapshot.Bids)
@@ -156,7 +166,9 @@ func TestDecodeToleratesForeignForm(t *testing.T) {
 // A level's quantity beyond the largest number is the largest, whoever wrote it; the checksum is that of the book read.
 func TestDecodeQuantityBeyondMaxFixed(t *testing.T) {
 	snap := orderbook.Snapshot{LastID: 9, Bids: []orderbook.Level{{Price: 48, Quantity: orderbook.MaxFixed}}}
-	body := string(encode(t, &marketprism.Record{Instrument: marketprism.Instrument{Symbol: "BTTCUSDT"}, Snapshot: &snap}))
+	body := string(encode(t, &marketprism.Record{
+		Instrument: marketprism.Instrument{Symbol: "BTTCUSDT"}, ReceivedAt: time.Unix(1_700_000_000, 0), Snapshot: &snap,
+	}))
 	require.Contains(t, body, `"bids":[["0.00000048","92233720368.54775807"]]`)
 	for _, quantity := range []string{"92233720368.54775807", "310000000000", "922337203685477580.7"} {
 		var r marketprism.Record
@@ -167,7 +179,13 @@ func TestDecodeQuantityBeyondMaxFixed(t *testing.T) {
 }
 
 func TestDecodeRefuses(t *testing.T) {
-	const head = `{"v":1,"exchange":"e","market":"m","symbol":"s",`
+	const (
+		head  = `{"v":1,"exchange":"e","market":"m","symbol":"s","event_time":"1700000000000000000",`
+		trade = `"id":1,"price":"1","quantity":"1"`
+		side  = `,"buyer_maker":true`
+		at    = `,"trade_time":"1700000000000000000"`
+		depth = `"kind":"depth","bids":[],"asks":[],`
+	)
 	tests := []struct {
 		name, body, key string
 		err             error
@@ -186,6 +204,14 @@ func TestDecodeRefuses(t *testing.T) {
 		{"no asks", head + `"kind":"depth","first_id":1,"last_id":1,"bids":[]}`, keyAsks, errMissing},
 		{"no trade id", head + `"kind":"trade","price":"1","quantity":"1"}`, keyID, errMissing},
 		{"no ask", head + `"kind":"bbo","update_id":1,"bid":["1","1"]}`, keyAsk, errMissing},
+		{"no side", head + `"kind":"trade",` + trade + at + `}`, keyBuyerMaker, errMissing},
+		{"no trade time", head + `"kind":"aggtrade","first_id":1,"last_id":1,` + trade + side + `}`, keyTradeTime, errMissing},
+		{"no ids of an aggregate", head + `"kind":"aggtrade",` + trade + side + at + `}`, keyFirstID, errMissing},
+		{"no predecessor", head + depth + `"first_id":1,"last_id":1}`, keyPrevLastID, errMissing},
+		{"no time", `{"v":1,"exchange":"e","market":"m","symbol":"s","kind":"gap","after":1,"reason":"stale"}`, "", marketprism.ErrNoTime},
+		{"seconds", head + `"kind":"gap","after":1,"reason":"stale","event_time":"1700000000"}`, "", marketprism.ErrNoTime},
+		{"trade time in milliseconds", head + `"kind":"trade",` + trade + side + `,"trade_time":"1700000000000"}`, "", marketprism.ErrNoTime},
+		{"trade ids go back", head + `"kind":"aggtrade","first_id":2,"last_id":1,` + trade + side + at + `}`, "", marketprism.ErrIDs},
 		{"unknown reason", head + `"kind":"gap","after":1,"reason":"bored"}`, keyReason, orderbook.ErrGapReason},
 		{"id too large", head + `"first_id":9223372036854775808}`, keyFirstID, orderbook.ErrRange},
 		{"id as text", head + `"first_id":"1"}`, keyFirstID, nil},
@@ -221,10 +247,59 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
+// A range of update ids that goes back, or nothing at all, is refused with the error of Validate.
+func TestDecodeRefusesInvalid(t *testing.T) {
+	const body = `{"v":1,"exchange":"e","market":"spot","symbol":"s","event_time":"1700000000000000000","kind":"depth","first_id":2,"last_id":1,"bids":[],"asks":[]}`
+	var r marketprism.Record
+	err := DecodeRecord([]byte(body), &r)
+	var (
+		codec    *CodecError
+		sequence *orderbook.SequenceError
+	)
+	require.ErrorAs(t, err, &codec)
+	require.Equal(t, "invalid", codec.Kind)
+	require.ErrorAs(t, err, &sequence)
+	require.Equal(t, orderbook.SequenceError{Want: 2, Got: 1}, *sequence)
+	require.Zero(t, r)
+}
+
+// A body belongs to the subject of its instrument and its kind alone.
+func TestDecodeChecksTheSubject(t *testing.T) {
+	var d Decoder
+	for i := range sinktest.Extremes() {
+		r := sinktest.Extremes()[i]
+		body := encode(t, &r)
+		own := Subject("", r.Instrument, r.Kind())
+		var got marketprism.Record
+		for _, subject := range []string{own, Subject("other.prefix", r.Instrument, r.Kind()), "redrive.MD_DEPTH.archive." + own} {
+			require.NoError(t, d.Decode(subject, body, &got), subject)
+			require.Empty(t, sinktest.Diff(&r, &got))
+		}
+		other := r.Instrument
+		other.Symbol += "X"
+		kind := marketprism.KindUpdate
+		if r.Update != nil {
+			kind = marketprism.KindTicker
+		}
+		for _, subject := range []string{Subject("", other, r.Kind()), Subject("", r.Instrument, kind), own + ".x", own[len("md."):], "x"} {
+			got = marketprism.Record{}
+			err := d.Decode(subject, body, &got)
+			var codec *CodecError
+			require.ErrorAs(t, err, &codec, subject)
+			require.Equal(t, "subject", codec.Kind)
+			require.ErrorIs(t, err, ErrSubject)
+			require.Zero(t, got)
+		}
+	}
+	require.ErrorIs(t, d.Decode("md.binance.spot.depth.BTCUSDT", []byte(`{"v":2}`), new(marketprism.Record)), errVersion)
+}
+
 func TestCodecDoesNotAllocate(t *testing.T) {
 	recs := sinktest.Records(2, 200)
 	bodies := make([][]byte, len(recs))
+	subjects := make([]string, len(recs))
 	for i := range recs {
+		subjects[i] = Subject("", recs[i].Instrument, recs[i].Kind())
 		if recs[i].Gap != nil { // the text of an error is allocated
 			recs[i].Gap.Err = nil
 		}
@@ -242,8 +317,8 @@ func TestCodecDoesNotAllocate(t *testing.T) {
 	)
 	require.Zero(t, testing.AllocsPerRun(10, func() {
 		decoder.Reset()
-		for _, body := range bodies {
-			if err := decoder.Decode(body, &r); err != nil {
+		for i, body := range bodies {
+			if err := decoder.Decode(subjects[i], body, &r); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -51,8 +52,8 @@ func Example() {
 	defer publisher.Close()
 	inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	recs := []marketprism.Record{
-		{Instrument: inst, Snapshot: &orderbook.Snapshot{LastID: 160}},
-		{Instrument: inst, Update: &orderbook.Update{FirstID: 161, LastID: 163}},
+		{Instrument: inst, ReceivedAt: time.Now(), Snapshot: &orderbook.Snapshot{LastID: 160}},
+		{Instrument: inst, ReceivedAt: time.Now(), Update: &orderbook.Update{FirstID: 161, LastID: 163}},
 	}
 	for range 2 {
 		if err := publisher.Write(ctx, recs); err != nil {
@@ -98,7 +99,10 @@ func ExampleAppendRecord() {
 	price, _ := orderbook.ParseFixed("65000.10")
 	r := marketprism.Record{
 		Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"},
-		Trade:      &marketprism.Trade{ID: 7, Price: price, Quantity: 2 * orderbook.One, BuyerMaker: true},
+		EventTime:  time.UnixMilli(1_700_000_000_124),
+		Trade: &marketprism.Trade{
+			ID: 7, Price: price, Quantity: 2 * orderbook.One, BuyerMaker: true, TradeTime: time.UnixMilli(1_700_000_000_123),
+		},
 	}
 	body, err := natsbus.AppendRecord(nil, &r)
 	if err != nil {
@@ -106,5 +110,5 @@ func ExampleAppendRecord() {
 	}
 	fmt.Println(string(body))
 	// Output:
-	// {"v":1,"kind":"trade","exchange":"binance","market":"spot","symbol":"BTCUSDT","id":7,"price":"65000.1","quantity":"2","buyer_maker":true,"best_match":false}
+	// {"v":1,"kind":"trade","exchange":"binance","market":"spot","symbol":"BTCUSDT","event_time":"1700000000124000000","id":7,"price":"65000.1","quantity":"2","buyer_maker":true,"best_match":false,"trade_time":"1700000000123000000"}
 }

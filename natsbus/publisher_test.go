@@ -158,7 +158,7 @@ func underLoad(t *testing.T, b *bustest.Bus, disturb func()) {
 
 // large returns a record of about that many bytes.
 func large(id int64, bytes int) marketprism.Record {
-	return marketprism.Record{Instrument: bustest.BTC, Snapshot: &orderbook.Snapshot{
+	return marketprism.Record{Instrument: bustest.BTC, ReceivedAt: time.Unix(1_780_000_000, 0).UTC(), Snapshot: &orderbook.Snapshot{
 		LastID: id, Bids: make([]orderbook.Level, bytes/len(`["0","0"],`)),
 	}}
 }
@@ -286,7 +286,7 @@ func TestDeniedSubjectFails(t *testing.T) {
 	err := p.Write(t.Context(), []marketprism.Record{bustest.Update(1)})
 	require.ErrorIs(t, err, natsbus.ErrDenied)
 	require.ErrorContains(t, err, "md.binance.spot.depth.BTCUSDT")
-	require.NoError(t, p.Write(t.Context(), []marketprism.Record{{Instrument: bustest.BTC, Trade: &marketprism.Trade{ID: 1}}}))
+	require.NoError(t, p.Write(t.Context(), []marketprism.Record{bustest.Trade(1)}))
 }
 
 // A Write waits for a server that does not answer, and AckTimeout bounds each attempt.
@@ -423,7 +423,7 @@ func TestPublisherCountsByStream(t *testing.T) {
 	require.Equal(t, "MD_TRADE", p.Stats().Trades.Stream)
 
 	recs := bustest.Updates(10)
-	trade := marketprism.Record{Instrument: recs[0].Instrument, Trade: &marketprism.Trade{ID: 1, Price: 1, Quantity: 1}}
+	trade := bustest.Trade(1)
 	require.NoError(t, p.Write(t.Context(), append(recs, trade)))
 	require.NoError(t, p.Write(t.Context(), recs[:4]))
 
@@ -472,7 +472,7 @@ func TestPublisherCountsFailures(t *testing.T) {
 	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_TRADE"))
 	p := b.Publisher(t, natsbus.PublisherConfig{MaxAttempts: 1})
 	require.ErrorIs(t, p.Write(t.Context(), bustest.Updates(100)), natsbus.ErrStreamFull)
-	trade := marketprism.Record{Instrument: bustest.Updates(1)[0].Instrument, Trade: &marketprism.Trade{ID: 1, Price: 1, Quantity: 1}}
+	trade := bustest.Trade(1)
 	require.ErrorIs(t, p.Write(t.Context(), []marketprism.Record{trade}), natsbus.ErrNoStream)
 
 	stats := p.Stats()

@@ -2,6 +2,7 @@ package natsbus
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/trace/noop"
@@ -17,6 +18,7 @@ func tracedMessage(t testing.TB, cfg TraceConfig) func() {
 	w := &write{p: &Publisher{cfg: PublisherConfig{Prefix: DefaultPrefix}, trace: tracer}, ctx: t.Context()}
 	rec := marketprism.Record{
 		Instrument: marketprism.Instrument{Exchange: "binance", Market: marketprism.Spot, Symbol: "BTCUSDT"},
+		ReceivedAt: time.Unix(1_780_000_000, 0),
 		Update:     &orderbook.Update{FirstID: 1, LastID: 2, Bids: []orderbook.Level{{Price: 1, Quantity: 2}}},
 	}
 	return func() { _, _, _ = w.message(&rec) }

@@ -111,7 +111,7 @@ func (b *batch) reset() {
 // add decodes a message.
 func (b *batch) add(msg pull.Delivery, origin marketprism.Origin) {
 	var rec marketprism.Record
-	if err := b.decoder.Decode(msg.Data, &rec); err != nil {
+	if err := b.decoder.Decode(msg.Subject, msg.Data, &rec); err != nil {
 		b.bad = append(b.bad, badMessage{len(b.msgs), err})
 	}
 	rec.Origin = origin

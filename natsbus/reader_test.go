@@ -94,6 +94,45 @@ func TestUndecodableMessageIsMovedToTheDeadLetters(t *testing.T) {
 	require.Contains(t, stored.Header.Get(letter.HeaderError), "exchange")
 }
 
+// A message that is no sound record of its subject becomes a dead letter, whatever is wrong with it; the sink gets the
+// others.
+func TestUnsoundMessagesAreMovedToTheDeadLetters(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	v := bustest.NewVenue("BTCUSDT", 3)
+	unsound := map[string][]bustest.Unsound{}
+	for _, m := range v.Unsound() {
+		stream := natsbus.BooksStream("")
+		if m.Kind == marketprism.KindTrade || m.Kind == marketprism.KindAggTrade {
+			stream = natsbus.TradesStream("")
+		}
+		unsound[stream] = append(unsound[stream], m)
+	}
+	for stream, good := range map[string][]marketprism.Record{
+		natsbus.BooksStream(""):  {bustest.Update(1), bustest.Update(2)},
+		natsbus.TradesStream(""): {bustest.Trade(1), bustest.Trade(2)},
+	} {
+		b.Publish(t, good[:1])
+		for _, m := range unsound[stream] {
+			v.PublishUnsound(t, b, m)
+		}
+		b.Publish(t, good[1:])
+		var got sinktest.Recorder
+		c := b.Consumer(t, natsbus.ConsumerConfig{Stream: stream, DeadLetters: true})
+		stop := bustest.Run(t, c, &got)
+		bustest.Settled(t, c, len(unsound[stream])+len(good))
+		require.NoError(t, stop())
+		bustest.RequireEqual(t, good, got.Records())
+		letters := b.Letters(t, deadletter.Filter{Stream: stream})
+		require.Len(t, letters, len(unsound[stream]))
+		for i, m := range unsound[stream] {
+			require.Equal(t, m.Body, string(letters[i].Body), m.What)
+			require.Equal(t, natsbus.DeadDecode, letters[i].Reason, m.What)
+			require.NotEmpty(t, letters[i].Error, m.What)
+		}
+		b.AllAcked(t, stream, "test")
+	}
+}
+
 // Without a stream of dead letters the message waits, and is not dropped.
 func TestDeadLetterWaitsUntilItIsStored(t *testing.T) {
 	short.Skip(t)

@@ -33,7 +33,11 @@ func appendSubject(b []byte, prefix string, inst marketprism.Instrument, kind ma
 	if prefix == "" {
 		prefix = DefaultPrefix
 	}
-	b = append(b, prefix...)
+	return appendTokens(append(b, prefix...), inst, kind)
+}
+
+// appendTokens appends what follows the prefix.
+func appendTokens(b []byte, inst marketprism.Instrument, kind marketprism.Kind) []byte {
 	for _, token := range [...]string{inst.Exchange, string(inst.Market), kind.String(), inst.Symbol} {
 		b = append(b, '.')
 		b = appendToken(b, token)

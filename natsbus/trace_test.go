@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
@@ -224,7 +225,7 @@ func TestTraceSampling(t *testing.T) {
 
 	sp := newSpans(t)
 	p := b.Publisher(t, natsbus.PublisherConfig{Trace: natsbus.TraceConfig{Provider: sp}})
-	gap := marketprism.Record{Instrument: recs[0].Instrument, Gap: &orderbook.Gap{After: n, Reason: orderbook.GapSequence}}
+	gap := marketprism.Record{Instrument: recs[0].Instrument, ReceivedAt: time.Now(), Gap: &orderbook.Gap{After: n, Reason: orderbook.GapSequence}}
 	unsampled := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}})
 	require.NoError(t, p.Write(trace.ContextWithSpanContext(t.Context(), unsampled), []marketprism.Record{gap}))
 	require.Empty(t, sp.recorder.Started())

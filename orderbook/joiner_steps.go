@@ -10,7 +10,7 @@ import (
 // update applies an update to a synced book, or keeps it.
 func (j *Joiner) update(u *Update, receivedAt time.Time) {
 	j.stats.Received++
-	invalid := u.invalid()
+	invalid := u.Validate()
 	switch {
 	case invalid != nil:
 		j.stats.Discarded++

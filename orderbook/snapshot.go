@@ -52,15 +52,15 @@ type Update struct {
 	Bids, Asks []Level
 }
 
-// Validate returns a *NumberError, which wraps ErrRange, if a price or a quantity is below zero.
-func (u *Update) Validate() error { return checkLevels(u.Bids, u.Asks) }
+// Validate returns why u can be applied to no book; nil if it can: a *SequenceError if FirstID is above LastID, a
+// *NumberError, which wraps ErrRange, if a price or a quantity is below zero.
+func (u *Update) Validate() error { return u.invalid() }
 
-// invalid returns why u cannot be applied to a book: its ids or its numbers; nil if it can.
 func (u *Update) invalid() error {
 	if u.LastID < u.FirstID {
 		return &SequenceError{Want: u.FirstID, Got: u.LastID}
 	}
-	return u.Validate()
+	return checkLevels(u.Bids, u.Asks)
 }
 
 // Clone returns a copy of u that shares no memory with it.

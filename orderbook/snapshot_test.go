@@ -162,6 +162,10 @@ func TestValidate(t *testing.T) {
 			}
 		}
 	}
+	var sequence *orderbook.SequenceError
+	if err := (&orderbook.Update{FirstID: 8, LastID: 7}).Validate(); !errors.As(err, &sequence) || sequence.Want != 8 || sequence.Got != 7 {
+		t.Errorf("an update that ends before it begins: %v", err)
+	}
 	bound := orderbook.Snapshot{AskBound: orderbook.Bound{Price: -1, Limited: true}}
 	if err := bound.Validate(); !errors.Is(err, orderbook.ErrRange) {
 		t.Errorf("a bound below zero: %v", err)

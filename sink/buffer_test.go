@@ -234,7 +234,7 @@ func TestBufferMakesRoomAtOnce(t *testing.T) {
 func TestBufferBoundsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		levels := make([]orderbook.Level, 100)
-		big := marketprism.Record{Snapshot: &orderbook.Snapshot{Bids: levels[:60], Asks: levels[60:]}}
+		big := marketprism.Record{ReceivedAt: received, Snapshot: &orderbook.Snapshot{Bids: levels[:60], Asks: levels[60:]}}
 		const size = 256 + 100*16
 		b := run(t, sink.BufferConfig{MaxBytes: 3 * size, MaxDelay: time.Hour, Overflow: sink.Fail})
 		defer b.faults.Hold()()
@@ -315,7 +315,7 @@ func keys(recs []marketprism.Record) []string {
 func TestBufferDropsUselessUpdates(t *testing.T) {
 	a := marketprism.Instrument{Exchange: "x", Market: marketprism.Spot, Symbol: "A"}
 	b := marketprism.Instrument{Exchange: "x", Market: marketprism.Spot, Symbol: "B"}
-	at := time.UnixMicro(0)
+	at := received
 	record := func(i marketprism.Instrument, set func(*marketprism.Record)) marketprism.Record {
 		at = at.Add(time.Second)
 		r := marketprism.Record{Instrument: i, EventTime: at, ReceivedAt: at.Add(time.Millisecond)}
@@ -329,7 +329,7 @@ func TestBufferDropsUselessUpdates(t *testing.T) {
 		return record(i, func(r *marketprism.Record) { r.Update = &orderbook.Update{FirstID: id, LastID: id} })
 	}
 	trade := func(i marketprism.Instrument, id int64) marketprism.Record {
-		return record(i, func(r *marketprism.Record) { r.Trade = &marketprism.Trade{ID: id} })
+		return record(i, func(r *marketprism.Record) { r.Trade = &marketprism.Trade{ID: id, TradeTime: at} })
 	}
 	gap := func(i marketprism.Instrument, after int64) marketprism.Record {
 		return record(i, func(r *marketprism.Record) {
@@ -399,15 +399,15 @@ func TestBufferDropsTheNewestBehindAFullFlight(t *testing.T) {
 		release := b.faults.Hold()
 		i := marketprism.Instrument{Exchange: "x", Market: marketprism.Spot, Symbol: "A"}
 		recs := []marketprism.Record{
-			{Instrument: i, Snapshot: &orderbook.Snapshot{LastID: 1}},
-			{Instrument: i, Update: &orderbook.Update{FirstID: 2, LastID: 2}},
-			{Instrument: i, Update: &orderbook.Update{FirstID: 3, LastID: 3}},
+			{Instrument: i, ReceivedAt: received, Snapshot: &orderbook.Snapshot{LastID: 1}},
+			{Instrument: i, ReceivedAt: received, Update: &orderbook.Update{FirstID: 2, LastID: 2}},
+			{Instrument: i, ReceivedAt: received, Update: &orderbook.Update{FirstID: 3, LastID: 3}},
 		}
 		b.write(t, recs[:2])
 		synctest.Wait()
 		b.write(t, recs[2:])
 		i.Symbol = "B"
-		mark := []marketprism.Record{{Instrument: i, Gap: &orderbook.Gap{After: 5, Reason: orderbook.GapStale}}}
+		mark := []marketprism.Record{{Instrument: i, ReceivedAt: received, Gap: &orderbook.Gap{After: 5, Reason: orderbook.GapStale}}}
 		b.write(t, mark) // it stays as a Gap, and must be a copy
 		ruin(mark)
 		flushed := make(chan error, 1)
@@ -441,7 +441,7 @@ func TestBufferFlushesGaps(t *testing.T) {
 		write := func(symbol string) {
 			t.Helper()
 			i := marketprism.Instrument{Exchange: "x", Market: marketprism.Spot, Symbol: symbol}
-			rec := marketprism.Record{Instrument: i, Snapshot: &orderbook.Snapshot{LastID: 1}}
+			rec := marketprism.Record{Instrument: i, ReceivedAt: received, Snapshot: &orderbook.Snapshot{LastID: 1}}
 			if err := b.Write(ctx, []marketprism.Record{rec}); err != nil {
 				t.Fatal(err)
 			}

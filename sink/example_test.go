@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
@@ -33,8 +34,8 @@ func Example() {
 
 	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	err = buffer.Write(ctx, []marketprism.Record{
-		{Instrument: btc, Snapshot: &orderbook.Snapshot{LastID: 7}},
-		{Instrument: btc, Update: &orderbook.Update{FirstID: 8, LastID: 9}},
+		{Instrument: btc, ReceivedAt: time.Now(), Snapshot: &orderbook.Snapshot{LastID: 7}},
+		{Instrument: btc, ReceivedAt: time.Now(), Update: &orderbook.Update{FirstID: 8, LastID: 9}},
 	})
 	fmt.Println("accepted:", err == nil)
 
@@ -79,8 +80,8 @@ func ExampleSpill() {
 	ctx, cancel := context.WithCancel(context.Background())
 	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	err = spill.Write(ctx, []marketprism.Record{
-		{Instrument: btc, Snapshot: &orderbook.Snapshot{LastID: 7}},
-		{Instrument: btc, Update: &orderbook.Update{FirstID: 8, LastID: 9}},
+		{Instrument: btc, ReceivedAt: time.Now(), Snapshot: &orderbook.Snapshot{LastID: 7}},
+		{Instrument: btc, ReceivedAt: time.Now(), Update: &orderbook.Update{FirstID: 8, LastID: 9}},
 	})
 	fmt.Println("accepted:", err == nil, "on disk:", spill.Stats().Queued)
 

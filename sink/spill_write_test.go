@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/short"
@@ -92,7 +93,7 @@ func TestSpillFails(t *testing.T) {
 
 func TestSpillRefusesWhatNeverFits(t *testing.T) {
 	i := marketprism.Instrument{Exchange: "x", Market: marketprism.Spot, Symbol: "A"}
-	large := []marketprism.Record{{Instrument: i, Snapshot: &orderbook.Snapshot{LastID: 1, Bids: make([]orderbook.Level, 1000)}}}
+	large := []marketprism.Record{{Instrument: i, ReceivedAt: time.Now(), Snapshot: &orderbook.Snapshot{LastID: 1, Bids: make([]orderbook.Level, 1000)}}}
 	for _, policy := range []sink.Overflow{sink.Block, sink.Fail, sink.DropNewest} {
 		s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{DirectTimeout: -1, MaxBytes: 1000, Overflow: policy})
 		if err := s.Write(t.Context(), large); !errors.Is(err, sink.ErrTooLarge) {
@@ -101,8 +102,12 @@ func TestSpillRefusesWhatNeverFits(t *testing.T) {
 	}
 }
 
+// received is the ReceivedAt of the records of recordOf.
+var received = time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
+
 func recordOf(symbol string, r marketprism.Record) marketprism.Record {
 	r.Instrument = marketprism.Instrument{Exchange: "x", Market: marketprism.Spot, Symbol: symbol}
+	r.ReceivedAt = received
 	return r
 }
 
@@ -115,7 +120,7 @@ func snapshot(symbol string, id int64) marketprism.Record {
 }
 
 func trade(symbol string, id int64) marketprism.Record {
-	return recordOf(symbol, marketprism.Record{Trade: &marketprism.Trade{ID: id}})
+	return recordOf(symbol, marketprism.Record{Trade: &marketprism.Trade{ID: id, TradeTime: received}})
 }
 
 // The Gaps of DropNewest, record by record.

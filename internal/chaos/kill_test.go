@@ -109,7 +109,8 @@ func (c *cluster) publisher() *natsbus.Publisher {
 
 // refused returns a record from before 1970, which the store rejects.
 func refused(i marketprism.Instrument) marketprism.Record {
-	return marketprism.Record{Instrument: i, EventTime: time.Unix(-1, 0), ReceivedAt: time.Now(), Trade: &marketprism.Trade{ID: 1, Price: 1, Quantity: 1}}
+	at := time.Now()
+	return marketprism.Record{Instrument: i, EventTime: at, ReceivedAt: time.Unix(-1, 0), Trade: &marketprism.Trade{ID: 1, Price: 1, Quantity: 1, TradeTime: at}}
 }
 
 func (c *cluster) publishGarbage(i marketprism.Instrument) error {

@@ -259,7 +259,7 @@ func checkFile(t *testing.T, path string, found []bool) (n int) {
 	_, err = readFrames(file, func(_ marketprism.Origin, bodies [][]byte) error {
 		decoder.Reset()
 		for _, body := range bodies {
-			if err := decoder.Decode(body, &rec); err != nil {
+			if err := decoder.Decode("", body, &rec); err != nil {
 				return err
 			}
 			number, symbol := stormNumber(&rec), rec.Instrument.Symbol

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -85,10 +86,10 @@ func collect(ctx context.Context, js jetstream.JetStream, inst marketprism.Instr
 		return orderbook.Level{Price: price * orderbook.One, Quantity: quantity * orderbook.One}
 	}
 	err = dst.Write(ctx, []marketprism.Record{
-		{Instrument: inst, Snapshot: &orderbook.Snapshot{
+		{Instrument: inst, ReceivedAt: time.Now(), Snapshot: &orderbook.Snapshot{
 			LastID: 160, Bids: []orderbook.Level{level(65000, 2)}, Asks: []orderbook.Level{level(65002, 1)},
 		}},
-		{Instrument: inst, Update: &orderbook.Update{FirstID: 161, LastID: 161, Bids: []orderbook.Level{level(65001, 3)}}},
+		{Instrument: inst, ReceivedAt: time.Now(), Update: &orderbook.Update{FirstID: 161, LastID: 161, Bids: []orderbook.Level{level(65001, 3)}}},
 	})
 	if err != nil {
 		log.Fatal(err)

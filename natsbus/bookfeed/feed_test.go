@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -274,6 +275,35 @@ func TestFeedDistrustsWhatItCannotRead(t *testing.T) {
 			}
 			b.Publish(t, v.Updates(1))
 			f.reach(v)
+		})
+	}
+}
+
+// A message that is no sound record ends the book, whatever is wrong with it, and never gets into it.
+func TestFeedRefusesUnsoundMessages(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	for name, v := range map[string]*bustest.Venue{"spot": bustest.NewVenue("BTCUSDT", 11), "futures": bustest.NewVenue("BTCUSDT", 12).Futures()} {
+		t.Run(name, func(t *testing.T) {
+			unsound := v.Unsound()
+			if v.Instrument.Market == marketprism.USDM {
+				body := v.Unsound()[0].Body
+				body = strings.Replace(strings.Replace(body, `,"prev_last_id":0`, "", 1), "OTHERBTCUSDT", "BTCUSDT", 1)
+				unsound = append(unsound, bustest.Unsound{What: "no predecessor", Kind: marketprism.KindUpdate, Body: body})
+			}
+			b.Publish(t, append([]marketprism.Record{v.Snapshot()}, v.Updates(5)...))
+			f := newFollow(t, b, bookfeed.Config{}, v)
+			f.reach(v)
+			for _, m := range unsound {
+				if m.Kind == marketprism.KindTrade || m.Kind == marketprism.KindAggTrade {
+					continue // a feed does not read them
+				}
+				v.PublishUnsound(t, b, m)
+				lost := bustest.Receive(t, f.lost)
+				require.Equal(t, orderbook.GapInvalid, lost.Gap.Reason, m.What)
+				require.ErrorAs(t, lost.Gap.Err, new(*natsbus.CodecError), m.What)
+				b.Publish(t, v.Updates(1))
+				f.reach(v)
+			}
 		})
 	}
 }

@@ -199,10 +199,7 @@ func (w *follower) receive(p *pull.Puller, msg *nats.Msg) error {
 
 	var rec marketprism.Record
 	r.decoder.Reset()
-	if err = r.decoder.Decode(msg.Data, &rec); err == nil && rec.Instrument != w.book.instrument {
-		err = &natsbus.CodecError{Op: "decode", Kind: "subject", Err: fmt.Errorf("%w of %v, whose record it is", natsbus.ErrSubject, rec.Instrument)}
-	}
-	if err != nil {
+	if err = r.decoder.Decode(msg.Subject, msg.Data, &rec); err != nil {
 		hook.Call(w.feed.cfg.Hooks.Undecodable, natsbus.UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: r.last, Subject: msg.Subject, Err: err})
 		rec = marketprism.Record{ReceivedAt: time.Now().UTC(), Gap: &orderbook.Gap{
 			After: w.book.joiner.Book().LastID(), Reason: orderbook.GapInvalid, Err: err,

@@ -42,7 +42,7 @@ func TestSnapshotsAreAdded(t *testing.T) {
 		require.Zero(t, write(v.Updates(3)...), "the book is not synced")
 		require.Zero(t, write(append([]marketprism.Record{v.Snapshot()}, v.Updates(3)...)...))
 		time.Sleep(time.Minute)
-		require.Zero(t, write(v.Record(marketprism.Record{Trade: &marketprism.Trade{ID: 1}})), "the book has not changed")
+		require.Zero(t, write(bustest.Trade(1)), "the book has not changed")
 
 		changes := v.Updates(5)
 		refuse = errors.New("refused")

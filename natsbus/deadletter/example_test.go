@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log"
 	"os"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -31,7 +32,7 @@ func ExampleQueue_Redrive() {
 	inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	var recs []marketprism.Record
 	for id := range int64(3) {
-		recs = append(recs, marketprism.Record{Instrument: inst, Update: &orderbook.Update{FirstID: id + 1, LastID: id + 1}})
+		recs = append(recs, marketprism.Record{Instrument: inst, ReceivedAt: time.Now(), Update: &orderbook.Update{FirstID: id + 1, LastID: id + 1}})
 	}
 	if err := publisher.Write(ctx, recs); err != nil {
 		log.Fatal(err)

@@ -172,17 +172,9 @@ func testCutShort(h *harness) {
 
 func testInvalid(h *harness) {
 	recs := Records(8, 40)
-	below := []orderbook.Level{{Price: 1, Quantity: 1}, {Price: orderbook.One, Quantity: -1}}
-	for name, payload := range map[string]marketprism.Record{
-		"without a payload":               {},
-		"with a quantity below zero":      {Update: &orderbook.Update{FirstID: 1, LastID: 1, Asks: below}},
-		"with a bound below zero":         {Snapshot: &orderbook.Snapshot{BidBound: orderbook.Bound{Price: -1, Limited: true}}},
-		"with a trade's price below zero": {Trade: &marketprism.Trade{ID: 1, Price: orderbook.MinFixed}},
-		"with a ticker's below zero":      {Ticker: &marketprism.Ticker{UpdateID: 1, Ask: below[1]}},
-	} {
+	for name, invalid := range invalid(recs[20].Instrument, recs[20].ReceivedAt) {
 		bad := slices.Clone(recs)
-		payload.Instrument, payload.ReceivedAt = bad[20].Instrument, bad[20].ReceivedAt
-		bad[20] = payload
+		bad[20] = invalid
 		for _, batch := range [][]marketprism.Record{bad, bad[20:21]} {
 			if err := h.sink.Write(h.Context(), batch); err == nil {
 				h.Errorf("Write accepted a record %s, in a batch of %d", name, len(batch))

@@ -103,6 +103,29 @@ func (x *extremes) trades() {
 	}})
 }
 
+// invalid returns records that marketprism.Record.Validate refuses, by what is wrong with them.
+func invalid(instrument marketprism.Instrument, at time.Time) map[string]marketprism.Record {
+	below := []orderbook.Level{{Price: 1, Quantity: 1}, {Price: orderbook.One, Quantity: -1}}
+	recs := map[string]marketprism.Record{
+		"without a payload":               {},
+		"with two payloads":               {Update: &orderbook.Update{}, Ticker: &marketprism.Ticker{}},
+		"with a quantity below zero":      {Update: &orderbook.Update{FirstID: 1, LastID: 1, Asks: below}},
+		"with update ids that go back":    {Update: &orderbook.Update{FirstID: 2, LastID: 1}},
+		"with a bound below zero":         {Snapshot: &orderbook.Snapshot{BidBound: orderbook.Bound{Price: -1, Limited: true}}},
+		"with a trade's price below zero": {Trade: &marketprism.Trade{ID: 1, Price: orderbook.MinFixed, TradeTime: at}},
+		"with a trade without time":       {Trade: &marketprism.Trade{ID: 1}},
+		"with trade ids that go back":     {Trade: &marketprism.Trade{ID: 1, Aggregate: true, FirstID: 2, LastID: 1, TradeTime: at}},
+		"with a ticker's below zero":      {Ticker: &marketprism.Ticker{UpdateID: 1, Ask: below[1]}},
+		"with a gap without a reason":     {Gap: &orderbook.Gap{}},
+	}
+	for name, r := range recs {
+		r.Instrument, r.ReceivedAt = instrument, at
+		recs[name] = r
+	}
+	recs["without a time"] = marketprism.Record{Instrument: instrument, Update: &orderbook.Update{FirstID: 1, LastID: 1}}
+	return recs
+}
+
 func (x *extremes) tickers() {
 	x.add(marketprism.Record{Ticker: &marketprism.Ticker{}}) // a book with no order, and no time
 	x.add(marketprism.Record{EventTime: x.sent(), Ticker: &marketprism.Ticker{

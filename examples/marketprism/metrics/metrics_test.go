@@ -275,7 +275,7 @@ func TestBus(t *testing.T) {
 	for id := range int64(10) {
 		recs = append(recs, marketprism.Record{
 			Instrument: marketprism.Instrument{Exchange: "binance", Market: marketprism.Spot, Symbol: "BTCUSDT"},
-			EventTime:  time.Now(), ReceivedAt: time.Now(), Trade: &marketprism.Trade{ID: id + 1, Price: 1, Quantity: 1},
+			EventTime:  time.Now(), ReceivedAt: time.Now(), Trade: &marketprism.Trade{ID: id + 1, Price: 1, Quantity: 1, TradeTime: time.Now()},
 		})
 	}
 	for range 2 { // the second time all are duplicates

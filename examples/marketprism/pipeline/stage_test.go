@@ -33,7 +33,7 @@ func TestWaitStoredOfAnEarlierRun(t *testing.T) {
 	inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	for id := range int64(3) {
 		update := &orderbook.Update{FirstID: id + 1, LastID: id + 1}
-		require.NoError(t, publisher.Write(t.Context(), []marketprism.Record{{Instrument: inst, Update: update}}))
+		require.NoError(t, publisher.Write(t.Context(), []marketprism.Record{{Instrument: inst, ReceivedAt: time.Now(), Update: update}}))
 	}
 	stream := natsbus.BooksStream("")
 	for range 2 {

@@ -113,7 +113,7 @@ func codecCost() (encode, decode string, err error) {
 		if i == 0 {
 			decoder.Reset()
 		}
-		return decoder.Decode(bodies[i], &rec)
+		return decoder.Decode("", bodies[i], &rec)
 	})
 	return encode, decode, errors.Join(encodeErr, decodeErr)
 }

@@ -149,7 +149,7 @@ func consumeRaw(ctx context.Context, js jetstream.JetStream, first, n int, decod
 		decoder.Reset()
 		for msg := range fetched.Messages() {
 			if decode {
-				if err := decoder.Decode(msg.Data(), &recs[i]); err != nil {
+				if err := decoder.Decode(msg.Subject(), msg.Data(), &recs[i]); err != nil {
 					return err
 				}
 			}

@@ -242,7 +242,15 @@ var BTC = marketprism.Instrument{Exchange: marketprism.Binance, Market: marketpr
 
 // Update returns a small record of BTC.
 func Update(id int64) marketprism.Record {
-	return marketprism.Record{Instrument: BTC, Update: &orderbook.Update{FirstID: id, LastID: id}}
+	at := time.UnixMilli(1_780_000_000_000 + id).UTC()
+	return marketprism.Record{Instrument: BTC, EventTime: at, Update: &orderbook.Update{FirstID: id, LastID: id, EventTime: at}}
+}
+
+// Trade returns a small record of BTC.
+func Trade(id int64) marketprism.Record {
+	r := Update(id)
+	r.Update, r.Trade = nil, &marketprism.Trade{ID: id, Price: 1, Quantity: 1, TradeTime: r.EventTime}
+	return r
 }
 
 // Updates returns the Updates 1 to n.
