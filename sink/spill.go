@@ -16,7 +16,10 @@ import (
 // A Spill is a sink in front of another that is unavailable at times, such as a bus. While the destination
 // accepts records in time, Write passes them directly to it. When it does not, Write puts them in a queue on
 // disk, within a bound, and Run delivers them from there in order; while the queue is not empty all
-// records go through it.
+// records go through it. Run reads and decodes a batch while the destination takes the one before. Once the rest of the
+// queue is a single batch, Writes wait for it and then go directly again.
+//
+// SpillStats distinguishes a destination that is away from a queue that is only behind.
 //
 // A record that Write accepted is either accepted by the destination or on the disk: it survives kill -9 and,
 // unless SyncInterval allows otherwise, a power cut. After a restart in the same folder Run goes on with
@@ -31,15 +34,17 @@ import (
 // record.
 //
 // The queue has checksums. An incomplete end, from a Write that a crash interrupted and that was not
-// accepted, is cut off and reported. Any other part that does not read back is damage: a copy of its segment is
-// kept as NUMBER.wal.bad, Hooks.Corrupt is called, and Run goes on with the records behind it. Since the
+// accepted, is cut off and reported. Any other part that does not read back, or is missing, is damage: its bytes are
+// kept in a file NUMBER-OFFSET.bad, Hooks.Corrupt is called, and Run goes on with the records behind it. Since the
 // owner of the lost records is unknown, every book that went through this Spill gets a Gap with reason
 // orderbook.GapInvalid, and every other book at its next Update; their Updates are dropped up to their next
-// Snapshot. Trades and tickers get no Gap.
+// Snapshot. Trades and tickers get no Gap. What cannot be noticed is the loss of the very end of the queue, of at most
+// the last second or SyncInterval before the process died.
 //
 // If the destination refuses a record permanently (see Permanent), a direct Write returns that error. A
-// record from the queue is left out instead: Hooks.Refused is called, a copy of its segment is kept,
-// and its book gets a Gap.
+// record from the queue is left out instead: Hooks.Refused is called, its encoded form is kept in a file
+// NUMBER-OFFSET.refused, and its book gets a Gap. SpillConfig.KeepBytes bounds all these files, which only the operator
+// removes.
 //
 // A Spill may be used from any number of goroutines.
 type Spill struct {
@@ -50,25 +55,29 @@ type Spill struct {
 	lock  chan struct{} // capacity 1: held by the Write that appends, which owns enc
 	enc   encoder
 
-	mu       sync.Mutex // guards the fields below; never held while waiting, nor during a hook
-	started  bool       // Run was called
-	closed   bool
-	spilling bool          // Writes go to the queue
-	since    time.Time     // when that began
-	writers  int           // Writes that are about to append
-	changed  chan struct{} // closed and replaced when records have left the queue, or at Close
-	stats    SpillStats
-	accepted *gapTracker   // of records dropped at the end of the queue; nil unless DropNewest
-	passed   damageTracker // of records lost in the queue
+	mu        sync.Mutex // guards the fields below; never held while waiting, nor during a hook
+	started   bool       // Run was called
+	closed    bool
+	spilling  bool          // Writes go to the queue
+	since     time.Time     // when that began
+	lastBatch bool          // Run delivers the last batch of the queue, and Writes wait for that
+	away      bool          // the destination did not accept the last Write
+	writers   int           // Writes that are about to append
+	changed   chan struct{} // closed and replaced when records have left the queue, lastBatch ends, or at Close
+	stats     SpillStats
+	accepted  *gapTracker   // of records dropped at the end of the queue; nil unless DropNewest
+	passed    damageTracker // of records lost in the queue
 }
 
 // SpillStats counts the records and Writes of a Spill.
 type SpillStats struct {
-	Spilling    bool  // Writes go to disk; otherwise to the destination
+	Away        bool  // the destination did not accept the last Write, in time
+	Spilling    bool  // the queue is behind: Writes go through it, otherwise to the destination
 	Queued      int   // records on disk
 	QueuedBytes int64 // that they occupy
 	Segments    int   // files with them
-	BadSegments int   // copies of damaged segments
+	Kept        int   // files with damaged or refused bytes
+	KeptBytes   int64 // that they occupy, see SpillConfig.KeepBytes
 
 	Direct    uint64 // records that the destination accepted directly
 	Spilled   uint64 // records put on disk, Gaps of DropNewest included
@@ -78,6 +87,7 @@ type SpillStats struct {
 	Gaps      uint64 // Gap records made, for lack of room and for damage
 	Corrupt   uint64 // damaged places found
 	Refused   uint64 // records that the destination refused permanently
+	Unkept    uint64 // damaged places and refused records whose bytes were not kept, for lack of room
 	TornBytes int64  // cut off the end when the folder was opened
 
 	// Dropped counts the dropped records by kind, without damaged and refused ones. It is nil if there are
@@ -100,6 +110,7 @@ func NewSpill(dst Sink, cfg SpillConfig) (*Spill, error) {
 		Dir:          cfg.Dir,
 		SegmentBytes: cfg.SegmentBytes,
 		SyncAppends:  cfg.SyncInterval == 0,
+		KeepBytes:    cfg.KeepBytes,
 	})
 	switch {
 	case errors.Is(err, wal.ErrLocked):
@@ -127,7 +138,7 @@ func NewSpill(dst Sink, cfg SpillConfig) (*Spill, error) {
 		s.passed.damage, s.passed.broken = errBefore, true
 	}
 	hook.Call(cfg.Hooks.Opened, SpillOpenedInfo{
-		Records: found.Payloads, Bytes: found.Bytes, Segments: found.Segments, BadSegments: found.Bad,
+		Records: found.Payloads, Bytes: found.Bytes, Segments: found.Segments, Kept: found.Kept.Files,
 		TornBytes: found.TornBytes, PositionLost: found.PositionLost,
 	})
 	return s, nil
@@ -162,9 +173,9 @@ func (s *Spill) Stats() SpillStats {
 	defer s.mu.Unlock()
 	stats := s.stats
 	stats.Dropped = maps.Clone(stats.Dropped)
-	stats.Spilling = s.spilling
-	stats.Queued, stats.QueuedBytes = queued.Payloads, queued.Bytes
-	stats.Segments, stats.BadSegments = queued.Segments, queued.Bad
+	stats.Spilling, stats.Away = s.spilling, s.away
+	stats.Queued, stats.QueuedBytes, stats.Segments = queued.Payloads, queued.Bytes, queued.Segments
+	stats.Kept, stats.KeptBytes, stats.Unkept = queued.Kept.Files, queued.Kept.Bytes, queued.Kept.Unkept
 	stats.Gaps = s.passed.gaps
 	if s.accepted != nil {
 		stats.Gaps += s.accepted.made
@@ -199,12 +210,28 @@ func (s *Spill) wake() {
 	}
 }
 
-// broadcast wakes every Write that waits for room and every Flush.
+// broadcast wakes every Write that waits and every Flush.
 func (s *Spill) broadcast() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.signal()
+}
+
+// signal is broadcast with s.mu held.
+func (s *Spill) signal() {
 	close(s.changed)
 	s.changed = make(chan struct{})
+}
+
+// setAway notes whether the destination accepted a Write. If not, no Write waits for the rest of the queue.
+func (s *Spill) setAway(away bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.away = away
+	if away && s.lastBatch {
+		s.lastBatch = false
+		s.signal()
+	}
 }
 
 // dropped counts and reports dropped records.

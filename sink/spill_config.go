@@ -20,14 +20,18 @@ type SpillConfig struct {
 
 	// Encode appends r to dst in a form that Decode reads back, which must not keep data:
 	// natsbus.AppendRecord and natsbus.DecodeRecord fit. Fields that the form leaves out, such as Origin in
-	// those, are lost on disk.
+	// those, are lost on disk. Each is called by one goroutine at a time, the two at once.
 	Encode func(dst []byte, r *marketprism.Record) ([]byte, error)
 	Decode func(data []byte, r *marketprism.Record) error
 
 	// MaxBytes bounds the queue, as encoded and with 12 bytes for each record; 0 means 1 GiB.
-	// The folder may take one segment more, for the read part of the oldest, and the copies of
-	// damaged segments, which only the operator removes.
+	// The folder may take one segment more, for the read part of the oldest, and KeepBytes.
 	MaxBytes int64
+
+	// KeepBytes bounds the files with damaged and refused bytes, each counted as whole blocks of 4 KiB; 0 means 16 MiB,
+	// negative that none are kept. Those without room are counted in SpillStats.Unkept. Only the operator removes these
+	// files, and NewSpill counts them.
+	KeepBytes int64
 
 	// SegmentBytes is the size of one file, which is removed once it is read; 0 means 64 MiB, or
 	// MaxBytes if that is less.
@@ -42,14 +46,16 @@ type SpillConfig struct {
 	// the process.
 	SyncInterval time.Duration
 
-	// DirectTimeout is how long a Write waits for the destination before its records go to disk; 0
-	// means 1 s. Negative means that all records go through the disk.
+	// DirectTimeout is how long a Write waits for the destination, or for the rest of the queue to be delivered, before
+	// its records go to disk; 0 means 1 s. Negative means that all records go through the disk.
 	DirectTimeout time.Duration
 
-	// MaxBatch bounds the records that Run delivers in one Write; 0 means 1024.
+	// MaxBatch bounds the records that Run delivers in one Write; 0 means 4096. It should be a few times what the
+	// destination processes at once, such as natsbus.PublisherConfig.MaxPending.
 	MaxBatch int
 
-	// WriteTimeout bounds one such Write, which then counts as failed; 0 means 1 min, negative no limit.
+	// WriteTimeout bounds one such Write, which then counts as failed; 0 means 1 min, negative no limit. After a failure
+	// the next Writes are smaller.
 	WriteTimeout time.Duration
 
 	// RetryMin and RetryMax bound the delay before a failed batch is written again. It is random,
@@ -63,9 +69,10 @@ type SpillConfig struct {
 // withDefaults replaces zeros and checks the rest.
 func (c SpillConfig) withDefaults() (SpillConfig, error) {
 	c.MaxBytes = cmp.Or(c.MaxBytes, 1<<30)
+	c.KeepBytes = max(cmp.Or(c.KeepBytes, 16<<20), 0)
 	c.SegmentBytes = cmp.Or(c.SegmentBytes, min(64<<20, c.MaxBytes))
 	c.DirectTimeout = max(cmp.Or(c.DirectTimeout, time.Second), 0)
-	c.MaxBatch = cmp.Or(c.MaxBatch, 1024)
+	c.MaxBatch = cmp.Or(c.MaxBatch, 4096)
 	c.WriteTimeout = max(cmp.Or(c.WriteTimeout, time.Minute), 0)
 	c.RetryMin = cmp.Or(c.RetryMin, min(100*time.Millisecond, cmp.Or(c.RetryMax, time.Hour)))
 	c.RetryMax = cmp.Or(c.RetryMax, max(2*time.Second, c.RetryMin))
@@ -92,11 +99,13 @@ func (c SpillConfig) withDefaults() (SpillConfig, error) {
 // SpillHooks observe a Spill. Any of them may be nil. Each is called on the goroutine that it names, after the
 // Spill's state and Stats have changed and with no lock held. These goroutines do not wait
 // for each other. Hooks must not block: their callers wait for them. They may call the methods of the Spill; on the
-// goroutine of Run, Flush and a Write without room would wait for Run until their ctx ends.
+// goroutine of Run, Flush and a Write without room would wait for Run until their ctx ends, and any Write for up to
+// DirectTimeout.
 type SpillHooks struct {
 	// Opened: the folder was opened and read through. On the goroutine of NewSpill, before it returns.
 	Opened func(SpillOpenedInfo)
-	// Spilling: records go to disk from here on. On the goroutine of the Write that began it.
+	// Spilling: records go to disk from here on. On the goroutine of the Write that began it. The destination is away if
+	// there is an Err, until Drained or Live.
 	Spilling func(SpillingInfo)
 	// Live: the queue is empty, and records go to the destination again. On the goroutine of Run.
 	Live func(SpillLiveInfo)
@@ -126,7 +135,7 @@ type SpillOpenedInfo struct {
 	Records      int // queued: they are delivered first
 	Bytes        int64
 	Segments     int
-	BadSegments  int   // copies of damaged segments
+	Kept         int   // files with damaged or refused bytes
 	TornBytes    int64 // cut off at the end: of a Write that a crash interrupted and that was not accepted
 	PositionLost bool  // the read position is unknown: up to a segment is delivered again
 }
@@ -151,7 +160,7 @@ type SpillCorruptInfo struct {
 type SpillRefusedInfo struct {
 	Record *marketprism.Record // valid until the hook returns
 	Err    error               // for which Permanent is true
-	Kept   string              // path of the copy of its segment, for inspection
+	Kept   string              // path of the file with its encoded form; "" if KeepBytes had no room for it
 }
 
 // SpillDiskFailedInfo describes an error that no Write returns.
@@ -186,7 +195,7 @@ func LogSpillHooks(l *slog.Logger) *SpillHooks {
 	return &SpillHooks{
 		Opened: func(i SpillOpenedInfo) {
 			l.Info("spill opened", "records", i.Records, "bytes", i.Bytes, "segments", i.Segments,
-				"bad_segments", i.BadSegments, "torn_bytes", i.TornBytes, "position_lost", i.PositionLost)
+				"kept", i.Kept, "torn_bytes", i.TornBytes, "position_lost", i.PositionLost)
 		},
 		Spilling: func(i SpillingInfo) { l.Info("spilling to disk", "records", i.Records, "err", i.Err) },
 		Live:     func(i SpillLiveInfo) { l.Info("spill is empty", "elapsed", i.Elapsed) },

@@ -13,7 +13,7 @@ import (
 )
 
 // drainBytes bounds the encoded size of a batch.
-const drainBytes = 4 << 20
+const drainBytes = 8 << 20
 
 // Run delivers the queue to the destination until ctx ends, and returns nil; the rest of the queue
 // stays on disk for the next start. It may be called once; another call returns ErrStarted. It returns
@@ -33,14 +33,23 @@ func (s *Spill) Run(ctx context.Context) error {
 	if s.cfg.SyncInterval > 0 {
 		syncing.Go(func() { s.repeat(ctx, s.cfg.SyncInterval, s.queue.Sync) })
 	}
-	syncing.Go(func() { s.repeat(ctx, saveEvery, s.queue.SaveRead) })
-	d := drain{Spill: s, retry: s.backoff()}
+	syncing.Go(func() { s.repeat(ctx, saveEvery, s.queue.SaveProgress) })
+	defer s.releaseWrites()
+	d := drain{Spill: s, retry: s.backoff(), most: s.cfg.MaxBatch}
 	for s.await(ctx) {
 		if err := d.next(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// releaseWrites lets Writes pass that wait for the last batch of the queue.
+func (s *Spill) releaseWrites() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastBatch = false
+	s.signal()
 }
 
 func (s *Spill) backoff() backoff.Backoff {
@@ -64,14 +73,20 @@ func (s *Spill) diskFailed(err error) {
 }
 
 // await blocks until the queue is not empty, and returns false if ctx ends. If the queue is empty and
-// no Write is about to append, later ones go directly.
+// no Write is about to append, later ones go directly. Since the queue would never be empty while records keep coming,
+// Writes wait once the rest is one batch and the destination accepts records.
 func (s *Spill) await(ctx context.Context) bool {
 	for ctx.Err() == nil {
 		s.mu.Lock()
-		empty := s.queue.Empty()
+		queued := s.queue.Stats()
+		empty := queued.Bytes == 0
 		live := empty && s.spilling && s.writers == 0
-		if live {
-			s.spilling = false
+		switch {
+		case live:
+			s.spilling, s.lastBatch = false, false
+			s.signal()
+		case s.spilling && !s.away && s.cfg.DirectTimeout > 0:
+			s.lastBatch = queued.Payloads <= s.cfg.MaxBatch && queued.Bytes <= drainBytes
 		}
 		since := s.since
 		closed := s.closed
@@ -93,47 +108,106 @@ func (s *Spill) await(ctx context.Context) bool {
 // A drain is the state of Run.
 type drain struct {
 	*Spill
-	retry backoff.Backoff
-	batch wal.Batch
-	recs  []marketprism.Record
+	retry  backoff.Backoff
+	most   int                  // records of the next Write to the destination
+	recs   []marketprism.Record // of the current batch, as they are delivered
+	loads  [2]load              // the current batch, and the one behind it
+	loaded bool                 // loads[0] was read behind the batch before
 }
 
-// next delivers one batch. Its only error is ErrClosed; after a failure of the disk it reports that and waits.
+// A load is a batch of the queue and its records.
+type load struct {
+	batch wal.Batch
+	err   error // of reading it
+	recs  []marketprism.Record
+	errs  []error // of decoding each of batch.Entries; nil for damage
+}
+
+// loadAfter reads and decodes the batch behind another.
+func (s *Spill) loadAfter(before *wal.Batch, l *load) {
+	l.recs, l.errs = l.recs[:0], l.errs[:0]
+	l.err = s.queue.ReadAfter(before, &l.batch, s.cfg.MaxBatch, drainBytes)
+	if l.err != nil {
+		return
+	}
+	for i := range l.batch.Entries {
+		var r marketprism.Record
+		var err error
+		if entry := &l.batch.Entries[i]; entry.Damage == nil {
+			err = s.cfg.Decode(entry.Payload, &r)
+			if err == nil {
+				err = r.Validate()
+			}
+		}
+		l.recs, l.errs = append(l.recs, r), append(l.errs, err)
+	}
+}
+
+// free frees the memory that the records point to.
+func (l *load) free() {
+	clear(l.recs)
+	clear(l.errs)
+}
+
+// entryOf returns the entry that r was decoded from; nil for a Gap that was made since.
+func (l *load) entryOf(r *marketprism.Record) *wal.Entry {
+	for i := range l.recs {
+		of := &l.recs[i]
+		if of.Update == r.Update && of.Snapshot == r.Snapshot && of.Gap == r.Gap && of.Trade == r.Trade && of.Ticker == r.Ticker {
+			return &l.batch.Entries[i]
+		}
+	}
+	return nil
+}
+
+// next delivers one batch, while it reads and decodes the one behind it. Its only error is ErrClosed; after a failure of
+// the disk it reports that and waits.
 func (d *drain) next(ctx context.Context) error {
-	err := d.queue.Read(&d.batch, d.cfg.MaxBatch, drainBytes)
-	if errors.Is(err, wal.ErrClosed) {
+	current, behind := &d.loads[0], &d.loads[1]
+	if !d.loaded {
+		d.loadAfter(&wal.Batch{}, current)
+	}
+	d.loaded = false
+	if errors.Is(current.err, wal.ErrClosed) {
 		return ErrClosed
 	}
-	if err != nil {
-		d.diskFailed(err)
+	if current.err != nil {
+		d.diskFailed(current.err)
 		backoff.Sleep(ctx, d.retry.Next()) // await sees the end of ctx
 		return nil
 	}
-	if !d.decode(ctx) || !d.deliver(ctx) {
+	var loading sync.WaitGroup
+	loading.Go(func() { d.loadAfter(&current.batch, behind) })
+	delivered := d.decode(ctx, current) && d.deliver(ctx, current)
+	loading.Wait()
+	if !delivered {
 		return nil // ctx has ended
 	}
 	d.retry.Reset()
-	switch err := d.queue.Commit(&d.batch); {
+	switch err := d.queue.Commit(&current.batch); {
 	case errors.Is(err, wal.ErrClosed):
 		return ErrClosed
 	case err != nil:
 		d.diskFailed(err)
 	}
-	clear(d.recs) // frees the memory that the records point to
+	clear(d.recs)
+	current.free()
 	d.broadcast()
+	// If there was nothing behind it then, there may be something now. An error is one of the next attempt.
+	d.loaded = behind.err == nil && len(behind.batch.Entries) > 0
+	d.loads[0], d.loads[1] = d.loads[1], d.loads[0]
 	return nil
 }
 
-// decode decodes the batch into records, with Gaps for damage. It returns false if ctx ends.
-func (d *drain) decode(ctx context.Context) bool {
+// decode takes the records of a batch, with Gaps for damage. It returns false if ctx ends.
+func (d *drain) decode(ctx context.Context, l *load) bool {
 	d.recs = d.recs[:0]
 	var (
 		damage  *CorruptError // pending until the first record behind it
 		dropped []marketprism.Record
 	)
-	for i := range d.batch.Entries {
-		var r marketprism.Record
-		switch found, ok := d.decodeEntry(ctx, &d.batch.Entries[i], &r); {
+	for i := range l.recs {
+		switch found, ok := d.damageAt(ctx, l, i); {
 		case !ok:
 			return false
 		case found != nil:
@@ -141,11 +215,11 @@ func (d *drain) decode(ctx context.Context) bool {
 			continue
 		}
 		if damage != nil {
-			d.lose(damage, &r)
+			d.lose(damage, &l.recs[i])
 			damage = nil
 		}
-		if !d.pass(&r) {
-			dropped = append(dropped, r)
+		if !d.pass(&l.recs[i]) {
+			dropped = append(dropped, l.recs[i])
 		}
 	}
 	if damage != nil {
@@ -155,18 +229,14 @@ func (d *drain) decode(ctx context.Context) bool {
 	return true
 }
 
-// decodeEntry decodes one record into r, or returns the damage in its place. ok is false if ctx ends.
-func (d *drain) decodeEntry(ctx context.Context, entry *wal.Entry, r *marketprism.Record) (_ *CorruptError, ok bool) {
-	damage := entry.Damage
+// damageAt returns the damage in the place of a record; nil if there is none. ok is false if ctx ends.
+func (d *drain) damageAt(ctx context.Context, l *load, i int) (_ *CorruptError, ok bool) {
+	damage := l.batch.Entries[i].Damage
+	if damage == nil && l.errs[i] == nil {
+		return nil, true
+	}
 	if damage == nil {
-		err := d.cfg.Decode(entry.Payload, r)
-		if err == nil {
-			err = r.Validate()
-		}
-		if err == nil {
-			return nil, true
-		}
-		if damage, ok = d.reject(ctx, entry, err); !ok {
+		if damage, ok = d.reject(ctx, l, i); !ok {
 			return nil, false
 		}
 	}
@@ -179,9 +249,9 @@ func (d *drain) decodeEntry(ctx context.Context, entry *wal.Entry, r *marketpris
 }
 
 // reject turns a record that cannot be decoded into damage. ok is false if ctx ends.
-func (d *drain) reject(ctx context.Context, entry *wal.Entry, cause error) (damage *wal.Damage, ok bool) {
+func (d *drain) reject(ctx context.Context, l *load, i int) (damage *wal.Damage, ok bool) {
 	ok = d.retryDisk(ctx, func() (err error) {
-		damage, err = d.queue.Reject(&d.batch, entry, cause)
+		damage, err = d.queue.Reject(&l.batch, &l.batch.Entries[i], l.errs[i])
 		return err
 	})
 	return damage, ok
@@ -219,35 +289,41 @@ func (d *drain) pass(r *marketprism.Record) (ok bool) {
 }
 
 // deliver writes d.recs until the destination accepts them, and returns false if ctx ends. If the destination
-// refuses some permanently, deliver halves the part that it writes until the refused record is alone.
-func (d *drain) deliver(ctx context.Context) bool {
-	rest, part := d.recs, len(d.recs)
+// refuses some permanently, deliver halves the part that it writes until the refused record is alone. After another
+// failure it writes half as much, and after each success twice as much: a destination that is slow, or comes back, gets
+// what it can take within WriteTimeout.
+func (d *drain) deliver(ctx context.Context, l *load) bool {
+	rest, part := d.recs, d.most
 	start, attempts := time.Now(), 0
 	delays := d.backoff()
 	for len(rest) > 0 {
+		part = min(part, len(rest))
 		err := d.attempt(ctx, rest[:part])
 		attempts++
 		switch {
 		case err == nil:
 			d.delivered(WrittenInfo{Records: part, Attempts: attempts, Elapsed: time.Since(start)})
 			rest = rest[part:]
+			d.most = min(2*d.most, d.cfg.MaxBatch)
 		case ctx.Err() != nil:
 			return false
 		case !Permanent(err):
 			if !d.wait(ctx, FailedInfo{Records: part, Attempts: attempts, Err: err, Delay: delays.Next()}) {
 				return false
 			}
+			d.most = max(part/2, 1)
+			part = d.most
 			continue
 		case part > 1:
 			part /= 2
 			continue
 		default:
 			var ok bool
-			if rest, ok = d.refuse(ctx, rest, err); !ok {
+			if rest, ok = d.refuse(ctx, l, rest, err); !ok {
 				return false
 			}
 		}
-		part = len(rest)
+		part = d.most
 		start, attempts = time.Now(), 0
 		delays.Reset()
 	}
@@ -265,6 +341,7 @@ func (d *drain) attempt(ctx context.Context, recs []marketprism.Record) error {
 
 func (d *drain) delivered(info WrittenInfo) {
 	d.mu.Lock()
+	d.away = false
 	d.stats.Drained += uint64(info.Records)
 	d.mu.Unlock()
 	hook.Call(d.cfg.Hooks.Drained, info)
@@ -272,6 +349,7 @@ func (d *drain) delivered(info WrittenInfo) {
 
 // wait reports a failure and waits out its delay. It returns false if ctx ends.
 func (d *drain) wait(ctx context.Context, info FailedInfo) bool {
+	d.setAway(true)
 	d.mu.Lock()
 	d.stats.Retries++
 	d.mu.Unlock()
@@ -279,16 +357,18 @@ func (d *drain) wait(ctx context.Context, info FailedInfo) bool {
 	return backoff.Sleep(ctx, info.Delay) == nil
 }
 
-// refuse drops the first of recs and keeps a copy of its segment. It returns the others, with a Gap in
+// refuse drops the first of recs and keeps its encoded form. It returns the others, with a Gap in
 // front and without the Updates that it makes useless, and false if ctx ends.
-func (d *drain) refuse(ctx context.Context, recs []marketprism.Record, cause error) ([]marketprism.Record, bool) {
+func (d *drain) refuse(ctx context.Context, l *load, recs []marketprism.Record, cause error) ([]marketprism.Record, bool) {
 	info := SpillRefusedInfo{Record: &recs[0], Err: cause}
-	ok := d.retryDisk(ctx, func() (err error) {
-		info.Kept, err = d.queue.Keep(&d.batch)
-		return err
-	})
-	if !ok {
-		return nil, false
+	if entry := l.entryOf(info.Record); entry != nil {
+		ok := d.retryDisk(ctx, func() (err error) {
+			info.Kept, err = d.queue.Refuse(&l.batch, entry)
+			return err
+		})
+		if !ok {
+			return nil, false
+		}
 	}
 	d.mu.Lock()
 	d.stats.Refused++

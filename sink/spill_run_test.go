@@ -1,16 +1,23 @@
 package sink_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"reflect"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
@@ -37,7 +44,7 @@ func (d *hookLog) hooks() *sink.SpillHooks {
 	}
 }
 
-// A damaged record is reported, its segment is kept, the others arrive, and a book that lost a record has a
+// A damaged record is reported, its bytes are kept, the others arrive, and a book that lost a record has a
 // Gap, also if the process starts again after the damage.
 func TestSpillDamage(t *testing.T) {
 	gaps := uint64(0)
@@ -75,7 +82,7 @@ func TestSpillDamage(t *testing.T) {
 				t.Errorf("Corrupt with %v, %s was damaged: %v", c, file, err)
 			}
 		}
-		if n := len(seen.corrupt); n == 0 || n > 2 || s.Stats().BadSegments != 1 {
+		if n := len(seen.corrupt); n == 0 || n > 2 || s.Stats().Kept != 1 {
 			t.Errorf("%d calls of Corrupt; Stats %+v", n, s.Stats())
 		}
 		checkMissing(t, recs, dst.Unique(), seen.dropped, 1)
@@ -93,10 +100,7 @@ func flipByte(t *testing.T, rng *rand.Rand, dir string) (file string) {
 	t.Helper()
 	files := segments(t, dir)
 	file = files[rng.IntN(len(files))]
-	data, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	data := readFile(t, file)
 	data[20+rng.IntN(len(data)-20)] ^= byte(1 + rng.IntN(255))
 	if err := os.WriteFile(file, data, 0o600); err != nil {
 		t.Fatal(err)
@@ -106,6 +110,15 @@ func flipByte(t *testing.T, rng *rand.Rand, dir string) (file string) {
 
 // checkMissing checks that all but a number of sent arrived or was dropped, and the contract of Record.
 func checkMissing(t *testing.T, sent, arrived, dropped []marketprism.Record, want int) {
+	t.Helper()
+	if missing := countMissing(t, sent, arrived, dropped); missing != want {
+		t.Errorf("%d records are missing, want %d", missing, want)
+	}
+}
+
+// countMissing returns how many of sent neither arrived nor were dropped. It checks the contract of Record, and that each
+// book that lost its last record has ended.
+func countMissing(t *testing.T, sent, arrived, dropped []marketprism.Record) (missing int) {
 	t.Helper()
 	known := make(map[string]bool)
 	books := make(map[marketprism.Instrument]*arrivedBook)
@@ -123,15 +136,96 @@ func checkMissing(t *testing.T, sent, arrived, dropped []marketprism.Record, wan
 		}
 		known[dropped[i].Key()] = true
 	}
-	missing := 0
+	ends := make(map[marketprism.Instrument]*arrivedBook)
 	for i := range sent {
-		if !known[sent[i].Key()] {
+		r := &sent[i]
+		if !known[r.Key()] {
 			missing++
 		}
+		if ends[r.Instrument] == nil {
+			ends[r.Instrument] = &arrivedBook{}
+		}
+		ends[r.Instrument].arrive(t, r)
 	}
-	if missing != want {
-		t.Errorf("%d records are missing, want %d", missing, want)
+	for instrument, book := range books {
+		if end := ends[instrument]; book.known && (!end.known || book.lastID != end.lastID) {
+			t.Errorf("the book of %v ends at %d without a Gap, the last id sent is %d", instrument, book.lastID, end.lastID)
+		}
 	}
+	return missing
+}
+
+// Whatever is cut off or zeroed, at any offset of any segment: it is reported and counted, everything else arrives, and
+// the books concerned have a Gap.
+func TestSpillNoticesDamageAnywhere(t *testing.T) {
+	short.Skip(t)
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		t.Setenv("TMPDIR", "/dev/shm") // in memory, for hundreds of queues
+	}
+	recs := sinktest.Records(7, 200)
+	dir := t.TempDir()
+	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{Dir: dir, DirectTimeout: -1, SegmentBytes: 4_000, SyncInterval: -1})
+	s.write(t, recs)
+	s.stop()
+	files := segments(t, dir)
+	if len(files) < 5 {
+		t.Fatalf("%d segments", len(files))
+	}
+	rng := rand.New(rand.NewPCG(1, 41))
+	lost := 0
+	for _, file := range files {
+		whole := readFile(t, file)
+		for _, at := range []int{0, 10, 28, len(whole) - 1, rng.IntN(len(whole)), rng.IntN(len(whole)), rng.IntN(len(whole))} {
+			for _, change := range [][]byte{
+				whole[:at],
+				slices.Concat(whole[:at], make([]byte, len(whole)-at)),
+				slices.Concat(whole[:at], make([]byte, min(30, len(whole)-at)), whole[min(at+30, len(whole)):]),
+			} {
+				if bytes.Equal(change, whole) {
+					continue
+				}
+				damaged := t.TempDir()
+				if err := os.CopyFS(damaged, os.DirFS(dir)); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.WriteFile(filepath.Join(damaged, filepath.Base(file)), change, 0o600); err != nil {
+					t.Fatal(err)
+				}
+				lost += drainDamaged(t, damaged, recs)
+				if t.Failed() {
+					t.Fatalf("%s changed at %d of %d, %d bytes are left", filepath.Base(file), at, len(whole), len(change))
+				}
+			}
+		}
+	}
+	if lost < 500 {
+		t.Errorf("%d records lost: too few to prove anything", lost)
+	}
+}
+
+// drainDamaged delivers a damaged queue, checks that the damage is reported, and returns how many records are lost.
+func drainDamaged(t *testing.T, dir string, recs []marketprism.Record) (lost int) {
+	t.Helper()
+	var seen hookLog
+	var dst sinktest.Recorder
+	s := openSpill(t, &dst, sink.SpillConfig{Dir: dir, DirectTimeout: -1, SyncInterval: -1, MaxBatch: 20, Hooks: seen.hooks()}).run(t)
+	s.flush(t)
+	stats := s.Stats()
+	s.stop()
+	lost = countMissing(t, recs, dst.Records(), seen.dropped)
+	if stats.Corrupt == 0 || stats.Corrupt != uint64(len(seen.corrupt)) || lost > 0 && stats.Gaps == 0 {
+		t.Errorf("%d records are missing; %d calls of Corrupt, Stats %+v", lost, len(seen.corrupt), stats)
+	}
+	return lost
+}
+
+func readFile(t *testing.T, name string) []byte {
+	t.Helper()
+	data, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
 }
 
 // Every known book gets its Gap at the damage, an unknown one at its first Update.
@@ -155,7 +249,7 @@ func TestSpillGapsForDamage(t *testing.T) {
 	if !errors.As(gap.Err, &corrupt) || !errors.Is(corrupt, errCodec) || corrupt.Kept == "" {
 		t.Errorf("the Gap's cause is %v", gap.Err)
 	}
-	if got := s.Stats(); got.Corrupt != 1 || got.Gaps != 3 || got.BadSegments != 1 {
+	if got := s.Stats(); got.Corrupt != 1 || got.Gaps != 3 || got.Kept != 1 {
 		t.Errorf("Stats %+v", got)
 	}
 }
@@ -249,7 +343,7 @@ func TestSpillLeavesOutRefusedRecords(t *testing.T) {
 				t.Errorf("%s was left out", key)
 			}
 		}
-		if stats.Refused != uint64(len(refused)) || stats.BadSegments == 0 {
+		if stats.Refused != uint64(len(refused)) || stats.Kept != len(refused) || stats.Unkept != 0 {
 			t.Errorf("Stats %+v, %d records were refused", stats, len(refused))
 		}
 		checkMissing(t, recs, dst.Unique(), seen.dropped, len(refused))
@@ -308,4 +402,232 @@ func TestSpillGapOfARefusal(t *testing.T) {
 	wantKeys(t, dst.Records(), "A snap 1:0x0", "B snap 1:0x0", "A gap 1-invalid", "B gap 1-invalid", "A snap 5:0x0", "A depth 6-6",
 		"A depth 7-7", "B snap 4:0x0", "B depth 5-5")
 	wantKeys(t, seen.dropped, "B depth 3-3")
+}
+
+// Refused records are kept alone, within a bound, and those beyond it are counted.
+func TestSpillBoundsWhatItKeeps(t *testing.T) {
+	const room, refusals = 3, 40
+	dir := t.TempDir()
+	recs := sinktest.Records(3, 2000)
+	poison := make(map[string]bool)
+	for i := range recs { // updates behind a refused one would be dropped
+		if recs[i].Trade != nil && len(poison) < refusals {
+			poison[recs[i].Key()] = true
+		}
+	}
+	kept := 0
+	var dst sinktest.Recorder
+	s, err := sink.NewSpill(refusing(&dst, poison, &sinktest.Faults{}), sink.SpillConfig{
+		Dir: dir, Encode: encodeRecord, Decode: decodeRecord, DirectTimeout: -1, SyncInterval: -1, KeepBytes: room * 4096,
+		MaxBytes: 1 << 20, MaxBatch: 64,
+		Hooks: &sink.SpillHooks{Refused: func(i sink.SpillRefusedInfo) {
+			if i.Kept == "" {
+				return
+			}
+			kept++
+			var r marketprism.Record
+			if err := decodeRecord(readFile(t, i.Kept), &r); err != nil || !sinktest.Equal(i.Record, &r) {
+				t.Errorf("%s has %s, not %s: %v", i.Kept, r.Key(), i.Record.Key(), err)
+			}
+		}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := &spilling{Spill: s, dst: &dst}
+	running.write(t, recs)
+	running.run(t).flush(t)
+	stats := s.Stats()
+	running.stop()
+	if kept != room || stats.Kept != room || stats.KeptBytes != room*4096 || stats.Refused != refusals || stats.Unkept != refusals-room {
+		t.Errorf("%d kept, Stats %+v", kept, stats)
+	}
+	var size int64
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += info.Size()
+	}
+	if size > 1<<20 {
+		t.Errorf("the folder has %d bytes", size)
+	}
+}
+
+// A destination that fails is away until it accepts a Write; a queue is behind until it is empty.
+func TestSpillAwayAndBehind(t *testing.T) {
+	var states []string
+	var s *spilling
+	note := func(event string) {
+		got := s.Stats()
+		if got.Away {
+			event += " away"
+		}
+		if got.Spilling {
+			event += " behind"
+		}
+		states = append(states, event)
+	}
+	live := make(chan struct{}, 1)
+	s = openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{MaxBatch: 10, Hooks: &sink.SpillHooks{
+		Failed:  func(sink.FailedInfo) { note("failed") },
+		Drained: func(sink.WrittenInfo) { note("drained") },
+		Live:    func(sink.SpillLiveInfo) { note("live"); live <- struct{}{} },
+	}})
+	note("begin")
+	recs := sinktest.Records(1, 40)
+	s.faults.FailNext(2, errDown)
+	s.write(t, recs[:20])
+	note("written")
+	s.run(t)
+	<-live
+	s.write(t, recs[20:])
+	note("direct")
+	want := []string{"begin", "written away behind", "failed away behind", "drained behind", "drained behind", "drained behind", "live", "direct"}
+	if !slices.Equal(states, want) {
+		t.Errorf("%q, want %q", states, want)
+	}
+	wantSame(t, s.dst.Records(), recs)
+}
+
+// Records that keep coming do not keep the queue from being emptied: Writes wait for the rest of it, and go directly
+// again.
+func TestSpillGoesLiveWhileRecordsKeepComing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dst sinktest.Recorder
+		var faults sinktest.Faults
+		s, err := sink.NewSpill(faults.Wrap(sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+			time.Sleep(10 * time.Millisecond)
+			return dst.Write(ctx, recs)
+		})), sink.SpillConfig{Dir: t.TempDir(), Encode: encodeRecord, Decode: decodeRecord, SyncInterval: -1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := (&spilling{Spill: s, dst: &dst}).run(t)
+		defer running.stop()
+		recs := sinktest.Records(1, 1000)
+		for i := range recs { // more of them come while a batch is delivered than it had
+			if i == 100 {
+				faults.FailNext(1, errDown)
+			}
+			running.write(t, recs[i:i+1])
+			time.Sleep(time.Millisecond)
+		}
+		if got := s.Stats(); got.Spilling || got.Spilled > 30 || got.Away {
+			t.Errorf("Stats %+v", got)
+		}
+		wantSame(t, dst.Records(), recs)
+	})
+}
+
+// A Write waits for the last batch of the queue no longer than DirectTimeout, and the next ones not at all.
+func TestSpillWaitsForTheLastBatchWithinDirectTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := sink.SpillConfig{Dir: t.TempDir(), DirectTimeout: -1, SyncInterval: -1}
+		recs := sinktest.Records(1, 100)
+		var dst sinktest.Recorder
+		s := openSpill(t, &dst, cfg)
+		s.write(t, recs[:10])
+		s.stop()
+		cfg.DirectTimeout = time.Second
+		s = openSpill(t, &dst, cfg)
+		release := s.faults.Hold()
+		s.run(t)
+		synctest.Wait()
+		begun := time.Now()
+		for i := 10; i < 100; i += 10 {
+			s.write(t, recs[i:i+10])
+		}
+		if waited := time.Since(begun); waited != time.Second {
+			t.Errorf("the Writes took %v", waited)
+		}
+		if got := s.Stats(); !got.Away || !got.Spilling || got.Queued != len(recs) {
+			t.Errorf("Stats %+v", got)
+		}
+		release()
+		s.flush(t)
+		wantSame(t, dst.Records(), recs)
+		s.stop()
+	})
+}
+
+// The next batch is read and decoded while the destination takes the one before.
+func TestSpillDecodesAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const batch = 10
+		var decoded atomic.Int64
+		ahead := make(chan struct{})
+		var dst sinktest.Recorder
+		s, err := sink.NewSpill(sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+			select {
+			case <-ahead:
+				return dst.Write(ctx, recs)
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}), sink.SpillConfig{
+			Dir: t.TempDir(), Encode: encodeRecord, DirectTimeout: -1, SyncInterval: -1, MaxBatch: batch,
+			Decode: func(data []byte, r *marketprism.Record) error {
+				if decoded.Add(1) == batch+1 {
+					close(ahead)
+				}
+				return decodeRecord(data, r)
+			},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := &spilling{Spill: s, dst: &dst}
+		recs := sinktest.Records(1, 5*batch)
+		running.write(t, recs)
+		running.run(t)
+		defer running.stop()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := s.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, dst.Records(), recs)
+		if decoded.Load() != int64(len(recs)) {
+			t.Errorf("%d records decoded of %d", decoded.Load(), len(recs))
+		}
+	})
+}
+
+// A destination that takes less than a batch within WriteTimeout gets smaller ones.
+func TestSpillOfASlowDestination(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dst sinktest.Recorder
+		s, err := sink.NewSpill(sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+			if err := backoff.Sleep(ctx, time.Duration(len(recs))*10*time.Millisecond); err != nil {
+				return err
+			}
+			return dst.Write(ctx, recs)
+		}), sink.SpillConfig{
+			Dir: t.TempDir(), Encode: encodeRecord, Decode: decodeRecord, DirectTimeout: -1, SyncInterval: -1, WriteTimeout: time.Second,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		running := &spilling{Spill: s, dst: &dst}
+		recs := sinktest.Records(1, 1000)
+		running.write(t, recs)
+		running.run(t)
+		defer running.stop()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		begun := time.Now()
+		if err := s.Flush(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if took := time.Since(begun); took > time.Minute {
+			t.Errorf("%v for what the destination takes in 10 s", took)
+		}
+		wantSame(t, dst.Records(), recs)
+	})
 }

@@ -11,8 +11,8 @@ import (
 	"github.com/marketprism/marketprism/internal/wal"
 )
 
-// Write passes recs to the destination, within DirectTimeout, or else puts them on the disk. Under
-// Block it blocks until there is room. Apart from the error of ctx, its errors are those of marketprism.Record.Validate,
+// Write passes recs to the destination, within DirectTimeout, or else puts them on the disk. It first waits, for as long,
+// while Run delivers the rest of the queue. Under Block it blocks until there is room. Apart from the error of ctx, its errors are those of marketprism.Record.Validate,
 // that of Encode, ErrTooLarge, ErrFull, ErrClosed, *DiskError, wrapped, and any that is Permanent. A
 // prefix of recs may be accepted then; writing all of them again is safe.
 func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
@@ -25,6 +25,9 @@ func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 	if len(recs) == 0 {
 		return nil
 	}
+	if err := s.awaitLastBatch(ctx); err != nil {
+		return err
+	}
 	to, err := s.route(recs)
 	if err != nil {
 		return err
@@ -34,6 +37,7 @@ func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 		if err == nil || ctx.Err() != nil || Permanent(err) {
 			return err
 		}
+		s.setAway(true)
 		s.mu.Lock()
 		s.beginAppend(SpillingInfo{Records: len(recs), Err: err})
 	}
@@ -47,6 +51,32 @@ func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 	}
 	s.dropped(dropped)
 	return err
+}
+
+// awaitLastBatch blocks while Run delivers the last batch of the queue, so that the Write can go directly, for up to
+// DirectTimeout. It returns the error of ctx.
+func (s *Spill) awaitLastBatch(ctx context.Context) error {
+	var late <-chan time.Time
+	for {
+		s.mu.Lock()
+		waiting, changed := s.lastBatch && !s.closed, s.changed
+		s.mu.Unlock()
+		if !waiting {
+			return nil
+		}
+		if late == nil {
+			timer := time.NewTimer(s.cfg.DirectTimeout)
+			defer timer.Stop()
+			late = timer.C
+		}
+		select {
+		case <-changed:
+		case <-late:
+			s.setAway(true)
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
 }
 
 // A route is where a Write goes. A direct one leaves out useless Updates, and adds a Gap for each book that
@@ -92,6 +122,7 @@ func (s *Spill) writeDirect(ctx context.Context, recs []marketprism.Record, to r
 		}
 	}
 	s.mu.Lock()
+	s.away = s.away && len(to.recs) == 0
 	s.stats.Direct += uint64(len(to.recs))
 	if to.broken {
 		s.passed.passAll(recs)

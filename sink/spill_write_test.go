@@ -183,7 +183,7 @@ func TestSpillDropNewestKeepsTheContract(t *testing.T) {
 		dropped := make(map[string]bool)
 		s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{
 			MaxBytes: 2_000 + rng.Int64N(20_000), SegmentBytes: 2_000, MaxBatch: 1 + rng.IntN(50),
-			Overflow: sink.DropNewest, SyncInterval: -1,
+			Overflow: sink.DropNewest, SyncInterval: -1, DirectTimeout: 5 * time.Millisecond,
 			Hooks: &sink.SpillHooks{Dropped: func(i sink.DroppedInfo) {
 				if dropped[i.Record.Key()] {
 					t.Errorf("%s dropped twice", i.Record.Key())

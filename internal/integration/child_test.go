@@ -34,6 +34,7 @@ type childConfig struct {
 	REST, Stream string // addresses of the exchange
 	First        int    // number of the first record
 	Last         int    // number of the last record, exclusive
+	Rate         int    // records a second
 }
 
 var roles = map[string]func(context.Context, childConfig) error{
@@ -41,6 +42,7 @@ var roles = map[string]func(context.Context, childConfig) error{
 	"publisher": runPublisher,
 	"consumer":  runConsumer,
 	"spiller":   runSpiller,
+	"feeder":    runFeeder,
 	"collector": runCollector,
 }
 

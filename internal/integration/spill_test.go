@@ -156,18 +156,7 @@ func TestSpillBeforeTheBusSurvivesKills(t *testing.T) {
 	s.until("flushed")
 	s.end()
 
-	found := make([]bool, s.cfg.Last)
-	last := make(map[string]int)
-	for _, stream := range stormStreams {
-		for _, rec := range busRecords(t, js, stream) {
-			n, symbol := stormNumber(&rec), stream+rec.Instrument.Symbol
-			require.False(t, found[n], "record %d is stored twice", n)
-			before, ok := last[symbol]
-			require.True(t, !ok || n > before, "%s: record %d follows %d", symbol, n, before)
-			found[n], last[symbol] = true, n
-		}
-	}
-	require.NotContains(t, found, false, "an accepted record is lost")
+	requireOnBus(t, js, s.cfg.Last)
 }
 
 // busRecords returns the records of a stream, in order.

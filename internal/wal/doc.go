@@ -9,7 +9,7 @@
 //
 // A folder has segments, NUMBER.wal, whose numbers only grow. A segment is
 //
-//	magic "MPspill1" | number, 64 bits | CRC-32C of both
+//	magic "MPspill2" | number, 64 bits | end of the segment before, 64 bits | CRC-32C of these
 //
 // and then frames, each
 //
@@ -18,17 +18,18 @@
 // All numbers are little-endian. The last CRC starts from a value derived from the segment's number and
 // the frame's offset, so a frame is valid only in its place. Since the header has a checksum of
 // its own, a damaged payload costs one frame, and after a damaged header a search byte by byte finds the
-// next frame.
+// next frame. Since each segment states where the one before it ends, a missing end is noticed as well; that of the last
+// segment is noticed up to what the position says.
 //
 // The file "position" says how far the queue was read, and how far the frames are known to be on disk. It is
 // written at intervals, without a sync: if it is lost or old, some payloads are
-// read again. The file "lock" is locked while a Queue is open.
+// read again. The file "lock" is locked while a Queue is open. Files NUMBER-OFFSET.bad have the bytes of Damage, and
+// NUMBER-OFFSET.refused payloads that the caller did not want, for inspection; together they are bounded.
 //
 // # After a crash
 //
 // A payload that Append accepted survives the death of the process always, and a power
 // cut if it was synced. Bytes at the very end that make no valid frame are an interrupted Append.
 // They were never accepted and are cut off, unless the position says that they were on disk.
-// Any other invalid bytes are Damage: Read reports it in its place, and a copy of the segment is
-// kept as NUMBER.wal.bad.
+// Any other invalid or missing bytes are Damage: Read reports it in its place, and keeps the bytes.
 package wal

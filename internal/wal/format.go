@@ -10,16 +10,57 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 )
 
 const (
-	segmentMagic  = "MPspill1"
-	segmentHeader = 20
+	segmentMagic  = "MPspill2"
+	segmentHeader = 28
 	frameHeader   = 12
 
 	// MaxPayload is the length of the longest payload.
 	MaxPayload = math.MaxInt32
 )
+
+const (
+	suffix        = ".wal"
+	badSuffix     = ".bad"     // of bytes that are Damage
+	refusedSuffix = ".refused" // of payloads that the caller did not want
+)
+
+func segmentName(number uint64) string { return fmt.Sprintf("%016d%s", number, suffix) }
+
+// keptName returns the name of the file with bytes of a segment.
+func keptName(number uint64, offset int64, suffix string) string {
+	return fmt.Sprintf("%016d-%010d%s", number, offset, suffix)
+}
+
+// parseName returns the number of the segment that a file is, or has bytes of; 0 if it is another file.
+func parseName(name string) (number uint64, kept bool) {
+	if digits, ok := strings.CutSuffix(name, suffix); ok {
+		number, _ = strconv.ParseUint(digits, 10, 64)
+		if name != segmentName(number) {
+			return 0, false
+		}
+		return number, false
+	}
+	for _, suffix := range []string{badSuffix, refusedSuffix} {
+		digits, offset, _ := strings.Cut(strings.TrimSuffix(name, suffix), "-")
+		number, _ = strconv.ParseUint(digits, 10, 64)
+		at, _ := strconv.ParseInt(offset, 10, 64)
+		if name == keptName(number, at, suffix) {
+			return number, true
+		}
+	}
+	return 0, false
+}
+
+// occupied returns what a file of that size takes of the disk.
+func occupied(size int64) int64 {
+	const block = 4 << 10
+	return (size + block - 1) / block * block
+}
 
 // FrameSize returns the size of the frame of a payload of n bytes.
 func FrameSize(n int) int64 { return frameHeader + int64(n) }
@@ -28,19 +69,22 @@ func castagnoli(sum uint32, b []byte) uint32 {
 	return crc32.Update(sum, crc32.MakeTable(crc32.Castagnoli), b) // the table is made once
 }
 
-// appendSegmentHeader appends the header of a segment.
-func appendSegmentHeader(b []byte, number uint64) []byte {
+// appendSegmentHeader appends the header of a segment. before is the end of the segment with the number before, 0 if that
+// one has nothing unread.
+func appendSegmentHeader(b []byte, number uint64, before int64) []byte {
 	start := len(b)
 	b = append(b, segmentMagic...)
 	b = binary.LittleEndian.AppendUint64(b, number)
+	b = binary.LittleEndian.AppendUint64(b, uint64(before))
 	return binary.LittleEndian.AppendUint32(b, castagnoli(0, b[start:]))
 }
 
-// validSegmentHeader checks the first segmentHeader bytes of a segment.
-func validSegmentHeader(h []byte, number uint64) bool {
-	return string(h[:8]) == segmentMagic &&
+// parseSegmentHeader reads the first segmentHeader bytes of a segment, and reports whether they are a valid header.
+func parseSegmentHeader(h []byte, number uint64) (before int64, ok bool) {
+	ok = string(h[:8]) == segmentMagic &&
 		binary.LittleEndian.Uint64(h[8:]) == number &&
-		binary.LittleEndian.Uint32(h[16:]) == castagnoli(0, h[:16])
+		binary.LittleEndian.Uint32(h[24:]) == castagnoli(0, h[:24])
+	return int64(binary.LittleEndian.Uint64(h[16:])), ok
 }
 
 // appendFrame appends the frame of payload for that offset of a segment.
@@ -89,7 +133,7 @@ const (
 	positionBytes = 8 + 5*8 + 4
 )
 
-// save writes the file under another name and renames it, so a crash leaves the old or the new one.
+// save writes the file.
 func (p progress) save(dir string) error {
 	b := append(make([]byte, 0, positionBytes), positionMagic...)
 	damaged := uint64(0)
@@ -101,10 +145,15 @@ func (p progress) save(dir string) error {
 	}
 	b = binary.LittleEndian.AppendUint32(b, castagnoli(0, b))
 	name := filepath.Join(dir, positionName)
-	if err := os.WriteFile(name+".new", b, filePerm); err != nil {
-		return err
+	return writeFile(name, b)
+}
+
+// writeFile writes a file under another name and renames it, so a crash of the process leaves the old or the new one.
+func writeFile(path string, data []byte) error {
+	if err := os.WriteFile(path+".new", data, filePerm); err != nil {
+		return errors.Join(err, os.Remove(path+".new"))
 	}
-	return os.Rename(name+".new", name)
+	return os.Rename(path+".new", path)
 }
 
 // loadProgress returns the zero progress if there is no file, and lost if the file is not valid.
@@ -142,7 +191,7 @@ var (
 type Damage struct {
 	Segment  string // path
 	From, To int64  // offsets
-	Kept     string // path of the copy that is kept; "" if the segment is gone
+	Kept     string // path of the file with these bytes; "" if there are none, or no room for them
 	Reason   error
 }
 
@@ -225,7 +274,7 @@ func (s *scanner) header() (*Damage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !validSegmentHeader(h, s.number) {
+	if _, ok := parseSegmentHeader(h, s.number); !ok {
 		return s.damaged(segmentHeader, ErrHeader), nil
 	}
 	s.offset = segmentHeader

@@ -28,6 +28,10 @@ type Config struct {
 	// SyncAppends makes every Append sync. Otherwise Sync does it, and
 	// a full segment is synced before the next begins.
 	SyncAppends bool
+
+	// KeepBytes bounds the files with damaged and refused bytes, each counted as whole blocks of 4 KiB. What has no
+	// room is not kept.
+	KeepBytes int64
 }
 
 const (
@@ -40,8 +44,8 @@ const (
 	saveEvery = time.Second
 )
 
-// A Queue is an open folder. It may be used from any number of goroutines, but only one of them may
-// call Read and Commit.
+// A Queue is an open folder. It may be used from any number of goroutines, but only one at a time may call Read or
+// ReadAfter, and only one Commit.
 type Queue struct {
 	cfg  Config
 	lock io.Closer
@@ -49,8 +53,8 @@ type Queue struct {
 	reader  sync.Mutex // held by Read and Commit, taken before the others
 	reading *scanner
 	file    *os.File // of reading; nil if it is not open
-	saved   time.Time
-	unsaved bool // there was a Commit since
+	savedAt time.Time
+	saved   progress // as it was saved last
 
 	appending sync.Mutex // held while writing to segments; taken before mu
 	active    *os.File   // the last segment, to which Append writes; nil if a new one is due
@@ -61,7 +65,7 @@ type Queue struct {
 	segments []segment  // those not removed, oldest first
 	last     uint64     // the highest number ever used
 	progress progress
-	bad      int // copies of damaged segments
+	kept     Kept
 	unsynced bool
 	closed   bool
 }
@@ -78,14 +82,21 @@ type Stats struct {
 	Payloads int   // appended and not yet committed
 	Bytes    int64 // of their frames
 	Segments int   // files with any of them
-	Bad      int   // copies of damaged segments
+	Kept     Kept
+}
+
+// Kept counts what is kept for inspection.
+type Kept struct {
+	Files  int
+	Bytes  int64  // that they occupy
+	Unkept uint64 // damaged ranges and refused payloads for which KeepBytes had no room, since Open
 }
 
 // Stats returns the present state.
 func (q *Queue) Stats() Stats {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	s := Stats{Bad: q.bad}
+	s := Stats{Kept: q.kept}
 	for _, segment := range q.segments {
 		if left := q.left(segment); left > 0 {
 			s.Segments++
@@ -215,12 +226,17 @@ func (q *Queue) Close() error {
 	return errors.Join(q.cut(), q.sync(), q.retire(), q.save(), q.lock.Close())
 }
 
-// save writes the progress.
+// save writes the progress. q.reader must be held, or the Queue not be open yet.
 func (q *Queue) save() error {
 	q.mu.Lock()
 	p := q.progress
 	q.mu.Unlock()
-	return p.save(q.cfg.Dir)
+	q.savedAt = time.Now()
+	if err := p.save(q.cfg.Dir); err != nil {
+		return err
+	}
+	q.saved = p
+	return nil
 }
 
 // Append appends payloads in order, and returns how many of them were accepted: all, or a
@@ -299,16 +315,19 @@ func (q *Queue) room(size int64) (position, error) {
 	if err := errors.Join(q.cut(), q.sync(), q.retire()); err != nil {
 		return end, err
 	}
-	return q.create(number + 1)
+	if end.number != number {
+		end.offset = 0
+	}
+	return q.create(number+1, end.offset)
 }
 
-// create begins a new segment.
-func (q *Queue) create(number uint64) (position, error) {
+// create begins a new segment, behind one that ends at before.
+func (q *Queue) create(number uint64, before int64) (position, error) {
 	f, err := os.OpenFile(q.path(number), os.O_RDWR|os.O_CREATE|os.O_EXCL, filePerm)
 	if err != nil {
 		return position{}, err
 	}
-	_, err = f.Write(appendSegmentHeader(nil, number))
+	_, err = f.Write(appendSegmentHeader(nil, number, before))
 	if err == nil {
 		err = syncDir(q.cfg.Dir)
 	}

@@ -3,22 +3,12 @@ package wal
 import (
 	"cmp"
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
-	"strings"
 )
-
-const (
-	suffix    = ".wal"
-	badSuffix = ".bad"
-)
-
-func segmentName(number uint64) string { return fmt.Sprintf("%016d%s", number, suffix) }
 
 // A Recovery describes what Open found.
 type Recovery struct {
@@ -68,18 +58,27 @@ func (q *Queue) recover(r *Recovery) (err error) {
 		return err
 	}
 	q.last = max(q.progress.read.number, q.progress.synced.number)
-	if err := q.list(); err != nil {
+	if err := q.list(r.PositionLost); err != nil {
+		return err
+	}
+	if err := q.setEnds(); err != nil {
 		return err
 	}
 	var drained, kept []segment
 	for i, s := range q.segments {
-		last := i == len(q.segments)-1
-		if s, err = q.count(s, last, r); err != nil {
+		torn, err := q.count(&s)
+		if err == nil && i == len(q.segments)-1 {
+			err = q.cutTorn(&s, torn, r)
+		}
+		if err != nil {
 			return err
 		}
 		// An empty segment after others stays, so that no number is missing.
 		if q.left(s) == 0 && len(kept) == 0 {
 			drained = append(drained, s)
+			if end := (position{s.number, s.size}); q.progress.read.before(end) {
+				q.progress.read = end // so that the segment is not taken for missing
+			}
 			continue
 		}
 		kept = append(kept, s)
@@ -95,43 +94,45 @@ func (q *Queue) recover(r *Recovery) (err error) {
 	return errors.Join(q.save(), q.remove(drained)) // in this order, as in Commit
 }
 
-// list lists the segments.
-func (q *Queue) list() error {
+// list lists the segments, and counts what is kept. lost is that of addMissing.
+func (q *Queue) list(lost bool) error {
 	entries, err := os.ReadDir(q.cfg.Dir)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		name, bad := strings.CutSuffix(entry.Name(), badSuffix)
-		digits, ok := strings.CutSuffix(name, suffix)
-		number, err := strconv.ParseUint(digits, 10, 64)
-		if !ok || err != nil || name != segmentName(number) {
-			continue
-		}
-		q.last = max(q.last, number) // a number is never reused, not even that of a damaged segment
-		if bad {
-			q.bad++
+		number, kept := parseName(entry.Name())
+		if number == 0 {
 			continue
 		}
 		info, err := entry.Info()
 		if err != nil {
 			return err
 		}
+		q.last = max(q.last, number) // a number is never reused, not even that of a damaged segment
+		if kept {
+			q.kept.Files++
+			q.kept.Bytes += occupied(info.Size())
+			continue
+		}
 		q.segments = append(q.segments, segment{number: number, size: info.Size()})
 	}
 	slices.SortFunc(q.segments, func(a, b segment) int { return cmp.Compare(a.number, b.number) })
-	q.addMissing()
+	q.addMissing(lost)
 	return nil
 }
 
 // addMissing adds a segment for each missing number, between two segments and from the read
 // position to the last synced segment, and gives that one its synced size: reading them reports the
-// Damage.
-func (q *Queue) addMissing() {
+// Damage. If nothing was read yet, the first number is 1; lost means that the position is unknown.
+func (q *Queue) addMissing(lost bool) {
 	read, synced := q.progress.read, q.progress.synced
 	first, last := uint64(1), uint64(0)
 	if n := len(q.segments); n > 0 {
-		first, last = max(q.segments[0].number, read.number+1), q.segments[n-1].number
+		last = q.segments[n-1].number
+		if lost || read.number > 0 {
+			first = max(q.segments[0].number, read.number+1)
+		}
 	}
 	if read.before(synced) { // its segment was not read to the end, see passDrained
 		first, last = max(read.number, 1), max(last, synced.number)
@@ -151,44 +152,117 @@ func (q *Queue) addMissing() {
 	}
 }
 
-// count counts the unread payloads of a segment, and cuts off the torn end of the last segment.
-func (q *Queue) count(s segment, last bool, r *Recovery) (segment, error) {
+// setEnds gives every segment but the last the size that the header of the next one states: what its file lacks is
+// Damage. So is a missing header, also where the next one's is damaged.
+func (q *Queue) setEnds() error {
+	for i := range q.segments {
+		s := &q.segments[i]
+		if i == len(q.segments)-1 || s.number < q.progress.read.number {
+			continue
+		}
+		end, err := q.endBefore(q.segments[i+1].number)
+		if err != nil {
+			return err
+		}
+		if s.size < segmentHeader {
+			s.size = segmentHeader + 1
+		}
+		s.size = max(s.size, end)
+	}
+	return nil
+}
+
+// endBefore returns the end of the segment before another, as that one's header states it; 0 if it does not.
+func (q *Queue) endBefore(number uint64) (int64, error) {
+	f, err := os.Open(q.path(number))
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer f.Close()
+	var h [segmentHeader]byte
+	switch _, err := io.ReadFull(f, h[:]); {
+	case err == io.EOF || err == io.ErrUnexpectedEOF:
+		return 0, nil
+	case err != nil:
+		return 0, err
+	}
+	if end, ok := parseSegmentHeader(h[:], number); ok {
+		return end, nil
+	}
+	return 0, nil
+}
+
+// count counts the unread payloads of a segment, and returns where the damage at its end begins.
+func (q *Queue) count(s *segment) (torn int64, err error) {
 	if s.number < q.progress.read.number {
-		return s, nil
+		return s.size, nil
 	}
 	f, err := os.Open(q.path(s.number))
 	if errors.Is(err, fs.ErrNotExist) {
-		return s, nil
+		return s.size, nil
 	}
 	if err != nil {
-		return s, err
+		return s.size, err
 	}
 	defer f.Close()
 	scan := &scanner{file: f, path: f.Name(), number: s.number, end: s.size}
 	if s.number == q.progress.read.number {
 		scan.offset = min(q.progress.read.offset, s.size)
 	}
-	var tail *Damage // the first of those at the end
+	torn = s.size
 	for {
 		_, damage, err := scan.next()
-		if err == io.EOF {
-			break
-		}
-		if err != nil {
-			return s, err
-		}
 		switch {
+		case err == io.EOF:
+			return torn, nil
+		case err != nil:
+			return torn, err
 		case damage == nil:
-			tail = nil
+			torn = s.size
 			s.payloads++
-		case tail == nil:
-			tail = damage
+		default:
+			torn = min(torn, damage.From)
 		}
 	}
-	if !last || tail == nil || (position{s.number, tail.From}).before(q.progress.synced) {
-		return s, nil
+}
+
+// cutTorn cuts off the last segment from torn on, unless it was on disk, and completes a header that a crash
+// interrupted: once another segment follows, a missing header is damage.
+func (q *Queue) cutTorn(s *segment, torn int64, r *Recovery) error {
+	if s.number < q.progress.read.number || (position{s.number, torn}).before(q.progress.synced) {
+		return nil
 	}
-	r.TornBytes = s.size - tail.From
-	s.size = tail.From
-	return s, truncate(f.Name(), s.size)
+	path := q.path(s.number)
+	if torn < s.size {
+		r.TornBytes = s.size - torn
+		s.size = torn
+		if err := truncate(path, torn); err != nil {
+			return err
+		}
+	}
+	if s.size >= segmentHeader {
+		return nil
+	}
+	var before int64
+	if n := len(q.segments); n > 1 {
+		before = q.segments[n-2].size
+	}
+	s.size = segmentHeader
+	return begin(path, s.number, before)
+}
+
+// begin writes the header of an empty segment.
+func begin(path string, number uint64, before int64) error {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(appendSegmentHeader(nil, number, before))
+	if err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
 }

@@ -1,10 +1,12 @@
 package wal
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -28,13 +30,18 @@ type Entry struct {
 
 // Read fills b with the next payloads, up to the given numbers of payloads and of their bytes, but at
 // least one. With nothing to read, b.Entries is empty. Without a Commit the next Read returns the same.
-// It copies a segment with Damage before it returns.
+// It keeps the bytes of Damage before it returns.
 func (q *Queue) Read(b *Batch, maxPayloads, maxBytes int) error {
+	return q.ReadAfter(&Batch{}, b, maxPayloads, maxBytes)
+}
+
+// ReadAfter is Read for what follows a batch that may not be committed yet.
+func (q *Queue) ReadAfter(before, b *Batch, maxPayloads, maxBytes int) error {
 	q.reader.Lock()
 	defer q.reader.Unlock()
-	*b = Batch{Entries: b.Entries[:0], arena: b.arena[:0]}
+	*b = Batch{Entries: b.Entries[:0], arena: b.arena[:0], end: before.end}
 	for len(b.Entries) == 0 {
-		s, ok, err := q.open()
+		s, ok, err := q.open(b.end)
 		if !ok || err != nil {
 			return err
 		}
@@ -45,21 +52,21 @@ func (q *Queue) Read(b *Batch, maxPayloads, maxBytes int) error {
 			return err
 		}
 		b.end = position{s.number, s.offset}
-		if len(b.Entries) == 0 { // the segment had only its header
-			q.advance(b.end, 0, false)
-		}
 	}
 	return nil
 }
 
-// open returns a scanner at the read position, and false at the end of the queue. A scanner without a
-// file means that the segment was removed from outside.
-func (q *Queue) open() (*scanner, bool, error) {
+// open returns a scanner at a position, or at the read position if that is further, and false at the end of the queue.
+// A scanner without a file means that the segment was removed from outside.
+func (q *Queue) open(from position) (*scanner, bool, error) {
 	q.mu.Lock()
-	read, closed := q.progress.read, q.closed
+	closed := q.closed
+	if from.before(q.progress.read) {
+		from = q.progress.read
+	}
 	var at segment
 	for _, s := range q.segments {
-		if s.number > read.number || s.number == read.number && s.size > read.offset {
+		if s.number > from.number || s.number == from.number && s.size > from.offset {
 			at = s
 			break
 		}
@@ -70,21 +77,21 @@ func (q *Queue) open() (*scanner, bool, error) {
 		return nil, false, ErrClosed
 	case at.number == 0:
 		return nil, false, nil
-	case at.number > read.number:
-		read.offset = 0
+	case at.number > from.number:
+		from.offset = 0
 	}
 	if q.reading == nil || q.reading.number != at.number {
 		q.closeReading()
 		f, err := os.Open(q.path(at.number))
 		if errors.Is(err, fs.ErrNotExist) {
-			return &scanner{path: q.path(at.number), number: at.number, offset: read.offset, end: at.size}, true, nil
+			return &scanner{path: q.path(at.number), number: at.number, offset: from.offset, end: at.size}, true, nil
 		}
 		if err != nil {
 			return nil, false, err
 		}
 		q.file, q.reading = f, &scanner{file: f, path: f.Name(), number: at.number}
 	}
-	q.reading.offset, q.reading.end = read.offset, at.size
+	q.reading.offset, q.reading.end = from.offset, at.size
 	return q.reading, true, nil
 }
 
@@ -105,7 +112,8 @@ func (q *Queue) readSegment(b *Batch, s *scanner, maxPayloads, maxBytes int) err
 		case err != nil:
 			return err
 		case damage != nil:
-			if damage.Kept, err = q.keepAside(s.number); err != nil {
+			name := keptName(s.number, damage.From, badSuffix)
+			if damage.Kept, err = q.keep(name, io.NewSectionReader(s.file, damage.From, damage.To-damage.From)); err != nil {
 				s.offset = before
 				return err
 			}
@@ -125,65 +133,60 @@ func (q *Queue) readSegment(b *Batch, s *scanner, maxPayloads, maxBytes int) err
 	return nil
 }
 
-// Reject returns the Damage for a payload of b that the caller cannot decode, and keeps a copy of its segment.
+// Reject returns the Damage for a payload of b that the caller cannot decode, and keeps the payload.
 func (q *Queue) Reject(b *Batch, e *Entry, reason error) (*Damage, error) {
-	kept, err := q.Keep(b)
-	if err != nil {
-		return nil, err
-	}
-	return &Damage{Segment: q.path(b.end.number), From: e.from, To: e.from + FrameSize(len(e.Payload)), Kept: kept, Reason: reason}, nil
+	b.damaged = true
+	d := &Damage{Segment: q.path(b.end.number), From: e.from, To: e.from + FrameSize(len(e.Payload)), Reason: reason}
+	var err error
+	d.Kept, err = q.keepEntry(b, e, badSuffix)
+	return d, err
 }
 
-// Keep marks b as damaged, keeps a copy of its segment, and returns the path of the copy.
-func (q *Queue) Keep(b *Batch) (path string, err error) {
+// Refuse keeps a payload of b that the caller leaves out, and returns the path of the file; "" if there is no room.
+func (q *Queue) Refuse(b *Batch, e *Entry) (path string, err error) {
+	b.damaged = true
+	return q.keepEntry(b, e, refusedSuffix)
+}
+
+func (q *Queue) keepEntry(b *Batch, e *Entry, suffix string) (string, error) {
+	q.reader.Lock()
+	defer q.reader.Unlock()
 	if q.isClosed() {
 		return "", ErrClosed
 	}
-	b.damaged = true
-	return q.keepAside(b.end.number)
+	return q.keep(keptName(b.end.number, e.from, suffix), bytes.NewReader(e.Payload))
 }
 
-// keepAside keeps a copy of a segment under another name, and returns its path; "" if the segment was removed
-// from outside.
-func (q *Queue) keepAside(number uint64) (string, error) {
-	path := q.path(number)
-	kept := path + badSuffix
-	err := os.Link(path, kept)
-	switch {
-	case errors.Is(err, fs.ErrExist):
-		return kept, nil
-	case errors.Is(err, fs.ErrNotExist):
-		return "", nil
-	case err != nil: // not every file system has links
-		if err = copyFile(kept, path); err != nil {
-			return "", err
-		}
+// keep writes bytes to a file of that name, and returns its path: "" if there are none, or if KeepBytes has no room for
+// them. q.reader must be held.
+func (q *Queue) keep(name string, from io.Reader) (string, error) {
+	path := filepath.Join(q.cfg.Dir, name)
+	if _, err := os.Stat(path); err == nil {
+		return path, nil // by an earlier Read of the same
 	}
 	q.mu.Lock()
-	q.bad++
+	room := max(q.cfg.KeepBytes-q.kept.Bytes, 0)
 	q.mu.Unlock()
-	return kept, nil
-}
-
-// copyFile copies all of a file or nothing.
-func copyFile(to, from string) error {
-	src, err := os.Open(from)
-	if err != nil {
-		return err
+	data, err := io.ReadAll(io.LimitReader(from, room+1))
+	if err != nil || len(data) == 0 {
+		return "", err
 	}
-	defer src.Close()
-	dst, err := os.OpenFile(to+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, filePerm)
-	if err != nil {
-		return err
+	size := occupied(int64(len(data)))
+	if size <= room {
+		err = writeFile(path, data)
 	}
-	_, err = io.Copy(dst, src)
-	if err == nil {
-		err = dst.Sync()
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case size > room:
+		q.kept.Unkept++
+		return "", nil
+	case err != nil:
+		return "", err
 	}
-	if err = errors.Join(err, dst.Close()); err != nil {
-		return errors.Join(err, os.Remove(to+".new"))
-	}
-	return os.Rename(to+".new", to)
+	q.kept.Files++
+	q.kept.Bytes += size
+	return path, nil
 }
 
 // Commit removes the payloads of b from the queue. An error other than ErrClosed is about files that could
@@ -200,28 +203,24 @@ func (q *Queue) Commit(b *Batch) error {
 	q.advance(b.end, b.payloads, b.damaged)
 	empty := q.Empty()
 	drained := q.trim(empty)
-	q.unsaved = true
 	var err error
-	if len(drained) > 0 || empty || b.damaged || time.Since(q.saved) >= saveEvery {
-		err = q.saveRead() // before a file is removed, or the next Open would report it as missing
+	if len(drained) > 0 || empty || b.damaged || time.Since(q.savedAt) >= saveEvery {
+		err = q.save() // before a file is removed, or the next Open would report it as missing
 	}
 	return errors.Join(err, q.remove(drained))
 }
 
-// SaveRead saves the read position, if it has changed. Commit does so at most once a second, so a reader
-// without a Commit for a while should call it.
-func (q *Queue) SaveRead() error {
+// SaveProgress saves how far the queue was read and is on disk, if that has changed. Commit does so at most once a
+// second, so a program without a Commit for a while should call it.
+func (q *Queue) SaveProgress() error {
 	q.reader.Lock()
 	defer q.reader.Unlock()
-	if !q.unsaved || q.isClosed() {
+	q.mu.Lock()
+	same, closed := q.progress == q.saved, q.closed
+	q.mu.Unlock()
+	if same || closed {
 		return nil
 	}
-	return q.saveRead()
-}
-
-// saveRead is SaveRead with q.reader held.
-func (q *Queue) saveRead() error {
-	q.saved, q.unsaved = time.Now(), false
 	return q.save()
 }
 

@@ -3,8 +3,10 @@ package wal
 import (
 	"bytes"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -52,6 +54,7 @@ func restore(t testing.TB, dir string, files map[string][]byte) {
 // are those appended after.
 func TestTornEnd(t *testing.T) {
 	short.Skip(t)
+	inMemory(t)
 	accepted, torn := numbered(0, 4), numbered(4, 7)
 	whole := written(t, 1<<20, append(numbered(0, 4), torn...), false)[segmentName(1)]
 	end := len(written(t, 1<<20, accepted, false)[segmentName(1)])
@@ -90,6 +93,7 @@ func TestTornEnd(t *testing.T) {
 // or as a lost position. Only the damaged payload is lost, and no wrong payload is read.
 func TestFlippedBits(t *testing.T) {
 	short.Skip(t)
+	inMemory(t)
 	all := numbered(0, 12)
 	for _, save := range []bool{false, true} {
 		files := written(t, 150, all, save)
@@ -117,9 +121,9 @@ func TestFlippedBits(t *testing.T) {
 				for _, d := range damage {
 					kept, err := os.ReadFile(d.Kept)
 					require.NoError(t, err)
-					require.Equal(t, flipped, kept)
+					require.Equal(t, flipped[d.From:d.To], kept)
 				}
-				require.Equal(t, len(damage), q.Stats().Bad)
+				require.Equal(t, len(damage), q.Stats().Kept.Files)
 				require.NoError(t, q.Close())
 			}
 		}
@@ -168,6 +172,95 @@ func TestMissingAndShortFiles(t *testing.T) {
 	}
 }
 
+// Whatever is cut off or zeroed, at any offset of any segment: payloads are missing only where damage is reported, at the
+// very end of a queue whose position was not saved as torn bytes, and nothing that was not appended is read. Every change
+// of a segment is reported, except for whole payloads cut off that end.
+func TestDamageAnywhere(t *testing.T) {
+	short.Skip(t)
+	inMemory(t)
+	all := numbered(0, 8)
+	cfg := Config{Dir: t.TempDir()}
+	for _, save := range []bool{false, true} {
+		files := written(t, 120, all, save)
+		segments := uint64(len(files))
+		if save {
+			segments--
+		}
+		require.Greater(t, segments, uint64(2))
+		for number := uint64(1); number <= segments; number++ {
+			name, uncertain := segmentName(number), number == segments && !save
+			whole := files[name]
+			for at := range whole {
+				for what, change := range map[string][]byte{
+					"cut":            whole[:at],
+					"zeroed":         slices.Concat(whole[:at], make([]byte, min(16, len(whole)-at)), whole[min(at+16, len(whole)):]),
+					"zeroed to end":  slices.Concat(whole[:at], make([]byte, len(whole)-at)),
+					"cut and longer": slices.Concat(whole[:at], make([]byte, len(whole)-at+40)),
+				} {
+					if bytes.Equal(change, whole) {
+						continue
+					}
+					restore(t, cfg.Dir, files)
+					require.NoError(t, os.WriteFile(filepath.Join(cfg.Dir, name), change, filePerm))
+					q, r := open(t, cfg)
+					got, damage := readAll(t, q)
+					requireMissing(t, all, got, len(all))
+					if len(damage) == 0 && r.TornBytes == 0 {
+						require.True(t, uncertain && what == "cut", "%s %s at %d: %d payloads are missing in silence", name, what, at, len(all)-len(got))
+					}
+					if !uncertain {
+						require.NotEmpty(t, damage, "%s %s at %d", name, what, at)
+					}
+					require.NoError(t, q.Close())
+					if at%8 == 0 {
+						again, r := open(t, cfg)
+						require.Empty(t, r.Payloads, "it was reported, and is over")
+						require.True(t, again.Empty())
+						require.NoError(t, again.Close())
+					}
+				}
+			}
+		}
+	}
+}
+
+// Damage of two segments that follow each other hides neither.
+func TestDamageOfNeighbours(t *testing.T) {
+	inMemory(t)
+	all := numbered(0, 20)
+	files := written(t, 150, all, true)
+	cfg := Config{Dir: t.TempDir()}
+	for number := uint64(1); number < uint64(len(files)-1); number++ {
+		first, second := segmentName(number), segmentName(number+1)
+		for _, cut := range []int{0, 10, segmentHeader, len(files[first]) - 1} {
+			for _, change := range [][]byte{nil, files[second][:20], slices.Concat(make([]byte, segmentHeader), files[second][segmentHeader:])} {
+				changed := maps.Clone(files)
+				changed[first], changed[second] = files[first][:cut], change
+				restore(t, cfg.Dir, changed)
+				q, _ := open(t, cfg)
+				got, damage := readAll(t, q)
+				require.NotEmpty(t, damage)
+				requireMissing(t, all, got, len(all))
+				require.Less(t, len(got), len(all))
+				require.Equal(t, second, filepath.Base(damage[len(damage)-1].Segment))
+				require.NoError(t, q.Close())
+			}
+		}
+	}
+}
+
+// Without a position nothing was read: the first segment must be there.
+func TestMissingBeginning(t *testing.T) {
+	files := written(t, 150, numbered(0, 12), false)
+	delete(files, segmentName(1))
+	cfg := Config{Dir: t.TempDir()}
+	restore(t, cfg.Dir, files)
+	q, _ := open(t, cfg)
+	_, damage := readAll(t, q)
+	require.Len(t, damage, 1)
+	require.ErrorIs(t, damage[0].Reason, ErrMissing)
+}
+
 // Damage is remembered for the next process, until the queue is empty.
 func TestDamageIsRemembered(t *testing.T) {
 	files := written(t, 150, numbered(0, 12), true)
@@ -184,7 +277,7 @@ func TestDamageIsRemembered(t *testing.T) {
 	crash(q)
 	q, r = open(t, cfg)
 	require.True(t, r.Damaged)
-	require.Equal(t, 1, r.Bad)
+	require.Equal(t, 1, r.Kept.Files)
 	readAll(t, q)
 	require.NoError(t, q.Close())
 	_, r = open(t, cfg)
@@ -204,9 +297,76 @@ func TestRejectedPayload(t *testing.T) {
 		require.ErrorIs(t, d.Reason, os.ErrInvalid)
 		kept, err := os.ReadFile(d.Kept)
 		require.NoError(t, err)
-		require.Equal(t, payload, kept[d.From+frameHeader:d.To])
+		require.Equal(t, payload, kept)
+		require.Equal(t, FrameSize(len(payload)), d.To-d.From)
 	}
-	require.Equal(t, 1, q.Stats().Bad)
+	require.Equal(t, Kept{Files: 2, Bytes: 2 * 4096}, q.Stats().Kept)
+}
+
+// Damaged and refused bytes are kept alone, up to a bound, and counted: those that had no room as well. They are there
+// for the next process, and the same bytes are kept once.
+func TestKeptBytesAreBounded(t *testing.T) {
+	cfg := Config{Dir: t.TempDir(), KeepBytes: 3 * 4096}
+	q, _ := open(t, cfg)
+	all := append(numbered(0, 9), bytes.Repeat([]byte{'y'}, 5000))
+	appendAll(t, q, all)
+	var b Batch
+	require.NoError(t, q.Read(&b, 99, 1<<20))
+	for range 2 {
+		for i, entry := range []int{2, 7} {
+			path, err := q.Refuse(&b, &b.Entries[entry])
+			require.NoError(t, err)
+			kept, err := os.ReadFile(path)
+			require.NoError(t, err)
+			require.Equal(t, all[entry], kept)
+			require.LessOrEqual(t, i+1, q.Stats().Kept.Files)
+		}
+	}
+	require.Equal(t, Kept{Files: 2, Bytes: 2 * 4096}, q.Stats().Kept)
+	path, err := q.Refuse(&b, &b.Entries[9]) // two blocks, and there is room for one
+	require.NoError(t, err)
+	require.Empty(t, path)
+	d, err := q.Reject(&b, &b.Entries[0], os.ErrInvalid)
+	require.NoError(t, err)
+	require.NotEmpty(t, d.Kept)
+	d, err = q.Reject(&b, &b.Entries[1], os.ErrInvalid)
+	require.NoError(t, err)
+	require.Empty(t, d.Kept)
+	require.Equal(t, Kept{Files: 3, Bytes: 3 * 4096, Unkept: 2}, q.Stats().Kept)
+	require.NoError(t, q.Commit(&b))
+	require.NoError(t, q.Close())
+	_, r := open(t, cfg)
+	require.Equal(t, Kept{Files: 3, Bytes: 3 * 4096}, r.Kept)
+	files, err := os.ReadDir(cfg.Dir)
+	require.NoError(t, err)
+	require.LessOrEqual(t, len(files), 3+2, "with the lock and the position")
+}
+
+// A batch can be read while those before it are not committed, across segments and up to the end.
+func TestReadAfter(t *testing.T) {
+	all := numbered(0, 60)
+	q, _ := open(t, Config{Dir: t.TempDir(), SegmentBytes: 150})
+	appendAll(t, q, all[:50])
+	var batches [3]Batch
+	var got [][]byte
+	require.NoError(t, q.Read(&batches[0], 4, 1<<20))
+	for i := 0; len(got) < len(all); i++ {
+		current, ahead, further := &batches[i%3], &batches[(i+1)%3], &batches[(i+2)%3]
+		if i == 2 {
+			appendAll(t, q, all[50:])
+		}
+		require.NoError(t, q.ReadAfter(current, ahead, 4, 1<<20))
+		require.NoError(t, q.ReadAfter(ahead, further, 4, 1<<20))
+		for _, e := range current.Entries {
+			require.Nil(t, e.Damage)
+			got = append(got, bytes.Clone(e.Payload))
+		}
+		require.NoError(t, q.Commit(current))
+	}
+	require.Equal(t, all, got)
+	require.True(t, q.Empty())
+	require.NoError(t, q.Read(&batches[0], 4, 1<<20))
+	require.Empty(t, batches[0].Entries)
 }
 
 // No bytes make a scanner fail, hang, or return a payload without a checksum, and all of them are accounted for.
@@ -297,6 +457,7 @@ func TestShortFileCostsOnlyItsEnd(t *testing.T) {
 
 // Missing segments, the first, the last or all, are damage, and nothing else is.
 func TestMissingSegments(t *testing.T) {
+	inMemory(t)
 	all := numbered(0, 40)
 	files := written(t, 150, all, true)
 	n := uint64(len(files) - 1) // without the position
@@ -325,6 +486,7 @@ func TestMissingSegments(t *testing.T) {
 // Read segments are not reported as missing, wherever the process dies.
 func TestReadSegmentsAreNotMissed(t *testing.T) {
 	short.Skip(t)
+	inMemory(t)
 	all := numbered(0, 40)
 	for commits := range 15 {
 		for more := range 3 {
@@ -351,8 +513,8 @@ func TestReadSegmentsAreNotMissed(t *testing.T) {
 	}
 }
 
-// SaveRead saves the position that Commit did not: after a crash those payloads are not read again.
-func TestSaveRead(t *testing.T) {
+// SaveProgress saves the position that Commit did not: after a crash those payloads are not read again.
+func TestSaveProgress(t *testing.T) {
 	cfg := Config{Dir: t.TempDir()}
 	q, _ := open(t, cfg)
 	appendAll(t, q, numbered(0, 3))
@@ -361,12 +523,12 @@ func TestSaveRead(t *testing.T) {
 		require.NoError(t, q.Read(&b, 1, 1<<20))
 		require.NoError(t, q.Commit(&b))
 	}
-	require.NoError(t, q.SaveRead())
+	require.NoError(t, q.SaveProgress())
 	crash(q)
 	q, r := open(t, cfg)
 	require.Equal(t, 1, r.Payloads)
 	require.NoError(t, q.Close())
-	require.NoError(t, q.SaveRead(), "Close has saved it")
+	require.NoError(t, q.SaveProgress(), "Close has saved it")
 }
 
 // After Close the folder may belong to another process: no file is removed.
@@ -379,7 +541,7 @@ func TestCommitAfterClose(t *testing.T) {
 	require.NoError(t, q.Close())
 	next, _ := open(t, cfg)
 	require.ErrorIs(t, q.Commit(&b), ErrClosed)
-	_, err := q.Keep(&b)
+	_, err := q.Refuse(&b, &b.Entries[0])
 	require.ErrorIs(t, err, ErrClosed)
 	got, damage := readAll(t, next)
 	require.Empty(t, damage)

@@ -10,7 +10,7 @@ import (
 // Catalogue returns every metric, in the order of the documentation.
 func Catalogue() []Family {
 	var all []Family
-	for _, part := range [][]Family{serviceFamilies(), collectorFamilies(), syncerFamilies(), bookFamilies(), busFamilies(), archiveFamilies()} {
+	for _, part := range [][]Family{serviceFamilies(), collectorFamilies(), syncerFamilies(), bookFamilies(), spillFamilies(), busFamilies(), archiveFamilies()} {
 		all = append(all, part...)
 	}
 	return all
@@ -105,6 +105,23 @@ func bookFamilies() []Family {
 			Help: "Volume within 0.1% of the mid price, in quote currency; only of chosen symbols, and absent where it is not exact."},
 		{Name: Trades, Type: Counter, Labels: venue, Help: "Trades received, each once; aggregate trades are not counted."},
 		{Name: TradesVolume, Type: Counter, Labels: symbol, Help: "Traded volume in quote currency; only of chosen symbols."},
+	}
+}
+
+func spillFamilies() []Family {
+	return []Family{
+		{Name: SpillAway, Type: Gauge, Help: "1 if the bus did not accept the collector's last write in time, else 0."},
+		{Name: SpillBehind, Type: Gauge, Help: "1 if records go through the disk queue, since it is not empty, else 0."},
+		{Name: SpillQueued, Type: Gauge, Help: "Records in the disk queue."},
+		{Name: SpillQueuedBytes, Type: Gauge, Unit: "bytes", Help: "Bytes of the disk queue."},
+		{Name: SpillMaxBytes, Type: Gauge, Unit: "bytes", Help: "Maximum bytes of the disk queue; the collector waits when it is full."},
+		{Name: SpillRecords, Type: Counter, Labels: []Label{{"result", spillResults}},
+			Help: "Records that the bus accepted directly, put on disk (spilled), accepted from there (drained), refused permanently, or dropped."},
+		{Name: SpillRetries, Type: Counter, Help: "Writes from the disk queue that the bus did not accept."},
+		{Name: SpillFull, Type: Counter, Help: "Writes that found no room in the disk queue."},
+		{Name: SpillCorrupt, Type: Counter, Help: "Damaged places found in the disk queue."},
+		{Name: SpillKept, Type: Gauge, Help: "Files with damaged or refused bytes that are kept for inspection."},
+		{Name: SpillUnkept, Type: Counter, Help: "Damaged places and refused records that were not kept, for lack of room."},
 	}
 }
 
@@ -216,6 +233,8 @@ func partOf(name string) string {
 		return "Books and trades"
 	case "bus", "stream", "publisher", "consumer", "dlq":
 		return "Bus"
+	case "spill":
+		return "Disk queue"
 	case "archiver", "store":
 		return "Archive"
 	}

@@ -14,6 +14,7 @@
 //	bus := m.Bus()
 //	meter := bus.Publisher()                   // its Hooks go to the natsbus.Publisher, which Observe then reads
 //	reading := bus.Consumer(stream, durable)   // the same for a natsbus.Consumer
+//	queue := m.Spill()                         // and, with Observe alone, for a sink.Spill
 //	archive := m.Archive("archive", "")        // and for a chstore.Store
 //	in := archive.Storing(store)               // the sink for the consumers
 //	err = m.Poll(ctx)                          // until ctx ends: what only a server knows

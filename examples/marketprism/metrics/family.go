@@ -92,6 +92,7 @@ var (
 
 	busErrors      = []string{"slow_consumer", "permission", Other}
 	publishReasons = []string{"timeout", "no_responders", "max_payload", "stream_full", Other}
+	spillResults   = []string{"direct", "spilled", "drained", "refused", "dropped"}
 	ackKinds       = []string{"ack", "nak", "term", "in_progress"}
 	tables         = []string{"depth_events", "book_snapshots", "trades", "tickers", "gaps", Other}
 	dlqResults     = []string{"replayed", "discarded", "failed"}
@@ -222,6 +223,18 @@ const (
 	PublisherRetries    = "marketprism_publisher_retries_total"
 	PublisherInflight   = "marketprism_publisher_inflight_messages"
 	PublisherAck        = "marketprism_publisher_ack_duration_seconds"
+
+	SpillAway        = "marketprism_spill_away"
+	SpillBehind      = "marketprism_spill_behind"
+	SpillQueued      = "marketprism_spill_queued_records"
+	SpillQueuedBytes = "marketprism_spill_queued_bytes"
+	SpillMaxBytes    = "marketprism_spill_max_bytes"
+	SpillRecords     = "marketprism_spill_records_total"
+	SpillRetries     = "marketprism_spill_retries_total"
+	SpillFull        = "marketprism_spill_full_total"
+	SpillCorrupt     = "marketprism_spill_corrupt_total"
+	SpillKept        = "marketprism_spill_kept_files"
+	SpillUnkept      = "marketprism_spill_unkept_total"
 
 	ConsumerMessages     = "marketprism_consumer_messages_total"
 	ConsumerRedeliveries = "marketprism_consumer_redeliveries_total"

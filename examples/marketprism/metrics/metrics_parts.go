@@ -45,6 +45,13 @@ func (m *Metrics) Bus() *Bus {
 	return b
 }
 
+// Spill returns the part of the program's disk queue. Call it once.
+func (m *Metrics) Spill() *Spill {
+	s := new(Spill)
+	m.source(s.collect)
+	return s
+}
+
 // Exchange returns the part of a market of Binance; the same one each time.
 func (m *Metrics) Exchange(market marketprism.Market) *Exchange {
 	m.mu.Lock()

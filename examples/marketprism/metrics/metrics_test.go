@@ -2,6 +2,7 @@ package metrics_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -23,6 +24,8 @@ import (
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/orderbook"
+	"github.com/marketprism/marketprism/sink"
+	"github.com/marketprism/marketprism/sink/sinktest"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -51,6 +54,7 @@ func complete(t *testing.T, cfg metrics.Config, symbols int) (*metrics.Metrics, 
 	bus.DeadLetters(nil, natsbus.DeadLettersStream(""), nil)
 	bus.Consumer(natsbus.BooksStream(""), "archive")
 	bus.Consumer(natsbus.TradesStream(""), "archive")
+	m.Spill()
 	m.Archive("archive", "")
 	registry := prometheus.NewPedanticRegistry()
 	if err := m.Register(registry); err != nil {
@@ -229,6 +233,59 @@ func TestCountLogs(t *testing.T) {
 	}
 	if want := map[string]float64{"other INFO": 1, "bus ERROR": 2, "other WARN": 2, "archive WARN": 0}; !maps.Equal(got, want) {
 		t.Errorf("counted %v, want %v", got, want)
+	}
+}
+
+// A bus that does not accept records is away; a disk queue that is not empty is behind.
+func TestSpill(t *testing.T) {
+	m, registry := metrics.New(metrics.Config{}), prometheus.NewPedanticRegistry()
+	if err := m.Register(registry); err != nil {
+		t.Fatal(err)
+	}
+	var faults sinktest.Faults
+	live := make(chan struct{}, 1)
+	spill, err := sink.NewSpill(faults.Wrap(new(sinktest.Recorder)), sink.SpillConfig{
+		Dir: t.TempDir(), Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord,
+		Hooks: &sink.SpillHooks{Live: func(sink.SpillLiveInfo) { live <- struct{}{} }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spill.Close()
+	m.Spill().Observe(spill, 1000)
+	expect := func(away, behind, queued, direct, drained float64) {
+		t.Helper()
+		for name, want := range map[string]float64{metrics.SpillAway: away, metrics.SpillBehind: behind, metrics.SpillQueued: queued, metrics.SpillMaxBytes: 1000} {
+			if v := value(t, registry, name); v != want {
+				t.Errorf("%s is %v, want %v", name, v, want)
+			}
+		}
+		for result, want := range map[string]float64{"direct": direct, "spilled": drained + queued, "drained": drained, "refused": 0} {
+			if v := value(t, registry, metrics.SpillRecords, result); v != want {
+				t.Errorf("%s %s is %v, want %v", metrics.SpillRecords, result, v, want)
+			}
+		}
+	}
+	recs := sinktest.Records(1, 20)
+	write := func(recs []marketprism.Record) {
+		t.Helper()
+		if err := spill.Write(t.Context(), recs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(recs[:5])
+	expect(0, 0, 0, 5, 0)
+	faults.FailNext(1, errors.New("away"))
+	write(recs[5:])
+	expect(1, 1, 15, 5, 0)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- spill.Run(ctx) }()
+	<-live
+	expect(0, 0, 0, 5, 15)
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -25,6 +25,37 @@ func busAlerts() []Alert {
 			On:      `instance="a"`, Says: "a has lost its connection to NATS",
 			Quiet: one(of(metrics.BusStatus, `instance="a"`, "0x3 1 0x40")),
 		}, {
+			Name: "BusAway", Expr: metrics.SpillAway + " > {0}", Limits: limits(0), For: 2 * minute, Severity: critical,
+			Summary: "The bus accepts no records of {{ $labels.instance }}, which go to its disk",
+			Fire:    []Series{of(metrics.SpillAway, `instance="a"`, "1x40")},
+			On:      `instance="a"`, Says: "The bus accepts no records of a, which go to its disk",
+			Quiet: one(of(metrics.SpillAway, `instance="a"`, "1x6 0 1x6 0x40")),
+		}, {
+			Name: "DiskQueueBehind", Expr: metrics.SpillBehind + " > {0} and " + metrics.SpillAway + " == {1}", Limits: limits(0, 0), For: 5 * minute, Severity: warning,
+			Summary: "The bus accepts the records of {{ $labels.instance }}, but its disk queue does not get empty",
+			Fire:    []Series{of(metrics.SpillBehind, `instance="a"`, "1x60"), of(metrics.SpillAway, `instance="a"`, "0x60")},
+			On:      `instance="a"`, Says: "The bus accepts the records of a, but its disk queue does not get empty",
+			Quiet: [][]Series{{of(metrics.SpillBehind, `instance="a"`, "1x60"), of(metrics.SpillAway, `instance="a"`, "1x60")},
+				{of(metrics.SpillBehind, `instance="a"`, "1x15 0 1x15 0x60"), of(metrics.SpillAway, `instance="a"`, "0x60")}},
+		}, {
+			Name: "DiskQueueNearLimit", Expr: metrics.SpillQueuedBytes + " / (" + metrics.SpillMaxBytes + " > 0) > {0}", Limits: limits(0.7), For: minute, Severity: critical,
+			Summary: "The disk queue of {{ $labels.instance }} is at {{ $value | humanizePercentage }} of its bytes; when it is full the collector waits",
+			Fire:    []Series{of(metrics.SpillQueuedBytes, `instance="a"`, "71x40"), of(metrics.SpillMaxBytes, `instance="a"`, "100x40")},
+			On:      `instance="a"`, Says: "The disk queue of a is at 71% of its bytes; when it is full the collector waits",
+			Quiet: one(of(metrics.SpillQueuedBytes, `instance="a"`, "71x2 69x40"), of(metrics.SpillMaxBytes, `instance="a"`, "100x50")),
+		}, {
+			Name: "DiskQueueCorrupt", Expr: "increase(" + metrics.SpillCorrupt + "[1h]) > {0}", Limits: limits(0), Severity: critical,
+			Summary: "{{ $value | humanize }} damaged places in the disk queue of {{ $labels.instance }}: records are lost",
+			Fire:    []Series{of(metrics.SpillCorrupt, `instance="a"`, "0x20 1x60")}, Since: 21 * step,
+			On: `instance="a"`, Says: "1 damaged places in the disk queue of a: records are lost",
+			Quiet: one(of(metrics.SpillCorrupt, `instance="a"`, "1x80")),
+		}, {
+			Name: "DiskQueueRefused", Expr: "increase(" + metrics.SpillRecords + `{result="refused"}[1h]) > {0}`, Limits: limits(0), Severity: warning,
+			Summary: "The bus refused {{ $value | humanize }} records from the disk queue of {{ $labels.instance }} within an hour",
+			Fire:    []Series{of(metrics.SpillRecords, `instance="a",result="refused"`, "0x20 1x60")}, Since: 21 * step,
+			On: `instance="a",result="refused"`, Says: "The bus refused 1 records from the disk queue of a within an hour",
+			Quiet: one(of(metrics.SpillRecords, `instance="a",result="refused"`, "1x80"), of(metrics.SpillRecords, `instance="a",result="drained"`, "0+1x80")),
+		}, {
 			Name: "PublishErrors", For: 5 * minute, Severity: critical, Limits: limits(0.001),
 			Expr:    "sum by (stream) (rate(" + metrics.PublisherErrors + "[5m])) / (sum by (stream) (rate(" + metrics.PublisherMessages + "[5m])) > 0) > {0}",
 			Summary: "{{ $value | humanizePercentage }} of the messages to " + place + " are not confirmed",

@@ -39,6 +39,7 @@ type observation struct {
 	metrics  *metrics.Metrics
 	registry *prometheus.Registry
 	bus      *metrics.Bus
+	spill    *metrics.Spill
 	archive  *metrics.Archive // nil until the archive is open
 	health   *health.Health   // nil until the services start
 }
@@ -53,7 +54,7 @@ func newObservation(role, version string, cfg config.Config, logTo io.Writer) (*
 		},
 	})
 	w.log = slog.New(w.metrics.CountLogs(w.repeats)).With("service", role, "instance", cfg.Instance)
-	w.bus = w.metrics.Bus()
+	w.bus, w.spill = w.metrics.Bus(), w.metrics.Spill()
 	err := errors.Join(w.metrics.Register(w.registry), w.registry.Register(collectors.NewGoCollector()),
 		w.registry.Register(collectors.NewProcessCollector(collectors.ProcessCollectorOpts{})))
 	return w, err

@@ -22,6 +22,9 @@ import (
 // spillSync is the longest time before spilled records are synced to disk, and so the most that a power cut loses.
 const spillSync = 100 * time.Millisecond
 
+// spillBytes bounds the disk queue.
+const spillBytes = 1 << 30
+
 func (p *Pipeline) openSource(ctx context.Context) (err error) {
 	p.source, err = openSource(ctx, p.cfg)
 	return err
@@ -107,12 +110,14 @@ func (p *Pipeline) connectBus(c *collector) error {
 	c.spill, err = sink.NewSpill(p.countPublished(c.publisher), sink.SpillConfig{
 		Dir:    filepath.Join(p.dir, "spill"),
 		Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord,
+		MaxBytes:     spillBytes,
 		SyncInterval: spillSync,
 		Hooks:        sink.LogSpillHooks(p.watch.logger("spill")),
 	})
 	if err != nil {
 		return errors.Join(err, c.close())
 	}
+	p.watch.spill.Observe(c.spill, spillBytes)
 	var into sink.Sink = c.spill
 	if p.cfg.SnapshotEvery > 0 {
 		if into, err = bookfeed.NewSnapshots(c.spill, bookfeed.SnapshotsConfig{Every: p.cfg.SnapshotEvery}); err != nil {

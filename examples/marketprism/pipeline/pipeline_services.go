@@ -54,6 +54,11 @@ func (p *Pipeline) report() presence.Report {
 		synced, all := p.collector.synced()
 		r.State = fmt.Sprintf("%d of %d synced", synced, all)
 		r.Counters["received"], r.Counters["published"] = p.tally.total(received), p.tally.total(acked)
+		spill := p.collector.spill.Stats()
+		r.Counters["queued"] = uint64(spill.Queued)
+		for _, part := range spillStatus(spill) {
+			r.State += ", " + part
+		}
 	}
 	if p.archiver != nil {
 		r.Counters["stored"] = p.tally.total(stored)

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"github.com/marketprism/marketprism/sink"
 )
 
 // A status shows the state of a run: in place on a terminal, else as a line every few seconds.
@@ -54,15 +56,24 @@ func (s *status) line(now time.Time) string {
 	if p.collector != nil {
 		usage := p.collector.client.Usage()
 		parts = append(parts, fmt.Sprintf("published %d", p.tally.total(acked)), fmt.Sprintf("weight %d/%d", usage.Used, usage.Limit))
-		if spill := p.collector.spill.Stats(); spill.Spilling {
-			parts = append(parts, fmt.Sprintf("bus away, %d on disk", spill.Queued))
-		}
+		parts = append(parts, spillStatus(p.collector.spill.Stats())...)
 	}
 	if p.archiver != nil {
 		parts = append(parts, fmt.Sprintf("stored %d", p.tally.total(stored)),
 			fmt.Sprintf("lag %v", p.tally.lastLag().Round(time.Millisecond)), fmt.Sprintf("behind %d", p.archiver.behind()), fmt.Sprintf("dlq %d", p.letters.count.Load()))
 	}
 	return strings.Join(parts, "  ")
+}
+
+// spillStatus says whether the bus is away, and whether the disk queue is behind, which it is for a while after that.
+func spillStatus(s sink.SpillStats) (parts []string) {
+	if s.Away {
+		parts = append(parts, "bus away")
+	}
+	if s.Spilling {
+		parts = append(parts, fmt.Sprintf("disk queue behind by %d", s.Queued))
+	}
+	return parts
 }
 
 // barWidth is the width of the bar of a cold start, in characters.

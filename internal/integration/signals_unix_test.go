@@ -1,0 +1,7 @@
+//go:build unix
+
+package integration
+
+import "syscall"
+
+const sigstop, sigcont = syscall.SIGSTOP, syscall.SIGCONT
