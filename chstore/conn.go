@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -19,6 +20,8 @@ import (
 type Conn struct {
 	driver.Conn
 	inserters *inserters
+
+	fixedBlocks atomic.Bool // the user may not set how many rows a block has
 }
 
 // Open prepares connections with a copy of options; each is opened when it is needed. Zero options are set to suit a
@@ -93,21 +96,6 @@ func unsupported(o *clickhouse.Options) error {
 		return errors.New("DialStrategy: want ConnOpenStrategy, or DialContext")
 	}
 	return nil
-}
-
-// eachRow runs a query and calls row for each row of the answer. It stops at the first error.
-func (c *Conn) eachRow(ctx context.Context, query string, args []any, row func(driver.Rows) error) error {
-	rows, err := c.Query(ctx, query, args...)
-	if err != nil {
-		return err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		if err := row(rows); err != nil {
-			return err
-		}
-	}
-	return rows.Err()
 }
 
 // Close closes all connections; one that an INSERT is using, when that is over. Later queries and INSERTs fail.

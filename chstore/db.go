@@ -65,12 +65,12 @@ func (d *db) tableArgs() []any {
 	}
 }
 
-// current makes a query see every confirmed INSERT, on whichever replica.
-func (d *db) current(ctx context.Context) context.Context {
+// current returns the settings with which a SELECT sees every confirmed INSERT, on whichever replica.
+func (d *db) current() clickhouse.Settings {
 	if !d.cfg.Cluster.replicated() {
-		return ctx
+		return nil
 	}
-	return clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"select_sequential_consistency": 1}))
+	return clickhouse.Settings{"select_sequential_consistency": 1}
 }
 
 // named returns a parameter of a query.
@@ -129,8 +129,7 @@ const readBlockRows = 4096
 
 // query runs a SELECT of a table's rows. The tail follows the condition: ORDER BY, LIMIT.
 func (d *db) query(ctx context.Context, t table, expressions []string, sc scope, tail string) (driver.Rows, error) {
-	ctx = clickhouse.Context(ctx, clickhouse.WithSettings(clickhouse.Settings{"max_block_size": readBlockRows}))
-	rows, err := d.conn.Query(ctx, "SELECT "+strings.Join(expressions, ", ")+" FROM "+d.tableName(t.name())+
+	rows, err := d.conn.readInBlocks(ctx, readBlockRows, "SELECT "+strings.Join(expressions, ", ")+" FROM "+d.tableName(t.name())+
 		" WHERE "+sc.where+" "+tail, sc.args...)
 	if err != nil {
 		return nil, t.readError(ctx, err)

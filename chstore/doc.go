@@ -39,8 +39,8 @@
 //
 // # Schema
 //
-// Migrate makes the tables by numbered statements, records them, and rejects incompatible tables with a list of
-// every difference (SchemaDiff). Layouts in Config set sort keys, codecs and skip
+// Migrate makes the tables by numbered statements, records them, makes again what somebody has dropped, and rejects
+// incompatible tables with a list of every difference (SchemaDiff). Layouts in Config set sort keys, codecs and skip
 // indexes, Engine lets merges drop duplicate rows, and Cluster makes replicated and
 // distributed tables from the same templates.
 //
@@ -50,8 +50,16 @@
 // volume (Tiers). Migrate applies changes of the last two, and of settings, to existing tables
 // by ALTER; Plan returns its statements and runs none. Usage returns sizes by partition and tier.
 //
-// Check looks for missing ids, duplicates, crossed and silent books, wrong clocks, snapshots that
-// do not agree with the updates, and tables that need an operator.
+// Check looks for missing ids, duplicates, crossed and silent books, wrong clocks and times, numbers that cannot be,
+// snapshots that are missing or do not agree with the updates, and tables that need an operator.
+//
+// # Settings of the session
+//
+// Every SELECT sets what its answer depends on, so neither an address nor a user's profile can shorten or change it: a limit
+// that cuts an answer off (max_result_rows with result_overflow_mode = 'break') becomes an error, and limit, extremes,
+// filters, a query cache and the like have no effect. A user with readonly = 1 can read, in blocks of the size of the
+// profile. If that profile has one of these settings at another value, which such a user may not change, each read
+// returns the server's error.
 //
 // # Stored once
 //

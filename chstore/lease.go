@@ -144,9 +144,9 @@ type leaseRow struct {
 
 // newest returns the newest epoch of the lease; a zero one if there is none.
 func (l *lease) newest(ctx context.Context) (row leaseRow, err error) {
-	err = l.conn.QueryRow(l.current(ctx), "SELECT max(epoch), argMax(holder, (epoch, turn)), argMax(until, (epoch, turn)) AS last, "+
+	err = l.conn.oneRow(ctx, l.current(), "SELECT max(epoch), argMax(holder, (epoch, turn)), argMax(until, (epoch, turn)) AS last, "+
 		"last > now64(3, 'UTC') FROM "+l.tableName("leases")+" WHERE name = {name:String}",
-		named("name", l.key())).Scan(&row.epoch, &row.holder, &row.until, &row.live)
+		[]any{named("name", l.key())}, &row.epoch, &row.holder, &row.until, &row.live)
 	if err != nil {
 		return row, fmt.Errorf("lease of %q: %w", l.source, err)
 	}

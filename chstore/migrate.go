@@ -144,9 +144,9 @@ func (mg *migrator) steps(ctx context.Context) ([]step, error) {
 // table exists, the migrations in it.
 func (mg *migrator) groundwork(ctx context.Context) (steps []step, applied map[int]migration, err error) {
 	var databases, tables uint64
-	err = mg.conn.QueryRow(ctx, "SELECT (SELECT count() FROM system.databases WHERE name = {database:String}), "+
+	err = mg.conn.oneRow(ctx, nil, "SELECT (SELECT count() FROM system.databases WHERE name = {database:String}), "+
 		"(SELECT count() FROM system.tables WHERE database = {database:String} AND name = {table:String})",
-		named("database", mg.cfg.Database), named("table", mg.cfg.TablePrefix+"schema_migrations")).Scan(&databases, &tables)
+		[]any{named("database", mg.cfg.Database), named("table", mg.cfg.TablePrefix+"schema_migrations")}, &databases, &tables)
 	if err != nil {
 		return nil, nil, fmt.Errorf("chstore: look at database %s: %w", mg.cfg.Database, err)
 	}

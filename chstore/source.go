@@ -33,9 +33,9 @@ type recordTable struct {
 func (t *recordTable) checkTable(ctx context.Context) error {
 	want := t.partition(t.table).expression()
 	var got string
-	err := t.conn.QueryRow(ctx,
+	err := t.conn.oneRow(ctx, nil,
 		"SELECT partition_key FROM system.tables WHERE database = {database:String} AND name = {name:String}",
-		named("database", t.cfg.Database), named("name", t.name)).Scan(&got)
+		[]any{named("database", t.cfg.Database), named("name", t.name)}, &got)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return &SchemaError{Table: t.cfg.Database, What: "table", Want: t.name}
@@ -59,7 +59,7 @@ func (t *recordTable) queryPrefix(source string) string {
 }
 
 func (t *recordTable) watermarks(ctx context.Context, source string) (marks []Watermark, err error) {
-	err = t.conn.eachRow(t.current(ctx), "SELECT _partition_id AS p, max(seq), count() FROM "+t.quoted+
+	err = t.conn.eachRowSetting(ctx, t.current(), "SELECT _partition_id AS p, max(seq), count() FROM "+t.quoted+
 		" WHERE src = {src:String} GROUP BY p ORDER BY p", []any{named("src", source)}, func(rows driver.Rows) error {
 		m := Watermark{Table: t.table.name()}
 		var partition string
@@ -94,7 +94,7 @@ func (t *recordTable) storedSequences(ctx context.Context, g *group, mark uint64
 	if high == 0 {
 		return stored, nil
 	}
-	err := t.conn.eachRow(t.current(ctx), "SELECT seq FROM "+t.quoted+
+	err := t.conn.eachRowSetting(ctx, t.current(), "SELECT seq FROM "+t.quoted+
 		" WHERE src = {src:String} AND _partition_id = {partition:String} AND seq BETWEEN {low:UInt64} AND {high:UInt64}",
 		[]any{named("src", g.source), named("partition", strconv.FormatUint(uint64(g.partition), 10)), named("low", low), named("high", high)},
 		func(rows driver.Rows) error {
@@ -205,9 +205,9 @@ func (s *source) fence(ctx context.Context) error {
 			return fmt.Errorf("fence: %w", err)
 		}
 		var running uint64
-		row := s.conn.QueryRow(ctx, "SELECT count() FROM "+s.cfg.Cluster.processes()+" WHERE startsWith(query_id, {prefix:String})",
-			named("prefix", prefix))
-		if err := row.Scan(&running); err != nil {
+		err := s.conn.oneRow(ctx, nil, "SELECT count() FROM "+s.cfg.Cluster.processes()+" WHERE startsWith(query_id, {prefix:String})",
+			[]any{named("prefix", prefix)}, &running)
+		if err != nil {
 			return fmt.Errorf("fence: %w", err)
 		}
 		if running == 0 {
