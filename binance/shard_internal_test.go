@@ -3,6 +3,7 @@ package binance
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -49,17 +50,23 @@ func syncedDepth(tb testing.TB, handler Handler) (*DepthSyncer, *shard) {
 	return d, s
 }
 
-// depthFrames are n events that follow id 100, each with 20 levels a side.
+// depthFrames are n events that follow id 100, each with 20 levels a side near the touch. Prices and quantities
+// are drawn, since no processor can predict the real ones.
 func depthFrames(n int) [][]byte {
+	random := rand.New(rand.NewPCG(1, 2))
+	levels := func(touch, step int) string {
+		var side []string
+		for range 20 {
+			quantity := [...]string{"0.00000000", "0.02500000", "1.50000000"}[random.IntN(3)]
+			side = append(side, fmt.Sprintf(`["%d.00000000","%s"]`, touch, quantity))
+			touch += step * (1 + random.IntN(10))
+		}
+		return strings.Join(side, ",")
+	}
 	frames := make([][]byte, n)
 	for i := range frames {
-		var bids, asks []string
-		for j := range 20 {
-			bids = append(bids, fmt.Sprintf(`["%d.00000000","%d.50000000"]`, 100_000-j*3, (i+j)%3))
-			asks = append(asks, fmt.Sprintf(`["%d.00000000","%d.50000000"]`, 100_001+j*3, (i+j)%3))
-		}
 		frames[i] = fmt.Appendf(nil, `{"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1770000000182,"s":"BTCUSDT","U":%d,"u":%d,"b":[%s],"a":[%s]}}`,
-			101+i, 101+i, strings.Join(bids, ","), strings.Join(asks, ","))
+			101+i, 101+i, levels(100_000, -1), levels(100_001, 1))
 	}
 	return frames
 }

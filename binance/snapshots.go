@@ -239,17 +239,17 @@ func (f *snapshotFetcher) do(ctx context.Context, r *fetch) {
 		Instrument: r.book.instrument, Priority: r.priority, Limit: r.limit, Weight: r.weight, LastID: r.snap.LastID,
 		Bids: len(r.snap.Bids), Asks: len(r.snap.Asks), Elapsed: time.Since(start), Err: r.err,
 	}
-	f.mu.Lock()
-	void := r.state == fetchVoid
-	if !void {
-		delete(f.requests, r.book)
-		r.inbox.list = append(r.inbox.list, r)
-	}
-	f.mu.Unlock()
 	r.inbox.count.requests.Add(1)
 	if r.err != nil {
 		r.inbox.count.failures.Add(1)
 	}
+	f.mu.Lock()
+	void := r.state == fetchVoid
+	if !void {
+		delete(f.requests, r.book)
+		r.inbox.list = append(r.inbox.list, r) // the shard may take it from now on
+	}
+	f.mu.Unlock()
 	hook.Call(f.client.hooks.SnapshotDone, info)
 	if !void {
 		wake(r.inbox.ready)

@@ -14,12 +14,14 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// prepare makes the audited books of symbols that are added later.
+// prepare makes the audited books of symbols that are added later. Those that run already stay as they are.
 func (h *harness) prepare(symbols ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for _, s := range symbols {
-		h.books[s] = &auditedBook{}
+		if h.books[s] == nil {
+			h.books[s] = &auditedBook{}
+		}
 	}
 }
 
