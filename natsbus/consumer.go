@@ -13,6 +13,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/natsbus/internal/check"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
 	"github.com/marketprism/marketprism/sink"
 )
@@ -60,8 +61,9 @@ func NewConsumer(js jetstream.JetStream, cfg ConsumerConfig) (*Consumer, error) 
 //
 // When ctx ends, the current batch may still be written and acknowledged within DrainTimeout. Run returns nil if it
 // was, else the error; what was not written is returned to the server and comes again. Other errors are a
-// *ConsumerError, a *DecodeError and ErrRunning. A durable must have one Run at a time, over all processes: a second
-// one makes the server deliver to both what neither has acknowledged.
+// *ConsumerError, a *DecodeError and ErrRunning. The first wraps ErrIncompatible if there is a durable of that name of
+// another form, such as a push consumer. A durable must have one Run at a time, over all processes: a second one makes
+// the server deliver to both what neither has acknowledged.
 func (c *Consumer) Run(ctx context.Context, dst sink.Sink) error {
 	c.mu.Lock()
 	if c.running {
@@ -170,8 +172,11 @@ type ConsumerError struct {
 
 func (e *ConsumerError) Error() string {
 	text := fmt.Sprintf("natsbus: consumer %s of stream %s: %v", e.Durable, e.Stream, e.Err)
-	if errors.Is(e.Err, jetstream.ErrStreamNotFound) {
+	switch {
+	case errors.Is(e.Err, jetstream.ErrStreamNotFound):
 		text += "; EnsureStreams makes it"
+	case errors.Is(e.Err, ErrIncompatible):
+		text += "; use another name, or delete that durable if nothing needs it (nats consumer rm)"
 	}
 	return text
 }
@@ -289,9 +294,15 @@ func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 
 // server returns a durable in the server's terms. MaxDeliver is unlimited, because the server skips a message that has
 // reached it and reports that only by an advisory. BackOff is not set, because it would replace AckWait.
-func (cfg ConsumerConfig) server(durable, filter string) jetstream.ConsumerConfig {
+func (cfg ConsumerConfig) server(durable, filter string, redrives bool) jetstream.ConsumerConfig {
+	about, role := "writes the records of "+cfg.Stream+" to a sink, and acknowledges what the sink has accepted", "consumer"
+	if redrives {
+		about, role = "reads the re-drives of the durable "+cfg.Durable+" of "+cfg.Stream, "redrives"
+	}
 	return jetstream.ConsumerConfig{
 		Durable:       durable,
+		Description:   pull.Description(about),
+		Metadata:      pull.Metadata(role),
 		FilterSubject: filter,
 		DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy:     jetstream.AckExplicitPolicy,

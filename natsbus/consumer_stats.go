@@ -18,7 +18,7 @@ type ConsumerStats struct {
 	Records        uint64 // in those batches
 	Redelivered    uint64 // of those, delivered more than once by the server
 	Redriven       uint64 // of those, from the queue of re-drives
-	SinkFailures   uint64 // Writes of the sink that failed and were repeated, and attempts to store a dead letter
+	SinkFailures   uint64 // Writes of the sink that failed and were repeated
 	Refusals       uint64 // Writes of the sink after which a batch was split, or a record given up
 	ServerFailures uint64 // requests for messages, and acknowledgements, that failed
 	DurableResets  uint64 // times that the durable was reset to its first unacknowledged message
@@ -29,6 +29,9 @@ type ConsumerStats struct {
 
 	DeadLettered uint64                // messages moved to the dead-letter stream
 	DeadReasons  map[DeadReason]uint64 // of those, by reason; nil if there were none
+
+	DeadLetterFailures   uint64    // attempts to move a message to the dead-letter stream that failed and were repeated
+	DeadLettersFailSince time.Time // of the first of them since the last success, by the local clock; zero if none failed
 
 	InFlight int    // records fetched and not acknowledged at present
 	Sequence uint64 // stream sequence of the last acknowledged record

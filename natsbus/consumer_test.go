@@ -258,6 +258,62 @@ func TestRunWithoutStream(t *testing.T) {
 	require.ErrorIs(t, err, jetstream.ErrStreamNotFound)
 }
 
+// A durable of another form, which the server cannot change, ends Run at once and stays as it is.
+func TestDurableOfAnotherForm(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	b.Publish(t, bustest.Updates(3))
+	start := time.Now()
+	for name, other := range map[string]jetstream.ConsumerConfig{
+		"push":         {DeliverSubject: "somewhere", AckPolicy: jetstream.AckExplicitPolicy},
+		"plain-push":   {DeliverSubject: "somewhere", AckPolicy: jetstream.AckNonePolicy},
+		"no-acks":      {AckPolicy: jetstream.AckNonePolicy},
+		"all-acks":     {AckPolicy: jetstream.AckAllPolicy},
+		"new-messages": {AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverNewPolicy},
+		"from-a-time":  {AckPolicy: jetstream.AckExplicitPolicy, DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start},
+		"in-memory":    {AckPolicy: jetstream.AckExplicitPolicy, MemoryStorage: true},
+		"few-waiting":  {AckPolicy: jetstream.AckExplicitPolicy, MaxWaiting: 7},
+		"as-recorded":  {AckPolicy: jetstream.AckExplicitPolicy, ReplayPolicy: jetstream.ReplayOriginalPolicy},
+	} {
+		t.Run(name, func(t *testing.T) {
+			other.Durable = name
+			var err error
+			if other.DeliverSubject != "" {
+				_, err = b.JS.CreatePushConsumer(t.Context(), "MD_DEPTH", other)
+			} else {
+				_, err = b.JS.CreateConsumer(t.Context(), "MD_DEPTH", other)
+			}
+			require.NoError(t, err)
+			var got sinktest.Recorder
+			err = b.Consumer(t, natsbus.ConsumerConfig{Durable: name, Hooks: &natsbus.Hooks{
+				ServerFailed: func(i natsbus.ServerFailedInfo) { t.Errorf("it waits: %v", i.Err) },
+			}}).Run(t.Context(), &got)
+			var failed *natsbus.ConsumerError
+			require.ErrorAs(t, err, &failed)
+			require.ErrorIs(t, err, natsbus.ErrIncompatible)
+			require.ErrorContains(t, err, "consumer "+name+" of stream MD_DEPTH")
+			require.Empty(t, got.Records())
+		})
+	}
+}
+
+// A durable of another form on the queue of re-drives does not keep the Consumer from its stream.
+func TestRedriveDurableOfAnotherForm(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	_, err := b.JS.CreateConsumer(t.Context(), natsbus.RedriveStream(""), jetstream.ConsumerConfig{
+		Durable: "MD_DEPTH=test", FilterSubject: "redrive.MD_DEPTH.test.>", AckPolicy: jetstream.AckExplicitPolicy, MaxWaiting: 7,
+	})
+	require.NoError(t, err)
+	recs := bustest.Updates(3)
+	b.Publish(t, recs)
+	failed := make(chan natsbus.ServerFailedInfo, 1000)
+	var got sinktest.Recorder
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
+		ServerFailed: func(i natsbus.ServerFailedInfo) { failed <- i },
+	}}), &got)
+	require.ErrorIs(t, bustest.Receive(t, failed).Err, natsbus.ErrIncompatible)
+	bustest.RequireEqual(t, recs, bustest.Await(t, &got, len(recs)))
+}
+
 func TestConsumerConfigIsChecked(t *testing.T) {
 	good := natsbus.ConsumerConfig{Stream: "S", Durable: "d"}
 	for _, change := range []func(*natsbus.ConsumerConfig){
@@ -311,6 +367,7 @@ func TestInCluster(t *testing.T) {
 	bustest.RunInCluster(t, map[string]func(*testing.T){
 		"two publishers":      TestTwoPublishersStoreEachRecordOnce,
 		"restarts under load": TestServerRestartsUnderLoad,
+		"leader changes":      leaderChanges,
 		"every kind":          TestEveryKindArrivesExactlyAndInOrder,
 		"killed consumer":     TestKilledConsumerIsResumed,
 	})

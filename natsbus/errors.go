@@ -17,8 +17,9 @@ var (
 	ErrStreamFull = failure.ErrStreamFull
 	// ErrUnavailable: the server is not connected, does not answer in time, or is overloaded.
 	ErrUnavailable = failure.ErrUnavailable
-	// ErrNoStream: the server answers, and no stream takes the subject. EnsureStreams makes the streams.
-	ErrNoStream = errors.New("no stream takes this subject")
+	// ErrNoStream: the server answers, and no stream takes the subject. EnsureStreams makes the streams. While another
+	// program has a core subscription to the subject, a Write learns of it after AckTimeout.
+	ErrNoStream = failure.ErrNoStream
 	// ErrTooLarge: the message exceeds the size limit of the server or the stream.
 	ErrTooLarge = failure.ErrTooLarge
 	// ErrReadOnly: the stream accepts no messages, because it is sealed.
@@ -46,8 +47,9 @@ var (
 	ErrStorage = errors.New("the server has too little storage")
 	// ErrReplicas: there are not that many servers.
 	ErrReplicas = errors.New("the server cannot keep that many replicas")
-	// ErrIncompatible: a stream of that name has another form, or another stream has the subjects.
-	ErrIncompatible = errors.New("the existing stream has another form")
+	// ErrIncompatible: a stream of that name has another form, or another stream has the subjects. On a
+	// *ConsumerError: a durable of that name has another form.
+	ErrIncompatible = failure.ErrIncompatible
 )
 
 // errUnanswered is the failure of a message that was in flight when ctx ended.
@@ -83,16 +85,6 @@ func (e *PublishError) Unwrap() []error {
 func (e *PublishError) Permanent() bool {
 	var codec *CodecError
 	return errors.Is(e.Err, ErrTooLarge) || errors.As(e.Err, &codec)
-}
-
-// classify wraps the cause of a failed publish in the error that says what it means. An error of an unknown kind is
-// ErrUnavailable: the Write is repeated, and Hooks.Retrying reports it.
-func classify(err error) error {
-	var codec *CodecError
-	if errors.As(err, &codec) {
-		return err
-	}
-	return failure.Classify(err)
 }
 
 // isPermanentPublish reports whether a Write whose classified error is err will never succeed.

@@ -37,6 +37,10 @@ type Hooks struct {
 	Undecodable  func(UndecodableInfo)  // a message is no record
 	DeadLettered func(DeadLetterInfo)   // a message has been moved to the dead-letter stream
 	Released     func(ReleaseInfo)      // a batch was returned to the server unacknowledged, at the end of Run
+
+	// DeadLetterFailed: the dead-letter stream did not take a message, which waits, and all behind it wait too. The
+	// sink and its circuit have no part in it.
+	DeadLetterFailed func(RetryInfo)
 }
 
 // PublishInfo describes a Write that succeeded.
@@ -46,13 +50,15 @@ type PublishInfo struct {
 	Elapsed    time.Duration
 }
 
-// RetryInfo describes a Write that has failed and continues.
+// RetryInfo describes a Write of a Publisher, or the storing of a dead letter, that has failed and continues.
 type RetryInfo struct {
-	Subject string        // of the first record that is not stored
-	Key     string        // of that record
-	Attempt int           // the one that failed, from 1
-	Wait    time.Duration // until the next
-	Err     error         // as in PublishError
+	Subject  string        // of the first record that is not stored; of the original of a dead letter
+	Key      string        // of that record; "" for a dead letter
+	Stream   string        // of the original of a dead letter; "" for a Write
+	Sequence uint64        // of that message in its stream; 0 for a Write
+	Attempt  int           // the one that failed, from 1
+	Wait     time.Duration // until the next
+	Err      error         // as in PublishError
 }
 
 // OutOfOrderInfo describes records that were stored behind a later one of their instrument. A server that runs full, or
@@ -158,7 +164,7 @@ type DeadLetterInfo struct {
 	Key      string // of the record; "" if it is none
 	Reason   DeadReason
 	Redrives int  // times that it was re-driven before
-	Bodiless bool // its body did not fit, see deadletter.Letter.BodySize
+	Bodiless bool // its body is not in the letter, see deadletter.Letter.BodySize
 	Err      error
 }
 
@@ -191,6 +197,7 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		all.Undecodable = hook.Join(all.Undecodable, h.Undecodable)
 		all.DeadLettered = hook.Join(all.DeadLettered, h.DeadLettered)
 		all.Released = hook.Join(all.Released, h.Released)
+		all.DeadLetterFailed = hook.Join(all.DeadLetterFailed, h.DeadLetterFailed)
 	}
 	return &all
 }
@@ -253,6 +260,10 @@ func LogHooks(l *slog.Logger) *Hooks {
 		},
 		Released: func(i ReleaseInfo) {
 			l.Warn("batch returned to the server", "stream", i.Stream, "records", i.Records, "first", i.First, "last", i.Last)
+		},
+		DeadLetterFailed: func(i RetryInfo) {
+			l.Error("dead letter is not stored", "stream", i.Stream, "sequence", i.Sequence, "subject", i.Subject,
+				"attempt", i.Attempt, "wait", i.Wait, "err", i.Err)
 		},
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus/internal/check"
+	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
 )
 
@@ -349,7 +350,7 @@ func (f *PublishFailures) count(err error) {
 	case errors.Is(err, jetstream.ErrNoStreamResponse), errors.Is(err, nats.ErrNoResponders):
 		f.NoResponders++
 	default:
-		switch err = classify(err); {
+		switch err = failure.Classify(err); {
 		case errors.Is(err, ErrTooLarge):
 			f.TooLarge++
 		case errors.Is(err, ErrStreamFull):

@@ -226,8 +226,6 @@ func TestDisorderIsReported(t *testing.T) {
 
 func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
-	lineBreak := bustest.Update(1)
-	lineBreak.Instrument.Symbol = "A\nB"
 	tests := []struct {
 		name string
 		cfg  natsbus.PublisherConfig
@@ -236,7 +234,6 @@ func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 	}{
 		{"no stream", natsbus.PublisherConfig{Prefix: "elsewhere"}, bustest.Update(1), natsbus.ErrNoStream},
 		{"too large", natsbus.PublisherConfig{}, large(1, 2<<20), natsbus.ErrTooLarge},
-		{"line break in the symbol", natsbus.PublisherConfig{}, lineBreak, nil},
 		{"no record", natsbus.PublisherConfig{}, marketprism.Record{Instrument: bustest.BTC}, marketprism.ErrKind},
 	}
 	for _, test := range tests {
@@ -248,17 +245,45 @@ func TestWriteFailsAtOnceWhereWaitingCannotHelp(t *testing.T) {
 			}
 			var failed *natsbus.PublishError
 			require.ErrorAs(t, err, &failed)
-			if test.err != nil {
-				require.ErrorIs(t, err, test.err)
-			} else {
-				bustest.RequireKind(t, err, "value")
-			}
+			require.ErrorIs(t, err, test.err)
 			require.Nil(t, failed.Ended)
 			require.Equal(t, test.rec.Key(), failed.Key)
 			require.Equal(t, 1, failed.Attempts)
 		})
 	}
 	require.Equal(t, 1, b.Messages(t, natsbus.BooksStream("")), "the record before the bad one is stored")
+}
+
+// An instrument that makes no header value is refused for good, and the error names the part of it.
+func TestInstrumentThatIsNoHeader(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	p := b.Publisher(t, natsbus.PublisherConfig{})
+	for i, test := range []struct {
+		key        string
+		instrument marketprism.Instrument
+	}{
+		{"symbol", marketprism.Instrument{Exchange: "binance", Market: "spot", Symbol: "A\nB"}},
+		{"symbol", marketprism.Instrument{Exchange: "binance", Market: "spot", Symbol: "A\r"}},
+		{"symbol", marketprism.Instrument{Exchange: "binance", Market: "spot", Symbol: "\r\nNats-Msg-Id: x"}},
+		{"market", marketprism.Instrument{Exchange: "binance", Market: "s\npot", Symbol: "AB"}},
+		{"exchange", marketprism.Instrument{Exchange: "bin\rance", Market: "spot", Symbol: "AB"}},
+		{"exchange", marketprism.Instrument{Exchange: " binance", Market: "spot", Symbol: "AB"}},
+	} {
+		bad := bustest.Update(1)
+		bad.Instrument = test.instrument
+		err := p.Write(t.Context(), []marketprism.Record{bustest.Update(int64(i + 1)), bad, bustest.Update(100)})
+		bustest.RequireKind(t, err, "value")
+		var codec *natsbus.CodecError
+		require.ErrorAs(t, err, &codec)
+		require.Equal(t, test.key, codec.Key)
+		require.ErrorContains(t, err, "line break")
+		require.True(t, sink.Permanent(err))
+		var failed *natsbus.PublishError
+		require.ErrorAs(t, err, &failed)
+		require.Equal(t, bad.Key(), failed.Key)
+		require.Equal(t, 1, failed.Attempts)
+		require.Equal(t, i+1, b.Messages(t, "MD_DEPTH"), "the records before the bad ones are stored")
+	}
 }
 
 // A sealed stream will never accept a message: the Write fails at once.
@@ -289,10 +314,37 @@ func TestDeniedSubjectFails(t *testing.T) {
 	require.NoError(t, p.Write(t.Context(), []marketprism.Record{bustest.Trade(1)}))
 }
 
+// A Write for which there is no stream fails within AckTimeout also while somebody else listens on the subject, whether
+// it answers or not: the server does not report then that there is no listener.
+func TestNoStreamWhileSomebodyListens(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	for name, answer := range map[string]string{"listens": "", "answers": "hello", "answers JSON": "{}"} {
+		t.Run(name, func(t *testing.T) {
+			sub, err := b.JS.Conn().Subscribe("elsewhere.>", func(m *nats.Msg) {
+				if answer != "" {
+					_ = m.Respond([]byte(answer))
+				}
+			})
+			require.NoError(t, err)
+			defer func() { require.NoError(t, sub.Unsubscribe()) }()
+			p := b.Publisher(t, natsbus.PublisherConfig{Prefix: "elsewhere", AckTimeout: 100 * time.Millisecond, MaxAttempts: 2, RetryMin: 1, RetryMax: 1})
+			err = p.Write(t.Context(), []marketprism.Record{bustest.Update(1)})
+			var failed *natsbus.PublishError
+			require.ErrorAs(t, err, &failed)
+			require.ErrorIs(t, err, natsbus.ErrNoStream)
+			require.Equal(t, 1, failed.Attempts)
+			require.NotErrorIs(t, err, natsbus.ErrUnavailable)
+		})
+	}
+}
+
 // A Write waits for a server that does not answer, and AckTimeout bounds each attempt.
 func TestWriteWaitsForASlowServer(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
-	silent, err := b.JS.Conn().SubscribeSync("quiet.binance.spot.depth.*") // receives the message and confirms nothing
+	quiet := jetstream.StreamConfig{Name: "QUIET", Subjects: []string{"quiet.>"}, NoAck: true} // receives the message and confirms nothing
+	_, err := b.JS.CreateStream(t.Context(), quiet)
+	require.NoError(t, err)
+	silent, err := b.JS.Conn().SubscribeSync("quiet.>") // otherwise the server would report that there is no listener
 	require.NoError(t, err)
 	retried := make(chan natsbus.RetryInfo, 100)
 	p := b.Publisher(t, natsbus.PublisherConfig{
@@ -303,7 +355,8 @@ func TestWriteWaitsForASlowServer(t *testing.T) {
 	go func() { done <- p.Write(t.Context(), []marketprism.Record{bustest.Update(1)}) }()
 	require.ErrorIs(t, bustest.Receive(t, retried).Err, natsbus.ErrUnavailable)
 	require.Positive(t, p.Stats().Failures.Timeout)
-	_, err = b.JS.CreateStream(t.Context(), jetstream.StreamConfig{Name: "QUIET", Subjects: []string{"quiet.>"}})
+	quiet.NoAck = false
+	_, err = b.JS.UpdateStream(t.Context(), quiet)
 	require.NoError(t, err)
 	require.NoError(t, <-done)
 	require.NoError(t, silent.Unsubscribe())

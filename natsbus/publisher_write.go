@@ -16,6 +16,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
 )
 
@@ -63,13 +64,13 @@ func (p *Publisher) Write(ctx context.Context, recs []marketprism.Record) error 
 func (p *Publisher) explain(w *write) writeFailure {
 	f := w.firstFailure()
 	subject := p.subject(&w.recs[f.index])
+	var codec *CodecError
 	switch {
-	case errors.Is(f.err, jetstream.ErrNoStreamResponse) && p.noStream(w.ctx, subject):
-		f.err = fmt.Errorf("%w: %w", ErrNoStream, f.err)
+	case errors.As(f.err, &codec):
 	case errors.Is(f.err, jetstream.ErrAsyncPublishTimeout) && denied(p.conn.LastError(), subject):
 		f.err = fmt.Errorf("%w: %w: %w", ErrDenied, p.conn.LastError(), f.err)
 	default:
-		f.err = classify(f.err)
+		f.err = failure.Explain(w.ctx, p.js, subject, f.err)
 	}
 	return f
 }
@@ -77,13 +78,6 @@ func (p *Publisher) explain(w *write) writeFailure {
 // denied reports whether the last error of the connection forbids publishing on subject, which the server quotes.
 func denied(last error, subject string) bool {
 	return errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), strconv.Quote(subject))
-}
-
-// noStream reports whether no stream takes subject. A server that is starting, or electing a leader, does not answer a
-// message either.
-func (p *Publisher) noStream(ctx context.Context, subject string) bool {
-	_, err := p.js.StreamNameBySubject(ctx, subject)
-	return errors.Is(err, jetstream.ErrStreamNotFound)
 }
 
 func (p *Publisher) retrying(r *marketprism.Record, err error, attempt int, wait time.Duration) {
@@ -175,11 +169,28 @@ func (w *write) message(r *marketprism.Record) (msg *nats.Msg, span trace.Span, 
 		return nil, nil, err
 	}
 	id := messageID(r)
-	if strings.ContainsAny(id, "\r\n") { // the client would replace them by blanks, and make two ids equal
-		return nil, nil, encodeError(jetstream.MsgIDHeader, errValue)
+	if !isHeaderValue(id) {
+		return nil, nil, encodeError(unfitKey(r.Instrument), errHeader)
 	}
 	msg = &nats.Msg{Subject: w.p.subject(r), Header: nats.Header{jetstream.MsgIDHeader: {id}}, Data: w.buf}
 	return msg, w.p.trace.StartPublish(w.ctx, r, msg, id), nil
+}
+
+// isHeaderValue reports whether a header can have that value. The client replaces line breaks by blanks, and the server
+// drops blanks at the beginning, so that two ids would become equal, and one of the records be taken for a copy.
+func isHeaderValue(s string) bool {
+	return !strings.ContainsAny(s, "\r\n") && !strings.HasPrefix(s, " ")
+}
+
+// unfitKey returns the key of the part of an instrument that makes an id no header value.
+func unfitKey(i marketprism.Instrument) string {
+	switch {
+	case !isHeaderValue(i.Exchange):
+		return keyExchange
+	case !isHeaderValue(string(i.Market)):
+		return keyMarket
+	}
+	return keySymbol
 }
 
 // messageID returns the id by which a stream stores a record once. That of a Snapshot or Gap also contains ReceivedAt:

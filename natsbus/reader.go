@@ -12,7 +12,9 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
+	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/letter"
 	"github.com/marketprism/marketprism/natsbus/internal/pull"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
@@ -296,11 +298,23 @@ func (r *reader) release(msgs []pull.Delivery) {
 	hook.Call(r.cfg.Hooks.Released, ReleaseInfo{Stream: r.stream, Records: len(msgs), First: first(msgs), Last: last(msgs)})
 }
 
-// waitForSink reports a failure of the sink, or of the dead-letter stream, and waits.
+// waitForSink reports a failure of the sink, and waits.
 func (r *reader) waitForSink(ctx context.Context, msgs []pull.Delivery, attempt int, wait time.Duration, err error) {
 	r.count(func(s *ConsumerStats) { s.SinkFailures++ })
 	hook.Call(r.cfg.Hooks.SinkFailed, SinkFailedInfo{
 		Stream: r.stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Attempt: attempt, Wait: wait, Err: err,
+	})
+	_ = backoff.Sleep(ctx, wait) // ctx is checked after the next attempt
+}
+
+// waitForDeadLetters reports that a message could not be moved to the dead letters, and waits.
+func (r *reader) waitForDeadLetters(ctx context.Context, o letter.Origin, attempt int, wait time.Duration, err error) {
+	r.count(func(s *ConsumerStats) {
+		s.DeadLetterFailures++
+		defaults.Set(&s.DeadLettersFailSince, time.Now())
+	})
+	hook.Call(r.cfg.Hooks.DeadLetterFailed, RetryInfo{
+		Subject: o.Subject, Stream: o.Stream, Sequence: o.Sequence, Attempt: attempt, Wait: wait, Err: err,
 	})
 	_ = backoff.Sleep(ctx, wait) // ctx is checked after the next attempt
 }
@@ -324,6 +338,7 @@ func (r *reader) storeDeadLetter(ctx context.Context, msg pull.Delivery, key str
 			s.Replies.Term++
 		}
 		s.DeadLettered++
+		s.DeadLettersFailSince = time.Time{}
 		if s.DeadReasons == nil {
 			s.DeadReasons = make(map[DeadReason]uint64)
 		}
@@ -350,7 +365,7 @@ func (r *reader) moveToDeadLetters(ctx context.Context, o letter.Origin, dead *n
 		if isPermanent(err) || errors.As(err, &unterminated) {
 			return err
 		}
-		r.waitForSink(ctx, []pull.Delivery{msg}, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
+		r.waitForDeadLetters(ctx, o, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
 	}
 }
 
@@ -360,7 +375,7 @@ func (r *reader) storeAndTerminate(ctx context.Context, dead *nats.Msg, msg pull
 	storing, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
 	if _, err := letter.Store(storing, r.js, dead); err != nil {
-		return fmt.Errorf("dead letter to %s: %w", dead.Subject, err)
+		return fmt.Errorf("dead letter to %s: %w", dead.Subject, failure.Explain(ctx, r.js, dead.Subject, err))
 	}
 	terminating, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()

@@ -64,7 +64,7 @@ func (r *reader) resetDurable(ctx context.Context, cause error) error {
 	if err != nil {
 		return err
 	}
-	if _, err = stream.CreateOrUpdateConsumer(ctx, r.cfg.server(r.durable, r.filter)); err != nil {
+	if _, err = pull.EnsureDurable(ctx, r.js, r.stream, r.cfg.server(r.durable, r.filter, r.redrives)); err != nil {
 		return err
 	}
 	_ = r.puller.Close() // the server may still have deliveries for it, of the time before

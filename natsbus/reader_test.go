@@ -141,7 +141,8 @@ func TestDeadLetterWaitsUntilItIsStored(t *testing.T) {
 	require.NoError(t, b.JS.DeleteStream(t.Context(), natsbus.DeadLettersStream("")))
 	var got sinktest.Recorder
 	failures := 0
-	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{SinkFailed: func(i natsbus.SinkFailedInfo) {
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{DeadLetterFailed: func(i natsbus.RetryInfo) {
+		require.ErrorIs(t, i.Err, natsbus.ErrNoStream)
 		require.Equal(t, 2, b.Unacked(t, natsbus.BooksStream(""), "test"))
 		if failures++; failures == 2 {
 			require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
@@ -151,6 +152,47 @@ func TestDeadLetterWaitsUntilItIsStored(t *testing.T) {
 	bustest.RequireEqual(t, good, bustest.Await(t, &got, 2))
 	require.GreaterOrEqual(t, failures, 2)
 	require.Equal(t, 1, b.Messages(t, natsbus.DeadLettersStream("")))
+}
+
+// While the stream of dead letters is full, messages wait for it, and the sink is not blamed: its circuit stays closed.
+func TestFullDeadLettersAreNoFailureOfTheSink(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{DeadLetters: natsbus.StreamConfig{MaxBytes: 2000}})
+	for err := error(nil); err == nil; {
+		_, err = b.JS.Publish(t.Context(), "dlq.MD_DEPTH.other.x", bytes.Repeat([]byte("?"), 100))
+	}
+	good := publishPoison(t, b)
+	bad := bustest.Update(3)
+	b.Publish(t, []marketprism.Record{bad})
+	var got sinktest.Recorder
+	failed := make(chan natsbus.RetryInfo, 10_000)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
+		SinkFailed:       func(i natsbus.SinkFailedInfo) { t.Errorf("the sink failed: %v", i.Err) },
+		Circuit:          func(i natsbus.CircuitInfo) { t.Errorf("the circuit is %v: %v", i.State, i.Err) },
+		DeadLetterFailed: func(i natsbus.RetryInfo) { failed <- i },
+	}})
+	stop := bustest.Run(t, c, bustest.NewPicky(&got, bad))
+	for n := range 2 {
+		info := bustest.Receive(t, failed)
+		require.ErrorIs(t, info.Err, natsbus.ErrStreamFull)
+		require.Equal(t, n+1, info.Attempt)
+		require.Equal(t, "MD_DEPTH", info.Stream)
+		require.Contains(t, []uint64{2, 4}, info.Sequence)
+	}
+	stats := c.Stats()
+	require.NotZero(t, stats.DeadLetterFailures)
+	require.NotZero(t, stats.DeadLettersFailSince)
+	require.Zero(t, stats.SinkFailures)
+	require.Zero(t, stats.DeadLettered)
+	require.Equal(t, natsbus.CircuitClosed, stats.Circuit)
+	require.NotZero(t, b.Unacked(t, "MD_DEPTH", "test"))
+
+	_, err := b.DeadLetters().Purge(t.Context(), deadletter.Filter{Consumer: "other"})
+	require.NoError(t, err)
+	bustest.Settled(t, c, 4)
+	require.NoError(t, stop())
+	bustest.RequireEqual(t, good, got.Records())
+	require.Zero(t, c.Stats().DeadLettersFailSince)
+	require.Equal(t, 2, b.Messages(t, "MD_DLQ"))
 }
 
 // A server that has forgotten the durable, or has another one under its name, never confirms a termination. The Consumer

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"time"
@@ -92,7 +93,8 @@ func DeadLettersStream(prefix string) string { return check.StreamName(prefix, "
 func RedriveStream(prefix string) string { return check.StreamName(prefix, "_REDRIVE") }
 
 // EnsureStreams makes the streams, or changes existing ones to cfg, and leaves all settings that cfg does not have as
-// they are. Calling it again does nothing. It never deletes messages: it refuses a limit below what a stream holds with
+// they are. Each has a description of what it holds, unless it has another one already, and metadata with the keys owner
+// and role. Calling it again does nothing. It never deletes messages: it refuses a limit below what a stream holds with
 // ErrWouldDelete. The error is a *StreamError, which may wrap one of ErrWouldDelete, ErrStorage, ErrReplicas and
 // ErrIncompatible, or describes an invalid cfg.
 func EnsureStreams(ctx context.Context, js jetstream.StreamManager, cfg StreamsConfig) error {
@@ -202,6 +204,8 @@ func (cfg StreamsConfig) streams() ([]jetstream.StreamConfig, error) {
 // A streamClass is one of the streams, with its fixed settings.
 type streamClass struct {
 	StreamConfig
+	role      string // in the metadata
+	about     string // what it holds, for its description
 	subjects  []string
 	retention jetstream.RetentionPolicy
 	lastOnly  bool // it holds the last message of each subject, in memory
@@ -221,13 +225,19 @@ func (cfg StreamsConfig) classes() []streamClass {
 		return append(pattern(books.Name), pattern(trades.Name)...)
 	}
 	return []streamClass{
-		{StreamConfig: books, subjects: subjectsOf(cfg.Prefix, bookKinds())},
-		{StreamConfig: trades, subjects: subjectsOf(cfg.Prefix, tradeKinds())},
-		{StreamConfig: dead, subjects: both(func(s string) []string { return []string{letter.Subject(s, "*", ">")} }), keeps: true},
-		{StreamConfig: redrive, subjects: both(func(s string) []string { return []string{letter.RedriveSubject(s, "*", ">")} }),
+		{StreamConfig: books, role: "books", about: "order books: updates, snapshots, gaps and best prices, one record a message",
+			subjects: subjectsOf(cfg.Prefix, bookKinds())},
+		{StreamConfig: trades, role: "trades", about: "trades, single and aggregated, one record a message",
+			subjects: subjectsOf(cfg.Prefix, tradeKinds())},
+		{StreamConfig: dead, role: "dead-letters", about: "messages that a consumer could not use, with the cause in their headers",
+			subjects: both(func(s string) []string { return []string{letter.Subject(s, "*", ">")} }), keeps: true},
+		{StreamConfig: redrive, role: "redrives", about: "dead letters on their way back to the consumer that could not use them",
+			subjects:  both(func(s string) []string { return []string{letter.RedriveSubject(s, "*", ">")} }),
 			retention: jetstream.WorkQueuePolicy, keeps: true},
-		{StreamConfig: advisories, subjects: both(advisorySubjects)},
-		{StreamConfig: heartbeats, subjects: []string{cfg.Prefix + "hb.>"}, lastOnly: true},
+		{StreamConfig: advisories, role: "advisories", about: "the server's reports of messages that it will not deliver any more",
+			subjects: both(advisorySubjects)},
+		{StreamConfig: heartbeats, role: "heartbeats", about: "the last status of each service",
+			subjects: []string{cfg.Prefix + "hb.>"}, lastOnly: true},
 	}
 }
 
@@ -274,10 +284,12 @@ func (c streamClass) validate() error {
 
 func (c streamClass) server(replicas int) jetstream.StreamConfig {
 	config := jetstream.StreamConfig{
-		Name:      c.Name,
-		Subjects:  c.subjects,
-		Retention: c.retention,
-		Storage:   jetstream.FileStorage,
+		Name:        c.Name,
+		Description: pull.Description(c.about),
+		Metadata:    pull.Metadata(c.role),
+		Subjects:    c.subjects,
+		Retention:   c.retention,
+		Storage:     jetstream.FileStorage,
 		// A full stream refuses messages, and the Publisher waits. DiscardOld would lose unread ones without a report.
 		Discard:     jetstream.DiscardNew,
 		MaxAge:      max(c.MaxAge, 0),
@@ -301,9 +313,18 @@ func (c streamClass) server(replicas int) jetstream.StreamConfig {
 	return config
 }
 
-// merge returns the configuration of an existing stream with the settings of a StreamsConfig. Additional subjects stay.
+// merge returns the configuration of an existing stream with the settings of a StreamsConfig. Additional subjects and
+// metadata stay, and so does a description that somebody else has written.
 func merge(have, want jetstream.StreamConfig) jetstream.StreamConfig {
 	merged := have
+	if have.Description == "" || pull.IsDescription(have.Description) {
+		merged.Description = want.Description
+	}
+	merged.Metadata = maps.Clone(have.Metadata)
+	if merged.Metadata == nil {
+		merged.Metadata = make(map[string]string)
+	}
+	maps.Copy(merged.Metadata, want.Metadata)
 	merged.Subjects = slices.Clone(have.Subjects)
 	for _, subject := range want.Subjects {
 		if !slices.Contains(merged.Subjects, subject) {

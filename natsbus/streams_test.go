@@ -1,6 +1,8 @@
 package natsbus_test
 
 import (
+	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -11,9 +13,11 @@ import (
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/bookfeed"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/natsbus/presence"
+	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
 func TestEnsureStreamsMakesAndChanges(t *testing.T) {
@@ -130,6 +134,87 @@ func TestEnsureStreamsSaysWhatTheServerRefuses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Every stream says what it is for. One that was made without that, or with the words of an earlier version, gets the
+// present ones; the words and keys of others stay.
+func TestStreamsDescribeThemselves(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	names := []string{"MD_DEPTH", "MD_TRADE", "MD_DLQ", "MD_REDRIVE", "MD_ADVISORY", "MD_HEARTBEAT"}
+	roles := make(map[string]bool)
+	described := make(map[string]jetstream.StreamConfig)
+	for _, name := range names {
+		cfg := bustest.Config(t, b.JS, name)
+		require.Regexp(t, "^MarketPrism: ", cfg.Description)
+		require.Equal(t, "MarketPrism", cfg.Metadata["owner"])
+		roles[cfg.Metadata["role"]] = true
+		described[name] = cfg
+	}
+	require.Len(t, roles, len(names))
+	require.NotContains(t, roles, "")
+
+	for name, change := range map[string]func(*jetstream.StreamConfig){
+		"MD_DEPTH": func(c *jetstream.StreamConfig) { c.Description, c.Metadata = "", nil },
+		"MD_TRADE": func(c *jetstream.StreamConfig) { c.Description = "MarketPrism: words of an earlier version" },
+		"MD_DLQ": func(c *jetstream.StreamConfig) {
+			c.Description, c.Metadata = "ask the team", map[string]string{"team": "data"}
+		},
+	} {
+		cfg := described[name]
+		change(&cfg)
+		_, err := b.JS.UpdateStream(t.Context(), cfg)
+		require.NoError(t, err)
+	}
+	for range 2 {
+		require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
+	}
+	for _, name := range names {
+		cfg, want := bustest.Config(t, b.JS, name), described[name]
+		require.Equal(t, want.Metadata["role"], cfg.Metadata["role"])
+		if name == "MD_DLQ" {
+			require.Equal(t, "data", cfg.Metadata["team"])
+			want.Description = "ask the team"
+		}
+		require.Equal(t, want.Description, cfg.Description)
+	}
+}
+
+// Every consumer on the streams says what it does.
+func TestConsumersDescribeThemselves(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	v := bustest.NewVenue("BTCUSDT", 1)
+	b.Publish(t, []marketprism.Record{v.Snapshot()})
+	var got sinktest.Recorder
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true}), &got)
+	w, err := deadletter.NewAdvisoryWatch(b.JS, deadletter.AdvisoryConfig{})
+	require.NoError(t, err)
+	f, err := bookfeed.New(b.JS, bookfeed.Config{Instruments: []marketprism.Instrument{v.Instrument}})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = w.Run(ctx) })
+	running.Go(func() { _ = f.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	require.NoError(t, f.Ready(t.Context()))
+	roles := make(map[string]bool)
+	for stream, n := range map[string]int{"MD_DEPTH": 2, "MD_REDRIVE": 1, "MD_ADVISORY": 1} {
+		var infos []*jetstream.ConsumerInfo
+		require.Eventually(t, func() bool {
+			s, err := b.JS.Stream(t.Context(), stream)
+			require.NoError(t, err)
+			infos = nil
+			for info := range s.ListConsumers(t.Context()).Info() {
+				infos = append(infos, info)
+			}
+			return len(infos) == n
+		}, bustest.Patience, bustest.Interval, stream)
+		for _, info := range infos {
+			require.Regexp(t, "^MarketPrism: ", info.Config.Description, "%s of %s", info.Name, stream)
+			require.Equal(t, "MarketPrism", info.Config.Metadata["owner"])
+			roles[info.Config.Metadata["role"]] = true
+		}
+	}
+	require.Len(t, roles, 4)
 }
 
 func TestStreamsConfigIsChecked(t *testing.T) {

@@ -130,6 +130,9 @@ func (s *Server) URL() string { return s.srv.ClientURL() }
 // same server again: same address, same streams.
 func (s *Server) Config() Config { return s.cfg }
 
+// Clients returns the number of connections of clients.
+func (s *Server) Clients() int { return s.srv.NumClients() }
+
 // Close stops the server and returns nil when everything is written and the port is free. Calling it again does nothing.
 func (s *Server) Close() error {
 	s.srv.Shutdown()

@@ -237,6 +237,8 @@ func (w *follower) open(ctx context.Context) (jetstream.Consumer, error) {
 // consumerConfig filters by one wildcard subject, because the server is slow with a list of subjects.
 func (w *follower) consumerConfig() jetstream.ConsumerConfig {
 	config := jetstream.ConsumerConfig{
+		Description:       pull.Description("reads an instrument for a feed of books"),
+		Metadata:          pull.Metadata("book-feed"),
 		FilterSubject:     filter(w.feed.cfg.Prefix, w.book.instrument),
 		AckPolicy:         jetstream.AckNonePolicy,
 		DeliverPolicy:     jetstream.DeliverByStartSequencePolicy,

@@ -17,6 +17,7 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/internal/check"
+	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/letter"
 	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
@@ -120,8 +121,9 @@ const requestTimeout = 5 * time.Second
 
 // read handles one advisory after the other until a request fails or ctx ends, and calls progress after each.
 func (w *AdvisoryWatch) read(ctx context.Context, progress func()) error {
-	durable, err := w.js.CreateOrUpdateConsumer(ctx, w.cfg.Stream, jetstream.ConsumerConfig{
-		Durable: w.cfg.Durable, AckPolicy: jetstream.AckExplicitPolicy, AckWait: 2 * requestTimeout, MaxDeliver: -1,
+	durable, err := pull.EnsureDurable(ctx, w.js, w.cfg.Stream, jetstream.ConsumerConfig{
+		Durable: w.cfg.Durable, Description: pull.Description("makes dead letters of the messages that the server gives up"),
+		Metadata: pull.Metadata("advisory-watch"), AckPolicy: jetstream.AckExplicitPolicy, AckWait: 3 * requestTimeout, MaxDeliver: -1,
 	})
 	if err != nil {
 		return err
@@ -157,8 +159,6 @@ type advisory struct {
 
 // handle acknowledges an advisory after the stream of dead letters has confirmed the letter.
 func (w *AdvisoryWatch) handle(ctx context.Context, msg jetstream.Msg) error {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	var a advisory
 	err := json.Unmarshal(msg.Data(), &a)
 	exhausted := strings.Contains(msg.Subject(), ".MAX_DELIVERIES.")
@@ -175,7 +175,9 @@ func (w *AdvisoryWatch) handle(ctx context.Context, msg jetstream.Msg) error {
 			return err
 		}
 	}
-	if err := msg.DoubleAck(ctx); err != nil {
+	acknowledging, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	if err := msg.DoubleAck(acknowledging); err != nil {
 		return err
 	}
 	w.count(func(s *AdvisoryStats) { s.Advisories++ })
@@ -188,18 +190,24 @@ func (w *AdvisoryWatch) storeDeadLetter(ctx context.Context, a advisory, exhaust
 	if exhausted {
 		reason, err = MaxDeliveries, fmt.Errorf("it was delivered %d times and not acknowledged", a.Deliveries)
 	}
-	origin, original, findErr := w.find(ctx, a)
+	storing, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	origin, original, findErr := w.find(storing, a)
 	if errors.Is(findErr, jetstream.ErrMsgNotFound) || errors.Is(findErr, jetstream.ErrStreamNotFound) {
 		err = fmt.Errorf("%w; the message itself is gone", err)
 	} else if findErr != nil {
 		return findErr
 	}
+	gone := findErr != nil
 	msg := letter.New(origin, original.Header, original.Data, letter.Cause{
 		Reason: string(reason), Stage: letter.StageDeliver, Attempts: int(a.Deliveries), Deliveries: a.Deliveries, FailedAt: time.Now(), Err: err,
 	})
-	ack, storeErr := letter.Store(ctx, w.js, msg)
+	if gone {
+		letter.SetBodySize(msg, letter.BodyGone)
+	}
+	ack, storeErr := letter.Store(storing, w.js, msg)
 	if storeErr != nil {
-		return storeErr
+		return failure.Explain(ctx, w.js, msg.Subject, storeErr)
 	}
 	if ack.Duplicate {
 		w.count(func(s *AdvisoryStats) { s.Settled++ })
@@ -220,14 +228,15 @@ func (w *AdvisoryWatch) find(ctx context.Context, a advisory) (letter.Origin, *j
 	if err != nil {
 		return origin, &jetstream.RawStreamMsg{}, err
 	}
+	if info := stream.CachedInfo(); !a.Time.IsZero() && a.Time.Before(info.Created) {
+		// The stream was deleted and created again. Its message at that sequence is another one, now or later.
+		origin.Source = a.Stream + "@gone"
+		return origin, &jetstream.RawStreamMsg{}, jetstream.ErrMsgNotFound
+	}
 	origin.Source = pull.Source(stream.CachedInfo())
 	msg, err := stream.GetMsg(ctx, a.StreamSeq)
 	if err != nil {
 		return origin, &jetstream.RawStreamMsg{}, err
-	}
-	if !a.Time.IsZero() && msg.Time.After(a.Time) { // the stream was deleted and created again
-		origin.Source = a.Stream + "@gone"
-		return origin, &jetstream.RawStreamMsg{}, jetstream.ErrMsgNotFound
 	}
 	origin.Subject, origin.StoredAt = msg.Subject, msg.Time
 	msg.Header = maps.Clone(msg.Header) // without those that GetMsg adds

@@ -113,29 +113,61 @@ func TestSettledAdvisoriesAreOnlyCounted(t *testing.T) {
 	require.EqualValues(t, 99, letters[1].StreamSequence)
 }
 
-// An advisory that is older than the message of its sequence is about a stream that was deleted and created again: the
-// message there is not the one that was given up.
+// advise publishes an advisory that a message was delivered too often, as of some time.
+func advise(t *testing.T, b *bustest.Bus, sequence int, at time.Time) {
+	t.Helper()
+	_, err := b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.other",
+		fmt.Appendf(nil, `{"timestamp":%q,"stream":"MD_DEPTH","consumer":"other","stream_seq":%d,"deliveries":3}`,
+			at.UTC().Format(time.RFC3339Nano), sequence))
+	require.NoError(t, err)
+}
+
+// An advisory that is older than its stream is about one that was deleted and created again: the message at that
+// sequence, which may come later, is not the one that was given up, and its letter is another one.
 func TestAdvisoryOfAFormerStream(t *testing.T) {
 	short.Skip(t)
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	b.Publish(t, bustest.Updates(1))
-	watch(t, b)
-	_, err := b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.other",
-		[]byte(`{"timestamp":"2020-01-01T00:00:00Z","stream":"MD_DEPTH","consumer":"other","stream_seq":1,"deliveries":3}`))
-	require.NoError(t, err)
-	require.Eventually(t, func() bool { return b.Messages(t, "MD_DLQ") == 1 }, bustest.Patience, bustest.Interval)
-	former := b.Letters(t, deadletter.Filter{})[0]
-	require.Equal(t, "gone", former.Subject)
-	require.Empty(t, former.Body)
-
-	// The letter of the present message is another one.
-	_, err = b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MAX_DELIVERIES.MD_DEPTH.other",
-		fmt.Appendf(nil, `{"timestamp":%q,"stream":"MD_DEPTH","consumer":"other","stream_seq":1,"deliveries":3}`, time.Now().UTC().Format(time.RFC3339Nano)))
-	require.NoError(t, err)
+	w := watch(t, b)
+	for sequence := range 2 { // the second is not there yet
+		advise(t, b, sequence+1, time.Unix(1_577_836_800, 0))
+	}
 	require.Eventually(t, func() bool { return b.Messages(t, "MD_DLQ") == 2 }, bustest.Patience, bustest.Interval)
-	present := b.Letters(t, deadletter.Filter{})[1]
-	require.Equal(t, "md.binance.spot.depth.BTCUSDT", present.Subject)
-	require.NotEmpty(t, present.Body)
+	for _, former := range b.Letters(t, deadletter.Filter{}) {
+		require.Equal(t, "gone", former.Subject)
+		require.Empty(t, former.Body)
+		require.Equal(t, -1, former.BodySize)
+	}
+
+	b.Publish(t, bustest.Updates(2)[1:])
+	for sequence := range 2 {
+		advise(t, b, sequence+1, time.Now())
+	}
+	require.Eventually(t, func() bool { return w.Stats().Advisories == 4 }, bustest.Patience, bustest.Interval)
+	letters := b.Letters(t, deadletter.Filter{})
+	require.Len(t, letters, 4)
+	for _, present := range letters[2:] {
+		require.Equal(t, "md.binance.spot.depth.BTCUSDT", present.Subject)
+		require.NotEmpty(t, present.Body)
+	}
+}
+
+// A message that is given up again, after its letter was purged, is a letter again; one whose letter is there is not.
+func TestMessageGivenUpAgain(t *testing.T) {
+	short.Skip(t)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	b.Publish(t, bustest.Updates(1))
+	w := watch(t, b)
+	for n := range uint64(3) {
+		for range 2 {
+			advise(t, b, 1, time.Now())
+		}
+		require.Eventually(t, func() bool { return w.Stats().Advisories == 2*(n+1) }, bustest.Patience, bustest.Interval)
+		require.Equal(t, n+1, w.Stats().Settled)
+		purged, err := b.DeadLetters().Purge(t.Context(), deadletter.Filter{})
+		require.NoError(t, err)
+		require.Equal(t, 1, purged)
+	}
 }
 
 func TestAdvisoryWatchWithoutStream(t *testing.T) {
@@ -146,4 +178,11 @@ func TestAdvisoryWatchWithoutStream(t *testing.T) {
 	require.ErrorIs(t, w.Run(t.Context()), jetstream.ErrStreamNotFound)
 	_, err = deadletter.NewAdvisoryWatch(b.JS, deadletter.AdvisoryConfig{Durable: "a.b"})
 	require.Error(t, err)
+
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
+	_, err = b.JS.CreatePushConsumer(t.Context(), deadletter.AdvisoriesStream(""), jetstream.ConsumerConfig{
+		Durable: "dead-letters", DeliverSubject: "somewhere", AckPolicy: jetstream.AckExplicitPolicy,
+	})
+	require.NoError(t, err)
+	require.ErrorIs(t, w.Run(t.Context()), natsbus.ErrIncompatible)
 }

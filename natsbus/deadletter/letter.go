@@ -40,11 +40,13 @@ type Letter struct {
 	// BodySize is the size of the original's body in bytes, and HeadersCut the number of its headers that are
 	// missing here. Where BodySize is not len(Body), a letter with the body would have been larger than the
 	// server allows, and the letter cannot be re-driven. The original is in Stream at StreamSequence for as long
-	// as that stream keeps it.
+	// as that stream keeps it. BodySize is -1 where the original had left its stream before an AdvisoryWatch could
+	// read it.
 	BodySize   int
 	HeadersCut int
 
 	header nats.Header // of the letter
+	stored time.Time   // when its stream stored it, by the server's clock
 }
 
 // parse reads a letter from its headers. A message that another program has published in the stream gives zero fields.
@@ -59,7 +61,7 @@ func parse(msg *jetstream.RawStreamMsg) *Letter {
 		Redrives: o.Redrives, StoredAt: o.StoredAt, FirstFailedAt: o.FailedAt,
 		FailedAt: letter.ParseTime(msg.Header, letter.HeaderFailedAt),
 		Header:   letter.OriginalHeader(msg.Header), Body: msg.Data,
-		header: msg.Header,
+		header: msg.Header, stored: msg.Time,
 	}
 	l.Deliveries, _ = strconv.ParseUint(msg.Header.Get(letter.HeaderDeliveries), 10, 64)
 	l.BodySize = len(l.Body)
@@ -78,13 +80,16 @@ func (l *Letter) complete() bool {
 	return ok
 }
 
-// bodiless reports whether the body did not fit into the letter.
+// bodiless reports whether the letter is without the body of its message.
 func (l *Letter) bodiless() bool { return l.BodySize != len(l.Body) }
+
+// gone reports whether the message had left its stream before it became a letter.
+func (l *Letter) gone() bool { return l.BodySize == letter.BodyGone }
 
 // redrive returns the message that re-drives the letter.
 func (l *Letter) redrive() *nats.Msg {
 	o, _ := letter.ParseOrigin(l.header)
-	return letter.Redrive(o, l.header, l.Body)
+	return letter.Redrive(o, l.header, l.Body, l.Sequence, l.stored)
 }
 
 // A Filter selects dead letters. The zero Filter selects all.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -137,21 +138,24 @@ func (q *Queue) Purge(ctx context.Context, filter Filter) (int, error) {
 	return purged, nil
 }
 
-// codeSequenceNotFound is the server's error for a message that is not there (nats-server, errors.json).
-const codeSequenceNotFound jetstream.ErrorCode = 10043
-
 // remove deletes a letter from the stream. A letter that is not there any more is no error.
 func (q *Queue) remove(ctx context.Context, op string, l *Letter) error {
 	stream, err := q.js.Stream(ctx, q.stream)
 	if err == nil {
 		err = stream.DeleteMsg(ctx, l.Sequence)
 	}
-	var api *jetstream.APIError
-	gone := errors.Is(err, jetstream.ErrMsgNotFound) || errors.As(err, &api) && api.ErrorCode == codeSequenceNotFound
-	if err != nil && !gone {
+	if err != nil && !isGone(err) {
 		return q.fail(op, l.Sequence, err)
 	}
 	return nil
+}
+
+// isGone reports whether a message could not be deleted because it is not there. The client library gives only the text
+// of the server's error: "no message found" (10057), and in a cluster "sequence 7 not found" (10043; nats-server,
+// errors.json).
+func isGone(err error) bool {
+	return errors.Is(err, jetstream.ErrMsgDeleteUnsuccessful) &&
+		(strings.Contains(err.Error(), "no message found") || strings.Contains(err.Error(), "err_code=10043"))
 }
 
 // Stats counts the dead letters in a stream.
@@ -210,6 +214,8 @@ type RedriveReport struct {
 	Exhausted int // left because they have reached MaxRedrives
 	Foreign   int // left because they do not say where they came from: another program wrote them
 	TooLarge  int // left because their body did not fit, see Letter.BodySize, or they do not fit the stream of re-drives
+	Gone      int // left because the message was gone before it became a letter, see Letter.BodySize
+	Stranded  int // left because no stream takes re-drives of their durable; the error of Redrive names the first
 }
 
 // Redrive moves the letters that filter selects back to the durable that could not use them, oldest first, and removes
@@ -220,7 +226,9 @@ type RedriveReport struct {
 // A Redrive that is interrupted may leave a letter in the stream that it has re-driven. Repeated within the dedupe
 // window of the stream of re-drives, it stores no second copy.
 //
-// The error is an *Error, a *natsbus.StreamError or the end of ctx; the report is valid all the same.
+// The error is an *Error, a *natsbus.StreamError or the end of ctx; the report is valid all the same. An *Error that
+// wraps natsbus.ErrNoStream says that letters were left because no stream takes their re-drives, see
+// RedriveReport.Stranded; all others were re-driven.
 func (q *Queue) Redrive(ctx context.Context, filter Filter, cfg RedriveConfig) (RedriveReport, error) {
 	var report RedriveReport
 	if cfg.Max < 0 {
@@ -232,12 +240,17 @@ func (q *Queue) Redrive(ctx context.Context, filter Filter, cfg RedriveConfig) (
 	if err != nil {
 		return report, fmt.Errorf("deadletter: %w", err)
 	}
+	var stranded error
+	missing := make(strandedAt)
 	for l, err := range q.List(ctx, filter) {
 		switch {
 		case err != nil:
 			return report, err
 		case !l.complete():
 			report.Foreign++
+			continue
+		case l.gone():
+			report.Gone++
 			continue
 		case l.bodiless():
 			report.TooLarge++
@@ -246,7 +259,7 @@ func (q *Queue) Redrive(ctx context.Context, filter Filter, cfg RedriveConfig) (
 			report.Exhausted++
 			continue
 		case cfg.Max > 0 && report.Redriven >= cfg.Max:
-			return report, nil
+			return report, stranded
 		}
 		if !cfg.DryRun {
 			if cfg.Rate > 0 && report.Redriven > 0 {
@@ -254,10 +267,15 @@ func (q *Queue) Redrive(ctx context.Context, filter Filter, cfg RedriveConfig) (
 					return report, context.Cause(ctx)
 				}
 			}
-			if err := q.move(ctx, l, &tracer); errors.Is(err, natsbus.ErrTooLarge) {
+			switch err := q.move(ctx, l, &tracer, missing); {
+			case errors.Is(err, natsbus.ErrTooLarge):
 				report.TooLarge++
 				continue
-			} else if err != nil {
+			case errors.Is(err, natsbus.ErrNoStream):
+				report.Stranded++
+				defaults.Set(&stranded, err)
+				continue
+			case err != nil:
 				return report, err
 			}
 		}
@@ -266,31 +284,50 @@ func (q *Queue) Redrive(ctx context.Context, filter Filter, cfg RedriveConfig) (
 			cfg.Moved(l)
 		}
 	}
-	return report, nil
+	return report, stranded
 }
 
-const moveTimeout = 10 * time.Second
+// strandedAt has the durables without a stream for their re-drives, with the error of the first attempt: while another
+// program listens on the subject, each attempt would cost moveTimeout.
+type strandedAt map[durableName]error
+
+type durableName struct{ stream, consumer string }
+
+const moveTimeout = 5 * time.Second
 
 // move publishes the re-drive of a letter, removes the letter and counts it.
-func (q *Queue) move(ctx context.Context, l *Letter, t *tracing.Tracer) error {
-	ctx, cancel := context.WithTimeout(ctx, moveTimeout)
-	defer cancel()
-	msg := l.redrive()
-	span := t.StartRedrive(ctx, l.header, l.Redrives+1, msg)
-	_, err := q.js.PublishMsg(ctx, msg)
-	tracing.End(span, err)
-	switch {
-	case err == nil:
+func (q *Queue) move(ctx context.Context, l *Letter, t *tracing.Tracer, missing strandedAt) error {
+	durable := durableName{l.Stream, l.Consumer}
+	err := missing[durable]
+	if err == nil {
+		err = q.publishRedrive(ctx, l, t)
+	}
+	if errors.Is(err, natsbus.ErrNoStream) {
+		missing[durable] = err
+	}
+	if err != nil {
+		err = q.fail("redrive", l.Sequence, err)
+	} else {
 		err = q.remove(ctx, "redrive", l)
-	case errors.Is(err, jetstream.ErrNoStreamResponse):
-		err = q.fail("redrive", l.Sequence, fmt.Errorf("%w: %w", natsbus.ErrNoStream, err))
-	default:
-		err = q.fail("redrive", l.Sequence, failure.Classify(err))
 	}
 	if err != nil {
 		q.failed.Add(1)
 		return err
 	}
 	q.redriven.Add(1)
+	return nil
+}
+
+// publishRedrive publishes the re-drive of a letter, and returns its failure classified.
+func (q *Queue) publishRedrive(ctx context.Context, l *Letter, t *tracing.Tracer) error {
+	msg := l.redrive()
+	span := t.StartRedrive(ctx, l.header, l.Redrives+1, msg)
+	publishing, cancel := context.WithTimeout(ctx, moveTimeout)
+	defer cancel()
+	_, err := q.js.PublishMsg(publishing, msg)
+	tracing.End(span, err)
+	if err != nil {
+		return failure.Explain(ctx, q.js, msg.Subject, err)
+	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
+	"github.com/marketprism/marketprism/natsbus/internal/letter"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
@@ -152,9 +153,9 @@ func TestRedriveSelectsAndBounds(t *testing.T) {
 	require.Equal(t, 3, purged)
 	require.Equal(t, 5, b.Messages(t, "MD_DLQ"))
 
-	letter, err := dead.Get(t.Context(), 3)
+	third, err := dead.Get(t.Context(), 3)
 	require.NoError(t, err)
-	require.Equal(t, all[2].Body, letter.Body)
+	require.Equal(t, all[2].Body, third.Body)
 	_, err = dead.Get(t.Context(), 9)
 	require.ErrorIs(t, err, deadletter.ErrNotFound)
 	var failed *deadletter.Error
@@ -372,4 +373,100 @@ func TestInCluster(t *testing.T) {
 		"dead letters":              TestDeadLetterRoundTrip,
 		"re-drive through restarts": TestRedriveSurvivesTheConsumerAndTheServer,
 	})
+}
+
+// A message that is refused again, after its letter was purged or re-driven, is a letter again, and can be re-driven
+// again, also while the server remembers the ids of the first ones.
+func TestMessageRefusedAgainIsALetterAgain(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(1)
+	b.Publish(t, recs)
+	dead := b.DeadLetters()
+	for _, redriven := range []bool{false, false, true, true, false, true} {
+		var got sinktest.Recorder
+		sk := bustest.NewPicky(&got, recs...)
+		c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+		stop := bustest.Run(t, c, sk)
+		bustest.Settled(t, c, 1)
+		letters := b.Letters(t, deadletter.Filter{})
+		require.Len(t, letters, 1)
+		require.EqualValues(t, 1, letters[0].StreamSequence)
+		if redriven {
+			sk.Relent()
+			report, err := dead.Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{})
+			require.NoError(t, err)
+			require.Equal(t, deadletter.RedriveReport{Redriven: 1}, report)
+			bustest.RequireEqual(t, recs, bustest.Await(t, &got, 1))
+			require.Eventually(t, func() bool { return b.Messages(t, "MD_REDRIVE") == 0 }, bustest.Patience, bustest.Interval)
+		} else {
+			purged, err := dead.Purge(t.Context(), deadletter.Filter{})
+			require.NoError(t, err)
+			require.Equal(t, 1, purged)
+		}
+		require.NoError(t, stop())
+		stream, err := b.JS.Stream(t.Context(), "MD_DEPTH")
+		require.NoError(t, err)
+		require.NoError(t, stream.DeleteConsumer(t.Context(), "test"))
+	}
+}
+
+// The re-drive of a letter that is repeated after the Consumer has used the first one stores no second copy.
+func TestRedriveIsRepeatedOnce(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(1)
+	kill(t, b, recs)
+	cfg := bustest.Config(t, b.JS, "MD_DLQ")
+	cfg.DenyDelete = true // as in TestRedriveLosesAndDoublesNothing
+	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DLQ"))
+	_, err := b.JS.CreateStream(t.Context(), cfg)
+	require.NoError(t, err)
+	stream, err := b.JS.Stream(t.Context(), "MD_DEPTH")
+	require.NoError(t, err)
+	require.NoError(t, stream.DeleteConsumer(t.Context(), "test"))
+	kill(t, b, recs)
+	var got sinktest.Recorder
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	bustest.Run(t, c, &got)
+	for range 3 {
+		_, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{})
+		require.Error(t, err, "the letter stays")
+		require.Eventually(t, func() bool { return c.Stats().Redriven == 1 }, bustest.Patience, bustest.Interval)
+	}
+	require.Zero(t, b.Messages(t, "MD_REDRIVE"))
+	require.Len(t, got.Records(), 1)
+}
+
+// publishStrange publishes letters that cannot be re-driven: two of a durable for whose re-drives there is no stream, one
+// that names no valid subject, and one whose message was gone before it became a letter.
+func publishStrange(t *testing.T, b *bustest.Bus) {
+	t.Helper()
+	origin := letter.Origin{Stream: "OTHER", Source: "OTHER@x", Consumer: "other", Subject: "a.b", Sequence: 1}
+	invalid, gone := origin, origin
+	invalid.Subject, invalid.Sequence = "a b", 3
+	gone.Stream, gone.Subject, gone.Sequence = "MD_DEPTH", "gone", 4
+	for _, o := range []letter.Origin{origin, {Stream: "OTHER", Source: "OTHER@x", Consumer: "other", Subject: "a.c", Sequence: 2}, invalid, gone} {
+		msg := letter.New(o, nil, []byte("?"), letter.Cause{Reason: string(natsbus.DeadRefused), Err: context.Canceled})
+		msg.Subject = "dlq.MD_DEPTH.other.x" // another program may publish anything there
+		if o == gone {
+			msg.Data = nil
+			letter.SetBodySize(msg, letter.BodyGone)
+		}
+		_, err := b.JS.PublishMsg(t.Context(), msg)
+		require.NoError(t, err)
+	}
+}
+
+// Letters that cannot be re-driven keep no other letter from it, and are reported.
+func TestRedrivePassesStrangeLetters(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	publishStrange(t, b)
+	kill(t, b, bustest.Updates(3))
+	report, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{Rate: -1})
+	var failed *deadletter.Error
+	require.ErrorAs(t, err, &failed)
+	require.ErrorIs(t, err, natsbus.ErrNoStream)
+	require.EqualValues(t, 1, failed.Sequence)
+	require.Equal(t, deadletter.RedriveReport{Redriven: 3, Foreign: 1, Gone: 1, Stranded: 2}, report)
+	require.Equal(t, 4, b.Messages(t, "MD_DLQ"))
+	require.Equal(t, 3, b.Messages(t, "MD_REDRIVE"))
 }

@@ -119,7 +119,7 @@ type RedriverStats struct {
 	// Letters that the last pass left in the stream:
 	Waiting    int // their Delay has not passed
 	Quarantine int // they have had all the re-drives that their policy allows
-	Left       int // without a policy, too large for a re-drive, or written by another program
+	Left       int // without a policy, body or stream of re-drives, too large for one, or written by another program
 }
 
 // NewRedriver returns a Redriver of the letters in queue. It fails if cfg is contradictory; a missing stream shows in
@@ -157,7 +157,9 @@ func (r *Redriver) Run(ctx context.Context) error {
 			return err
 		case err != nil:
 			failures++
-			wait = retry.Next()
+			if !errors.Is(err, natsbus.ErrNoStream) { // after which the pass went on
+				wait = retry.Next()
+			}
 			r.count(func(s *RedriverStats) { s.Failures++ })
 			hook.Call(r.cfg.Hooks.ServerFailed, natsbus.ServerFailedInfo{Attempt: failures, Wait: wait, Err: err})
 		default:
@@ -175,9 +177,12 @@ func (r *Redriver) count(change func(*RedriverStats)) {
 	change(&r.stats)
 }
 
-// pass reads every letter once.
+// pass reads every letter once. An error that wraps natsbus.ErrNoStream is that of the first letter without a stream of
+// re-drives; the others were handled.
 func (r *Redriver) pass(ctx context.Context) error {
 	var found RedriverStats
+	var stranded error
+	missing := make(strandedAt)
 	quarantine := make(map[uint64]bool)
 	for l, err := range r.queue.List(ctx, r.cfg.Filter) {
 		if err != nil {
@@ -196,9 +201,13 @@ func (r *Redriver) pass(ctx context.Context) error {
 		case time.Since(l.FailedAt) < policy.wait(l.Redrives):
 			found.Waiting++
 		default:
-			if err := r.redrive(ctx, l); errors.Is(err, natsbus.ErrTooLarge) {
+			switch err := r.redrive(ctx, l, missing); {
+			case errors.Is(err, natsbus.ErrTooLarge):
 				found.Left++
-			} else if err != nil {
+			case errors.Is(err, natsbus.ErrNoStream):
+				found.Left++
+				defaults.Set(&stranded, err)
+			case err != nil:
 				return err
 			}
 		}
@@ -208,11 +217,11 @@ func (r *Redriver) pass(ctx context.Context) error {
 		s.Passes++
 		s.Waiting, s.Quarantine, s.Left = found.Waiting, found.Quarantine, found.Left
 	})
-	return nil
+	return stranded
 }
 
-func (r *Redriver) redrive(ctx context.Context, l *Letter) error {
-	if err := r.queue.move(ctx, l, &r.tracer); err != nil {
+func (r *Redriver) redrive(ctx context.Context, l *Letter, missing strandedAt) error {
+	if err := r.queue.move(ctx, l, &r.tracer, missing); err != nil {
 		return err
 	}
 	r.count(func(s *RedriverStats) { s.Redriven++ })
@@ -230,7 +239,7 @@ type Hooks struct {
 	Quarantined  func(*Letter)                  // a letter will not be re-driven any more; once for each in a Run
 	DeadLettered func(natsbus.DeadLetterInfo)   // an AdvisoryWatch has made a dead letter
 	Undecodable  func(natsbus.UndecodableInfo)  // an advisory cannot be read
-	ServerFailed func(natsbus.ServerFailedInfo) // the server did not answer; the request will be repeated
+	ServerFailed func(natsbus.ServerFailedInfo) // a request failed, or no stream takes re-drives of a letter; it will be repeated
 }
 
 // TeeHooks returns Hooks that call each of hooks, in order. nil ones are left out.

@@ -109,6 +109,28 @@ func TestRedriverKeepsWhatIsNotConfirmed(t *testing.T) {
 	require.GreaterOrEqual(t, r.Stats().Failures, uint64(2))
 }
 
+// Letters that cannot be re-driven keep no other letter from it, and every pass reports them.
+func TestRedriverPassesStrangeLetters(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	publishStrange(t, b)
+	kill(t, b, bustest.Updates(3))
+	failed := make(chan natsbus.ServerFailedInfo, 1000)
+	r, stop := redrive(t, b, deadletter.RedriverConfig{
+		Every: 10 * time.Millisecond, Rate: -1,
+		Policies: map[natsbus.DeadReason]deadletter.Policy{natsbus.DeadRefused: {Delay: time.Nanosecond}},
+		Hooks:    &deadletter.Hooks{ServerFailed: func(i natsbus.ServerFailedInfo) { failed <- i }},
+	})
+	for range 2 {
+		require.ErrorIs(t, bustest.Receive(t, failed).Err, natsbus.ErrNoStream)
+	}
+	require.NoError(t, stop())
+	stats := r.Stats()
+	require.EqualValues(t, 3, stats.Redriven)
+	require.Equal(t, 4, stats.Left)
+	require.GreaterOrEqual(t, stats.Passes, uint64(2))
+	require.Equal(t, 3, b.Messages(t, "MD_REDRIVE"))
+}
+
 func TestRedriverConfigIsChecked(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	for _, p := range []deadletter.Policy{{MaxRedrives: -1}, {Delay: -1}, {Delay: 2, MaxDelay: 1}} {

@@ -15,6 +15,7 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/internal/check"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // A Beat is the status of a service: the JSON body of a message on PREFIXhb.SERVICE.INSTANCE, such as
@@ -51,8 +52,8 @@ type HeartbeatConfig struct {
 	// block. nil means an empty Report.
 	Report func() Report
 
-	// NoService leaves out the NATS micro service, which "nats micro ls", "info" and "stats" show, and which
-	// answers requests on PREFIXstatus.SERVICE.INSTANCE with a Beat.
+	// NoService leaves out the NATS micro service, which "nats micro ls", "info" and "stats" show. Its endpoint is
+	// named status, and answers requests on PREFIXstatus.SERVICE.INSTANCE with a Beat.
 	NoService bool
 
 	Hooks *Hooks // nil means none
@@ -159,18 +160,28 @@ func beatSubject(prefix, service, instance string) string {
 	return prefix + "hb." + service + "." + instance
 }
 
-// serve makes the micro service.
+// serve makes the micro service, with one endpoint.
 func (h *Heartbeat) serve() (micro.Service, error) {
-	return micro.AddService(h.nc, micro.Config{
+	service, err := micro.AddService(h.nc, micro.Config{
 		Name:        h.cfg.Service,
 		Version:     h.cfg.Version,
-		Description: "MarketPrism " + h.cfg.Service,
-		Metadata:    map[string]string{"instance": h.cfg.Instance},
-		Endpoint: &micro.EndpointConfig{
-			Subject: h.cfg.Prefix + "status." + h.cfg.Service + "." + h.cfg.Instance,
-			Handler: micro.HandlerFunc(func(r micro.Request) {
-				_ = r.RespondJSON(h.beat(h.cfg.Every)) // a client without an answer asks again
-			}),
-		},
+		Description: pull.Description(h.cfg.Service),
+		Metadata:    map[string]string{"instance": h.cfg.Instance, "prefix": h.cfg.Prefix},
 	})
+	if err != nil {
+		return nil, err
+	}
+	status := micro.HandlerFunc(func(r micro.Request) {
+		_ = r.RespondJSON(h.beat(h.cfg.Every)) // a client without an answer asks again
+	})
+	err = service.AddEndpoint("status", status,
+		micro.WithEndpointSubject(h.cfg.Prefix+"status."+h.cfg.Service+"."+h.cfg.Instance),
+		micro.WithEndpointMetadata(map[string]string{
+			"description": "the status of this instance; the request has no body", "response": "JSON, the form of a beat on " +
+				beatSubject(h.cfg.Prefix, h.cfg.Service, h.cfg.Instance),
+		}))
+	if err != nil {
+		return nil, errors.Join(err, service.Stop())
+	}
+	return service, nil
 }

@@ -160,6 +160,11 @@ func TestHeartbeatIsAService(t *testing.T) {
 	require.NoError(t, json.Unmarshal(answer.Data, &info))
 	require.Equal(t, "1.2.3", info.Version)
 	require.Equal(t, "a", info.Metadata["instance"])
+	require.Equal(t, "MarketPrism: collector", info.Description)
+	require.Len(t, info.Endpoints, 1)
+	require.Equal(t, "status", info.Endpoints[0].Name)
+	require.Equal(t, "mdstatus.collector.a", info.Endpoints[0].Subject)
+	require.NotEmpty(t, info.Endpoints[0].Metadata["description"])
 
 	answer, err = nc.Request(info.Endpoints[0].Subject, nil, bustest.Patience)
 	require.NoError(t, err)

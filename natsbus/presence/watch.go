@@ -15,6 +15,7 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/internal/check"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // Stream returns the default name of the stream of heartbeats: MD_HEARTBEAT for the prefix "md".
@@ -180,6 +181,7 @@ func (w *Watch) readStored(ctx context.Context, name, subject string) error {
 		return err
 	}
 	consumer, err := stream.CreateConsumer(ctx, jetstream.ConsumerConfig{
+		Description: pull.Description("reads the last beats for a watch of services"), Metadata: pull.Metadata("presence-watch"),
 		FilterSubject: subject, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy, AckPolicy: jetstream.AckNonePolicy,
 		MemoryStorage: true, Replicas: 1, InactiveThreshold: 2 * storedTimeout,
 	})
@@ -189,7 +191,7 @@ func (w *Watch) readStored(ctx context.Context, name, subject string) error {
 	defer func() { _ = stream.DeleteConsumer(ctx, consumer.CachedInfo().Name) }() // otherwise the server does, after InactiveThreshold
 	asked, local := stream.CachedInfo().TimeStamp, time.Now()
 	for left := consumer.CachedInfo().NumPending; left > 0; {
-		fetched, err := consumer.Fetch(storedBatch, jetstream.FetchMaxWait(time.Second))
+		fetched, err := consumer.Fetch(int(min(left, storedBatch)), jetstream.FetchMaxWait(time.Second))
 		if err != nil {
 			return err
 		}

@@ -193,8 +193,9 @@ letters when the bus has it. One that fails again is a letter again, and how oft
 				if cfg.DryRun {
 					verb = "would be put back"
 				}
-				fmt.Fprintf(p.out, "%s %s, %d left since they were put back too often, %d left since their origin is not known, %d left since they are too large\n",
-					plural(report.Redriven, "letter"), verb, report.Exhausted, report.Foreign, report.TooLarge)
+				fmt.Fprintf(p.out, "%s %s, %d left since they were put back too often, %d left since their origin is not known, %d left since they are too large, "+
+					"%d left since their message was gone, %d left since no stream takes them\n",
+					plural(report.Redriven, "letter"), verb, report.Exhausted, report.Foreign, report.TooLarge, report.Gone, report.Stranded)
 				return err
 			})
 		},

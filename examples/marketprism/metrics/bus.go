@@ -209,6 +209,7 @@ func (c *Consumer) collect(give emit) {
 	}
 	give(ConsumerMessages, float64(s.Deliveries), c.labels...)
 	give(ConsumerRedeliveries, float64(s.Redeliveries), c.labels...)
+	give(DeadLetterErrors, float64(s.DeadLetterFailures), c.labels...)
 	for kind, n := range map[string]uint64{"ack": s.Replies.Ack, "nak": s.Replies.Nak, "term": s.Replies.Term, "in_progress": s.Replies.InProgress} {
 		give(ConsumerAcks, float64(n), append(c.labels[:2:2], kind)...)
 	}

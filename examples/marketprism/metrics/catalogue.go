@@ -158,6 +158,7 @@ func busFamilies() []Family {
 
 		{Name: DeadLetters, Type: Gauge, Labels: []Label{stream}, Help: "Messages in the dead-letter stream."},
 		{Name: DeadLettersTotal, Type: Counter, Labels: []Label{stream, {"reason", deadReasons()}}, Help: "Messages that became dead letters; stream is their original stream."},
+		{Name: DeadLetterErrors, Type: Counter, Labels: consumer, Help: "Attempts to store a dead letter that failed; its message and all behind it wait."},
 		{Name: DeadLetterOldest, Type: Gauge, Unit: "seconds", Labels: []Label{stream}, Help: "Time of the oldest dead letter; 0 if there is none."},
 		{Name: DeadLetterProcessed, Type: Counter, Labels: []Label{stream, {"result", dlqResults}}, Help: "Dead letters returned to their stream (replayed), deleted (discarded), or neither because that failed (failed)."},
 	}

@@ -249,6 +249,7 @@ const (
 	DeadLettersTotal    = "marketprism_dlq_published_total"
 	DeadLetterOldest    = "marketprism_dlq_oldest_message_timestamp_seconds"
 	DeadLetterProcessed = "marketprism_dlq_processed_total"
+	DeadLetterErrors    = "marketprism_dlq_publish_errors_total"
 
 	ArchiverHeartbeat = "marketprism_archiver_heartbeat_timestamp_seconds"
 	ArchiverRows      = "marketprism_archiver_buffered_rows"

@@ -96,6 +96,12 @@ func busAlerts() []Alert {
 			On: `stream="MD_BOOKS"`, Says: "101 messages of MD_BOOKS became dead letters within 10 minutes",
 			Quiet: one(of(metrics.DeadLettersTotal, stream+`,reason="refused"`, "0x20 100x60")),
 		}, {
+			Name: "DeadLettersRefused", Expr: "sum by (stream) (increase(" + metrics.DeadLetterErrors + "[5m])) > {0}", Limits: limits(0), For: 2 * minute, Severity: critical,
+			Summary: "Messages of " + place + " wait, because the stream of dead letters does not take one of them",
+			Fire:    []Series{of(metrics.DeadLetterErrors, consumer, "0+1x60")}, Since: step,
+			On: `stream="MD_BOOKS"`, Says: "Messages of MD_BOOKS wait, because the stream of dead letters does not take one of them",
+			Quiet: one(of(metrics.DeadLetterErrors, consumer, "7x60")),
+		}, {
 			Name: "ConsumerLagHigh", Expr: pending + " > {0}", Limits: limits(50000), For: 5 * minute, Severity: warning,
 			Summary: reader + " is {{ $value | humanize }} messages behind on " + place,
 			Fire:    []Series{of(metrics.ConsumerPending, consumer, "50001x60")},

@@ -123,7 +123,8 @@ func busBoard() Board {
 		graph("Replies", "ops", "Acknowledgements by kind.", Target{sumRate("kind", metrics.ConsumerAcks, proc), "{{kind}}"}),
 		graph("Repeated deliveries", "percentunit", "Share of all deliveries.", Target{sumRate("consumer, stream", metrics.ConsumerRedeliveries, proc) + " / (" + sumRate("consumer, stream", metrics.ConsumerMessages, proc) + " > 0)", consumer}),
 		graph("Dead letters", "ops", "By reason, and by result.", Target{sumRate("reason", metrics.DeadLettersTotal, proc), "{{reason}}"},
-			Target{sumRate("result", metrics.DeadLetterProcessed, proc), "{{result}}"}),
+			Target{sumRate("result", metrics.DeadLetterProcessed, proc), "{{result}}"},
+			Target{sumRate("consumer, stream", metrics.DeadLetterErrors, proc), "not stored " + consumer}),
 		graph("Connection", "short", "Reconnects and errors that NATS reported.", Target{"increase(" + metrics.BusReconnects + proc + "[$__range])", "reconnects {{instance}}"},
 			Target{"sum by (type) (increase(" + metrics.BusErrors + proc + "[$__range]))", "{{type}}"}),
 	}}

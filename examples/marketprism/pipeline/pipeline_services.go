@@ -187,7 +187,7 @@ func (w *progress) observe(now time.Time, consumers ...natsbus.ConsumerStats) bo
 	var done uint64
 	waits := false
 	for _, s := range consumers {
-		done += s.Batches + s.Refusals + s.SinkFailures + s.ServerFailures
+		done += s.Batches + s.Refusals + s.SinkFailures + s.DeadLetterFailures + s.ServerFailures
 		waits = waits || s.InFlight > 0 && s.Circuit == natsbus.CircuitClosed
 	}
 	if !waits || done != w.done || w.moved.IsZero() {

@@ -23,7 +23,10 @@ func TestProgress(t *testing.T) {
 		"stores":                {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Batches: n, InFlight: 1} }, true},
 		"refused":               {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{Refusals: n, InFlight: 1} }, true},
 		"the store fails":       {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{SinkFailures: n, InFlight: 1} }, true},
-		"the bus fails":         {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{ServerFailures: n, InFlight: 1} }, true},
+		"no dead letters": {func(n uint64) natsbus.ConsumerStats {
+			return natsbus.ConsumerStats{DeadLetterFailures: n, InFlight: 1}
+		}, true},
+		"the bus fails": {func(n uint64) natsbus.ConsumerStats { return natsbus.ConsumerStats{ServerFailures: n, InFlight: 1} }, true},
 		"the store is away": {func(uint64) natsbus.ConsumerStats {
 			return natsbus.ConsumerStats{InFlight: 1, Circuit: natsbus.CircuitOpen}
 		}, true},

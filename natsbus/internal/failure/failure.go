@@ -2,8 +2,10 @@
 package failure
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -13,9 +15,13 @@ import (
 var (
 	ErrStreamFull  = errors.New("stream is full")
 	ErrUnavailable = errors.New("server does not confirm")
+	ErrNoStream    = errors.New("no stream takes this subject")
 	ErrTooLarge    = errors.New("message is too large")
 	ErrReadOnly    = errors.New("stream is read-only")
 	ErrClosed      = errors.New("connection is closed")
+
+	// ErrIncompatible is about streams and durables, and no result of Classify.
+	ErrIncompatible = errors.New("the existing one has another form")
 )
 
 // Codes of server errors that the client library does not name (nats-server, errors.json).
@@ -36,6 +42,37 @@ func Code(err error) jetstream.ErrorCode {
 		return api.ErrorCode
 	}
 	return 0
+}
+
+// lookUpTimeout bounds the question whether a stream takes a subject.
+const lookUpTimeout = 2 * time.Second
+
+// Explain classifies a failure of publishing on subject. Where no stream has answered, it asks the server whether one
+// takes the subject: the server reports that there is no listener only if there is no core subscription, such as that of
+// "nats sub", either (https://github.com/nats-io/nats.go/issues/1461, https://github.com/nats-io/nats-server/issues/8038);
+// and a server that is starting, or electing a leader, does not answer a message for which there is a stream.
+func Explain(ctx context.Context, js jetstream.StreamManager, subject string, err error) error {
+	if isUnanswered(err) {
+		ctx, cancel := context.WithTimeout(ctx, lookUpTimeout)
+		defer cancel()
+		if _, lookUp := js.StreamNameBySubject(ctx, subject); errors.Is(lookUp, jetstream.ErrStreamNotFound) {
+			return fmt.Errorf("%w: %w", ErrNoStream, err)
+		}
+	}
+	return Classify(err)
+}
+
+// isUnanswered reports whether a message was published and no stream has answered; some other subscriber may have.
+func isUnanswered(err error) bool {
+	for _, unanswered := range []error{
+		jetstream.ErrNoStreamResponse, nats.ErrNoResponders, jetstream.ErrAsyncPublishTimeout, context.DeadlineExceeded,
+		nats.ErrTimeout, jetstream.ErrInvalidJSAck,
+	} {
+		if errors.Is(err, unanswered) {
+			return true
+		}
+	}
+	return false
 }
 
 // Classify wraps err in its class. An error of an unknown kind is ErrUnavailable, which may pass.

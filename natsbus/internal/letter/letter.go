@@ -4,16 +4,20 @@ package letter
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism/natsbus/internal/failure"
+	"github.com/marketprism/marketprism/natsbus/internal/pull"
 )
 
 // Headers of a dead letter, beside those of the original message. Its body is the original's, unless
@@ -34,7 +38,7 @@ const (
 	HeaderStage         = "Md-Dlq-Stage"           // "decode", "write" or "deliver"
 	HeaderError         = "Md-Dlq-Error"           // the error, cut to 1024 bytes
 	HeaderRedrives      = "Md-Dlq-Redrives"        // times that it was re-driven; absent if never
-	HeaderBodySize      = "Md-Dlq-Body-Size"       // bytes of a body that did not fit; absent otherwise
+	HeaderBodySize      = "Md-Dlq-Body-Size"       // bytes of a body that is missing; absent otherwise
 	HeaderHeadersCut    = "Md-Dlq-Headers-Cut"     // number of headers that did not fit; absent otherwise
 	HeaderTrace         = "Md-Dlq-Trace"           // traceparent of the span in which it was moved last; absent if not traced
 
@@ -51,6 +55,9 @@ const (
 
 // TerminatedPrefix begins the reason with which a Consumer terminates a message whose dead letter is stored.
 const TerminatedPrefix = "dlq:"
+
+// BodyGone is the HeaderBodySize of a message that had left its stream before it became a letter: its size is unknown.
+const BodyGone = -1
 
 const maxErrorText = 1024
 
@@ -89,7 +96,7 @@ func (o Origin) ID() string {
 func messageID(what, source, id string) string { return what + ":" + source + ":" + id }
 
 // ParseOrigin reads the origin from the headers of a dead letter. ok is false if they are not those of a complete
-// letter.
+// letter, or name no subject on which it can be re-driven.
 func ParseOrigin(header nats.Header) (o Origin, ok bool) {
 	o = Origin{
 		Stream: header.Get(HeaderStream), Source: header.Get(HeaderSource),
@@ -98,7 +105,25 @@ func ParseOrigin(header nats.Header) (o Origin, ok bool) {
 	}
 	o.Sequence, _ = strconv.ParseUint(header.Get(HeaderSequence), 10, 64)
 	o.Redrives, _ = strconv.Atoi(header.Get(HeaderRedrives))
-	return o, o.Stream != "" && o.Source != "" && o.Consumer != "" && o.Subject != "" && o.Sequence > 0 && o.Redrives >= 0
+	return o, isToken(o.Stream) && o.Source != "" && isToken(o.Consumer) && isSubject(o.Subject) && o.Sequence > 0 && o.Redrives >= 0
+}
+
+// isSubject reports whether a message may be published on s.
+func isSubject(s string) bool {
+	for token := range strings.SplitSeq(s, ".") {
+		if !isToken(token) {
+			return false
+		}
+	}
+	return true
+}
+
+// isToken reports whether s can be a token of the subject of a message: it is not empty and contains no dot, wildcard,
+// blank or control character.
+func isToken(s string) bool {
+	return s != "" && !strings.ContainsFunc(s, func(r rune) bool {
+		return r == '.' || r == '*' || r == '>' || unicode.IsSpace(r) || unicode.IsControl(r)
+	})
 }
 
 // ParseTime returns the time in a header, or the zero Time.
@@ -193,20 +218,62 @@ func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// Redrive returns the message that re-drives a letter with the given headers: it keeps them, and has the same
-// Nats-Msg-Id however often the re-drive is repeated.
-func Redrive(o Origin, header nats.Header, body []byte) *nats.Msg {
+// Redrive returns the message that re-drives a letter with the given headers, which is in the stream of dead letters at
+// a sequence since some time. It keeps the headers, and has the same Nats-Msg-Id however often the re-drive of that
+// letter is repeated. A message that has become a letter a second time, after the first was re-driven, has another one.
+func Redrive(o Origin, header nats.Header, body []byte, sequence uint64, since time.Time) *nats.Msg {
 	kept := maps.Clone(header)
 	maps.DeleteFunc(kept, func(name string, _ []string) bool { return hasPrefixFold(name, "Nats-") })
-	kept[jetstream.MsgIDHeader] = []string{messageID("redrive", o.Source, header.Get(HeaderID))}
+	place := strconv.FormatUint(sequence, 10) + "@" + since.UTC().Format(time.RFC3339Nano)
+	kept[jetstream.MsgIDHeader] = []string{messageID("redrive", o.Source, header.Get(HeaderID)+":"+place)}
 	kept[HeaderRedrives] = []string{strconv.Itoa(o.Redrives + 1)}
 	return &nats.Msg{Subject: RedriveSubject(o.Stream, o.Consumer, o.Subject), Header: kept, Data: body}
 }
 
-// Store publishes a letter. If it is larger than the server or the stream allows, Store removes its body, which is
+// Store publishes a letter, and returns when the stream has it; the answer is Duplicate if it had it before.
+//
+// The server remembers the id of a letter that was purged or re-driven, and takes the same message that became a letter
+// again for a copy. Store then publishes it under an id of its own, the same in every repetition.
+func Store(ctx context.Context, js jetstream.JetStream, letter *nats.Msg) (*jetstream.PubAck, error) {
+	for {
+		ack, err := publish(ctx, js, letter)
+		if err != nil || !ack.Duplicate {
+			return ack, err
+		}
+		if there, err := holds(ctx, js, ack.Stream, ack.Sequence); err != nil || there {
+			return ack, err
+		}
+		again := letter.Header.Get(jetstream.MsgIDHeader) + "@" + strconv.FormatUint(ack.Sequence, 10)
+		letter.Header[jetstream.MsgIDHeader] = []string{again}
+	}
+}
+
+// holds reports whether a stream has a message at a sequence. It asks the leader, since a replica may not have it yet.
+func holds(ctx context.Context, js jetstream.JetStream, stream string, sequence uint64) (bool, error) {
+	subject := pull.APIPrefix(js.Options()) + "STREAM.MSG.GET." + stream
+	msg, err := js.Conn().RequestWithContext(ctx, subject, fmt.Appendf(nil, `{"seq":%d}`, sequence))
+	var answer struct {
+		Error *jetstream.APIError `json:"error"`
+	}
+	if err == nil {
+		err = json.Unmarshal(msg.Data, &answer)
+	}
+	switch {
+	case err == nil && answer.Error == nil:
+		return true, nil
+	case err == nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return false, nil
+	case err == nil:
+		err = answer.Error
+	}
+	// Not %w: a stream that is missing, or a silent server, would count as permanent.
+	return false, fmt.Errorf("%w: is dead letter %d still in stream %s? %v", failure.ErrUnavailable, sequence, stream, err)
+}
+
+// publish publishes a letter. If it is larger than the server or the stream allows, publish removes its body, which is
 // still in the stream of the original, or the original's headers, and then both: without a dead letter the message
 // would block its durable.
-func Store(ctx context.Context, js jetstream.JetStream, letter *nats.Msg) (*jetstream.PubAck, error) {
+func publish(ctx context.Context, js jetstream.JetStream, letter *nats.Msg) (*jetstream.PubAck, error) {
 	ack, err := js.PublishMsg(ctx, letter)
 	for cuts := 0; cuts < 2 && err != nil && errors.Is(failure.Classify(err), failure.ErrTooLarge); cuts++ {
 		if Bodiless(letter) || failure.Code(err) == failure.CodeHeaderTooLarge {
@@ -220,11 +287,16 @@ func Store(ctx context.Context, js jetstream.JetStream, letter *nats.Msg) (*jets
 }
 
 func cutBody(letter *nats.Msg) {
-	letter.Header[HeaderBodySize] = []string{strconv.Itoa(len(letter.Data))}
+	SetBodySize(letter, len(letter.Data))
 	letter.Data = nil
 }
 
-// Bodiless reports whether the body of a letter was removed because it did not fit.
+// SetBodySize marks a letter as one without the body of its message.
+func SetBodySize(letter *nats.Msg, size int) {
+	letter.Header[HeaderBodySize] = []string{strconv.Itoa(size)}
+}
+
+// Bodiless reports whether a letter is without the body of its message: it did not fit, or the message was gone.
 func Bodiless(letter *nats.Msg) bool { return letter.Header.Get(HeaderBodySize) != "" }
 
 // cutHeader removes the headers of the original.

@@ -7,6 +7,7 @@
 package pull
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -16,6 +17,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/marketprism/marketprism/natsbus/internal/failure"
 )
 
 // Patience is how long after its expiry a request may remain unanswered.
@@ -29,6 +32,39 @@ var (
 
 	errReply = errors.New("reply subject of a delivery is malformed")
 )
+
+// EnsureDurable makes a durable, or changes the one of that name. The error wraps failure.ErrIncompatible if the server
+// cannot change it: it is a push consumer, for example, or has another policy of acknowledgement.
+func EnsureDurable(ctx context.Context, js jetstream.JetStream, stream string, cfg jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	durable, err := js.CreateOrUpdateConsumer(ctx, stream, cfg)
+	if isUnchangeable(err) {
+		err = fmt.Errorf("%w: %w", failure.ErrIncompatible, err)
+	}
+	return durable, err
+}
+
+// owner begins every description, and is in the metadata, of the streams and consumers that natsbus makes.
+const owner = "MarketPrism"
+
+// Description returns the description of a stream or consumer, for "nats stream info" and the like.
+func Description(about string) string { return owner + ": " + about }
+
+// IsDescription reports whether a description is of the form that Description gives.
+func IsDescription(text string) bool { return strings.HasPrefix(text, owner+": ") }
+
+// Metadata returns the metadata of a stream or consumer, by which an operator can select it.
+func Metadata(role string) map[string]string { return map[string]string{"owner": owner, "role": role} }
+
+// codeConsumerCreate is the server's error for any failure to make or change a consumer (nats-server, errors.json). Its
+// text says which: "ack policy can not be updated" or "can not update push consumer to pull based", for example
+// (nats-server v2.15, checkNewConsumerConfig in server/consumer.go).
+const codeConsumerCreate jetstream.ErrorCode = 10012
+
+func isUnchangeable(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.ErrorCode == codeConsumerCreate &&
+		(strings.HasSuffix(api.Description, "can not be updated") || strings.Contains(api.Description, "can not update p"))
+}
 
 // A Puller requests messages of one consumer. It is not safe for concurrent use, except for Messages.
 type Puller struct {
@@ -46,7 +82,7 @@ func New(js jetstream.JetStream, stream, consumer string, batch int) (*Puller, e
 	p := &Puller{
 		conn:    js.Conn(),
 		msgs:    make(chan *nats.Msg, 2*batch+64), // more than one request and its reports
-		subject: apiPrefix(js.Options()) + "CONSUMER.MSG.NEXT." + stream + "." + consumer,
+		subject: APIPrefix(js.Options()) + "CONSUMER.MSG.NEXT." + stream + "." + consumer,
 		next:    1,
 	}
 	var err error
@@ -54,7 +90,8 @@ func New(js jetstream.JetStream, stream, consumer string, batch int) (*Puller, e
 	return p, err
 }
 
-func apiPrefix(opts jetstream.JetStreamOptions) string {
+// APIPrefix returns the first tokens of the subjects of requests to the server.
+func APIPrefix(opts jetstream.JetStreamOptions) string {
 	switch {
 	case opts.Domain != "":
 		return "$JS." + opts.Domain + ".API."
@@ -195,7 +232,7 @@ func IsPermanent(err error) bool {
 	var api *jetstream.APIError
 	switch {
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining),
-		errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled),
+		errors.Is(err, failure.ErrIncompatible), errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled),
 		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
 		return true
 	}

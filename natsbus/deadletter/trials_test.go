@@ -1,0 +1,140 @@
+package deadletter_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/internal/short"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/deadletter"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+// Two Redrivers and a person re-drive at once what always fails. Each letter dies as often as the bound allows, and is
+// then there once: no copy circulates, and none is lost.
+func TestRedrivesFromAllSidesEnd(t *testing.T) {
+	short.Skip(t)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(40)
+	bad := recs[10:16]
+	var (
+		mu   sync.Mutex
+		died = make(map[uint64]int) // by stream sequence
+		got  sinktest.Recorder
+	)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{DeadLettered: func(i natsbus.DeadLetterInfo) {
+		mu.Lock()
+		defer mu.Unlock()
+		died[i.Sequence]++
+	}}})
+	bustest.Run(t, c, bustest.NewPicky(&got, bad...))
+	cfg := deadletter.RedriverConfig{
+		Every: time.Millisecond, Rate: -1,
+		Policies: map[natsbus.DeadReason]deadletter.Policy{natsbus.DeadRefused: {Delay: time.Nanosecond}},
+	}
+	one, _ := redrive(t, b, cfg)
+	two, _ := redrive(t, b, cfg)
+	b.Publish(t, recs)
+	require.Eventually(t, func() bool {
+		_, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{Rate: -1})
+		require.NoError(t, err)
+		mu.Lock()
+		defer mu.Unlock()
+		n := 0
+		for _, times := range died {
+			n += times
+		}
+		return n >= len(bad)*(1+3)
+	}, bustest.Patience, bustest.Interval)
+	for _, r := range []*deadletter.Redriver{one, two} { // nothing moves any more
+		passes := r.Stats().Passes
+		require.Eventually(t, func() bool { return r.Stats().Passes > passes+2 && r.Stats().Quarantine == len(bad) }, bustest.Patience, bustest.Interval)
+	}
+	letters := b.Letters(t, deadletter.Filter{})
+	require.Len(t, letters, len(bad))
+	require.Zero(t, b.Messages(t, "MD_REDRIVE"))
+	mu.Lock()
+	defer mu.Unlock()
+	for i, l := range letters {
+		require.Equal(t, 3, l.Redrives)
+		require.Equal(t, bad[0].Update.FirstID+int64(i), int64(l.StreamSequence))
+		require.Equal(t, 1+3, died[l.StreamSequence])
+	}
+	bustest.RequireEqual(t, append(recs[:10:10], recs[16:]...), bustest.Await(t, &got, len(recs)-len(bad)))
+}
+
+// Hundreds of messages are given up, while the watches that make letters of them are stopped and started again. Each
+// becomes one letter.
+func TestAdvisoriesThroughRestartsOfTheWatch(t *testing.T) {
+	short.Skip(t)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	const n = 200
+	b.Publish(t, bustest.Updates(n))
+	other, err := b.JS.CreateConsumer(t.Context(), "MD_DEPTH", jetstream.ConsumerConfig{
+		Durable: "other", AckPolicy: jetstream.AckExplicitPolicy, MaxDeliver: 1,
+	})
+	require.NoError(t, err)
+	rng := rand.New(rand.NewPCG(7, 8))
+	stopped := make(chan struct{})
+	var watches sync.WaitGroup
+	for range 2 {
+		seed := rng.Uint64()
+		watches.Go(func() {
+			rng := rand.New(rand.NewPCG(seed, 9))
+			for again := true; again; {
+				w, err := deadletter.NewAdvisoryWatch(b.JS, deadletter.AdvisoryConfig{RetryMin: time.Millisecond, RetryMax: 5 * time.Millisecond})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rng.Int64N(int64(50*time.Millisecond))))
+				if err := w.Run(ctx); err != nil {
+					t.Error(err)
+				}
+				cancel()
+				select {
+				case <-stopped:
+					again = false
+				default:
+				}
+			}
+		})
+	}
+	fetched, err := other.Fetch(n, jetstream.FetchMaxWait(bustest.Patience))
+	require.NoError(t, err)
+	i := 0
+	for msg := range fetched.Messages() {
+		if i++; i%2 == 0 {
+			require.NoError(t, msg.Nak()) // it may not be delivered again
+		} else {
+			require.NoError(t, msg.TermWithReason(fmt.Sprint("reason ", i)))
+		}
+	}
+	require.NoError(t, fetched.Error())
+	require.Equal(t, n, i)
+	require.Nil(t, next(t, other, 200*time.Millisecond), "the server gives a message up when it would deliver it again")
+	require.Eventually(t, func() bool {
+		return b.Messages(t, "MD_DLQ") >= n && b.Unacked(t, deadletter.AdvisoriesStream(""), "dead-letters") == 0
+	}, bustest.Patience, bustest.Interval)
+	close(stopped)
+	watches.Wait()
+	letters := b.Letters(t, deadletter.Filter{Consumer: "other"})
+	require.Len(t, letters, n)
+	seen := make(map[uint64]bool)
+	reasons := make(map[natsbus.DeadReason]int)
+	for _, l := range letters {
+		seen[l.StreamSequence] = true
+		reasons[l.Reason]++
+		require.NotEmpty(t, l.Body)
+	}
+	require.Len(t, seen, n)
+	require.Equal(t, map[natsbus.DeadReason]int{deadletter.MaxDeliveries: n / 2, deadletter.Terminated: n / 2}, reasons)
+}
