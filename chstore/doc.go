@@ -17,8 +17,10 @@
 // # Tables
 //
 // The tables are depth_events, book_snapshots, trades (single and aggregated), tickers and gaps. They can be
-// read by hand too: the columns bids, asks, price and the like show the stored integers as numbers.
-// SELECT * leaves such columns out; name them, or set asterisk_include_alias_columns.
+// read by hand too: every table, view and column has a comment, and QUERIES.md has fifteen questions with their SQL.
+// The columns bids, asks, price and the like show the stored integers as Float64, and bids_decimal, price_decimal
+// and so on as exact Decimal(38, 8), computed when read. SELECT * leaves such columns out; name them, or set
+// asterisk_include_alias_columns.
 //
 // Prices and quantities are the integers of orderbook.Fixed, hundred-millionths, in columns that end
 // in _e8: nothing is rounded, and the codec removes the zeros. The largest integer, as the quantity of a level or a
@@ -27,9 +29,18 @@
 // time. Any other unknown time is stored as 1970. An update is one row, with its levels in
 // arrays.
 //
-// The views bars_1m, spreads_1m and depths_1m are for people: open, high, low, close, volume and VWAP of
-// each minute by trade time, the spread, and the quantity near it, all without duplicates. Filter them
-// by exchange, market, symbol and minute, which the tables behind them can use.
+// Views are for people:
+//
+//   - book_at(exchange = 'binance', market = 'spot', symbol = 'BTCUSDT', t = '2026-03-01 12:00:00') gives the levels of the
+//     book that BookAt gives, and fails where that fails.
+//   - trades_dedup and agg_trades_dedup give single and aggregate trades, each once; tickers_dedup gives tickers. The
+//     exchange reports each trade in both ways, so no view adds up both.
+//   - top_of_book gives mid, spread, microprice and imbalance at each ticker.
+//   - bars_1m, spreads_1m and depths_1m give open, high, low, close, volume and VWAP of each minute by trade
+//     time, the spread, and the quantity near it. A bar is made of single trades, or of aggregates where the minute
+//     has more of them.
+//
+// Filter them by exchange, market, symbol and day, minute or trade_time, which the tables behind them can use.
 //
 // The table bars_1m_stored holds the same bars, computed in advance. Read it with FINAL; a bar is up to a minute
 // late, plus the time to compute it. A view that ClickHouse refreshes every minute computes the bars of all minutes

@@ -2,6 +2,7 @@ package chstore_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,10 +98,14 @@ func TestStoredBars(t *testing.T) {
 		require.NoError(t, db.Conn.Exec(t.Context(), "SYSTEM REFRESH VIEW p_bars_1m_refresh"))
 		require.NoError(t, db.Conn.Exec(t.Context(), "SYSTEM WAIT VIEW p_bars_1m_refresh"))
 	}
-	const columns = "exchange, market, symbol, aggregate, minute, open, high, low, close, volume, quote_volume, buy_volume, trades"
 	bars := func(from string) (text string) {
 		t.Helper()
-		require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT toString(arraySort(groupArray(("+columns+")))) FROM "+from).Scan(&text))
+		kind := "aggregate"
+		if strings.Contains(from, "stored") {
+			kind = "of_aggregates"
+		}
+		require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT toString(arraySort(groupArray((exchange, market, symbol, "+kind+
+			", minute, open, high, low, close, volume, quote_volume, buy_volume, trades)))) FROM "+from).Scan(&text))
 		return text
 	}
 	recs := trades(600, time.Second)
@@ -114,7 +119,10 @@ func TestStoredBars(t *testing.T) {
 		refresh()
 		require.Equal(t, bars("p_bars_1m"), bars("p_bars_1m_stored FINAL"), what)
 	}
+	step("aggregates alone", aggregates(recs[:300]))
+	require.Contains(t, bars("p_bars_1m"), "true")
 	step("first", recs[:300])
+	require.NotContains(t, bars("p_bars_1m_stored FINAL"), "true", "single trades replace aggregates, which stay no bars beside them")
 	step("twice, and more", recs[200:500])
 	step("late", recs[500:])
 	require.NoError(t, db.Conn.Exec(t.Context(), "OPTIMIZE TABLE p_trades FINAL"))
