@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -91,6 +90,7 @@ func TestCancelAtAnyMoment(t *testing.T) {
 		})
 		require.NoError(t, err)
 		run("redriver", func() error { return r.Run(ctx) })
+		run("letters", func() error { _, err := b.DeadLetters().Stats(ctx); return err })
 		f, err := bookfeed.New(b.JS, bookfeed.Config{Instruments: []marketprism.Instrument{v.Instrument}})
 		require.NoError(t, err)
 		run("feed", func() error { return f.Run(ctx) })
@@ -158,27 +158,4 @@ func TestConnectIsCanceledAtAnyMoment(t *testing.T) {
 	require.NoError(t, silent.Close())
 	open.Wait()
 	require.Eventually(t, func() bool { return s.Clients() == 1 }, bustest.Patience, bustest.Interval, "the test's own")
-}
-
-// leaderChanges makes other servers of a cluster the leaders of the streams and of their durables, while records are
-// published and consumed.
-func leaderChanges(t *testing.T) {
-	b := bustest.New(t, natsbus.StreamsConfig{})
-	underLoad(t, b, func() {
-		for _, stream := range []string{"MD_DEPTH", "MD_TRADE"} {
-			stepDown(t, b.JS, "CONSUMER.LEADER.STEPDOWN."+stream+".test")
-			stepDown(t, b.JS, "STREAM.LEADER.STEPDOWN."+stream)
-		}
-	})
-}
-
-// stepDown makes a leader step down, and returns when it has. Another one is chosen meanwhile.
-func stepDown(t *testing.T, js jetstream.JetStream, request string) {
-	t.Helper()
-	require.Eventually(t, func() bool { // there may be none at present
-		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
-		defer cancel()
-		answer, err := js.Conn().RequestWithContext(ctx, jetstream.DefaultAPIPrefix+request, nil)
-		return err == nil && strings.Contains(string(answer.Data), `"success":true`)
-	}, bustest.Patience, bustest.Interval)
 }

@@ -367,7 +367,7 @@ func TestInCluster(t *testing.T) {
 	bustest.RunInCluster(t, map[string]func(*testing.T){
 		"two publishers":      TestTwoPublishersStoreEachRecordOnce,
 		"restarts under load": TestServerRestartsUnderLoad,
-		"leader changes":      leaderChanges,
+		"leader changes":      leaderChangesUnderLoad,
 		"every kind":          TestEveryKindArrivesExactlyAndInOrder,
 		"killed consumer":     TestKilledConsumerIsResumed,
 	})

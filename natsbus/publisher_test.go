@@ -108,6 +108,15 @@ func TestConnectionIsCutUnderLoad(t *testing.T) {
 	require.NotZero(t, b.JS.Conn().Stats().Reconnects)
 }
 
+// The leaders of the streams and of their durables step down, one after the other.
+func leaderChangesUnderLoad(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	underLoad(t, b, func() {
+		b.StepDown(t, "MD_DEPTH", "test")
+		b.StepDown(t, "MD_TRADE", "test")
+	})
+}
+
 // underLoad calls disturb four times while records are published and consumed, and checks that each record is stored
 // once, and read in order.
 func underLoad(t *testing.T, b *bustest.Bus, disturb func()) {

@@ -372,6 +372,7 @@ func TestInCluster(t *testing.T) {
 	bustest.RunInCluster(t, map[string]func(*testing.T){
 		"dead letters":              TestDeadLetterRoundTrip,
 		"re-drive through restarts": TestRedriveSurvivesTheConsumerAndTheServer,
+		"leader changes":            redrivesThroughLeaderChanges,
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -69,6 +70,36 @@ func TestRedrivesFromAllSidesEnd(t *testing.T) {
 		require.Equal(t, 1+3, died[l.StreamSequence])
 	}
 	bustest.RequireEqual(t, append(recs[:10:10], recs[16:]...), bustest.Await(t, &got, len(recs)-len(bad)))
+}
+
+// The leaders of all streams that a dead letter passes through step down, while records are refused and re-driven from two
+// sides. In the end every record is stored, and no letter is left.
+func redrivesThroughLeaderChanges(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(60)
+	var got sinktest.Recorder
+	sk := bustest.NewPicky(&got, recs[10:16]...)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	bustest.Run(t, c, sk)
+	cfg := deadletter.RedriverConfig{
+		Every: 5 * time.Millisecond, Rate: -1,
+		Policies: map[natsbus.DeadReason]deadletter.Policy{natsbus.DeadRefused: {MaxRedrives: 1 << 20, Delay: time.Nanosecond}},
+	}
+	redrive(t, b, cfg)
+	redrive(t, b, cfg)
+	for part := range slices.Chunk(recs, 20) {
+		b.Publish(t, part)
+		for stream, durable := range map[string]string{"MD_DEPTH": "test", "MD_REDRIVE": "MD_DEPTH=test"} {
+			b.StepDown(t, stream, durable)
+		}
+		b.StepDown(t, "MD_DLQ")
+	}
+	sk.Relent()
+	require.Eventually(t, func() bool { return len(got.Unique()) == len(recs) }, bustest.Patience, bustest.Interval)
+	require.Eventually(t, func() bool { return b.Messages(t, "MD_DLQ")+b.Messages(t, "MD_REDRIVE") == 0 }, bustest.Patience, bustest.Interval)
+	for _, r := range got.Records() {
+		require.EqualValues(t, r.Update.LastID, r.Origin.Sequence)
+	}
 }
 
 // Hundreds of messages are given up, while the watches that make letters of them are stopped and started again. Each

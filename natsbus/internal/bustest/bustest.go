@@ -237,6 +237,24 @@ func (b *Bus) restartLeader(t testing.TB) {
 	require.Eventually(t, b.JS.Conn().IsConnected, Patience, Interval)
 }
 
+// StepDown makes the leaders of a stream, and of durables on it, step down in a cluster, and returns when they have.
+// Others are chosen meanwhile.
+func (b *Bus) StepDown(t testing.TB, stream string, durables ...string) {
+	t.Helper()
+	requests := []string{"STREAM.LEADER.STEPDOWN." + stream}
+	for _, durable := range durables {
+		requests = append(requests, "CONSUMER.LEADER.STEPDOWN."+stream+"."+durable)
+	}
+	for _, request := range requests {
+		require.Eventually(t, func() bool { // there may be no leader at present
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			answer, err := b.JS.Conn().RequestWithContext(ctx, jetstream.DefaultAPIPrefix+request, nil)
+			return err == nil && strings.Contains(string(answer.Data), `"success":true`)
+		}, Patience, Interval)
+	}
+}
+
 // BTC is the instrument of Update.
 var BTC = marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 
