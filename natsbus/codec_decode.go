@@ -301,7 +301,11 @@ func (d *Decoder) side() []orderbook.Level {
 	start := len(d.levels)
 	s.Array()
 	for s.Next() {
-		d.levels = append(d.levels, d.level())
+		l, ok := s.ShortLevel()
+		if !ok {
+			l = d.level()
+		}
+		d.levels = append(d.levels, l)
 	}
 	if len(d.levels) == start {
 		return nil

@@ -184,11 +184,11 @@ func (e *encoder) levels(key string, levels []orderbook.Level) {
 }
 
 func (e *encoder) level(l orderbook.Level) {
-	e.buf = append(e.buf, '[')
-	e.fixed(l.Price)
-	e.buf = append(e.buf, ',')
-	e.fixed(l.Quantity)
-	e.buf = append(e.buf, ']')
+	b := append(e.buf, '[', '"')
+	b, _ = l.Price.AppendText(b) // never fails
+	b = append(b, '"', ',', '"')
+	b, _ = l.Quantity.AppendText(b)
+	e.buf = append(b, '"', ']')
 }
 
 func (e *encoder) fixed(v orderbook.Fixed) {

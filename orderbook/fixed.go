@@ -55,30 +55,69 @@ func (f Fixed) Decimal() decimal.Decimal { return decimal.New(int64(f), -Fractio
 // to it. It rounds: use it for display and statistics only.
 func (f Fixed) Float64() float64 { return float64(f) / float64(One) }
 
-// append formats the magnitude as an unsigned number, since -MinFixed is not an int64.
+// textSize is the size of the longest text: a sign, eleven digits, the point and eight digits.
+const textSize = 1 + wholeDigits + 1 + FractionDigits
+
+// wholeDigits is the number of digits before the point of MaxFixed.
+const wholeDigits = 11
+
+// append writes the fraction and then, from its end, the whole number around the place of the point, and copies
+// both at once. It formats the magnitude as an unsigned number, since -MinFixed is not an int64.
 func (f Fixed) append(b []byte) []byte {
 	mag := uint64(f)
 	if f < 0 {
-		b = append(b, '-')
 		mag = -mag
 	}
-	b = strconv.AppendUint(b, mag/uint64(One), 10)
-	frac := mag % uint64(One)
-	if frac == 0 {
-		return b
+	const point = 1 + wholeDigits
+	var text [textSize]byte
+	whole, start, end := mag/uint64(One), point, point
+	if frac := uint32(mag - whole*uint64(One)); frac != 0 {
+		high, low := frac/10_000, frac%10_000 // most numbers have four decimals at most
+		text[point] = '.'
+		putPair(text[point+1:], high/100)
+		putPair(text[point+3:], high%100)
+		end = point + 5
+		if low != 0 {
+			putPair(text[point+5:], low/100)
+			putPair(text[point+7:], low%100)
+			end = point + 9
+		}
+		for text[end-1] == '0' {
+			end--
+		}
 	}
-	// The divisors are constants, which compile to multiplications.
-	var digits [FractionDigits]byte
-	for i := FractionDigits - 2; i >= 0; i -= 2 {
-		pair := frac % 100
-		digits[i], digits[i+1] = byte('0'+pair/10), byte('0'+pair%10)
-		frac /= 100
+	for whole >= 100 {
+		rest := whole / 100
+		start -= 2
+		putPair(text[start:], uint32(whole-rest*100))
+		whole = rest
 	}
-	n := FractionDigits
-	for digits[n-1] == '0' {
-		n--
+	if whole >= 10 {
+		start -= 2
+		putPair(text[start:], uint32(whole))
+	} else {
+		start--
+		text[start] = byte('0' + whole)
 	}
-	return append(append(b, '.'), digits[:n]...)
+	if f < 0 {
+		start--
+		text[start] = '-'
+	}
+	return append(b, text[start:end]...)
+}
+
+// pairs has the two digits of every number below 100.
+const pairs = "0001020304050607080910111213141516171819" +
+	"2021222324252627282930313233343536373839" +
+	"4041424344454647484950515253545556575859" +
+	"6061626364656667686970717273747576777879" +
+	"8081828384858687888990919293949596979899"
+
+// putPair writes the two digits of a number below 100.
+func putPair(text []byte, n uint32) {
+	_ = text[1]
+	pair := pairs[2*n : 2*n+2]
+	text[0], text[1] = pair[0], pair[1]
 }
 
 // The causes in a *NumberError.

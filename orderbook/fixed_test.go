@@ -227,11 +227,57 @@ func BenchmarkParseFixed(b *testing.B) {
 }
 
 func BenchmarkFixedAppendText(b *testing.B) {
-	f, buf := orderbook.Fixed(6_500_012_345_678), make([]byte, 0, 32)
-	b.ReportAllocs()
-	for b.Loop() {
-		buf, _ = f.AppendText(buf[:0])
+	for _, f := range []orderbook.Fixed{6_500_012_345_678, 6_500_012_000_000, 1_234_500, 150_000_000, 0} {
+		b.Run(f.String(), func(b *testing.B) {
+			buf := make([]byte, 0, 32)
+			b.ReportAllocs()
+			for b.Loop() {
+				buf, _ = f.AppendText(buf[:0])
+			}
+		})
 	}
+}
+
+// Every number of digits before and after the point, and every digit at every place, is written as by shopspring/decimal.
+func TestFixedTextOfEveryLength(t *testing.T) {
+	check := func(f orderbook.Fixed) {
+		if got, want := f.String(), f.Decimal().String(); got != want {
+			t.Errorf("Fixed(%d) is written %q, by shopspring %q", int64(f), got, want)
+		}
+	}
+	for unit := orderbook.Fixed(1); unit > 0 && unit <= orderbook.MaxFixed/10; unit *= 10 {
+		for digit := orderbook.Fixed(1); digit <= 9; digit++ {
+			for _, f := range []orderbook.Fixed{digit * unit, digit*unit - 1, digit*unit + 1, digit * (unit + orderbook.One), digit * (unit + 1)} {
+				check(f)
+				check(-f)
+			}
+		}
+	}
+	for f := orderbook.Fixed(0); f < 20_000; f++ {
+		check(f)
+		check(f * 10_000)
+		check(f * orderbook.One)
+		check(-f * 12_345_678)
+	}
+	check(orderbook.MaxFixed)
+	check(orderbook.MinFixed)
+}
+
+// FuzzFixedText compares the text of every Fixed with that of shopspring/decimal.
+func FuzzFixedText(f *testing.F) {
+	for _, seed := range []int64{0, 1, -1, 10, 100_000_000, -150_000_000, 99_999_999, 6_500_012_345_678, math.MaxInt64, math.MinInt64} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, n int64) {
+		number := orderbook.Fixed(n)
+		text, err := number.AppendText([]byte("x"))
+		if want := "x" + number.Decimal().String(); err != nil || string(text) != want {
+			t.Fatalf("Fixed(%d) is written %q, %v; by shopspring %q", n, text, err, want)
+		}
+		if again, err := orderbook.ParseFixed(number.String()); err != nil || again != number {
+			t.Fatalf("Fixed(%d) is read back as %d, %v", n, int64(again), err)
+		}
+	})
 }
 
 // Reading a quantity beyond MaxFixed allocates nothing: such levels come with every update of some books.

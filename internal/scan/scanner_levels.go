@@ -11,11 +11,36 @@ func (s *Scanner) Levels(dst []orderbook.Level) []orderbook.Level {
 	s.Array()
 	for s.Next() {
 		start := s.pos
-		if dst = s.regularLevels(dst); s.pos == start {
+		if dst = s.regularLevels(dst); s.pos != start {
+			continue
+		}
+		if l, ok := s.ShortLevel(); ok {
+			dst = append(dst, l)
+		} else {
 			dst = s.level(dst)
 		}
 	}
 	return dst
+}
+
+// ShortLevel reads a level whose numbers are written without more zeros than they need, such as ["65000.1","0"], and
+// reports whether the next value is one. It reads nothing otherwise. Unlike those that Levels expects, such levels differ in
+// their decimals.
+func (s *Scanner) ShortLevel() (l orderbook.Level, ok bool) {
+	p := s.pos
+	if len(s.data)-p < 2 || s.data[p] != '[' || s.data[p+1] != '"' {
+		return l, false
+	}
+	price, quote := regularNumber(s.data, p+2)
+	if quote == 0 || load8(s.data[quote:])&0xffffff != betweenNumbers {
+		return l, false
+	}
+	quantity, quote := regularNumber(s.data, quote+3)
+	if quote == 0 || s.data[quote+1] != ']' {
+		return l, false
+	}
+	s.pos = quote + 2
+	return orderbook.Level{Price: price, Quantity: quantity}, true
 }
 
 // level reads one level in any form that JSON allows.

@@ -66,25 +66,42 @@ func countCapped(levels []orderbook.Level) (n int) {
 	return n
 }
 
-// check compares Levels with the oracle, both at the end of the text and before more of it.
+// check compares Levels and ShortLevel with the oracle, both at the end of the text and before more of it.
 func check(t *testing.T, s *Scanner, text []byte) {
 	t.Helper()
 	want, ok := oracle(text)
 	for _, after := range []string{"", strings.Repeat(" ", 2*window)} {
-		s.Reset(append(slices.Clone(text), after...))
-		got := s.Levels(nil)
-		s.ExpectEnd()
-		switch err := s.Err(); {
-		case ok && err != nil:
-			t.Fatalf("%q: %v at %d", text, err, s.Offset())
-		case !ok && err == nil:
-			t.Fatalf("%q: accepted as %v", text, got)
-		case ok && s.Capped() != countCapped(want):
-			t.Fatalf("%q: %d are capped", text, s.Capped())
-		case ok && !slices.Equal(got, want):
-			t.Fatalf("%q:\ngot  %v\nwant %v", text, got, want)
+		for _, read := range []func(*Scanner) []orderbook.Level{allLevels, shortLevels} {
+			s.Reset(append(slices.Clone(text), after...))
+			got := read(s)
+			s.ExpectEnd()
+			switch err := s.Err(); {
+			case ok && err != nil:
+				t.Fatalf("%q: %v at %d", text, err, s.Offset())
+			case !ok && err == nil:
+				t.Fatalf("%q: accepted as %v", text, got)
+			case ok && s.Capped() != countCapped(want):
+				t.Fatalf("%q: %d are capped", text, s.Capped())
+			case ok && !slices.Equal(got, want):
+				t.Fatalf("%q:\ngot  %v\nwant %v", text, got, want)
+			}
 		}
 	}
+}
+
+func allLevels(s *Scanner) []orderbook.Level { return s.Levels(nil) }
+
+// shortLevels reads the levels that ShortLevel does not take as Levels does.
+func shortLevels(s *Scanner) (levels []orderbook.Level) {
+	s.Array()
+	for s.Next() {
+		if l, ok := s.ShortLevel(); ok {
+			levels = append(levels, l)
+		} else {
+			levels = s.level(levels)
+		}
+	}
+	return levels
 }
 
 var levelTexts = []string{

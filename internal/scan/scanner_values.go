@@ -52,37 +52,50 @@ func (s *Scanner) fixed(parse func([]byte) (orderbook.Fixed, error)) orderbook.F
 	return f
 }
 
-// regularFixed reads a number in quotes of one to seven digits, a point and one to eight decimals. It
-// reads nothing if the number has another form.
+// regularFixed reads a number in quotes of the form of regularNumber. It reads nothing if the number has another form.
 func (s *Scanner) regularFixed() (f orderbook.Fixed, ok bool) {
-	const window = 1 + maxWhole + 1 + 8 + 8
-	if len(s.data)-s.pos < window {
-		return 0, false
+	f, end := regularNumber(s.data, s.pos+1)
+	if end > 0 {
+		s.pos = end + 1
 	}
-	w := (*[window]byte)(s.data[s.pos:])
-	word := load8(w[1:])
-	point := find(word, '.'*ones)
-	if point == 0 {
-		return 0, false
-	}
-	n, shift := leading(point)
-	whole := (word - zeros) << (shift & 63)
+	return f, end > 0
+}
 
-	word = load8(w[1+n+1:])
-	decimals, mask := 8, ^uint64(0)
-	if quote := find(word, '"'*ones); quote != 0 {
-		decimals, shift = leading(quote)
-		if decimals == 0 {
-			return 0, false
+// regularNumber reads the number at p: one to seven digits, and a point and one to eight decimals where it has some. It
+// returns the place of the quote that ends it; 0 if the number has another form.
+func regularNumber(data []byte, p int) (f orderbook.Fixed, quote int) {
+	const window = maxWhole + 1 + 8 + 8
+	if len(data)-p < window {
+		return 0, 0
+	}
+	w := (*[window]byte)(data[p:])
+	word := load8(w[:]) - zeros
+	end := notDigits(word)
+	if end == 0 {
+		return 0, 0
+	}
+	n, shift := leading(end)
+	if n == 0 {
+		return 0, 0
+	}
+	number := number8(word<<(shift&63)) * 1e8
+	if w[n] == '.' {
+		word = load8(w[n+1:]) - zeros
+		decimals := 8
+		if end = notDigits(word); end != 0 {
+			decimals, shift = leading(end)
+			word &= ^uint64(0) >> (shift & 63)
 		}
-		mask >>= shift & 63
+		if decimals == 0 {
+			return 0, 0
+		}
+		number += number8(word)
+		n += 1 + decimals
 	}
-	fraction := (word - zeros) & mask
-	if notDigits(whole)|notDigits(fraction) != 0 || w[1+n+1+decimals] != '"' {
-		return 0, false
+	if w[n] != '"' {
+		return 0, 0
 	}
-	s.pos += 1 + n + 1 + decimals + 1
-	return orderbook.Fixed(number8(whole)*1e8 + number8(fraction)), true
+	return orderbook.Fixed(number), p + n
 }
 
 // Int reads an integer, written without fraction and exponent. One that does not fit is
