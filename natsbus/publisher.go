@@ -13,7 +13,6 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/defaults"
-	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus/internal/check"
 	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
@@ -25,15 +24,15 @@ import (
 // safe for concurrent use.
 type Publisher struct {
 	cfg   PublisherConfig
-	js    jetstream.JetStream // the caller's, for requests about streams
-	async jetstream.JetStream // the Publisher's own, for its acknowledgements
+	js    jetstream.JetStream // for requests about streams
 	conn  *nats.Conn
-	opts  []jetstream.PublishOpt
 	trace tracing.Tracer
 
 	mu       sync.Mutex
 	changed  sync.Cond // there is room, a Write is answered or has failed, or Close was called
-	inFlight map[*nats.Msg]sentMessage
+	answers  *answers  // nil until the first Write
+	last     uint64    // number of the last message
+	inFlight map[uint64]sentMessage
 	bytes    int // size of the messages in flight
 	closed   bool
 	stats    PublisherStats // Stats adds up the counts of both streams
@@ -44,8 +43,8 @@ type sentMessage struct {
 	write *write
 	index int // of the record in the write
 	size  int
-	span  trace.Span          // nil if the record is not traced
-	at    time.Time           // zero unless Hooks.Acked is set
+	span  trace.Span // nil if the record is not traced
+	at    time.Time
 	to    *StreamPublishStats // the counts of its stream
 }
 
@@ -60,99 +59,27 @@ func NewPublisher(js jetstream.JetStream, cfg PublisherConfig) (*Publisher, erro
 		cfg:      cfg,
 		js:       js,
 		conn:     js.Conn(),
-		inFlight: make(map[*nats.Msg]sentMessage),
-		// The library would repeat a message by itself, behind those that followed it.
-		opts: []jetstream.PublishOpt{jetstream.WithRetryAttempts(0)},
+		inFlight: make(map[uint64]sentMessage),
 	}
 	if p.trace, err = cfg.Trace.tracer(); err != nil {
 		return nil, err
 	}
 	p.changed.L = &p.mu
 	p.stats.Books.Stream, p.stats.Trades.Stream = BooksStream(cfg.Prefix), TradesStream(cfg.Prefix)
-	p.async, err = jetstream.New(p.conn,
-		jetstream.WithPublishAsyncMaxPending(cfg.MaxPending),
-		jetstream.WithPublishAsyncTimeout(cfg.AckTimeout),
-		jetstream.WithPublishAsyncAckHandler(p.acked),
-		jetstream.WithPublishAsyncErrHandler(p.refused))
-	if err != nil {
-		return nil, fmt.Errorf("natsbus: %w", err)
-	}
 	return p, nil
-}
-
-// Close ends the subscription for acknowledgements. Current and later Writes fail with ErrClosed. It leaves the
-// connection open, returns nil, and may be called again.
-func (p *Publisher) Close() error {
-	p.mu.Lock()
-	p.closed = true
-	p.changed.Broadcast()
-	p.mu.Unlock()
-	p.async.CleanupPublisher()
-	return nil
 }
 
 func (p *Publisher) subject(r *marketprism.Record) string {
 	return Subject(p.cfg.Prefix, r.Instrument, r.Kind())
 }
 
-// acked is called by the goroutine that receives acknowledgements.
-func (p *Publisher) acked(_ jetstream.JetStream, msg *nats.Msg, ack *jetstream.PubAck) {
-	tracing.EndPublish(p.spanOf(msg), ack)
-	if m, ok := p.confirm(msg, ack); ok && !m.at.IsZero() {
-		hook.Call(p.cfg.Hooks.Acked, AckInfo{
-			Stream: ack.Stream, Sequence: ack.Sequence, Duplicate: ack.Duplicate, Took: time.Since(m.at),
-		})
-	}
-}
-
-func (p *Publisher) confirm(msg *nats.Msg, ack *jetstream.PubAck) (sentMessage, bool) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	m, ok := p.completed(msg)
-	if !ok {
-		return m, false
-	}
-	m.to.Stream = ack.Stream
-	m.to.Acked++
-	if ack.Duplicate {
-		m.to.Duplicates++
-		m.write.duplicates++
-	}
-	m.write.sequences[m.index] = ack.Sequence
-	m.write.left--
-	return m, true
-}
-
-// refused is called by the goroutine that receives acknowledgements, by a timer, or by the goroutine that watches the
-// connection.
-func (p *Publisher) refused(_ jetstream.JetStream, msg *nats.Msg, err error) {
-	tracing.End(p.spanOf(msg), err)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if m, ok := p.completed(msg); ok {
-		m.to.Failures.count(err)
-		m.write.fail(m.index, err)
-	}
-}
-
-// spanOf returns the span of a message in flight, which must end before its Write returns; nil if the record is not
-// traced.
-func (p *Publisher) spanOf(msg *nats.Msg) trace.Span {
-	if !p.trace.On() {
-		return nil
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.inFlight[msg].span
-}
-
 // completed removes an answered message from those in flight; false if it was removed before. p.mu is held.
-func (p *Publisher) completed(msg *nats.Msg) (sentMessage, bool) {
-	m, ok := p.inFlight[msg]
+func (p *Publisher) completed(number uint64) (sentMessage, bool) {
+	m, ok := p.inFlight[number]
 	if !ok {
 		return m, false
 	}
-	delete(p.inFlight, msg)
+	delete(p.inFlight, number)
 	p.bytes -= m.size
 	m.to.Pending--
 	m.to.PendingBytes -= m.size
@@ -165,15 +92,17 @@ func (p *Publisher) completed(msg *nats.Msg) (sentMessage, bool) {
 	return m, true
 }
 
-// add counts a message as in flight. p.mu is held.
-func (p *Publisher) add(msg *nats.Msg, m sentMessage) {
-	p.inFlight[msg] = m
+// add counts a message as in flight, and returns its number. p.mu is held.
+func (p *Publisher) add(m sentMessage) uint64 {
+	p.last++
+	p.inFlight[p.last] = m
 	p.bytes += m.size
 	m.to.Sent++
 	m.to.SentBytes += uint64(m.size)
 	m.to.Pending++
 	m.to.PendingBytes += m.size
 	m.write.inFlight++
+	return p.last
 }
 
 // hasRoom reports whether a message of that size may be sent. One that is larger than the whole bound may be when it is
@@ -206,7 +135,11 @@ type write struct {
 	failed     bool // in the current attempt
 	failure    writeFailure
 
-	buf []byte // the body being sent
+	// The message being sent: the client copies it, so the next one is made in the same memory.
+	msg    nats.Msg
+	header nats.Header // of a message that is not traced
+	id     [1]string
+	body   []byte
 }
 
 // A writeFailure is the first record of an attempt that was not confirmed, and why.

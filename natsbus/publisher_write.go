@@ -142,19 +142,24 @@ func (w *write) begin() (left int, failed bool) {
 func (w *write) send(i int, reconnects uint64) bool {
 	p, r := w.p, &w.recs[i]
 	msg, span, err := w.message(r)
+	if err == nil {
+		err = p.listen()
+	}
 	if err != nil {
-		w.notSent(i, nil, err)
+		tracing.End(span, err)
+		w.notSent(i, 0, err)
 		return false
 	}
-	if !w.waitForRoom(msg, i, span) {
+	number, ok := w.waitForRoom(msg, i, span)
+	if !ok {
 		tracing.End(span, errNotSent)
 		return false
 	}
 	if err = w.sameConnection(reconnects); err == nil {
-		_, err = p.async.PublishMsgAsync(msg, p.opts...)
+		err = p.conn.PublishMsg(msg)
 	}
 	if err != nil {
-		tracing.End(w.notSent(i, msg, err), err)
+		tracing.End(w.notSent(i, number, err), err)
 	}
 	return err == nil
 }
@@ -162,18 +167,25 @@ func (w *write) send(i int, reconnects uint64) bool {
 // errNotSent ends the span of a message whose attempt has ended before it was sent.
 var errNotSent = errors.New("natsbus: not sent")
 
-// message encodes a record. The message is valid until the next one is made: PublishMsgAsync copies it. The span is nil
-// unless the record is traced.
+// message encodes a record. The message is valid until the next one is made. The span is nil unless the record is
+// traced.
 func (w *write) message(r *marketprism.Record) (msg *nats.Msg, span trace.Span, err error) {
-	if w.buf, err = AppendRecord(w.buf[:0], r); err != nil {
+	if w.body, err = AppendRecord(w.body[:0], r); err != nil {
 		return nil, nil, err
 	}
 	id := messageID(r)
 	if !isHeaderValue(id) {
 		return nil, nil, encodeError(unfitKey(r.Instrument), errHeader)
 	}
-	msg = &nats.Msg{Subject: w.p.subject(r), Header: nats.Header{jetstream.MsgIDHeader: {id}}, Data: w.buf}
-	return msg, w.p.trace.StartPublish(w.ctx, r, msg, id), nil
+	w.id[0] = id
+	if w.header == nil {
+		w.header = nats.Header{jetstream.MsgIDHeader: w.id[:]}
+	}
+	w.msg = nats.Msg{Subject: w.p.subject(r), Header: w.header, Data: w.body}
+	if span = w.p.trace.StartPublish(w.ctx, r, &w.msg, id); span != nil {
+		w.header = nil // it names the trace
+	}
+	return &w.msg, span, nil
 }
 
 // isHeaderValue reports whether a header can have that value. The client replaces line breaks by blanks, and the server
@@ -219,8 +231,9 @@ func (w *write) sameConnection(reconnects uint64) error {
 	return nil
 }
 
-// waitForRoom blocks until there is room, and counts the message as in flight; false if the attempt ends before.
-func (w *write) waitForRoom(msg *nats.Msg, i int, span trace.Span) bool {
+// waitForRoom blocks until there is room, and counts the message as in flight; false if the attempt ends before. It sets
+// the subject of the answer, and returns the message's number.
+func (w *write) waitForRoom(msg *nats.Msg, i int, span trace.Span) (number uint64, ok bool) {
 	p := w.p
 	m := sentMessage{write: w, index: i, size: msg.Size(), span: span}
 	p.mu.Lock()
@@ -229,25 +242,22 @@ func (w *write) waitForRoom(msg *nats.Msg, i int, span trace.Span) bool {
 		p.changed.Wait()
 	}
 	if w.ended() {
-		return false
+		return 0, false
 	}
-	m.to = p.countsOf(&w.recs[i])
-	if p.cfg.Hooks.Acked != nil {
-		m.at = time.Now()
-	}
-	p.add(msg, m)
-	return true
+	m.to, m.at = p.countsOf(&w.recs[i]), time.Now()
+	number = p.add(m)
+	msg.Reply = p.answers.reply(number)
+	return number, true
 }
 
-// notSent records that a record could not be sent, and returns the span of its message. msg is nil if the message was
+// notSent records that a record could not be sent, and returns the span of its message. number is 0 if the message was
 // not counted as in flight.
-func (w *write) notSent(i int, msg *nats.Msg, err error) (span trace.Span) {
+func (w *write) notSent(i int, number uint64, err error) (span trace.Span) {
 	p := w.p
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	to := p.countsOf(&w.recs[i])
-	if msg != nil {
-		m, _ := p.completed(msg)
+	if m, ok := p.completed(number); ok {
 		span = m.span
 		to.Sent--
 		to.SentBytes -= uint64(m.size)

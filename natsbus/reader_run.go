@@ -174,6 +174,12 @@ func (r *reader) fetch(ctx context.Context, b *batch) {
 		select {
 		case msg := <-r.puller.Messages():
 			b.err = r.receive(b, msg)
+			for range len(r.puller.Messages()) { // those that wait already cost no select each
+				if b.err != nil || r.puller.Due() == 0 {
+					break
+				}
+				b.err = r.receive(b, <-r.puller.Messages())
+			}
 		case <-timer.C:
 			b.err = fmt.Errorf("%w: %w", ErrUnavailable, pull.ErrSilent)
 		case <-ctx.Done():

@@ -193,15 +193,15 @@ func newDelivery(msg *nats.Msg) (d Delivery, err error) {
 		skip = more
 	}
 	for range skip {
-		_, rest, _ = strings.Cut(rest, ".")
+		rest = rest[strings.IndexByte(rest, '.')+1:]
 	}
 	var numbers [5]uint64
 	for i := range numbers {
-		var token string
-		token, rest, _ = strings.Cut(rest, ".")
-		if numbers[i], err = strconv.ParseUint(token, 10, 64); err != nil {
+		n, digits := leadingNumber(rest)
+		if digits == 0 || digits > maxDigits || digits < len(rest) && rest[digits] != '.' {
 			return d, fmt.Errorf("%w: %q", errReply, msg.Reply)
 		}
+		numbers[i], rest = n, rest[min(digits+1, len(rest)):]
 	}
 	d.Msg = msg
 	d.Meta.NumDelivered = numbers[0]
@@ -209,6 +209,18 @@ func newDelivery(msg *nats.Msg) (d Delivery, err error) {
 	d.Meta.Timestamp = time.Unix(0, int64(numbers[3]))
 	d.Meta.NumPending = numbers[4]
 	return d, nil
+}
+
+// maxDigits is how many digits a number may have that surely fits a uint64. No message has one as large as the others.
+const maxDigits = 19
+
+// leadingNumber returns the number at the beginning of a text, and how many digits it has.
+func leadingNumber(text string) (n uint64, digits int) {
+	for digits < len(text) && text[digits]-'0' <= 9 {
+		n = n*10 + uint64(text[digits]-'0')
+		digits++
+	}
+	return n, digits
 }
 
 // InProgress restarts the server's AckWait for the message.
