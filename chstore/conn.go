@@ -15,17 +15,17 @@ import (
 )
 
 // A Conn is the connections to a ClickHouse, or to one of several: those of clickhouse-go, which is embedded and
-// runs queries, and those for the INSERTs of Stores, for which clickhouse-go would build every
-// column again. It is safe for concurrent use, also by several Stores.
+// runs queries, and those by which Stores write and read records, whose columns clickhouse-go would convert
+// value by value. It is safe for concurrent use, also by several Stores.
 type Conn struct {
 	driver.Conn
-	inserters *inserters
+	natives *natives
 
 	fixedBlocks atomic.Bool // the user may not set how many rows a block has
 }
 
 // Open prepares connections with a copy of options; each is opened when it is needed. Zero options are set to suit a
-// Store: LZ4, 5 s to dial, a minute to wait for an answer, up to 64 connections for queries. Each running
+// Store: LZ4, 5 s to dial, a minute to wait for an answer, up to 64 connections for queries and as many for reading records. Each running
 // INSERT takes one more, and a Store runs up to five at a time; they follow Addr in the order of
 // ConnOpenStrategy, and stay open for ConnMaxLifetime.
 //
@@ -49,7 +49,7 @@ func Open(options *clickhouse.Options) (*Conn, error) {
 	if err != nil {
 		return nil, &ConnectError{Addr: strings.Join(o.Addr, ","), Err: err}
 	}
-	return &Conn{Conn: conn, inserters: newInserters(o)}, nil
+	return &Conn{Conn: conn, natives: newNatives(o)}, nil
 }
 
 // errDSN is the cause in a *ConnectError for an address that is none.
@@ -100,5 +100,5 @@ func unsupported(o *clickhouse.Options) error {
 
 // Close closes all connections; one that an INSERT is using, when that is over. Later queries and INSERTs fail.
 func (c *Conn) Close() error {
-	return errors.Join(c.inserters.close(), c.Conn.Close())
+	return errors.Join(c.natives.close(), c.Conn.Close())
 }

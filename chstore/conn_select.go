@@ -8,6 +8,7 @@ import (
 	"maps"
 	"time"
 
+	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
@@ -69,6 +70,28 @@ func (c *Conn) readInBlocks(ctx context.Context, rows int, query string, args ..
 		c.fixedBlocks.Store(true)
 	}
 	return answer, err
+}
+
+// readColumns runs a SELECT by ch-go, with the settings of readInBlocks.
+func (c *Conn) readColumns(ctx context.Context, rows int, q ch.Query) error {
+	settings := selectSettings()
+	if !c.fixedBlocks.Load() {
+		settings["max_block_size"] = rows
+		q.Settings = chSettings(settings)
+		if err := c.natives.read(ctx, q); !isSettingRefused(err) { // it is before any answer
+			return err
+		}
+		delete(settings, "max_block_size")
+	}
+	q.Settings = chSettings(settings)
+	err := c.natives.read(ctx, q)
+	switch {
+	case err == nil:
+		c.fixedBlocks.Store(true)
+	case isSettingRefused(err):
+		err = fmt.Errorf("the user may not change a setting that the answer depends on: %w", err)
+	}
+	return err
 }
 
 // isSettingRefused reports whether the server refused a setting: READONLY, SETTING_CONSTRAINT_VIOLATION.

@@ -123,10 +123,6 @@ func clamp(t time.Time) int64 {
 	return t.UnixNano()
 }
 
-// readBlockRows bounds the rows of one block of an answer, and with it the memory of a reader: the
-// driver holds up to three blocks of each query.
-const readBlockRows = 4096
-
 // query runs a SELECT of a table's rows. The tail follows the condition: ORDER BY, LIMIT.
 func (d *db) query(ctx context.Context, t table, expressions []string, sc scope, tail string) (driver.Rows, error) {
 	rows, err := d.conn.readInBlocks(ctx, readBlockRows, "SELECT "+strings.Join(expressions, ", ")+" FROM "+d.tableName(t.name())+
@@ -135,40 +131,4 @@ func (d *db) query(ctx context.Context, t table, expressions []string, sc scope,
 		return nil, t.readError(ctx, err)
 	}
 	return rows, nil
-}
-
-// queryOne returns the first record that a query answers, and whether there is one.
-func (d *db) queryOne(ctx context.Context, t table, i marketprism.Instrument, sc scope, tail string) (rec marketprism.Record, ok bool, err error) {
-	var b base
-	r := newRow(t)
-	expressions, dest := selection(b.scanned(), r.scanned())
-	rows, err := d.query(ctx, t, expressions, sc, tail)
-	if err != nil {
-		return rec, false, err
-	}
-	defer rows.Close()
-	if ok = rows.Next(); ok {
-		if err = rows.Scan(dest...); err == nil {
-			rec = b.record(i)
-			_, err = r.payload(&rec)
-		}
-	}
-	if err == nil {
-		err = rows.Err()
-	}
-	if err != nil {
-		err = t.readError(ctx, err)
-	}
-	return rec, ok, err
-}
-
-// selection splits targets into the expressions to select and the pointers to scan them into.
-func selection(targets ...[]target) (expressions []string, dest []any) {
-	for _, ts := range targets {
-		for _, t := range ts {
-			expressions = append(expressions, t.expression)
-			dest = append(dest, t.value)
-		}
-	}
-	return expressions, dest
 }

@@ -1,8 +1,10 @@
 package chstore
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/marketprism/marketprism"
 )
@@ -17,7 +19,7 @@ const dedupRows = 1 << 16
 
 // A dedup recognizes rows that come a second time in a range of any length, with memory for a part of it.
 //
-// It remembers the last keys. Ids grow with time, so a row with a higher id than all forgotten ones
+// It remembers the last keys. Ids grow with time, so a row with a higher id than all before it
 // is new, and nearly every row is decided that way. The exception is a row with an id as low as forgotten
 // ones: data that came much later a second time, or ids that went back. For such a row it reads
 // from the server which keys the range holds before it, from its id upwards, and
@@ -28,10 +30,10 @@ type dedup struct {
 	kind  marketprism.Kind
 	scope scope
 
-	recent    map[rowKey]struct{}
-	ring      []rowKey // the same keys; once it is full, the oldest is at next
-	next      int
-	forgotten int64 // highest id that fell out of ring
+	ascending []rowKey            // the last keys whose id was as high as all before
+	late      []rowKey            // the last of the others
+	isLate    map[rowKey]struct{} // the same keys
+	forgotten int64               // highest id that fell out of both
 	forgot    bool
 
 	earlier  map[rowKey]struct{} // keys from the server; nil if none were read
@@ -39,21 +41,25 @@ type dedup struct {
 }
 
 func newDedup(d *db, t table, kind marketprism.Kind, sc scope) *dedup {
-	return &dedup{db: d, table: t, kind: kind, scope: sc, recent: make(map[rowKey]struct{})}
+	return &dedup{db: d, table: t, kind: kind, scope: sc, isLate: make(map[rowKey]struct{})}
 }
 
-// isDuplicate reports whether a row was read before, and remembers it.
-func (d *dedup) isDuplicate(ctx context.Context, r rank, b *base) (bool, error) {
+// isDuplicate reports whether a row with these times was read before, and remembers it.
+func (d *dedup) isDuplicate(ctx context.Context, r rank, ts, received int64) (bool, error) {
 	key := rowKey{id: r.id, minor: r.minor}
 	if r.kind == marketprism.KindSnapshot || r.kind == marketprism.KindGap {
-		key.received = b.received
+		key.received = received
 	}
-	if _, ok := d.recent[key]; ok {
+	if n := len(d.ascending); n == 0 || key.id > d.ascending[n-1].id {
+		d.remember(key)
+		return false, nil
+	}
+	if d.remembers(key) {
 		return true, nil
 	}
 	if d.forgot && key.id <= d.forgotten {
 		if d.earlier == nil || key.id < d.from || key.id > d.to {
-			if err := d.readEarlier(ctx, key.id, b.ts); err != nil {
+			if err := d.readEarlier(ctx, key.id, ts); err != nil {
 				return false, err
 			}
 		}
@@ -65,23 +71,45 @@ func (d *dedup) isDuplicate(ctx context.Context, r rank, b *base) (bool, error) 
 	return false, nil
 }
 
+func (d *dedup) remembers(key rowKey) bool {
+	if _, ok := d.isLate[key]; ok {
+		return true
+	}
+	i, _ := slices.BinarySearchFunc(d.ascending, key.id, func(k rowKey, id int64) int { return cmp.Compare(k.id, id) })
+	for ; i < len(d.ascending) && d.ascending[i].id == key.id; i++ {
+		if d.ascending[i] == key {
+			return true
+		}
+	}
+	return false
+}
+
 func (d *dedup) remember(key rowKey) {
-	d.recent[key] = struct{}{}
-	if len(d.ring) < dedupRows {
-		d.ring = append(d.ring, key)
+	if n := len(d.ascending); n == 0 || key.id >= d.ascending[n-1].id {
+		d.ascending = append(d.forget(d.ascending), key)
 		return
 	}
-	old := d.ring[d.next]
-	delete(d.recent, old)
-	d.ring[d.next] = key
-	d.next = (d.next + 1) % dedupRows
-	if !d.forgot || old.id > d.forgotten {
-		d.forgot, d.forgotten = true, old.id
+	d.late = append(d.forget(d.late), key)
+	d.isLate[key] = struct{}{}
+}
+
+// forget makes room for one more key: it returns keys without the older half, if they are as many as may be.
+func (d *dedup) forget(keys []rowKey) []rowKey {
+	if len(keys) < dedupRows {
+		return keys
 	}
-	// If old is not in earlier, that was read before old was.
-	if _, ok := d.earlier[old]; !ok && old.id >= d.from && old.id <= d.to {
-		d.earlier = nil
+	half := len(keys) / 2
+	for _, old := range keys[:half] {
+		delete(d.isLate, old)
+		if !d.forgot || old.id > d.forgotten {
+			d.forgot, d.forgotten = true, old.id
+		}
+		// If old is not in earlier, that was read before old was.
+		if _, ok := d.earlier[old]; !ok && old.id >= d.from && old.id <= d.to {
+			d.earlier = nil
+		}
 	}
+	return slices.Delete(keys, 0, half)
 }
 
 // readEarlier fills earlier with the keys of rows before ts, from id on.

@@ -7,8 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
 	"github.com/marketprism/marketprism"
 )
 
@@ -27,11 +25,7 @@ func (m *merge) open(ctx context.Context, d *db, q Query) error {
 		if len(kinds) == 0 {
 			continue
 		}
-		c, err := openCursor(ctx, d, table(t), kinds, q)
-		if err != nil {
-			return err
-		}
-		m.cursors = append(m.cursors, c)
+		m.cursors = append(m.cursors, openCursor(ctx, d, table(t), kinds, q))
 	}
 	for _, c := range m.cursors {
 		if err := c.advance(ctx); err != nil {
@@ -85,27 +79,22 @@ func (m *merge) nextTimed(ctx context.Context) (timedRecord, bool, error) {
 
 func (m *merge) close() {
 	for _, c := range m.cursors {
-		c.rows.Close()
+		c.rows.close()
 	}
 }
 
 // A cursor reads the rows of one table.
 type cursor struct {
-	table      table
-	instrument marketprism.Instrument
-	rows       driver.Rows
-	base       base
-	row        row
-	dest       []any
-	dedup      [marketprism.KindTicker + 1]*dedup
+	rows  *rowStream
+	dedup [marketprism.KindTicker + 1]*dedup
 
 	rec  marketprism.Record // the next one
 	rank rank               // of rec
 	done bool               // there is no next one
 }
 
-func openCursor(ctx context.Context, d *db, t table, kinds []marketprism.Kind, q Query) (*cursor, error) {
-	c := &cursor{table: t, instrument: q.Instrument, row: newRow(t)}
+func openCursor(ctx context.Context, d *db, t table, kinds []marketprism.Kind, q Query) *cursor {
+	c := &cursor{}
 	sc := newScope(q.Instrument, q.From, q.To)
 	if t == tradeTable && !(slices.Contains(kinds, marketprism.KindTrade) && slices.Contains(kinds, marketprism.KindAggTrade)) {
 		sc.add("aggregate = {aggregate:Bool}", "aggregate", kinds[0] == marketprism.KindAggTrade)
@@ -113,49 +102,36 @@ func openCursor(ctx context.Context, d *db, t table, kinds []marketprism.Kind, q
 	for _, k := range kinds {
 		c.dedup[k] = newDedup(d, t, k, sc)
 	}
-	expressions, dest := selection(c.base.scanned(), c.row.scanned())
-	c.dest = dest
-	var err error
-	c.rows, err = d.query(ctx, t, expressions, sc, "ORDER BY ts, "+t.order()+", received_at")
-	return c, err
+	c.rows = d.stream(ctx, t, q.Instrument, sc, "ORDER BY ts, "+t.order()+", received_at")
+	return c
 }
 
 // advance moves to the next row that is no duplicate.
-func (c *cursor) advance(ctx context.Context) error {
-	for c.rows.Next() {
-		if err := c.rows.Scan(c.dest...); err != nil {
-			return c.table.readError(ctx, err)
-		}
-		c.rec = c.base.record(c.instrument)
-		var err error
-		if c.rank, err = c.row.payload(&c.rec); err != nil {
-			return c.table.readError(ctx, err)
-		}
-		duplicate, err := c.dedup[c.rank.kind].isDuplicate(ctx, c.rank, &c.base)
-		if err != nil {
+func (c *cursor) advance(ctx context.Context) (err error) {
+	for c.rows.advance() {
+		if c.rank, err = c.rows.record(&c.rec); err != nil {
 			return err
 		}
-		if !duplicate {
-			return nil
+		duplicate, err := c.dedup[c.rank.kind].isDuplicate(ctx, c.rank, c.rows.ts(), c.rows.received())
+		if err != nil || !duplicate {
+			return err
 		}
 	}
 	c.done = true
-	if err := c.rows.Err(); err != nil {
-		return c.table.readError(ctx, err)
-	}
-	return nil
+	return c.rows.err
 }
 
 // before reports whether c's record comes before d's, which is of another table.
 func (c *cursor) before(d *cursor) bool {
-	if order := cmp.Compare(c.base.ts, d.base.ts); order != 0 {
+	if order := cmp.Compare(c.rows.ts(), d.rows.ts()); order != 0 {
 		return order < 0
 	}
-	if c.table == tradeTable || d.table == tradeTable {
-		return d.table == tradeTable
+	t, u := c.rows.table, d.rows.table
+	if t == tradeTable || u == tradeTable {
+		return u == tradeTable
 	}
 	if order := cmp.Compare(c.rank.id, d.rank.id); order != 0 {
 		return order < 0
 	}
-	return c.table.precedence() < d.table.precedence()
+	return t.precedence() < u.precedence()
 }

@@ -7,141 +7,221 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
 	"github.com/ClickHouse/clickhouse-go/v2"
+	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// An inserter is one connection for INSERTs.
-type inserter struct {
+// A native is one connection of ch-go, by which columns are written and read as they are. clickhouse-go would convert
+// them value by value.
+type native struct {
 	*ch.Client
 	opened, used time.Time
 }
 
-// inserters are the connections for the INSERTs of a Conn. An idle one is kept for the next INSERT, the last used
-// first. ch-go's own pool would not do: it knows one address, and a Conn may have several.
-type inserters struct {
+// natives are the connections for the INSERTs of a Conn, and for the SELECTs of records. An idle one is kept for the next
+// query, the last used first. ch-go's own pool would not do: it knows one address, and a Conn may have several.
+type natives struct {
 	options clickhouse.Options
+	reads   chan struct{} // one for each SELECT that runs
 
 	mu     sync.Mutex
-	idle   []*inserter
+	idle   []*native
 	dialed int // connections until now, for ConnOpenRoundRobin
 	closed bool
 }
 
-func newInserters(options clickhouse.Options) *inserters { return &inserters{options: options} }
+func newNatives(options clickhouse.Options) *natives {
+	return &natives{options: options, reads: make(chan struct{}, max(1, options.MaxOpenConns))}
+}
 
-// errConnClosed is the error of an INSERT through a Conn that is closed.
+// errConnClosed is the error of a query through a Conn that is closed.
 var errConnClosed = errors.New("chstore: the Conn is closed")
 
-// do runs an INSERT. After an error it is not known whether its rows are stored; an error of the server is a
+// insert runs an INSERT. After an error it is not known whether its rows are stored; an error of the server is a
 // *clickhouse.Exception.
-func (p *inserters) do(ctx context.Context, q ch.Query) error {
-	in, err := p.get(ctx)
+func (p *natives) insert(ctx context.Context, q ch.Query) error {
+	n, err := p.get(ctx)
 	if err != nil {
 		return asException(err)
 	}
-	if !trace.SpanContextFromContext(ctx).IsSampled() {
-		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{}) // else the server adds its own spans to that trace
+	return p.finish(n, n.Do(withoutTrace(ctx), q))
+}
+
+// read runs a SELECT, and fails when the server has sent nothing for ReadTimeout. At most MaxOpenConns run at a time:
+// for one more it waits for DialTimeout. An error of the server is a *clickhouse.Exception.
+func (p *natives) read(ctx context.Context, q ch.Query) error {
+	if err := p.acquire(ctx); err != nil {
+		return err
 	}
-	if err := in.Do(ctx, q); err != nil {
-		in.Close() // the rest of the server's answer must not be taken for the next one's
+	defer func() { <-p.reads }()
+	n, err := p.get(ctx)
+	if err != nil {
 		return asException(err)
 	}
-	p.put(in)
+	ctx, cancel := context.WithCancelCause(withoutTrace(ctx))
+	defer cancel(nil)
+	q, heard := endSilence(q, p.options.ReadTimeout, cancel)
+	closing := context.AfterFunc(ctx, func() { n.Close() }) // ch-go would wait for the server's next packet
+	err = n.Do(ctx, q)
+	heard()
+	if !closing() && err == nil {
+		return nil // the answer is complete, the connection closed
+	}
+	if cause := context.Cause(ctx); err != nil && cause != nil {
+		err = cause
+	}
+	return p.finish(n, err)
+}
+
+// acquire waits until another SELECT may run.
+func (p *natives) acquire(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.options.DialTimeout, clickhouse.ErrAcquireConnTimeout)
+	defer cancel()
+	select {
+	case p.reads <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// endSilence returns a SELECT that calls end when the server has sent nothing for some time; never if that is not
+// positive. The server reports its progress several times a second. ch-go itself would wait without limit. Call stop when
+// the SELECT has ended.
+func endSilence(q ch.Query, timeout time.Duration, end context.CancelCauseFunc) (silenced ch.Query, stop func()) {
+	if timeout <= 0 {
+		return q, func() {}
+	}
+	timer := time.AfterFunc(timeout, func() {
+		end(fmt.Errorf("chstore: the server has sent nothing for %v: %w", timeout, os.ErrDeadlineExceeded))
+	})
+	handle := q.OnResult
+	q.OnResult = func(ctx context.Context, b proto.Block) error {
+		timer.Stop() // the reader may take its time
+		defer timer.Reset(timeout)
+		return handle(ctx, b)
+	}
+	q.OnProgress = func(context.Context, proto.Progress) error {
+		timer.Reset(timeout)
+		return nil
+	}
+	return q, func() { timer.Stop() }
+}
+
+// withoutTrace returns a context without a trace that is not sampled: the server would add its own spans to it.
+func withoutTrace(ctx context.Context) context.Context {
+	if trace.SpanContextFromContext(ctx).IsSampled() {
+		return ctx
+	}
+	return trace.ContextWithSpanContext(ctx, trace.SpanContext{})
+}
+
+// finish keeps a connection for the next query, or closes it after an error: the rest of the server's answer must not
+// be taken for the next one's.
+func (p *natives) finish(n *native, err error) error {
+	if err != nil {
+		n.Close()
+		return asException(err)
+	}
+	p.put(n)
 	return nil
 }
 
-// checkAfter is how long a connection may be idle before it is pinged, so that an INSERT does
+// checkAfter is how long a connection may be idle before it is pinged, so that a query does
 // not fail because the server was restarted.
 const checkAfter = 100 * time.Millisecond
 
 // get returns an idle connection that is alive, or a new one.
-func (p *inserters) get(ctx context.Context) (*inserter, error) {
+func (p *natives) get(ctx context.Context) (*native, error) {
 	for {
-		in, err := p.takeIdle()
+		n, err := p.takeIdle()
 		if err != nil {
 			return nil, err
 		}
-		if in == nil {
+		if n == nil {
 			return p.dial(ctx)
 		}
-		if time.Since(in.opened) < p.options.ConnMaxLifetime && in.alive(ctx, p.options.DialTimeout) {
-			return in, nil
+		if time.Since(n.opened) < p.options.ConnMaxLifetime && n.alive(ctx, p.options.DialTimeout) {
+			return n, nil
 		}
-		in.Close()
+		n.Close()
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
 	}
 }
 
-func (p *inserters) takeIdle() (*inserter, error) {
+func (p *natives) takeIdle() (*native, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
 		return nil, errConnClosed
 	}
-	n := len(p.idle)
-	if n == 0 {
+	last := len(p.idle) - 1
+	if last < 0 {
 		return nil, nil
 	}
-	in := p.idle[n-1]
-	p.idle = p.idle[:n-1]
-	return in, nil
+	n := p.idle[last]
+	p.idle = p.idle[:last]
+	return n, nil
 }
 
-func (in *inserter) alive(ctx context.Context, timeout time.Duration) bool {
-	if time.Since(in.used) < checkAfter {
+func (n *native) alive(ctx context.Context, timeout time.Duration) bool {
+	if time.Since(n.used) < checkAfter {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	return in.Ping(ctx) == nil
+	return n.Ping(ctx) == nil
 }
 
-func (p *inserters) put(in *inserter) {
-	in.used = time.Now()
+func (p *natives) put(n *native) {
+	n.used = time.Now()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed || len(p.idle) >= p.options.MaxIdleConns {
-		in.Close()
+		n.Close()
 		return
 	}
-	p.idle = append(p.idle, in)
+	p.idle = append(p.idle, n)
 }
 
-func (p *inserters) close() error {
+func (p *natives) close() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = true
 	var errs []error
-	for _, in := range p.idle {
-		errs = append(errs, in.Close())
+	for _, n := range p.idle {
+		errs = append(errs, n.Close())
 	}
 	p.idle = nil
 	return errors.Join(errs...)
 }
 
 // dial connects to the first address that answers. Its error is that of the last address, as in clickhouse-go.
-func (p *inserters) dial(ctx context.Context) (in *inserter, err error) {
+func (p *natives) dial(ctx context.Context) (n *native, err error) {
 	addrs := p.options.Addr
 	first := p.first()
 	for i := range addrs {
 		var client *ch.Client
 		if client, err = p.connect(ctx, addrs[(first+i)%len(addrs)]); err == nil {
 			now := time.Now()
-			return &inserter{client, now, now}, nil
+			return &native{client, now, now}, nil
 		}
 	}
 	return nil, err
 }
 
 // first returns the index of the address to try first.
-func (p *inserters) first() int {
+func (p *natives) first() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.dialed++
@@ -154,7 +234,7 @@ func (p *inserters) first() int {
 	return 0
 }
 
-func (p *inserters) connect(ctx context.Context, addr string) (*ch.Client, error) {
+func (p *natives) connect(ctx context.Context, addr string) (*ch.Client, error) {
 	conn, err := p.dialNet(ctx, addr)
 	if err != nil {
 		return nil, err
@@ -175,7 +255,7 @@ func (p *inserters) connect(ctx context.Context, addr string) (*ch.Client, error
 	return client, nil
 }
 
-func (p *inserters) dialNet(ctx context.Context, addr string) (net.Conn, error) {
+func (p *natives) dialNet(ctx context.Context, addr string) (net.Conn, error) {
 	plain := &net.Dialer{Timeout: p.options.DialTimeout}
 	switch {
 	case p.options.DialContext != nil:
@@ -220,6 +300,23 @@ func chSettings(settings clickhouse.Settings) []ch.Setting {
 		all = append(all, s)
 	}
 	return all
+}
+
+// chParameters returns the parameters of a query as ch-go takes them. The server unescapes a text twice: as the value of
+// a setting, and as the value of a parameter.
+func chParameters(args []any) (parameters []proto.Parameter) {
+	for _, arg := range args {
+		p := arg.(driver.NamedValue)
+		parameters = append(parameters, proto.Parameter{Key: p.Name, Value: "'" + escape(escape(fmt.Sprint(p.Value))) + "'"})
+	}
+	return parameters
+}
+
+func escape(text string) string {
+	if !strings.ContainsAny(text, "\\'\t\n\r\x00") {
+		return text
+	}
+	return strings.NewReplacer(`\`, `\\`, `'`, `\'`, "\t", `\t`, "\n", `\n`, "\r", `\r`, "\x00", `\0`).Replace(text)
 }
 
 // asException turns a server's error into the type of clickhouse-go, so that callers need to know one type.

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/orderbook"
 )
 
 // clockSkew bounds how far the clocks of an exchange's own servers, and of two collectors, are taken
@@ -55,7 +54,7 @@ func (r *reader) startSnapshot(ctx context.Context, t time.Time) (snapshot marke
 		return snapshot, from, err
 	}
 	sc := newScope(r.instrument, time.Time{}, t.Add(1))
-	last, moved, err := r.queryOne(ctx, depthTable, r.instrument, sc, "ORDER BY ts DESC, last_id DESC LIMIT 1")
+	last, moved, err := r.queryHead(ctx, depthTable, r.instrument, sc, "ORDER BY ts DESC, last_id DESC LIMIT 1")
 	if err != nil {
 		return snapshot, from, err
 	}
@@ -113,35 +112,19 @@ func (r *reader) buildBook(ctx context.Context, snapshot *marketprism.Record, fr
 // updates calls f with the selected updates in the order of their time, until it returns false. The record is
 // valid until f returns; duplicates come, too.
 func (r *reader) updates(ctx context.Context, sc scope, f func(rec *marketprism.Record, at time.Time) bool) error {
-	ctx, cancel := context.WithCancel(ctx)
-	var b base
-	row := new(depthRow)
-	expressions, dest := selection(b.scanned(), row.scanned())
-	rows, err := r.query(ctx, depthTable, expressions, sc, "ORDER BY ts, last_id")
-	if err != nil {
-		cancel()
-		return err
-	}
-	defer rows.Close()
-	defer cancel() // before Close, which would otherwise read all remaining rows
-	var levels []orderbook.Level
-	u := new(orderbook.Update)
-	for rows.Next() {
-		if err := rows.Scan(dest...); err != nil {
-			return depthTable.readError(ctx, err)
-		}
-		rec := b.record(r.instrument)
-		if *u, levels, err = row.update(&rec, levels[:0]); err != nil {
+	rows := r.stream(ctx, depthTable, r.instrument, sc, "ORDER BY ts, last_id")
+	defer rows.close()
+	rows.reuse = true
+	var rec marketprism.Record
+	for rows.advance() {
+		if _, err := rows.record(&rec); err != nil {
 			return err
 		}
-		if rec.Update = u; !f(&rec, rec.Time()) {
+		if !f(&rec, rec.Time()) {
 			return nil
 		}
 	}
-	if err := rows.Err(); err != nil {
-		return depthTable.readError(ctx, err)
-	}
-	return nil
+	return rows.err
 }
 
 // findMissing looks for a Gap record between the last update of a book and t. It returns nil if there is none, or
@@ -161,7 +144,7 @@ func (r *reader) findMissing(ctx context.Context, b *bookBuilder, t time.Time) (
 	}
 	sc = newScope(r.instrument, t.Add(1), time.Time{})
 	sc.add("last_id > {id:Int64}", "id", id)
-	update, ok, err := r.queryOne(ctx, depthTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
+	update, ok, err := r.queryHead(ctx, depthTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
 	if err != nil || ok && r.instrument.Market.Continuity().Follows(id, update.Update) {
 		return nil, err
 	}
@@ -175,7 +158,7 @@ func (r *reader) findMissing(ctx context.Context, b *bookBuilder, t time.Time) (
 func (r *reader) missingError(ctx context.Context, t time.Time, missing *missingRange) error {
 	sc := newScope(r.instrument, t.Add(1), time.Time{})
 	sc.add("last_id >= {next:Int64}", "next", max(missing.next, missing.after+1)) // an older one does not end the range
-	next, ok, err := r.queryOne(ctx, snapshotTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
+	next, ok, err := r.queryHead(ctx, snapshotTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
 	if err == nil && !ok {
 		next, ok, err = r.nextSnapshot(ctx, t.Add(lookBack)) // the venue's ids may start again from low ones
 	}
@@ -204,10 +187,10 @@ func (r *reader) lastSnapshot(ctx context.Context, t time.Time) (marketprism.Rec
 	return r.queryOne(ctx, snapshotTable, r.instrument, sc, newestFirst)
 }
 
-// nextSnapshot returns the oldest snapshot after t.
+// nextSnapshot returns the oldest snapshot after t, without levels.
 func (r *reader) nextSnapshot(ctx context.Context, t time.Time) (marketprism.Record, bool, error) {
 	sc := newScope(r.instrument, t.Add(1), time.Time{})
-	return r.queryOne(ctx, snapshotTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
+	return r.queryHead(ctx, snapshotTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
 }
 
 // snapshotBefore returns the newest snapshot that an update can be applied after, by its id. After a market is
@@ -230,7 +213,7 @@ func (r *reader) supersedingSnapshot(ctx context.Context, snapshot marketprism.R
 	sc.add("last_id > {superseded:Int64}", "superseded", snapshot.Snapshot.LastID)
 	sc.add("(ts <= fromUnixTimestamp64Nano({by:Int64}, 'UTC') OR last_id <= {up_to:Int64})", "by", clamp(t))
 	sc.args = append(sc.args, named("up_to", upTo))
-	_, ok, err := r.queryOne(ctx, snapshotTable, r.instrument, sc, highestFirst)
+	_, ok, err := r.queryHead(ctx, snapshotTable, r.instrument, sc, highestFirst)
 	if err != nil || !ok {
 		return snapshot, err
 	}

@@ -1,26 +1,27 @@
 package chstore
 
 import (
-	"encoding/binary"
-	"fmt"
 	"time"
+
+	"github.com/ClickHouse/ch-go/proto"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A row is what the rows of one table are scanned into.
+// A row is the columns of one table, apart from those that all tables have.
 type row interface {
-	// scanned returns the expressions to select, with pointers to their values.
-	scanned() []target
-	// payload sets the record's payload and returns its rank among records of the same time.
-	payload(rec *marketprism.Record) (rank, error)
+	// selected returns the expressions to select, with the columns that they are read into.
+	selected() []selected
+	// payload sets the payload of a record from row i, in memory of m, and returns its rank among records of the
+	// same time.
+	payload(i int, rec *marketprism.Record, m *payloads) (rank, error)
 }
 
-// A target is an expression to select, and a pointer to its value.
-type target struct {
+// A selected is an expression to select, and the column that it is read into.
+type selected struct {
 	expression string
-	value      any
+	column     proto.ColResult
 }
 
 // A rank orders records of the same time: book records by update id, then trades by id. The first
@@ -31,16 +32,16 @@ type rank struct {
 	minor int64 // the rest of Record.Key
 }
 
-// A base holds the columns that all tables have.
-type base struct {
-	ts, received int64
-	timed        bool
-	src          string
-	seq          uint64
+// baseColumns are the columns that all tables have.
+type baseColumns struct {
+	ts, received proto.ColInt64
+	timed        proto.ColBool
+	src          textColumn
+	seq          proto.ColUInt64
 }
 
-func (b *base) scanned() []target {
-	return []target{
+func (b *baseColumns) selected() []selected {
+	return []selected{
 		{"toUnixTimestamp64Nano(ts)", &b.ts},
 		{"timed", &b.timed},
 		{"toUnixTimestamp64Nano(received_at)", &b.received},
@@ -49,20 +50,15 @@ func (b *base) scanned() []target {
 	}
 }
 
-func (b *base) record(i marketprism.Instrument) marketprism.Record {
-	return marketprism.Record{
-		Instrument: i,
-		EventTime:  b.eventTime(),
-		ReceivedAt: fromNanos(b.received),
-		Origin:     marketprism.Origin{Source: b.src, Sequence: b.seq},
+// record sets a record without instrument and payload.
+func (b *baseColumns) record(i int, rec *marketprism.Record) {
+	*rec = marketprism.Record{
+		ReceivedAt: fromNanos(b.received[i]),
+		Origin:     marketprism.Origin{Source: b.src.text(i), Sequence: b.seq[i]},
 	}
-}
-
-func (b *base) eventTime() time.Time {
-	if !b.timed {
-		return time.Time{}
+	if b.timed[i] {
+		rec.EventTime = time.Unix(0, b.ts[i]).UTC()
 	}
-	return time.Unix(0, b.ts).UTC()
 }
 
 // payloadTime is the inverse of ownTime.
@@ -73,57 +69,7 @@ func payloadTime(recordTime time.Time, ownTime int64) time.Time {
 	return fromNanos(ownTime)
 }
 
-// sides holds the levels of a row, as the bytes of the arrays. The driver would read an array by
-// reflection, element by element.
-type sides struct {
-	bidPrice, bidQty, askPrice, askQty []byte
-}
-
-func (s *sides) scanned() []target {
-	return []target{
-		{"reinterpret(bid_price_e8, 'String')", &s.bidPrice},
-		{"reinterpret(bid_qty_e8, 'String')", &s.bidQty},
-		{"reinterpret(ask_price_e8, 'String')", &s.askPrice},
-		{"reinterpret(ask_qty_e8, 'String')", &s.askQty},
-	}
-}
-
-// levels appends both sides to buf.
-func (s *sides) levels(buf []orderbook.Level) (all, bids, asks []orderbook.Level, err error) {
-	if len(s.bidPrice) != len(s.bidQty) || len(s.askPrice) != len(s.askQty) {
-		return nil, nil, nil, fmt.Errorf("chstore: row with %d bid prices and %d quantities, %d ask prices and %d quantities",
-			len(s.bidPrice)/8, len(s.bidQty)/8, len(s.askPrice)/8, len(s.askQty)/8)
-	}
-	count := (len(s.bidPrice) + len(s.askPrice)) / 8
-	if cap(buf)-len(buf) < count {
-		buf = make([]orderbook.Level, 0, count)
-	}
-	start := len(buf)
-	buf = appendLevels(buf, s.bidPrice, s.bidQty)
-	middle := len(buf)
-	buf = appendLevels(buf, s.askPrice, s.askQty)
-	return buf, part(buf, start, middle), part(buf, middle, len(buf)), nil
-}
-
-func appendLevels(dst []orderbook.Level, prices, quantities []byte) []orderbook.Level {
-	for i := 0; i+8 <= len(prices); i += 8 {
-		dst = append(dst, orderbook.Level{
-			Price:    orderbook.Fixed(binary.LittleEndian.Uint64(prices[i:])),
-			Quantity: orderbook.Fixed(binary.LittleEndian.Uint64(quantities[i:])),
-		})
-	}
-	return dst
-}
-
-// part returns buf[from:to], nil where it is empty, without capacity beyond to.
-func part(buf []orderbook.Level, from, to int) []orderbook.Level {
-	if from == to {
-		return nil
-	}
-	return buf[from:to:to]
-}
-
-// newRow returns an empty row for a table.
+// newRow returns the columns of a table.
 func newRow(t table) row {
 	switch t {
 	case depthTable:
@@ -139,122 +85,120 @@ func newRow(t table) row {
 }
 
 type depthRow struct {
-	sides
-	transact, own           int64
-	firstID, lastID, prevID int64
+	sideColumns
+	transact, own           proto.ColInt64
+	firstID, lastID, prevID proto.ColInt64
 }
 
-func (r *depthRow) scanned() []target {
-	return append(r.sides.scanned(),
-		target{"toUnixTimestamp64Nano(transact_time)", &r.transact},
-		target{"own_time", &r.own},
-		target{"first_id", &r.firstID},
-		target{"last_id", &r.lastID},
-		target{"prev_id", &r.prevID},
+func (r *depthRow) selected() []selected {
+	return append(r.sideColumns.selected(),
+		selected{"toUnixTimestamp64Nano(transact_time)", &r.transact},
+		selected{"own_time", &r.own},
+		selected{"first_id", &r.firstID},
+		selected{"last_id", &r.lastID},
+		selected{"prev_id", &r.prevID},
 	)
 }
 
-func (r *depthRow) payload(rec *marketprism.Record) (rank, error) {
-	u, _, err := r.update(rec, nil)
-	rec.Update = &u
-	return rank{marketprism.KindUpdate, r.lastID, r.firstID}, err
-}
-
-// update returns the update of a record. Its levels are appended to buf, which it returns too.
-func (r *depthRow) update(rec *marketprism.Record, buf []orderbook.Level) (orderbook.Update, []orderbook.Level, error) {
-	all, bids, asks, err := r.levels(buf)
-	return orderbook.Update{
-		FirstID: r.firstID, LastID: r.lastID, PrevLastID: r.prevID,
-		EventTime: payloadTime(rec.EventTime, r.own), TransactTime: fromNanos(r.transact),
+func (r *depthRow) payload(i int, rec *marketprism.Record, m *payloads) (rank, error) {
+	bids, asks, err := r.levels(i, m)
+	rec.Update = next(&m.updates)
+	*rec.Update = orderbook.Update{
+		FirstID: r.firstID[i], LastID: r.lastID[i], PrevLastID: r.prevID[i],
+		EventTime: payloadTime(rec.EventTime, r.own[i]), TransactTime: fromNanos(r.transact[i]),
 		Bids: bids, Asks: asks,
-	}, all, err
+	}
+	return rank{marketprism.KindUpdate, r.lastID[i], r.firstID[i]}, err
 }
 
 type snapshotRow struct {
-	sides
-	transact, own          int64
-	lastID                 int64
-	bidLimited, askLimited bool
-	bidBound, askBound     int64
+	sideColumns
+	transact, own          proto.ColInt64
+	lastID                 proto.ColInt64
+	bidLimited, askLimited proto.ColBool
+	bidBound, askBound     proto.ColInt64
 }
 
-func (r *snapshotRow) scanned() []target {
-	return append(r.sides.scanned(),
-		target{"toUnixTimestamp64Nano(transact_time)", &r.transact},
-		target{"own_time", &r.own},
-		target{"last_id", &r.lastID},
-		target{"bid_limited", &r.bidLimited},
-		target{"bid_bound_e8", &r.bidBound},
-		target{"ask_limited", &r.askLimited},
-		target{"ask_bound_e8", &r.askBound},
+func (r *snapshotRow) selected() []selected {
+	return append(r.sideColumns.selected(),
+		selected{"toUnixTimestamp64Nano(transact_time)", &r.transact},
+		selected{"own_time", &r.own},
+		selected{"last_id", &r.lastID},
+		selected{"bid_limited", &r.bidLimited},
+		selected{"bid_bound_e8", &r.bidBound},
+		selected{"ask_limited", &r.askLimited},
+		selected{"ask_bound_e8", &r.askBound},
 	)
 }
 
-func (r *snapshotRow) payload(rec *marketprism.Record) (rank, error) {
-	_, bids, asks, err := r.levels(nil)
+func (r *snapshotRow) payload(i int, rec *marketprism.Record, m *payloads) (rank, error) {
+	bids, asks, err := r.levels(i, m)
 	rec.Snapshot = &orderbook.Snapshot{
-		LastID:    r.lastID,
-		EventTime: payloadTime(rec.EventTime, r.own), TransactTime: fromNanos(r.transact),
+		LastID:    r.lastID[i],
+		EventTime: payloadTime(rec.EventTime, r.own[i]), TransactTime: fromNanos(r.transact[i]),
 		Bids: bids, Asks: asks,
-		BidBound: orderbook.Bound{Price: orderbook.Fixed(r.bidBound), Limited: r.bidLimited},
-		AskBound: orderbook.Bound{Price: orderbook.Fixed(r.askBound), Limited: r.askLimited},
+		BidBound: orderbook.Bound{Price: orderbook.Fixed(r.bidBound[i]), Limited: r.bidLimited[i]},
+		AskBound: orderbook.Bound{Price: orderbook.Fixed(r.askBound[i]), Limited: r.askLimited[i]},
 	}
-	return rank{marketprism.KindSnapshot, r.lastID, int64(len(bids))<<32 | int64(len(asks))}, err
+	return rank{marketprism.KindSnapshot, r.lastID[i], int64(len(bids))<<32 | int64(len(asks))}, err
 }
 
 type gapRow struct {
-	after         int64
-	reason, cause string
+	after  proto.ColInt64
+	reason textColumn
+	cause  textColumn
 }
 
-func (r *gapRow) scanned() []target {
-	return []target{{"after_id", &r.after}, {"reason", &r.reason}, {"error", &r.cause}}
+func (r *gapRow) selected() []selected {
+	return []selected{{"after_id", &r.after}, {"reason", &r.reason}, {"error", &r.cause}}
 }
 
-func (r *gapRow) payload(rec *marketprism.Record) (rank, error) {
-	reason, err := orderbook.ParseGapReason(r.reason)
-	rec.Gap = &orderbook.Gap{After: r.after, Reason: reason}
-	if r.cause != "" {
-		rec.Gap.Err = orderbook.Cause(r.cause)
+func (r *gapRow) payload(i int, rec *marketprism.Record, _ *payloads) (rank, error) {
+	reason, err := orderbook.ParseGapReason(r.reason.text(i))
+	rec.Gap = &orderbook.Gap{After: r.after[i], Reason: reason}
+	if cause := r.cause.text(i); cause != "" {
+		rec.Gap.Err = orderbook.Cause(cause)
 	}
-	return rank{marketprism.KindGap, r.after, int64(reason)}, err
+	return rank{marketprism.KindGap, r.after[i], int64(reason)}, err
 }
 
 type tradeRow struct {
-	trade           marketprism.Trade
-	price, quantity int64
-	time            int64
+	id, firstID, lastID              proto.ColInt64
+	price, quantity, time            proto.ColInt64
+	aggregate, buyerMaker, bestMatch proto.ColBool
 }
 
-func (r *tradeRow) scanned() []target {
-	return []target{
-		{"id", &r.trade.ID},
-		{"aggregate", &r.trade.Aggregate},
-		{"first_id", &r.trade.FirstID},
-		{"last_id", &r.trade.LastID},
+func (r *tradeRow) selected() []selected {
+	return []selected{
+		{"id", &r.id},
+		{"aggregate", &r.aggregate},
+		{"first_id", &r.firstID},
+		{"last_id", &r.lastID},
 		{"price_e8", &r.price},
 		{"quantity_e8", &r.quantity},
-		{"buyer_maker", &r.trade.BuyerMaker},
-		{"is_best_match", &r.trade.BestMatch},
+		{"buyer_maker", &r.buyerMaker},
+		{"is_best_match", &r.bestMatch},
 		{"toUnixTimestamp64Nano(trade_time)", &r.time},
 	}
 }
 
-func (r *tradeRow) payload(rec *marketprism.Record) (rank, error) {
-	trade := r.trade
-	trade.Price, trade.Quantity = orderbook.Fixed(r.price), orderbook.Fixed(r.quantity)
-	trade.TradeTime = fromNanos(r.time)
-	rec.Trade = &trade
-	return rank{kind: rec.Kind(), id: trade.ID}, nil
+func (r *tradeRow) payload(i int, rec *marketprism.Record, m *payloads) (rank, error) {
+	rec.Trade = next(&m.trades)
+	*rec.Trade = marketprism.Trade{
+		ID: r.id[i], Aggregate: r.aggregate[i], FirstID: r.firstID[i], LastID: r.lastID[i],
+		Price: orderbook.Fixed(r.price[i]), Quantity: orderbook.Fixed(r.quantity[i]),
+		BuyerMaker: r.buyerMaker[i], BestMatch: r.bestMatch[i], TradeTime: fromNanos(r.time[i]),
+	}
+	return rank{kind: rec.Kind(), id: r.id[i]}, nil
 }
 
 type tickerRow struct {
-	updateID, transact                 int64
-	bidPrice, bidQty, askPrice, askQty int64
+	updateID, transact                 proto.ColInt64
+	bidPrice, bidQty, askPrice, askQty proto.ColInt64
 }
 
-func (r *tickerRow) scanned() []target {
-	return []target{
+func (r *tickerRow) selected() []selected {
+	return []selected{
 		{"toUnixTimestamp64Nano(transact_time)", &r.transact},
 		{"update_id", &r.updateID},
 		{"bid_price_e8", &r.bidPrice},
@@ -264,11 +208,12 @@ func (r *tickerRow) scanned() []target {
 	}
 }
 
-func (r *tickerRow) payload(rec *marketprism.Record) (rank, error) {
-	rec.Ticker = &marketprism.Ticker{
-		UpdateID: r.updateID, TransactTime: fromNanos(r.transact),
-		Bid: orderbook.Level{Price: orderbook.Fixed(r.bidPrice), Quantity: orderbook.Fixed(r.bidQty)},
-		Ask: orderbook.Level{Price: orderbook.Fixed(r.askPrice), Quantity: orderbook.Fixed(r.askQty)},
+func (r *tickerRow) payload(i int, rec *marketprism.Record, m *payloads) (rank, error) {
+	rec.Ticker = next(&m.tickers)
+	*rec.Ticker = marketprism.Ticker{
+		UpdateID: r.updateID[i], TransactTime: fromNanos(r.transact[i]),
+		Bid: orderbook.Level{Price: orderbook.Fixed(r.bidPrice[i]), Quantity: orderbook.Fixed(r.bidQty[i])},
+		Ask: orderbook.Level{Price: orderbook.Fixed(r.askPrice[i]), Quantity: orderbook.Fixed(r.askQty[i])},
 	}
-	return rank{kind: marketprism.KindTicker, id: r.updateID}, nil
+	return rank{kind: marketprism.KindTicker, id: r.updateID[i]}, nil
 }

@@ -181,7 +181,7 @@ func (w *writer) send(ctx context.Context, g *group, recs []*marketprism.Record)
 			w.columns[i].append(r)
 		}
 	}
-	err := w.conn.inserters.do(ctx, w.insertQuery(g.source, recs))
+	err := w.conn.natives.insert(ctx, w.insertQuery(g.source, recs))
 	w.input.Reset()
 	if err != nil {
 		return err

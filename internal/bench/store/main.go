@@ -12,8 +12,9 @@
 //   - bytes of a changed level on disk, over all columns, compared with the exchange's JSON in a table with
 //     ZSTD(1), both merged to one part.
 //   - the latency of Store.BookAt at random moments of a day of a busy symbol, with ten updates of 20 to 60
-//     levels a second and a snapshot of 1000 levels a side every minute, and the speed of Store.Records. The
-//     times of the records are generated, so the day takes only the time to write it.
+//     levels a second and a snapshot of 1000 levels a side every minute; the speed of Store.Records and of
+//     Store.Replay; and BookAt again with an hour of each of 29 earlier days beside the day. The times of the
+//     records are generated, so the day takes only the time to write it.
 package main
 
 import (

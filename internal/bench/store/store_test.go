@@ -27,7 +27,8 @@ func TestShortRun(t *testing.T) {
 	for _, want := range []string{
 		`depth updates, rows/s.* \| [1-9]\d* \| [1-9]\d* \|`, `trades, rows/s.* \| [1-9]\d* \| [1-9]\d* \|`,
 		`bytes a level on disk.* \| \d+\.\d\d \| \d+\.\d\d \|`,
-		`BookAt p50 / p99, 5 moments among 1200 updates and 2 snapshots \| \d`, `Records, updates/s \| [1-9]`,
+		`BookAt p50 / p99, 5 moments among 1200 updates and 2 snapshots \| \d`,
+		`2 snapshots, with 29 days more \| \d`, `Records, updates/s \| [1-9]`, `Replay, updates/s \| [1-9]`,
 	} {
 		if !regexp.MustCompile(want).MatchString(out.String()) {
 			t.Errorf("no %s in\n%s", want, &out)

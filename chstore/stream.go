@@ -1,0 +1,180 @@
+package chstore
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/ClickHouse/ch-go"
+	"github.com/ClickHouse/ch-go/proto"
+
+	"github.com/marketprism/marketprism"
+)
+
+// readBlockRows bounds the rows of one block of an answer, and with it the memory of a reader: a rowStream
+// holds two blocks.
+const readBlockRows = 4096
+
+// A rowStream is the answer to a SELECT of one instrument's rows of a table. It reads block by block: while the caller
+// uses the rows of one, the next is decoded. Its connection is its own until all is read or close is called.
+type rowStream struct {
+	table      table
+	instrument marketprism.Instrument
+	memory     payloads
+	reuse      bool // a record is valid until the next one
+
+	filled chan *rowBlock // closed at the end
+	free   chan *rowBlock
+	next   *rowBlock // the one to decode into
+	err    error     // that ended the answer; set before filled is closed
+	cancel context.CancelFunc
+
+	block *rowBlock // of the current row; nil before the first and after the last
+	row   int
+}
+
+// A rowBlock is the columns of a block of an answer.
+type rowBlock struct {
+	base    baseColumns
+	row     row
+	results proto.Results
+	rows    int
+}
+
+func newRowBlock(t table) *rowBlock {
+	b := &rowBlock{row: newRow(t)}
+	for _, s := range append(b.base.selected(), b.row.selected()...) {
+		b.results = append(b.results, proto.ResultColumn{Data: s.column})
+	}
+	return b
+}
+
+// stream starts a SELECT of an instrument's rows. The tail follows the condition: ORDER BY, LIMIT. The caller must close
+// the stream.
+func (d *db) stream(ctx context.Context, t table, i marketprism.Instrument, sc scope, tail string) *rowStream {
+	return d.streamOf(ctx, t, i, allColumns, sc, tail)
+}
+
+// What a SELECT reads. Levels are most of what a row of a book costs.
+type columnChoice bool
+
+const (
+	allColumns    columnChoice = true
+	withoutLevels columnChoice = false // records have none
+)
+
+func (d *db) streamOf(ctx context.Context, t table, i marketprism.Instrument, choice columnChoice, sc scope, tail string) *rowStream {
+	ctx, cancel := context.WithCancel(ctx)
+	s := &rowStream{
+		table: t, instrument: i, cancel: cancel, next: newRowBlock(t),
+		filled: make(chan *rowBlock), free: make(chan *rowBlock, 2),
+	}
+	s.free <- newRowBlock(t)
+	var expressions []string
+	for n, selected := range append(s.next.base.selected(), s.next.row.selected()...) {
+		if _, ok := selected.column.(*levelColumn); ok && choice == withoutLevels {
+			selected.expression = "emptyArrayInt64() AS none_" + strconv.Itoa(n)
+		}
+		expressions = append(expressions, selected.expression)
+	}
+	q := ch.Query{
+		Body:       "SELECT " + strings.Join(expressions, ", ") + " FROM " + d.tableName(t.name()) + " WHERE " + sc.where + " " + tail,
+		Parameters: chParameters(sc.args),
+		Result:     s,
+		OnResult:   s.hand,
+	}
+	go func() {
+		defer close(s.filled)
+		if err := d.conn.readColumns(ctx, readBlockRows, q); err != nil {
+			s.err = t.readError(ctx, err)
+		}
+	}()
+	return s
+}
+
+// DecodeResult is called by ch-go for each block of the answer.
+func (s *rowStream) DecodeResult(r *proto.Reader, version int, b proto.Block) error {
+	return s.next.results.DecodeResult(r, version, b)
+}
+
+// hand hands the block that was decoded over to the caller, and waits for another one to decode into.
+func (s *rowStream) hand(ctx context.Context, b proto.Block) error {
+	if b.Rows == 0 {
+		return nil // the names of the columns
+	}
+	s.next.rows = b.Rows
+	select {
+	case s.filled <- s.next:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case s.next = <-s.free:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// advance moves to the next row, and reports whether there is one. After the last one, err says whether that was all.
+func (s *rowStream) advance() bool {
+	if s.block != nil {
+		if s.row++; s.row < s.block.rows {
+			return true
+		}
+		s.free <- s.block
+	}
+	s.block, s.row = <-s.filled, 0
+	return s.block != nil
+}
+
+// ts and received return the times of the current row, in nanoseconds since 1970.
+func (s *rowStream) ts() int64       { return s.block.base.ts[s.row] }
+func (s *rowStream) received() int64 { return s.block.base.received[s.row] }
+
+// record sets rec to the current row.
+func (s *rowStream) record(rec *marketprism.Record) (rank, error) {
+	if s.reuse {
+		s.memory.reset()
+	}
+	s.block.base.record(s.row, rec)
+	rec.Instrument = s.instrument
+	rank, err := s.block.row.payload(s.row, rec, &s.memory)
+	if err != nil {
+		err = fmt.Errorf("chstore: read %s: %w", s.table.name(), err)
+	}
+	return rank, err
+}
+
+// close ends the query, if it is running, and returns when its connection is no longer used.
+func (s *rowStream) close() {
+	s.cancel()
+	for range s.filled { // until it is closed
+	}
+}
+
+// queryOne returns the first record that a query answers, and whether there is one.
+func (d *db) queryOne(ctx context.Context, t table, i marketprism.Instrument, sc scope, tail string) (rec marketprism.Record, ok bool, err error) {
+	return d.stream(ctx, t, i, sc, tail).one()
+}
+
+// queryHead is queryOne without the levels of the record.
+func (d *db) queryHead(ctx context.Context, t table, i marketprism.Instrument, sc scope, tail string) (rec marketprism.Record, ok bool, err error) {
+	return d.streamOf(ctx, t, i, withoutLevels, sc, tail).one()
+}
+
+// one returns the first record, and whether there is one, and closes the stream.
+func (s *rowStream) one() (rec marketprism.Record, ok bool, err error) {
+	defer s.close()
+	if !s.advance() {
+		return rec, false, s.err
+	}
+	_, err = s.record(&rec)
+	for err == nil && s.advance() { // to the end of the answer, so that the connection can be used again
+	}
+	if err == nil {
+		err = s.err
+	}
+	return rec, true, err
+}
