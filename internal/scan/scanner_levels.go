@@ -43,43 +43,6 @@ func (s *Scanner) ShortLevel() (l orderbook.Level, ok bool) {
 	return orderbook.Level{Price: price, Quantity: quantity}, true
 }
 
-// regularNumber reads the number at p: one to seven digits, and a point and one to eight decimals where it has some. It
-// returns the place of the quote that ends it; 0 if the number has another form.
-func regularNumber(data []byte, p int) (f orderbook.Fixed, quote int) {
-	const window = maxWhole + 1 + 8 + 8
-	if len(data)-p < window {
-		return 0, 0
-	}
-	w := (*[window]byte)(data[p:])
-	word := load8(w[:]) - zeros
-	end := notDigits(word)
-	if end == 0 {
-		return 0, 0
-	}
-	n, shift := leading(end)
-	if n == 0 {
-		return 0, 0
-	}
-	number := number8(word<<(shift&63)) * 1e8
-	if w[n] == '.' {
-		word = load8(w[n+1:]) - zeros
-		decimals := 8
-		if end = notDigits(word); end != 0 {
-			decimals, shift = leading(end)
-			word &= ^uint64(0) >> (shift & 63)
-		}
-		if decimals == 0 {
-			return 0, 0
-		}
-		number += number8(word)
-		n += 1 + decimals
-	}
-	if w[n] != '"' {
-		return 0, 0
-	}
-	return orderbook.Fixed(number), p + n
-}
-
 // level reads one level in any form that JSON allows.
 func (s *Scanner) level(dst []orderbook.Level) []orderbook.Level {
 	var l orderbook.Level

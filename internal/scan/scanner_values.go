@@ -61,6 +61,43 @@ func (s *Scanner) regularFixed() (f orderbook.Fixed, ok bool) {
 	return f, end > 0
 }
 
+// regularNumber reads the number at p: one to seven digits, and a point and one to eight decimals where it has some. It
+// returns the place of the quote that ends it; 0 if the number has another form.
+func regularNumber(data []byte, p int) (f orderbook.Fixed, quote int) {
+	const window = maxWhole + 1 + 8 + 8
+	if len(data)-p < window {
+		return 0, 0
+	}
+	w := (*[window]byte)(data[p:])
+	word := load8(w[:]) - zeros
+	end := notDigits(word)
+	if end == 0 {
+		return 0, 0
+	}
+	n, shift := leading(end)
+	if n == 0 {
+		return 0, 0
+	}
+	number := number8(word<<(shift&63)) * 1e8
+	if w[n] == '.' {
+		word = load8(w[n+1:]) - zeros
+		decimals := 8
+		if end = notDigits(word); end != 0 {
+			decimals, shift = leading(end)
+			word &= ^uint64(0) >> (shift & 63)
+		}
+		if decimals == 0 {
+			return 0, 0
+		}
+		number += number8(word)
+		n += 1 + decimals
+	}
+	if w[n] != '"' {
+		return 0, 0
+	}
+	return orderbook.Fixed(number), p + n
+}
+
 // Int reads an integer, written without fraction and exponent. One that does not fit is
 // orderbook.ErrRange.
 func (s *Scanner) Int() int64 {
@@ -166,40 +203,6 @@ func (s *Scanner) digits(p int) int {
 		n++
 	}
 	return n
-}
-
-// Bool reads true or false.
-func (s *Scanner) Bool() bool {
-	switch s.peek() {
-	case 't':
-		s.literal("true")
-		return s.err == nil
-	case 'f':
-		s.literal("false")
-	default:
-		s.wrongType()
-	}
-	return false
-}
-
-// Null reads a null, if one comes next, and reports whether it did.
-func (s *Scanner) Null() bool {
-	if s.peek() != 'n' {
-		return false
-	}
-	s.literal("null")
-	return s.err == nil
-}
-
-// literal reads true, false or null.
-func (s *Scanner) literal(word string) {
-	for i := range len(word) {
-		if s.pos+i >= len(s.data) || s.data[s.pos+i] != word[i] {
-			s.malformedAt(s.pos + i)
-			return
-		}
-	}
-	s.pos += len(word)
 }
 
 // String reads a string and returns its text. The text is part of the data or, if it has escapes, of a

@@ -94,6 +94,40 @@ func (s *Scanner) advance(closing byte) bool {
 	return false
 }
 
+// Bool reads true or false.
+func (s *Scanner) Bool() bool {
+	switch s.peek() {
+	case 't':
+		s.literal("true")
+		return s.err == nil
+	case 'f':
+		s.literal("false")
+	default:
+		s.wrongType()
+	}
+	return false
+}
+
+// Null reads a null, if one comes next, and reports whether it did.
+func (s *Scanner) Null() bool {
+	if s.peek() != 'n' {
+		return false
+	}
+	s.literal("null")
+	return s.err == nil
+}
+
+// literal reads true, false or null.
+func (s *Scanner) literal(word string) {
+	for i := range len(word) {
+		if s.pos+i >= len(s.data) || s.data[s.pos+i] != word[i] {
+			s.malformedAt(s.pos + i)
+			return
+		}
+	}
+	s.pos += len(word)
+}
+
 // Skip skips a value of any type, which must be valid JSON. Nesting deeper than MaxDepth is ErrDepth.
 func (s *Scanner) Skip() { s.skip(MaxDepth) }
 
