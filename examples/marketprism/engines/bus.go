@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"runtime/pprof"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -12,6 +13,9 @@ import (
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/natsbus"
 )
+
+// PartLabel is the profile label that names the part of the program to which a goroutine belongs.
+const PartLabel = "part"
 
 // ErrNoBus means that no NATS is configured.
 var ErrNoBus = errors.New("no address of NATS: give --nats nats://HOST:4222, or set nats in the file; only the command run has one embedded")
@@ -35,7 +39,11 @@ func OpenBus(ctx context.Context, url string, hooks *natsbus.ConnHooks) (*Bus, e
 
 // EmbedBus starts a NATS server on a folder and connects to it.
 func EmbedBus(ctx context.Context, dir string, hooks *natsbus.ConnHooks) (*Bus, error) {
-	server, err := natsserver.Start(natsserver.Config{StoreDir: filepath.Join(dir, "nats")})
+	var server *natsserver.Server
+	var err error
+	pprof.Do(ctx, pprof.Labels(PartLabel, "NATS server"), func(context.Context) {
+		server, err = natsserver.Start(natsserver.Config{StoreDir: filepath.Join(dir, "nats")})
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +55,10 @@ func open(ctx context.Context, b *Bus, url string, hooks *natsbus.ConnHooks) (*B
 		hooks = &natsbus.ConnHooks{}
 	}
 	var err error
-	if b.Conn, err = natsbus.Connect(ctx, url, hooks.Options()...); err == nil {
+	pprof.Do(ctx, pprof.Labels(PartLabel, "NATS client"), func(ctx context.Context) {
+		b.Conn, err = natsbus.Connect(ctx, url, hooks.Options()...)
+	})
+	if err == nil {
 		b.JS, err = jetstream.New(b.Conn)
 	}
 	if err != nil {

@@ -173,7 +173,9 @@ func (p *Pipeline) connectExchange(downstream context.Context, c *collector) err
 }
 
 // downstream returns the stages after the handler, which outlive the collection.
-func (c *collector) downstream() []stageFunc { return []stageFunc{c.buffer.Run, c.spill.Run} }
+func (c *collector) downstream() []stageFunc {
+	return []stageFunc{asPart("publisher", c.buffer.Run), asPart("disk queue", c.spill.Run)}
+}
 
 func (c *collector) close() error {
 	var err error
@@ -208,7 +210,7 @@ func (p *Pipeline) countPublished(publisher sink.Sink) sink.Sink {
 func (p *Pipeline) collect(ctx, downstream context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	collecting := start(ctx, cancel, p.collector.books.Run)
+	collecting := start(ctx, cancel, asPart("driver", p.collector.books.Run))
 	defer collecting.stop()
 	err := p.watchUntilEnd(ctx, downstream, p.source)
 	collecting.stop()
@@ -268,7 +270,10 @@ func streamNames() []string { return []string{natsbus.BooksStream(""), natsbus.T
 
 func (p *Pipeline) newArchiver() (*archiver, error) {
 	log := p.watch.logger("archiver")
-	a := &archiver{into: p.watch.archive.Storing(p.tally.storing(p.archive.Store))}
+	store := sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+		return asPart("store client", func(ctx context.Context) error { return p.archive.Store.Write(ctx, recs) })(ctx)
+	})
+	a := &archiver{into: p.watch.archive.Storing(p.tally.storing(store))}
 	for _, stream := range streamNames() {
 		meter := p.watch.bus.Consumer(stream, durable)
 		c, err := natsbus.NewConsumer(p.bus.JS, natsbus.ConsumerConfig{
@@ -304,7 +309,7 @@ func (a *archiver) stages() []stageFunc {
 		stages = append(stages, a.redriver.Run)
 	}
 	for _, c := range a.consumers {
-		stages = append(stages, func(ctx context.Context) error { return c.Run(ctx, a.into) })
+		stages = append(stages, asPart("consumer", func(ctx context.Context) error { return c.Run(ctx, a.into) }))
 	}
 	return stages
 }

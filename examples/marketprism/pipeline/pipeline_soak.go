@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"runtime/pprof"
 	"slices"
 	"strings"
 	"sync"
@@ -36,6 +37,8 @@ type soak struct {
 	mu      sync.Mutex
 	visible bench.Histogram // from the exchange's event until it is readable in the store
 
+	cpu        cpuMeter
+	used       cpuUse
 	begin, end reading
 	half, last memory
 }
@@ -105,8 +108,11 @@ func (s *soak) measure(ctx context.Context, length time.Duration) error {
 		return fmt.Errorf("the books were not synced: %w", err)
 	}
 	fmt.Fprintf(s.p.out, "all %d books synced after %v\n", len(s.p.collector.books.Symbols()), time.Since(begin).Round(time.Second))
-	s.begin = s.read()
 	s.memory()
+	s.begin = s.read()
+	if err := s.cpu.start(); err != nil {
+		return err
+	}
 	s.measuring.Store(true)
 	tick := time.NewTicker(soakSample)
 	defer tick.Stop()
@@ -121,9 +127,12 @@ func (s *soak) measure(ctx context.Context, length time.Duration) error {
 			s.half = s.memory()
 		case <-over.C:
 			s.measuring.Store(false)
+			var err error
+			s.used, err = s.cpu.stop()
 			s.end, s.last = s.read(), s.memory()
-			return nil
+			return err
 		case <-ctx.Done():
+			pprof.StopCPUProfile()
 			return errors.New("interrupted before the time was over")
 		}
 	}
@@ -151,6 +160,7 @@ func (s *soak) report() error {
 		gaps, s.end.stats.Dropped-s.begin.stats.Dropped)
 	fmt.Fprintf(s.p.out, "exchange event to visible in ClickHouse, of %d updates: p50 %v, p99 %v, max %v\n", s.visible.Count(),
 		s.visible.Quantile(0.5).Round(time.Millisecond), s.visible.Quantile(0.99).Round(time.Millisecond), s.visible.Max().Round(time.Millisecond))
+	fmt.Fprintln(s.p.out, s.used.perRecord(s.end.stored-s.begin.stored))
 	fmt.Fprintf(s.p.out, "heap %d MB in the middle, %d MB at the end; goroutines %d, %d\n",
 		s.half.heap>>20, s.last.heap>>20, s.half.goroutines, s.last.goroutines)
 	var err error
