@@ -63,7 +63,7 @@ lint: ## Check formatting, go vet, staticcheck and that go.mod is tidy
 bench: ## Run the benchmarks of the README (BENCH=regexp, COUNT=n)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) ./orderbook ./binance
 
-bench-bus: ## Measure the bus beside nats.go by hand (ARGS='-records 5000 -rounds 2')
+bench-bus: ## Measure the bus beside nats.go by hand (ARGS='-records 5000 -rounds 2'), or books from it (ARGS='-books 1300')
 	go run ./internal/bench/bus $(ARGS)
 
 bench-store: ## Measure the archive on a real ClickHouse: writing, size, book at a moment, scan (ARGS='-rows 100000 -day 1h')

@@ -20,8 +20,10 @@ type Config struct {
 	Prefix string // of the subjects; "" means natsbus.DefaultPrefix
 	Stream string // "" means the name that natsbus.BooksStream gives
 
-	// Instruments have one consumer on the server each. A server allows 1000 a stream by default (max_consumers), for
-	// all feeds together; beyond that, a feed waits for room.
+	// Instruments share one consumer on the server. Up to 32 are listed in its filter. For more it reads the whole
+	// stream, and the feed leaves out what it does not need: the server is several times slower with a filter. While it
+	// joins, a feed has up to four consumers. A server allows 1000 a stream by default (max_consumers), for all feeds
+	// together; beyond that, a feed waits for room.
 	Instruments []marketprism.Instrument
 
 	// Handler receives the Snapshot, Update and Gap records that make up the books, one call at a time; nil means
@@ -94,14 +96,14 @@ func (cfg Config) withDefaults() (Config, error) {
 	return cfg, nil
 }
 
-// Hooks observe a Feed. Any field may be nil. They are called by the goroutine of an instrument, so by several at once,
-// with no lock held and after Status has changed, and must not block: they would delay the instrument's book.
+// Hooks observe a Feed. Any field may be nil. They are called by several goroutines at once, for one instrument one at a
+// time, with no lock held and after Status has changed, and must not block: they would delay the books.
 type Hooks struct {
-	Synced       func(SyncedInfo)              // a book is synced, and has caught up with the stream
-	Lost         func(LostInfo)                // a book is not synced any more, or may be behind
-	Audited      func(AuditInfo)               // a book was compared with a later snapshot on the bus
-	ServerFailed func(ServerFailedInfo)        // the server did not answer a request, which will be repeated
-	Undecodable  func(natsbus.UndecodableInfo) // a message is no record; the book continues only if the ids prove that nothing is missing
+	Synced       func(SyncedInfo)               // a book is synced, and has caught up with the stream
+	Lost         func(LostInfo)                 // a book is not synced any more, or may be behind
+	Audited      func(AuditInfo)                // a book was compared with a later snapshot on the bus
+	ServerFailed func(natsbus.ServerFailedInfo) // the server did not answer a request, which will be repeated; no book is synced
+	Undecodable  func(natsbus.UndecodableInfo)  // a message is no record; the book continues only if the ids prove that nothing is missing
 }
 
 // SyncedInfo describes a book that became synced.
@@ -122,12 +124,6 @@ type LostInfo struct {
 type AuditInfo struct {
 	Instrument marketprism.Instrument
 	Audit      orderbook.Audit // Different is more than 0 if the book was wrong, and has been replaced
-}
-
-// ServerFailedInfo is the natsbus.ServerFailedInfo of one instrument.
-type ServerFailedInfo struct {
-	Instrument marketprism.Instrument
-	natsbus.ServerFailedInfo
 }
 
 // TeeHooks returns Hooks that call each of hooks, in order. Nil ones are left out.
@@ -164,8 +160,8 @@ func LogHooks(l *slog.Logger) *Hooks {
 			l.Log(context.Background(), level, "book from the bus is audited", "instrument", i.Instrument, "last_id", i.Audit.LastID,
 				"compared", i.Audit.Compared, "different", i.Audit.Different)
 		},
-		ServerFailed: func(i ServerFailedInfo) {
-			l.Warn("server does not answer", "instrument", i.Instrument, "attempt", i.Attempt, "wait", i.Wait, "err", i.Err)
+		ServerFailed: func(i natsbus.ServerFailedInfo) {
+			l.Warn("server does not answer", "attempt", i.Attempt, "wait", i.Wait, "err", i.Err)
 		},
 		Undecodable: func(i natsbus.UndecodableInfo) {
 			l.Error("message is no record", "stream", i.Stream, "sequence", i.Sequence, "subject", i.Subject, "err", i.Err)

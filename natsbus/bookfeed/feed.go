@@ -2,6 +2,7 @@ package bookfeed
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"reflect"
@@ -26,6 +27,7 @@ import (
 type Feed struct {
 	cfg   Config
 	js    jetstream.JetStream
+	id    string // in the names of its consumers, so that two feeds do not share one
 	books *bookset.Set[marketprism.Instrument, Status, *feedBook]
 }
 
@@ -62,7 +64,7 @@ func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 		return nil, err
 	}
 	f := &Feed{
-		cfg: cfg, js: js,
+		cfg: cfg, js: js, id: rand.Text(),
 		books: bookset.New[marketprism.Instrument, Status, *feedBook](reflect.TypeFor[Feed]().PkgPath(), bookset.Errors[marketprism.Instrument]{
 			Unknown: func(i marketprism.Instrument) error { return fmt.Errorf("%w: %s", ErrUnknownInstrument, i) },
 			NotSynced: func(i marketprism.Instrument, state orderbook.State) error {
@@ -72,13 +74,13 @@ func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 			Reentrant: ErrReentrant,
 		}),
 	}
-	for _, instrument := range cfg.Instruments {
-		b, err := newFeedBook(instrument, cfg)
-		if err != nil {
+	books := make([]*feedBook, len(cfg.Instruments))
+	for i, instrument := range cfg.Instruments {
+		if books[i], err = newFeedBook(instrument, cfg); err != nil {
 			return nil, err
 		}
-		f.books.Add(b)
 	}
+	f.books.Add(books...)
 	return f, nil
 }
 
@@ -95,25 +97,32 @@ func (f *Feed) Run(ctx context.Context) error {
 	defer cancel(nil)
 	handling, endHandling := bookset.WithGrace(running)
 	defer endHandling()
+	var first error
+	var once sync.Once
+	failed := func(err error) {
+		if err != nil {
+			once.Do(func() { first = err; cancel(err) })
+		}
+	}
 	books := f.books.All()
-	failures := make(chan error, len(books))
-	var following sync.WaitGroup
-	for _, b := range books {
-		following.Go(func() {
-			if err := newFollower(f, b, handling).run(running); err != nil {
-				failures <- err
-				cancel(err)
-			}
-		})
+	workers := newWorkers(running, len(books), f.cfg, failed)
+	followers := make([]*follower, len(books))
+	for i, b := range books {
+		followers[i] = &follower{feed: f, book: b, worker: workers[i%len(workers)], ctx: handling}
 	}
-	following.Wait()
-	var err error
-	if len(failures) > 0 {
-		err = <-failures
+	var working sync.WaitGroup
+	for _, k := range workers {
+		working.Go(k.run)
 	}
-	var failed *bookset.HandlerError
-	if errors.As(err, &failed) {
-		err = failed.Err
+	failed(newReader(f, followers).run(running))
+	for _, k := range workers {
+		close(k.queue)
+	}
+	working.Wait()
+	err := first
+	var handler *bookset.HandlerError
+	if errors.As(err, &handler) {
+		err = handler.Err
 	}
 	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
 		err = nil // the handler reports the end of ctx
@@ -132,7 +141,7 @@ type Status struct {
 	LastGap   orderbook.Gap // the latest; Reason is 0 if there was none
 
 	Sequence uint64 // in the stream, of the last message of the instrument that was read; 0 if none
-	Behind   uint64 // messages of the instrument that were waiting behind it
+	Behind   uint64 // messages of the instruments that share its consumer that were waiting behind it
 
 	Sync orderbook.SyncerStats // as Joiner.Stats has it
 }

@@ -50,7 +50,7 @@ func newFollow(t testing.TB, b *bustest.Bus, cfg bookfeed.Config, venues ...*bus
 	t.Helper()
 	f := &follow{
 		t: t, books: make(map[marketprism.Instrument]*orderbook.Book),
-		synced: make(chan bookfeed.SyncedInfo, 100), lost: make(chan bookfeed.LostInfo, 100),
+		synced: make(chan bookfeed.SyncedInfo, 10_000), lost: make(chan bookfeed.LostInfo, 10_000),
 	}
 	for _, v := range venues {
 		cfg.Instruments = append(cfg.Instruments, v.Instrument)
@@ -122,14 +122,17 @@ func (f *follow) reach(v *bustest.Venue) {
 	f.t.Helper()
 	want, _ := v.Book.AppendText(nil)
 	var got []byte
-	require.Eventually(f.t, func() bool {
+	there := func() bool {
 		err := f.View(v.Instrument, func(b *orderbook.Book, s bookfeed.Status) {
 			if got = nil; s.LastID == v.ID() {
 				got, _ = b.AppendText(nil)
 			}
 		})
 		return err == nil && got != nil && f.shown(v.Instrument) == v.ID()
-	}, bustest.Patience, bustest.Interval)
+	}
+	if !there() {
+		require.Eventually(f.t, there, bustest.Patience, bustest.Interval)
+	}
 	require.Equal(f.t, string(want), string(got))
 	f.mu.Lock()
 	defer f.mu.Unlock()

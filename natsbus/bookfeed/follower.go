@@ -4,34 +4,60 @@ import (
 	"context"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/bookset"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// A follower applies one instrument's messages to its book, on one goroutine.
+// A follower applies one instrument's messages to its book, on the goroutine of a worker.
 type follower struct {
-	feed *Feed
-	book *feedBook
-	ctx  context.Context // of the handler
+	feed   *Feed
+	book   *feedBook
+	worker *worker
+	ctx    context.Context // of the handler
 
-	reading reading
+	source string    // of the stream, as in Record.Origin
+	late   time.Time // when to decide on a snapshot that waits for updates; zero if none waits
 
-	ahead bool        // a snapshot waits for updates to decide on it
-	late  *time.Timer // runs while ahead, for Config.CatchUp
+	place place // of its reader, whose goroutine uses it while the worker does not
 }
 
-func newFollower(f *Feed, b *feedBook, handling context.Context) *follower {
-	late := time.NewTimer(0)
-	late.Stop()
-	return &follower{feed: f, book: b, ctx: handling, late: late}
+// A message is one of an instrument's messages.
+type message struct {
+	*nats.Msg
+	sequence uint64 // in the stream
+	behind   uint64 // messages that wait behind it
+}
+
+// receive applies a message to the book. Its error is one of the handler.
+func (w *follower) receive(decoder *natsbus.Decoder, m message) error {
+	var rec marketprism.Record
+	decoder.Reset()
+	err := decoder.Decode(m.Subject, m.Data, &rec)
+	if err != nil {
+		hook.Call(w.feed.cfg.Hooks.Undecodable, natsbus.UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: m.sequence, Subject: m.Subject, Err: err})
+		rec = w.missed(orderbook.GapInvalid, err)
+	}
+	rec.Origin = marketprism.Origin{Source: w.source, Sequence: m.sequence}
+	err = w.apply(&rec)
+	w.reached(m.sequence, m.behind, w.book.live)
+	return err
+}
+
+// missed returns a record that says that changes of the book may be missing.
+func (w *follower) missed(reason orderbook.GapReason, cause error) marketprism.Record {
+	return marketprism.Record{ReceivedAt: time.Now().UTC(), Gap: &orderbook.Gap{
+		After: w.book.joiner.Book().LastID(), Reason: reason, Err: cause,
+	}}
 }
 
 // step changes the book by act and emits its events. rec is the record that caused them.
 func (w *follower) step(rec *marketprism.Record, act func(*orderbook.Joiner) orderbook.Output) error {
 	out, was, is := w.book.change(act)
-	w.time()
 	if out.Audit != nil {
 		hook.Call(w.feed.cfg.Hooks.Audited, AuditInfo{w.book.instrument, *out.Audit})
 	}
@@ -52,18 +78,6 @@ func (w *follower) step(rec *marketprism.Record, act func(*orderbook.Joiner) ord
 		}
 	}
 	return nil
-}
-
-// time starts or stops the timer of a snapshot that waits.
-func (w *follower) time() {
-	switch ahead := w.book.joiner.Ahead(); {
-	case ahead && !w.ahead:
-		w.ahead = true
-		w.late.Reset(w.feed.cfg.CatchUp)
-	case !ahead && w.ahead:
-		w.ahead = false
-		w.late.Stop()
-	}
 }
 
 // reached records a position in the stream, and whether the bus has been read to its end.
@@ -108,25 +122,28 @@ func (w *follower) emit(cause *marketprism.Record, ev *orderbook.Event) error {
 // the clocks of several collectors.
 func (w *follower) apply(rec *marketprism.Record) error {
 	e := orderbook.Event{Update: rec.Update, Snapshot: rec.Snapshot, Gap: rec.Gap}
-	if e.Snapshot != nil && rec.Origin.Sequence < w.reading.joinAt || e == (orderbook.Event{}) {
+	if e == (orderbook.Event{}) {
 		return nil
 	}
 	return w.step(rec, func(j *orderbook.Joiner) orderbook.Output { return j.Join(e) })
 }
 
+// doubt makes a synced book wait until the ids of its next update prove that nothing is missing, or for a snapshot.
+func (w *follower) doubt(cause error) error {
+	rec := w.missed(orderbook.GapDisconnect, cause)
+	return w.apply(&rec)
+}
+
 // jump gives up a book that has not reached a snapshot on the bus in time: the collector that published
 // it has begun from it, and no other one has the updates before.
 func (w *follower) jump() error {
-	if !w.book.live { // the updates may be on the bus
-		w.late.Reset(w.feed.cfg.CatchUp)
-		return nil
-	}
 	return w.step(&marketprism.Record{ReceivedAt: time.Now().UTC()}, (*orderbook.Joiner).Jump)
 }
 
 // reset forgets the pending updates. A synced book ends with a Gap. offline says whether the book is Offline from then
 // on.
 func (w *follower) reset(offline bool, cause error) error {
+	w.late = time.Time{}
 	rec := &marketprism.Record{ReceivedAt: time.Now().UTC()}
 	return w.step(rec, func(j *orderbook.Joiner) orderbook.Output {
 		w.book.offline = offline

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -13,6 +15,9 @@ import (
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(asServer); dir != "" {
 		exit(serve(dir))
+	}
+	if work := os.Getenv(asBot); work != "" {
+		exit(bot(context.Background(), work))
 	}
 	os.Exit(m.Run())
 }
@@ -25,4 +30,12 @@ func TestRun(t *testing.T) {
 	for _, line := range []string{"| publish, natsbus |", "| consume, nats.go with the same decoding |", "| encode a record |", "0 allocations"} {
 		require.Contains(t, out.String(), line)
 	}
+}
+
+func TestRunBooks(t *testing.T) {
+	short.Skip(t)
+	var out strings.Builder
+	require.NoError(t, runBooks(t.Context(), books{Symbols: 40, Rate: 10, Levels: 100, Warm: 500 * time.Millisecond, Bots: 2}, &out))
+	require.Contains(t, out.String(), "\n| 1 |")
+	require.Contains(t, out.String(), "\n| 2 |")
 }

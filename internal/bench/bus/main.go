@@ -4,29 +4,29 @@
 //
 //	go run ./internal/bench/bus                   # 5 rounds of 50,000 records a side
 //	go run ./internal/bench/bus -records 5000 -rounds 2
+//
+// With -books it measures instead how soon bots have the books of a whole exchange, from a bus to which updates flow, and
+// how much memory they take, each in a process of its own.
+//
+//	go run ./internal/bench/bus -books 1300
+//	go run ./internal/bench/bus -books 1300 -rate 4 -levels 1000 -bots 1
 package main
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/natsbus"
 )
-
-// asServer is the environment variable that makes this program the NATS server, with the folder of its data.
-const asServer = "MARKETPRISM_BENCH_BUS_SERVER"
 
 type options struct{ records, rounds int }
 
@@ -34,15 +34,33 @@ func main() {
 	if dir := os.Getenv(asServer); dir != "" {
 		exit(serve(dir))
 	}
+	if work := os.Getenv(asBot); work != "" {
+		exit(bot(context.Background(), work))
+	}
 	var opt options
+	var exchange books
+	flag.IntVar(&exchange.Symbols, "books", 0, "books that each bot builds; 0 measures publishing and consuming")
+	flag.Float64Var(&exchange.Rate, "rate", 1, "updates a second of each book, of 20 to 60 levels")
+	flag.IntVar(&exchange.Levels, "levels", 500, "levels of each side of a book")
+	flag.DurationVar(&exchange.Warm, "warm", 45*time.Second, "time for which updates flow before the bots start; a book has a snapshot every 30s")
+	flag.IntVar(&exchange.Bots, "bots", 2, "bots beside each other")
+	flag.DurationVar(&exchange.Stay, "stay", 10*time.Second, "time for which a bot goes on until it reports its memory")
 	flag.IntVar(&opt.records, "records", 50_000, "records of one round of one side, a multiple of 1000")
 	flag.IntVar(&opt.rounds, "rounds", 5, "measured rounds, after one to warm up")
 	flag.Parse()
 	if opt.records < batch || opt.records%batch != 0 || opt.rounds < 1 {
 		exit(fmt.Errorf("-records %d, -rounds %d: want a multiple of %d, and 1 or more", opt.records, opt.rounds, batch))
 	}
+	if exchange.Symbols < 0 || exchange.Rate <= 0 || exchange.Levels < 100 || exchange.Bots < 1 {
+		exit(errors.New("want a -rate above 0, -levels of 100 and -bots of 1 at least"))
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	err := run(ctx, opt, os.Stdout)
+	var err error
+	if exchange.Symbols > 0 {
+		err = runBooks(ctx, exchange, os.Stdout)
+	} else {
+		err = run(ctx, opt, os.Stdout)
+	}
 	stop()
 	exit(err)
 }
@@ -53,45 +71,6 @@ func exit(err error) {
 		os.Exit(1)
 	}
 	os.Exit(0)
-}
-
-// serve runs the server until standard input ends, as it does when the parent ends.
-func serve(dir string) error {
-	server, err := natsserver.Start(natsserver.Config{StoreDir: dir})
-	if err != nil {
-		return err
-	}
-	defer server.Close()
-	fmt.Println(server.URL())
-	_, err = io.Copy(io.Discard, os.Stdin)
-	return err
-}
-
-// startServer starts this program again as the server.
-func startServer() (url string, stop func() error, err error) {
-	dir, err := os.MkdirTemp("", "bench-bus-")
-	if err != nil {
-		return "", nil, err
-	}
-	cmd := exec.Command(os.Args[0])
-	cmd.Env, cmd.Stderr = append(os.Environ(), asServer+"="+dir), os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(dir))
-	}
-	stop = func() error { return errors.Join(in.Close(), cmd.Wait(), os.RemoveAll(dir)) }
-	line, err := bufio.NewReader(out).ReadString('\n')
-	if err != nil {
-		return "", nil, errors.Join(fmt.Errorf("the server did not start: %w", err), stop())
-	}
-	return strings.TrimSpace(line), stop, nil
 }
 
 func run(ctx context.Context, opt options, out io.Writer) (err error) {
