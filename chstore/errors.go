@@ -67,12 +67,8 @@ func (e *RecordError) Error() string {
 
 func (e *RecordError) Unwrap() error { return e.Err }
 
-// Permanent returns true: writing the record again cannot help. With RecordKey a consumer of a
-// bus can set exactly this record aside.
+// Permanent returns true: writing the record again cannot help.
 func (e *RecordError) Permanent() bool { return true }
-
-// RecordKey returns Key.
-func (e *RecordError) RecordKey() string { return e.Key }
 
 // An InsertError says which INSERT failed. Whether its rows are stored may be unknown; writing the
 // same records again settles it. Err is the driver's error: errors.As finds a *clickhouse.Exception

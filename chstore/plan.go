@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/sink"
 )
 
 // A planner makes the plans of Writes, and reuses their memory. It is safe for concurrent use.
@@ -63,12 +64,16 @@ func storableTimes(r *marketprism.Record) bool {
 	return ok
 }
 
-// plan groups recs. Its error is a *RecordError.
+// plan groups recs. Its error is a *sink.RefusedError with a *RecordError for each record that cannot be stored.
 func (pl *planner) plan(recs []marketprism.Record) (*plan, error) {
+	var refused []sink.Refusal
 	for i := range recs {
 		if err := checkRecord(&recs[i]); err != nil {
-			return nil, &RecordError{Index: i, Key: recs[i].Key(), Err: err}
+			refused = append(refused, sink.Refusal{Index: i, Err: &RecordError{Index: i, Key: recs[i].Key(), Err: err}})
 		}
+	}
+	if refused != nil {
+		return nil, &sink.RefusedError{Records: refused}
 	}
 	p, ok := pl.plans.Get().(*plan)
 	if !ok {

@@ -90,9 +90,9 @@ func (s *Store) migrator() *migrator { return &migrator{ddl{s.db}} }
 // an Origin are stored once where the same batch is written again within the table's deduplication window; another
 // batch with them in it stores them twice, which reads do not show.
 //
-// The error is a *RecordError, before anything is sent, or one or more *InsertError, joined, after
-// which any of the INSERTs may have been done, not only the first ones. What is Retryable has been
-// retried, as Config says.
+// The error is a *sink.RefusedError with a *RecordError for each record that cannot be stored, before anything is
+// sent, or one or more *InsertError, joined, after which any of the INSERTs may have been done, not only the first
+// ones. What is Retryable has been retried, as Config says.
 func (s *Store) Write(ctx context.Context, recs []marketprism.Record) error {
 	if len(recs) == 0 {
 		return nil

@@ -184,6 +184,34 @@ func TestWriteBadRecords(t *testing.T) {
 	}
 }
 
+// A Write names every record that cannot be stored, before it sends anything; the others cost as many INSERTs as ever.
+func TestWriteNamesAllBadRecords(t *testing.T) {
+	s, db := openStore(t, chstore.Config{})
+	good := trades(200, time.Second)
+	recs := slices.Clone(good)
+	for i := 5; i < len(recs); i += 10 {
+		bad := recs[i].Clone()
+		bad.ReceivedAt = time.Unix(-1, 0)
+		recs = slices.Insert(recs, i, bad)
+	}
+	err := s.Write(t.Context(), recs)
+	refused := sink.Refused(err, len(recs))
+	require.Len(t, refused, len(recs)-len(good))
+	for _, f := range slices.Backward(refused) {
+		var bad *chstore.RecordError
+		require.ErrorAs(t, f.Err, &bad)
+		require.ErrorIs(t, f.Err, chstore.ErrTime)
+		require.Equal(t, f.Index, bad.Index)
+		require.Equal(t, recs[f.Index].Key(), bad.Key)
+		recs = slices.Delete(recs, f.Index, f.Index+1)
+	}
+	require.Zero(t, s.Stats().Inserts)
+	require.Zero(t, rows(t, db))
+	require.NoError(t, s.Write(t.Context(), recs))
+	requireSame(t, good, readAll(t, s, good))
+	require.EqualValues(t, 1, s.Stats().Inserts)
+}
+
 // impatient returns random timeouts that grow with every call, so that on a machine of any speed they interrupt
 // every stage of a Write, and a Write succeeds in the end.
 func impatient() func(*rand.Rand) time.Duration {

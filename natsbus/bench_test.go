@@ -3,6 +3,7 @@ package natsbus_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -194,6 +195,39 @@ func BenchmarkConsume(b *testing.B) {
 		}
 		perRecord(b)
 	})
+}
+
+// BenchmarkPoison reads 20,000 records, alone and with a message that is no record behind each tenth, into a sink that
+// costs nothing. The Writes of the sink are counted.
+func BenchmarkPoison(b *testing.B) {
+	const stored = 20_000
+	for _, poison := range []int{0, stored / 10} {
+		b.Run(fmt.Sprintf("%d of %d", poison, stored), func(b *testing.B) {
+			bus := benchBus(b)
+			p := bus.Publisher(b, natsbus.PublisherConfig{})
+			recs := benchRecords(stored)
+			for part := range slices.Chunk(recs, 10) {
+				require.NoError(b, p.Write(b.Context(), part))
+				if poison > 0 {
+					_, err := bus.JS.Publish(b.Context(), natsbus.Subject("", part[0].Instrument, marketprism.KindUpdate), []byte("garbage"))
+					require.NoError(b, err)
+				}
+			}
+			round, writes := 0, 0
+			for b.Loop() {
+				round++
+				c := bus.Consumer(b, natsbus.ConsumerConfig{Durable: fmt.Sprintf("bench%d", round), Batch: benchBatch, DeadLetters: true})
+				stop := bustest.Run(b, c, sink.Func(func(context.Context, []marketprism.Record) error {
+					writes++
+					return nil
+				}))
+				bustest.Settled(b, c, stored+poison)
+				require.NoError(b, stop())
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/stored, "ns/record")
+			b.ReportMetric(float64(writes)/float64(b.N), "writes")
+		})
+	}
 }
 
 // perRecord reports the cost of one record.

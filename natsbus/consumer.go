@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/maphash"
+	"math"
 	"sync"
 	"time"
 
@@ -55,9 +56,11 @@ func NewConsumer(js jetstream.JetStream, cfg ConsumerConfig) (*Consumer, error) 
 // While dst fails, the current batch is written again after a growing delay, without limit: nothing is acknowledged or
 // skipped, and no more than the next batch is fetched. While the server is away, Run waits for it.
 //
-// With DeadLetters, a record that dst refuses (see Classify) is found by splitting its batch, and moved to the
-// dead-letter stream; those before and after it are written and acknowledged in order. Run then also reads the queue
-// of re-drives, in which deadletter.Queue.Redrive puts dead letters, with the Origin that they had.
+// With DeadLetters, messages that are no records, and records that dst refuses (see Classify), are moved to the
+// dead-letter stream, and all others of the batch are written in one Write; refused records that dst does not name are
+// found by splitting the batch. No record is written before each message ahead of it is in one of the two, and they are
+// acknowledged in order. Run then also reads the queue of re-drives, in which deadletter.Queue.Redrive puts dead
+// letters, with the Origin that they had.
 //
 // When ctx ends, the current batch may still be written and acknowledged within DrainTimeout. Run returns nil if it
 // was, else the error; what was not written is returned to the server and comes again. Other errors are a
@@ -122,15 +125,16 @@ func outlive(ctx context.Context, after time.Duration) (work context.Context, st
 // returned, and must not be called concurrently.
 func spread(dst sink.Sink, n int) sink.Sink {
 	parts := make([][]marketprism.Record, n)
+	indexes := make([][]int, n) // of the records in the Write
 	errs := make([]error, n)
 	seed := maphash.MakeSeed()
 	return sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		for i := range parts {
-			parts[i], errs[i] = parts[i][:0], nil
+			parts[i], indexes[i], errs[i] = parts[i][:0], indexes[i][:0], nil
 		}
 		for i := range recs {
 			k := maphash.Comparable(seed, recs[i].Instrument) % uint64(n)
-			parts[k] = append(parts[k], recs[i])
+			parts[k], indexes[k] = append(parts[k], recs[i]), append(indexes[k], i)
 		}
 		var wg sync.WaitGroup
 		for i, part := range parts {
@@ -139,7 +143,13 @@ func spread(dst sink.Sink, n int) sink.Sink {
 			}
 		}
 		wg.Wait()
-		for _, part := range parts {
+		for i, part := range parts {
+			if refused := sink.Refused(errs[i], len(part)); len(refused) > 0 {
+				for j := range refused {
+					refused[j].Index = indexes[i][refused[j].Index]
+				}
+				errs[i] = &sink.RefusedError{Records: refused}
+			}
 			clear(part)
 		}
 		return errors.Join(errs...)
@@ -320,8 +330,8 @@ const (
 	// Outage: the sink accepts nothing at present. The batch is written again, without limit; the records are not
 	// to blame.
 	Outage FailureClass = iota
-	// Refusal: the sink will never accept one of the records. The Consumer finds it, and only it becomes a dead
-	// letter.
+	// Refusal: the sink will never accept some of the records. The Consumer finds them, and only they become dead
+	// letters.
 	Refusal
 	// Unknown: it may be either. It is an Outage until ConsumerConfig.MaxAttempts is reached, and a Refusal from
 	// then on.
@@ -332,22 +342,21 @@ const (
 type Failure struct {
 	Class FailureClass
 
-	// Key is marketprism.Record.Key of the record concerned, where the sink names it: the Consumer then writes that
-	// record alone at once, and need not halve the batch to find it.
-	Key string
+	// Refused are the records concerned, where the sink names them: the Consumer then writes the others again
+	// together, and need not halve the batch to find them.
+	Refused []sink.Refusal
+}
+
+// within returns the refused records that are among n.
+func (f Failure) within(n int) []sink.Refusal {
+	return sink.Refused(&sink.RefusedError{Records: f.Refused}, n)
 }
 
 // ClassifyError is the default of ConsumerConfig.Classify: an error for which sink.Permanent is true is a Refusal,
-// every other one an Outage. The Key of a Refusal is the result of the method RecordKey() string, where the error or
-// one that it wraps has it.
+// every other one an Outage. The refused records are those of sink.Refused.
 func ClassifyError(err error) Failure {
 	if !sink.Permanent(err) {
 		return Failure{}
 	}
-	failure := Failure{Class: Refusal}
-	var named interface{ RecordKey() string }
-	if errors.As(err, &named) {
-		failure.Key = named.RecordKey()
-	}
-	return failure
+	return Failure{Class: Refusal, Refused: sink.Refused(err, math.MaxInt)}
 }

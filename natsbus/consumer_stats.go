@@ -19,7 +19,7 @@ type ConsumerStats struct {
 	Redelivered    uint64 // of those, delivered more than once by the server
 	Redriven       uint64 // of those, from the queue of re-drives
 	SinkFailures   uint64 // Writes of the sink that failed and were repeated
-	Refusals       uint64 // Writes of the sink after which a batch was split, or a record given up
+	Refusals       uint64 // Writes of the sink after which records became dead letters, or a batch was split
 	ServerFailures uint64 // requests for messages, and acknowledgements, that failed
 	DurableResets  uint64 // times that the durable was reset to its first unacknowledged message
 	Undecodable    uint64 // messages that are no record

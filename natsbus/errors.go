@@ -8,6 +8,7 @@ import (
 
 	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/pull"
+	"github.com/marketprism/marketprism/sink"
 )
 
 // Why a Write failed, for errors.Is on the *PublishError. A Write waits for the first two to pass and returns the
@@ -62,6 +63,10 @@ type PublishError struct {
 	Attempts int
 	Err      error // one of the errors above with the server's words, or a *CodecError
 	Ended    error // the end of ctx, if that ended the Write; nil otherwise
+
+	// Refused are all records of the Write that can never be published, where the first failure is one of those. See
+	// sink.Refused.
+	Refused []sink.Refusal
 }
 
 func (e *PublishError) Error() string {
@@ -72,19 +77,26 @@ func (e *PublishError) Error() string {
 	return text
 }
 
-// Unwrap returns Err, and Ended where it is set.
+// Unwrap returns Err, Ended where it is set, and a *sink.RefusedError where records are refused.
 func (e *PublishError) Unwrap() []error {
-	if e.Ended == nil {
-		return []error{e.Err}
+	errs := []error{e.Err}
+	if e.Ended != nil {
+		errs = append(errs, e.Ended)
 	}
-	return []error{e.Err, e.Ended}
+	if len(e.Refused) > 0 {
+		errs = append(errs, &sink.RefusedError{Records: e.Refused})
+	}
+	return errs
 }
 
 // Permanent reports whether the record can never be published: it is too large, or has no form on the
 // bus. See sink.Permanent.
-func (e *PublishError) Permanent() bool {
+func (e *PublishError) Permanent() bool { return isRefusal(e.Err) }
+
+// isRefusal reports whether a record can never be published: it is too large, or has no form on the bus.
+func isRefusal(err error) bool {
 	var codec *CodecError
-	return errors.Is(e.Err, ErrTooLarge) || errors.As(e.Err, &codec)
+	return errors.Is(err, ErrTooLarge) || errors.As(err, &codec)
 }
 
 // isPermanentPublish reports whether a Write whose classified error is err will never succeed.

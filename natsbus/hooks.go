@@ -31,7 +31,7 @@ type Hooks struct {
 	Consumed     func(ConsumeInfo)      // a batch is written and acknowledged
 	SinkFailed   func(SinkFailedInfo)   // the sink did not accept a batch, which will be written again
 	Circuit      func(CircuitInfo)      // the sink fails, is tried again, or works again
-	Refused      func(RefusedInfo)      // the sink will never accept a record of a batch, which is split to find it
+	Refused      func(RefusedInfo)      // the sink will never accept some records of a batch
 	ServerFailed func(ServerFailedInfo) // the server did not answer a request, which will be repeated
 	DurableReset func(DurableResetInfo) // the server will deliver from the first unacknowledged message on
 	Undecodable  func(UndecodableInfo)  // a message is no record
@@ -124,12 +124,14 @@ type CircuitInfo struct {
 	Err           error     // of the sink's last failure; nil if the State is CircuitClosed
 }
 
-// RefusedInfo describes a batch with a record that the sink will never accept.
+// RefusedInfo describes a batch with records that the sink will never accept. Those that it names become dead letters;
+// if it names none, the batch is split to find them.
 type RefusedInfo struct {
 	Stream      string
 	Records     int
 	First, Last uint64 // stream sequences
-	Key         string // of the record, if the sink has named it
+	Named       int    // refused records that the sink has named
+	Key         string // of the first of them
 	Attempt     int    // the one that failed, from 1
 	Err         error  // as the sink returned it
 }
@@ -242,8 +244,8 @@ func LogHooks(l *slog.Logger) *Hooks {
 			l.Info("circuit to the sink", "state", i.State, "since", i.Since, "err", i.Err)
 		},
 		Refused: func(i RefusedInfo) {
-			l.Warn("sink refuses a record", "stream", i.Stream, "records", i.Records, "first", i.First, "last", i.Last,
-				"key", i.Key, "attempt", i.Attempt, "err", i.Err)
+			l.Warn("sink refuses records", "stream", i.Stream, "records", i.Records, "first", i.First, "last", i.Last,
+				"named", i.Named, "key", i.Key, "attempt", i.Attempt, "err", i.Err)
 		},
 		ServerFailed: func(i ServerFailedInfo) {
 			l.Warn("server does not answer", "attempt", i.Attempt, "wait", i.Wait, "err", i.Err)

@@ -16,6 +16,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus/internal/check"
 	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
+	"github.com/marketprism/marketprism/sink"
 )
 
 // A Publisher is a sink that publishes records to JetStream, one message each, with Record.Key as its Nats-Msg-Id: a
@@ -134,6 +135,7 @@ type write struct {
 	repeated   bool // there was more than one attempt
 	failed     bool // in the current attempt
 	failure    writeFailure
+	refused    []sink.Refusal // in the current attempt: records that can never be published
 
 	// The message being sent: the client copies it, so the next one is made in the same memory.
 	msg    nats.Msg
@@ -152,6 +154,9 @@ type writeFailure struct {
 func (w *write) fail(index int, err error) {
 	if !w.failed || index < w.failure.index {
 		w.failure = writeFailure{index, err}
+	}
+	if classified := failure.Classify(err); isRefusal(classified) {
+		w.refused = append(w.refused, sink.Refusal{Index: index, Err: classified})
 	}
 	w.failed = true
 	w.p.changed.Broadcast()

@@ -295,6 +295,48 @@ func TestInstrumentThatIsNoHeader(t *testing.T) {
 	}
 }
 
+// A Write names all records that can never be published, also those that it has not sent.
+func TestWriteNamesAllRefusedRecords(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	p := b.Publisher(t, natsbus.PublisherConfig{})
+	recs := bustest.Updates(50)
+	recs[7] = large(1, 2<<20)
+	recs[20].Instrument.Symbol = "A\nB"
+	recs[21].Update.Bids = []orderbook.Level{{Price: -1}}
+	recs[49] = large(2, 1<<20)
+	err := p.Write(t.Context(), recs)
+	require.ErrorIs(t, err, natsbus.ErrTooLarge)
+	var refused []int
+	for _, f := range sink.Refused(err, len(recs)) {
+		refused = append(refused, f.Index)
+		require.Error(t, f.Err)
+	}
+	require.Equal(t, []int{7, 20, 21, 49}, refused)
+	require.NoError(t, p.Write(t.Context(), bustest.Without(recs, refused...)))
+	require.Equal(t, len(recs)-len(refused), b.Messages(t, natsbus.BooksStream("")))
+}
+
+// What a stream refuses, which allows less than the server, is known when it was sent.
+func TestWriteNamesWhatTheStreamRefuses(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	cfg := bustest.Config(t, b.JS, natsbus.BooksStream(""))
+	cfg.MaxMsgSize = 4096
+	_, err := b.JS.UpdateStream(t.Context(), cfg)
+	require.NoError(t, err)
+	recs := bustest.Updates(10)
+	recs[3], recs[4], recs[8] = large(1, 8000), large(2, 8000), large(3, 8000)
+	p := b.Publisher(t, natsbus.PublisherConfig{})
+	for len(recs) > 7 {
+		refused := sink.Refused(p.Write(t.Context(), recs), len(recs))
+		require.NotEmpty(t, refused)
+		for _, f := range slices.Backward(refused) {
+			require.NotNil(t, recs[f.Index].Snapshot)
+			recs = bustest.Without(recs, f.Index)
+		}
+	}
+	require.NoError(t, p.Write(t.Context(), recs))
+}
+
 // A sealed stream will never accept a message: the Write fails at once.
 func TestSealedStreamIsReadOnly(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})

@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
+	"github.com/marketprism/marketprism/sink"
 )
 
 // Write publishes recs and returns nil when a stream has confirmed every one of them. Records of one instrument are
@@ -92,7 +94,41 @@ func (p *Publisher) giveUp(w *write, f writeFailure, attempts int) error {
 	p.stats.Failed++
 	p.mu.Unlock()
 	r := &w.recs[f.index]
-	return &PublishError{Subject: p.subject(r), Key: r.Key(), Attempts: attempts, Err: f.err, Ended: context.Cause(w.ctx)}
+	failed := &PublishError{Subject: p.subject(r), Key: r.Key(), Attempts: attempts, Err: f.err, Ended: context.Cause(w.ctx)}
+	if failed.Permanent() {
+		failed.Refused = w.refusals()
+	}
+	return failed
+}
+
+// refusals returns all records of a Write that can never be published: those that failed, and those behind them that
+// were not sent. A stream may allow less than the server: then records beyond its limit are refused when they are sent.
+func (w *write) refusals() []sink.Refusal {
+	w.p.mu.Lock()
+	refused := slices.Clone(w.refused)
+	open := slices.Clone(w.sequences)
+	w.p.mu.Unlock()
+	for _, f := range refused {
+		open[f.Index] = 1
+	}
+	limit := w.p.conn.MaxPayload()
+	for i, sequence := range open {
+		if sequence != 0 {
+			continue
+		}
+		id, err := w.encode(&w.recs[i])
+		if err == nil {
+			// The client's own measure: header and body.
+			if size := int64(len("NATS/1.0\r\n: \r\n\r\n") + len(jetstream.MsgIDHeader) + len(id) + len(w.body)); size > limit {
+				err = fmt.Errorf("%w: %w: it has %d bytes, %d are allowed", ErrTooLarge, nats.ErrMaxPayload, size, limit)
+			}
+		}
+		if err != nil {
+			refused = append(refused, sink.Refusal{Index: i, Err: err})
+		}
+	}
+	slices.SortFunc(refused, func(a, b sink.Refusal) int { return cmp.Compare(a.Index, b.Index) })
+	return refused
 }
 
 // published reports a Write that succeeded.
@@ -133,7 +169,7 @@ func (w *write) attempt() (progress bool) {
 func (w *write) begin() (left int, failed bool) {
 	w.p.mu.Lock()
 	defer w.p.mu.Unlock()
-	failed, w.failed = w.failed, false
+	failed, w.failed, w.refused = w.failed, false, nil
 	w.repeated = w.repeated || failed
 	return w.left, failed
 }
@@ -170,12 +206,9 @@ var errNotSent = errors.New("natsbus: not sent")
 // message encodes a record. The message is valid until the next one is made. The span is nil unless the record is
 // traced.
 func (w *write) message(r *marketprism.Record) (msg *nats.Msg, span trace.Span, err error) {
-	if w.body, err = AppendRecord(w.body[:0], r); err != nil {
+	id, err := w.encode(r)
+	if err != nil {
 		return nil, nil, err
-	}
-	id := messageID(r)
-	if !isHeaderValue(id) {
-		return nil, nil, encodeError(unfitKey(r.Instrument), errHeader)
 	}
 	w.id[0] = id
 	if w.header == nil {
@@ -203,6 +236,17 @@ func unfitKey(i marketprism.Instrument) string {
 		return keyMarket
 	}
 	return keySymbol
+}
+
+// encode encodes a record into w.body and returns its message id.
+func (w *write) encode(r *marketprism.Record) (id string, err error) {
+	if w.body, err = AppendRecord(w.body[:0], r); err != nil {
+		return "", err
+	}
+	if id = messageID(r); !isHeaderValue(id) {
+		return "", encodeError(unfitKey(r.Instrument), errHeader)
+	}
+	return id, nil
 }
 
 // messageID returns the id by which a stream stores a record once. That of a Snapshot or Gap also contains ReceivedAt:

@@ -2,22 +2,20 @@ package natsbus
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/internal/hook"
-	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/letter"
 	"github.com/marketprism/marketprism/natsbus/internal/pull"
-	"github.com/marketprism/marketprism/natsbus/internal/tracing"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -28,6 +26,7 @@ type reader struct {
 	redrives                bool   // it reads the queue of re-drives
 	stream, durable, filter string // as the server knows them
 	conn                    *nats.Conn
+	async                   jetstream.JetStream // for dead letters
 	dst                     sink.Sink
 
 	puller     *pull.Puller
@@ -93,32 +92,63 @@ func (r *reader) recordOrigin(msg pull.Delivery) marketprism.Origin {
 type batch struct {
 	msgs     []pull.Delivery
 	recs     []marketprism.Record // of each message; empty for one that is no record
-	bad      []badMessage         // those messages
+	dead     []*deadMessage       // of each message; nil for a record that the sink must write
 	err      error                // that ended the fetch early
 	failedAt time.Time            // of the first failed Write; zero if there was none
 	decoder  Decoder
 }
 
-type badMessage struct {
-	index int
-	err   error
+// A deadMessage is why a message becomes a dead letter.
+type deadMessage struct {
+	key    string // of its record; "" if it is none
+	cause  letter.Cause
+	stored bool // the letter is stored
 }
 
 func (b *batch) reset() {
 	clear(b.msgs) // frees the messages
-	b.msgs, b.recs, b.bad, b.err, b.failedAt = b.msgs[:0], b.recs[:0], b.bad[:0], nil, time.Time{}
+	clear(b.dead)
+	b.msgs, b.recs, b.dead, b.err, b.failedAt = b.msgs[:0], b.recs[:0], b.dead[:0], nil, time.Time{}
 	b.decoder.Reset()
 }
 
 // add decodes a message.
 func (b *batch) add(msg pull.Delivery, origin marketprism.Origin) {
-	var rec marketprism.Record
+	var (
+		rec  marketprism.Record
+		dead *deadMessage
+	)
 	if err := b.decoder.Decode(msg.Subject, msg.Data, &rec); err != nil {
-		b.bad = append(b.bad, badMessage{len(b.msgs), err})
+		dead = &deadMessage{cause: letter.Cause{
+			Reason: string(DeadDecode), Stage: letter.StageDecode, Attempts: 1, FailedAt: time.Now(), Err: err,
+		}}
 	}
 	rec.Origin = origin
-	b.msgs = append(b.msgs, msg)
-	b.recs = append(b.recs, rec)
+	b.msgs, b.recs, b.dead = append(b.msgs, msg), append(b.recs, rec), append(b.dead, dead)
+}
+
+// A part is the records of some neighbouring messages of a batch.
+type part struct {
+	msgs    []pull.Delivery
+	recs    []marketprism.Record
+	indexes []int // in the batch
+}
+
+// part returns the records among the messages with the indexes from up to to.
+func (b *batch) part(from, to int) (p part) {
+	for i := from; i < to; i++ {
+		if b.dead[i] == nil {
+			p.indexes = append(p.indexes, i)
+		}
+	}
+	if len(p.indexes) == to-from {
+		p.msgs, p.recs = b.msgs[from:to], b.recs[from:to]
+		return p
+	}
+	for _, i := range p.indexes {
+		p.msgs, p.recs = append(p.msgs, b.msgs[i]), append(p.recs, b.recs[i])
+	}
+	return p
 }
 
 // first and last return the lowest and the highest stream sequence of messages.
@@ -197,9 +227,12 @@ func (r *reader) completed(b *batch) {
 	r.count(func(s *ConsumerStats) { s.InFlight -= len(b.msgs) })
 }
 
-// ackText acknowledges a message when it is published on the message's reply subject. The methods of jetstream.Msg do
-// the same, but only once, and an acknowledgement that got lost must be repeated.
-const ackText = "+ACK"
+// ackText acknowledges a message when it is published on the message's reply subject, and termText ends one whose dead
+// letter is stored. The methods of jetstream.Msg do the same, but only once, and a reply that got lost must be repeated.
+const (
+	ackText  = "+ACK"
+	termText = "+TERM " + letter.TerminatedPrefix // and the reason
+)
 
 const (
 	maxAckAttempts        = 3
@@ -208,16 +241,21 @@ const (
 	releaseDelay          = time.Second
 )
 
-// acknowledge acknowledges messages, and returns when the server has confirmed the last one: it handles those of one
-// connection in order, so it has handled the others before.
-func (r *reader) acknowledge(ctx context.Context, msgs []pull.Delivery) error {
+// acknowledge acknowledges the messages with the indexes from up to to, and terminates those whose dead letter is
+// stored. It returns when the server has confirmed the last one: it handles those of one connection in order, so it has
+// handled the others before.
+func (r *reader) acknowledge(ctx context.Context, b *batch, from, to int) error {
+	replies := b.replies(from, to)
 	for attempt := 1; ; attempt++ {
 		timeout, last := ackTimeout, maxAckAttempts
 		if r.reconnected() {
 			// A server that crashed may have forgotten the deliveries, and does not answer for those.
 			timeout, last = reconnectedAckTimeout, attempt
 		}
-		err := r.sendAcks(ctx, msgs, timeout)
+		if replies.terms > 0 {
+			last = attempt // the letters are recognized if their messages come again
+		}
+		err := r.sendReplies(ctx, replies, timeout)
 		switch {
 		case err == nil:
 			return nil
@@ -225,17 +263,37 @@ func (r *reader) acknowledge(ctx context.Context, msgs []pull.Delivery) error {
 			return err
 		case attempt >= last && r.conn.IsConnected():
 			// The durable may have been made again, without the deliveries.
-			return fmt.Errorf("%w: %d acknowledgements: %w", ErrUnavailable, len(msgs), err)
+			return fmt.Errorf("%w: %d acknowledgements: %w", ErrUnavailable, to-from, err)
 		}
 		_ = backoff.Sleep(ctx, r.serverFailed(err)) // ctx is checked after the next attempt
 	}
 }
 
-func (r *reader) sendAcks(ctx context.Context, msgs []pull.Delivery, timeout time.Duration) error {
+// replies are the answers to neighbouring messages of a batch.
+type replies struct {
+	msgs        []pull.Delivery
+	texts       []string
+	acks, terms int
+}
+
+func (b *batch) replies(from, to int) replies {
+	all := replies{msgs: b.msgs[from:to], texts: make([]string, to-from)}
+	for n, dead := range b.dead[from:to] {
+		if all.texts[n] = ackText; dead == nil {
+			all.acks++
+		} else {
+			all.texts[n] = termText + dead.cause.Reason
+			all.terms++
+		}
+	}
+	return all
+}
+
+func (r *reader) sendReplies(ctx context.Context, all replies, timeout time.Duration) error {
 	reconnects := r.conn.Stats().Reconnects
-	end := len(msgs) - 1
-	for _, msg := range msgs[:end] {
-		if err := r.conn.Publish(msg.Reply, []byte(ackText)); err != nil {
+	end := len(all.msgs) - 1
+	for i, msg := range all.msgs[:end] {
+		if err := r.conn.Publish(msg.Reply, []byte(all.texts[i])); err != nil {
 			return err
 		}
 	}
@@ -249,10 +307,13 @@ func (r *reader) sendAcks(ctx context.Context, msgs []pull.Delivery, timeout tim
 			cancel()
 		}
 	}()
-	if _, err := r.conn.RequestWithContext(ctx, msgs[end].Reply, []byte(ackText)); err != nil {
+	if _, err := r.conn.RequestWithContext(ctx, all.msgs[end].Reply, []byte(all.texts[end])); err != nil {
 		return err
 	}
-	r.count(func(s *ConsumerStats) { s.Replies.Ack += uint64(len(msgs)) })
+	r.count(func(s *ConsumerStats) {
+		s.Replies.Ack += uint64(all.acks)
+		s.Replies.Term += uint64(all.terms)
+	})
 	if r.conn.Stats().Reconnects != reconnects {
 		return nats.ErrDisconnected // acknowledgements over the old connection may be lost
 	}
@@ -318,80 +379,3 @@ func (r *reader) waitForDeadLetters(ctx context.Context, o letter.Origin, attemp
 	})
 	_ = backoff.Sleep(ctx, wait) // ctx is checked after the next attempt
 }
-
-// storeDeadLetter moves a message to the dead letters. It repeats that as long as it fails, as a Write of the sink. Its
-// error is an *unterminatedError if the letter is stored, but the message will be delivered again.
-func (r *reader) storeDeadLetter(ctx context.Context, msg pull.Delivery, key string, cause letter.Cause) error {
-	o := r.messageOrigin(msg)
-	cause.Deliveries = msg.Meta.NumDelivered
-	dead := letter.New(o, msg.Header, msg.Data, cause)
-	span := r.trace.StartDeadLetter(ctx, msg.Header, dead)
-	err := r.moveToDeadLetters(ctx, o, dead, msg)
-	tracing.End(span, err)
-	var unterminated *unterminatedError
-	if err != nil && !errors.As(err, &unterminated) {
-		return err
-	}
-	reason := DeadReason(cause.Reason)
-	r.count(func(s *ConsumerStats) {
-		if err == nil {
-			s.Replies.Term++
-		}
-		s.DeadLettered++
-		s.DeadLettersFailSince = time.Time{}
-		if s.DeadReasons == nil {
-			s.DeadReasons = make(map[DeadReason]uint64)
-		}
-		s.DeadReasons[reason]++
-	})
-	hook.Call(r.cfg.Hooks.DeadLettered, DeadLetterInfo{
-		Stream: o.Stream, Sequence: o.Sequence, Subject: o.Subject, Key: key,
-		Reason: reason, Redrives: o.Redrives, Bodiless: letter.Bodiless(dead), Err: cause.Err,
-	})
-	return err
-}
-
-func (r *reader) moveToDeadLetters(ctx context.Context, o letter.Origin, dead *nats.Msg, msg pull.Delivery) error {
-	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
-	for attempt := 1; ; attempt++ {
-		err := r.storeAndTerminate(ctx, dead, msg)
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return &stopError{fmt.Errorf("natsbus: message %d of stream %s: %w", o.Sequence, o.Stream, errors.Join(context.Cause(ctx), err))}
-		}
-		var unterminated *unterminatedError
-		if isPermanent(err) || errors.As(err, &unterminated) {
-			return err
-		}
-		r.waitForDeadLetters(ctx, o, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
-	}
-}
-
-// storeAndTerminate publishes the letter and, only when a stream has confirmed it, terminates the message. A repetition
-// publishes the same Nats-Msg-Id.
-func (r *reader) storeAndTerminate(ctx context.Context, dead *nats.Msg, msg pull.Delivery) error {
-	storing, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	if _, err := letter.Store(storing, r.js, dead); err != nil {
-		return fmt.Errorf("dead letter to %s: %w", dead.Subject, failure.Explain(ctx, r.js, dead.Subject, err))
-	}
-	terminating, cancel := context.WithTimeout(ctx, ackTimeout)
-	defer cancel()
-	reason := letter.TerminatedPrefix + dead.Header.Get(letter.HeaderReason)
-	if _, err := r.conn.RequestWithContext(terminating, msg.Reply, []byte("+TERM "+reason)); err != nil {
-		return &unterminatedError{err}
-	}
-	return nil
-}
-
-// An unterminatedError is the failure to terminate a message whose dead letter is stored. A server that has forgotten
-// the delivery never confirms its end, so the durable must be reset.
-type unterminatedError struct{ err error }
-
-func (e *unterminatedError) Error() string {
-	return fmt.Sprintf("%v: end of a delivery whose dead letter is stored: %v", ErrUnavailable, e.err)
-}
-
-func (e *unterminatedError) Unwrap() []error { return []error{ErrUnavailable, e.err} }

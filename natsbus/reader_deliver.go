@@ -4,124 +4,169 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/letter"
 	"github.com/marketprism/marketprism/natsbus/internal/pull"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
+	"github.com/marketprism/marketprism/sink"
 )
 
-// deliver writes a batch to the sink and acknowledges it, in parts if there are messages in between that are no
-// records.
+// deliver brings every message of a batch to its end: in the sink, or among the dead letters.
 func (r *reader) deliver(ctx context.Context, b *batch) error {
 	defer r.completed(b)
 	r.delivering.Lock()
 	defer r.delivering.Unlock()
-	from := 0
-	for _, bad := range b.bad {
-		if err := r.deliverPart(ctx, b, from, bad.index); err != nil {
+	for i, dead := range b.dead {
+		if dead == nil {
+			continue
+		}
+		o := r.messageOrigin(b.msgs[i])
+		if !r.cfg.DeadLetters { // the records before it are delivered
+			err := r.deliverPart(ctx, b, 0, i)
+			if err == nil {
+				r.undecodable(o, dead.cause.Err)
+				r.release(b.msgs[i:])
+				err = &stopError{&DecodeError{Stream: o.Stream, Sequence: o.Sequence, Subject: o.Subject, Err: dead.cause.Err}}
+			}
 			return err
 		}
-		if err := r.undecodable(ctx, b.msgs[bad.index], bad.err); err != nil {
-			r.release(b.msgs[bad.index:])
-			return err
-		}
-		from = bad.index + 1
+		r.undecodable(o, dead.cause.Err)
 	}
-	return r.deliverPart(ctx, b, from, len(b.msgs))
+	return r.deliverPart(ctx, b, 0, len(b.msgs))
 }
 
-// deliverPart delivers the records with the indexes from to up to to. If the sink refuses one of them, it delivers the
-// records before it, the record itself and those after it one after the other, so that the server has the
-// acknowledgements in order.
+// undecodable reports a message that is no record.
+func (r *reader) undecodable(o letter.Origin, err error) {
+	r.count(func(s *ConsumerStats) { s.Undecodable++ })
+	hook.Call(r.cfg.Hooks.Undecodable, UndecodableInfo{Stream: o.Stream, Sequence: o.Sequence, Subject: o.Subject, Err: err})
+}
+
+// deliverPart delivers the messages with the indexes from up to to: it stores the dead letters among them, writes the
+// records in one Write, and then acknowledges all in order. Records that the sink names as refused become dead letters,
+// and the others are written again; if it names none, the part is halved until the refused record is alone.
+//
+// The letters come first, so that no record is stored behind a message that can become neither: that would be lost if
+// the durable were deleted.
 func (r *reader) deliverPart(ctx context.Context, b *batch, from, to int) error {
-	if from == to {
-		return nil
-	}
 	started := time.Now()
-	msgs, recs := b.msgs[from:to], b.recs[from:to]
-	refused, err := r.write(ctx, b, from, to)
-	switch {
-	case err != nil:
-		r.release(b.msgs[from:])
-		return &stopError{err}
-	case refused != nil && len(recs) == 1:
-		if err := r.storeDeadLetter(ctx, msgs[0], recs[0].Key(), refused.cause); err != nil {
-			r.release(b.msgs[from:])
-			return err
-		}
-		return nil
-	case refused != nil:
-		borders := refused.split(recs)
-		for i := range len(borders) - 1 {
-			if err := r.deliverPart(ctx, b, from+borders[i], from+borders[i+1]); err != nil {
+	for from < to {
+		if blocked := r.storeLetters(ctx, b, from, to); blocked < to {
+			if err := r.deliverPart(ctx, b, from, blocked); err != nil { // these need not wait
 				return err
 			}
+			from = blocked
+			if err := r.storeLetter(ctx, b, blocked); err != nil {
+				r.release(b.msgs[blocked:])
+				return err
+			}
+			continue
 		}
-		return nil
+		p := b.part(from, to)
+		refused, err := r.write(ctx, b, p)
+		switch {
+		case err != nil:
+			r.release(b.msgs[from:])
+			return &stopError{err}
+		case refused == nil:
+			return r.end(ctx, b, from, to, p, started)
+		case len(refused.records) == 0 && len(p.recs) > 1:
+			middle := p.indexes[len(p.recs)/2]
+			if err := r.deliverPart(ctx, b, from, middle); err != nil {
+				return err
+			}
+			from = middle
+		default:
+			refused.mark(b, p)
+		}
 	}
-	if err := r.acknowledge(ctx, msgs); err != nil {
-		return err
-	}
-	r.consumed(msgs, time.Since(started))
 	return nil
 }
 
-// A refusal is a Write after which a record becomes a dead letter.
-type refusal struct {
-	key   string // of the record, where the sink has named it
-	cause letter.Cause
-}
-
-// split returns the borders at which to split a batch to find the refused record: around it if the sink has named it,
-// otherwise in the middle.
-func (f *refusal) split(recs []marketprism.Record) []int {
-	for i := range recs {
-		if f.key != "" && recs[i].Key() == f.key {
-			return []int{0, i, i + 1, len(recs)}
-		}
+// end acknowledges the messages of a part that was delivered, and reports the records.
+func (r *reader) end(ctx context.Context, b *batch, from, to int, p part, started time.Time) error {
+	if err := r.acknowledge(ctx, b, from, to); err != nil {
+		return err
 	}
-	return []int{0, len(recs) / 2, len(recs)}
+	if len(p.msgs) > 0 {
+		r.consumed(p.msgs, time.Since(started))
+	}
+	return nil
 }
 
-// write writes records to the sink until it accepts them, or refuses one of them. It returns an error if ctx ends
-// before.
-func (r *reader) write(ctx context.Context, b *batch, from, to int) (*refusal, error) {
-	msgs, recs := b.msgs[from:to], b.recs[from:to]
+// A refusal is a Write after which records become dead letters.
+type refusal struct {
+	records []sink.Refusal // those that the sink has named
+	cause   letter.Cause
+}
+
+// mark makes the refused records dead letters, or the only record of the part.
+func (f *refusal) mark(b *batch, p part) {
+	if len(f.records) == 0 {
+		f.records = []sink.Refusal{{Err: f.cause.Err}}
+	}
+	for _, record := range f.records {
+		cause := f.cause
+		cause.Err = record.Err
+		b.dead[p.indexes[record.Index]] = &deadMessage{key: p.recs[record.Index].Key(), cause: cause}
+	}
+}
+
+// write writes the records of a part to the sink until it accepts them, or refuses some of them. It returns an error if
+// ctx ends before.
+func (r *reader) write(ctx context.Context, b *batch, p part) (*refusal, error) {
+	if len(p.recs) == 0 {
+		return nil, nil
+	}
 	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
 	unknown := 0
 	for attempt := 1; ; attempt++ {
-		err := r.writeOnce(ctx, msgs, recs)
+		err := r.writeOnce(ctx, p.msgs, p.recs)
 		if err == nil {
 			r.setCircuit(CircuitClosed, nil)
 			return nil, nil
 		}
 		defaults.Set(&b.failedAt, time.Now())
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("natsbus: %d records were not written before the end: %w", len(recs), errors.Join(context.Cause(ctx), err))
+			return nil, fmt.Errorf("natsbus: %d records were not written before the end: %w", len(p.recs), errors.Join(context.Cause(ctx), err))
 		}
-		failure := r.cfg.Classify(err)
-		if failure.Class == Unknown {
+		found := r.cfg.Classify(err)
+		if found.Class == Unknown {
 			unknown++
 		}
-		if reason := r.refusedAs(failure.Class, unknown); reason != "" {
+		if reason := r.refusedAs(found.Class, unknown); reason != "" {
 			r.setCircuit(CircuitClosed, nil)
-			r.count(func(s *ConsumerStats) { s.Refusals++ })
-			hook.Call(r.cfg.Hooks.Refused, RefusedInfo{
-				Stream: r.stream, Records: len(msgs), First: first(msgs), Last: last(msgs), Key: failure.Key, Attempt: attempt, Err: err,
-			})
-			return &refusal{key: failure.Key, cause: letter.Cause{
+			refused := &refusal{records: found.within(len(p.recs)), cause: letter.Cause{
 				Reason: string(reason), Stage: letter.StageWrite, Attempts: attempt, FailedAt: b.failedAt, Err: err,
-			}}, nil
+			}}
+			r.reportRefused(p, refused)
+			return refused, nil
 		}
 		r.setCircuit(CircuitOpen, err)
-		r.waitForSink(ctx, msgs, attempt, retry.Next(), err)
+		r.waitForSink(ctx, p.msgs, attempt, retry.Next(), err)
 		r.setCircuit(CircuitProbing, err)
 	}
+}
+
+func (r *reader) reportRefused(p part, f *refusal) {
+	r.count(func(s *ConsumerStats) { s.Refusals++ })
+	info := RefusedInfo{
+		Stream: r.stream, Records: len(p.msgs), First: first(p.msgs), Last: last(p.msgs),
+		Named: len(f.records), Attempt: f.cause.Attempts, Err: f.cause.Err,
+	}
+	if len(f.records) > 0 {
+		info.Key = p.recs[f.records[0].Index].Key()
+	}
+	hook.Call(r.cfg.Hooks.Refused, info)
 }
 
 func (r *reader) writeOnce(ctx context.Context, msgs []pull.Delivery, recs []marketprism.Record) error {
@@ -149,15 +194,105 @@ func (r *reader) refusedAs(class FailureClass, unknown int) DeadReason {
 	return ""
 }
 
-// undecodable handles a message that is no record.
-func (r *reader) undecodable(ctx context.Context, msg pull.Delivery, err error) error {
-	o := r.messageOrigin(msg)
-	r.count(func(s *ConsumerStats) { s.Undecodable++ })
-	hook.Call(r.cfg.Hooks.Undecodable, UndecodableInfo{Stream: o.Stream, Sequence: o.Sequence, Subject: o.Subject, Err: err})
-	if !r.cfg.DeadLetters {
-		return &stopError{&DecodeError{Stream: o.Stream, Sequence: o.Sequence, Subject: o.Subject, Err: err}}
+// lettersAtOnce bounds the letters that are published before the answer to the first.
+const lettersAtOnce = 256
+
+// storeLetters stores the letters of the dead messages among those with the indexes from up to to, in order. It tries
+// each once, and returns the index of the first that is not stored; to if all are.
+func (r *reader) storeLetters(ctx context.Context, b *batch, from, to int) (blocked int) {
+	var dead []int
+	for i := from; i < to; i++ {
+		if b.dead[i] != nil && !b.dead[i].stored {
+			dead = append(dead, i)
+		}
 	}
-	return r.storeDeadLetter(ctx, msg, "", letter.Cause{
-		Reason: string(DeadDecode), Stage: letter.StageDecode, Attempts: 1, FailedAt: time.Now(), Err: err,
+	for some := range slices.Chunk(dead, lettersAtOnce) {
+		blocked = to
+		moves := make([]move, len(some))
+		letters := make([]*nats.Msg, len(some))
+		for n, i := range some {
+			moves[n] = r.beginMove(ctx, b, i)
+			letters[n] = moves[n].letter
+		}
+		storing, cancel := context.WithTimeout(ctx, 2*ackTimeout)
+		errs := letter.StoreAll(storing, r.js, r.async, letters)
+		cancel()
+		for n, i := range some {
+			if r.endMove(b, moves[n], errs[n]); errs[n] != nil {
+				blocked = min(blocked, i)
+			}
+		}
+		if blocked < to {
+			return blocked
+		}
+	}
+	return to
+}
+
+// storeLetter stores one letter, and repeats that as long as it fails.
+func (r *reader) storeLetter(ctx context.Context, b *batch, i int) error {
+	m := r.beginMove(ctx, b, i)
+	err := r.moveToDeadLetters(ctx, m)
+	r.endMove(b, m, err)
+	return err
+}
+
+// A move is a message on its way to the dead letters.
+type move struct {
+	index  int // in the batch
+	origin letter.Origin
+	letter *nats.Msg
+	span   trace.Span // nil if it is not traced
+}
+
+func (r *reader) beginMove(ctx context.Context, b *batch, i int) move {
+	msg, cause := b.msgs[i], b.dead[i].cause
+	cause.Deliveries = msg.Meta.NumDelivered
+	m := move{index: i, origin: r.messageOrigin(msg)}
+	m.letter = letter.New(m.origin, msg.Header, msg.Data, cause)
+	m.span = r.trace.StartDeadLetter(ctx, msg.Header, m.letter)
+	return m
+}
+
+// endMove notes and reports a letter that is stored, if err is nil.
+func (r *reader) endMove(b *batch, m move, err error) {
+	tracing.End(m.span, err)
+	if err != nil {
+		return
+	}
+	dead := b.dead[m.index]
+	dead.stored = true
+	reason := DeadReason(dead.cause.Reason)
+	r.count(func(s *ConsumerStats) {
+		s.DeadLettered++
+		s.DeadLettersFailSince = time.Time{}
+		if s.DeadReasons == nil {
+			s.DeadReasons = make(map[DeadReason]uint64)
+		}
+		s.DeadReasons[reason]++
 	})
+	hook.Call(r.cfg.Hooks.DeadLettered, DeadLetterInfo{
+		Stream: m.origin.Stream, Sequence: m.origin.Sequence, Subject: m.origin.Subject, Key: dead.key,
+		Reason: reason, Redrives: m.origin.Redrives, Bodiless: letter.Bodiless(m.letter), Err: dead.cause.Err,
+	})
+}
+
+func (r *reader) moveToDeadLetters(ctx context.Context, m move) error {
+	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
+	for attempt := 1; ; attempt++ {
+		storing, cancel := context.WithTimeout(ctx, ackTimeout)
+		_, err := letter.Store(storing, r.js, m.letter)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		err = fmt.Errorf("dead letter to %s: %w", m.letter.Subject, failure.Explain(ctx, r.js, m.letter.Subject, err))
+		switch {
+		case ctx.Err() != nil:
+			return &stopError{fmt.Errorf("natsbus: message %d of stream %s: %w", m.origin.Sequence, m.origin.Stream, errors.Join(context.Cause(ctx), err))}
+		case isPermanent(err):
+			return err
+		}
+		r.waitForDeadLetters(ctx, m.origin, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
+	}
 }

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
@@ -35,8 +38,9 @@ func TestRefusedRecordIsIsolated(t *testing.T) {
 		{"halving, first and last of a batch", false, []int{0, 127}, 2 * 8},
 		{"halving, neighbours and several batches", false, []int{5, 6, 7, 130, 399}, 5 * 8},
 		{"halving, a whole batch of them", false, span(128, 256), 2*batch + 2*8},
-		{"named, one in the middle", true, []int{77}, 2},
-		{"named, several", true, []int{0, 1, 77, 127, 128, 399}, 2 * 6},
+		{"named, one in the middle", true, []int{77}, 1},
+		{"named, several", true, []int{0, 1, 77, 127, 128, 399}, 6},
+		{"named, a whole batch of them", true, span(128, 256), 16},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -76,6 +80,142 @@ func TestRefusedRecordIsIsolated(t *testing.T) {
 			require.Equal(t, natsbus.CircuitClosed, stats.Circuit)
 		})
 	}
+}
+
+// withGarbage publishes recs with one message that is no record behind each of n, and returns how many there are.
+func withGarbage(t *testing.T, b *bustest.Bus, recs []marketprism.Record, n int) (garbage int) {
+	t.Helper()
+	p := b.Publisher(t, natsbus.PublisherConfig{})
+	for part := range slices.Chunk(recs, n) {
+		require.NoError(t, p.Write(t.Context(), part))
+		_, err := b.JS.Publish(t.Context(), natsbus.Subject("", bustest.BTC, marketprism.KindUpdate), []byte("garbage"))
+		require.NoError(t, err)
+		garbage++
+	}
+	return garbage
+}
+
+// Of 10 % poison each batch costs no Write more, whether it cannot be decoded or the sink names it.
+func TestPoisonCostsNoWrite(t *testing.T) {
+	const batch = 220
+	t.Run("undecodable", func(t *testing.T) {
+		b := bustest.New(t, natsbus.StreamsConfig{})
+		recs := bustest.Updates(2 * batch * 10 / 11)
+		garbage := withGarbage(t, b, recs, 10)
+		var got sinktest.Recorder
+		c := b.Consumer(t, natsbus.ConsumerConfig{Batch: batch, FlushEvery: time.Minute, DeadLetters: true})
+		bustest.Run(t, c, &got)
+		bustest.Settled(t, c, len(recs)+garbage)
+		bustest.RequireEqual(t, recs, got.Records())
+		require.Len(t, got.Writes(), 2)
+		require.Equal(t, garbage, b.Messages(t, "MD_DLQ"))
+	})
+	t.Run("refused", func(t *testing.T) {
+		b := bustest.New(t, natsbus.StreamsConfig{})
+		recs := bustest.Updates(2 * batch)
+		b.Publish(t, recs)
+		var (
+			got    sinktest.Recorder
+			poison []int
+		)
+		sk := bustest.NewPicky(&got)
+		sk.Named = true
+		for i := 5; i < len(recs); i += 10 {
+			sk.Refuse(recs[i])
+			poison = append(poison, i)
+		}
+		c := b.Consumer(t, natsbus.ConsumerConfig{Batch: batch, FlushEvery: time.Minute, DeadLetters: true})
+		bustest.Run(t, c, sk)
+		bustest.Settled(t, c, len(recs))
+		bustest.RequireEqual(t, bustest.Without(recs, poison...), got.Records())
+		require.Len(t, got.Writes(), 2)
+		require.EqualValues(t, 2, c.Stats().Refusals)
+		require.Equal(t, len(poison), b.Messages(t, "MD_DLQ"))
+	})
+}
+
+// The server gets the replies in the order of the stream, those of dead letters among the acknowledgements.
+func TestRepliesKeepTheOrderOfTheStream(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	replies := make(chan *nats.Msg, 1000)
+	sub, err := b.JS.Conn().ChanSubscribe("$JS.ACK.MD_DEPTH.>", replies)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, sub.Unsubscribe()) }()
+	recs := bustest.Updates(60)
+	garbage := withGarbage(t, b, recs, 7)
+	sk := bustest.NewPicky(&sinktest.Recorder{}, recs[0], recs[30], recs[31], recs[59])
+	sk.Named = true
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
+	stop := bustest.Run(t, c, sk)
+	bustest.Settled(t, c, len(recs)+garbage)
+	require.NoError(t, stop())
+	terms := 0
+	for sequence := 1; sequence <= len(recs)+garbage; sequence++ {
+		reply := bustest.Receive(t, replies)
+		require.Equal(t, strconv.Itoa(sequence), strings.Split(reply.Subject, ".")[5], "%s", reply.Data)
+		if strings.HasPrefix(string(reply.Data), "+TERM dlq:") {
+			terms++
+		} else {
+			require.Equal(t, "+ACK", string(reply.Data))
+		}
+	}
+	require.Equal(t, garbage+4, terms)
+	require.EqualValues(t, terms, c.Stats().Replies.Term)
+}
+
+// While a letter cannot be stored, what is before its message is written and acknowledged, and nothing behind it.
+func TestNothingIsWrittenBehindABlockedLetter(t *testing.T) {
+	short.Skip(t)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(40)
+	garbage := withGarbage(t, b, recs, 15) // behind records 15, 30 and 40
+	require.NoError(t, b.JS.DeleteStream(t.Context(), natsbus.DeadLettersStream("")))
+	var got sinktest.Recorder
+	failed := make(chan int, 100)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
+		DeadLetterFailed: func(natsbus.RetryInfo) { failed <- len(got.Records()) },
+	}})
+	bustest.Run(t, c, &got)
+	for range 2 {
+		require.Equal(t, 15, bustest.Receive(t, failed))
+	}
+	require.Equal(t, len(recs)+garbage-15, b.Unacked(t, "MD_DEPTH", "test"))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), b.JS, natsbus.StreamsConfig{}))
+	bustest.Settled(t, c, len(recs)+garbage)
+	bustest.RequireEqual(t, recs, got.Records())
+	require.LessOrEqual(t, len(got.Writes()), 2)
+	letters := b.Letters(t, deadletter.Filter{})
+	require.Len(t, letters, garbage)
+	for i, sequence := range []uint64{16, 32, 43} {
+		require.Equal(t, sequence, letters[i].StreamSequence)
+	}
+}
+
+// The workers' refusals are of the batch's records.
+func TestWorkersNameRefusedRecords(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(400)
+	for i := range recs {
+		recs[i].Instrument.Symbol = fmt.Sprintf("SYM%dUSDT", i%64)
+	}
+	b.Publish(t, recs)
+	var got sinktest.Recorder
+	sk := bustest.NewPicky(&got)
+	sk.Named = true
+	var want []string
+	for i := 3; i < len(recs); i += 11 {
+		sk.Refuse(recs[i])
+		want = append(want, recs[i].Key())
+	}
+	var dead []string
+	c := b.Consumer(t, natsbus.ConsumerConfig{Workers: 4, DeadLetters: true, Hooks: &natsbus.Hooks{
+		DeadLettered: func(i natsbus.DeadLetterInfo) { dead = append(dead, i.Key) },
+	}})
+	stop := bustest.Run(t, c, sk)
+	bustest.Settled(t, c, len(recs))
+	require.NoError(t, stop())
+	require.Equal(t, want, dead)
+	require.Len(t, got.Unique(), len(recs)-len(want))
 }
 
 func span(from, to int) []int {
@@ -165,8 +305,18 @@ func TestRefusedBatchIsRepeatedWithoutDeadLetters(t *testing.T) {
 }
 
 func TestClassifyError(t *testing.T) {
-	plain, refused, named := errors.New("x"), &bustest.RefusedError{}, &bustest.NamedRefusedError{RefusedError: bustest.RefusedError{Key: "k"}}
+	plain, refused := errors.New("x"), &bustest.RefusedError{}
+	named := func(indexes ...int) error {
+		e := &sink.RefusedError{}
+		for _, i := range indexes {
+			e.Records = append(e.Records, sink.Refusal{Index: i, Err: refused})
+		}
+		return e
+	}
 	refusal := natsbus.Failure{Class: natsbus.Refusal}
+	refusalOf := func(indexes ...int) natsbus.Failure {
+		return natsbus.Failure{Class: natsbus.Refusal, Refused: sink.Refused(named(indexes...), 100)}
+	}
 	for _, test := range []struct {
 		err  error
 		want natsbus.Failure
@@ -175,8 +325,9 @@ func TestClassifyError(t *testing.T) {
 		{plain, natsbus.Failure{}},
 		{refused, refusal},
 		{fmt.Errorf("a: %w", fmt.Errorf("b: %w", refused)), refusal},
-		{fmt.Errorf("a: %w", named), natsbus.Failure{Class: natsbus.Refusal, Key: "k"}},
-		{errors.Join(named, refused), natsbus.Failure{Class: natsbus.Refusal, Key: "k"}},
+		{fmt.Errorf("a: %w", named(3, 7)), refusalOf(3, 7)},
+		{errors.Join(named(7, 3), refused, named(5, 7)), refusalOf(3, 5, 7)},
+		{errors.Join(named(3), plain), natsbus.Failure{}},
 		{errors.Join(refused, plain), natsbus.Failure{}},
 		{errors.Join(plain, refused), natsbus.Failure{}},
 		{fmt.Errorf("a: %w", errors.Join(refused, errors.Join(refused, plain))), natsbus.Failure{}},

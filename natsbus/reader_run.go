@@ -17,6 +17,11 @@ import (
 
 // run reads until ctx ends. After that it fetches nothing; after the end of work it writes and acknowledges nothing.
 func (r *reader) run(ctx, work context.Context) error {
+	var err error
+	if r.async, err = jetstream.New(r.conn, jetstream.WithPublishAsyncTimeout(ackTimeout)); err != nil {
+		return fmt.Errorf("natsbus: %w", err)
+	}
+	defer r.async.CleanupPublisher()
 	defer r.inFlight.keepAlive(r.conn, r.cfg.AckWait/3, func(n int) {
 		r.count(func(s *ConsumerStats) { s.Replies.InProgress += uint64(n) })
 	})()

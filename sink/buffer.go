@@ -15,6 +15,10 @@ import (
 // it and repeats a batch that fails, so the order stays. The destination gets each record
 // once, unless it fails after it accepted some.
 //
+// A record that the destination refuses permanently (see Permanent) is left out, so that the others are delivered:
+// Hooks.Refused is called, and its book gets a Gap with reason orderbook.GapInvalid. Its Updates from there to its next
+// Snapshot are dropped.
+//
 // BufferConfig.Overflow says what happens when the queue is full. With DropOldest the contract of
 // marketprism.Record still holds: a book that loses a record gets a Gap in its place, with reason
 // orderbook.GapOverflow, and its Updates from there to its next Snapshot are dropped too, since no
@@ -46,11 +50,13 @@ type BufferStats struct {
 	Accepted    uint64 // records that Write accepted
 	Written     uint64 // records that the destination accepted, Gaps made by DropOldest included
 	Batches     uint64 // Writes of the destination that succeeded
-	Retries     uint64 // Writes of the destination that failed
+	Retries     uint64 // Writes of the destination that failed and were repeated
+	Refused     uint64 // records that the destination refused permanently
 	Full        uint64 // Writes that found no room
-	Gaps        uint64 // Gap records made by DropOldest
+	Gaps        uint64 // Gap records made, for records dropped by DropOldest and for refused ones
 
-	// Dropped counts the records that DropOldest dropped, by kind. It is nil if there are none.
+	// Dropped counts the dropped records, by kind: by DropOldest, and Updates after a refusal. It is nil if there are
+	// none.
 	Dropped map[marketprism.Kind]uint64
 }
 
@@ -78,8 +84,9 @@ func NewBuffer(dst Sink, cfg BufferConfig) (*Buffer, error) {
 }
 
 // Write queues copies of recs. It blocks only under Block, until there is room; if ctx ends first, the
-// rest of recs is not queued. Apart from the error of ctx, its errors are those of marketprism.Record.Validate,
-// ErrTooLarge, ErrFull and ErrClosed, wrapped; nothing is queued then, unless ErrClosed ended a wait.
+// rest of recs is not queued. Apart from the error of ctx, its errors are ErrFull and ErrClosed, wrapped, and a
+// *RefusedError with those of marketprism.Record.Validate and ErrTooLarge; nothing is queued then, unless ErrClosed
+// ended a wait.
 func (b *Buffer) Write(ctx context.Context, recs []marketprism.Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -101,17 +108,14 @@ func (b *Buffer) Write(ctx context.Context, recs []marketprism.Record) error {
 	return err
 }
 
-// check returns an error if one of recs could never be delivered.
+// check returns a *RefusedError if some of recs could never be delivered.
 func (b *Buffer) check(recs []marketprism.Record) error {
-	if err := validate(recs); err != nil {
-		return err
-	}
-	for i := range recs {
-		if size := recordSize(&recs[i]); size > b.cfg.MaxBytes {
-			return fmt.Errorf("%w: record %d of %d has %d bytes, MaxBytes is %d", ErrTooLarge, i, len(recs), size, b.cfg.MaxBytes)
+	return refuse(recs, func(r *marketprism.Record) error {
+		if size := recordSize(r); size > b.cfg.MaxBytes {
+			return fmt.Errorf("%w: it has %d bytes, MaxBytes is %d", ErrTooLarge, size, b.cfg.MaxBytes)
 		}
-	}
-	return nil
+		return r.Validate()
+	})
 }
 
 // add queues as many of recs as the bounds and the policy allow. If those are not all, room is
@@ -243,7 +247,10 @@ func (b *Buffer) Stats() BufferStats {
 	s.Queued, s.QueuedBytes = b.queue.records(), b.queue.size()
 	s.Accepted = b.queue.came
 	if b.queue.gaps != nil {
-		s.Gaps = b.queue.gaps.made
+		s.Gaps += b.queue.gaps.made
+	}
+	if b.queue.lost != nil {
+		s.Gaps += b.queue.lost.gaps
 	}
 	return s
 }

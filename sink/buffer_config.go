@@ -108,10 +108,13 @@ type Hooks struct {
 	Written func(WrittenInfo)
 	// Failed: the destination returned an error, and Run repeats the batch. On the goroutine of Run.
 	Failed func(FailedInfo)
+	// Refused: the destination refused a record permanently, and it is left out. Once for each, on the goroutine of
+	// Run, before it delivers the Gap for it.
+	Refused func(RefusedInfo)
 	// Full: a bound was reached. Once for each Write that found no room, on its goroutine.
 	Full func(FullInfo)
-	// Dropped: DropOldest dropped a record. Once for each, on the goroutine of the Write that needed
-	// the room, or of Run for an Update that is useless after a Gap. To start the book again,
+	// Dropped: DropOldest dropped a record, or an Update is useless after a Gap. Once for each, on the goroutine of the
+	// Write that needed the room, or of Run for a useless Update. To start the book again,
 	// call its Syncer's Resync.
 	Dropped func(DroppedInfo)
 }
@@ -129,6 +132,12 @@ type FailedInfo struct {
 	Attempts int // Writes of this batch so far
 	Err      error
 	Delay    time.Duration // until the next one, unless ctx ends before
+}
+
+// RefusedInfo describes a record that the destination will never accept.
+type RefusedInfo struct {
+	Record *marketprism.Record // valid until the hook returns
+	Err    error               // why
 }
 
 // FullInfo describes the queue when a Write found no room.
@@ -152,14 +161,15 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		}
 		all.Written = hook.Join(all.Written, h.Written)
 		all.Failed = hook.Join(all.Failed, h.Failed)
+		all.Refused = hook.Join(all.Refused, h.Refused)
 		all.Full = hook.Join(all.Full, h.Full)
 		all.Dropped = hook.Join(all.Dropped, h.Dropped)
 	}
 	return &all
 }
 
-// LogHooks returns Hooks that log batches and dropped records at debug level, a full buffer at info
-// and failures at warn. The log handler must not block.
+// LogHooks returns Hooks that log batches and dropped records at debug level, a full buffer at info,
+// failures at warn and refused records at error. The log handler must not block.
 func LogHooks(l *slog.Logger) *Hooks {
 	return &Hooks{
 		Written: func(i WrittenInfo) {
@@ -167,6 +177,9 @@ func LogHooks(l *slog.Logger) *Hooks {
 		},
 		Failed: func(i FailedInfo) {
 			l.Warn("batch not accepted", "records", i.Records, "attempts", i.Attempts, "delay", i.Delay, "err", i.Err)
+		},
+		Refused: func(i RefusedInfo) {
+			l.Error("record refused", "instrument", i.Record.Instrument, "key", i.Record.Key(), "err", i.Err)
 		},
 		Full: func(i FullInfo) {
 			l.Info("buffer full", "overflow", i.Overflow, "records", i.Records, "bytes", i.Bytes)

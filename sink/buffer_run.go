@@ -138,42 +138,78 @@ func (b *Buffer) batchReady() bool {
 		q.pending.n >= min(b.cfg.MaxBatch, b.cfg.MaxRecords/2) || q.bytes >= b.cfg.MaxBytes/2
 }
 
-// deliver writes batch until the destination accepts it, or ctx ends: then it returns the last error.
+// deliver writes batch until the destination has accepted or refused every record, or ctx ends: then it returns the
+// last error. If the destination refuses records without naming them, deliver halves the part that it writes until one
+// is alone.
 func (b *Buffer) deliver(ctx context.Context, batch []marketprism.Record) error {
-	start := time.Now()
+	part, start, attempt := len(batch), time.Now(), 1
 	delays := backoff.Backoff{Min: b.cfg.RetryMin, Max: b.cfg.RetryMax}
 	end := b.end
-	for attempt := 1; ; attempt++ {
-		err := b.dst.Write(ctx, batch)
-		if err == nil {
-			b.completed(len(batch))
-			if b.cfg.Hooks.Written != nil {
-				b.cfg.Hooks.Written(WrittenInfo{Records: len(batch), Attempts: attempt, Elapsed: time.Since(start)})
+	for len(batch) > 0 {
+		err := b.dst.Write(ctx, batch[:part])
+		refused := Refused(err, part)
+		switch {
+		case err == nil:
+			b.written(WrittenInfo{Records: part, Attempts: attempt, Elapsed: time.Since(start)})
+			batch = batch[part:]
+		case len(refused) > 0:
+			batch = b.refuse(batch, refused)
+		case Permanent(err) && part > 1:
+			part /= 2
+			continue
+		case Permanent(err):
+			batch = b.refuse(batch, []Refusal{{Err: err}})
+		default:
+			delay := delays.Next()
+			b.failed(FailedInfo{Records: part, Attempts: attempt, Err: err, Delay: delay})
+			select {
+			case <-time.After(delay):
+			case <-end: // little time is left: try at once, and start the back-off again
+				end = nil
+				delays.Reset()
+			case <-ctx.Done():
 			}
-			return nil
+			if ctx.Err() != nil {
+				return err
+			}
+			attempt++
+			continue
 		}
-		delay := delays.Next()
-		b.failed(FailedInfo{Records: len(batch), Attempts: attempt, Err: err, Delay: delay})
-		select {
-		case <-time.After(delay):
-		case <-end: // little time is left: try at once, and start the back-off again
-			end = nil
-			delays.Reset()
-		case <-ctx.Done():
-		}
-		if ctx.Err() != nil {
-			return err
-		}
+		part, start, attempt = len(batch), time.Now(), 1
+		delays.Reset()
 	}
-}
-
-func (b *Buffer) completed(records int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.queue.complete()
-	b.stats.Batches++
-	b.stats.Written += uint64(records)
 	b.broadcast()
+	return nil
+}
+
+func (b *Buffer) written(info WrittenInfo) {
+	b.mu.Lock()
+	b.stats.Batches++
+	b.stats.Written += uint64(info.Records)
+	b.mu.Unlock()
+	if b.cfg.Hooks.Written != nil {
+		b.cfg.Hooks.Written(info)
+	}
+}
+
+// refuse leaves out records that the destination refused, and returns the others, with a Gap for each book that has lost
+// one.
+func (b *Buffer) refuse(batch []marketprism.Record, refused []Refusal) []marketprism.Record {
+	b.mu.Lock()
+	rest, useless := b.queue.refuse(batch, refused)
+	b.stats.Refused += uint64(len(refused))
+	b.count(useless)
+	b.mu.Unlock()
+	if b.cfg.Hooks.Refused != nil {
+		for _, f := range refused {
+			b.cfg.Hooks.Refused(RefusedInfo{Record: &batch[f.Index], Err: f.Err})
+		}
+	}
+	b.reportDropped(useless)
+	return rest
 }
 
 func (b *Buffer) failed(info FailedInfo) {

@@ -3,6 +3,7 @@ package sink_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,6 +12,74 @@ import (
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
+
+// A permanently refused record does not block the others, and its book gets a Gap; named ones cost one Write more.
+func TestBufferLeavesOutRefusedRecords(t *testing.T) {
+	refusals, useless := 0, 0
+	for seed := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, 31))
+			recs := sinktest.Records(seed, 300)
+			poison := make(map[string]bool)
+			for range 1 + rng.IntN(30) {
+				poison[recs[rng.IntN(len(recs))].Key()] = true
+			}
+			var (
+				dst              sinktest.Recorder
+				faults           sinktest.Faults
+				refused, dropped []marketprism.Record
+			)
+			named := seed%2 == 0
+			to := refusing(&dst, poison, &faults)
+			if named {
+				to = faults.Wrap(naming(&dst, poison))
+			}
+			b, err := sink.NewBuffer(to, sink.BufferConfig{
+				MaxBatch: 500, MaxRecords: 2000, MaxDelay: time.Second, Overflow: sink.Overflow(rng.IntN(3)), Hooks: &sink.Hooks{
+					Refused: func(i sink.RefusedInfo) { refused = append(refused, i.Record.Clone()) },
+					Dropped: func(i sink.DroppedInfo) { dropped = append(dropped, i.Record.Clone()) },
+				},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			done := make(chan error, 1)
+			go func() { done <- b.Run(ctx) }()
+			for _, part := range [][]marketprism.Record{recs[:200], recs[200:]} {
+				if err := b.Write(ctx, part); err != nil {
+					t.Fatal(err)
+				}
+				if err := b.Flush(ctx); err != nil {
+					t.Fatal(err)
+				}
+			}
+			cancel()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			for _, r := range refused {
+				if !poison[r.Key()] {
+					t.Errorf("%s was left out", r.Key())
+				}
+			}
+			if writes, _ := faults.Writes(); named && writes > 4 {
+				t.Errorf("%d Writes of two batches", writes)
+			}
+			if s := b.Stats(); s.Refused != uint64(len(refused)) || s.Queued != 0 || s.Retries != 0 {
+				t.Errorf("Stats %+v, %d records were refused", s, len(refused))
+			}
+			checkMissing(t, recs, dst.Unique(), dropped, len(refused))
+			refusals, useless = refusals+len(refused), useless+len(dropped)
+		})
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	if refusals < 100 || useless < 500 {
+		t.Errorf("%d records refused, %d dropped: too few to prove anything", refusals, useless)
+	}
+}
 
 func TestBufferDrains(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -129,8 +129,8 @@ func (g *gapTracker) useful(recs []marketprism.Record) (kept, dropped []marketpr
 	return kept, dropped
 }
 
-// A damageTracker keeps the contract of marketprism.Record where records in a Spill's queue are damaged or
-// refused. It sees every record on its way to the destination.
+// A damageTracker keeps the contract of marketprism.Record where records in a queue are damaged or refused. It sees
+// every record on its way to the destination; that of a Buffer sees them from the first refusal on.
 type damageTracker struct {
 	tracker *gapTracker
 	gaps    uint64 // made here
@@ -181,32 +181,46 @@ func (d *damageTracker) pass(r *marketprism.Record, recs []marketprism.Record) (
 	return append(recs, *r), true
 }
 
-// refuse leaves out r, which the destination refused. It returns the records behind it, with a Gap in front
-// and without Updates that are useless now. A refused Gap is not replaced.
-func (d *damageTracker) refuse(r *marketprism.Record, behind []marketprism.Record, cause error) (recs, useless []marketprism.Record) {
-	gap := marketprism.Record{Instrument: r.Instrument, EventTime: r.EventTime, ReceivedAt: r.ReceivedAt}
-	switch {
-	case r.Update != nil:
-		gap.Gap = &orderbook.Gap{After: r.Update.FirstID - 1, Reason: orderbook.GapInvalid, Err: cause}
-	case r.Snapshot != nil:
-		gap.Gap = &orderbook.Gap{After: r.Snapshot.LastID, Reason: orderbook.GapInvalid, Err: cause}
-	case r.Gap == nil:
-		return behind, nil // no later record depends on a trade or ticker
-	}
-	d.broken = true
-	d.tracker.book(r.Instrument).lost = true
-	if gap.Gap != nil {
-		d.gaps++
-		recs = append(recs, gap)
-	}
-	for i := range behind { // those of other books have passed already
-		if next := &behind[i]; next.Instrument == r.Instrument && !d.tracker.pass(next) {
-			useless = append(useless, *next)
-		} else {
-			recs = append(recs, *next)
+// refuse leaves out the records that the destination refused, and returns the others, with a Gap in the place of the
+// first that a book has lost and without the Updates that are useless now. A refused Gap is not replaced.
+func (d *damageTracker) refuse(recs []marketprism.Record, refused []Refusal) (kept, useless []marketprism.Record) {
+	ended := make(map[marketprism.Instrument]bool) // the books that have lost a record here
+	for i := range recs {
+		r := &recs[i]
+		isRefused := len(refused) > 0 && refused[0].Index == i
+		switch {
+		case isRefused && (r.Update != nil || r.Snapshot != nil || r.Gap != nil): // no later record depends on others
+			book := d.tracker.book(r.Instrument)
+			if again := ended[r.Instrument] && book.lost; !again && r.Gap == nil {
+				d.gaps++
+				kept = append(kept, gapOf(r, refused[0].Err))
+			}
+			d.broken, book.lost, ended[r.Instrument] = true, true, true
+		case isRefused:
+		case ended[r.Instrument] && !d.tracker.pass(r): // the records of other books have passed already
+			useless = append(useless, *r)
+		default:
+			kept = append(kept, *r)
+		}
+		if isRefused {
+			refused = refused[1:]
 		}
 	}
-	return recs, useless
+	return kept, useless
+}
+
+// gapOf returns the Gap for a refused Update or Snapshot.
+func gapOf(r *marketprism.Record, cause error) marketprism.Record {
+	var after int64
+	if r.Update != nil {
+		after = r.Update.FirstID - 1
+	} else if r.Snapshot != nil {
+		after = r.Snapshot.LastID
+	}
+	return marketprism.Record{
+		Instrument: r.Instrument, EventTime: r.EventTime, ReceivedAt: r.ReceivedAt,
+		Gap: &orderbook.Gap{After: after, Reason: orderbook.GapInvalid, Err: cause},
+	}
 }
 
 // useful returns what passAll would return, and notes nothing.

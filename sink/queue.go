@@ -18,7 +18,8 @@ type queue struct {
 	inFlight                       bool
 	inFlightRecords, inFlightBytes int // of the batch in flight, without its gaps
 
-	gaps *gapTracker // nil if no record is ever dropped
+	gaps *gapTracker    // nil if no record is ever dropped
+	lost *damageTracker // of records that the destination refused; nil until it refuses one
 
 	// Positions count the records that came, from 0.
 	came         uint64 // of the next record to come
@@ -74,7 +75,7 @@ func (q *queue) force(now time.Time, r *marketprism.Record, size int, dropped []
 }
 
 // take moves the next records to batch, at most limit unless there are more gaps than that, and
-// appends to dropped the Updates that a gap before them makes useless.
+// appends to dropped the Updates that a gap or a refusal before them makes useless.
 func (q *queue) take(now time.Time, limit int, batch, dropped []marketprism.Record) (_, _ []marketprism.Record) {
 	q.inFlightFrom = q.completed()
 	if q.gaps != nil {
@@ -82,7 +83,11 @@ func (q *queue) take(now time.Time, limit int, batch, dropped []marketprism.Reco
 	}
 	for q.pending.n > 0 && len(batch) < limit {
 		r := q.pop()
-		if q.gaps != nil && !q.gaps.pass(&r) {
+		useful := q.gaps == nil || q.gaps.pass(&r)
+		if useful && q.lost != nil {
+			useful = q.lost.tracker.pass(&r)
+		}
+		if !useful {
 			dropped = append(dropped, r)
 			continue
 		}
@@ -97,6 +102,14 @@ func (q *queue) take(now time.Time, limit int, batch, dropped []marketprism.Reco
 
 // complete notes that the destination accepted the batch in flight.
 func (q *queue) complete() { q.inFlight, q.inFlightRecords, q.inFlightBytes = false, 0, 0 }
+
+// refuse leaves out records of the batch in flight that the destination refused, as damageTracker.refuse does.
+func (q *queue) refuse(recs []marketprism.Record, refused []Refusal) (kept, useless []marketprism.Record) {
+	if q.lost == nil {
+		q.lost = &damageTracker{tracker: newGapTracker()}
+	}
+	return q.lost.refuse(recs, refused)
+}
 
 // completed returns the position before which every record was accepted or dropped, and the gaps for those
 // dropped were accepted too.

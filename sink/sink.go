@@ -3,7 +3,6 @@ package sink
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 
 	"github.com/marketprism/marketprism"
@@ -12,8 +11,11 @@ import (
 // A Sink takes records: a bus, a store, a file, a program of yours.
 type Sink interface {
 	// Write stores recs in order. Nil means that all are accepted. After an error any of them may
-	// be, and writing the same records again is safe: a reader sees each Key once. A record that is
-	// not valid (see marketprism.Record.Validate) is an error.
+	// be, and writing the same records again is safe: a reader sees each Key once.
+	//
+	// If some of recs will never be accepted, such as one that is not valid (see marketprism.Record.Validate), the
+	// error is Permanent and names all of them at once, by a RefusedError: the others are accepted when they are
+	// written again without those.
 	//
 	// Write returns soon after ctx ends, with an error unless all are accepted, and accepts nothing
 	// if ctx has ended before. It neither changes recs nor keeps them, or any memory they point to,
@@ -29,14 +31,18 @@ type Func func(ctx context.Context, recs []marketprism.Record) error
 // Write calls f.
 func (f Func) Write(ctx context.Context, recs []marketprism.Record) error { return f(ctx, recs) }
 
-// validate returns the error of the first of recs that is not valid.
-func validate(recs []marketprism.Record) error {
+// refuse returns a *RefusedError of the records for which why returns an error; nil if there are none.
+func refuse(recs []marketprism.Record, why func(r *marketprism.Record) error) error {
+	var refused []Refusal
 	for i := range recs {
-		if err := recs[i].Validate(); err != nil {
-			return fmt.Errorf("sink: record %d of %d: %w", i, len(recs), err)
+		if err := why(&recs[i]); err != nil {
+			refused = append(refused, Refusal{Index: i, Err: err})
 		}
 	}
-	return nil
+	if refused == nil {
+		return nil
+	}
+	return &RefusedError{Records: refused}
 }
 
 // Tee returns a sink that writes to each of sinks, in order and in the caller's goroutine. It writes to
@@ -51,7 +57,10 @@ type tee []Sink
 
 func (t tee) Write(ctx context.Context, recs []marketprism.Record) error {
 	if len(t) == 0 { // as each sink would
-		return errors.Join(ctx.Err(), validate(recs))
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return refuse(recs, (*marketprism.Record).Validate)
 	}
 	var errs []error
 	for _, s := range t {
@@ -79,30 +88,35 @@ func Filter(dst Sink, keep func(r *marketprism.Record) bool) Sink {
 		if len(kept) == 0 {
 			return ctx.Err()
 		}
-		return dst.Write(ctx, kept)
+		return inWhole(dst.Write(ctx, kept), recs, kept)
 	})
 }
 
-// A PermanentError is an error about the records of a Write themselves. Its method reports whether
-// writing the same records again can never succeed, for example because one is too large for the sink.
-type PermanentError interface {
-	error
-	Permanent() bool
+// inWhole returns the error of a Write of part, with the indexes of refused records as they are in whole. part has
+// records of whole in the same order, and Gaps in place of some of its Updates.
+func inWhole(err error, whole, part []marketprism.Record) error {
+	refused := Refused(err, len(part))
+	if len(refused) == 0 || len(whole) == len(part) {
+		return err
+	}
+	named := make([]Refusal, 0, len(refused))
+	next := 0
+	for _, f := range refused {
+		r := &part[f.Index]
+		at := slices.IndexFunc(whole[next:], func(w marketprism.Record) bool { return isSame(r, &w) })
+		if at < 0 {
+			at = slices.IndexFunc(whole[next:], func(w marketprism.Record) bool { return w.Update != nil && w.Instrument == r.Instrument })
+		}
+		if at >= 0 {
+			next += at
+			named = append(named, Refusal{Index: next, Err: f.Err})
+			next++
+		}
+	}
+	return &RefusedError{Records: named}
 }
 
-// Permanent reports whether err means that a record of the Write will never be accepted. The first
-// PermanentError in err's chain decides. Of joined errors each one must be permanent: a Tee may have
-// failed in one sink for a record and in another for an outage.
-func Permanent(err error) bool {
-	for err != nil {
-		if e, ok := err.(PermanentError); ok {
-			return e.Permanent()
-		}
-		if joined, ok := err.(interface{ Unwrap() []error }); ok {
-			errs := joined.Unwrap()
-			return len(errs) > 0 && !slices.ContainsFunc(errs, func(e error) bool { return !Permanent(e) })
-		}
-		err = errors.Unwrap(err)
-	}
-	return false
+// isSame reports whether a and b are copies of one record, with one payload.
+func isSame(a, b *marketprism.Record) bool {
+	return a.Update == b.Update && a.Snapshot == b.Snapshot && a.Gap == b.Gap && a.Trade == b.Trade && a.Ticker == b.Ticker
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +81,83 @@ func TestFilter(t *testing.T) {
 	wantSame(t, r.Records(), want)
 	if len(r.Writes()) != len(want) {
 		t.Errorf("%d Writes for %d records", len(r.Writes()), len(want))
+	}
+}
+
+// errNaming names refused records.
+func errNaming(indexes ...int) error {
+	e := &sink.RefusedError{}
+	for _, i := range indexes {
+		e.Records = append(e.Records, sink.Refusal{Index: i, Err: errPoison})
+	}
+	return e
+}
+
+func TestRefused(t *testing.T) {
+	plain := errors.New("x")
+	for _, test := range []struct {
+		err  error
+		want []int
+	}{
+		{nil, nil},
+		{plain, nil},
+		{errPoison, nil},
+		{errNaming(2), []int{2}},
+		{fmt.Errorf("a: %w", errNaming(7, 2, 7)), []int{2, 7}},
+		{errors.Join(errNaming(3, 5), errPoison, fmt.Errorf("b: %w", errNaming(4, 5))), []int{3, 4, 5}},
+		{errors.Join(errNaming(3), plain), nil}, // the others may be away
+		{errNaming(-1, 9, 10, 11), []int{9}},
+		{errNaming(), nil},
+	} {
+		var got []int
+		for _, f := range sink.Refused(test.err, 10) {
+			got = append(got, f.Index)
+		}
+		if !slices.Equal(got, test.want) {
+			t.Errorf("%v names %v, want %v", test.err, got, test.want)
+		}
+	}
+	if err := errNaming(1, 2); !errors.Is(err, errPoison) || !sink.Permanent(err) {
+		t.Errorf("%v does not wrap its causes", err)
+	}
+}
+
+// naming is a destination that refuses some records permanently, and names them.
+func naming(dst sink.Sink, poison map[string]bool) sink.Sink {
+	return sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+		var refused []int
+		for i := range recs {
+			if poison[recs[i].Key()] {
+				refused = append(refused, i)
+			}
+		}
+		if refused != nil {
+			return errNaming(refused...)
+		}
+		return dst.Write(ctx, recs)
+	})
+}
+
+// A Filter and a Tee name the records as their callers know them.
+func TestCombinatorsNameRefusedRecords(t *testing.T) {
+	recs := sinktest.Records(1, 200)
+	poison := [2]map[string]bool{{}, {}}
+	var want []int
+	for i := range recs {
+		if recs[i].Trade != nil && i%3 > 0 {
+			poison[i%3-1][recs[i].Key()] = true
+			want = append(want, i)
+		}
+	}
+	isTrade := func(r *marketprism.Record) bool { return r.Trade != nil }
+	var a, b sinktest.Recorder
+	both := sink.Tee(sink.Filter(naming(&a, poison[0]), isTrade), sink.Filter(naming(&b, poison[1]), isTrade))
+	var got []int
+	for _, f := range sink.Refused(both.Write(t.Context(), recs), len(recs)) {
+		got = append(got, f.Index)
+	}
+	if len(want) < 10 || !slices.Equal(got, want) {
+		t.Errorf("refused %v, want %v", got, want)
 	}
 }
 

@@ -20,7 +20,8 @@ type SpillConfig struct {
 
 	// Encode appends r to dst in a form that Decode reads back, which must not keep data:
 	// natsbus.AppendRecord and natsbus.DecodeRecord fit. Fields that the form leaves out, such as Origin in
-	// those, are lost on disk. Each is called by one goroutine at a time, the two at once.
+	// those, are lost on disk. Each is called by one goroutine at a time, the two at once. Both refuse a record that is
+	// not valid (see marketprism.Record.Validate).
 	Encode func(dst []byte, r *marketprism.Record) ([]byte, error)
 	Decode func(data []byte, r *marketprism.Record) error
 

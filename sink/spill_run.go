@@ -135,9 +135,6 @@ func (s *Spill) loadAfter(before *wal.Batch, l *load) {
 		var err error
 		if entry := &l.batch.Entries[i]; entry.Damage == nil {
 			err = s.cfg.Decode(entry.Payload, &r)
-			if err == nil {
-				err = r.Validate()
-			}
 		}
 		l.recs, l.errs = append(l.recs, r), append(l.errs, err)
 	}
@@ -152,8 +149,7 @@ func (l *load) free() {
 // entryOf returns the entry that r was decoded from; nil for a Gap that was made since.
 func (l *load) entryOf(r *marketprism.Record) *wal.Entry {
 	for i := range l.recs {
-		of := &l.recs[i]
-		if of.Update == r.Update && of.Snapshot == r.Snapshot && of.Gap == r.Gap && of.Trade == r.Trade && of.Ticker == r.Ticker {
+		if isSame(&l.recs[i], r) {
 			return &l.batch.Entries[i]
 		}
 	}
@@ -289,8 +285,8 @@ func (d *drain) pass(r *marketprism.Record) (ok bool) {
 }
 
 // deliver writes d.recs until the destination accepts them, and returns false if ctx ends. If the destination
-// refuses some permanently, deliver halves the part that it writes until the refused record is alone. After another
-// failure it writes half as much, and after each success twice as much: a destination that is slow, or comes back, gets
+// refuses some permanently without naming them, deliver halves the part that it writes until the refused record is
+// alone. After another failure it writes half as much, and after each success twice as much: a destination that is slow, or comes back, gets
 // what it can take within WriteTimeout.
 func (d *drain) deliver(ctx context.Context, l *load) bool {
 	rest, part := d.recs, d.most
@@ -314,12 +310,17 @@ func (d *drain) deliver(ctx context.Context, l *load) bool {
 			d.most = max(part/2, 1)
 			part = d.most
 			continue
-		case part > 1:
-			part /= 2
-			continue
 		default:
+			refused := Refused(err, part)
+			if len(refused) == 0 && part > 1 {
+				part /= 2
+				continue
+			}
+			if len(refused) == 0 {
+				refused = []Refusal{{Err: err}}
+			}
 			var ok bool
-			if rest, ok = d.refuse(ctx, l, rest, err); !ok {
+			if rest, ok = d.refuse(ctx, l, rest, refused); !ok {
 				return false
 			}
 		}
@@ -357,13 +358,17 @@ func (d *drain) wait(ctx context.Context, info FailedInfo) bool {
 	return backoff.Sleep(ctx, info.Delay) == nil
 }
 
-// refuse drops the first of recs and keeps its encoded form. It returns the others, with a Gap in
-// front and without the Updates that it makes useless, and false if ctx ends.
-func (d *drain) refuse(ctx context.Context, l *load, recs []marketprism.Record, cause error) ([]marketprism.Record, bool) {
-	info := SpillRefusedInfo{Record: &recs[0], Err: cause}
-	if entry := l.entryOf(info.Record); entry != nil {
+// refuse drops refused records and keeps their encoded form. It returns the others, with a Gap for each book that has
+// lost one and without the Updates that are useless now, and false if ctx ends.
+func (d *drain) refuse(ctx context.Context, l *load, recs []marketprism.Record, refused []Refusal) ([]marketprism.Record, bool) {
+	kept := make([]string, len(refused))
+	for i, f := range refused {
+		entry := l.entryOf(&recs[f.Index])
+		if entry == nil {
+			continue
+		}
 		ok := d.retryDisk(ctx, func() (err error) {
-			info.Kept, err = d.queue.Refuse(&l.batch, entry)
+			kept[i], err = d.queue.Refuse(&l.batch, entry)
 			return err
 		})
 		if !ok {
@@ -371,10 +376,12 @@ func (d *drain) refuse(ctx context.Context, l *load, recs []marketprism.Record, 
 		}
 	}
 	d.mu.Lock()
-	d.stats.Refused++
-	rest, useless := d.passed.refuse(&recs[0], recs[1:], cause)
+	d.stats.Refused += uint64(len(refused))
+	rest, useless := d.passed.refuse(recs, refused)
 	d.mu.Unlock()
-	hook.Call(d.cfg.Hooks.Refused, info)
+	for i, f := range refused {
+		hook.Call(d.cfg.Hooks.Refused, SpillRefusedInfo{Record: &recs[f.Index], Err: f.Err, Kept: kept[i]})
+	}
 	d.dropped(useless)
 	return rest, true
 }

@@ -357,6 +357,39 @@ func TestSpillLeavesOutRefusedRecords(t *testing.T) {
 	}
 }
 
+// Refused records that the destination names cost one Write more, however many they are.
+func TestSpillLeavesOutNamedRecords(t *testing.T) {
+	recs := sinktest.Records(1, 400)
+	poison := make(map[string]bool)
+	for i := 3; i < len(recs); i += 10 {
+		poison[recs[i].Key()] = true
+	}
+	var seen hookLog
+	var dst sinktest.Recorder
+	refused := 0
+	hooks := seen.hooks()
+	hooks.Refused = func(i sink.SpillRefusedInfo) {
+		if refused++; !poison[i.Record.Key()] || !errors.Is(i.Err, errPoison) {
+			t.Errorf("Refused %+v", i)
+		}
+	}
+	var faults sinktest.Faults
+	s, err := sink.NewSpill(faults.Wrap(naming(&dst, poison)), sink.SpillConfig{
+		Dir: t.TempDir(), Encode: encodeRecord, Decode: decodeRecord, DirectTimeout: -1, SyncInterval: -1, Hooks: hooks,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := &spilling{Spill: s, dst: &dst}
+	running.write(t, recs)
+	running.run(t).flush(t)
+	defer running.stop()
+	if writes, _ := faults.Writes(); writes != 2 || s.Stats().Refused != uint64(refused) {
+		t.Errorf("%d Writes, %d records were refused, Stats %+v", writes, refused, s.Stats())
+	}
+	checkMissing(t, recs, dst.Unique(), seen.dropped, refused)
+}
+
 // A direct Write returns the refusal of the destination.
 func TestSpillReturnsARefusal(t *testing.T) {
 	recs := sinktest.Records(1, 10)

@@ -12,14 +12,12 @@ import (
 )
 
 // Write passes recs to the destination, within DirectTimeout, or else puts them on the disk. It first waits, for as long,
-// while Run delivers the rest of the queue. Under Block it blocks until there is room. Apart from the error of ctx, its errors are those of marketprism.Record.Validate,
-// that of Encode, ErrTooLarge, ErrFull, ErrClosed, *DiskError, wrapped, and any that is Permanent. A
-// prefix of recs may be accepted then; writing all of them again is safe.
+// while Run delivers the rest of the queue. Under Block it blocks until there is room. Apart from the error of ctx, its
+// errors are ErrFull, ErrClosed, *DiskError, wrapped, a *RefusedError with those of Encode and ErrTooLarge, and any of
+// the destination that is Permanent. A prefix of recs may be accepted then; writing all of them again is safe. Whether
+// records are valid is left to the destination and to Encode.
 func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if err := validate(recs); err != nil {
 		return err
 	}
 	if len(recs) == 0 {
@@ -118,7 +116,7 @@ func (s *Spill) writeDirect(ctx context.Context, recs []marketprism.Record, to r
 		ctx, cancel := context.WithTimeout(ctx, s.cfg.DirectTimeout)
 		defer cancel()
 		if err := s.dst.Write(ctx, to.recs); err != nil {
-			return err
+			return inWhole(err, recs, to.recs)
 		}
 	}
 	s.mu.Lock()
@@ -166,17 +164,21 @@ type encoder struct {
 	payloads [][]byte
 }
 
-// all sets e.payloads to those of recs.
-func (e *encoder) all(recs []marketprism.Record) error {
+// all sets e.payloads to those of recs. Its error is a *RefusedError with what cannot be encoded, or has no room in a
+// queue of maxBytes.
+func (e *encoder) all(recs []marketprism.Record, maxBytes int64) error {
 	e.buf, e.payloads = e.buf[:0], e.payloads[:0]
-	for i := range recs {
-		payload, err := e.one(&recs[i])
+	return refuse(recs, func(r *marketprism.Record) error {
+		payload, err := e.one(r)
 		if err != nil {
-			return fmt.Errorf("sink: record %d of %d: %w", i, len(recs), err)
+			return err
 		}
 		e.payloads = append(e.payloads, payload)
-	}
-	return nil
+		if size := wal.FrameSize(len(payload)); size > maxBytes || len(payload) > wal.MaxPayload {
+			return fmt.Errorf("%w: it has %d bytes, MaxBytes is %d", ErrTooLarge, size, maxBytes)
+		}
+		return nil
+	})
 }
 
 // one returns the payload of r. It is valid until the next call of all.
@@ -200,13 +202,8 @@ func (s *Spill) store(ctx context.Context, recs []marketprism.Record, wait bool)
 	case <-ctx.Done():
 		return nil, false, ctx.Err()
 	}
-	if err := s.enc.all(recs); err != nil {
+	if err := s.enc.all(recs, s.cfg.MaxBytes); err != nil {
 		return nil, false, err
-	}
-	for i, p := range s.enc.payloads {
-		if size := wal.FrameSize(len(p)); size > s.cfg.MaxBytes || len(p) > wal.MaxPayload {
-			return nil, false, fmt.Errorf("%w: record %d of %d has %d bytes, MaxBytes is %d", ErrTooLarge, i, len(recs), size, s.cfg.MaxBytes)
-		}
 	}
 	if s.cfg.Overflow == DropNewest {
 		return s.storeSome(recs)

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/defaults"
+	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 )
@@ -22,6 +24,10 @@ type SnapshotsConfig struct {
 	// Levels bounds the levels a side of an added snapshot, and so the size of its message, which the server limits
 	// (1 MiB by default). 0 means 5000, negative means no bound.
 	Levels int
+
+	// Refused is called for an added snapshot that the next sink will never accept, such as one larger than a message
+	// may be: it is left out, and the next one is due after Every. It must not block. nil means that nothing is called.
+	Refused func(sink.RefusedInfo)
 }
 
 // Snapshots is a sink that writes all records to another one and adds Snapshot records of its own, made from memory, so
@@ -61,16 +67,32 @@ func NewSnapshots(dst sink.Sink, cfg SnapshotsConfig) (*Snapshots, error) {
 // the same records again does no harm.
 func (s *Snapshots) Write(ctx context.Context, recs []marketprism.Record) error {
 	added := s.apply(recs, time.Now())
-	if len(added) == 0 {
-		return s.dst.Write(ctx, recs)
+	for len(added) > 0 {
+		err := s.dst.Write(ctx, slices.Concat(recs, added))
+		if err == nil {
+			return nil
+		}
+		left := s.withoutRefused(added, sink.Refused(err, len(recs)+len(added)), len(recs))
+		if len(left) == len(added) {
+			s.repeat(added)
+			return err
+		}
+		added = left
 	}
-	all := make([]marketprism.Record, 0, len(recs)+len(added))
-	all = append(append(all, recs...), added...)
-	err := s.dst.Write(ctx, all)
-	if err != nil {
-		s.repeat(added)
+	return s.dst.Write(ctx, recs)
+}
+
+// withoutRefused returns the added snapshots, of which the first is the record from of the Write, without the refused
+// ones.
+func (s *Snapshots) withoutRefused(added []marketprism.Record, refused []sink.Refusal, from int) []marketprism.Record {
+	left := slices.Clone(added)
+	for _, f := range slices.Backward(refused) {
+		if i := f.Index - from; i >= 0 {
+			hook.Call(s.cfg.Refused, sink.RefusedInfo{Record: &added[i], Err: f.Err})
+			left = slices.Delete(left, i, i+1)
+		}
 	}
-	return err
+	return left
 }
 
 // apply applies recs to the books and returns the snapshots that are due.

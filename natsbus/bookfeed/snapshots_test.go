@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/bookfeed"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 	"github.com/marketprism/marketprism/orderbook"
@@ -70,6 +71,35 @@ func TestSnapshotsIsASink(t *testing.T) {
 		require.NoError(t, err)
 		return s, func(*testing.T) []marketprism.Record { return got.Unique() }
 	})
+}
+
+// An added snapshot that the next sink refuses is left out and reported; the records are written.
+func TestSnapshotsLeavesOutRefusedOnes(t *testing.T) {
+	v := bustest.NewVenue("BTCUSDT", 1)
+	first, changes := v.Snapshot(), v.Updates(5)
+	var got sinktest.Recorder
+	var refused []marketprism.Record
+	s, err := bookfeed.NewSnapshots(sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+		e := &sink.RefusedError{}
+		for i := range recs {
+			if recs[i].Snapshot != nil && recs[i].Snapshot.LastID > first.Snapshot.LastID {
+				e.Records = append(e.Records, sink.Refusal{Index: i, Err: natsbus.ErrTooLarge})
+			}
+		}
+		if len(e.Records) > 0 {
+			return e
+		}
+		return got.Write(ctx, recs)
+	}), bookfeed.SnapshotsConfig{Every: time.Nanosecond, Refused: func(i sink.RefusedInfo) {
+		require.ErrorIs(t, i.Err, natsbus.ErrTooLarge)
+		refused = append(refused, *i.Record)
+	}})
+	require.NoError(t, err)
+	require.NoError(t, s.Write(t.Context(), []marketprism.Record{first}))
+	require.NoError(t, s.Write(t.Context(), changes))
+	bustest.RequireEqual(t, append([]marketprism.Record{first}, changes...), got.Records())
+	require.Len(t, refused, 1)
+	require.Equal(t, v.ID(), refused[0].Snapshot.LastID)
 }
 
 func TestSnapshotsConfigIsChecked(t *testing.T) {

@@ -69,6 +69,19 @@ func defects() map[string]defect {
 			recs = slices.DeleteFunc(slices.Clone(recs), func(r marketprism.Record) bool { return r.Validate() != nil })
 			return r.Write(ctx, recs)
 		}, nil},
+		"NamesOneRefused": {"Refused", func(r *sinktest.Recorder, ctx context.Context, recs []marketprism.Record) error {
+			err := r.Write(ctx, recs)
+			if refused := sink.Refused(err, len(recs)); len(refused) > 1 {
+				return &sink.RefusedError{Records: refused[:1]}
+			}
+			return err
+		}, nil},
+		"NamesNoRefused": {"Refused", func(r *sinktest.Recorder, ctx context.Context, recs []marketprism.Record) error {
+			if err := r.Write(ctx, recs); err != nil {
+				return errors.New(err.Error())
+			}
+			return nil
+		}, nil},
 		"ChangesRecords": {"Memory", func(r *sinktest.Recorder, ctx context.Context, recs []marketprism.Record) error {
 			err := r.Write(ctx, recs)
 			for i := range recs {

@@ -3,6 +3,7 @@ package sinktest
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"testing"
@@ -31,7 +32,8 @@ type Open func(t *testing.T) (s sink.Sink, read func(t *testing.T) []marketprism
 //   - the caller may reuse its memory after Write
 //   - Writes of different goroutines do not disturb each other
 //   - a Write whose ctx has ended soon returns an error, and one that is interrupted can be repeated
-//   - a record without a payload is an error and does not harm the others
+//   - a record that is not valid is an error and does not harm the others
+//   - the error names all such records, and a Write of the others succeeds (see sink.RefusedError)
 func TestSink(t *testing.T, open Open) {
 	tests := []struct {
 		name string
@@ -47,6 +49,7 @@ func TestSink(t *testing.T, open Open) {
 		{"Cancelled", testCancelled},
 		{"CutShort", testCutShort},
 		{"Invalid", testInvalid},
+		{"Refused", testRefused},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -183,6 +186,50 @@ func testInvalid(h *harness) {
 	}
 	h.write(recs)
 	h.expect(recs)
+}
+
+// testRefused mixes invalid records with others: the first and the last of a batch, neighbours, and all of it.
+func testRefused(h *harness) {
+	recs := Records(9, 60)
+	poison := slices.Collect(maps.Values(invalid(recs[0].Instrument, recs[0].ReceivedAt)))
+	h.wantRefused(poison)
+	var batch []marketprism.Record
+	var want []int
+	add := func(bad ...marketprism.Record) {
+		for _, r := range bad {
+			want = append(want, len(batch))
+			batch = append(batch, r)
+		}
+	}
+	add(poison[0])
+	batch = append(batch, recs[:20]...)
+	add(poison[1:4]...)
+	batch = append(batch, recs[20:]...)
+	add(poison[4:]...)
+	h.wantRefused(batch, want...)
+	h.write(recs)
+	h.expect(recs)
+}
+
+// wantRefused writes a batch and checks which records its error names; none means all.
+func (h *harness) wantRefused(batch []marketprism.Record, want ...int) {
+	h.Helper()
+	var got []int
+	err := h.sink.Write(h.Context(), batch)
+	for _, f := range sink.Refused(err, len(batch)) {
+		got = append(got, f.Index)
+		if f.Err == nil {
+			h.Errorf("record %d is refused without a reason", f.Index)
+		}
+	}
+	if want == nil {
+		for i := range batch {
+			want = append(want, i)
+		}
+	}
+	if !slices.Equal(got, want) {
+		h.Errorf("Write refused the records %v, want %v: %v", got, want, err)
+	}
 }
 
 // soon bounds how long a Write may run after its ctx ended. It is generous: it detects a Write

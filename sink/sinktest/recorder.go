@@ -7,6 +7,7 @@ import (
 	"sync"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/sink"
 )
 
 // A Recorder is a sink that keeps copies of all records. The zero Recorder is ready to use, from any
@@ -18,17 +19,21 @@ type Recorder struct {
 	grown  chan struct{} // closed at the next Write; nil without a Wait
 }
 
-// Write keeps copies of recs. It fails, keeping nothing, if ctx has ended or a record is invalid.
+// Write keeps copies of recs. It fails, keeping nothing, if ctx has ended or records are not valid.
 func (r *Recorder) Write(ctx context.Context, recs []marketprism.Record) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	var refused []sink.Refusal
 	copies := make([]marketprism.Record, len(recs))
 	for i := range recs {
 		if err := recs[i].Validate(); err != nil {
-			return fmt.Errorf("sinktest: record %d of %d: %w", i, len(recs), err)
+			refused = append(refused, sink.Refusal{Index: i, Err: err})
 		}
 		copies[i] = recs[i].Clone()
+	}
+	if refused != nil {
+		return &sink.RefusedError{Records: refused}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

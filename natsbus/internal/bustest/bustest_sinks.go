@@ -21,15 +21,10 @@ type RefusedError struct{ Key string }
 func (e *RefusedError) Error() string   { return "never accepted" }
 func (e *RefusedError) Permanent() bool { return true }
 
-// A NamedRefusedError is a RefusedError that names the record.
-type NamedRefusedError struct{ RefusedError }
-
-func (e *NamedRefusedError) RecordKey() string { return e.Key }
-
 // A Picky sink refuses a whole Write if a record of it has one of the keys.
 type Picky struct {
 	dst   sink.Sink
-	Named bool // its errors name the record
+	Named bool // its errors name all of these records
 
 	mu   sync.Mutex
 	keys map[string]bool
@@ -61,16 +56,19 @@ func (p *Picky) Relent() {
 func (p *Picky) Write(ctx context.Context, recs []marketprism.Record) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	var refused []sink.Refusal
 	for i := range recs {
 		if key := recs[i].Key(); p.keys[key] {
-			err := &NamedRefusedError{RefusedError{key}}
-			if p.Named {
-				return fmt.Errorf("write: %w", err)
-			}
-			return fmt.Errorf("write: %w", &err.RefusedError)
+			refused = append(refused, sink.Refusal{Index: i, Err: &RefusedError{key}})
 		}
 	}
-	return p.dst.Write(ctx, recs)
+	switch {
+	case refused == nil:
+		return p.dst.Write(ctx, recs)
+	case p.Named:
+		return fmt.Errorf("write: %w", &sink.RefusedError{Records: refused})
+	}
+	return fmt.Errorf("write: %w", refused[0].Err)
 }
 
 // Without returns recs without those at some indexes.

@@ -286,6 +286,39 @@ func publish(ctx context.Context, js jetstream.JetStream, letter *nats.Msg) (*je
 	return ack, err
 }
 
+// StoreAll stores letters in order, and returns an error for each that is not stored. It publishes all of them before it
+// waits for the first answer, by async, which must be the caller's own and without handlers. One that the stream has not
+// just taken is then published alone, as Store does; after one that fails no other is.
+func StoreAll(ctx context.Context, js jetstream.JetStream, async jetstream.Publisher, letters []*nats.Msg) []error {
+	answers := make([]jetstream.PubAckFuture, len(letters))
+	for i, letter := range letters {
+		answers[i], _ = async.PublishMsgAsync(letter, jetstream.WithRetryAttempts(0))
+	}
+	errs := make([]error, len(letters))
+	var failed error
+	for i, letter := range letters {
+		if answers[i] != nil && isTaken(ctx, answers[i]) {
+			continue
+		}
+		if failed == nil {
+			_, failed = Store(ctx, js, letter)
+		}
+		errs[i] = failed
+	}
+	return errs
+}
+
+// isTaken waits for an answer and reports whether the stream has stored a letter that it did not have before.
+func isTaken(ctx context.Context, answer jetstream.PubAckFuture) bool {
+	select {
+	case ack := <-answer.Ok():
+		return !ack.Duplicate
+	case <-answer.Err():
+	case <-ctx.Done():
+	}
+	return false
+}
+
 func cutBody(letter *nats.Msg) {
 	SetBodySize(letter, len(letter.Data))
 	letter.Data = nil
