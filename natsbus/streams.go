@@ -42,7 +42,8 @@ type StreamsConfig struct {
 
 	// Advisories holds the server's advisories of messages that it will not deliver any more; see
 	// deadletter.AdvisoryWatch. Its defaults: the name that deadletter.AdvisoriesStream gives, 7 days, 32 MiB, a dedupe window
-	// of 2 min.
+	// of 2 min. When it is full it drops the oldest, whatever DropOldest says: the server does not repeat an advisory
+	// that was refused, and the oldest have been read unless the AdvisoryWatch is far behind.
 	Advisories StreamConfig
 
 	// Heartbeats holds the last message on each subject PREFIXhb.>, such as mdhb.collector-1, in memory. Its
@@ -219,6 +220,7 @@ func (cfg StreamsConfig) classes() []streamClass {
 	dead := cfg.DeadLetters.or(DeadLettersStream(cfg.Prefix), 30*day, 128<<20, time.Hour)
 	redrive := cfg.Redrive.or(RedriveStream(cfg.Prefix), -1, 64<<20, time.Hour)
 	advisories := cfg.Advisories.or(check.StreamName(cfg.Prefix, "_ADVISORY"), 7*day, 32<<20, 2*time.Minute)
+	advisories.DropOldest = true
 	heartbeats := cfg.Heartbeats.or(check.StreamName(cfg.Prefix, "_HEARTBEAT"), day, 8<<20, 2*time.Minute)
 	// both returns the subjects of both streams of market data, so that the streams of another Prefix have others.
 	both := func(pattern func(stream string) []string) []string {

@@ -53,6 +53,8 @@ type AdvisoryWatch struct {
 	js  jetstream.JetStream
 	cfg AdvisoryConfig
 
+	missedTo uint64 // stream sequence up to which missed advisories were counted
+
 	mu    sync.Mutex
 	stats AdvisoryStats
 }
@@ -63,6 +65,7 @@ type AdvisoryStats struct {
 	Settled        uint64 // of those, the message was a dead letter already
 	DeadLettered   uint64 // of those, the message has become one
 	Malformed      uint64 // of those, the advisory could not be read
+	Missed         uint64 // dropped by their stream, by its limits, before they were read; those before the last failure or Run
 	ServerFailures uint64 // requests that failed and were repeated
 }
 
@@ -128,6 +131,9 @@ func (w *AdvisoryWatch) read(ctx context.Context, progress func()) error {
 	if err != nil {
 		return err
 	}
+	if err := w.countMissed(ctx, durable.CachedInfo()); err != nil {
+		return err
+	}
 	for ctx.Err() == nil {
 		fetched, err := durable.Fetch(1, jetstream.FetchMaxWait(time.Second))
 		if err != nil {
@@ -144,6 +150,29 @@ func (w *AdvisoryWatch) read(ctx context.Context, progress func()) error {
 			return err
 		}
 	}
+	return nil
+}
+
+// countMissed counts and reports the advisories that have left their stream since the durable read the last one: those
+// after that one and before the first in the stream.
+func (w *AdvisoryWatch) countMissed(ctx context.Context, durable *jetstream.ConsumerInfo) error {
+	stream, err := w.js.Stream(ctx, w.cfg.Stream)
+	if err != nil {
+		return err
+	}
+	gone := max(stream.CachedInfo().State.FirstSeq, 1) - 1
+	if gone < w.missedTo { // it was created again
+		w.missedTo = 0
+	}
+	read := max(durable.Delivered.Stream, w.missedTo)
+	if gone <= read {
+		return nil
+	}
+	w.missedTo = gone
+	w.count(func(s *AdvisoryStats) { s.Missed += gone - read })
+	hook.Call(w.cfg.Hooks.Undecodable, natsbus.UndecodableInfo{
+		Stream: w.cfg.Stream, Sequence: gone, Err: fmt.Errorf("deadletter: advisories %d to %d were dropped before they were read", read+1, gone),
+	})
 	return nil
 }
 

@@ -170,6 +170,65 @@ func TestMessageGivenUpAgain(t *testing.T) {
 	}
 }
 
+// A stream of advisories that is full of those that were read takes new ones: the server does not repeat an advisory that
+// was refused.
+func TestFullAdvisories(t *testing.T) {
+	short.Skip(t)
+	b := bustest.New(t, natsbus.StreamsConfig{Advisories: natsbus.StreamConfig{MaxBytes: 4000}})
+	b.Publish(t, bustest.Updates(1))
+	w := watch(t, b)
+	defer func() { require.Zero(t, w.Stats().Missed) }()
+	subject := "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_DEPTH.test"
+	for n := range uint64(40) {
+		require.NoError(t, b.JS.Conn().Publish(subject, []byte(`{"stream":"MD_DEPTH","consumer":"test","stream_seq":1,"reason":"dlq:refused"}`)))
+		require.Eventually(t, func() bool { return w.Stats().Settled == n+1 }, bustest.Patience, bustest.Interval)
+	}
+	other, err := b.JS.CreateConsumer(t.Context(), "MD_DEPTH", jetstream.ConsumerConfig{Durable: "other", AckPolicy: jetstream.AckExplicitPolicy})
+	require.NoError(t, err)
+	require.NoError(t, next(t, other, bustest.Patience).TermWithReason("bad day"))
+	require.Eventually(t, func() bool { return w.Stats().DeadLettered == 1 }, bustest.Patience, bustest.Interval)
+}
+
+// Advisories that their stream dropped before the watch has read them are counted and reported.
+func TestMissedAdvisories(t *testing.T) {
+	short.Skip(t)
+	b := bustest.New(t, natsbus.StreamsConfig{Advisories: natsbus.StreamConfig{MaxBytes: 4000, Uncompressed: true}})
+	const n = 60
+	dropped := make(chan natsbus.UndecodableInfo, 10)
+	w, err := deadletter.NewAdvisoryWatch(b.JS, deadletter.AdvisoryConfig{Hooks: &deadletter.Hooks{
+		Undecodable: func(i natsbus.UndecodableInfo) { dropped <- i },
+	}})
+	require.NoError(t, err)
+	run := func(until func() bool) {
+		t.Helper()
+		ctx, cancel := context.WithCancel(context.Background())
+		done := make(chan error, 1)
+		go func() { done <- w.Run(ctx) }()
+		require.Eventually(t, until, bustest.Patience, bustest.Interval)
+		cancel()
+		require.NoError(t, <-done)
+	}
+	advise := func() {
+		_, err := b.JS.Publish(t.Context(), "$JS.EVENT.ADVISORY.CONSUMER.MSG_TERMINATED.MD_DEPTH.test",
+			[]byte(`{"stream":"MD_DEPTH","consumer":"test","stream_seq":1,"reason":"dlq:refused"}`))
+		require.NoError(t, err)
+	}
+	advise()
+	run(func() bool { return w.Stats().Settled == 1 })
+	require.Zero(t, w.Stats().Missed)
+	for range n {
+		advise()
+	}
+	run(func() bool { return w.Stats().Missed+w.Stats().Settled == 1+n })
+	stats := w.Stats()
+	require.Positive(t, stats.Missed)
+	info := bustest.Receive(t, dropped)
+	require.Equal(t, 1+stats.Missed, info.Sequence)
+	run(func() bool { return b.Unacked(t, deadletter.AdvisoriesStream(""), "dead-letters") == 0 })
+	require.Equal(t, stats, w.Stats())
+	require.Empty(t, dropped)
+}
+
 func TestAdvisoryWatchWithoutStream(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	require.NoError(t, b.JS.DeleteStream(t.Context(), deadletter.AdvisoriesStream("")))

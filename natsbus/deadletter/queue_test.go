@@ -471,3 +471,22 @@ func TestRedrivePassesStrangeLetters(t *testing.T) {
 	require.Equal(t, 4, b.Messages(t, "MD_DLQ"))
 	require.Equal(t, 3, b.Messages(t, "MD_REDRIVE"))
 }
+
+// While the stream of re-drives is full, letters stay where they are, and the error says so.
+func TestRedriveIntoAFullStream(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{Redrive: natsbus.StreamConfig{MaxBytes: 6000, Uncompressed: true}})
+	recs := bustest.Updates(20)
+	kill(t, b, recs)
+	report, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{Rate: -1})
+	require.ErrorIs(t, err, natsbus.ErrStreamFull)
+	require.Positive(t, report.Redriven)
+	require.Equal(t, report.Redriven, b.Messages(t, "MD_REDRIVE"))
+	require.Equal(t, len(recs)-report.Redriven, b.Messages(t, "MD_DLQ"))
+	var got sinktest.Recorder
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true}), &got)
+	require.Eventually(t, func() bool { // the Consumer makes room
+		_, err = b.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{Rate: -1})
+		return err == nil
+	}, bustest.Patience, bustest.Interval)
+	bustest.RequireEqual(t, recs, bustest.Await(t, &got, len(recs)))
+}

@@ -238,7 +238,7 @@ type Hooks struct {
 	Redriven     func(*Letter)                  // a letter was re-driven; Redrives is how often before
 	Quarantined  func(*Letter)                  // a letter will not be re-driven any more; once for each in a Run
 	DeadLettered func(natsbus.DeadLetterInfo)   // an AdvisoryWatch has made a dead letter
-	Undecodable  func(natsbus.UndecodableInfo)  // an advisory cannot be read
+	Undecodable  func(natsbus.UndecodableInfo)  // an advisory cannot be read, or was dropped before it was
 	ServerFailed func(natsbus.ServerFailedInfo) // a request failed, or no stream takes re-drives of a letter; it will be repeated
 }
 
