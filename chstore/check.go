@@ -211,6 +211,9 @@ const (
 	CheckSilence           CheckName = "silence"      // no record, after its first one, while another instrument of the market had some
 	CheckSkew              CheckName = "skew"         // received before it was sent
 	CheckSnapshots         CheckName = "snapshots"    // a snapshot differs from the book that the updates make of the snapshot before
+	CheckNoSnapshot        CheckName = "no_snapshot"  // an instrument has updates, and no snapshot to apply them to
+	CheckValues            CheckName = "values"       // a price or a quantity is below zero, or a first id above the last
+	CheckTimes             CheckName = "times"        // a time is before 1971 or in the future
 	CheckOverdue           CheckName = "overdue"      // rows are stored long after their TTL
 	CheckParts             CheckName = "parts"        // a partition has too many parts
 	CheckDetached          CheckName = "detached"     // parts are set aside, by hand or by a server that found them broken
@@ -297,6 +300,7 @@ func (c *checker) sqlChecks() []sqlCheck {
 		all = append(all, c.duplicates(t))
 	}
 	all = append(all, c.crossed()...)
+	all = append(all, c.rowChecks()...)
 	if q.Silence > 0 {
 		all = append(all, c.silence(int64(q.Silence.Seconds())))
 	}
@@ -397,7 +401,7 @@ func (c *checker) silence(seconds int64) sqlCheck {
 		if active != "" {
 			active += " UNION DISTINCT "
 		}
-		active += "SELECT DISTINCT " + instrumentColumns + ", toUnixTimestamp(toDateTime(ts, 'UTC')) AS second FROM " + c.tableName(t.name()) + " WHERE $times"
+		active += "SELECT DISTINCT " + instrumentColumns + ", intDiv(toUnixTimestamp64Nano(ts), 1000000000) AS second FROM " + c.tableName(t.name()) + " WHERE $times AND " + plausible
 	}
 	return sqlCheck{name: CheckSilence, args: []any{named("silence", seconds)}, text: `
 SELECT ` + instrumentColumns + `, count(), toInt64(min(second)) * 1000000000, concat('up to ', toString(max(until - second)), ' s')

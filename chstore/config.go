@@ -60,8 +60,9 @@ type Config struct {
 }
 
 // A TTL is how long rows are kept, counted from the time of the record, for each table. 0 means
-// without limit; the smallest value is a second. ClickHouse drops expired rows when it next merges their part,
-// so reads may return them for some hours more.
+// without limit; the smallest value is a second, of which there are only whole ones, and the largest ends at
+// 2106-02-07, the last day of ClickHouse's DateTime: a row that would expire later does so then. ClickHouse drops
+// expired rows when it next merges their part, so reads may return them for some hours more.
 //
 // Migrate changes it on existing tables, and ClickHouse then processes their rows in the
 // background. Keep it longer than the source keeps its messages: a message that is delivered again after its
@@ -95,8 +96,8 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("chstore: RetryMin %v, RetryMax %v: want 0 < RetryMin <= RetryMax", cfg.RetryMin, cfg.RetryMax)
 	}
 	for t := range tableCount {
-		if ttl := t.ttl(cfg.TTL); ttl != 0 && ttl < time.Second {
-			return cfg, fmt.Errorf("chstore: TTL of %s is %v: want at least a second, or 0 for no limit", t.name(), ttl)
+		if err := checkAge("TTL", t, t.ttl(cfg.TTL), "no limit"); err != nil {
+			return cfg, err
 		}
 	}
 	for t := range tableCount {

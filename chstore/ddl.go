@@ -1,6 +1,7 @@
 package chstore
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"text/template"
@@ -91,8 +92,10 @@ func (d ddl) ttl(t table) string {
 	return strings.Join(all, ", ")
 }
 
-func expiry(after time.Duration) string {
-	return "toDateTime(ts) + toIntervalSecond(" + strconv.FormatInt(int64(after/time.Second), 10) + ")"
+// expiry returns the time of an age of a row. It is at most lastExpiry, beyond which DateTime would begin again at 1970:
+// also a row whose time is far in the future, by a wrong clock, is not dropped at once.
+func expiry(age time.Duration) string {
+	return fmt.Sprintf("toDateTime(least(toUnixTimestamp64Second(ts) + %d, %d))", (age+time.Second-1)/time.Second, int64(lastExpiry))
 }
 
 // granularity is the setting that is fixed when a table is created.

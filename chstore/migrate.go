@@ -45,6 +45,8 @@ type migration struct {
 	name     string
 	text     string // a template
 	checksum string // of text
+
+	statements []string // that text makes of the Config; none where it is for another one
 }
 
 // nextStatement separates the statements of a migration. The last one is recorded.
@@ -93,7 +95,8 @@ type step struct {
 	migration *migration // recorded once it is done; nil for what needs no record
 }
 
-// steps returns the statements that are left to run, from the state of the server.
+// steps returns the statements that are left to run, from the state of the server. A migration on record is run again
+// where something that it makes is missing, since somebody has dropped that.
 func (mg *migrator) steps(ctx context.Context) ([]step, error) {
 	if err := mg.cfg.Tiers.check(ctx, mg.conn); err != nil {
 		return nil, err
@@ -111,28 +114,38 @@ func (mg *migrator) steps(ctx context.Context) ([]step, error) {
 			return nil, &MigrationError{Version: version, Name: a.name, Err: ErrNewerSchema}
 		}
 	}
-	for _, m := range migrations {
-		a, done := applied[m.version]
-		if done && a.checksum != m.checksum {
+	for i := range migrations {
+		m := &migrations[i]
+		if a, done := applied[m.version]; done && a.checksum != m.checksum {
 			return nil, &MigrationError{Version: m.version, Name: m.name, Err: ErrChangedMigration}
 		}
-		if !done {
-			text, err := mg.render(m.text)
-			if err != nil {
-				return nil, &MigrationError{Version: m.version, Name: m.name, Err: err}
-			}
-			if text == "" {
-				continue // not on a cluster
-			}
-			for statement := range strings.SplitSeq(text, nextStatement) {
-				all = append(all, step{statement: statement})
-			}
-			all[len(all)-1].migration = &m
+		text, err := mg.render(m.text)
+		if err != nil {
+			return nil, &MigrationError{Version: m.version, Name: m.name, Err: err}
+		}
+		if text != "" {
+			m.statements = strings.Split(text, nextStatement)
 		}
 	}
 	states, err := mg.states(ctx)
 	if err != nil {
 		return nil, err
+	}
+	missing, err := mg.missing(ctx, migrations, states)
+	if err == nil && len(missing) > 0 {
+		err = mg.checkDetached(ctx, missing)
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range migrations {
+		if _, done := applied[m.version]; done && !missing.any(m.statements) || len(m.statements) == 0 {
+			continue
+		}
+		for _, statement := range m.statements {
+			all = append(all, step{statement: statement})
+		}
+		all[len(all)-1].migration = &m
 	}
 	if err := mg.differences(states, migrations); err != nil {
 		return nil, err
@@ -221,7 +234,9 @@ func readMigrations(files fs.FS) ([]migration, error) {
 			return nil, fmt.Errorf("chstore: migration file %s is not number %d", file, i+1)
 		}
 		sum := sha256.Sum256(append(common[:len(common):len(common)], text...))
-		migrations = append(migrations, migration{version, name, string(common) + string(text), hex.EncodeToString(sum[:])})
+		migrations = append(migrations, migration{
+			version: version, name: name, text: string(common) + string(text), checksum: hex.EncodeToString(sum[:]),
+		})
 	}
 	return migrations, nil
 }

@@ -58,6 +58,102 @@ func (mg *migrator) states(ctx context.Context) (map[table]*tableState, error) {
 		})
 }
 
+// A missingObjects holds what the migrations make and the database does not have: the names of tables and views, and
+// of columns and indexes the name of the table, a dot, and theirs.
+type missingObjects map[string]bool
+
+var (
+	// objectText matches the beginning of a statement that makes, changes or drops a table or a view.
+	objectText = regexp.MustCompile("^(CREATE|ALTER|DROP) (?:OR REPLACE )?(?:TABLE|VIEW|MATERIALIZED VIEW) (?:IF (?:NOT )?EXISTS )?`\\w+`\\.`(\\w+)`")
+	// additionText matches what an ALTER TABLE adds to a table.
+	additionText = regexp.MustCompile("\\bADD (?:COLUMN|INDEX) IF NOT EXISTS `?(\\w+)`?")
+)
+
+// missing looks for everything that the migrations make. What a later one drops does not count.
+func (mg *migrator) missing(ctx context.Context, migrations []migration, states map[table]*tableState) (missingObjects, error) {
+	missing := make(missingObjects)
+	for _, m := range migrations {
+		for _, statement := range m.statements {
+			if verb, name, _ := objectOf(statement); verb == "CREATE" {
+				missing[name] = true
+			} else if verb == "DROP" {
+				delete(missing, name)
+			}
+		}
+	}
+	err := mg.conn.eachRow(ctx, "SELECT name FROM system.tables WHERE database = {database:String}",
+		[]any{named("database", mg.cfg.Database)}, func(rows driver.Rows) error {
+			var name string
+			err := rows.Scan(&name)
+			delete(missing, name)
+			return err
+		})
+	if err != nil {
+		return nil, fmt.Errorf("chstore: look at tables: %w", err)
+	}
+	for _, m := range migrations {
+		for _, statement := range m.statements {
+			_, name, additions := objectOf(statement)
+			t, err := tableNamed(strings.TrimPrefix(name, mg.localPrefix()))
+			if err != nil || states[t] == nil {
+				continue
+			}
+			for _, addition := range additions {
+				_, column := states[t].columns[addition]
+				_, index := states[t].indexes[addition]
+				if !column && !index {
+					missing[name+"."+addition] = true
+				}
+			}
+		}
+	}
+	return missing, nil
+}
+
+// checkDetached returns a *SchemaDiff if anything that is missing was not dropped but detached. CREATE TABLE IF NOT EXISTS does
+// nothing then, and says nothing.
+func (mg *migrator) checkDetached(ctx context.Context, missing missingObjects) error {
+	var diff SchemaDiff
+	err := mg.conn.eachRow(ctx, "SELECT table FROM system.detached_tables WHERE database = {database:String} ORDER BY table",
+		[]any{named("database", mg.cfg.Database)}, func(rows driver.Rows) error {
+			var name string
+			if err := rows.Scan(&name); err != nil {
+				return err
+			}
+			if missing[name] {
+				diff.Differences = append(diff.Differences, &SchemaError{Table: name, What: "state", Want: "attached", Got: "detached"})
+			}
+			return nil
+		})
+	if err != nil {
+		return fmt.Errorf("chstore: look at detached tables: %w", err)
+	}
+	if len(diff.Differences) > 0 {
+		return &diff
+	}
+	return nil
+}
+
+// objectOf returns what a statement does to which table or view, without the database, and what it adds to it.
+func objectOf(statement string) (verb, name string, additions []string) {
+	m := objectText.FindStringSubmatch(statement)
+	if m == nil {
+		return "", "", nil
+	}
+	for _, addition := range additionText.FindAllStringSubmatch(statement, -1) {
+		additions = append(additions, addition[1])
+	}
+	return m[1], m[2], additions
+}
+
+// any reports whether statements make or change something that is missing.
+func (mo missingObjects) any(statements []string) bool {
+	return slices.ContainsFunc(statements, func(statement string) bool {
+		_, name, additions := objectOf(statement)
+		return mo[name] || slices.ContainsFunc(additions, func(addition string) bool { return mo[name+"."+addition] })
+	})
+}
+
 // eachTable runs a query that selects the name of a table of records and other texts.
 func (mg *migrator) eachTable(ctx context.Context, query string, each func(t table, values []string)) error {
 	err := mg.conn.eachRow(ctx, query, mg.tableArgs(), func(rows driver.Rows) error {
@@ -182,7 +278,7 @@ func inBackground(ctx context.Context) context.Context {
 
 // A SchemaDiff lists how existing tables differ from those that this package would have made,
 // where no ALTER can help: another partition key, sort key or engine, columns that are missing or of
-// another type. Nothing was changed. To keep the data, rename such tables and copy from them.
+// another type, a table that is detached. Nothing was changed. To keep the data, rename such tables and copy from them.
 type SchemaDiff struct{ Differences []*SchemaError }
 
 func (e *SchemaDiff) Error() string {

@@ -3,6 +3,7 @@ package chstore_test
 import (
 	"context"
 	"flag"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -71,6 +72,84 @@ func TestMigrateNames(t *testing.T) {
 		_, err := chstore.New(connect(t, db), cfg)
 		require.ErrorContains(t, err, "want letters, digits and underscores")
 	}
+}
+
+// Whatever somebody has dropped is made again, with the TTL, codecs and indexes of Config, and nothing else is done.
+func TestMigrateMakesDroppedTablesAgain(t *testing.T) {
+	short.Skip(t)
+	db := chtest.Open(t)
+	cfg := everything()
+	cfg.Database, cfg.TTL, cfg.Tiers.After = db.Name, chstore.TTL{Tickers: 70 * 365 * 24 * time.Hour}, chstore.TTL{}
+	s, err := chstore.New(connect(t, db), cfg)
+	require.NoError(t, err)
+	require.NoError(t, s.Migrate(t.Context()))
+	schema := func() map[string]string {
+		texts := make(map[string]string)
+		found, err := db.Conn.Query(t.Context(), "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE '%schema_migrations'")
+		require.NoError(t, err)
+		defer found.Close()
+		for found.Next() {
+			var name, text string
+			require.NoError(t, found.Scan(&name, &text))
+			texts[name] = text
+		}
+		require.NoError(t, found.Err())
+		return texts
+	}
+	want := schema()
+	require.Contains(t, want, "p_trades")
+	require.Contains(t, want, "p_bars_1m")
+	require.Contains(t, want, "p_leases")
+	recs := sinktest.Records(1, 50)
+	drop := func(names ...string) {
+		t.Helper()
+		for _, name := range names {
+			require.NoError(t, db.Conn.Exec(t.Context(), "DROP TABLE "+name+" SYNC SETTINGS check_table_dependencies = 0, check_referential_table_dependencies = 0"))
+		}
+		plan, err := s.Plan(t.Context())
+		require.NoError(t, err)
+		require.GreaterOrEqual(t, len(plan), len(names))
+		require.NoError(t, s.Migrate(t.Context()))
+		require.Equal(t, want, schema(), names)
+		plan, err = s.Plan(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, plan, names)
+		fresh, err := chstore.New(connect(t, db), cfg) // s knows that it has stored the records
+		require.NoError(t, err)
+		require.NoError(t, fresh.Write(t.Context(), recs), names)
+	}
+	drop("p_trades")
+	drop("p_bars_1m_stored", "p_spreads_1m")
+	drop("p_bars_1m_refresh", "p_leases", "p_depth_events")
+	drop(slices.Collect(maps.Keys(want))...)
+	requireSame(t, recs, readAll(t, s, recs))
+
+	require.NoError(t, db.Conn.Exec(t.Context(), "ALTER TABLE p_trades DROP INDEX trade_time_range"))
+	report, err := s.Check(t.Context(), chstore.CheckQuery{SkipBooks: true})
+	require.NoError(t, err)
+	require.True(t, slices.ContainsFunc(report.Findings, func(f chstore.Finding) bool { return f.Check == chstore.CheckSchema }), "%s", report.String())
+	require.NoError(t, s.Migrate(t.Context()))
+	plan, err := s.Plan(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, plan)
+	require.Contains(t, schema()["p_trades"], "INDEX trade_time_range ")
+}
+
+// A table that is detached, not dropped, is not replaced by an empty one.
+func TestMigrateRefusesADetachedTable(t *testing.T) {
+	short.Skip(t)
+	s, db := openStore(t, chstore.Config{})
+	recs := trades(5, time.Second)
+	require.NoError(t, s.Write(t.Context(), recs))
+	for _, permanently := range []string{"", " PERMANENTLY"} {
+		require.NoError(t, db.Conn.Exec(t.Context(), "DETACH TABLE trades"+permanently))
+		var refused *chstore.SchemaError
+		require.ErrorAs(t, s.Migrate(t.Context()), &refused, permanently)
+		require.Equal(t, chstore.SchemaError{Table: "trades", What: "state", Want: "attached", Got: "detached"}, *refused)
+		require.NoError(t, db.Conn.Exec(t.Context(), "ATTACH TABLE trades"))
+		require.NoError(t, s.Migrate(t.Context()))
+	}
+	requireSame(t, recs, readAll(t, s, recs))
 }
 
 func TestMigrateRefuses(t *testing.T) {
@@ -175,8 +254,8 @@ func TestPlan(t *testing.T) {
 	}{
 		{chstore.Config{}, nil},
 		{chstore.Config{}, []string{}},
-		{chstore.Config{TTL: chstore.TTL{Trades: 48 * time.Hour}}, []string{"ALTER TABLE `" + db.Name + "`.`trades` MODIFY TTL toDateTime(ts) + toIntervalSecond(172800)"}},
-		{chstore.Config{TTL: chstore.TTL{Trades: 72 * time.Hour}}, []string{"ALTER TABLE `" + db.Name + "`.`trades` MODIFY TTL toDateTime(ts) + toIntervalSecond(259200)"}},
+		{chstore.Config{TTL: chstore.TTL{Trades: 48 * time.Hour}}, []string{"ALTER TABLE `" + db.Name + "`.`trades` MODIFY TTL toDateTime(least(toUnixTimestamp64Second(ts) + 172800, 4294967295))"}},
+		{chstore.Config{TTL: chstore.TTL{Trades: 72 * time.Hour}}, []string{"ALTER TABLE `" + db.Name + "`.`trades` MODIFY TTL toDateTime(least(toUnixTimestamp64Second(ts) + 259200, 4294967295))"}},
 		{chstore.Config{}, []string{"ALTER TABLE `" + db.Name + "`.`trades` REMOVE TTL"}},
 	} {
 		s := open(test.cfg)

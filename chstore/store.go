@@ -68,7 +68,8 @@ func (s *Store) Stats() Stats {
 }
 
 // Migrate creates the database and the tables and brings them up to date, the TTL, tiers and settings of
-// Config included. It never drops data but by a shorter TTL. It may be called at every start and by
+// Config included. Tables, views, columns and indexes that were dropped by hand are made again, empty: to restore a table
+// by UNDROP, do that first. It never drops data but by a shorter TTL. It may be called at every start and by
 // several processes at once. Its error is a *TierError, a *MigrationError, a *SchemaDiff or the
 // driver's.
 func (s *Store) Migrate(ctx context.Context) error { return s.migrator().migrate(ctx) }

@@ -82,7 +82,8 @@ func (s *Store) Disks(ctx context.Context) (disks []Disk, err error) {
 }
 
 // A CheckQuery selects what Check examines, and sets its limits. The zero value selects everything
-// that is stored, with the defaults. The state of the tables is always examined as a whole.
+// that is stored, with the defaults. The state of the tables is always examined as a whole, and so is whether rows are
+// of 1970 or the future (CheckTimes): they lie outside of any From and To.
 type CheckQuery struct {
 	Instruments []marketprism.Instrument // none means all that are stored
 	From, To    time.Time                // on Record.Time(), From included and To not; zero means no bound

@@ -101,9 +101,9 @@ func (t table) layout(l Layouts) Layout {
 	return [...]Layout{l.Depth, l.Snapshots, l.Trades, l.Tickers, l.Gaps}[t]
 }
 
-// distinct returns the columns in which rows of a table differ, unless they are duplicates.
+// distinct returns the columns in which rows of a table differ, and expressions of columns, unless they are duplicates.
 func (t table) distinct() []string {
-	own := [...][]string{{"last_id", "first_id"}, {"last_id"}, {"aggregate", "id"}, {"update_id"}, {"after_id", "reason"}}[t]
+	own := [...][]string{{"last_id", "first_id"}, {"last_id", "length(bid_price_e8)", "length(ask_price_e8)"}, {"aggregate", "id"}, {"update_id"}, {"after_id", "reason"}}[t]
 	return slices.Concat([]string{"exchange", "market", "symbol", "ts"}, own, []string{"received_at", "src", "seq"})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -46,12 +47,29 @@ func (c Tiers) validate(ttl TTL) error {
 	}
 	for t := range tableCount {
 		after, kept := t.ttl(c.After), t.ttl(ttl)
-		if after != 0 && after < time.Second {
-			return fmt.Errorf("chstore: Tiers.After of %s is %v: want at least a second, or 0 for never", t.name(), after)
+		if err := checkAge("Tiers.After", t, after, "never"); err != nil {
+			return err
 		}
 		if kept != 0 && after >= kept {
 			return fmt.Errorf("chstore: Tiers.After of %s is %v, and its rows are kept for %v", t.name(), after, kept)
 		}
+	}
+	return nil
+}
+
+// lastExpiry is the last time at which ClickHouse can drop or move rows, in seconds since 1970: DateTime ends at
+// 2106-02-07 06:28:15. A later one would count from 1970 again, so that all rows had expired (ClickHouse issue 101763).
+const lastExpiry = math.MaxUint32
+
+// checkAge returns an error for an age at which ClickHouse cannot drop or move a row of today. 0 means never.
+func checkAge(setting string, t table, age time.Duration, never string) error {
+	most := time.Until(time.Unix(lastExpiry, 0)).Truncate(24 * time.Hour)
+	switch {
+	case age != 0 && age < time.Second:
+		return fmt.Errorf("chstore: %s of %s is %v: want at least a second, or 0 for %s", setting, t.name(), age, never)
+	case age > most:
+		return fmt.Errorf("chstore: %s of %s is %v: want at most %v, since ClickHouse cannot let rows expire after %s, or 0 for %s",
+			setting, t.name(), age, most, time.Unix(lastExpiry, 0).UTC().Format(time.DateTime), never)
 	}
 	return nil
 }

@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS `golden`.`p_local_depth_events` ON CLUSTER `main`
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, last_id, first_id, received_at, src, seq)
-TTL toDateTime(ts) + toIntervalSecond(2592000)
+TTL toDateTime(least(toUnixTimestamp64Second(ts) + 2592000, 4294967295))
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 8192;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_depth_events` ON CLUSTER `main` AS `golden`.`p_local_depth_events`
@@ -90,8 +90,8 @@ CREATE TABLE IF NOT EXISTS `golden`.`p_local_book_snapshots` ON CLUSTER `main`
 )
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
-ORDER BY (exchange, market, symbol, ts, last_id, received_at, src, seq)
-TTL toDateTime(ts) + toIntervalSecond(7776000)
+ORDER BY (exchange, market, symbol, ts, last_id, length(bid_price_e8), length(ask_price_e8), received_at, src, seq)
+TTL toDateTime(least(toUnixTimestamp64Second(ts) + 7776000, 4294967295))
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 128;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_book_snapshots` ON CLUSTER `main` AS `golden`.`p_local_book_snapshots`
@@ -136,7 +136,7 @@ CREATE TABLE IF NOT EXISTS `golden`.`p_local_trades` ON CLUSTER `main`
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (symbol, market, exchange, trade_time, id, ts, aggregate, received_at, src, seq)
-TTL toDateTime(ts) + toIntervalSecond(31536000)
+TTL toDateTime(least(toUnixTimestamp64Second(ts) + 31536000, 4294967295))
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 1024;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_trades` ON CLUSTER `main` AS `golden`.`p_local_trades`
@@ -175,7 +175,7 @@ CREATE TABLE IF NOT EXISTS `golden`.`p_local_tickers` ON CLUSTER `main`
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, update_id, received_at, src, seq)
-TTL toDateTime(ts) + toIntervalSecond(2592000)
+TTL toDateTime(least(toUnixTimestamp64Second(ts) + 2592000, 4294967295))
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 8192;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_tickers` ON CLUSTER `main` AS `golden`.`p_local_tickers`
@@ -207,7 +207,7 @@ CREATE TABLE IF NOT EXISTS `golden`.`p_local_gaps` ON CLUSTER `main`
 ENGINE = ReplicatedReplacingMergeTree('/clickhouse/tables/{shard}/{database}/{table}', '{replica}')
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, after_id, reason, received_at, src, seq)
-TTL toDateTime(ts) + toIntervalSecond(31536000)
+TTL toDateTime(least(toUnixTimestamp64Second(ts) + 31536000, 4294967295))
 SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 8192;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_gaps` ON CLUSTER `main` AS `golden`.`p_local_gaps`

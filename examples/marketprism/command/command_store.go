@@ -50,7 +50,7 @@ func (p *program) check() *cobra.Command {
 	var asJSON, skipBooks bool
 	cmd := &cobra.Command{
 		Use: "check [SYMBOL…]", Short: "Look for missing ranges, duplicates and broken books in the archive",
-		Long: `Check looks for missing updates and trades, duplicates, crossed books, silence, snapshots that contradict
+		Long: `Check looks for missing updates, trades and snapshots, duplicates, crossed books, silence, numbers and times that cannot be, snapshots that contradict
 the updates before them, and tables that are not as they should be. It exits with 3 if it finds any.`,
 		Example: `  marketprism check --clickhouse ch:9000 --from -24h
   marketprism check --clickhouse ch:9000 --json BTCUSDT   # for cron`,
