@@ -15,7 +15,10 @@ import (
 )
 
 // PartLabel is the profile label that names the part of the program to which a goroutine belongs.
-const PartLabel = "part"
+const (
+	PartLabel      = "part"
+	PartNATSServer = "NATS server"
+)
 
 // ErrNoBus means that no NATS is configured.
 var ErrNoBus = errors.New("no address of NATS: give --nats nats://HOST:4222, or set nats in the file; only the command run has one embedded")
@@ -41,7 +44,7 @@ func OpenBus(ctx context.Context, url string, hooks *natsbus.ConnHooks) (*Bus, e
 func EmbedBus(ctx context.Context, dir string, hooks *natsbus.ConnHooks) (*Bus, error) {
 	var server *natsserver.Server
 	var err error
-	pprof.Do(ctx, pprof.Labels(PartLabel, "NATS server"), func(context.Context) {
+	pprof.Do(ctx, pprof.Labels(PartLabel, PartNATSServer), func(context.Context) {
 		server, err = natsserver.Start(natsserver.Config{StoreDir: filepath.Join(dir, "nats")})
 	})
 	if err != nil {

@@ -85,7 +85,7 @@ func partsCPU(data *bytes.Buffer) (map[string]time.Duration, error) {
 	}
 	parts := make(map[string]time.Duration)
 	for _, s := range p.Sample {
-		part := runtimePart(s)
+		part := unlabelledPart(s)
 		if labels := s.Label[engines.PartLabel]; len(labels) > 0 {
 			part = labels[0]
 		}
@@ -94,15 +94,18 @@ func partsCPU(data *bytes.Buffer) (map[string]time.Duration, error) {
 	return parts, nil
 }
 
-// runtimePart names what a goroutine without a label does.
-func runtimePart(s *profile.Sample) string {
+// unlabelledPart names what a goroutine without the label does. The goroutines of the NATS server's streams and
+// consumers have labels of the server's instead.
+func unlabelledPart(s *profile.Sample) string {
 	for _, location := range s.Location {
 		for _, line := range location.Line {
-			switch line.Function.Name {
-			case "runtime.gcBgMarkWorker":
+			switch name := line.Function.Name; {
+			case name == "runtime.gcBgMarkWorker":
 				return "garbage collection"
-			case "runtime.schedule":
+			case name == "runtime.schedule":
 				return "scheduler"
+			case strings.HasPrefix(name, "github.com/nats-io/nats-server/"):
+				return engines.PartNATSServer
 			}
 		}
 	}
