@@ -114,7 +114,8 @@ func BenchmarkFeedJoin(b *testing.B) {
 	}
 }
 
-// A feed has the correct book after every restart of the leader, whether or not it is connected to it.
+// A feed has the correct book after every restart of the leader, whether or not it is connected to it, and after the leader
+// stepped down.
 func feedOutlivesTheLeader(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	v := bustest.NewVenue("BTCUSDT", 20)
@@ -123,6 +124,11 @@ func feedOutlivesTheLeader(t *testing.T) {
 	for range 2 {
 		f.reach(v)
 		b.Restart(t)
+		b.Publish(t, v.Updates(10))
+	}
+	for range 3 {
+		f.reach(v)
+		b.StepDown(t, "MD_DEPTH")
 		b.Publish(t, v.Updates(10))
 	}
 	f.reach(v)
