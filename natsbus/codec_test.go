@@ -294,6 +294,24 @@ func TestDecodeChecksTheSubject(t *testing.T) {
 	require.ErrorIs(t, d.Decode("md.binance.spot.depth.BTCUSDT", []byte(`{"v":2}`), new(marketprism.Record)), errVersion)
 }
 
+// SkipLevels leaves out the levels of updates and nothing else.
+func TestDecoderSkipsLevels(t *testing.T) {
+	recs := append(sinktest.Extremes(), sinktest.Records(4, 500)...)
+	peek := Decoder{SkipLevels: true}
+	for i := range recs {
+		data := encode(t, &recs[i])
+		var whole, peeked marketprism.Record
+		require.NoError(t, DecodeRecord(data, &whole))
+		require.NoError(t, peek.Decode("", data, &peeked))
+		require.Equal(t, whole.Key(), peeked.Key())
+		if whole.Update != nil {
+			whole.Update.Bids, whole.Update.Asks = nil, nil
+		}
+		require.Empty(t, sinktest.Diff(&whole, &peeked))
+		require.Error(t, peek.Decode("", data[:len(data)-1], &peeked))
+	}
+}
+
 func TestCodecDoesNotAllocate(t *testing.T) {
 	recs := sinktest.Records(2, 200)
 	bodies := make([][]byte, len(recs))

@@ -126,6 +126,7 @@ type write struct {
 	p       *Publisher
 	ctx     context.Context
 	recs    []marketprism.Record
+	bodies  [][]byte // the encoded records, nil for each that is not; nil if none is
 	started time.Time
 
 	sequences  []uint64 // of each record in its stream; 0 while it is not confirmed

@@ -75,6 +75,28 @@ func TestTwoPublishersStoreEachRecordOnce(t *testing.T) {
 	requirePerInstrument(t, books, stored)
 }
 
+// Encoded records, and others among them, are published as Write does it.
+func TestWriteEncoded(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs, _ := split(sinktest.Records(5, 600))
+	peeked, bodies, peek := slices.Clone(recs), make([][]byte, len(recs)), natsbus.Decoder{SkipLevels: true}
+	for i := range recs {
+		if i%3 > 0 {
+			var err error
+			bodies[i], err = natsbus.AppendRecord(nil, &recs[i])
+			require.NoError(t, err)
+			require.NoError(t, peek.Decode("", bodies[i], &peeked[i]))
+		}
+	}
+	p := b.Publisher(t, natsbus.PublisherConfig{})
+	require.NoError(t, p.WriteEncoded(t.Context(), peeked, bodies))
+	require.NoError(t, p.Write(t.Context(), recs))
+	require.EqualValues(t, len(recs), p.Stats().Duplicates, "the ids are the same")
+	var got sinktest.Recorder
+	bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{}), &got)
+	requirePerInstrument(t, recs, bustest.Await(t, &got, len(recs)))
+}
+
 // requirePerInstrument compares the records of each instrument, in order.
 func requirePerInstrument(t testing.TB, want, got []marketprism.Record) {
 	t.Helper()

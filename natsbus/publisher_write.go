@@ -31,10 +31,16 @@ import (
 // *PublishError. Some of recs may have been stored then; writing all of them again is safe within the dedupe window of
 // the stream.
 func (p *Publisher) Write(ctx context.Context, recs []marketprism.Record) error {
+	return p.WriteEncoded(ctx, recs, nil)
+}
+
+// WriteEncoded is Write for records that AppendRecord has encoded: bodies has what it made of each, or nil for a record
+// that is not encoded yet; bodies is nil if none is. The levels of the others do not matter, see Decoder.SkipLevels.
+func (p *Publisher) WriteEncoded(ctx context.Context, recs []marketprism.Record, bodies [][]byte) error {
 	if len(recs) == 0 {
 		return nil
 	}
-	w := &write{p: p, ctx: ctx, recs: recs, started: time.Now(), sequences: make([]uint64, len(recs)), left: len(recs)}
+	w := &write{p: p, ctx: ctx, recs: recs, bodies: bodies, started: time.Now(), sequences: make([]uint64, len(recs)), left: len(recs)}
 	stop := context.AfterFunc(ctx, func() {
 		p.mu.Lock()
 		defer p.mu.Unlock()
@@ -116,10 +122,10 @@ func (w *write) refusals() []sink.Refusal {
 		if sequence != 0 {
 			continue
 		}
-		id, err := w.encode(&w.recs[i])
+		id, body, err := w.encode(i)
 		if err == nil {
 			// The client's own measure: header and body.
-			if size := int64(len("NATS/1.0\r\n: \r\n\r\n") + len(jetstream.MsgIDHeader) + len(id) + len(w.body)); size > limit {
+			if size := int64(len("NATS/1.0\r\n: \r\n\r\n") + len(jetstream.MsgIDHeader) + len(id) + len(body)); size > limit {
 				err = fmt.Errorf("%w: %w: it has %d bytes, %d are allowed", ErrTooLarge, nats.ErrMaxPayload, size, limit)
 			}
 		}
@@ -176,8 +182,8 @@ func (w *write) begin() (left int, failed bool) {
 
 // send encodes one record and sends it as soon as there is room; false if the attempt has ended.
 func (w *write) send(i int, reconnects uint64) bool {
-	p, r := w.p, &w.recs[i]
-	msg, span, err := w.message(r)
+	p := w.p
+	msg, span, err := w.message(i)
 	if err == nil {
 		err = p.listen()
 	}
@@ -203,10 +209,11 @@ func (w *write) send(i int, reconnects uint64) bool {
 // errNotSent ends the span of a message whose attempt has ended before it was sent.
 var errNotSent = errors.New("natsbus: not sent")
 
-// message encodes a record. The message is valid until the next one is made. The span is nil unless the record is
-// traced.
-func (w *write) message(r *marketprism.Record) (msg *nats.Msg, span trace.Span, err error) {
-	id, err := w.encode(r)
+// message encodes a record, unless it is encoded. The message is valid until the next one is made. The span is nil unless
+// the record is traced.
+func (w *write) message(i int) (msg *nats.Msg, span trace.Span, err error) {
+	r := &w.recs[i]
+	id, body, err := w.encode(i)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -214,7 +221,7 @@ func (w *write) message(r *marketprism.Record) (msg *nats.Msg, span trace.Span, 
 	if w.header == nil {
 		w.header = nats.Header{jetstream.MsgIDHeader: w.id[:]}
 	}
-	w.msg = nats.Msg{Subject: w.p.subject(r), Header: w.header, Data: w.body}
+	w.msg = nats.Msg{Subject: w.p.subject(r), Header: w.header, Data: body}
 	if span = w.p.trace.StartPublish(w.ctx, r, &w.msg, id); span != nil {
 		w.header = nil // it names the trace
 	}
@@ -238,15 +245,22 @@ func unfitKey(i marketprism.Instrument) string {
 	return keySymbol
 }
 
-// encode encodes a record into w.body and returns its message id.
-func (w *write) encode(r *marketprism.Record) (id string, err error) {
-	if w.body, err = AppendRecord(w.body[:0], r); err != nil {
-		return "", err
+// encode returns the message id and the body of a record, which it encodes into w.body unless that is done.
+func (w *write) encode(i int) (id string, body []byte, err error) {
+	r := &w.recs[i]
+	if w.bodies != nil {
+		body = w.bodies[i]
+	}
+	if body == nil {
+		if w.body, err = AppendRecord(w.body[:0], r); err != nil {
+			return "", nil, err
+		}
+		body = w.body
 	}
 	if id = messageID(r); !isHeaderValue(id) {
-		return "", encodeError(unfitKey(r.Instrument), errHeader)
+		return "", nil, encodeError(unfitKey(r.Instrument), errHeader)
 	}
-	return id, nil
+	return id, body, nil
 }
 
 // messageID returns the id by which a stream stores a record once. That of a Snapshot or Gap also contains ReceivedAt:

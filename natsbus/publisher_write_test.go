@@ -16,12 +16,12 @@ func tracedMessage(t testing.TB, cfg TraceConfig) func() {
 	tracer, err := cfg.tracer()
 	require.NoError(t, err)
 	w := &write{p: &Publisher{cfg: PublisherConfig{Prefix: DefaultPrefix}, trace: tracer}, ctx: t.Context()}
-	rec := marketprism.Record{
+	w.recs = []marketprism.Record{{
 		Instrument: marketprism.Instrument{Exchange: "binance", Market: marketprism.Spot, Symbol: "BTCUSDT"},
 		ReceivedAt: time.Unix(1_780_000_000, 0),
 		Update:     &orderbook.Update{FirstID: 1, LastID: 2, Bids: []orderbook.Level{{Price: 1, Quantity: 2}}},
-	}
-	return func() { _, _, _ = w.message(&rec) }
+	}}
+	return func() { _, _, _ = w.message(0) }
 }
 
 // Tracing that is off allocates nothing, and tracing of other records neither: only the message, its subject, its header

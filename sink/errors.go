@@ -151,7 +151,8 @@ func (e *CorruptError) Error() string {
 func (e *CorruptError) Unwrap() error { return e.Err }
 
 var (
-	errNoSpillSink = errors.New("sink: NewSpill needs a destination")
+	errNoSpillSink   = errors.New("sink: NewSpill needs a destination")
+	errNoEncodedSink = errors.New("sink: SpillConfig.Peek is set, and the destination is no EncodedSink")
 
 	// errBefore is the cause in Gaps of a Spill that was opened after damage.
 	errBefore = errors.New("sink: spill: records were lost to damage before the restart")

@@ -25,6 +25,16 @@ type Sink interface {
 	Write(ctx context.Context, recs []marketprism.Record) error
 }
 
+// An EncodedSink is a Sink that also takes records in the form in which it stores or sends them, such as a
+// natsbus.Publisher. A Spill delivers its queue to it without decoding and encoding each record again.
+type EncodedSink interface {
+	Sink
+
+	// WriteEncoded is Write for records whose encoded forms are bodies; nil is that of a record that is not encoded. The
+	// other records need no levels, see SpillConfig.Peek. bodies are not kept.
+	WriteEncoded(ctx context.Context, recs []marketprism.Record, bodies [][]byte) error
+}
+
 // Func makes a function a Sink.
 type Func func(ctx context.Context, recs []marketprism.Record) error
 

@@ -48,12 +48,13 @@ import (
 //
 // A Spill may be used from any number of goroutines.
 type Spill struct {
-	dst   Sink
-	cfg   SpillConfig
-	queue *wal.Queue
-	due   chan struct{} // capacity 1: Run should look at the queue
-	lock  chan struct{} // capacity 1: held by the Write that appends, which owns enc
-	enc   encoder
+	dst     Sink
+	encoded EncodedSink // dst, if the queue is delivered as it is
+	cfg     SpillConfig
+	queue   *wal.Queue
+	due     chan struct{} // capacity 1: Run should look at the queue
+	lock    chan struct{} // capacity 1: held by the Write that appends, which owns enc
+	enc     encoder
 
 	mu        sync.Mutex // guards the fields below; never held while waiting, nor during a hook
 	started   bool       // Run was called
@@ -106,6 +107,12 @@ func NewSpill(dst Sink, cfg SpillConfig) (*Spill, error) {
 	if err != nil {
 		return nil, err
 	}
+	encoded, ok := dst.(EncodedSink)
+	if cfg.Peek == nil {
+		encoded = nil
+	} else if !ok {
+		return nil, errNoEncodedSink
+	}
 	queue, found, err := wal.Open(wal.Config{
 		Dir:          cfg.Dir,
 		SegmentBytes: cfg.SegmentBytes,
@@ -120,6 +127,7 @@ func NewSpill(dst Sink, cfg SpillConfig) (*Spill, error) {
 	}
 	s := &Spill{
 		dst:      dst,
+		encoded:  encoded,
 		cfg:      cfg,
 		queue:    queue,
 		due:      make(chan struct{}, 1),

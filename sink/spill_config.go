@@ -20,10 +20,15 @@ type SpillConfig struct {
 
 	// Encode appends r to dst in a form that Decode reads back, which must not keep data:
 	// natsbus.AppendRecord and natsbus.DecodeRecord fit. Fields that the form leaves out, such as Origin in
-	// those, are lost on disk. Each is called by one goroutine at a time, the two at once. Both refuse a record that is
-	// not valid (see marketprism.Record.Validate).
+	// those, are lost on disk. Encode is called by one goroutine at a time, Decode and Peek by any number. Both refuse a
+	// record that is not valid (see marketprism.Record.Validate).
 	Encode func(dst []byte, r *marketprism.Record) ([]byte, error)
 	Decode func(data []byte, r *marketprism.Record) error
+
+	// Peek is Decode for a destination that is an EncodedSink, which then gets the encoded records of the queue as they
+	// are. It may leave out the levels of Updates, as natsbus.Decoder.SkipLevels does; hooks get whole records. Nil means that all
+	// are decoded, and encoded again by the destination.
+	Peek func(data []byte, r *marketprism.Record) error
 
 	// MaxBytes bounds the queue, as encoded and with 12 bytes for each record; 0 means 1 GiB.
 	// The folder may take one segment more, for the read part of the oldest, and KeepBytes.

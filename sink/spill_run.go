@@ -111,49 +111,9 @@ type drain struct {
 	retry  backoff.Backoff
 	most   int                  // records of the next Write to the destination
 	recs   []marketprism.Record // of the current batch, as they are delivered
+	bodies [][]byte             // of recs, see EncodedSink
 	loads  [2]load              // the current batch, and the one behind it
 	loaded bool                 // loads[0] was read behind the batch before
-}
-
-// A load is a batch of the queue and its records.
-type load struct {
-	batch wal.Batch
-	err   error // of reading it
-	recs  []marketprism.Record
-	errs  []error // of decoding each of batch.Entries; nil for damage
-}
-
-// loadAfter reads and decodes the batch behind another.
-func (s *Spill) loadAfter(before *wal.Batch, l *load) {
-	l.recs, l.errs = l.recs[:0], l.errs[:0]
-	l.err = s.queue.ReadAfter(before, &l.batch, s.cfg.MaxBatch, drainBytes)
-	if l.err != nil {
-		return
-	}
-	for i := range l.batch.Entries {
-		var r marketprism.Record
-		var err error
-		if entry := &l.batch.Entries[i]; entry.Damage == nil {
-			err = s.cfg.Decode(entry.Payload, &r)
-		}
-		l.recs, l.errs = append(l.recs, r), append(l.errs, err)
-	}
-}
-
-// free frees the memory that the records point to.
-func (l *load) free() {
-	clear(l.recs)
-	clear(l.errs)
-}
-
-// entryOf returns the entry that r was decoded from; nil for a Gap that was made since.
-func (l *load) entryOf(r *marketprism.Record) *wal.Entry {
-	for i := range l.recs {
-		if isSame(&l.recs[i], r) {
-			return &l.batch.Entries[i]
-		}
-	}
-	return nil
 }
 
 // next delivers one batch, while it reads and decodes the one behind it. Its only error is ErrClosed; after a failure of
@@ -161,7 +121,7 @@ func (l *load) entryOf(r *marketprism.Record) *wal.Entry {
 func (d *drain) next(ctx context.Context) error {
 	current, behind := &d.loads[0], &d.loads[1]
 	if !d.loaded {
-		d.loadAfter(&wal.Batch{}, current)
+		current.after(&wal.Batch{}, d.queue, &d.cfg)
 	}
 	d.loaded = false
 	if errors.Is(current.err, wal.ErrClosed) {
@@ -173,7 +133,7 @@ func (d *drain) next(ctx context.Context) error {
 		return nil
 	}
 	var loading sync.WaitGroup
-	loading.Go(func() { d.loadAfter(&current.batch, behind) })
+	loading.Go(func() { behind.after(&current.batch, d.queue, &d.cfg) })
 	delivered := d.decode(ctx, current) && d.deliver(ctx, current)
 	loading.Wait()
 	if !delivered {
@@ -187,6 +147,7 @@ func (d *drain) next(ctx context.Context) error {
 		d.diskFailed(err)
 	}
 	clear(d.recs)
+	clear(d.bodies)
 	current.free()
 	d.broadcast()
 	// If there was nothing behind it then, there may be something now. An error is one of the next attempt.
@@ -197,7 +158,7 @@ func (d *drain) next(ctx context.Context) error {
 
 // decode takes the records of a batch, with Gaps for damage. It returns false if ctx ends.
 func (d *drain) decode(ctx context.Context, l *load) bool {
-	d.recs = d.recs[:0]
+	d.recs, d.bodies = d.recs[:0], d.bodies[:0]
 	var (
 		damage  *CorruptError // pending until the first record behind it
 		dropped []marketprism.Record
@@ -214,13 +175,18 @@ func (d *drain) decode(ctx context.Context, l *load) bool {
 			d.lose(damage, &l.recs[i])
 			damage = nil
 		}
-		if !d.pass(&l.recs[i]) {
-			dropped = append(dropped, l.recs[i])
+		ok := d.pass(&l.recs[i])
+		if !ok {
+			dropped = append(dropped, *l.whole(&l.recs[i], &d.cfg))
+		}
+		if d.bodies = withoutBodies(d.bodies, len(d.recs)); ok {
+			d.bodies[len(d.bodies)-1] = l.batch.Entries[i].Payload
 		}
 	}
 	if damage != nil {
 		d.lose(damage, &marketprism.Record{ReceivedAt: time.Now()})
 	}
+	d.bodies = withoutBodies(d.bodies, len(d.recs))
 	d.dropped(dropped)
 	return true
 }
@@ -289,17 +255,17 @@ func (d *drain) pass(r *marketprism.Record) (ok bool) {
 // alone. After another failure it writes half as much, and after each success twice as much: a destination that is slow, or comes back, gets
 // what it can take within WriteTimeout.
 func (d *drain) deliver(ctx context.Context, l *load) bool {
-	rest, part := d.recs, d.most
+	rest, bodies, part := d.recs, d.bodies, d.most
 	start, attempts := time.Now(), 0
 	delays := d.backoff()
 	for len(rest) > 0 {
 		part = min(part, len(rest))
-		err := d.attempt(ctx, rest[:part])
+		err := d.attempt(ctx, rest[:part], bodies[:part])
 		attempts++
 		switch {
 		case err == nil:
 			d.delivered(WrittenInfo{Records: part, Attempts: attempts, Elapsed: time.Since(start)})
-			rest = rest[part:]
+			rest, bodies = rest[part:], bodies[part:]
 			d.most = min(2*d.most, d.cfg.MaxBatch)
 		case ctx.Err() != nil:
 			return false
@@ -319,10 +285,12 @@ func (d *drain) deliver(ctx context.Context, l *load) bool {
 			if len(refused) == 0 {
 				refused = []Refusal{{Err: err}}
 			}
-			var ok bool
-			if rest, ok = d.refuse(ctx, l, rest, refused); !ok {
+			left, ok := d.refuse(ctx, l, rest, refused)
+			if !ok {
 				return false
 			}
+			bodies = bodiesOf(left, rest, bodies)
+			rest = left
 		}
 		part = d.most
 		start, attempts = time.Now(), 0
@@ -331,11 +299,14 @@ func (d *drain) deliver(ctx context.Context, l *load) bool {
 	return true
 }
 
-func (d *drain) attempt(ctx context.Context, recs []marketprism.Record) error {
+func (d *drain) attempt(ctx context.Context, recs []marketprism.Record, bodies [][]byte) error {
 	if d.cfg.WriteTimeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, d.cfg.WriteTimeout)
 		defer cancel()
+	}
+	if d.encoded != nil {
+		return d.encoded.WriteEncoded(ctx, recs, bodies)
 	}
 	return d.dst.Write(ctx, recs)
 }
@@ -380,7 +351,10 @@ func (d *drain) refuse(ctx context.Context, l *load, recs []marketprism.Record, 
 	rest, useless := d.passed.refuse(recs, refused)
 	d.mu.Unlock()
 	for i, f := range refused {
-		hook.Call(d.cfg.Hooks.Refused, SpillRefusedInfo{Record: &recs[f.Index], Err: f.Err, Kept: kept[i]})
+		hook.Call(d.cfg.Hooks.Refused, SpillRefusedInfo{Record: l.whole(&recs[f.Index], &d.cfg), Err: f.Err, Kept: kept[i]})
+	}
+	for i := range useless {
+		useless[i] = *l.whole(&useless[i], &d.cfg)
 	}
 	d.dropped(useless)
 	return rest, true

@@ -86,6 +86,7 @@ func TestSpillDamage(t *testing.T) {
 			t.Errorf("%d calls of Corrupt; Stats %+v", n, s.Stats())
 		}
 		checkMissing(t, recs, dst.Unique(), seen.dropped, 1)
+		checkWhole(t, recs, slices.Concat(dst.Unique(), seen.dropped))
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
 		}
@@ -314,19 +315,24 @@ func TestSpillLeavesOutRefusedRecords(t *testing.T) {
 		}
 		var seen hookLog
 		var refused []string
+		var left []marketprism.Record
 		hooks := seen.hooks()
 		hooks.Refused = func(i sink.SpillRefusedInfo) {
 			if _, err := os.Stat(i.Kept); err != nil || !errors.Is(i.Err, errPoison) {
 				t.Errorf("Refused %+v: %v", i, err)
 			}
-			refused = append(refused, i.Record.Key())
+			refused, left = append(refused, i.Record.Key()), append(left, i.Record.Clone())
 		}
 		var dst sinktest.Recorder
 		var faults sinktest.Faults
-		s, err := sink.NewSpill(refusing(&dst, poison, &faults), sink.SpillConfig{
+		cfg := sink.SpillConfig{
 			Dir: t.TempDir(), Encode: encodeRecord, Decode: decodeRecord, DirectTimeout: -1, SyncInterval: -1,
 			MaxBatch: 1 + rng.IntN(100), RetryMin: 1, RetryMax: 1000, Hooks: hooks,
-		})
+		}
+		if seed%2 == 0 {
+			cfg.Peek = peekRecord
+		}
+		s, err := sink.NewSpill(encodedSink{refusing(&dst, poison, &faults)}, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -347,6 +353,7 @@ func TestSpillLeavesOutRefusedRecords(t *testing.T) {
 			t.Errorf("Stats %+v, %d records were refused", stats, len(refused))
 		}
 		checkMissing(t, recs, dst.Unique(), seen.dropped, len(refused))
+		checkWhole(t, recs, slices.Concat(dst.Unique(), seen.dropped, left))
 		refusals, dropped = refusals+len(refused), dropped+len(seen.dropped)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -388,6 +395,20 @@ func TestSpillLeavesOutNamedRecords(t *testing.T) {
 		t.Errorf("%d Writes, %d records were refused, Stats %+v", writes, refused, s.Stats())
 	}
 	checkMissing(t, recs, dst.Unique(), seen.dropped, refused)
+}
+
+// checkWhole checks that records that were sent are unchanged.
+func checkWhole(t *testing.T, sent, got []marketprism.Record) {
+	t.Helper()
+	byKey := make(map[string]*marketprism.Record)
+	for i := range sent {
+		byKey[sent[i].Key()] = &sent[i]
+	}
+	for i := range got {
+		if r := byKey[got[i].Key()]; r != nil && !sinktest.Equal(r, &got[i]) {
+			t.Errorf("%s: %s", r.Key(), sinktest.Diff(r, &got[i]))
+		}
+	}
 }
 
 // A direct Write returns the refusal of the destination.
@@ -450,8 +471,8 @@ func TestSpillBoundsWhatItKeeps(t *testing.T) {
 	}
 	kept := 0
 	var dst sinktest.Recorder
-	s, err := sink.NewSpill(refusing(&dst, poison, &sinktest.Faults{}), sink.SpillConfig{
-		Dir: dir, Encode: encodeRecord, Decode: decodeRecord, DirectTimeout: -1, SyncInterval: -1, KeepBytes: room * 4096,
+	s, err := sink.NewSpill(encodedSink{refusing(&dst, poison, &sinktest.Faults{})}, sink.SpillConfig{
+		Dir: dir, Encode: encodeRecord, Decode: decodeRecord, Peek: peekRecord, DirectTimeout: -1, SyncInterval: -1, KeepBytes: room * 4096,
 		MaxBytes: 1 << 20, MaxBatch: 64,
 		Hooks: &sink.SpillHooks{Refused: func(i sink.SpillRefusedInfo) {
 			if i.Kept == "" {

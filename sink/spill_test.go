@@ -42,16 +42,43 @@ func openSpill(t testing.TB, dst *sinktest.Recorder, cfg sink.SpillConfig) *spil
 	if cfg.Dir == "" {
 		cfg.Dir = t.TempDir()
 	}
-	cfg.Encode, cfg.Decode = encodeRecord, decodeRecord
+	cfg.Encode, cfg.Decode, cfg.Peek = encodeRecord, decodeRecord, peekRecord
 	cfg.DirectTimeout = cmp.Or(cfg.DirectTimeout, time.Minute)
 	cfg.RetryMin, cfg.RetryMax = time.Microsecond, time.Millisecond
 	var err error
-	if s.Spill, err = sink.NewSpill(s.faults.Wrap(dst), cfg); err != nil {
+	if s.Spill, err = sink.NewSpill(encodedSink{s.faults.Wrap(dst)}, cfg); err != nil {
 		t.Fatal(err)
 	}
 	s.stop = func() { s.Close() }
 	t.Cleanup(func() { s.stop() })
 	return s
+}
+
+// An encodedSink decodes what it is given, and refuses what does not fit the record beside it.
+type encodedSink struct{ sink.Sink }
+
+func (e encodedSink) WriteEncoded(ctx context.Context, recs []marketprism.Record, bodies [][]byte) error {
+	whole := make([]marketprism.Record, len(recs))
+	for i := range recs {
+		if whole[i] = recs[i]; bodies[i] == nil {
+			continue
+		}
+		var peeked marketprism.Record
+		err := errors.Join(decodeRecord(bodies[i], &whole[i]), peekRecord(bodies[i], &peeked))
+		if d := sinktest.Diff(&peeked, &recs[i]); err != nil || d != "" {
+			panic(fmt.Sprint("the body of ", recs[i].Key(), ": ", err, d))
+		}
+	}
+	return e.Write(ctx, whole)
+}
+
+// peekRecord is decodeRecord without levels.
+func peekRecord(data []byte, r *marketprism.Record) error {
+	err := decodeRecord(data, r)
+	if r.Update != nil {
+		r.Update.Bids, r.Update.Asks = nil, nil
+	}
+	return err
 }
 
 // run starts Run.
@@ -324,6 +351,11 @@ func TestSpillConfigIsChecked(t *testing.T) {
 		if _, err := sink.NewSpill(&sinktest.Recorder{}, cfg); err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("wrong %s: %v", name, err)
 		}
+	}
+	peeking := good
+	peeking.Peek = peekRecord
+	if _, err := sink.NewSpill(&sinktest.Recorder{}, peeking); err == nil || !strings.Contains(err.Error(), "Peek") {
+		t.Errorf("Peek for a destination that takes no encoded records: %v", err)
 	}
 	if _, err := sink.NewSpill(nil, good); err == nil {
 		t.Error("no destination: no error")

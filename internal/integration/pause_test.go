@@ -50,7 +50,7 @@ func runFeeder(ctx context.Context, cfg childConfig) error {
 		return err
 	}
 	s, err := sink.NewSpill(p, sink.SpillConfig{
-		Dir: cfg.Dir, Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord, SyncInterval: 100 * time.Millisecond,
+		Dir: cfg.Dir, Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord, Peek: peek, SyncInterval: 100 * time.Millisecond,
 	})
 	if err != nil {
 		return err
@@ -192,7 +192,7 @@ func BenchmarkSpillDrain(b *testing.B) {
 			for i := 0; b.Loop(); i++ {
 				b.StopTimer()
 				cfg := sink.SpillConfig{
-					Dir: filepath.Join(b.TempDir(), fmt.Sprint(i)), Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord,
+					Dir: filepath.Join(b.TempDir(), fmt.Sprint(i)), Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord, Peek: peek,
 					SyncInterval: 100 * time.Millisecond, DirectTimeout: -1,
 				}
 				filling, err := sink.NewSpill(p, cfg)

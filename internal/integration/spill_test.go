@@ -21,6 +21,12 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
+// peek decodes a record without levels.
+func peek(data []byte, r *marketprism.Record) error {
+	d := natsbus.Decoder{SkipLevels: true}
+	return d.Decode("", data, r)
+}
+
 // newSpill returns a Spill in a folder before a Publisher on a server that may be unreachable.
 func newSpill(url, dir string, set func(*sink.SpillConfig)) (*sink.Spill, func(), error) {
 	nc, err := nats.Connect(url, nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond),
@@ -37,7 +43,7 @@ func newSpill(url, dir string, set func(*sink.SpillConfig)) (*sink.Spill, func()
 		return nil, nil, err
 	}
 	cfg := sink.SpillConfig{
-		Dir: dir, Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord, SyncInterval: -1,
+		Dir: dir, Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord, Peek: peek, SyncInterval: -1,
 		DirectTimeout: 200 * time.Millisecond, RetryMin: 10 * time.Millisecond, RetryMax: 100 * time.Millisecond,
 		WriteTimeout: 2 * time.Second,
 	}

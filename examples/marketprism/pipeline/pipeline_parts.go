@@ -107,9 +107,9 @@ func (p *Pipeline) connectBus(c *collector) error {
 		return err
 	}
 	meter.Observe(c.publisher)
-	c.spill, err = sink.NewSpill(p.countPublished(c.publisher), sink.SpillConfig{
+	c.spill, err = sink.NewSpill(countedPublisher{c.publisher, &p.tally}, sink.SpillConfig{
 		Dir:    filepath.Join(p.dir, "spill"),
-		Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord,
+		Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord, Peek: peek,
 		MaxBytes:     spillBytes,
 		SyncInterval: spillSync,
 		Hooks:        sink.LogSpillHooks(p.watch.logger("spill")),
@@ -191,19 +191,33 @@ func (c *collector) close() error {
 	return err
 }
 
-// countPublished counts records as published when they are sent to the bus, and as acked when it has acknowledged
+// peek decodes a record of the disk queue without its levels.
+func peek(data []byte, r *marketprism.Record) error {
+	d := natsbus.Decoder{SkipLevels: true}
+	return d.Decode("", data, r)
+}
+
+// A countedPublisher counts records as published when they are sent to the bus, and as acked when it has acknowledged
 // them. Added snapshots are not counted.
-func (p *Pipeline) countPublished(publisher sink.Sink) sink.Sink {
-	return sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
-		p.tally.add(published, recs)
-		err := publisher.Write(ctx, recs)
-		if err != nil {
-			p.tally.remove(published, recs) // they are written again
-			return err
-		}
-		p.tally.add(acked, recs)
-		return nil
-	})
+type countedPublisher struct {
+	publisher *natsbus.Publisher
+	tally     *tally
+}
+
+// Write implements sink.Sink.
+func (c countedPublisher) Write(ctx context.Context, recs []marketprism.Record) error {
+	return c.WriteEncoded(ctx, recs, nil)
+}
+
+// WriteEncoded implements sink.EncodedSink.
+func (c countedPublisher) WriteEncoded(ctx context.Context, recs []marketprism.Record, bodies [][]byte) error {
+	c.tally.add(published, recs)
+	if err := c.publisher.WriteEncoded(ctx, recs, bodies); err != nil {
+		c.tally.remove(published, recs) // they are written again
+		return err
+	}
+	c.tally.add(acked, recs)
+	return nil
 }
 
 // collect collects from the source until ctx or the configured time ends, the source ends, or a later stage fails.
