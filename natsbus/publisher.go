@@ -277,11 +277,6 @@ type PublishFailures struct {
 	Other        uint64 // the connection broke, or any other reason
 }
 
-// Total returns the sum over all reasons.
-func (f PublishFailures) Total() uint64 {
-	return f.Timeout + f.NoResponders + f.TooLarge + f.StreamFull + f.Other
-}
-
 func (f *PublishFailures) count(err error) {
 	switch {
 	case errors.Is(err, jetstream.ErrAsyncPublishTimeout):
