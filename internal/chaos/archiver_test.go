@@ -56,10 +56,11 @@ func runArchiver(ctx context.Context, args string) error {
 			AckWait:  time.Hour, // the test would fail if a redelivery depended on it
 			RetryMin: 5 * time.Millisecond, RetryMax: 200 * time.Millisecond, DeadLetters: true,
 			Hooks: &natsbus.Hooks{
-				DurableReset: func(natsbus.DurableResetInfo) { fmt.Println("realigned", 0) },
-				Consumed:     func(i natsbus.ConsumeInfo) { fmt.Println("redelivered", i.Redelivered) },
-				SinkFailed:   func(i natsbus.SinkFailedInfo) { fmt.Println("held", i.Records) },
-				DeadLettered: func(i natsbus.DeadLetterInfo) { fmt.Println("deadlettered", 1) },
+				DurableReset:     func(natsbus.DurableResetInfo) { fmt.Println("realigned", 0) },
+				Consumed:         func(i natsbus.ConsumeInfo) { fmt.Println("redelivered", i.Redelivered) },
+				SinkFailed:       func(i natsbus.SinkFailedInfo) { fmt.Println("held", i.Records) },
+				DeadLettered:     func(i natsbus.DeadLetterInfo) { fmt.Println("deadlettered", 1) },
+				DeadLetterFailed: func(natsbus.RetryInfo) { fmt.Println("held", 1) },
 			},
 		})
 		if err != nil {
