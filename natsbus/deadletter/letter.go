@@ -28,7 +28,7 @@ type Letter struct {
 	Consumer       string // the durable
 
 	Deliveries    uint64    // by the server, since the durable was last reset
-	Attempts      int       // failed Writes of the record alone; 1 if the message is no record
+	Attempts      int       // failed Writes of the record alone, or of the batch in which the sink named it; 1 if the message is no record
 	Redrives      int       // times that it was re-driven before
 	StoredAt      time.Time // clock of the server
 	FirstFailedAt time.Time // clock of the Consumer, as is FailedAt

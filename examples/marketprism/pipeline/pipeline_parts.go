@@ -120,7 +120,14 @@ func (p *Pipeline) connectBus(c *collector) error {
 	p.watch.spill.Observe(c.spill, spillBytes)
 	var into sink.Sink = c.spill
 	if p.cfg.SnapshotEvery > 0 {
-		if into, err = bookfeed.NewSnapshots(c.spill, bookfeed.SnapshotsConfig{Every: p.cfg.SnapshotEvery}); err != nil {
+		log := p.watch.logger("snapshots")
+		into, err = bookfeed.NewSnapshots(c.spill, bookfeed.SnapshotsConfig{
+			Every: p.cfg.SnapshotEvery,
+			Refused: func(i sink.RefusedInfo) {
+				log.Error("added snapshot refused", "key", i.Record.Key(), "err", i.Err)
+			},
+		})
+		if err != nil {
 			return errors.Join(err, c.close())
 		}
 	}

@@ -30,7 +30,7 @@ const (
 	HeaderSubject       = "Md-Dlq-Subject"         // subject of the original
 	HeaderConsumer      = "Md-Dlq-Consumer"        // the durable that could not use it
 	HeaderDeliveries    = "Md-Dlq-Deliveries"      // times that it was delivered
-	HeaderAttempts      = "Md-Dlq-Attempts"        // times that it was written alone, or decoded
+	HeaderAttempts      = "Md-Dlq-Attempts"        // times that it was written alone or was named, or decoded
 	HeaderStoredAt      = "Md-Dlq-Stored-At"       // when its stream stored it
 	HeaderFirstFailedAt = "Md-Dlq-First-Failed-At" // when it failed first, in a batch or alone, re-drives included
 	HeaderFailedAt      = "Md-Dlq-Failed-At"       // when it became a dead letter
