@@ -14,6 +14,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/chserver/chtest"
 	"github.com/marketprism/marketprism/internal/recording"
 	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
@@ -129,7 +130,7 @@ func TestRecordings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := readRecording(t, market, "../../shared/recordings/"+name+".ndjson.gz")
-			s, _ := openStore(t, chstore.Config{})
+			s, db := openStore(t, chstore.Config{})
 			require.NoError(t, s.Write(t.Context(), f.records))
 			requireSame(t, f.records, readAll(t, s, f.records))
 			ids := 0
@@ -149,6 +150,7 @@ func TestRecordings(t *testing.T) {
 			}
 			t.Logf("%d update ids", ids)
 			f.requireBookAts(s)
+			f.requireBookViews(s, db)
 			f.requireReplay(s)
 		})
 	}
@@ -198,6 +200,20 @@ func (f *recordedFeed) requireBookAts(s *chstore.Store) {
 		})
 	}
 	require.NoError(f.t, group.Wait())
+}
+
+// requireBookViews compares the view book_at with BookAt at some times, others in each run.
+func (f *recordedFeed) requireBookViews(s *chstore.Store, db *chtest.DB) {
+	known := 0
+	for range 6 {
+		rec := f.records[rand.IntN(len(f.records))]
+		ok, err := checkBookView(f.t.Context(), db.Conn, s, rec.Instrument, rec.Time())
+		require.NoError(f.t, err)
+		if ok {
+			known++
+		}
+	}
+	require.Positive(f.t, known)
 }
 
 // requireReplay feeds books from the archive by the code that a live feed would use.
