@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	feedBatch     = 1000     // messages of a fetch
+	feedBatch     = 4000     // messages of a fetch
 	feedBytes     = 16 << 20 // of the same; no message is larger
 	feedFetch     = 2 * time.Second
 	feedHeartbeat = time.Second // between two signs of life of the server during a fetch

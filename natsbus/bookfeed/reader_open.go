@@ -140,8 +140,8 @@ func (p *place) resume(info *jetstream.StreamInfo, lookback time.Duration) {
 	}
 }
 
-// Costs of reading, relative to the time in which a server looks whether a message of the stream matches one instrument:
-// 0.15 µs.
+// Costs of reading, relative to the time in which a server looks whether a message of the stream matches one instrument,
+// about 0.2 µs, as measured with server v2.15 and 1300 instruments.
 const (
 	costMatch    = 1
 	costDeliver  = 40     // a message is delivered, and applied or left out
