@@ -20,12 +20,13 @@ import (
 // A history has the changes of a venue, and its book after each.
 type history struct {
 	venue   *bustest.Venue
+	begin   int64 // id before the first change
 	changes []marketprism.Record
 	books   map[int64]*orderbook.Book // by update id
 }
 
-func newHistory(symbol string, seed uint64) *history {
-	h := &history{venue: bustest.NewVenue(symbol, seed)}
+func newHistory(venue *bustest.Venue) *history {
+	h := &history{venue: venue, begin: venue.ID()}
 	h.books = map[int64]*orderbook.Book{h.venue.ID(): h.venue.Book.Clone()}
 	return h
 }
@@ -78,7 +79,7 @@ type collector struct {
 
 func (c *collector) id() int64 {
 	if c.next == 0 {
-		return c.of.changes[0].Update.FirstID - 1
+		return c.of.begin
 	}
 	return c.of.changes[c.next-1].Update.LastID
 }
@@ -130,7 +131,11 @@ func TestTwoCollectorsWithTheirOwnSnapshots(t *testing.T) {
 	var all []*history
 	cfg := bookfeed.Config{CatchUp: 20 * time.Millisecond, RetryMin: time.Millisecond, RetryMax: 20 * time.Millisecond}
 	for i := range 12 {
-		h := newHistory(fmt.Sprintf("SYM%dUSDT", i), uint64(i))
+		v := bustest.NewVenue(fmt.Sprintf("SYM%dUSDT", i), uint64(i))
+		if i%2 == 1 {
+			v.Futures()
+		}
+		h := newHistory(v)
 		h.change(400)
 		histories[h.venue.Instrument] = h
 		all = append(all, h)
