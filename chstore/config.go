@@ -153,7 +153,8 @@ type Layout struct {
 	OrderBy []string
 	// Codecs are by column, as in the brackets of ClickHouse's CODEC: "Delta, ZSTD(3)".
 	Codecs map[string]string
-	// IndexGranularity is the rows of one mark. 0 means 8192, and 256 for snapshots, whose rows are large.
+	// IndexGranularity is the rows of one mark, the least that is read at once. 0 means 8192; 1024 for depth updates and
+	// 32 for snapshots, whose rows are large.
 	IndexGranularity int
 	// Indexes are skip indexes.
 	Indexes []Index
@@ -190,8 +191,10 @@ func (c *Config) granularity(t table) int {
 	switch n := t.layout(c.Layouts).IndexGranularity; {
 	case n != 0:
 		return n
+	case t == depthTable:
+		return 1024
 	case t == snapshotTable:
-		return 256
+		return 32
 	}
 	return 8192
 }

@@ -25,8 +25,9 @@ type Conn struct {
 }
 
 // Open prepares connections with a copy of options; each is opened when it is needed. Zero options are set to suit a
-// Store: LZ4, 5 s to dial, a minute to wait for an answer, up to 64 connections for queries and as many for reading records. Each running
-// INSERT takes one more, and a Store runs up to five at a time; they follow Addr in the order of
+// Store: LZ4, but none for records on their way to or from a server at a loopback address, where it costs more than it
+// saves; 5 s to dial, a minute to wait for an answer, up to 64 connections for queries and as many for reading records.
+// Each running INSERT takes one more, and a Store runs up to five at a time; they follow Addr in the order of
 // ConnOpenStrategy, and stay open for ConnMaxLifetime.
 //
 // The error is a *ConnectError: Open supports only the native protocol, a user and a password, and compression by
@@ -38,7 +39,8 @@ func Open(options *clickhouse.Options) (*Conn, error) {
 	defaults.Set(&o.MaxOpenConns, 64)
 	defaults.Set(&o.MaxIdleConns, o.MaxOpenConns)
 	defaults.Set(&o.ConnMaxLifetime, time.Hour)
-	if o.Compression == nil {
+	local := o.Compression == nil
+	if local {
 		o.Compression = &clickhouse.Compression{Method: clickhouse.CompressionLZ4}
 	}
 	var conn driver.Conn
@@ -49,7 +51,7 @@ func Open(options *clickhouse.Options) (*Conn, error) {
 	if err != nil {
 		return nil, &ConnectError{Addr: strings.Join(o.Addr, ","), Err: err}
 	}
-	return &Conn{Conn: conn, natives: newNatives(o)}, nil
+	return &Conn{Conn: conn, natives: newNatives(o, local)}, nil
 }
 
 // errDSN is the cause in a *ConnectError for an address that is none.

@@ -30,6 +30,7 @@ type native struct {
 // query, the last used first. ch-go's own pool would not do: it knows one address, and a Conn may have several.
 type natives struct {
 	options clickhouse.Options
+	local   bool          // blocks are not compressed on their way within this machine
 	reads   chan struct{} // one for each SELECT that runs
 
 	mu     sync.Mutex
@@ -38,8 +39,8 @@ type natives struct {
 	closed bool
 }
 
-func newNatives(options clickhouse.Options) *natives {
-	return &natives{options: options, reads: make(chan struct{}, max(1, options.MaxOpenConns))}
+func newNatives(options clickhouse.Options, local bool) *natives {
+	return &natives{options: options, local: local, reads: make(chan struct{}, max(1, options.MaxOpenConns))}
 }
 
 // errConnClosed is the error of a query through a Conn that is closed.
@@ -241,6 +242,9 @@ func (p *natives) connect(ctx context.Context, addr string) (*ch.Client, error) 
 	}
 	o := &p.options
 	compression, _ := chCompression(o.Compression.Method) // Open has checked it
+	if p.local && isLoopback(conn.RemoteAddr()) {
+		compression = ch.CompressionDisabled
+	}
 	client, err := ch.Connect(ctx, conn, ch.Options{
 		Database: o.Auth.Database, User: o.Auth.Username, Password: o.Auth.Password,
 		ClientName:  o.ClientInfo.String(),
@@ -264,6 +268,12 @@ func (p *natives) dialNet(ctx context.Context, addr string) (net.Conn, error) {
 		return (&tls.Dialer{NetDialer: plain, Config: p.options.TLS}).DialContext(ctx, "tcp", addr)
 	}
 	return plain.DialContext(ctx, "tcp", addr)
+}
+
+// isLoopback reports whether an address is of this machine.
+func isLoopback(addr net.Addr) bool {
+	tcp, ok := addr.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
 }
 
 // chCompression returns ch-go's name of a compression method of clickhouse-go, if it has one.

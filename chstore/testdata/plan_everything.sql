@@ -47,7 +47,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, last_id, first_id, received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 86400, 4294967295)) TO VOLUME 'cold', toDateTime(least(toUnixTimestamp64Second(ts) + 2592000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 1024;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_book_snapshots`
 (
