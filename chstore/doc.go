@@ -17,7 +17,7 @@
 // # Tables
 //
 // The tables are depth_events, book_snapshots, trades (single and aggregated), tickers and gaps. They can be
-// read by hand too: every table, view and column has a comment.
+// read by hand too: every table, view and column has a comment, and QUERIES.md has fifteen questions with their SQL.
 // The columns bids, asks, price and the like show the stored integers as Float64, and bids_decimal, price_decimal
 // and so on as exact Decimal(38, 8), computed when read. SELECT * leaves such columns out; name them, or set
 // asterisk_include_alias_columns.
