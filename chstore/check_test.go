@@ -292,55 +292,67 @@ func TestCheckFindsWhatCannotBe(t *testing.T) {
 	replace := func(table, change string) []string { // the last row of the instrument, so that no id is missing but at the end
 		last := " WHERE symbol = 'BTCUSDT' AND (ts, received_at) = (SELECT max((ts, received_at)) FROM " + table + " WHERE symbol = 'BTCUSDT')"
 		return []string{
-			"CREATE TABLE planted AS " + table + " ENGINE = Memory",
-			"INSERT INTO planted SELECT * REPLACE (" + change + ") FROM (SELECT * FROM " + table + last + ")",
+			"CREATE TABLE planted_" + table + " AS " + table + " ENGINE = Memory",
+			"INSERT INTO planted_" + table + " SELECT * REPLACE (" + change + ") FROM (SELECT * FROM " + table + last + ")",
 			"ALTER TABLE " + table + " DELETE" + last + " SETTINGS mutations_sync = 2",
-			"INSERT INTO " + table + " SELECT * FROM planted",
+			"INSERT INTO " + table + " SELECT * FROM planted_" + table,
 		}
 	}
 	const zero, future, year2200 = "toDateTime64(0, 9, 'UTC')", "now64(9, 'UTC') + toIntervalMinute(5)", "toDateTime64('2200-01-01 00:00:00', 9, 'UTC')"
 	type fault struct {
-		check  chstore.CheckName
-		table  string
-		plant  []string
-		detail string
+		check         chstore.CheckName
+		table, detail string
+		plant         []string
 	}
-	faults := map[string]fault{
-		"trades of 1970":         {chstore.CheckTimes, "trades", replace("trades", zero+" AS ts"), "2 before 1971, 0 in the future"},
-		"a ticker of the future": {chstore.CheckTimes, "tickers", replace("tickers", future+" AS ts, "+future+" AS received_at"), "0 before 1971, 1 in the future"},
-		"an update of 2200": {chstore.CheckTimes, "depth_events",
-			replace("depth_events", year2200+" AS ts, "+year2200+" AS received_at"), "0 before 1971, 1 in the future"},
-		"a snapshot in milliseconds": {chstore.CheckTimes, "book_snapshots",
-			replace("book_snapshots", "fromUnixTimestamp64Nano(1772409600000, 'UTC') AS received_at"), "1 before 1971, 0 in the future"},
-		"a gap of 1970":     {chstore.CheckTimes, "gaps", []string{"INSERT INTO gaps (exchange, market, symbol, ts, reason) VALUES ('binance', 'spot', 'BTCUSDT', 1, 'stale')"}, "1 before 1971, 0 in the future"},
-		"a negative trade":  {chstore.CheckValues, "trades", replace("trades", "-quantity_e8 AS quantity_e8"), "2 with a price or quantity below zero, 0 with a first id above the last"},
-		"a negative ticker": {chstore.CheckValues, "tickers", replace("tickers", "toInt64(-5) AS ask_qty_e8"), "1 with a price or quantity below zero, 0 with a first id above the last"},
-		"a negative bound":  {chstore.CheckValues, "book_snapshots", replace("book_snapshots", "true AS ask_limited, toInt64(-1) AS ask_bound_e8"), "1 with a price or quantity below zero, 0 with a first id above the last"},
-		"a reversed trade":  {chstore.CheckValues, "trades", replace("trades", "last_id + 1 AS first_id"), "0 with a price or quantity below zero, 2 with a first id above the last"},
-		"no snapshot":       {chstore.CheckNoSnapshot, "depth_events", []string{"ALTER TABLE book_snapshots DELETE WHERE symbol = 'BTCUSDT' SETTINGS mutations_sync = 2"}, "updates without a snapshot to apply them to"},
-	}
-	for name, f := range faults {
+	const negative, reversed = "%d with a price or quantity below zero, 0 with a first id above the last", "0 with a price or quantity below zero, %d with a first id above the last"
+	for name, faults := range map[string][]fault{ // those of one name are planted together, each in another table
+		"times": {
+			{chstore.CheckTimes, "book_snapshots", "1 before 1971, 0 in the future", // milliseconds taken for nanoseconds
+				replace("book_snapshots", "fromUnixTimestamp64Nano(1772409600000, 'UTC') AS received_at")},
+			{chstore.CheckTimes, "depth_events", "0 before 1971, 1 in the future",
+				replace("depth_events", year2200+" AS ts, "+year2200+" AS received_at")},
+			{chstore.CheckTimes, "gaps", "1 before 1971, 0 in the future",
+				[]string{"INSERT INTO gaps (exchange, market, symbol, ts, reason) VALUES ('binance', 'spot', 'BTCUSDT', 1, 'stale')"}},
+			{chstore.CheckTimes, "tickers", "0 before 1971, 1 in the future",
+				replace("tickers", future+" AS ts, "+future+" AS received_at")},
+			{chstore.CheckTimes, "trades", "2 before 1971, 0 in the future", // a single and an aggregate one
+				replace("trades", zero+" AS ts")},
+		},
+		"values": {
+			{chstore.CheckValues, "book_snapshots", fmt.Sprintf(negative, 1), replace("book_snapshots", "true AS ask_limited, toInt64(-1) AS ask_bound_e8")},
+			{chstore.CheckValues, "tickers", fmt.Sprintf(negative, 1), replace("tickers", "toInt64(-5) AS ask_qty_e8")},
+			{chstore.CheckValues, "trades", fmt.Sprintf(negative, 2), replace("trades", "-quantity_e8 AS quantity_e8")},
+		},
+		"ids and snapshots": {
+			{chstore.CheckNoSnapshot, "depth_events", "updates without a snapshot to apply them to",
+				[]string{"ALTER TABLE book_snapshots DELETE WHERE symbol = 'BTCUSDT' SETTINGS mutations_sync = 2"}},
+			{chstore.CheckValues, "trades", fmt.Sprintf(reversed, 2), replace("trades", "last_id + 1 AS first_id")},
+		},
+	} {
 		t.Run(name, func(t *testing.T) {
 			s, db := openStore(t, chstore.Config{})
 			recs := sound(marketprism.Spot)
 			require.NoError(t, s.Write(t.Context(), recs))
 			clean := check(t, s, chstore.CheckQuery{Silence: time.Hour})
 			require.True(t, clean.OK(), "%s", clean.String())
-			for _, statement := range f.plant {
-				require.NoError(t, db.Conn.Exec(t.Context(), statement))
+			for _, f := range faults {
+				for _, statement := range f.plant {
+					require.NoError(t, db.Conn.Exec(t.Context(), statement))
+				}
 			}
 			for _, q := range []chstore.CheckQuery{
 				{Silence: time.Hour}, {Silence: time.Hour, From: recs[0].Time(), To: recs[0].Time().Add(time.Hour)},
 			} {
 				report := check(t, s, q)
-				require.Len(t, report.Findings, 1, "%s", report.String())
-				got := report.Findings[0]
-				require.Equal(t, f.check, got.Check)
-				require.Equal(t, f.table, got.Table)
-				require.Equal(t, "BTCUSDT", got.Instrument.Symbol)
-				require.Equal(t, f.detail, got.Detail)
-				require.Positive(t, got.Count)
-				require.False(t, got.First.IsZero() && f.table != "trades")
+				require.Len(t, report.Findings, len(faults), "%s", report.String())
+				for i, f := range faults {
+					got := report.Findings[i]
+					require.Equal(t, f.check, got.Check)
+					require.Equal(t, f.table, got.Table)
+					require.Equal(t, "BTCUSDT", got.Instrument.Symbol)
+					require.Equal(t, f.detail, got.Detail)
+					require.Positive(t, got.Count)
+				}
 			}
 		})
 	}
@@ -349,19 +361,17 @@ func TestCheckFindsWhatCannotBe(t *testing.T) {
 // Updates that break the book, too, are found beside what that leads to.
 func TestCheckFindsUpdatesThatCannotBe(t *testing.T) {
 	short.Skip(t)
-	for change, detail := range map[string]string{
-		"bid_qty_e8 = [-1]":                     "1 with a price or quantity below zero, 0 with a first id above the last",
-		"ask_price_e8 = [-1], ask_qty_e8 = [1]": "1 with a price or quantity below zero, 0 with a first id above the last",
-		"first_id = 103":                        "0 with a price or quantity below zero, 1 with a first id above the last",
-	} {
-		s, db := openStore(t, chstore.Config{})
-		require.NoError(t, s.Write(t.Context(), []marketprism.Record{snapshotOf(100, 0), updateOf(101, 101, 1), updateOf(102, 102, 2)}))
-		require.NoError(t, db.Conn.Exec(t.Context(), "ALTER TABLE depth_events UPDATE "+change+" WHERE last_id = 102 SETTINGS mutations_sync = 2"))
-		report := check(t, s, chstore.CheckQuery{Silence: -1})
-		require.Contains(t, report.Findings, chstore.Finding{
-			Check: chstore.CheckValues, Table: "depth_events", Instrument: spot("BOOK"), Count: 1, First: secondsOf(2), Detail: detail,
-		}, "%s", report.String())
+	s, db := openStore(t, chstore.Config{})
+	recs := []marketprism.Record{snapshotOf(100, 0), updateOf(101, 101, 1), updateOf(102, 102, 2), updateOf(103, 103, 3), updateOf(104, 104, 4)}
+	require.NoError(t, s.Write(t.Context(), recs))
+	for id, change := range map[string]string{"102": "bid_qty_e8 = [-1]", "103": "ask_price_e8 = [-1], ask_qty_e8 = [1]", "104": "first_id = 105"} {
+		require.NoError(t, db.Conn.Exec(t.Context(), "ALTER TABLE depth_events UPDATE "+change+" WHERE last_id = "+id+" SETTINGS mutations_sync = 2"))
 	}
+	report := check(t, s, chstore.CheckQuery{Silence: -1})
+	require.Contains(t, report.Findings, chstore.Finding{
+		Check: chstore.CheckValues, Table: "depth_events", Instrument: spot("BOOK"), Count: 3, First: secondsOf(2),
+		Detail: "2 with a price or quantity below zero, 1 with a first id above the last",
+	}, "%s", report.String())
 }
 
 func TestReport(t *testing.T) {

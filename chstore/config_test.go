@@ -63,7 +63,7 @@ func TestConfigOfAges(t *testing.T) {
 // has not lived as long as its TTL is not dropped, however far in the future its time is. A Config may also be refused.
 func TestConfigLosesNoRow(t *testing.T) {
 	short.Skip(t)
-	const seeds = 12
+	const seeds = 8
 	stored, refused := 0, 0
 	for seed := range uint64(seeds) {
 		rng := rand.New(rand.NewPCG(seed, 12))

@@ -1,6 +1,8 @@
 package chstore
 
 import (
+	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -28,5 +30,21 @@ func TestSelectSettingsAreComplete(t *testing.T) {
 		var known uint64
 		require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count() FROM system.settings WHERE name = ?", name).Scan(&known))
 		require.EqualValues(t, 1, known, name)
+	}
+}
+
+// Every SELECT has these settings: none is run but by the methods that set them.
+func TestEverySelectHasSettings(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, file := range files {
+		if matched, _ := filepath.Match("*_test.go", file); matched || file == "conn_select.go" {
+			continue
+		}
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, call := range []string{".Query(", ".QueryRow(", "natives.read("} {
+			require.NotContains(t, string(text), call, file)
+		}
 	}
 }

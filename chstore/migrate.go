@@ -132,20 +132,25 @@ func (mg *migrator) steps(ctx context.Context) ([]step, error) {
 		return nil, err
 	}
 	missing, err := mg.missing(ctx, migrations, states)
-	if err == nil && len(missing) > 0 {
-		err = mg.checkDetached(ctx, missing)
-	}
 	if err != nil {
 		return nil, err
 	}
+	dropped := false
 	for _, m := range migrations {
-		if _, done := applied[m.version]; done && !missing.any(m.statements) || len(m.statements) == 0 {
+		_, done := applied[m.version]
+		if done && !missing.any(m.statements) || len(m.statements) == 0 {
 			continue
 		}
+		dropped = dropped || done
 		for _, statement := range m.statements {
 			all = append(all, step{statement: statement})
 		}
 		all[len(all)-1].migration = &m
+	}
+	if dropped {
+		if err := mg.checkDetached(ctx, missing); err != nil {
+			return nil, err
+		}
 	}
 	if err := mg.differences(states, migrations); err != nil {
 		return nil, err
