@@ -46,7 +46,9 @@ type Trade struct {
 	ID        int64 // trade id, or aggregate id; each counts up by one within its instrument
 	Aggregate bool
 
-	// FirstID and LastID are the first and last trade ids that an aggregate covers; both zero for a single trade.
+	// FirstID and LastID are the first and last trade ids that an aggregate covers. A single trade has none, both are zero,
+	// unless ids just before it are used for what is no trade of the market (Binance futures: types NA, INSURANCE_FUND and
+	// ADL, which have trade ids and no record): then FirstID is the first of those and LastID its own, and none is missing.
 	FirstID, LastID int64
 
 	Price, Quantity orderbook.Fixed

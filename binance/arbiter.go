@@ -29,6 +29,22 @@ const (
 // An idRange is the place of an event in its stream: the ids after one id up to another one.
 type idRange struct{ after, last int64 }
 
+// add adds an id. One that does not follow begins a new range.
+func (r *idRange) add(id int64) {
+	if id != r.last+1 {
+		r.after = id - 1
+	}
+	r.last = id
+}
+
+// before returns the first id of the range, if it ends just before an id; else 0.
+func (r *idRange) before(id int64) int64 {
+	if r.last == 0 || r.last != id-1 {
+		return 0
+	}
+	return r.after + 1
+}
+
 // noPredecessor is the after of events that need no event before them.
 const noPredecessor = -1 << 63
 
@@ -44,6 +60,8 @@ type arbiter struct {
 
 	regressedAt time.Time // exchange clock, when the venue's ids last went back
 	newestTrade time.Time // the latest exchange time of the trades used; the clock may have gone back since
+
+	others idRange // the latest ids in a row that are no trades of the market: after one up to another; futures only
 
 	backfill  *backfill   // the missing trades that are being fetched; nil if there are none
 	backfills []*backfill // those to be fetched next, whose followers were used already

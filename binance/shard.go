@@ -170,7 +170,7 @@ func (s *shard) takeSnapshots(ctx context.Context, now time.Time) error {
 	answers, refreshes := s.snapshots.collect(&s.inbox)
 	for _, r := range refreshes {
 		if out, begun := s.refreshes.begin(now, r); begun {
-			if err := s.applyOutput(ctx, now, now.UTC(), r.book, out); err != nil {
+			if err := s.applyOutput(ctx, now, moment{at: now.UTC()}, r.book, out); err != nil {
 				return err
 			}
 		}
@@ -186,7 +186,7 @@ func (s *shard) takeSnapshots(ctx context.Context, now time.Time) error {
 			return sy.Snapshot(now, r.id, &r.snap)
 		})
 		s.snapshotAnswered(now, r.book, r.err)
-		if err := s.applyOutput(ctx, now, at, r.book, out); err != nil {
+		if err := s.applyOutput(ctx, now, moment{at: at}, r.book, out); err != nil {
 			return err
 		}
 		if sub := s.streams.depths[r.book.instrument.Symbol]; sub != nil {
@@ -235,7 +235,7 @@ func (s *shard) tickStream(ctx context.Context, now time.Time, sub *subscription
 			s.alarm.set(now, due)
 		} else {
 			out := b.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Tick(now) })
-			if err := s.applyOutput(ctx, now, now.UTC(), b, out); err != nil {
+			if err := s.applyOutput(ctx, now, moment{at: now.UTC()}, b, out); err != nil {
 				return err
 			}
 		}
@@ -355,10 +355,10 @@ func (s *shard) removeSymbol(ctx context.Context, now time.Time, b *symbolBook) 
 		gap := orderbook.Gap{Reason: orderbook.GapRemoved}
 		out := b.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Resync(now, gap) })
 		out.Fetch = 0
-		if err := s.applyOutput(ctx, now, now.UTC(), b, out); err != nil {
+		if err := s.applyOutput(ctx, now, moment{at: now.UTC()}, b, out); err != nil {
 			return err
 		}
 	}
 	out := b.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Disconnected(now, nil) })
-	return s.applyOutput(ctx, now, now.UTC(), b, out)
+	return s.applyOutput(ctx, now, moment{at: now.UTC()}, b, out)
 }

@@ -311,3 +311,24 @@ func TestPublishedFramesOfTypeNA(t *testing.T) {
 		t.Errorf("records, gaps, counts: %s", got)
 	}
 }
+
+// The trade after ids that are none of the market names the first of them, so that a reader does not take them for missing.
+func TestTradeNamesTheIDsBeforeIt(t *testing.T) {
+	s, release, _, _, _ := tradesShard(t, marketprism.USDM, false, 1, "["+tradeRowOf(8)+"]")
+	var got []string
+	s.handle = func(_ context.Context, rec *marketprism.Record) error {
+		got = append(got, fmt.Sprint(rec.Trade.FirstID, "-", rec.Trade.LastID, ":", rec.Trade.ID))
+		return nil
+	}
+	bringTrade(t, s, 0, 1, "MARKET")
+	bringTrade(t, s, 0, 2, "NA")
+	bringTrade(t, s, 0, 3, "ADL")
+	bringTrade(t, s, 0, 4, "MARKET")
+	bringTrade(t, s, 0, 5, "MARKET")
+	bringTrade(t, s, 0, 6, "INSURANCE_FUND")
+	bringTrade(t, s, 0, 9, "MARKET") // 7 and 8 are lost, and 7 is not in the history
+	fetched(t, s, release)
+	if want := "[0-0:1 2-4:4 0-0:5 6-8:8 0-0:9]"; fmt.Sprint(got) != want {
+		t.Errorf("records %v, want %s", got, want)
+	}
+}

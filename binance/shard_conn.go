@@ -371,7 +371,7 @@ func (s *shard) streamCarried(ctx context.Context, now time.Time, c *conn, sub *
 	}
 	sub.arbiter.restart()
 	out := sub.book.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Connected(now) })
-	return s.applyOutput(ctx, now, now.UTC(), sub.book, out)
+	return s.applyOutput(ctx, now, moment{at: now.UTC()}, sub.book, out)
 }
 
 // undecoded reports a frame that could not be decoded. If it is one of a depth stream, the connection

@@ -33,7 +33,7 @@ func (s *shard) depth(ctx context.Context, now time.Time, c *conn, sub *subscrip
 	switch sub.arbiter.regress(c.index, u.LastID, u.EventTime) {
 	case decisionRestart:
 		gap := orderbook.Gap{Reason: orderbook.GapRegressed, Err: &orderbook.SequenceError{Want: sub.book.syncer.Book().LastID() + 1, Got: u.FirstID}}
-		if err := s.resync(ctx, now, sub, gap); err != nil {
+		if err := s.applyOutput(ctx, now, moment{at, u.EventTime}, sub.book, s.restart(now, sub, gap)); err != nil {
 			return err
 		}
 	case decisionDuplicate:
@@ -75,7 +75,7 @@ func (s *shard) apply(ctx context.Context, now time.Time, sub *subscription, u *
 			a.advance(u.LastID)
 		}
 	}
-	return s.applyOutput(ctx, now, at, b, out)
+	return s.applyOutput(ctx, now, moment{at, u.EventTime}, b, out)
 }
 
 // trades applies the trades of a message, mostly one.
@@ -121,7 +121,8 @@ func (s *shard) trade(ctx context.Context, now time.Time, c *conn, sub *subscrip
 // newer compares times of trades by the millisecond, the precision of REST.
 func newer(a, b time.Time) bool { return a.UnixMilli() > b.UnixMilli() }
 
-// emitTrade makes a record of a trade, unless it is none of the market.
+// emitTrade makes a record of a trade, unless it is none of the market. The next trade names the first of the ids that are
+// none of the market, so that a reader does not take them for missing.
 func (s *shard) emitTrade(ctx context.Context, sub *subscription, e *pendingEvent) error {
 	a, t := &sub.arbiter, e.trade
 	if !a.started || t.ID > a.lastID || newer(t.TradeTime, a.newestTrade) {
@@ -133,7 +134,11 @@ func (s *shard) emitTrade(ctx context.Context, sub *subscription, e *pendingEven
 	a.backfill.brought(t.ID)
 	if e.other != "" {
 		s.count.others.add(e.other)
+		a.others.add(t.ID)
 		return nil
+	}
+	if first := a.others.before(t.ID); first != 0 && !t.Aggregate {
+		t.FirstID, t.LastID = first, t.ID
 	}
 	s.count.trades.Add(1)
 	return s.emit(ctx, marketprism.Record{Instrument: sub.book.instrument, EventTime: e.eventTime, ReceivedAt: e.receivedAt, Trade: t})
@@ -231,20 +236,37 @@ func (s *shard) backfilled(ctx context.Context, now time.Time, sub *subscription
 	}
 	a.backfill = nil
 	info := s.backfills.result(sub, g, past, cause)
+	passed := g.first
 	for i := range past.trades {
 		t := &past.trades[i]
 		if g.late[t.ID] {
 			continue
 		}
+		s.passOver(sub, g, passed, t.ID)
+		passed = t.ID + 1
 		info.Backfilled++
 		if err := s.emitTrade(ctx, sub, &pendingEvent{receivedAt: at, trade: t, eventTime: t.TradeTime}); err != nil {
 			return err
 		}
 	}
+	s.passOver(sub, g, passed, past.until+1)
 	a.lastID = max(a.lastID, g.last)
 	s.backfills.report(now, sub, g, info)
 	s.backfills.startNext(s.life, sub, s.backfilledOf(sub))
 	return s.release(ctx, now, sub, false)
+}
+
+// passOver notes the ids from one to before another that the history of a futures market has not: they are no trades of the
+// market, see backfiller.result.
+func (s *shard) passOver(sub *subscription, g *backfill, from, to int64) {
+	if s.client.market.name == marketprism.Spot || sub.isAggregate() {
+		return
+	}
+	for id := from; id < to; id++ {
+		if !g.late[id] {
+			sub.arbiter.others.add(id)
+		}
+	}
 }
 
 // endTrades makes records of the trades that are still pending at the end of the run, and reports those

@@ -10,8 +10,13 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// applyOutput carries out what a Syncer asks for. at is when the data that caused it was received.
-func (s *shard) applyOutput(ctx context.Context, now, at time.Time, b *symbolBook, out orderbook.Output) error {
+// A moment is when an update was received and sent; sent is zero for what is no update.
+type moment struct{ at, sent time.Time }
+
+// applyOutput carries out what a Syncer asks for at the moment of what caused it. A Gap with GapRegressed gets the time at
+// which the first update with lower ids was sent: it divides the records of all collectors by the clock that they share.
+func (s *shard) applyOutput(ctx context.Context, now time.Time, cause moment, b *symbolBook, out orderbook.Output) error {
+	at := cause.at
 	s.alarm.set(now, b.syncer.Deadline())
 	if out.Fetch != 0 {
 		limit, priority := s.fetchTerms(b)
@@ -33,6 +38,9 @@ func (s *shard) applyOutput(ctx context.Context, now, at time.Time, b *symbolBoo
 				s.bookSynced(now, b, ev.Snapshot, out.Events[i+1:])
 			}
 		case ev.Gap != nil:
+			if ev.Gap.Reason == orderbook.GapRegressed {
+				rec.EventTime = cause.sent
+			}
 			s.bookLost(now, b, *ev.Gap)
 		}
 		if err := s.handle(ctx, rec); err != nil {
@@ -118,10 +126,14 @@ func (s *shard) bookLost(now time.Time, b *symbolBook, gap orderbook.Gap) {
 
 // resync starts a book over, on the connections it has.
 func (s *shard) resync(ctx context.Context, now time.Time, sub *subscription, gap orderbook.Gap) error {
+	return s.applyOutput(ctx, now, moment{at: now.UTC()}, sub.book, s.restart(now, sub, gap))
+}
+
+// restart discards what is known of a book's stream, and returns what its Syncer asks for.
+func (s *shard) restart(now time.Time, sub *subscription, gap orderbook.Gap) orderbook.Output {
 	sub.arbiter.restart()
 	delete(s.pending, sub)
-	out := sub.book.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Resync(now, gap) })
-	return s.applyOutput(ctx, now, now.UTC(), sub.book, out)
+	return sub.book.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Resync(now, gap) })
 }
 
 // disconnect takes a book offline: no connection carries its stream.
@@ -130,7 +142,7 @@ func (s *shard) disconnect(ctx context.Context, now time.Time, sub *subscription
 	out := sub.book.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Disconnected(now, cause) })
 	sub.arbiter.restart()
 	delete(s.pending, sub)
-	return s.applyOutput(ctx, now, now.UTC(), sub.book, out)
+	return s.applyOutput(ctx, now, moment{at: now.UTC()}, sub.book, out)
 }
 
 // bookOffline ends a book with a gap of its own and takes it offline.

@@ -16,13 +16,16 @@ type bookBuilder struct {
 	last    time.Time          // of the last record that changed the book; zero before the first snapshot
 	base    marketprism.Record // the snapshot under the book, without its levels
 	bids    int                // how many bids it had
+	baseID  int64              // its id
 	missing *missingRange      // nil while the book is synced, and before the first snapshot
+	read    time.Time          // up to which records were applied
 }
 
 // A missingRange is a range of update ids that are not stored.
 type missingRange struct {
 	after, next int64     // the ids before and after the range; next is 0 where it is not known
-	from        time.Time // when the book was last synced
+	from        time.Time // when the book was last synced, or that of the snapshot before the range if it arrived later
+	at          time.Time // of the record that showed it
 }
 
 // newBookBuilder returns a bookBuilder without a book. The newest snapshot replaces the book, as BookAt starts
@@ -41,10 +44,11 @@ func (b *bookBuilder) id() int64             { return b.joiner.Book().LastID() }
 // apply applies the next record, which counts from a time on.
 func (b *bookBuilder) apply(rec *marketprism.Record, at time.Time) {
 	was, id := b.synced(), b.id()
+	b.read = at
 	out := b.joiner.Join(bookEvent(rec))
 	for i := range out.Events {
 		if s := out.Events[i].Snapshot; s != nil && s == rec.Snapshot {
-			b.base, b.bids = *rec, len(s.Bids)
+			b.base, b.bids, b.baseID = *rec, len(s.Bids), s.LastID
 			b.base.Snapshot = nil
 		}
 	}
@@ -55,27 +59,40 @@ func (b *bookBuilder) apply(rec *marketprism.Record, at time.Time) {
 		}
 		b.missing = nil
 	case was:
-		b.miss(id, rec.Update)
+		b.missing = &missingRange{after: id, from: b.last, at: at}
+		b.missing.before(rec.Update)
 	case b.missing != nil:
 		b.missing.before(rec.Update)
 	}
 }
 
-// bookEvent returns the part of a record that a book is made of.
+// bookEvent returns the part of a record that a book is made of. It has no time of receipt, by which a Joiner leaves out
+// what is from before ids went back: records come by epoch.
 func bookEvent(rec *marketprism.Record) orderbook.Event {
-	return orderbook.Event{Update: rec.Update, Snapshot: rec.Snapshot, Gap: rec.Gap, ReceivedAt: rec.ReceivedAt}
-}
-
-// miss notes that updates after an id are missing, before u if that is not nil.
-func (b *bookBuilder) miss(id int64, u *orderbook.Update) {
-	b.missing = &missingRange{after: id, from: b.last}
-	b.missing.before(u)
+	return orderbook.Event{Update: rec.Update, Snapshot: rec.Snapshot, Gap: rec.Gap}
 }
 
 // lose ends the book where a range is missing that no id has shown.
 func (b *bookBuilder) lose(m *missingRange) {
 	b.joiner.Join(orderbook.Event{Gap: &orderbook.Gap{After: m.after, Reason: orderbook.GapSequence}})
 	b.missing = m
+}
+
+// regress ends the book where ids went back.
+func (b *bookBuilder) regress() {
+	missing := b.missing
+	if missing == nil {
+		missing = &missingRange{after: b.id(), from: b.last}
+	}
+	b.joiner.Join(orderbook.Event{Gap: &orderbook.Gap{After: b.id(), Reason: orderbook.GapRegressed}})
+	b.missing = missing
+}
+
+// end notes the record with which the book is synced again.
+func (m *missingRange) end(rec *marketprism.Record) {
+	if m.next == 0 && rec.Snapshot != nil {
+		m.next = rec.Snapshot.LastID
+	}
 }
 
 // before notes an update beyond the range.

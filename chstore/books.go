@@ -37,13 +37,13 @@ type bookStates struct {
 	stopped bool // the caller wants no more
 
 	builder *bookBuilder
-	missing bool      // the last state says that the book is not synced
-	gap     time.Time // of a Gap record that no later record has decided on; zero if there is none
+	missing *MissingError // the state that is due once the book is synced again
+	gap     time.Time     // of a Gap record that no later record has decided on; zero if there is none
 }
 
 // run goes through the feed. Its error is nil where the caller stopped.
 func (p *bookStates) run(ctx context.Context, f *feed) error {
-	if err := p.begin(ctx); err != nil {
+	if err := p.begin(ctx, f.epochs); err != nil {
 		return err
 	}
 	last := p.q.From
@@ -56,74 +56,72 @@ func (p *bookStates) run(ctx context.Context, f *feed) error {
 			break
 		}
 		last = r.at
-		if err := p.apply(ctx, &r.rec, r.at); err != nil {
-			return err
-		}
+		p.apply(&r.rec, r.at)
 	}
 	if p.stopped {
 		return nil
 	}
-	return p.end(ctx, last)
+	return p.end(ctx, f.epochs, last)
 }
 
 // begin builds the book just before From.
-func (p *bookStates) begin(ctx context.Context) (err error) {
-	if p.builder, err = newBookBuilder(p.q.Instrument.Market); err != nil || p.q.From.IsZero() {
+func (p *bookStates) begin(ctx context.Context, all epochs) (err error) {
+	p.builder, err = newBookBuilder(p.q.Instrument.Market)
+	if err != nil || p.q.From.IsZero() {
 		return err
 	}
 	b, err := p.reader.bookAt(ctx, p.q.From.Add(-1))
 	switch {
-	case errors.Is(err, ErrNoSnapshot):
-		return nil
-	case err != nil:
+	case err == nil:
+		p.builder = b
+	case !errors.Is(err, ErrNoSnapshot):
 		return err
 	}
-	p.builder = b
-	if b.missing != nil {
-		return p.beginMissing(ctx)
+	if p.builder.synced() {
+		return nil
 	}
-	return nil
+	return p.beginMissing(ctx, all)
 }
 
-// beginMissing begins where updates are missing. They may be read only now, from a connection whose clock was
-// behind: then the updates just before From follow them.
-func (p *bookStates) beginMissing(ctx context.Context) error {
-	sc := newScope(p.q.Instrument, p.q.From.Add(-clockSkew), p.q.From)
-	sc.add("last_id > {id:Int64}", "id", p.builder.id())
-	err := p.reader.updates(ctx, sc, func(rec *marketprism.Record, at time.Time) bool {
+// beginMissing begins where the book is not synced. The updates just before From may belong to it: they follow one that
+// is read only now, from a connection whose clock was behind, or a snapshot that arrives only now.
+func (p *bookStates) beginMissing(ctx context.Context, all epochs) error {
+	at := moment{p.q.From.Add(-1), all, all.at(p.q.From.Add(-1))}
+	err := p.reader.updates(ctx, at.upTo(p.q.Instrument, p.q.From.Add(-clockSkew)), func(rec *marketprism.Record, at time.Time) bool {
 		p.builder.apply(rec, at)
 		return true
 	})
-	if err != nil || p.builder.synced() {
-		return err
+	if err == nil && p.builder.missing != nil {
+		p.lose(p.q.From)
 	}
-	return p.giveMissing(ctx, p.q.From)
+	return err
 }
 
 // apply applies a record, and gives the states before it and at it.
-func (p *bookStates) apply(ctx context.Context, rec *marketprism.Record, at time.Time) error {
-	if err := p.decideGap(ctx, rec); err != nil {
-		return err
-	}
+func (p *bookStates) apply(rec *marketprism.Record, at time.Time) {
+	p.decideGap(rec)
 	p.stepTo(at)
 	if p.shallower(rec) {
-		return nil
+		return
 	}
-	valid, synced, id := p.valid(), p.builder.synced(), p.builder.id()
+	valid, synced, id, missing := p.valid(), p.builder.synced(), p.builder.id(), p.builder.missing
 	p.builder.apply(rec, at)
 	switch {
 	case p.builder.synced():
-		p.missing, p.gap = false, time.Time{}
+		if p.missing != nil {
+			missing.end(rec)
+			p.giveMissing(missing.next, at)
+		}
+		p.gap = time.Time{}
 		if p.q.Every == 0 && (!valid || id != p.builder.id()) {
 			p.give(BookState{At: at, Book: p.builder.book()})
 		}
 	case !synced:
-	case rec.Gap != nil && rec.Gap.Reason != orderbook.GapRegressed:
+	case rec.Gap != nil && !regressedGap(rec):
 		p.gap = at
 	default:
-		return p.giveMissing(ctx, at)
+		p.lose(at)
 	}
-	return nil
 }
 
 // shallower reports whether a snapshot is of the id and time of the one under the book, and less deep.
@@ -134,29 +132,28 @@ func (p *bookStates) shallower(rec *marketprism.Record) bool {
 
 // decideGap decides whether a Gap record meant missing updates: it did not if the next record follows the
 // book by id.
-func (p *bookStates) decideGap(ctx context.Context, rec *marketprism.Record) error {
-	if p.gap.IsZero() || rec.Gap != nil && rec.Gap.Reason != orderbook.GapRegressed || rec.Update != nil && rec.Update.LastID <= p.builder.id() {
-		return nil
+func (p *bookStates) decideGap(rec *marketprism.Record) {
+	if p.gap.IsZero() || rec.Gap != nil && !regressedGap(rec) || rec.Update != nil && rec.Update.LastID <= p.builder.id() {
+		return
 	}
 	since := p.gap
 	p.gap = time.Time{}
 	if rec.Snapshot != nil && rec.Snapshot.LastID == p.builder.id() ||
 		rec.Update != nil && p.q.Instrument.Market.Continuity().Follows(p.builder.id(), rec.Update) {
-		return nil
+		return
 	}
 	p.stepTo(since)
-	p.builder.missing.before(rec.Update)
-	return p.giveMissing(ctx, since)
+	p.lose(since)
 }
 
 // end gives the remaining states.
-func (p *bookStates) end(ctx context.Context, last time.Time) error {
+func (p *bookStates) end(ctx context.Context, all epochs, last time.Time) error {
 	until := p.q.To
 	if until.IsZero() {
 		until = last.Add(1)
 	}
 	if since := p.gap; !since.IsZero() {
-		missing, err := p.reader.findMissing(ctx, p.builder, until.Add(-1))
+		missing, err := p.reader.findMissing(ctx, p.builder, moment{until.Add(-1), all, all.at(until.Add(-1))})
 		if err != nil {
 			return err
 		}
@@ -164,15 +161,26 @@ func (p *bookStates) end(ctx context.Context, last time.Time) error {
 		if missing != nil {
 			p.stepTo(since)
 			p.builder.missing = missing
-			return p.giveMissing(ctx, since)
+			p.lose(since)
 		}
 	}
 	p.stepTo(until)
+	if p.missing == nil || p.stopped {
+		return nil
+	}
+	var later *MissingError
+	if err := p.reader.missingError(ctx, until.Add(-1), p.builder); !errors.As(err, &later) {
+		return err
+	}
+	p.missing.To = later.To
+	p.giveMissing(later.Next, later.To)
 	return nil
 }
 
 // valid reports whether the book is right until the next record.
-func (p *bookStates) valid() bool { return !p.builder.last.IsZero() && !p.missing && p.gap.IsZero() }
+func (p *bookStates) valid() bool {
+	return !p.builder.last.IsZero() && p.missing == nil && p.gap.IsZero()
+}
 
 // stepTo gives the steps before t. After a Gap record they wait for the next record.
 func (p *bookStates) stepTo(t time.Time) {
@@ -196,14 +204,19 @@ func (p *bookStates) give(state BookState) {
 	}
 }
 
-// giveMissing gives the state of a book that is not synced from a time on.
-func (p *bookStates) giveMissing(ctx context.Context, at time.Time) error {
-	p.missing = true
-	var missing *MissingError
-	err := p.reader.missingError(ctx, at, p.builder.missing)
-	if !errors.As(err, &missing) {
-		return err
+// lose notes that the book is not synced from a time on.
+func (p *bookStates) lose(at time.Time) {
+	m := p.builder.missing
+	p.missing = &MissingError{Instrument: p.q.Instrument, At: at, After: m.after, From: m.from}
+	if m.from.After(at) { // the snapshot before the range arrived later
+		p.missing.From = time.Time{}
 	}
-	p.give(BookState{At: at, Missing: missing})
-	return nil
+}
+
+// giveMissing gives the state of a book that is not synced up to a time, with the id after the missing range.
+func (p *bookStates) giveMissing(next int64, until time.Time) {
+	e := p.missing
+	p.missing = nil
+	e.Next, e.To = next, until
+	p.give(BookState{At: e.At, Missing: e})
 }

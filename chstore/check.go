@@ -205,7 +205,7 @@ type CheckName string
 const (
 	CheckMissingInstrument CheckName = "missing"      // nothing is stored of an instrument of the query
 	CheckMissingUpdates    CheckName = "update_holes" // updates are missing, by their ids
-	CheckMissingTrades     CheckName = "trade_holes"  // trades are missing, by their ids; those of futures may also be none of the market
+	CheckMissingTrades     CheckName = "trade_holes"  // trades are missing, by their ids; those of futures may also be none of the market that no collector saw
 	CheckDuplicates        CheckName = "duplicates"   // rows have the same key
 	CheckCrossed           CheckName = "crossed"      // a ticker, a snapshot, or a book after an update is crossed, or has an empty side
 	CheckSilence           CheckName = "silence"      // no record, after its first one, while another instrument of the market had some
@@ -324,58 +324,67 @@ func (c *checker) sqlChecks() []sqlCheck {
 
 const instrumentColumns = "exchange, market, symbol"
 
+// withEpochs begins a query that has in wiped when the ids of instruments went back: see epoch. epochOf is the epoch of
+// a row of a table, counted so that each of wiped begins one.
+func (c *checker) withEpochs() string {
+	return `
+WITH (SELECT groupArray((exchange, market, symbol, ts)) FROM ` + c.tableName(gapTable.name()) + `
+	WHERE $instruments AND reason = 'regressed') AS wiped`
+}
+
+const epochOf = "arrayCount(w -> w.1 = exchange AND w.2 = market AND w.3 = symbol AND w.4 <= ts, wiped)"
+
 // missingUpdates finds updates that do not follow the ones before them by id, by the rule of the market
-// (orderbook.Continuity): spot ids are consecutive, a futures update names its predecessor. The updates after
-// the venue's ids went back are a sequence of their own.
+// (orderbook.Continuity): spot ids are consecutive, a futures update names its predecessor. The updates of an epoch
+// are a sequence of their own.
 func (c *checker) missingUpdates() sqlCheck {
-	return sqlCheck{name: CheckMissingUpdates, table: depthTable.name(), text: `
-WITH (SELECT groupArray((exchange, market, symbol, received_at)) FROM ` + c.tableName(gapTable.name()) + `
-	WHERE $instruments AND reason = 'regressed') AS wiped
+	return sqlCheck{name: CheckMissingUpdates, table: depthTable.name(), text: c.withEpochs() + `
 SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
 	concat('after ids ', arrayStringConcat(arrayMap(x -> toString(x), groupArraySorted(5)(before)), ', '), if(count() > 5, ', …', ''))
 FROM (
-	SELECT ` + instrumentColumns + `, ts, first_id, prev_id,
-		arrayCount(w -> w.1 = exchange AND w.2 = market AND w.3 = symbol AND w.4 <= received_at, wiped) AS life,
-		row_number() OVER (PARTITION BY exchange, market, symbol, life ORDER BY first_id, last_id) AS n,
+	SELECT ` + instrumentColumns + `, ts, first_id, prev_id, ` + epochOf + ` AS epoch,
+		row_number() OVER (PARTITION BY exchange, market, symbol, epoch ORDER BY first_id, last_id) AS n,
 		if(n = 1, if(market = 'spot', first_id - 1, prev_id), max(last_id) OVER (
-			PARTITION BY exchange, market, symbol, life ORDER BY first_id, last_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS before
+			PARTITION BY exchange, market, symbol, epoch ORDER BY first_id, last_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS before
 	FROM ` + c.tableName(depthTable.name()) + ` WHERE $wider)
 WHERE if(market = 'spot', first_id > before + 1, prev_id > before) AND $inside
 GROUP BY ` + instrumentColumns}
 }
 
-// missingTrades finds ids that are not stored: the ids of trades are consecutive, and so are those of aggregates. Some
-// ids of futures trades are of none of the market, which no record shows.
+// missingTrades finds ids that are not stored: the ids of trades are consecutive within an epoch, and so are those of
+// aggregates. Some ids of futures trades are of none of the market. The trade after them names the first (Trade.FirstID), if
+// the collector saw them.
 func (c *checker) missingTrades() sqlCheck {
-	return sqlCheck{name: CheckMissingTrades, table: tradeTable.name(), text: `
+	return sqlCheck{name: CheckMissingTrades, table: tradeTable.name(), text: c.withEpochs() + `
 SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
-	concat(toString(sum(id - before - 1)), multiIf(aggregate, ' aggregates are missing', market = 'spot', ' trades are missing',
+	concat(toString(sum(begin - before - 1)), multiIf(aggregate, ' aggregates are missing', market = 'spot', ' trades are missing',
 		' ids have no trade: it is missing, or none of the market (NA, INSURANCE_FUND, ADL)'))
 FROM (
-	SELECT ` + instrumentColumns + `, ts, id, aggregate, lagInFrame(id, 1, id - 1) OVER (
-		PARTITION BY exchange, market, symbol, aggregate ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+	SELECT ` + instrumentColumns + `, ts, aggregate, if(aggregate OR first_id = 0, id, first_id) AS begin, lagInFrame(id, 1, begin - 1) OVER (
+		PARTITION BY exchange, market, symbol, aggregate, ` + epochOf + ` ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
 	FROM ` + c.tableName(tradeTable.name()) + ` WHERE $wider)
-WHERE id > before + 1 AND $inside
+WHERE begin > before + 1 AND $inside
 GROUP BY ` + instrumentColumns + `, aggregate`}
 }
 
-// duplicates finds rows with the same key. Reads leave them out.
+// duplicates finds rows with the same key in an epoch. Reads leave them out.
 func (c *checker) duplicates(t table) sqlCheck {
 	id, minor, received := t.keyColumns()
 	if t == tradeTable {
-		minor = "toInt64(aggregate)"
+		minor = "(aggregate, " + minor + ")"
 	}
-	return sqlCheck{name: CheckDuplicates, table: t.name(), text: `
+	return sqlCheck{name: CheckDuplicates, table: t.name(), text: c.withEpochs() + `
 SELECT ` + instrumentColumns + `, toUInt64(sum(n - 1)), toUnixTimestamp64Nano(min(first)), concat('of ', toString(count()), ' keys')
 FROM (
-	SELECT ` + instrumentColumns + `, count() AS n, min(ts) AS first, ` + id + ` AS a, ` + minor + ` AS b, ` + received + ` AS c
+	SELECT ` + instrumentColumns + `, count() AS n, min(ts) AS first, ` + id + ` AS a, ` + minor + ` AS b, ` + received + ` AS c, ` + epochOf + ` AS epoch
 	FROM ` + c.tableName(t.name()) + ` WHERE $
-	GROUP BY ` + instrumentColumns + `, a, b, c HAVING n > 1)
+	GROUP BY ` + instrumentColumns + `, a, b, c, epoch HAVING n > 1)
 GROUP BY ` + instrumentColumns}
 }
 
 // crossed finds books whose best bid is not below the best ask, or that have an empty side. An
-// exchange shows both before an opening and in a halt.
+// exchange shows both before an opening and in a halt. The empty snapshot with id -1 is the true book of an instrument that
+// never had an update (tardis-node, commit 8b6889e).
 func (c *checker) crossed() []sqlCheck {
 	check := func(t table, bid, ask, empty string) sqlCheck {
 		return sqlCheck{name: CheckCrossed, table: t.name(), text: `
@@ -384,12 +393,12 @@ SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
 FROM (
 	SELECT ` + instrumentColumns + `, ts, ` + bid + ` AS bid, ` + ask + ` AS ask, ` + empty + ` AS empty
 	FROM ` + c.tableName(t.name()) + ` WHERE $)
-WHERE empty OR bid >= ask
+WHERE empty OR bid >= ask AND bid != 0
 GROUP BY ` + instrumentColumns}
 	}
 	return []sqlCheck{
 		check(tickerTable, "bid_price_e8", "ask_price_e8", "bid_qty_e8 = 0 OR ask_qty_e8 = 0"),
-		check(snapshotTable, "bid_price_e8[1]", "ask_price_e8[1]", "length(bid_price_e8) = 0 OR length(ask_price_e8) = 0"),
+		check(snapshotTable, "bid_price_e8[1]", "ask_price_e8[1]", "least(length(bid_price_e8), length(ask_price_e8)) = 0 AND NOT (last_id = -1 AND greatest(length(bid_price_e8), length(ask_price_e8)) = 0)"),
 	}
 }
 

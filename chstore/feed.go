@@ -3,32 +3,46 @@ package chstore
 import (
 	"context"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// maxAhead bounds the snapshots that a feed reads ahead.
+// maxAhead bounds the markers that a feed reads ahead.
 const maxAhead = 64
 
 // A feed reads the records of one instrument in the order in which they make a book: that of their time, but a
 // snapshot comes before the updates that follow it by id. The only time of a spot snapshot is that of its
 // arrival, which is after some of them.
 type feed struct {
-	records   *merge                                           // all kinds but snapshots
-	read      func(context.Context) (timedRecord, bool, error) // reads records, by time or by id
-	head      timedRecord                                      // the next one of them
-	hasHead   bool
-	snapshots *merge
-	ahead     []marketprism.Record // snapshots read before they are due
-	ended     bool                 // there are no more snapshots
-	id        int64                // the highest update id returned since ids started again
+	epochs  epochs
+	records *merge                                           // all kinds but markers
+	read    func(context.Context) (timedRecord, bool, error) // reads records, by time or by id
+	head    timedRecord                                      // the next one of them
+	hasHead bool
+	markers *merge   // snapshots; by contract gaps as well
+	ahead   []marker // markers read before they are due
+	ended   bool     // there are no more markers
+	epoch   int      // of the record returned last
+	id      int64    // the highest update id returned in that epoch
+	last    time.Time
 
-	// Snapshots below floor, the id of the book that the feed continues, are left out if they were received before
-	// stale.
-	floor int64
-	stale time.Time
+	highest int64     // the highest id of the updates returned in that epoch
+	sent    time.Time // the time of that update
+
+	// Snapshots of the first epoch below floor, the id of the book that the feed continues, are left out if they
+	// were received before stale.
+	floor      int64
+	floorEpoch int
+	stale      time.Time
+}
+
+// A marker is a Snapshot or a Gap, which begins or ends a span of updates.
+type marker struct {
+	marketprism.Record
+	epoch int
 }
 
 // bookKinds returns the kinds of record that make a book.
@@ -36,92 +50,135 @@ func bookKinds() []marketprism.Kind {
 	return []marketprism.Kind{marketprism.KindUpdate, marketprism.KindSnapshot, marketprism.KindGap}
 }
 
-// openFeedByID is openFeed with the updates in the order of their ids, see idOrder.
-func openFeedByID(ctx context.Context, d *db, q Query) (*feed, error) {
-	f, err := openFeed(ctx, d, q, 0)
-	f.read = newIDOrder(f.records).next
-	return f, err
-}
-
 // openFeed starts the queries. It reads snapshots up to the time late after q.To, since one that arrived that late
 // may precede updates before q.To. The caller must close the feed, even after an error.
 func openFeed(ctx context.Context, d *db, q Query, late time.Duration) (*feed, error) {
-	f := &feed{records: &merge{}, snapshots: &merge{}, id: math.MinInt64, floor: math.MinInt64}
+	f := newFeed()
 	f.read = f.records.nextTimed
+	return f, f.open(ctx, d, q, late, marketprism.KindSnapshot)
+}
+
+func newFeed() *feed {
+	return &feed{epochs: epochs{{}}, records: &merge{}, markers: &merge{}, id: math.MinInt64, highest: math.MinInt64, floor: math.MinInt64}
+}
+
+// open starts the queries of a new feed whose markers are of some kinds.
+func (f *feed) open(ctx context.Context, d *db, q Query, late time.Duration, kinds ...marketprism.Kind) (err error) {
+	if f.epochs, err = readEpochs(ctx, d, q.Instrument); err != nil {
+		return err
+	}
 	all := q.Kinds
 	if len(all) == 0 {
 		all = marketprism.Kinds()
 	}
-	var others []marketprism.Kind
-	wanted := false
+	var markers, others []marketprism.Kind
 	for _, k := range all {
-		if k == marketprism.KindSnapshot {
-			wanted = true
+		if slices.Contains(kinds, k) {
+			markers = append(markers, k)
 		} else {
 			others = append(others, k)
 		}
 	}
-	if len(others) > 0 {
-		q.Kinds = others
-		if err := f.records.open(ctx, d, q); err != nil {
-			return f, err
+	if q.Kinds = others; len(others) > 0 {
+		if err := f.records.open(ctx, d, q, f.epochs); err != nil {
+			return err
 		}
 	}
-	if f.ended = !wanted; f.ended {
-		return f, nil
+	if f.ended = len(markers) == 0; f.ended {
+		return nil
 	}
-	q.Kinds = []marketprism.Kind{marketprism.KindSnapshot}
-	if !q.To.IsZero() {
+	if q.Kinds = markers; !q.To.IsZero() {
 		q.To = q.To.Add(late)
 	}
-	return f, f.snapshots.open(ctx, d, q)
+	return f.markers.open(ctx, d, q, f.epochs)
 }
+
+// continueAfter makes the feed the continuation of updates up to an id that was sent at some time.
+func (f *feed) continueAfter(id int64, sent time.Time) { f.id, f.highest, f.sent = id, id, sent }
 
 func (f *feed) close() {
 	f.records.close()
-	f.snapshots.close()
-}
-
-// continueFrom makes the feed the continuation of a book that had an id at some time.
-func (f *feed) continueFrom(id int64, at time.Time) {
-	f.id, f.floor, f.stale = id, id, at.Add(lookBack)
+	f.markers.close()
 }
 
 // next returns the next record, with the time from which it counts, and whether there is one. That time never
-// goes back.
+// goes back. Where ids show that they went back, and no record says so, it returns a Gap of its own.
 func (f *feed) next(ctx context.Context) (r timedRecord, ok bool, err error) {
-	if !f.hasHead {
-		if f.head, f.hasHead, err = f.read(ctx); err != nil {
-			return r, false, err
-		}
-	}
-	if err := f.readAhead(ctx); err != nil {
+	if err := f.fill(ctx); err != nil {
 		return r, false, err
 	}
-	if len(f.ahead) > 0 && (!f.hasHead || f.isDue(&f.ahead[0])) {
-		s := f.removeAhead(0)
-		return timedRecord{s, s.Time()}, true, nil
+	if ok = f.hasHead || len(f.ahead) > 0; !ok {
+		return r, false, nil
 	}
-	if i := f.predecessor(); i >= 0 {
-		return timedRecord{f.removeAhead(i), f.head.at}, true, nil
+	if r = f.step(); r.at.Before(f.last) {
+		r.at = f.last
 	}
-	r, ok, f.hasHead = f.head, f.hasHead, false
-	switch {
-	case r.rec.Update != nil:
-		f.id = max(f.id, r.rec.Update.LastID)
-	case r.rec.Gap != nil && r.rec.Gap.Reason == orderbook.GapRegressed:
-		f.id = math.MinInt64
-	}
+	f.last = r.at
 	return r, ok, nil
 }
 
-// readAhead reads the snapshots that may precede the head.
+// step returns the next record of those that have been read.
+func (f *feed) step() (r timedRecord) {
+	u := f.head.rec.Update
+	switch i := f.predecessor(); {
+	case f.headRegressed():
+		r = timedRecord{marketprism.Record{Instrument: f.head.rec.Instrument, ReceivedAt: f.head.at, Gap: &orderbook.Gap{
+			After: f.highest, Reason: orderbook.GapRegressed, Err: &orderbook.SequenceError{Want: f.highest + 1, Got: u.FirstID},
+		}}, f.head.at}
+		f.id, f.highest = math.MinInt64, math.MinInt64
+		return r
+	case len(f.ahead) > 0 && (!f.hasHead || f.isDue(&f.ahead[0])):
+		s := f.take(0)
+		return timedRecord{s.Record, s.Time()}
+	case i >= 0:
+		return timedRecord{f.take(i).Record, f.head.at}
+	}
+	f.reach(f.epochs.of(&f.head.rec))
+	if u != nil {
+		f.returns(u)
+	}
+	f.hasHead = false
+	return f.head
+}
+
+// headRegressed reports whether the head is an update of an epoch that no record says has begun.
+func (f *feed) headRegressed() bool {
+	u := f.head.rec.Update
+	return f.hasHead && u != nil && regressed(f.highest, f.sent, u.LastID, f.head.rec.Time())
+}
+
+// returns notes that the head, an update, is returned.
+func (f *feed) returns(u *orderbook.Update) {
+	f.id = max(f.id, u.LastID)
+	if u.LastID >= f.highest {
+		f.highest, f.sent = u.LastID, f.head.rec.Time()
+	}
+}
+
+// fill reads the next record, and the markers that may precede it.
+func (f *feed) fill(ctx context.Context) (err error) {
+	if !f.hasHead {
+		if f.head, f.hasHead, err = f.read(ctx); err != nil {
+			return err
+		}
+	}
+	return f.readAhead(ctx)
+}
+
+// reach begins an epoch, unless it has begun.
+func (f *feed) reach(epoch int) {
+	if epoch > f.epoch {
+		f.epoch, f.id, f.highest = epoch, math.MinInt64, math.MinInt64
+	}
+}
+
+// readAhead reads the markers that may precede the head.
 func (f *feed) readAhead(ctx context.Context) error {
 	for !f.ended && len(f.ahead) < maxAhead {
 		if n := len(f.ahead); n > 0 && f.hasHead && f.ahead[n-1].Time().After(f.head.at.Add(lookBack)) {
 			return nil
 		}
-		rec, ok, err := f.snapshots.next(ctx)
+		rec, ok, err := f.markers.next(ctx)
 		if err != nil {
 			return err
 		}
@@ -129,47 +186,64 @@ func (f *feed) readAhead(ctx context.Context) error {
 			f.ended = true
 			return nil
 		}
-		if rec.Snapshot.LastID < f.floor && rec.ReceivedAt.Before(f.stale) {
+		m := marker{rec, f.epochs.of(&rec)}
+		if rec.Snapshot != nil && rec.Snapshot.LastID < f.floor && m.epoch <= f.floorEpoch && rec.ReceivedAt.Before(f.stale) {
 			continue
 		}
-		f.ahead = append(f.ahead, rec)
+		f.ahead = append(f.ahead, m)
 	}
 	return nil
 }
 
-// isDue reports whether a snapshot precedes the head by its own time.
-func (f *feed) isDue(snapshot *marketprism.Record) bool {
+// isDue reports whether a marker precedes the head by its own epoch and time.
+func (f *feed) isDue(m *marker) bool {
 	head := &f.head.rec
-	order := snapshot.Time().Compare(f.head.at)
+	if order := m.epoch - f.epochs.of(head); order != 0 {
+		return order < 0
+	}
+	order := m.Time().Compare(f.head.at)
 	switch {
 	case order != 0:
 		return order < 0
+	case m.Gap != nil:
+		return true
 	case head.Update != nil:
-		return snapshot.Snapshot.LastID <= head.Update.LastID
+		return m.Snapshot.LastID <= head.Update.LastID
 	}
-	return head.Trade != nil || head.Ticker != nil && snapshot.Snapshot.LastID <= head.Ticker.UpdateID
+	return head.Trade != nil || head.Ticker != nil && m.Snapshot.LastID <= head.Ticker.UpdateID
 }
 
 // predecessor returns the index of the first snapshot that the head, an update, follows by id, while no update
-// beyond that id has been returned; -1 if there is none. A snapshot that was received much later does not
-// count: ids start again where a market is wiped.
+// beyond that id has been returned; -1 if there is none. A snapshot of another epoch or one that was received much
+// later does not count: ids start again where a market is wiped.
 func (f *feed) predecessor() int {
 	head := &f.head.rec
 	if !f.hasHead || head.Update == nil {
 		return -1
 	}
+	epoch, above := f.epochs.of(head), f.id
+	if epoch > f.epoch {
+		above = math.MinInt64
+	}
 	for i := range f.ahead {
-		s := &f.ahead[i]
-		if id := s.Snapshot.LastID; id >= f.id && id <= head.Update.LastID && !s.ReceivedAt.After(head.ReceivedAt.Add(lookBack)) {
+		m := &f.ahead[i]
+		if m.Snapshot == nil || m.epoch != epoch {
+			continue
+		}
+		if id := m.Snapshot.LastID; id >= above && id < head.Update.LastID && !m.ReceivedAt.After(head.ReceivedAt.Add(lookBack)) {
 			return i
 		}
 	}
 	return -1
 }
 
-func (f *feed) removeAhead(i int) marketprism.Record {
-	rec := f.ahead[i]
-	f.ahead = append(f.ahead[:i], f.ahead[i+1:]...)
-	f.id = max(f.id, rec.Snapshot.LastID)
-	return rec
+// take removes a marker.
+func (f *feed) take(i int) marker {
+	m := f.ahead[i]
+	f.ahead = slices.Delete(f.ahead, i, i+1)
+	f.reach(m.epoch)
+	if m.Snapshot != nil && m.epoch == f.epoch {
+		f.id = max(f.id, m.Snapshot.LastID)
+	}
+	return m
 }

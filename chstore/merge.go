@@ -16,7 +16,7 @@ type merge struct {
 }
 
 // open starts the queries. The caller must close the merge, even after an error.
-func (m *merge) open(ctx context.Context, d *db, q Query) error {
+func (m *merge) open(ctx context.Context, d *db, q Query, all epochs) error {
 	byTable, err := kindsByTable(q.Kinds)
 	if err != nil {
 		return err
@@ -25,7 +25,7 @@ func (m *merge) open(ctx context.Context, d *db, q Query) error {
 		if len(kinds) == 0 {
 			continue
 		}
-		m.cursors = append(m.cursors, openCursor(ctx, d, table(t), kinds, q))
+		m.cursors = append(m.cursors, openCursor(ctx, d, table(t), kinds, q, all))
 	}
 	for _, c := range m.cursors {
 		if err := c.advance(ctx); err != nil {
@@ -77,6 +77,16 @@ func (m *merge) nextTimed(ctx context.Context) (timedRecord, bool, error) {
 	return timedRecord{rec, rec.Time()}, ok, err
 }
 
+// peekUpdate returns the update that comes next; nil if there is none.
+func (m *merge) peekUpdate() *marketprism.Record {
+	for _, c := range m.cursors {
+		if c.rows.table == depthTable && !c.done {
+			return &c.rec
+		}
+	}
+	return nil
+}
+
 func (m *merge) close() {
 	for _, c := range m.cursors {
 		c.rows.close()
@@ -93,14 +103,14 @@ type cursor struct {
 	done bool               // there is no next one
 }
 
-func openCursor(ctx context.Context, d *db, t table, kinds []marketprism.Kind, q Query) *cursor {
+func openCursor(ctx context.Context, d *db, t table, kinds []marketprism.Kind, q Query, all epochs) *cursor {
 	c := &cursor{}
 	sc := newScope(q.Instrument, q.From, q.To)
 	if t == tradeTable && !(slices.Contains(kinds, marketprism.KindTrade) && slices.Contains(kinds, marketprism.KindAggTrade)) {
 		sc.add("aggregate = {aggregate:Bool}", "aggregate", kinds[0] == marketprism.KindAggTrade)
 	}
 	for _, k := range kinds {
-		c.dedup[k] = newDedup(d, t, k, sc)
+		c.dedup[k] = newDedup(d, t, k, sc, all)
 	}
 	c.rows = d.stream(ctx, t, q.Instrument, sc, "ORDER BY ts, "+t.order()+", received_at")
 	return c
@@ -112,7 +122,7 @@ func (c *cursor) advance(ctx context.Context) (err error) {
 		if c.rank, err = c.rows.record(&c.rec); err != nil {
 			return err
 		}
-		duplicate, err := c.dedup[c.rank.kind].isDuplicate(ctx, c.rank, c.rows.ts(), c.rows.received())
+		duplicate, err := c.dedup[c.rank.kind].isDuplicate(ctx, c.rank, &c.rec, c.rows.ts(), c.rows.received())
 		if err != nil || !duplicate {
 			return err
 		}
@@ -129,6 +139,9 @@ func (c *cursor) before(d *cursor) bool {
 	t, u := c.rows.table, d.rows.table
 	if t == tradeTable || u == tradeTable {
 		return u == tradeTable
+	}
+	if c, d := regressedGap(&c.rec), regressedGap(&d.rec); c != d {
+		return c // it has the time of the first update of its epoch
 	}
 	if order := cmp.Compare(c.rank.id, d.rank.id); order != 0 {
 		return order < 0

@@ -2,6 +2,7 @@ package chstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -27,74 +28,122 @@ type reader struct {
 // bookAt applies the stored updates up to t to a stored snapshot. The result has the book at t, unless its
 // missing is set.
 func (r *reader) bookAt(ctx context.Context, t time.Time) (*bookBuilder, error) {
-	snapshot, from, err := r.startSnapshot(ctx, t)
+	all, err := readEpochs(ctx, r.db, r.instrument)
 	if err != nil {
 		return nil, err
 	}
-	b, err := r.buildBook(ctx, &snapshot, from, t)
-	if err == nil && b.missing != nil && b.missing.after == snapshot.Snapshot.LastID {
-		b, err = r.buildBook(ctx, &snapshot, time.Time{}, t) // the updates after the snapshot may lie before from
+	at := moment{t, all, all.at(t)}
+	b, err := r.bookOf(ctx, at)
+	if !errors.Is(err, ErrNoSnapshot) || at.epoch == 0 {
+		return b, err
+	}
+	// Ids went back, and no snapshot came since. The book is the last one before, and not synced.
+	before, err := r.bookAt(ctx, all[at.epoch].from.Add(-1))
+	if err == nil {
+		before.regress()
+	}
+	return before, err
+}
+
+// A moment is a time at which a book is read, with its epoch. Only records of that epoch count.
+type moment struct {
+	time.Time
+	epochs epochs
+	epoch  int
+}
+
+// upTo selects the records up to the moment.
+func (m moment) upTo(i marketprism.Instrument, from time.Time) scope {
+	sc := newScope(i, from, m.Add(1))
+	m.epochs.addTo(&sc, m.epoch)
+	return sc
+}
+
+// after selects the records after the moment.
+func (m moment) after(i marketprism.Instrument) scope {
+	sc := newScope(i, m.Add(1), time.Time{})
+	m.epochs.addTo(&sc, m.epoch)
+	return sc
+}
+
+// bookOf is bookAt for an epoch that has a snapshot; it returns ErrNoSnapshot for another one.
+func (r *reader) bookOf(ctx context.Context, at moment) (*bookBuilder, error) {
+	start, err := r.startSnapshot(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	b, err := r.buildBook(ctx, start, at)
+	if err == nil && b.missing != nil && b.missing.after == start.snapshot.Snapshot.LastID {
+		start.from = time.Time{} // the updates after the snapshot may lie before
+		b, err = r.buildBook(ctx, start, at)
 	}
 	if err != nil || b.missing != nil {
 		return b, err
 	}
-	missing, err := r.findMissing(ctx, b, t)
+	missing, err := r.findMissing(ctx, b, at)
 	if missing != nil {
 		b.lose(missing)
 	}
 	return b, err
 }
 
-// startSnapshot returns the newest snapshot that the book at t can be built from, and the time from which the
-// updates after it are searched. It is the last one before t by time, or the last one before the last update
-// before t by id: the ids of a moving book order events better than two different clocks do.
-func (r *reader) startSnapshot(ctx context.Context, t time.Time) (snapshot marketprism.Record, from time.Time, err error) {
-	snapshot, found, err := r.lastSnapshot(ctx, t)
+// A bookStart is what a book is built from.
+type bookStart struct {
+	snapshot marketprism.Record
+	from     time.Time          // from which the updates after the snapshot are searched
+	last     marketprism.Record // the last update before the moment; the zero Record if there is none
+}
+
+// startSnapshot returns the newest snapshot that the book at a moment can be built from. It is the last one before by
+// time, or the last one before the last update before by id: the ids of a moving book order events better than two
+// different clocks do.
+func (r *reader) startSnapshot(ctx context.Context, at moment) (start bookStart, err error) {
+	snapshot, found, err := r.queryOne(ctx, snapshotTable, r.instrument, at.upTo(r.instrument, time.Time{}), newestFirst)
 	if err != nil {
-		return snapshot, from, err
+		return start, err
 	}
-	sc := newScope(r.instrument, time.Time{}, t.Add(1))
-	last, moved, err := r.queryHead(ctx, depthTable, r.instrument, sc, "ORDER BY ts DESC, last_id DESC LIMIT 1")
+	last, moved, err := r.queryHead(ctx, depthTable, r.instrument, at.upTo(r.instrument, time.Time{}), "ORDER BY ts DESC, last_id DESC LIMIT 1")
 	if err != nil {
-		return snapshot, from, err
+		return start, err
 	}
-	upTo := int64(math.MinInt64)
 	if moved {
-		byID, ok, err := r.snapshotBefore(ctx, &last)
+		byID, ok, err := r.snapshotBefore(ctx, &last, at)
 		if err != nil {
-			return snapshot, from, err
+			return start, err
 		}
 		if ok && (!found || byID.ReceivedAt.After(snapshot.ReceivedAt)) {
 			snapshot, found = byID, true
 		}
-		upTo = last.Update.LastID
 	}
 	if !found {
-		return snapshot, from, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, r.instrument, t.Format(time.RFC3339Nano))
+		return start, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, r.instrument, at.Format(time.RFC3339Nano))
 	}
-	if snapshot, err = r.supersedingSnapshot(ctx, snapshot, t, upTo); err != nil {
-		return snapshot, from, err
+	if snapshot, err = r.supersedingSnapshot(ctx, snapshot, &last, at); err != nil {
+		return start, err
 	}
-	from = snapshot.Time()
+	from := snapshot.Time()
 	if moved && last.Time().Before(from) {
 		from = last.Time()
 	}
-	return snapshot, from.Add(-lookBack), nil
+	return bookStart{snapshot, from.Add(-lookBack), last}, nil
 }
 
-// buildBook applies the updates after a snapshot, from one time up to another. Where updates are missing it reads
-// on for as long as clocks can be apart.
-func (r *reader) buildBook(ctx context.Context, snapshot *marketprism.Record, from, t time.Time) (*bookBuilder, error) {
+// buildBook applies the updates after a snapshot, up to a moment. Where updates are missing it reads on for as long as
+// clocks can be apart.
+func (r *reader) buildBook(ctx context.Context, start bookStart, at moment) (*bookBuilder, error) {
 	builder, err := newBookBuilder(r.instrument.Market)
 	if err != nil {
 		return nil, err
 	}
-	builder.apply(snapshot, snapshot.Time())
-	sc := newScope(r.instrument, from, t.Add(1))
-	sc.add("last_id >= {id:Int64}", "id", snapshot.Snapshot.LastID) // futures: an update that ends at the snapshot is the first to apply
-	// If the venue's ids went back before the snapshot, updates with the old, higher ids can lie after
-	// from. They were received before that was noticed.
-	r.addSinceRegressed(&sc, snapshot)
+	builder.apply(&start.snapshot, start.snapshot.Time())
+	sc := at.upTo(r.instrument, start.from)
+	sc.add("last_id >= {id:Int64}", "id", start.snapshot.Snapshot.LastID) // futures: an update that ends at the snapshot is the first to apply
+	if u := start.last.Update; u != nil {
+		// Ids went back, and no collector noticed, after an update with ids above those of a later one: see regressed.
+		sc.add("ts > (SELECT max(ts) FROM "+r.tableName(depthTable.name())+" WHERE "+newScope(r.instrument, start.from, time.Time{}).where+
+			" AND last_id >= {last:Int64} AND ts < fromUnixTimestamp64Nano({sent:Int64}, 'UTC'))", "last", u.LastID)
+		sc.args = append(sc.args, named("sent", clamp(start.last.Time().Add(-clockSkew))))
+	}
 	var since time.Time // of the first update that others before it are missing of
 	err = r.updates(ctx, sc, func(rec *marketprism.Record, at time.Time) bool {
 		builder.apply(rec, at)
@@ -106,6 +155,9 @@ func (r *reader) buildBook(ctx context.Context, snapshot *marketprism.Record, fr
 		}
 		return since.IsZero() || at.Sub(since) <= clockSkew
 	})
+	if builder.missing == nil {
+		builder.read = at.Time
+	}
 	return builder, err
 }
 
@@ -127,113 +179,124 @@ func (r *reader) updates(ctx context.Context, sc scope, f func(rec *marketprism.
 	return rows.err
 }
 
-// findMissing looks for a Gap record between the last update of a book and t. It returns nil if there is none, or
+// findMissing looks for a Gap record between the last update of a book and a moment. It returns nil if there is none, or
 // if the ids of a later record prove that no update was missed.
-func (r *reader) findMissing(ctx context.Context, b *bookBuilder, t time.Time) (*missingRange, error) {
+func (r *reader) findMissing(ctx context.Context, b *bookBuilder, at moment) (*missingRange, error) {
 	id := b.id()
-	sc := newScope(r.instrument, b.base.Time().Add(-clockSkew), t.Add(1))
-	sc.add("received_at > fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC')", "snapshot", nanos(b.base.ReceivedAt))
+	sc := at.upTo(r.instrument, b.base.Time().Add(-clockSkew))
+	sc.add("(received_at > fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC') OR received_at = fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC') AND after_id > {snapshot_id:Int64})",
+		"snapshot", nanos(b.base.ReceivedAt))
+	sc.args = append(sc.args, named("snapshot_id", b.baseID))
 	sc.add("after_id >= {id:Int64}", "id", id)
+	sc.where += " AND reason != 'regressed'"
 	_, gap, err := r.queryOne(ctx, gapTable, r.instrument, sc, "ORDER BY ts LIMIT 1")
 	if err != nil || !gap {
 		return nil, err
 	}
-	next, ok, err := r.nextSnapshot(ctx, t)
+	next, ok, err := r.queryHead(ctx, snapshotTable, r.instrument, at.after(r.instrument), "ORDER BY ts, last_id LIMIT 1")
 	if err != nil || ok && next.Snapshot.LastID == id {
 		return nil, err
 	}
-	sc = newScope(r.instrument, t.Add(1), time.Time{})
+	sc = at.after(r.instrument)
 	sc.add("last_id > {id:Int64}", "id", id)
 	update, ok, err := r.queryHead(ctx, depthTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
 	if err != nil || ok && r.instrument.Market.Continuity().Follows(id, update.Update) {
 		return nil, err
 	}
-	missing := &missingRange{after: id, from: b.last}
-	missing.before(update.Update)
-	return missing, nil
+	return &missingRange{after: id, from: b.last}, nil
 }
 
-// missingError returns the *MissingError for a time t within a missing range, with the next time at which the
-// book is synced again.
-func (r *reader) missingError(ctx context.Context, t time.Time, missing *missingRange) error {
-	sc := newScope(r.instrument, t.Add(1), time.Time{})
-	sc.add("last_id >= {next:Int64}", "next", max(missing.next, missing.after+1)) // an older one does not end the range
-	next, ok, err := r.queryHead(ctx, snapshotTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
-	if err == nil && !ok {
-		next, ok, err = r.nextSnapshot(ctx, t.Add(lookBack)) // the venue's ids may start again from low ones
+// missingError returns the *MissingError for a time t within a missing range. b has the book at t; its reading goes on
+// until it is synced again, as that of Books does.
+func (r *reader) missingError(ctx context.Context, t time.Time, b *bookBuilder) error {
+	e := &MissingError{Instrument: r.instrument, At: t, After: b.missing.after}
+	var err error
+	if e.From, err = r.lastSynced(ctx, t, b.missing); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	f, err := openFeed(ctx, r.db, Query{Instrument: r.instrument, Kinds: bookKinds(), From: b.read.Add(1)}, lookBack)
+	defer f.close()
+	defer cancel() // before close, which would otherwise read all remaining rows
+	f.continueAfter(b.id(), b.last)
+	for missing := b.missing; err == nil && e.To.IsZero(); e.Next = missing.next {
+		var rec timedRecord
+		var ok bool
+		if rec, ok, err = f.next(ctx); err != nil || !ok {
+			break
+		}
+		b.apply(&rec.rec, rec.at)
+		if b.synced() {
+			e.To = rec.at
+			missing.end(&rec.rec)
+		}
 	}
 	if err != nil {
 		return err
 	}
-	e := &MissingError{Instrument: r.instrument, At: t, After: missing.after, Next: missing.next, From: missing.from}
-	if e.From.After(t) { // the snapshot before the range arrived later
-		e.From = time.Time{}
-	}
-	if ok {
-		e.To = next.Time()
-		if e.Next == 0 {
-			e.Next = next.Snapshot.LastID
-		}
-	}
 	return e
+}
+
+// lastSynced returns when a book was last synced before a missing range that begins before t.
+func (r *reader) lastSynced(ctx context.Context, t time.Time, missing *missingRange) (time.Time, error) {
+	switch {
+	case !missing.from.After(t):
+		return missing.from, nil
+	case missing.at.IsZero():
+		return time.Time{}, nil
+	}
+	before, err := r.bookAt(ctx, missing.at.Add(-1)) // built from another snapshot
+	switch {
+	case errors.Is(err, ErrNoSnapshot):
+		return time.Time{}, nil
+	case err != nil:
+		return time.Time{}, err
+	}
+	from := before.last
+	if before.missing != nil {
+		from = before.missing.from
+	}
+	if from.After(t) {
+		from = time.Time{}
+	}
+	return from, nil
 }
 
 // newestFirst puts the newest snapshot first, and of several with its time and id the deepest.
 const newestFirst = "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC LIMIT 1"
 
-// lastSnapshot returns the newest snapshot at or before t.
-func (r *reader) lastSnapshot(ctx context.Context, t time.Time) (marketprism.Record, bool, error) {
-	sc := newScope(r.instrument, time.Time{}, t.Add(1))
-	return r.queryOne(ctx, snapshotTable, r.instrument, sc, newestFirst)
-}
-
-// nextSnapshot returns the oldest snapshot after t, without levels.
-func (r *reader) nextSnapshot(ctx context.Context, t time.Time) (marketprism.Record, bool, error) {
-	sc := newScope(r.instrument, t.Add(1), time.Time{})
-	return r.queryHead(ctx, snapshotTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
-}
-
 // snapshotBefore returns the newest snapshot that an update can be applied after, by its id. After a market is
 // wiped its ids start again from low ones, so a snapshot that was received much later is left out.
-func (r *reader) snapshotBefore(ctx context.Context, update *marketprism.Record) (marketprism.Record, bool, error) {
+func (r *reader) snapshotBefore(ctx context.Context, update *marketprism.Record, at moment) (marketprism.Record, bool, error) {
 	sc := newScope(r.instrument, time.Time{}, time.Time{})
-	sc.add("last_id <= {id:Int64}", "id", update.Update.LastID)
+	at.epochs.addTo(&sc, at.epoch)
+	sc.add("last_id < {id:Int64}", "id", update.Update.LastID)
 	sc.add("received_at <= fromUnixTimestamp64Nano({received:Int64}, 'UTC')", "received", clamp(update.ReceivedAt.Add(lookBack)))
-	sc.add("received_at < ("+r.regressions("ifNull(minOrNull(received_at), toDateTime64('2262-01-01 00:00:00', 9, 'UTC'))")+
-		" AND received_at > fromUnixTimestamp64Nano({update:Int64}, 'UTC'))", "update", clamp(update.ReceivedAt))
 	return r.queryOne(ctx, snapshotTable, r.instrument, sc, newestFirst)
 }
 
 // supersedingSnapshot returns the snapshot with the highest id that supersedes the given one: it has a higher
 // id but arrived earlier, from another collector or from a server that was less behind. Where none does, it
-// returns the given one. The superseding one arrived by t, or its id is at most upTo.
-func (r *reader) supersedingSnapshot(ctx context.Context, snapshot marketprism.Record, t time.Time, upTo int64) (marketprism.Record, error) {
-	const highestFirst = "ORDER BY last_id DESC, ts DESC, length(bid_price_e8) DESC LIMIT 1"
+// returns the given one. The superseding one arrived by the moment, or its id is at most that of the last update. It is
+// of an earlier epoch if it arrived long before the last update, whose id is lower.
+func (r *reader) supersedingSnapshot(ctx context.Context, snapshot marketprism.Record, last *marketprism.Record, at moment) (marketprism.Record, error) {
 	sc := newScope(r.instrument, snapshot.Time().Add(-lookBack), snapshot.Time().Add(1))
+	at.epochs.addTo(&sc, at.epoch)
 	sc.add("last_id > {superseded:Int64}", "superseded", snapshot.Snapshot.LastID)
-	sc.add("(ts <= fromUnixTimestamp64Nano({by:Int64}, 'UTC') OR last_id <= {up_to:Int64})", "by", clamp(t))
-	sc.args = append(sc.args, named("up_to", upTo))
-	_, ok, err := r.queryHead(ctx, snapshotTable, r.instrument, sc, highestFirst)
-	if err != nil || !ok {
+	upTo, since := int64(math.MinInt64), int64(0)
+	if last.Update != nil {
+		upTo, since = last.Update.LastID, clamp(last.ReceivedAt.Add(-clockSkew))
+	}
+	sc.add("(last_id <= {up_to:Int64} OR ts <= fromUnixTimestamp64Nano({by:Int64}, 'UTC') AND received_at >= fromUnixTimestamp64Nano({since:Int64}, 'UTC'))",
+		"by", clamp(at.Time))
+	sc.args = append(sc.args, named("up_to", upTo), named("since", since))
+	const highestFirst = "ORDER BY last_id DESC, ts DESC, length(bid_price_e8) DESC LIMIT 1"
+	if _, ok, err := r.queryHead(ctx, snapshotTable, r.instrument, sc, highestFirst); err != nil || !ok {
 		return snapshot, err
 	}
-	r.addSinceRegressed(&sc, &snapshot) // only now, since it costs a subquery
 	higher, ok, err := r.queryOne(ctx, snapshotTable, r.instrument, sc, highestFirst)
 	if err != nil || !ok {
 		return snapshot, err
 	}
 	return higher, nil
-}
-
-// addSinceRegressed leaves out what was received before the venue's ids last went back before a snapshot.
-func (r *reader) addSinceRegressed(sc *scope, snapshot *marketprism.Record) {
-	sc.add("received_at >= ("+r.regressions("max(received_at)")+" AND received_at <= fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC'))",
-		"snapshot", nanos(snapshot.ReceivedAt))
-}
-
-// regressions selects an expression of the Gap records at which the venue's ids went back. The parameters
-// are those of a scope.
-func (r *reader) regressions(expression string) string {
-	return "SELECT " + expression + " FROM " + r.tableName(gapTable.name()) +
-		" WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String} AND reason = 'regressed'"
 }

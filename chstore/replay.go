@@ -59,7 +59,7 @@ type replay struct {
 
 // A replayFeed is the feed of one instrument with its next record.
 type replayFeed struct {
-	*feed
+	*contractFeed
 	peeked timedRecord
 	has    bool // peeked is the next record
 	ended  bool
@@ -99,7 +99,7 @@ func (r *replay) open(ctx context.Context) error {
 	for n, i := range r.q.Instruments {
 		var err error
 		f := r.feeds[n]
-		f.feed, err = openFeedByID(ctx, r.db, Query{Instrument: i, Kinds: r.q.Kinds, From: r.q.From, To: r.q.To})
+		f.contractFeed, err = openContractFeed(ctx, r.db, Query{Instrument: i, Kinds: r.q.Kinds, From: r.q.From, To: r.q.To})
 		if err != nil {
 			return err
 		}
@@ -112,8 +112,8 @@ func (r *replay) open(ctx context.Context) error {
 
 func (r *replay) close() {
 	for _, f := range r.feeds {
-		if f.feed != nil {
-			f.feed.close()
+		if f.contractFeed != nil {
+			f.contractFeed.close()
 		}
 	}
 }
@@ -162,7 +162,7 @@ func (f *replayFeed) peek(ctx context.Context) (err error) {
 	if f.has || f.ended {
 		return nil
 	}
-	f.peeked, f.has, err = f.feed.next(ctx)
+	f.peeked, f.has, err = f.contractFeed.next(ctx)
 	f.ended = !f.has
 	return err
 }

@@ -29,7 +29,7 @@ type selected struct {
 type rank struct {
 	kind  marketprism.Kind
 	id    int64 // the last update id, or the trade id
-	minor int64 // the rest of Record.Key
+	minor int64 // the rest of Record.Key, and a sum of the content: see table.keyColumns
 }
 
 // baseColumns are the columns that all tables have.
@@ -108,7 +108,18 @@ func (r *depthRow) payload(i int, rec *marketprism.Record, m *payloads) (rank, e
 		EventTime: payloadTime(rec.EventTime, r.own[i]), TransactTime: fromNanos(r.transact[i]),
 		Bids: bids, Asks: asks,
 	}
-	return rank{marketprism.KindUpdate, r.lastID[i], r.firstID[i]}, err
+	return rank{marketprism.KindUpdate, r.lastID[i], r.firstID[i] + 31*sumOf(bids, 31*sumOf(asks, 0))}, err
+}
+
+// sumOf returns a number that differs where the levels do, but does not depend on their order. after is the sum of what
+// follows.
+func sumOf(levels []orderbook.Level, after int64) int64 {
+	var prices, quantities int64
+	for i := range levels {
+		prices += int64(levels[i].Price)
+		quantities += int64(levels[i].Quantity)
+	}
+	return prices + 31*(quantities+after)
 }
 
 type snapshotRow struct {
@@ -189,7 +200,7 @@ func (r *tradeRow) payload(i int, rec *marketprism.Record, m *payloads) (rank, e
 		Price: orderbook.Fixed(r.price[i]), Quantity: orderbook.Fixed(r.quantity[i]),
 		BuyerMaker: r.buyerMaker[i], BestMatch: r.bestMatch[i], TradeTime: fromNanos(r.time[i]),
 	}
-	return rank{kind: rec.Kind(), id: r.id[i]}, nil
+	return rank{rec.Kind(), r.id[i], r.price[i] + 31*r.quantity[i]}, nil
 }
 
 type tickerRow struct {
@@ -215,5 +226,5 @@ func (r *tickerRow) payload(i int, rec *marketprism.Record, m *payloads) (rank, 
 		Bid: orderbook.Level{Price: orderbook.Fixed(r.bidPrice[i]), Quantity: orderbook.Fixed(r.bidQty[i])},
 		Ask: orderbook.Level{Price: orderbook.Fixed(r.askPrice[i]), Quantity: orderbook.Fixed(r.askQty[i])},
 	}
-	return rank{kind: marketprism.KindTicker, id: r.updateID[i]}, nil
+	return rank{marketprism.KindTicker, r.updateID[i], r.bidPrice[i] + 31*(r.bidQty[i]+31*(r.askPrice[i]+31*r.askQty[i]))}, nil
 }

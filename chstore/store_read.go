@@ -34,7 +34,10 @@ func (s *Store) Records(ctx context.Context, q Query) iter.Seq2[marketprism.Reco
 		ctx, cancel := context.WithCancel(ctx)
 		end := s.observe(opRecords)
 		m := &merge{}
-		err := m.open(ctx, s.db, q)
+		epochs, err := readEpochs(ctx, s.db, q.Instrument)
+		if err == nil {
+			err = m.open(ctx, s.db, q, epochs)
+		}
 		end(&err)
 		defer m.close()
 		defer cancel() // before close, which would otherwise read all remaining rows
@@ -64,7 +67,7 @@ func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Tim
 	r := s.reader(i)
 	b, err := r.bookAt(ctx, t)
 	if err == nil && b.missing != nil {
-		err = r.missingError(ctx, t, b.missing)
+		err = r.missingError(ctx, t, b)
 	}
 	if err != nil {
 		return nil, err

@@ -74,19 +74,19 @@ func (t table) precedence() int {
 	return [...]int{depthTable: 0, gapTable: 1, snapshotTable: 2, tickerTable: 3, tradeTable: 4}[t]
 }
 
-// keyColumns returns the expressions of a rowKey: the id, the rest of Record.Key, and for
-// a Snapshot or Gap the time of receipt.
+// keyColumns returns the expressions of a rowKey: the id, the rest of Record.Key with a sum of the content, and for
+// a Snapshot or Gap the time of receipt. The sums are those of row.payload; they overflow, as in Go.
 func (t table) keyColumns() (id, minor, received string) {
 	const none, at = "toInt64(0)", "toUnixTimestamp64Nano(received_at)"
 	switch t {
 	case depthTable:
-		return "last_id", "first_id", none
+		return "last_id", "first_id + 31 * (arraySum(bid_price_e8) + 31 * (arraySum(bid_qty_e8) + 31 * (arraySum(ask_price_e8) + 31 * arraySum(ask_qty_e8))))", none
 	case snapshotTable:
 		return "last_id", "toInt64(bitOr(bitShiftLeft(toUInt64(length(bid_price_e8)), 32), length(ask_price_e8)))", at
 	case tradeTable:
-		return "id", none, none
+		return "id", "price_e8 + 31 * quantity_e8", none
 	case tickerTable:
-		return "update_id", none, none
+		return "update_id", "bid_price_e8 + 31 * (bid_qty_e8 + 31 * (ask_price_e8 + 31 * ask_qty_e8))", none
 	}
 	// The numbers of the reasons count from 1, as positions in an array do.
 	var names []string

@@ -31,8 +31,9 @@
 // has confirmed every record. A server confirms before it forces data to the disk; its option sync_interval limits how
 // much a power cut may lose, and more than one replica covers it.
 //
-// A record is stored once: its Nats-Msg-Id is Record.Key, made of the exchange's own ids, and the stream drops a second
-// message with that id within its dedupe window, from this collector or another. Only the id of a Snapshot or Gap also
+// A record is stored once: its Nats-Msg-Id is Record.Key, made of the exchange's own ids, with a checksum of the content,
+// and the stream drops a second message with that id within its dedupe window, from this collector or another. An id that
+// comes again with other content, after a market was wiped, is no copy. Instead of the checksum, the id of a Snapshot or Gap
 // contains the time of its receipt: a quiet book that is lost twice ends and begins twice at one update id.
 //
 // The records of one instrument that one goroutine writes are stored in order, across repetitions and reconnections,

@@ -19,10 +19,10 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
-// A Publisher is a sink that publishes records to JetStream, one message each, with Record.Key as its Nats-Msg-Id: a
-// record that is published twice within a stream's dedupe window, by two collectors or by a repetition, is stored once.
-// The id of a Snapshot or Gap also contains its ReceivedAt, since an equal one may rightly come again. A Publisher is
-// safe for concurrent use.
+// A Publisher is a sink that publishes records to JetStream, one message each, with Record.Key and a checksum of the content
+// as its Nats-Msg-Id: a record that is published twice within a stream's dedupe window, by two collectors or by a
+// repetition, is stored once. That of a Snapshot or Gap contains its ReceivedAt instead, since an equal one may rightly
+// come again. A Publisher is safe for concurrent use.
 type Publisher struct {
 	cfg   PublisherConfig
 	js    jetstream.JetStream // for requests about streams

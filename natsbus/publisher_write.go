@@ -263,16 +263,48 @@ func (w *write) encode(i int) (id string, body []byte, err error) {
 	return id, body, nil
 }
 
-// messageID returns the id by which a stream stores a record once. That of a Snapshot or Gap also contains ReceivedAt:
-// a quiet book whose connection is lost twice rightly ends twice after one update, and begins twice with one snapshot.
+// messageID returns the id by which a stream stores a record once: its Key, and after a @ in what two records of one
+// Key differ. For a Snapshot or Gap that is ReceivedAt: a quiet book whose connection is lost twice rightly ends twice
+// after one update, and begins twice with one snapshot. For others it is a checksum of the content, which all collectors see
+// alike: where a market is wiped, ids come a second time and are no copies (Binance's testnet, about once a month).
 func messageID(r *marketprism.Record) string {
 	var buf [128]byte
-	id := r.AppendKey(buf[:0])
+	id := append(r.AppendKey(buf[:0]), '@')
 	if r.Snapshot != nil || r.Gap != nil {
-		id = append(id, '@')
-		id = r.ReceivedAt.UTC().AppendFormat(id, time.RFC3339Nano)
+		return string(r.ReceivedAt.UTC().AppendFormat(id, time.RFC3339Nano))
 	}
-	return string(id)
+	return string(strconv.AppendUint(id, contentSum(r), 36))
+}
+
+// contentSum returns a checksum of what all collectors see of a record that is no Snapshot or Gap. The order of levels does
+// not count, nor the digits of a time below the millisecond, which REST does not send. An update without levels has its
+// time: a copy of one does no harm.
+func contentSum(r *marketprism.Record) (sum uint64) {
+	switch {
+	case r.Update != nil:
+		if len(r.Update.Bids)+len(r.Update.Asks) == 0 {
+			return uint64(r.Update.EventTime.UnixMilli())
+		}
+		for _, l := range r.Update.Bids {
+			sum += mix(uint64(l.Price), uint64(l.Quantity))
+		}
+		for _, l := range r.Update.Asks {
+			sum -= mix(uint64(l.Price), uint64(l.Quantity))
+		}
+	case r.Trade != nil:
+		sum = mix(mix(uint64(r.Trade.Price), uint64(r.Trade.Quantity)), uint64(r.Trade.TradeTime.UnixMilli()))
+	case r.Ticker != nil:
+		sum = mix(mix(uint64(r.Ticker.Bid.Price), uint64(r.Ticker.Bid.Quantity)), mix(uint64(r.Ticker.Ask.Price), uint64(r.Ticker.Ask.Quantity)))
+	}
+	return sum
+}
+
+// mix returns a number in which every bit of two others counts: the steps of splitmix64 (Steele, Lea, Flood 2014).
+func mix(a, b uint64) uint64 {
+	a = a*0x9e3779b97f4a7c15 + b
+	a = (a ^ a>>30) * 0xbf58476d1ce4e5b9
+	a = (a ^ a>>27) * 0x94d049bb133111eb
+	return a ^ a>>31
 }
 
 // sameConnection returns an error unless the connection is the one that the attempt began with. The messages that were

@@ -1,6 +1,7 @@
 package natsbus
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -56,5 +57,46 @@ func BenchmarkMessage(b *testing.B) {
 				make()
 			}
 		})
+	}
+}
+
+// Two collectors that see one event give one message id, however it came. An id with other content is another event.
+func TestMessageIDSaysWhatIsACopy(t *testing.T) {
+	at := time.UnixMilli(1_780_000_000_123).UTC()
+	i := marketprism.Instrument{Exchange: "binance", Market: marketprism.Spot, Symbol: "BTCUSDT"}
+	bids := []orderbook.Level{{Price: 1, Quantity: 2}, {Price: 3, Quantity: 4}}
+	update := func(bids, asks []orderbook.Level) marketprism.Record {
+		return marketprism.Record{Instrument: i, EventTime: at, ReceivedAt: at, Update: &orderbook.Update{FirstID: 1, LastID: 2, EventTime: at, Bids: bids, Asks: asks}}
+	}
+	trade := func(price orderbook.Fixed, at time.Time) marketprism.Record {
+		return marketprism.Record{Instrument: i, EventTime: at, Trade: &marketprism.Trade{ID: 7, Price: price, Quantity: 2, TradeTime: at}}
+	}
+	ticker := func(bid orderbook.Fixed) marketprism.Record {
+		return marketprism.Record{Instrument: i, ReceivedAt: at, Ticker: &marketprism.Ticker{UpdateID: 7, Bid: orderbook.Level{Price: bid, Quantity: 1}}}
+	}
+	empty, later := update(nil, nil), update(nil, nil)
+	later.Update.EventTime = at.Add(time.Second)
+	received := update(bids, nil)
+	received.ReceivedAt = at.Add(time.Hour)
+	for name, c := range map[string]struct {
+		a, b marketprism.Record
+		copy bool
+	}{
+		"received later":          {update(bids, nil), received, true},
+		"levels in another order": {update(bids, nil), update([]orderbook.Level{bids[1], bids[0]}, nil), true},
+		"another quantity":        {update(bids, nil), update([]orderbook.Level{bids[0], {Price: 3, Quantity: 5}}, nil), false},
+		"quantities exchanged":    {update(bids, nil), update([]orderbook.Level{{Price: 1, Quantity: 4}, {Price: 3, Quantity: 2}}, nil), false},
+		"the other side":          {update(bids, nil), update(nil, bids), false},
+		"no levels":               {empty, empty, true},
+		"no levels, sent later":   {empty, later, false},
+		"a trade of REST":         {trade(5, at.Add(456*time.Microsecond)), trade(5, at), true},
+		"another price":           {trade(5, at), trade(6, at), false},
+		"a trade of another time": {trade(5, at), trade(5, at.Add(time.Minute)), false},
+		"a ticker":                {ticker(5), ticker(5), true},
+		"another ticker":          {ticker(5), ticker(6), false},
+	} {
+		require.Equal(t, c.copy, messageID(&c.a) == messageID(&c.b), name)
+		key, _, _ := strings.Cut(messageID(&c.a), "@")
+		require.Equal(t, c.a.Key(), key, name)
 	}
 }
