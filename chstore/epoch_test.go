@@ -1,0 +1,110 @@
+package chstore_test
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/short"
+	"github.com/marketprism/marketprism/orderbook"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+// life returns what a collector stores of an epoch that begins at a second: the ids are the same in each, the prices are
+// not.
+func life(price int64, at float64) []marketprism.Record {
+	recs := []marketprism.Record{snapshotOf(100, at+0.3)}
+	for n := range int64(3) {
+		u, t := updateOf(101+n, 101+n, at+float64(n)), updateOf(0, 0, at+float64(n))
+		t.Update, t.Trade = nil, &marketprism.Trade{ID: 1 + n, Price: orderbook.Fixed(price), Quantity: 1, TradeTime: t.EventTime}
+		k := t
+		k.Trade = nil
+		k.Ticker = &marketprism.Ticker{UpdateID: 101 + n, Bid: levelOf(price, 1), Ask: levelOf(200, 1)}
+		recs = append(recs, u, t, k)
+	}
+	for i := range recs {
+		if s := recs[i].Snapshot; s != nil {
+			s.Bids[0].Price = levelOf(price, 1).Price
+		} else if u := recs[i].Update; u != nil {
+			u.Bids[0].Price = levelOf(price, 1).Price
+		}
+	}
+	return recs
+}
+
+// A market is wiped twice within a minute, and ids and content come again. Two collectors notice.
+func TestWipes(t *testing.T) {
+	short.Skip(t)
+	wiped := func(at, received float64) marketprism.Record {
+		return marketprism.Record{
+			Instrument: spot("BOOK"), EventTime: secondsOf(at), ReceivedAt: secondsOf(received), Gap: &orderbook.Gap{After: 103, Reason: orderbook.GapRegressed},
+		}
+	}
+	recs := slices.Concat(life(50, 0), []marketprism.Record{wiped(3, 3.02), wiped(3, 3.1)}, life(60, 3), []marketprism.Record{wiped(6.5, 6.52)}, life(60, 6.5))
+	s := storeOf(t, recs...)
+	require.Len(t, read(t, s, chstore.Query{Instrument: spot("BOOK")}), len(recs), "no record is taken for a copy")
+	var got sinktest.Recorder
+	require.NoError(t, s.Replay(t.Context(), chstore.ReplayQuery{Instruments: []marketprism.Instrument{spot("BOOK")}}, chstore.ReplayConfig{}, &got))
+	var ids []int64
+	for _, r := range got.Records() {
+		switch {
+		case r.Gap != nil:
+			ids = append(ids, -1)
+		case r.Snapshot != nil:
+			ids = append(ids, r.Snapshot.LastID)
+		case r.Update != nil:
+			ids = append(ids, r.Update.LastID)
+		}
+	}
+	require.Equal(t, []int64{100, 101, 102, 103, -1, -1, 100, 101, 102, 103, -1, 100, 101, 102, 103}, ids)
+	for at, want := range map[float64]struct{ price, id int64 }{2: {50, 103}, 2.9: {50, 103}, 3.3: {60, 101}, 5: {60, 103}, 6.5: {60, 101}, 8.5: {60, 103}} {
+		book, err := s.BookAt(t.Context(), spot("BOOK"), secondsOf(at))
+		require.NoError(t, err, "at %v", at)
+		best, _ := book.BestBid()
+		require.Equal(t, want.id, book.LastID(), "at %v", at)
+		require.Equal(t, levelOf(want.price, 1).Price, best.Price, "at %v", at)
+	}
+	r := check(t, s, chstore.CheckQuery{Silence: -1})
+	require.True(t, r.OK(), "%s", r.String())
+}
+
+// Ids of what is no trade of the market are not missing where the trade after them names them, others are.
+func TestCheckKnowsIDsOfNoTrade(t *testing.T) {
+	short.Skip(t)
+	trade := func(first, id int64) marketprism.Record {
+		r := marketprism.Record{
+			Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.USDM, Symbol: "BTCUSDT"}, EventTime: secondsOf(float64(id)),
+			ReceivedAt: secondsOf(float64(id)), Trade: &marketprism.Trade{ID: id, Price: 1, Quantity: 1, TradeTime: secondsOf(float64(id))},
+		}
+		if first != 0 {
+			r.Trade.FirstID, r.Trade.LastID = first, id
+		}
+		return r
+	}
+	s := storeOf(t, trade(0, 1), trade(2, 4), trade(0, 5), trade(6, 7))
+	r := check(t, s, chstore.CheckQuery{Silence: -1})
+	require.True(t, r.OK(), "%s", r.String())
+	require.NoError(t, s.Write(t.Context(), []marketprism.Record{trade(9, 10)})) // 8 is missing
+	r = check(t, s, chstore.CheckQuery{Silence: -1})
+	require.Contains(t, r.String(), "1 ids have no trade")
+}
+
+// An instrument that never had an update has an empty book, and the first order makes one side of it.
+func TestCheckOfANewbornMarket(t *testing.T) {
+	short.Skip(t)
+	begins, empty := snapshotOf(-1, 0), snapshotOf(100, 10)
+	begins.Snapshot.Bids, begins.Snapshot.Asks = nil, nil
+	empty.Snapshot.Bids, empty.Snapshot.Asks, empty.Instrument = nil, nil, spot("EMPTY")
+	first, second, taken := updateOf(101, 101, 1), updateOf(102, 102, 2), updateOf(103, 103, 3)
+	second.Update.Bids, second.Update.Asks = nil, []orderbook.Level{levelOf(101, 1)}
+	s := storeOf(t, begins, first, second, empty)
+	r := check(t, s, chstore.CheckQuery{Silence: -1})
+	require.Len(t, r.Findings, 1, "%s", r.String())
+	require.Equal(t, spot("EMPTY"), r.Findings[0].Instrument)
+	taken.Update.Bids[0].Price, taken.Update.Bids[0].Quantity = levelOf(99, 1).Price, 0
+	require.NoError(t, s.Write(t.Context(), []marketprism.Record{taken}))
+	require.Len(t, check(t, s, chstore.CheckQuery{Silence: -1}).Findings, 2)
+}
