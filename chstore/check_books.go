@@ -49,7 +49,6 @@ type bookCheck struct {
 	missingAfter int64
 	missingAt    time.Time
 
-	opening        bool      // the instrument had no update before, and not both sides had a level since
 	crossed, empty uint64    // updates that left the book so
 	unsound        time.Time // of the first
 
@@ -64,9 +63,6 @@ func (c *bookCheck) apply(rec *marketprism.Record, at time.Time) {
 	}
 	if rec.Snapshot != nil && rec.Snapshot.LastID >= c.joiner.Book().LastID() {
 		c.sent = rec.Time()
-	}
-	if rec.Snapshot != nil {
-		c.opening = rec.Snapshot.LastID == newborn && len(rec.Snapshot.Bids)+len(rec.Snapshot.Asks) == 0
 	}
 	out := c.joiner.Join(bookEvent(rec))
 	applied := false
@@ -91,10 +87,7 @@ func (c *bookCheck) apply(rec *marketprism.Record, at time.Time) {
 
 // look counts a book that cannot be right.
 func (c *bookCheck) look(book *orderbook.Book, at time.Time) {
-	c.opening = c.opening && min(book.BidCount(), book.AskCount()) == 0
 	switch {
-	case c.opening: // one side comes first
-		return
 	case emptied(book, orderbook.Bid, book.BidCount()) || emptied(book, orderbook.Ask, book.AskCount()):
 		c.empty++
 	case book.Crossed():

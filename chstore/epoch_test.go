@@ -98,13 +98,10 @@ func TestCheckOfANewbornMarket(t *testing.T) {
 	begins, empty := snapshotOf(-1, 0), snapshotOf(100, 10)
 	begins.Snapshot.Bids, begins.Snapshot.Asks = nil, nil
 	empty.Snapshot.Bids, empty.Snapshot.Asks, empty.Instrument = nil, nil, spot("EMPTY")
-	first, second, taken := updateOf(101, 101, 1), updateOf(102, 102, 2), updateOf(103, 103, 3)
+	first, second := updateOf(101, 101, 1), updateOf(102, 102, 2)
 	second.Update.Bids, second.Update.Asks = nil, []orderbook.Level{levelOf(101, 1)}
 	s := storeOf(t, begins, first, second, empty)
 	r := check(t, s, chstore.CheckQuery{Silence: -1})
 	require.Len(t, r.Findings, 1, "%s", r.String())
 	require.Equal(t, spot("EMPTY"), r.Findings[0].Instrument)
-	taken.Update.Bids[0].Price, taken.Update.Bids[0].Quantity = levelOf(99, 1).Price, 0
-	require.NoError(t, s.Write(t.Context(), []marketprism.Record{taken}))
-	require.Len(t, check(t, s, chstore.CheckQuery{Silence: -1}).Findings, 2)
 }

@@ -25,7 +25,9 @@ type Query struct {
 // finds the rest.
 //
 // Time order is not arrival order: a snapshot without a time of the exchange has the time at which it
-// was received, which can be after updates that follow it by id. BookAt matches them by id.
+// was received, which can be after updates that follow it by id. BookAt matches them by id, an orderbook.Joiner makes a
+// book of them, and Replay gives the order of Record's contract. A record whose id comes again after ids went back (a Gap
+// with GapRegressed), with other content, or much later by the exchange's clock, is no copy.
 //
 // An error ends the iteration. Records stream from the server, one query for each table: memory does
 // not grow with the range. The queries end when the caller stops, or ctx ends.
@@ -110,10 +112,13 @@ func (s *Store) Books(ctx context.Context, q BookQuery) iter.Seq2[BookState, err
 func (s *Store) reader(i marketprism.Instrument) *reader { return &reader{s.db, i} }
 
 // Replay writes stored records to dst in the order of their time, as a live feed would: a sink for live
-// records can read the archive. As marketprism.Record requires, the Snapshot of an instrument comes before the Updates
-// that follow it by id, although a spot snapshot was received after some of them. As in Books, the collector's
-// clock must be right to within ten minutes for that. Updates of servers whose clocks are up to five
-// seconds apart come in the order of their ids.
+// records can read the archive. They come in the order of marketprism.Record's contract: a reader that begins a book with
+// each Snapshot, ends it with each Gap and skips updates whose ids it has, has the book that BookAt gives. So the Snapshot of an
+// instrument comes before the Updates that follow it by id and after the Gap that it ends, although a spot snapshot was
+// received after some of them. As in Books, the collector's clock must be right to within ten minutes for that. Updates
+// of servers whose clocks are up to five seconds apart come in the order of their ids. A Gap is added where ids show
+// that updates are missing and no record says so; one that ids refute waits for the next Snapshot, and is left out where
+// none comes, as is a Snapshot that came after updates with higher ids.
 //
 // Writes follow one another, so a slow dst slows the replay down, and an error of dst ends it. With a
 // Speed, each Write has the records that are due; it may be late, never early, and the replay catches up.

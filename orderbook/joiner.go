@@ -63,6 +63,7 @@ type Joiner struct {
 	overflowed bool      // pending has lost updates since the book was synced
 	resumable  bool      // the book goes on if pending follows it without a missing id
 	floor      time.Time // when the ids were last seen to go back
+	ended      int64     // After of the record that said so; 0 if none did
 
 	// ahead is a snapshot that waits for updates: of a later id than the synced book, which they
 	// may reach, or of an earlier one than a resumable book. nil if there is none.
@@ -105,7 +106,7 @@ func (j *Joiner) Stats() SyncerStats {
 //
 // A Gap record counts only if it concerns this book: Gap.After is not before its id, or the
 // reason is GapRegressed. After the latter, ids prove nothing: Join ignores records received before it, by
-// ReceivedAt if both have it.
+// ReceivedAt if both have it. A second one with the same After is another collector's, if the book is at a lower id.
 func (j *Joiner) Join(e Event) Output {
 	j.begin()
 	switch {

@@ -246,7 +246,10 @@ func (j *Joiner) countOld(e Event) {
 // missed applies the Gap record of a collector. Another collector may still have the book.
 func (j *Joiner) missed(g *Gap, receivedAt time.Time) {
 	switch {
+	case g.Reason == GapRegressed && j.state == Synced && j.ended == g.After && j.book.lastID < g.After:
+		// The collectors followed one exchange, so the ids of both ended where they went back.
 	case g.Reason == GapRegressed:
+		j.ended = g.After
 		if j.state == Synced {
 			j.lose(g.Reason, g.Err)
 		}
