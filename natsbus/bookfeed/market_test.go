@@ -3,10 +3,12 @@ package bookfeed_test
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -325,4 +327,52 @@ func TestFeedNoticesAPurgeAheadOfIt(t *testing.T) {
 	}, bustest.Patience, bustest.Interval)
 	cancel()
 	require.NoError(t, <-done)
+}
+
+// Whatever was quiet or busy, and however old its last snapshot is: a feed that joins has every book without a gap, and so
+// has one that loses its consumer again and again.
+func TestFeedsJoinRandomStreams(t *testing.T) {
+	short.Skip(t)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	rng := rand.New(rand.NewPCG(1, 2))
+	venues := newVenues(40)
+	publisher := b.Publisher(t, natsbus.PublisherConfig{})
+	var recs []marketprism.Record
+	for _, v := range venues {
+		recs = append(recs, v.Snapshot())
+	}
+	require.NoError(t, publisher.Write(t.Context(), recs))
+	feeds := []*follow{newFollow(t, b, bookfeed.Config{}, venues...), newFollow(t, b, bookfeed.Config{}, venues[:20]...)}
+	for range 6 {
+		busy := 1 + rng.IntN(len(venues))
+		recs = nil
+		for range 600 + rng.IntN(600) {
+			v := venues[rng.IntN(busy)]
+			if recs = append(recs, v.Updates(1)...); rng.IntN(50) == 0 {
+				recs = append(recs, v.Snapshot())
+			}
+		}
+		half := rng.IntN(len(recs))
+		require.NoError(t, publisher.Write(t.Context(), recs[:half]))
+		removeConsumers(t, b)
+		require.NoError(t, publisher.Write(t.Context(), recs[half:]))
+		some := venues[rng.IntN(20):]
+		cfg := bookfeed.Config{Lookback: -1}
+		if rng.IntN(2) == 0 {
+			cfg.Lookback = time.Millisecond
+		}
+		joined := newFollow(t, b, cfg, some[:1+rng.IntN(len(some))]...)
+		for _, v := range venues {
+			for _, f := range append(feeds, joined) {
+				if _, ok := f.Status(v.Instrument); ok {
+					f.reach(v)
+				}
+			}
+		}
+		require.Empty(t, joined.reasons())
+		require.NoError(t, joined.stop())
+	}
+	for _, f := range feeds {
+		require.Empty(t, f.reasons())
+	}
 }
