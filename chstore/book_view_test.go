@@ -87,12 +87,12 @@ func limited(rec marketprism.Record, n int) marketprism.Record {
 }
 
 // The view book_at gives the book of BookAt at any time of random histories: of two collectors with other borders and
-// clocks, with updates lost, with Gaps that meant something and others that did not, before the first snapshot, with
+// clocks, with updates lost, with Gaps that meant something and others that did not, before the first snapshot, across ids that went back, with
 // snapshots that are cut, late, or of an earlier id than one before.
 func TestBookAtView(t *testing.T) {
 	short.Skip(t)
 	for _, m := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
-		for _, history := range []string{"two", "lost"} {
+		for _, history := range []string{"two", "lost", "wiped"} {
 			t.Run(fmt.Sprintf("%s/%s", m, history), func(t *testing.T) {
 				s, db := openStore(t, chstore.Config{})
 				rng := rand.New(rand.NewPCG(uint64(len(m)), uint64(len(history))))
@@ -126,6 +126,15 @@ func TestBookAtView(t *testing.T) {
 							mk.changes = nil // missed
 						}
 					}
+				}
+				if history == "wiped" {
+					collect()
+					gap(orderbook.GapRegressed)
+					mk.now = mk.now.Add(time.Second)
+					mk.id, mk.changes = 10, nil
+					mk.run(5, 100*time.Millisecond)
+					recs = append(recs, mk.snapshotRecord(120*time.Millisecond))
+					mk.run(50, 100*time.Millisecond)
 				}
 				collect()
 				gap(orderbook.GapDisconnect) // at the end: no later id refutes it
