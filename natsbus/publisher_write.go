@@ -1,10 +1,12 @@
 package natsbus
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"slices"
 	"strconv"
 	"strings"
@@ -257,7 +259,7 @@ func (w *write) encode(i int) (id string, body []byte, err error) {
 		}
 		body = w.body
 	}
-	if id = messageID(r); !isHeaderValue(id) {
+	if id = messageID(r, body); !isHeaderValue(id) {
 		return "", nil, encodeError(unfitKey(r.Instrument), errHeader)
 	}
 	return id, body, nil
@@ -267,36 +269,32 @@ func (w *write) encode(i int) (id string, body []byte, err error) {
 // Key differ. For a Snapshot or Gap that is ReceivedAt: a quiet book whose connection is lost twice rightly ends twice
 // after one update, and begins twice with one snapshot. For others it is a checksum of the content, which all collectors see
 // alike: where a market is wiped, ids come a second time and are no copies (Binance's testnet, about once a month).
-func messageID(r *marketprism.Record) string {
+func messageID(r *marketprism.Record, body []byte) string {
 	var buf [128]byte
 	id := append(r.AppendKey(buf[:0]), '@')
 	if r.Snapshot != nil || r.Gap != nil {
 		return string(r.ReceivedAt.UTC().AppendFormat(id, time.RFC3339Nano))
 	}
-	return string(strconv.AppendUint(id, contentSum(r), 36))
+	return string(strconv.AppendUint(id, contentSum(r, body), 36))
 }
 
-// contentSum returns a checksum of what all collectors see of a record that is no Snapshot or Gap. The order of levels does
-// not count, nor the digits of a time below the millisecond, which REST does not send. An update without levels has its
-// time: a copy of one does no harm.
-func contentSum(r *marketprism.Record) (sum uint64) {
+// contentSum returns a checksum of what all collectors see of a record that is no Snapshot or Gap, which body is the encoded
+// form of. Of an update that is the levels, which r need not have; one without levels has its time, since a copy of it
+// does no harm. The digits of a trade's time below the millisecond do not count: REST does not send them.
+func contentSum(r *marketprism.Record, body []byte) uint64 {
 	switch {
 	case r.Update != nil:
-		if len(r.Update.Bids)+len(r.Update.Asks) == 0 {
-			return uint64(r.Update.EventTime.UnixMilli())
+		levels := body[max(0, bytes.Index(body, []byte(`"`+keyBids+`":`))):] // the last members
+		if !bytes.Equal(levels, []byte(`"`+keyBids+`":[],"`+keyAsks+`":[]}`)) {
+			return uint64(crc32.Checksum(levels, crc32.MakeTable(crc32.Castagnoli)))
 		}
-		for _, l := range r.Update.Bids {
-			sum += mix(uint64(l.Price), uint64(l.Quantity))
-		}
-		for _, l := range r.Update.Asks {
-			sum -= mix(uint64(l.Price), uint64(l.Quantity))
-		}
+		return uint64(r.Update.EventTime.UnixMilli())
 	case r.Trade != nil:
-		sum = mix(mix(uint64(r.Trade.Price), uint64(r.Trade.Quantity)), uint64(r.Trade.TradeTime.UnixMilli()))
+		return mix(mix(uint64(r.Trade.Price), uint64(r.Trade.Quantity)), uint64(r.Trade.TradeTime.UnixMilli()))
 	case r.Ticker != nil:
-		sum = mix(mix(uint64(r.Ticker.Bid.Price), uint64(r.Ticker.Bid.Quantity)), mix(uint64(r.Ticker.Ask.Price), uint64(r.Ticker.Ask.Quantity)))
+		return mix(mix(uint64(r.Ticker.Bid.Price), uint64(r.Ticker.Bid.Quantity)), mix(uint64(r.Ticker.Ask.Price), uint64(r.Ticker.Ask.Quantity)))
 	}
-	return sum
+	return 0
 }
 
 // mix returns a number in which every bit of two others counts: the steps of splitmix64 (Steele, Lea, Flood 2014).
