@@ -98,12 +98,12 @@ type bookStart struct {
 // time, or the last one before the last update before by id: the ids of a moving book order events better than two
 // different clocks do.
 func (r *reader) startSnapshot(ctx context.Context, at moment) (start bookStart, err error) {
-	snapshot, found, err := r.queryOne(ctx, snapshotTable, r.instrument, at.upTo(r.instrument, time.Time{}), newestFirst)
-	if err != nil {
-		return start, err
-	}
-	last, moved, err := r.queryHead(ctx, depthTable, r.instrument, at.upTo(r.instrument, time.Time{}), "ORDER BY ts DESC, last_id DESC LIMIT 1")
-	if err != nil {
+	// Both run at the same time.
+	newest := r.stream(ctx, snapshotTable, r.instrument, at.upTo(r.instrument, time.Time{}), newestFirst)
+	latest := r.streamOf(ctx, depthTable, r.instrument, headColumns, at.upTo(r.instrument, time.Time{}), "ORDER BY ts DESC, last_id DESC LIMIT 1")
+	snapshot, found, snapshotErr := newest.one()
+	last, moved, err := latest.one()
+	if err = errors.Join(snapshotErr, err); err != nil {
 		return start, err
 	}
 	if moved {
