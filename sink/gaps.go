@@ -15,7 +15,7 @@ import (
 // Snapshot: they are dropped as they reach the head of the queue.
 type gapTracker struct {
 	books    map[marketprism.Instrument]*bookEnd
-	gaps     []marketprism.Record // for the next batch; at most one of each instrument
+	gaps     []marketprism.Record // for the next batch; at most one of each instrument, and one with GapRegressed
 	gapsFrom uint64               // position of the record that the first of gaps replaces
 	made     uint64               // gaps made here
 }
@@ -39,7 +39,7 @@ func (g *gapTracker) lose(r *marketprism.Record, position uint64) (kept bool) {
 		return false // no later record depends on a trade or ticker
 	}
 	book := g.book(r.Instrument)
-	if book.lost {
+	if book.lost && !g.wantsRegressed(r) {
 		return false
 	}
 	book.lost = true
@@ -58,6 +58,15 @@ func (g *gapTracker) lose(r *marketprism.Record, position uint64) (kept bool) {
 		Gap:        &orderbook.Gap{After: book.lastID, Reason: orderbook.GapOverflow, Err: ErrFull},
 	})
 	return false
+}
+
+// wantsRegressed reports whether r says that ids went back, as no pending gap of its book does. Readers must learn it
+// also of a book that is lost: an id means another event from then on.
+func (g *gapTracker) wantsRegressed(r *marketprism.Record) bool {
+	regressed := func(gap *marketprism.Record) bool {
+		return gap.Instrument == r.Instrument && gap.Gap.Reason == orderbook.GapRegressed
+	}
+	return r.Gap != nil && regressed(r) && !slices.ContainsFunc(g.gaps, func(gap marketprism.Record) bool { return regressed(&gap) })
 }
 
 // takeGaps moves the pending gaps to batch.

@@ -6,11 +6,14 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/short"
+	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
@@ -145,4 +148,40 @@ func TestSpillSavesWhatWasHandedOn(t *testing.T) {
 	s = openSpill(t, &after, sink.SpillConfig{Dir: killed, DirectTimeout: -1}).run(t)
 	s.flush(t)
 	wantKeys(t, after.Records(), "T trade 3")
+}
+
+// A Gap that says that the ids went back is kept also for a book that is lost already: an id means another event from
+// then on.
+func TestBufferKeepsRegressedGaps(t *testing.T) {
+	gap := func(after int64, reason orderbook.GapReason) marketprism.Record {
+		r := update("A", after)
+		r.Update, r.Gap = nil, &orderbook.Gap{After: after, Reason: reason}
+		return r
+	}
+	synctest.Test(t, func(t *testing.T) {
+		buf := run(t, sink.BufferConfig{MaxRecords: 6, MaxDelay: -1, Overflow: sink.DropOldest})
+		release := buf.faults.Hold()
+		buf.write(t, []marketprism.Record{trade("B", 1)})
+		synctest.Wait() // it is in flight, with room for five more
+		buf.write(t, []marketprism.Record{
+			update("A", 3), gap(3, orderbook.GapRegressed), update("A", 1), gap(1, orderbook.GapRegressed), gap(1, orderbook.GapDisconnect),
+			trade("B", 2), trade("B", 3), trade("B", 4), trade("B", 5), trade("B", 6),
+		})
+		release()
+		if err := buf.Flush(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var reasons []orderbook.GapReason
+		for _, r := range buf.dst.Records() {
+			if r.Gap != nil {
+				reasons = append(reasons, r.Gap.Reason)
+			}
+		}
+		if !slices.Equal(reasons, []orderbook.GapReason{orderbook.GapOverflow, orderbook.GapRegressed}) {
+			t.Errorf("gaps: %v", reasons)
+		}
+		if s := buf.Stats(); s.Dropped[marketprism.KindGap] != 2 || s.Gaps != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
 }
