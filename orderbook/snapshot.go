@@ -54,9 +54,7 @@ type Update struct {
 
 // Validate returns why u can be applied to no book; nil if it can: a *SequenceError if FirstID is above LastID, a
 // *NumberError, which wraps ErrRange, if a price or a quantity is below zero.
-func (u *Update) Validate() error { return u.invalid() }
-
-func (u *Update) invalid() error {
+func (u *Update) Validate() error {
 	if u.LastID < u.FirstID {
 		return &SequenceError{Want: u.FirstID, Got: u.LastID}
 	}

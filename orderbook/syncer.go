@@ -98,7 +98,7 @@ func (s *Syncer) Update(now time.Time, u *Update) Output { return s.UpdateReceiv
 func (s *Syncer) UpdateReceived(now, receivedAt time.Time, u *Update) Output {
 	s.begin()
 	s.stats.Received++
-	invalid := u.invalid()
+	invalid := u.Validate()
 	switch {
 	case s.state == Offline:
 		s.stats.Discarded++
