@@ -53,15 +53,20 @@ func TestTopEqualsTheBook(t *testing.T) {
 }
 
 func TestWatchKeepsTheLatestOnly(t *testing.T) {
-	bubble(t, setup{server: exchange(1), depth: binance.DepthConfig{TopLevels: 5}}, func(t *testing.T, h *harness) {
-		ctx, stop := context.WithCancel(t.Context())
-		slow, err := h.syncer.Watch(ctx, victim)
-		if err != nil {
+	var slow <-chan *binance.Top
+	var stop context.CancelFunc
+	before := func(h *harness) {
+		var ctx context.Context
+		ctx, stop = context.WithCancel(context.Background())
+		var err error
+		if slow, err = h.syncer.Watch(ctx, victim); err != nil {
 			t.Fatal(err)
 		}
 		if top := <-slow; top.State != orderbook.Offline {
 			t.Errorf("before Run: %+v", top)
 		}
+	}
+	bubble(t, setup{server: exchange(1), depth: binance.DepthConfig{TopLevels: 5}, before: before}, func(t *testing.T, h *harness) {
 		h.ready()
 		for range 10 {
 			time.Sleep(3*time.Second + 50*time.Millisecond)
