@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
@@ -61,8 +62,38 @@ const bookkeeping = "schema/migrations.sql"
 // A migrator brings the tables of a database up to date.
 type migrator struct{ ddl }
 
-// migrate runs the steps.
+// migrateAttempts bounds how often Migrate begins anew because another program changes the same tables.
+const migrateAttempts = 20
+
+// migrate runs the steps. It begins anew, from what the server has then, where another program that migrates at the same
+// time has replaced a table.
 func (mg *migrator) migrate(ctx context.Context) error {
+	for attempt := 1; ; attempt++ {
+		err := mg.run(ctx)
+		if !isReplaced(err) || attempt == migrateAttempts {
+			return err
+		}
+	}
+}
+
+// isReplaced reports whether a statement has failed since its table was replaced meanwhile, by the server's error codes
+// (src/Common/ErrorCodes.cpp).
+func isReplaced(err error) bool {
+	var exception *clickhouse.Exception
+	if !errors.As(err, &exception) {
+		return false
+	}
+	switch exception.Code {
+	case
+		473, // DEADLOCK_AVOIDED
+		517, // CANNOT_ASSIGN_ALTER
+		521: // ATOMIC_RENAME_FAIL
+		return true
+	}
+	return false
+}
+
+func (mg *migrator) run(ctx context.Context) error {
 	steps, err := mg.steps(ctx)
 	if err != nil {
 		return err

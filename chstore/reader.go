@@ -270,7 +270,7 @@ const newestFirst = "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC L
 func (r *reader) snapshotBefore(ctx context.Context, update *marketprism.Record, at moment) (marketprism.Record, bool, error) {
 	sc := newScope(r.instrument, time.Time{}, time.Time{})
 	at.epochs.addTo(&sc, at.epoch)
-	sc.add("last_id < {id:Int64}", "id", update.Update.LastID)
+	sc.add("last_id <= {id:Int64}", "id", update.Update.LastID)
 	sc.add("received_at <= fromUnixTimestamp64Nano({received:Int64}, 'UTC')", "received", clamp(update.ReceivedAt.Add(lookBack)))
 	return r.queryOne(ctx, snapshotTable, r.instrument, sc, newestFirst)
 }

@@ -156,7 +156,7 @@ func TestRecordings(t *testing.T) {
 	}
 }
 
-// requireBookAts asks for the book at the time of some 250 updates, others in each run, and of those that end at a
+// requireBookAts asks for the book at the time of some 60 updates, others in each run, and of those that end at a
 // snapshot's id. (Books has been compared at all.)
 func (f *recordedFeed) requireBookAts(s *chstore.Store) {
 	updates := 0
@@ -165,7 +165,7 @@ func (f *recordedFeed) requireBookAts(s *chstore.Store) {
 			updates++
 		}
 	}
-	every := max(1, updates/250)
+	every := max(1, updates/60)
 	first := rand.IntN(every)
 	f.t.Logf("BookAt at every %d of %d updates, from %d", every, updates, first)
 	updates = 0
@@ -205,7 +205,7 @@ func (f *recordedFeed) requireBookAts(s *chstore.Store) {
 // requireBookViews compares the view book_at with BookAt at some times, others in each run.
 func (f *recordedFeed) requireBookViews(s *chstore.Store, db *chtest.DB) {
 	known := 0
-	for range 6 {
+	for range 2 {
 		rec := f.records[rand.IntN(len(f.records))]
 		ok, err := checkBookView(f.t.Context(), db.Conn, s, rec.Instrument, rec.Time())
 		require.NoError(f.t, err)

@@ -59,8 +59,9 @@ func (r *reader) open(ctx context.Context) (jetstream.Stream, *jetstream.Consume
 	info := stream.CachedInfo()
 	source := pull.Source(info)
 	for _, w := range r.books {
-		w.place.joined = w.place.joined && source == r.source
 		w.place.after = max(w.place.after, r.last)
+		// A server that was cut off may come back without the end of its stream, and gives these sequences to others.
+		w.place.joined = w.place.joined && source == r.source && w.place.after <= info.State.LastSeq
 	}
 	r.source, r.last = source, 0
 	if err := r.locate(ctx); err != nil {

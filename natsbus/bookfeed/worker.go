@@ -110,7 +110,7 @@ func (k *worker) decide(now time.Time) {
 			k.watch(w)
 		}
 	}
-	if len(k.waiting) > 0 {
+	if len(k.waiting) > 0 && k.ctx.Err() == nil {
 		k.late.Reset(time.Until(k.waiting[0].until))
 	}
 }

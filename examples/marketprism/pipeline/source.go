@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
@@ -86,11 +87,13 @@ func liveExchange(cfg config.Exchange) (binance.Config, error) {
 	return c, nil
 }
 
-// Simulate returns a simulated exchange with the symbols of cfg. Its Run changes the books.
+// Simulate returns a simulated exchange with the symbols of cfg. Its Run changes the books. Their ids begin at the time in
+// microseconds, so that they do not go back from one run to the next, which may have the same archive.
 func Simulate(cfg config.Config) (*binancetest.Server, error) {
 	listed := binancetest.Symbols(cfg.Symbols...)
-	if cfg.SimRate > 0 {
-		for i := range listed {
+	for i := range listed {
+		listed[i].LastID = time.Now().UnixMicro()
+		if cfg.SimRate > 0 {
 			listed[i].Rate = cfg.SimRate
 		}
 	}
