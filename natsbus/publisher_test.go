@@ -299,6 +299,7 @@ func TestInstrumentThatIsNoHeader(t *testing.T) {
 		{"market", marketprism.Instrument{Exchange: "binance", Market: "s\npot", Symbol: "AB"}},
 		{"exchange", marketprism.Instrument{Exchange: "bin\rance", Market: "spot", Symbol: "AB"}},
 		{"exchange", marketprism.Instrument{Exchange: " binance", Market: "spot", Symbol: "AB"}},
+		{"exchange", marketprism.Instrument{Exchange: "\tbinance", Market: "spot", Symbol: "AB"}},
 	} {
 		bad := bustest.Update(1)
 		bad.Instrument = test.instrument

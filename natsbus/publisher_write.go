@@ -231,9 +231,9 @@ func (w *write) message(i int) (msg *nats.Msg, span trace.Span, err error) {
 }
 
 // isHeaderValue reports whether a header can have that value. The client replaces line breaks by blanks, and the server
-// drops blanks at the beginning, so that two ids would become equal, and one of the records be taken for a copy.
+// drops blanks and tabs at the beginning, so that two ids would become equal, and one of the records be taken for a copy.
 func isHeaderValue(s string) bool {
-	return !strings.ContainsAny(s, "\r\n") && !strings.HasPrefix(s, " ")
+	return !strings.ContainsAny(s, "\r\n") && !strings.HasPrefix(s, " ") && !strings.HasPrefix(s, "\t")
 }
 
 // unfitKey returns the key of the part of an instrument that makes an id no header value.

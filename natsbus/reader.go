@@ -66,7 +66,8 @@ func (r *reader) serverFailed(err error) time.Duration {
 func (r *reader) reconnected() bool { return r.conn.Stats().Reconnects != r.reconnects }
 
 // messageOrigin returns where a message was stored first. That of a message in the queue of re-drives is in its
-// headers, unless another program has published it there.
+// headers, unless another program has published it there: that counts as one of the stream, for whose letters there is a
+// subject.
 func (r *reader) messageOrigin(msg pull.Delivery) letter.Origin {
 	if r.redrives {
 		if o, ok := letter.ParseOrigin(msg.Header); ok && o.Stream == r.cfg.Stream {
@@ -74,7 +75,7 @@ func (r *reader) messageOrigin(msg pull.Delivery) letter.Origin {
 		}
 	}
 	return letter.Origin{
-		Stream: r.stream, Source: r.source, Consumer: r.cfg.Durable, Subject: msg.Subject,
+		Stream: r.cfg.Stream, Source: r.source, Consumer: r.cfg.Durable, Subject: msg.Subject,
 		Sequence: msg.Meta.Sequence.Stream, StoredAt: msg.Meta.Timestamp,
 	}
 }

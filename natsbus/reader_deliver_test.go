@@ -384,3 +384,19 @@ func TestWorkersKeepTheOrderOfAnInstrument(t *testing.T) {
 	}
 	require.Equal(t, len(recs), n)
 }
+
+// A message that another program has put among the re-drives, and that is no record, becomes a dead letter of the
+// stream, and holds up nothing.
+func TestForeignMessageAmongRedrives(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	_, err := b.JS.Publish(t.Context(), "redrive.MD_DEPTH.test.md.binance.spot.depth.BTCUSDT", []byte("garbage"))
+	require.NoError(t, err)
+	letters := make(chan natsbus.DeadLetterInfo, 1)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{
+		DeadLettered: func(i natsbus.DeadLetterInfo) { letters <- i },
+	}})
+	var got sinktest.Recorder
+	bustest.Run(t, c, &got)
+	letter := bustest.Receive(t, letters)
+	require.Equal(t, "MD_DEPTH", letter.Stream)
+}
