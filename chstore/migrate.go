@@ -62,10 +62,10 @@ const bookkeeping = "schema/migrations.sql"
 // A migrator brings the tables of a database up to date.
 type migrator struct{ ddl }
 
-// migrateAttempts bounds how often Migrate begins anew because another program changes the same tables.
+// migrateAttempts bounds how often Migrate starts over because another program changes the same tables.
 const migrateAttempts = 20
 
-// migrate runs the steps. It begins anew, from what the server has then, where another program that migrates at the same
+// migrate runs the steps. It starts over, from what the server has then, where another program that migrates at the same
 // time has replaced a table.
 func (mg *migrator) migrate(ctx context.Context) error {
 	for attempt := 1; ; attempt++ {
