@@ -46,6 +46,9 @@ func (p *bookStates) run(ctx context.Context, f *feed) error {
 	if err := p.begin(ctx, f.epochs); err != nil {
 		return err
 	}
+	if p.builder.synced() {
+		f.continueAfter(p.builder.id(), p.builder.last)
+	}
 	last := p.q.From
 	for !p.stopped {
 		r, ok, err := f.next(ctx)

@@ -361,7 +361,7 @@ SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
 		' ids have no trade: it is missing, or none of the market (NA, INSURANCE_FUND, ADL)'))
 FROM (
 	SELECT ` + instrumentColumns + `, ts, aggregate, if(aggregate OR first_id = 0, id, first_id) AS begin, lagInFrame(id, 1, begin - 1) OVER (
-		PARTITION BY exchange, market, symbol, aggregate, ` + epochOf + ` ORDER BY id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+		PARTITION BY exchange, market, symbol, aggregate, ` + epochOf + ` ORDER BY id, begin ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
 	FROM ` + c.tableName(tradeTable.name()) + ` WHERE $wider)
 WHERE begin > before + 1 AND $inside
 GROUP BY ` + instrumentColumns + `, aggregate`}

@@ -95,6 +95,10 @@ func (c *contractFeed) step() (r timedRecord, ok, ended bool) {
 		return r, false, false
 	}
 	if c.headRegressed() {
+		if i := c.leftOver(); i >= 0 {
+			r, ok = c.mark(i, c.ahead[i].Time())
+			return r, ok, false
+		}
 		r, ok = c.regress(c.head.rec.Update, c.head.at)
 		return r, ok, false
 	}

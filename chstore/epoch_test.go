@@ -3,6 +3,7 @@ package chstore_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -104,4 +105,41 @@ func TestCheckOfANewbornMarket(t *testing.T) {
 	r := check(t, s, chstore.CheckQuery{Silence: -1})
 	require.Len(t, r.Findings, 1, "%s", r.String())
 	require.Equal(t, spot("EMPTY"), r.Findings[0].Instrument)
+}
+
+// Ids went back while no collector was connected. Books that begins between gives the books of BookAt.
+func TestBooksAcrossAnUnnoticedWipe(t *testing.T) {
+	short.Skip(t)
+	s := storeOf(t, snapshotOf(1000, 0), updateOf(1001, 1001, 1), updateOf(1002, 1002, 2), updateOf(1003, 1003, 3),
+		snapshotOf(100, 60.5), updateOf(101, 101, 60), updateOf(102, 102, 61), updateOf(103, 103, 62), snapshotOf(103, 90), updateOf(104, 104, 91))
+	compared := 0
+	for _, st := range states(t, s, chstore.BookQuery{Instrument: spot("BOOK"), From: secondsOf(30), To: secondsOf(120), Every: 20 * time.Second}) {
+		if st.Missing != nil { // up to the first snapshot after
+			continue
+		}
+		b, err := s.BookAt(t.Context(), spot("BOOK"), st.At)
+		require.NoError(t, err)
+		compared++
+		require.Equal(t, b.LastID(), st.Book.LastID(), "%v", st.At)
+	}
+	require.GreaterOrEqual(t, compared, 4)
+}
+
+// The last record before ids went back, which no collector noticed, is a snapshot: it comes before those of the market
+// after.
+func TestReplayAcrossAnUnnoticedWipe(t *testing.T) {
+	short.Skip(t)
+	s := storeOf(t, snapshotOf(1000, 0), updateOf(1001, 1001, 1), updateOf(1002, 1002, 2), snapshotOf(1002, 3),
+		snapshotOf(100, 60.5), updateOf(101, 101, 60), updateOf(102, 102, 61), updateOf(103, 103, 62))
+	var got sinktest.Recorder
+	require.NoError(t, s.Replay(t.Context(), chstore.ReplayQuery{Instruments: []marketprism.Instrument{spot("BOOK")}}, chstore.ReplayConfig{}, &got))
+	last := int64(0)
+	for _, r := range got.Records() {
+		if r.Snapshot != nil {
+			last = r.Snapshot.LastID
+		}
+	}
+	require.EqualValues(t, 100, last, "%s", describe(got.Records()))
+	all := states(t, s, chstore.BookQuery{Instrument: spot("BOOK")})
+	require.EqualValues(t, 103, all[len(all)-1].Book.LastID())
 }

@@ -120,7 +120,14 @@ func (f *feed) next(ctx context.Context) (r timedRecord, ok bool, err error) {
 // step returns the next record of those that have been read.
 func (f *feed) step() (r timedRecord) {
 	u := f.head.rec.Update
-	switch i := f.predecessor(); {
+	i, old := f.predecessor(), -1
+	if f.headRegressed() {
+		old = f.leftOver()
+	}
+	switch {
+	case old >= 0:
+		s := f.take(old)
+		return timedRecord{s.Record, s.Time()}
 	case f.headRegressed():
 		r = timedRecord{marketprism.Record{Instrument: f.head.rec.Instrument, ReceivedAt: f.head.at, Gap: &orderbook.Gap{
 			After: f.highest, Reason: orderbook.GapRegressed, Err: &orderbook.SequenceError{Want: f.highest + 1, Got: u.FirstID},
@@ -145,6 +152,14 @@ func (f *feed) step() (r timedRecord) {
 func (f *feed) headRegressed() bool {
 	u := f.head.rec.Update
 	return f.hasHead && u != nil && regressed(f.highest, f.sent, u.LastID, f.head.rec.Time())
+}
+
+// leftOver returns the index of a marker from before ids went back at the head: it is older by both clocks, and a
+// snapshot has no lower id than the updates before. It is -1 if there is none.
+func (f *feed) leftOver() int {
+	return slices.IndexFunc(f.ahead, func(m marker) bool {
+		return m.Time().Before(f.head.at) && m.ReceivedAt.Before(f.head.rec.ReceivedAt) && (m.Snapshot == nil || m.Snapshot.LastID >= f.highest)
+	})
 }
 
 // returns notes that the head, an update, is returned.
