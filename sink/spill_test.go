@@ -544,8 +544,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// killRecords returns the records that the children write, one after the other.
-func killRecords() []marketprism.Record { return sinktest.Records(11, 10_000) }
+// killRecords returns the records that the children write, one after the other: more than they can before they are killed.
+func killRecords() []marketprism.Record { return sinktest.Records(11, 40_000) }
 
 // runSpillChild writes records from first on to a Spill and reports on standard output:
 // "A n" when Write has accepted all before n, "D n" when record n reached the destination. It ends
