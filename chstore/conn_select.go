@@ -3,7 +3,6 @@ package chstore
 import (
 	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"maps"
 	"time"
@@ -51,10 +50,7 @@ func (c *Conn) read(ctx context.Context, further clickhouse.Settings, query stri
 	settings := selectSettings()
 	maps.Copy(settings, further)
 	rows, err := c.Query(clickhouse.Context(timeless{ctx}, clickhouse.WithSettings(settings)), query, args...)
-	if isSettingRefused(err) {
-		err = fmt.Errorf("the user may not change a setting that the answer depends on: %w", err)
-	}
-	return rows, err
+	return rows, explainRefused(err)
 }
 
 // readInBlocks is read with a bound on the rows of a block. For a user who may not set it the server's own applies.
@@ -85,19 +81,24 @@ func (c *Conn) readColumns(ctx context.Context, rows int, q ch.Query) error {
 	}
 	q.Settings = chSettings(settings)
 	err := c.natives.read(ctx, q)
-	switch {
-	case err == nil:
+	if err == nil {
 		c.fixedBlocks.Store(true)
-	case isSettingRefused(err):
-		err = fmt.Errorf("the user may not change a setting that the answer depends on: %w", err)
+	}
+	return explainRefused(err)
+}
+
+// explainRefused adds to the refusal of a setting what it means; other errors, and nil, stay as they are.
+func explainRefused(err error) error {
+	if isSettingRefused(err) {
+		return fmt.Errorf("the user may not change a setting that the answer depends on: %w", err)
 	}
 	return err
 }
 
 // isSettingRefused reports whether the server refused a setting: READONLY, SETTING_CONSTRAINT_VIOLATION.
 func isSettingRefused(err error) bool {
-	var e *clickhouse.Exception
-	return errors.As(err, &e) && (e.Code == 164 || e.Code == 452)
+	code := exceptionCode(err)
+	return code == 164 || code == 452
 }
 
 // eachRow runs a SELECT and calls row for each row of the answer. It stops at the first error.

@@ -135,9 +135,10 @@ func (c *contractFeed) begin() {
 	c.forget()
 }
 
-// forget forgets the ids of an epoch that has ended.
+// forget forgets the ids of an epoch that has ended, and the reader's book.
 func (c *contractFeed) forget() {
-	c.id, c.highest, c.synced = math.MinInt64, math.MinInt64, false
+	c.forgetIDs()
+	c.synced = false
 }
 
 // mark returns a marker at its place, or a Gap that precedes it; false if the marker is left out, or waits.

@@ -199,6 +199,15 @@ func isNetworkError(err error) bool {
 	return errors.As(err, &netErr) || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed)
 }
 
+// exceptionCode returns the code of a server's error (src/Common/ErrorCodes.cpp); 0 if err is not one.
+func exceptionCode(err error) int32 {
+	var exception *clickhouse.Exception
+	if !errors.As(err, &exception) {
+		return 0
+	}
+	return exception.Code
+}
+
 // isTransient lists the server's error codes that pass with time (src/Common/ErrorCodes.cpp).
 func isTransient(code int32) bool {
 	switch code {

@@ -120,20 +120,18 @@ func (f *feed) next(ctx context.Context) (r timedRecord, ok bool, err error) {
 // step returns the next record of those that have been read.
 func (f *feed) step() (r timedRecord) {
 	u := f.head.rec.Update
-	i, old := f.predecessor(), -1
 	if f.headRegressed() {
-		old = f.leftOver()
-	}
-	switch {
-	case old >= 0:
-		s := f.take(old)
-		return timedRecord{s.Record, s.Time()}
-	case f.headRegressed():
+		if i := f.leftOver(); i >= 0 {
+			s := f.take(i)
+			return timedRecord{s.Record, s.Time()}
+		}
 		r = timedRecord{marketprism.Record{Instrument: f.head.rec.Instrument, ReceivedAt: f.head.at, Gap: &orderbook.Gap{
 			After: f.highest, Reason: orderbook.GapRegressed, Err: &orderbook.SequenceError{Want: f.highest + 1, Got: u.FirstID},
 		}}, f.head.at}
-		f.id, f.highest = math.MinInt64, math.MinInt64
+		f.forgetIDs()
 		return r
+	}
+	switch i := f.predecessor(); {
 	case len(f.ahead) > 0 && (!f.hasHead || f.isDue(&f.ahead[0])):
 		s := f.take(0)
 		return timedRecord{s.Record, s.Time()}
@@ -183,9 +181,13 @@ func (f *feed) fill(ctx context.Context) (err error) {
 // reach begins an epoch, unless it has begun.
 func (f *feed) reach(epoch int) {
 	if epoch > f.epoch {
-		f.epoch, f.id, f.highest = epoch, math.MinInt64, math.MinInt64
+		f.epoch = epoch
+		f.forgetIDs()
 	}
 }
+
+// forgetIDs forgets the ids of an epoch that has ended.
+func (f *feed) forgetIDs() { f.id, f.highest = math.MinInt64, math.MinInt64 }
 
 // readAhead reads the markers that may precede the head.
 func (f *feed) readAhead(ctx context.Context) error {

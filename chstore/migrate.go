@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
 )
 
@@ -79,11 +78,7 @@ func (mg *migrator) migrate(ctx context.Context) error {
 // isReplaced reports whether a statement has failed since its table was replaced meanwhile, by the server's error codes
 // (src/Common/ErrorCodes.cpp).
 func isReplaced(err error) bool {
-	var exception *clickhouse.Exception
-	if !errors.As(err, &exception) {
-		return false
-	}
-	switch exception.Code {
+	switch exceptionCode(err) {
 	case
 		473, // DEADLOCK_AVOIDED
 		517, // CANNOT_ASSIGN_ALTER

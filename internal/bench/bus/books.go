@@ -53,16 +53,12 @@ func runBooks(ctx context.Context, opt books, out io.Writer) (err error) {
 	}
 	defer func() { err = errors.Join(err, stop()) }()
 	opt.URL = url
-	conn, err := natsbus.Connect(ctx, url)
+	js, err := connect(ctx, url)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	if err := natsbus.EnsureStreams(ctx, js, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 7 << 30}}); err != nil {
+	defer js.Conn().Close()
+	if err := ensureStreams(ctx, js); err != nil {
 		return err
 	}
 	publishing, end := context.WithCancel(ctx)
@@ -176,15 +172,11 @@ func bot(ctx context.Context, work string) error {
 	if err := json.Unmarshal([]byte(work), &opt); err != nil {
 		return err
 	}
-	conn, err := natsbus.Connect(ctx, opt.URL)
+	js, err := connect(ctx, opt.URL)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
+	defer js.Conn().Close()
 	feed, err := bookfeed.New(js, bookfeed.Config{Instruments: opt.instruments()})
 	if err != nil {
 		return err

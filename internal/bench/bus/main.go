@@ -22,10 +22,6 @@ import (
 	"os/signal"
 	"slices"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/marketprism/marketprism/natsbus"
 )
 
 type options struct{ records, rounds int }
@@ -79,17 +75,12 @@ func run(ctx context.Context, opt options, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stop()) }()
-	conn, err := natsbus.Connect(ctx, url)
+	js, err := connect(ctx, url)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
-	js, err := jetstream.New(conn)
-	if err != nil {
-		return err
-	}
-	streams := natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 7 << 30}}
-	if err := natsbus.EnsureStreams(ctx, js, streams); err != nil {
+	defer js.Conn().Close()
+	if err := ensureStreams(ctx, js); err != nil {
 		return err
 	}
 	publishing, err := measure(ctx, opt, publishers(js))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/marketprism/marketprism/internal/natsserver"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // asServer is the environment variable that makes this program the NATS server, with the folder of its data.
@@ -52,4 +55,22 @@ func startServer() (url string, stop func() error, err error) {
 		return "", nil, errors.Join(fmt.Errorf("the server did not start: %w", err), stop())
 	}
 	return strings.TrimSpace(line), stop, nil
+}
+
+// connect connects to a server. The caller closes the connection of the result.
+func connect(ctx context.Context, url string) (jetstream.JetStream, error) {
+	conn, err := natsbus.Connect(ctx, url)
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(conn)
+	if err != nil {
+		conn.Close()
+	}
+	return js, err
+}
+
+// ensureStreams makes the streams, with room for all records of a run.
+func ensureStreams(ctx context.Context, js jetstream.JetStream) error {
+	return natsbus.EnsureStreams(ctx, js, natsbus.StreamsConfig{Books: natsbus.StreamConfig{MaxBytes: 7 << 30}})
 }
