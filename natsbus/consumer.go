@@ -58,12 +58,13 @@ func NewConsumer(js jetstream.JetStream, cfg ConsumerConfig) (*Consumer, error) 
 //
 // With DeadLetters, messages that are no records, and records that dst refuses (see Classify), are moved to the
 // dead-letter stream, and all others of the batch are written in one Write; refused records that dst does not name are
-// found by splitting the batch. No record is written before each message ahead of it is in one of the two, and they are
-// acknowledged in order. Run then also reads the queue of re-drives, in which deadletter.Queue.Redrive puts dead
+// found by splitting the batch. The letters are stored after that Write, and all messages acknowledged in order: none is
+// before each one ahead of it is in the sink or a letter. While no letter is accepted, nothing is written behind the
+// message that waits for it. Run then also reads the queue of re-drives, in which deadletter.Queue.Redrive puts dead
 // letters, with the Origin that they had.
 //
-// When ctx ends, the current batch may still be written and acknowledged within DrainTimeout. Run returns nil if it
-// was, else the error; what was not written is returned to the server and comes again. Other errors are a
+// When ctx ends, the current batches of the stream and of the re-drives may still be written and acknowledged within
+// DrainTimeout. Run returns nil if they were, else the error; what was not written is returned to the server and comes again. Other errors are a
 // *ConsumerError, a *DecodeError and ErrRunning. The first wraps ErrIncompatible if there is a durable of that name of
 // another form, such as a push consumer. A durable must have one Run at a time, over all processes: a second one makes
 // the server deliver to both what neither has acknowledged.
@@ -85,14 +86,20 @@ func (c *Consumer) Run(ctx context.Context, dst sink.Sink) error {
 	if c.cfg.Workers > 1 {
 		dst = spread(dst, c.cfg.Workers)
 	}
-	var redrives sync.WaitGroup
+	var (
+		redrives   sync.WaitGroup
+		redriveErr error
+	)
 	if c.cfg.DeadLetters {
-		redrives.Go(func() { _ = c.read(ctx, dst, true) }) // it ends for the same reasons as the stream
+		redrives.Go(func() { redriveErr = c.read(ctx, dst, true) })
 	}
 	err := c.read(ctx, dst, false)
 	cancel(err)
 	redrives.Wait()
-	return err
+	if err == nil {
+		return redriveErr
+	}
+	return err // for which the re-drives have ended too
 }
 
 // read reads the stream, or the queue of re-drives, until ctx ends.
@@ -148,12 +155,31 @@ func spread(dst sink.Sink, n int) sink.Sink {
 				for j := range refused {
 					refused[j].Index = indexes[i][refused[j].Index]
 				}
-				errs[i] = &sink.RefusedError{Records: refused}
+				errs[i] = &workerError{err: errs[i], refused: &sink.RefusedError{Records: refused}}
 			}
 			clear(part)
 		}
 		return errors.Join(errs...)
 	})
+}
+
+// A workerError is the error of one of the concurrent Writes. The records that it names are those of the whole Write; for
+// any other type it is the sink's own.
+type workerError struct {
+	err     error // of the sink
+	refused *sink.RefusedError
+}
+
+func (e *workerError) Error() string {
+	return fmt.Sprintf("natsbus: one of several concurrent Writes: %v", e.err)
+}
+
+func (e *workerError) Unwrap() error        { return e.refused }
+func (e *workerError) Is(target error) bool { return errors.Is(e.err, target) }
+
+func (e *workerError) As(target any) bool {
+	_, names := target.(**sink.RefusedError)
+	return !names && errors.As(e.err, target)
 }
 
 // Lag asks the server how far the durable is behind. The error is a *ConsumerError, which wraps

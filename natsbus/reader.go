@@ -152,6 +152,16 @@ func (b *batch) part(from, to int) (p part) {
 	return p
 }
 
+// firstDead returns the first dead message among those with the indexes from up to to; to if there is none.
+func (b *batch) firstDead(from, to int) int {
+	for i := from; i < to; i++ {
+		if b.dead[i] != nil {
+			return i
+		}
+	}
+	return to
+}
+
 // first and last return the lowest and the highest stream sequence of messages.
 func first(msgs []pull.Delivery) uint64 { return msgs[0].Meta.Sequence.Stream }
 func last(msgs []pull.Delivery) uint64  { return msgs[len(msgs)-1].Meta.Sequence.Stream }
@@ -378,5 +388,5 @@ func (r *reader) waitForDeadLetters(ctx context.Context, o letter.Origin, attemp
 	hook.Call(r.cfg.Hooks.DeadLetterFailed, RetryInfo{
 		Subject: o.Subject, Stream: o.Stream, Sequence: o.Sequence, Attempt: attempt, Wait: wait, Err: err,
 	})
-	_ = backoff.Sleep(ctx, wait) // ctx is checked after the next attempt
+	r.unlocked(func() { _ = backoff.Sleep(ctx, wait) }) // ctx is checked after the next attempt
 }

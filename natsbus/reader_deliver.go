@@ -51,24 +51,25 @@ func (r *reader) undecodable(o letter.Origin, err error) {
 	hook.Call(r.cfg.Hooks.Undecodable, UndecodableInfo{Stream: o.Stream, Sequence: o.Sequence, Subject: o.Subject, Err: err})
 }
 
-// deliverPart delivers the messages with the indexes from up to to: it stores the dead letters among them, writes the
-// records in one Write, and then acknowledges all in order. Records that the sink names as refused become dead letters,
-// and the others are written again; if it names none, the part is halved until the refused record is alone.
+// deliverPart delivers the messages with the indexes from up to to: it writes the records in one Write, stores the dead
+// letters among them, and then replies to all in order. Records that the sink names as refused become dead letters, and
+// the others are written again; if it names none, the part is halved until the refused record is alone.
 //
-// The letters come first, so that no record is stored behind a message that can become neither: that would be lost if
-// the durable were deleted.
+// The letters come after the records: one that is stored while the sink is away would be stored again, as if the message
+// had never been re-driven, when its message is delivered to the next Run and the letter has been re-driven meanwhile, or
+// the dedupe window has passed. While letters are not accepted, a dead message ends the part, so that no record is
+// written behind a message that can become neither.
 func (r *reader) deliverPart(ctx context.Context, b *batch, from, to int) error {
-	started := time.Now()
 	for from < to {
-		if blocked := r.storeLetters(ctx, b, from, to); blocked < to {
-			if err := r.deliverPart(ctx, b, from, blocked); err != nil { // these need not wait
+		started := time.Now()
+		if i := b.firstDead(from, to); i < to && r.lettersFail() {
+			if err := r.deliverPart(ctx, b, from, i); err != nil {
 				return err
 			}
-			from = blocked
-			if err := r.storeLetter(ctx, b, blocked); err != nil {
-				r.release(b.msgs[blocked:])
+			if err := r.settle(ctx, b, i, i+1, started); err != nil {
 				return err
 			}
+			from = i + 1
 			continue
 		}
 		p := b.part(from, to)
@@ -78,7 +79,7 @@ func (r *reader) deliverPart(ctx context.Context, b *batch, from, to int) error 
 			r.release(b.msgs[from:])
 			return &stopError{err}
 		case refused == nil:
-			return r.end(ctx, b, from, to, p, started)
+			return r.settle(ctx, b, from, to, started)
 		case len(refused.records) == 0 && len(p.recs) > 1:
 			middle := p.indexes[len(p.recs)/2]
 			if err := r.deliverPart(ctx, b, from, middle); err != nil {
@@ -92,12 +93,39 @@ func (r *reader) deliverPart(ctx context.Context, b *batch, from, to int) error 
 	return nil
 }
 
-// end acknowledges the messages of a part that was delivered, and reports the records.
-func (r *reader) end(ctx context.Context, b *batch, from, to int, p part, started time.Time) error {
+// settleTimeout is how much longer than the Run a letter on its way, and the replies, may take. A message whose letter is
+// stored and that is not terminated becomes a letter again.
+const settleTimeout = time.Second
+
+// settle stores the letters of the dead messages with the indexes from up to to, replies to all in order and reports the
+// records, which are written. While a letter is not accepted, only those before it have their reply.
+func (r *reader) settle(ctx context.Context, b *batch, from, to int, started time.Time) error {
+	for from < to {
+		settling, stop := outlive(ctx, settleTimeout)
+		stored := r.storeLetters(settling, b, from, to)
+		err := r.reply(settling, b, from, stored, started)
+		stop()
+		if err != nil || stored == to {
+			return err
+		}
+		from = stored
+		if err := r.storeLetter(ctx, b, from); err != nil {
+			r.release(b.msgs[from:])
+			return err
+		}
+	}
+	return nil
+}
+
+// reply acknowledges the messages with the indexes from up to to, or terminates them, and reports the records.
+func (r *reader) reply(ctx context.Context, b *batch, from, to int, started time.Time) error {
+	if from == to {
+		return nil
+	}
 	if err := r.acknowledge(ctx, b, from, to); err != nil {
 		return err
 	}
-	if len(p.msgs) > 0 {
+	if p := b.part(from, to); len(p.msgs) > 0 {
 		r.consumed(p.msgs, time.Since(started))
 	}
 	return nil
@@ -194,6 +222,20 @@ func (r *reader) refusedAs(class FailureClass, unknown int) DeadReason {
 	return ""
 }
 
+// lettersFail reports whether the last letter was not accepted.
+func (r *reader) lettersFail() (fail bool) {
+	r.count(func(s *ConsumerStats) { fail = !s.DeadLettersFailSince.IsZero() })
+	return fail
+}
+
+// unlocked calls f while the other reader may deliver: f waits for the stream of dead letters, and calls neither the sink
+// nor a hook.
+func (r *reader) unlocked(f func()) {
+	r.delivering.Unlock()
+	defer r.delivering.Lock()
+	f()
+}
+
 // lettersAtOnce bounds the letters that are published before the answer to the first.
 const lettersAtOnce = 256
 
@@ -214,9 +256,12 @@ func (r *reader) storeLetters(ctx context.Context, b *batch, from, to int) (bloc
 			moves[n] = r.beginMove(ctx, b, i)
 			letters[n] = moves[n].letter
 		}
-		storing, cancel := context.WithTimeout(ctx, 2*ackTimeout)
-		errs := letter.StoreAll(storing, r.js, r.async, letters)
-		cancel()
+		var errs []error
+		r.unlocked(func() {
+			storing, cancel := context.WithTimeout(ctx, 2*ackTimeout)
+			defer cancel()
+			errs = letter.StoreAll(storing, r.js, r.async, letters)
+		})
 		for n, i := range some {
 			if r.endMove(b, moves[n], errs[n]); errs[n] != nil {
 				blocked = min(blocked, i)
@@ -280,14 +325,10 @@ func (r *reader) endMove(b *batch, m move, err error) {
 func (r *reader) moveToDeadLetters(ctx context.Context, m move) error {
 	retry := backoff.Backoff{Min: r.cfg.RetryMin, Max: r.cfg.RetryMax}
 	for attempt := 1; ; attempt++ {
-		storing, cancel := context.WithTimeout(ctx, ackTimeout)
-		_, err := letter.Store(storing, r.js, m.letter)
-		cancel()
-		if err == nil {
-			return nil
-		}
-		err = fmt.Errorf("dead letter to %s: %w", m.letter.Subject, failure.Explain(ctx, r.js, m.letter.Subject, err))
+		err := r.publishLetter(ctx, m.letter)
 		switch {
+		case err == nil:
+			return nil
 		case ctx.Err() != nil:
 			return &stopError{fmt.Errorf("natsbus: message %d of stream %s: %w", m.origin.Sequence, m.origin.Stream, errors.Join(context.Cause(ctx), err))}
 		case isPermanent(err):
@@ -295,4 +336,18 @@ func (r *reader) moveToDeadLetters(ctx context.Context, m move) error {
 		}
 		r.waitForDeadLetters(ctx, m.origin, attempt, retry.Next(), fmt.Errorf("natsbus: %w", err))
 	}
+}
+
+// publishLetter publishes a letter once, and returns its failure classified.
+func (r *reader) publishLetter(ctx context.Context, l *nats.Msg) (err error) {
+	r.unlocked(func() {
+		settling, stop := outlive(ctx, settleTimeout)
+		defer stop()
+		storing, cancel := context.WithTimeout(settling, ackTimeout)
+		defer cancel()
+		if _, err = letter.Store(storing, r.js, l); err != nil {
+			err = fmt.Errorf("dead letter to %s: %w", l.Subject, failure.Explain(ctx, r.js, l.Subject, err))
+		}
+	})
+	return err
 }

@@ -2,6 +2,7 @@ package deadletter_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -12,10 +13,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
+	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
 )
 
@@ -168,4 +171,94 @@ func TestAdvisoriesThroughRestartsOfTheWatch(t *testing.T) {
 	}
 	require.Len(t, seen, n)
 	require.Equal(t, map[natsbus.DeadReason]int{deadletter.MaxDeliveries: n / 2, deadletter.Terminated: n / 2}, reasons)
+}
+
+// The Consumer is stopped and started at random moments while its sink is away or takes records, and all letters are
+// re-driven between. In the end each message that is no record, or is refused, is one letter, which counts its re-drives.
+func TestPoisonIsOneLetterThroughRestarts(t *testing.T) {
+	for seed := range uint64(4) {
+		rng := rand.New(rand.NewPCG(seed, 11))
+		b := bustest.New(t, natsbus.StreamsConfig{})
+		recs := bustest.Updates(30)
+		var got sinktest.Recorder
+		sk := bustest.NewPicky(&got)
+		sk.Named = rng.IntN(2) == 0
+		poison := make(map[uint64]bool) // by stream sequence
+		for i := range recs {
+			b.Publish(t, recs[i:i+1])
+			if rng.IntN(8) == 0 {
+				sk.Refuse(recs[i])
+				poison[uint64(b.Messages(t, "MD_DEPTH"))] = true
+			}
+			if rng.IntN(8) == 0 {
+				ack, err := b.JS.Publish(t.Context(), natsbus.Subject("", bustest.BTC, marketprism.KindUpdate), []byte("garbage"))
+				require.NoError(t, err)
+				poison[ack.Sequence] = true
+			}
+		}
+		redrives := make(map[uint64]int)
+		for range 8 {
+			away := rng.IntN(2) == 0
+			c := b.Consumer(t, natsbus.ConsumerConfig{
+				DeadLetters: true, DrainTimeout: -1, Batch: 1 + rng.IntN(40), FlushEvery: 5 * time.Millisecond,
+			})
+			ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.Int64N(int64(40*time.Millisecond))))
+			_ = c.Run(ctx, sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+				if away {
+					return errors.New("away")
+				}
+				return sk.Write(ctx, recs)
+			}))
+			cancel()
+			_, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{
+				Rate: -1, MaxRedrives: -1, Moved: func(l *deadletter.Letter) { redrives[l.StreamSequence]++ },
+			})
+			require.NoError(t, err)
+		}
+		bustest.Run(t, b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true}), sk)
+		require.Eventually(t, func() bool {
+			return b.Messages(t, "MD_DLQ") >= len(poison) && b.Unacked(t, "MD_DEPTH", "test")+b.Messages(t, "MD_REDRIVE") == 0
+		}, bustest.Patience, bustest.Interval)
+		for _, l := range b.Letters(t, deadletter.Filter{}) {
+			require.True(t, poison[l.StreamSequence], "seed %d: letter of message %d comes twice, or it is a record", seed, l.StreamSequence)
+			delete(poison, l.StreamSequence)
+			require.Equal(t, redrives[l.StreamSequence], l.Redrives, "seed %d: message %d", seed, l.StreamSequence)
+		}
+		require.Empty(t, poison, "seed %d", seed)
+	}
+}
+
+// While a re-driven record that is refused again waits for the stream of dead letters, the stream is read.
+func TestBlockedRedriveDoesNotBlockTheStream(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	recs := bustest.Updates(21)
+	kill(t, b, recs[:1])
+	_, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{})
+	require.NoError(t, err)
+	require.NoError(t, b.JS.DeleteStream(t.Context(), "MD_DLQ"))
+	failed := make(chan natsbus.RetryInfo, 1000)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, DrainTimeout: -1, RetryMin: time.Hour, RetryMax: time.Hour, Hooks: &natsbus.Hooks{
+		DeadLetterFailed: func(i natsbus.RetryInfo) { failed <- i },
+	}})
+	var got sinktest.Recorder
+	stop := bustest.Run(t, c, bustest.NewPicky(&got, recs[0]))
+	bustest.Receive(t, failed)
+	b.Publish(t, recs[1:])
+	bustest.RequireEqual(t, recs[1:], bustest.Await(t, &got, len(recs)-1))
+	require.Error(t, stop(), "the re-driven record is in no letter")
+	require.Equal(t, 1, b.Messages(t, "MD_REDRIVE"))
+}
+
+// A Run that ends with a re-driven record neither written nor in a letter says so.
+func TestRunReportsReleasedRedrives(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	kill(t, b, bustest.Updates(1))
+	_, err := b.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{})
+	require.NoError(t, err)
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, DrainTimeout: -1})
+	away := errors.New("away")
+	stop := bustest.Run(t, c, sink.Func(func(context.Context, []marketprism.Record) error { return away }))
+	require.Eventually(t, func() bool { return c.Stats().SinkFailures > 0 }, bustest.Patience, bustest.Interval)
+	require.ErrorIs(t, stop(), away)
+	require.EqualValues(t, 1, c.Stats().Released)
 }
