@@ -59,15 +59,15 @@ func NewConsumer(js jetstream.JetStream, cfg ConsumerConfig) (*Consumer, error) 
 // With DeadLetters, messages that are no records, and records that dst refuses (see Classify), are moved to the
 // dead-letter stream, and all others of the batch are written in one Write; refused records that dst does not name are
 // found by splitting the batch. The letters are stored after that Write, and all messages acknowledged in order: none is
-// before each one ahead of it is in the sink or a letter. While no letter is accepted, nothing is written behind the
-// message that waits for it. Run then also reads the queue of re-drives, in which deadletter.Queue.Redrive puts dead
+// before each one ahead of it is in the sink or a letter. While no letter is accepted, no further batch is written behind
+// the message that waits for one. Run then also reads the queue of re-drives, in which deadletter.Queue.Redrive puts dead
 // letters, with the Origin that they had.
 //
 // When ctx ends, the current batches of the stream and of the re-drives may still be written and acknowledged within
-// DrainTimeout. Run returns nil if they were, else the error; what was not written is returned to the server and comes again. Other errors are a
-// *ConsumerError, a *DecodeError and ErrRunning. The first wraps ErrIncompatible if there is a durable of that name of
-// another form, such as a push consumer. A durable must have one Run at a time, over all processes: a second one makes
-// the server deliver to both what neither has acknowledged.
+// DrainTimeout. Run returns nil if they were, else the error; what was not written is returned to the server and comes
+// again. Other errors are a *ConsumerError, a *DecodeError and ErrRunning. The first wraps ErrIncompatible if there is a
+// durable of that name of another form, such as a push consumer. A durable must have one Run at a time, over all
+// processes: a second one makes the server deliver to both what neither has acknowledged.
 func (c *Consumer) Run(ctx context.Context, dst sink.Sink) error {
 	c.mu.Lock()
 	if c.running {

@@ -27,7 +27,7 @@ type ConsumerStats struct {
 
 	Replies ReplyCounts
 
-	DeadLettered uint64                // messages moved to the dead-letter stream
+	DeadLettered uint64                // messages moved to the dead-letter stream; not those that were there already
 	DeadReasons  map[DeadReason]uint64 // of those, by reason; nil if there were none
 
 	DeadLetterFailures   uint64    // attempts to move a message to the dead-letter stream that failed and were repeated

@@ -53,8 +53,8 @@
 // such a message, and a record that the sink will never accept, to the stream of dead letters, MD_DLQ, with the cause in
 // its headers, and terminates it in the durable when it is stored there. Records are refused if Classify calls the
 // sink's error a Refusal: those that the error names (sink.RefusedError); otherwise the Consumer splits the batch until
-// the record is alone. All others of the batch are written in one Write, and acknowledged in order. Any other failure of
-// the sink is an outage, for which no record is blamed.
+// the record is alone. All others of the batch are written in one Write, then the letters are stored, and all messages
+// acknowledged in order. Any other failure of the sink is an outage, for which no record is blamed.
 //
 // # Measuring
 //

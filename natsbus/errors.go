@@ -7,14 +7,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism/natsbus/internal/failure"
-	"github.com/marketprism/marketprism/natsbus/internal/pull"
 	"github.com/marketprism/marketprism/sink"
 )
 
 // Why a Write failed, for errors.Is on the *PublishError. A Write waits for the first two to pass and returns the
 // others at once.
 var (
-	// ErrStreamFull: the stream is at its limit of bytes or messages, or the server's disk is.
+	// ErrStreamFull: the stream is at its limit of bytes or messages, or the account or the server's disk is.
 	ErrStreamFull = failure.ErrStreamFull
 	// ErrUnavailable: the server is not connected, does not answer in time, or is overloaded.
 	ErrUnavailable = failure.ErrUnavailable
@@ -44,7 +43,7 @@ var (
 var (
 	// ErrWouldDelete: a new limit is below what the stream holds.
 	ErrWouldDelete = errors.New("the new limit would delete messages that the stream holds")
-	// ErrStorage: the server has less room than the limits of the stream reserve.
+	// ErrStorage: the server, or the account, has less room than the limits of the stream reserve.
 	ErrStorage = errors.New("the server has too little storage")
 	// ErrReplicas: there are not that many servers.
 	ErrReplicas = errors.New("the server cannot keep that many replicas")
@@ -100,12 +99,10 @@ func isRefusal(err error) bool {
 }
 
 // isPermanentPublish reports whether a Write whose classified error is err will never succeed.
-func isPermanentPublish(err error) bool {
-	return !errors.Is(err, ErrStreamFull) && !errors.Is(err, ErrUnavailable)
-}
+func isPermanentPublish(err error) bool { return !failure.IsTemporary(err) }
 
 // isPermanent reports whether a request of a Consumer that failed with err will never succeed.
-func isPermanent(err error) bool { return errors.Is(err, ErrOldServer) || pull.IsPermanent(err) }
+func isPermanent(err error) bool { return errors.Is(err, ErrOldServer) || failure.IsPermanent(err) }
 
 // A StreamError is the failure to make, change or read a stream.
 type StreamError struct {
@@ -143,9 +140,10 @@ func streamError(stream, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	switch failure.Code(err) {
-	case failure.CodeStorageExceeded, failure.CodeMemoryExceeded, failure.CodeInsufficientResources:
+	if failure.NoRoom(err) {
 		err = fmt.Errorf("%w: %w", ErrStorage, err)
+	}
+	switch failure.Code(err) {
 	case codeReplicasNotSupported, codeNoPeers:
 		err = fmt.Errorf("%w: %w", ErrReplicas, err)
 	case codeSubjectOverlap:

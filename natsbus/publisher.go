@@ -273,7 +273,7 @@ type PublishFailures struct {
 	Timeout      uint64 // no answer within AckTimeout
 	NoResponders uint64 // no stream took the subject, or none had a leader
 	TooLarge     uint64 // above the limit of the server or the stream
-	StreamFull   uint64 // a limit of the stream was reached, or the server's disk is full
+	StreamFull   uint64 // a limit of the stream or the account was reached, or the server's disk is full
 	Other        uint64 // the connection broke, or any other reason
 }
 

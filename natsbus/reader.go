@@ -379,6 +379,14 @@ func (r *reader) waitForSink(ctx context.Context, msgs []pull.Delivery, attempt 
 	_ = backoff.Sleep(ctx, wait) // ctx is checked after the next attempt
 }
 
+// unlocked calls f while the other reader may deliver: f waits for the stream of dead letters, and calls neither the sink
+// nor a hook.
+func (r *reader) unlocked(f func()) {
+	r.delivering.Unlock()
+	defer r.delivering.Lock()
+	f()
+}
+
 // waitForDeadLetters reports that a message could not be moved to the dead letters, and waits.
 func (r *reader) waitForDeadLetters(ctx context.Context, o letter.Origin, attempt int, wait time.Duration, err error) {
 	r.count(func(s *ConsumerStats) {

@@ -228,14 +228,6 @@ func (r *reader) lettersFail() (fail bool) {
 	return fail
 }
 
-// unlocked calls f while the other reader may deliver: f waits for the stream of dead letters, and calls neither the sink
-// nor a hook.
-func (r *reader) unlocked(f func()) {
-	r.delivering.Unlock()
-	defer r.delivering.Lock()
-	f()
-}
-
 // lettersAtOnce bounds the letters that are published before the answer to the first.
 const lettersAtOnce = 256
 
@@ -256,14 +248,14 @@ func (r *reader) storeLetters(ctx context.Context, b *batch, from, to int) (bloc
 			moves[n] = r.beginMove(ctx, b, i)
 			letters[n] = moves[n].letter
 		}
-		var errs []error
+		var results []letter.Result
 		r.unlocked(func() {
 			storing, cancel := context.WithTimeout(ctx, 2*ackTimeout)
 			defer cancel()
-			errs = letter.StoreAll(storing, r.js, r.async, letters)
+			results = letter.StoreAll(storing, r.js, r.async, letters)
 		})
 		for n, i := range some {
-			if r.endMove(b, moves[n], errs[n]); errs[n] != nil {
+			if r.endMove(b, moves[n], results[n]); results[n].Err != nil {
 				blocked = min(blocked, i)
 			}
 		}
@@ -278,7 +270,7 @@ func (r *reader) storeLetters(ctx context.Context, b *batch, from, to int) (bloc
 func (r *reader) storeLetter(ctx context.Context, b *batch, i int) error {
 	m := r.beginMove(ctx, b, i)
 	err := r.moveToDeadLetters(ctx, m)
-	r.endMove(b, m, err)
+	r.endMove(b, m, letter.Result{Err: err})
 	return err
 }
 
@@ -299,18 +291,21 @@ func (r *reader) beginMove(ctx context.Context, b *batch, i int) move {
 	return m
 }
 
-// endMove notes and reports a letter that is stored, if err is nil.
-func (r *reader) endMove(b *batch, m move, err error) {
-	tracing.End(m.span, err)
-	if err != nil {
+// endMove notes that a letter is stored, unless that failed, and reports one that is new.
+func (r *reader) endMove(b *batch, m move, result letter.Result) {
+	tracing.End(m.span, result.Err)
+	if result.Err != nil {
 		return
 	}
 	dead := b.dead[m.index]
 	dead.stored = true
+	r.count(func(s *ConsumerStats) { s.DeadLettersFailSince = time.Time{} })
+	if result.There {
+		return
+	}
 	reason := DeadReason(dead.cause.Reason)
 	r.count(func(s *ConsumerStats) {
 		s.DeadLettered++
-		s.DeadLettersFailSince = time.Time{}
 		if s.DeadReasons == nil {
 			s.DeadReasons = make(map[DeadReason]uint64)
 		}

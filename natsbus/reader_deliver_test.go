@@ -426,3 +426,21 @@ func TestForeignMessageAmongRedrives(t *testing.T) {
 	letter := bustest.Receive(t, letters)
 	require.Equal(t, "MD_DEPTH", letter.Stream)
 }
+
+// A message whose letter is stored, but whose reply was lost, comes again and counts as one letter.
+func TestRepeatedLetterCountsOnce(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	withGarbage(t, b, bustest.Updates(1), 1)
+	letters := 0
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{DeadLettered: func(natsbus.DeadLetterInfo) { letters++ }}})
+	var got sinktest.Recorder
+	for run := range uint64(2) {
+		stop := bustest.Run(t, c, &got)
+		require.Eventually(t, func() bool { return c.Stats().Replies.Term == run+1 }, bustest.Patience, bustest.Interval)
+		require.NoError(t, stop())
+		require.NoError(t, b.JS.DeleteConsumer(t.Context(), "MD_DEPTH", "test")) // it forgets the replies
+	}
+	require.EqualValues(t, 1, c.Stats().DeadLettered)
+	require.Equal(t, 1, letters)
+	require.Equal(t, map[natsbus.DeadReason]uint64{natsbus.DeadDecode: 1}, c.Stats().DeadReasons)
+}

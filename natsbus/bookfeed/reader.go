@@ -11,6 +11,7 @@ import (
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/failure"
 )
 
 // maxListed is the number of instruments that a consumer lists in its filter. With more, it has the whole stream: for a
@@ -93,15 +94,13 @@ func (r *reader) readAgain(ctx context.Context) error {
 // allows, by default 1000, or still the one of the last attempt; the server deletes those of feeds that died.
 func (r *reader) isPermanent(err error) bool {
 	switch {
-	case errors.Is(err, nats.ErrConnectionClosed):
-		return true
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return r.source == ""
-	case errors.Is(err, jetstream.ErrMaximumConsumersLimit), errors.Is(err, jetstream.ErrConsumerExists):
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount),
+		errors.Is(err, jetstream.ErrConsumerExists):
 		return false
 	}
-	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code == 400
+	return failure.IsPermanent(err)
 }
 
 // read makes a consumer that continues the reading, and gives its messages to the workers until something fails; it

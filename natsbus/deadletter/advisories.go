@@ -109,7 +109,7 @@ func (w *AdvisoryWatch) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			break
 		}
-		if pull.IsPermanent(err) {
+		if failure.IsPermanent(err) {
 			return &natsbus.ConsumerError{Stream: w.cfg.Stream, Durable: w.cfg.Durable, Err: err}
 		}
 		wait := retry.Next()

@@ -277,7 +277,7 @@ func TestRedriveSurvivesTheConsumerAndTheServer(t *testing.T) {
 	cfg := natsbus.ConsumerConfig{DeadLetters: true, AckWait: time.Hour, DrainTimeout: -1}
 	stop := bustest.Run(t, b.Consumer(t, cfg), stuck)
 	<-entered
-	require.NoError(t, stop())
+	require.ErrorIs(t, stop(), context.Canceled, "the re-drives were not written")
 	require.Empty(t, got.Records())
 
 	b.Restart(t)
@@ -337,11 +337,12 @@ func TestDeadLetterIsStoredOnce(t *testing.T) {
 	var got sinktest.Recorder
 	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true})
 	bustest.Run(t, c, bustest.NewPicky(&got, bustest.Updates(1)...))
-	bustest.Settled(t, c, 1)
+	require.Eventually(t, func() bool { return c.Stats().Replies.Term == 1 }, bustest.Patience, bustest.Interval)
 	b.AllAcked(t, "MD_DEPTH", "test")
 	letters := b.Letters(t, deadletter.Filter{})
 	require.Len(t, letters, 1)
 	require.Equal(t, "stored before", string(letters[0].Body))
+	require.Zero(t, c.Stats().DeadLettered)
 }
 
 // A Consumer without a stream of re-drives looks for it, while it reads its own stream.

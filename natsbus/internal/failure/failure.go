@@ -1,4 +1,4 @@
-// Package failure classifies the errors of publishing to JetStream.
+// Package failure judges what an error of JetStream means: it may pass, there is no room, or it is permanent.
 package failure
 
 import (
@@ -26,13 +26,14 @@ var (
 
 // Codes of server errors that the client library does not name (nats-server, errors.json).
 const (
-	CodeInsufficientResources jetstream.ErrorCode = 10023
-	CodeMemoryExceeded        jetstream.ErrorCode = 10028
-	CodeStorageExceeded       jetstream.ErrorCode = 10047
-	CodeHeaderTooLarge        jetstream.ErrorCode = 10097 // headers of more than 64 KiB
+	CodeHeaderTooLarge jetstream.ErrorCode = 10097 // headers of more than 64 KiB
 
-	codeStoreFailed  jetstream.ErrorCode = 10077 // a limit of the stream was reached
-	codeStreamSealed jetstream.ErrorCode = 10109
+	codeAccountExceeded       jetstream.ErrorCode = 10002 // a limit of the account was reached; its HTTP code is 400
+	codeInsufficientResources jetstream.ErrorCode = 10023
+	codeMemoryExceeded        jetstream.ErrorCode = 10028
+	codeStorageExceeded       jetstream.ErrorCode = 10047
+	codeStoreFailed           jetstream.ErrorCode = 10077 // a limit of the stream was reached
+	codeStreamSealed          jetstream.ErrorCode = 10109
 )
 
 // Code returns the server's code of an error; 0 if it has none.
@@ -90,8 +91,11 @@ func class(err error) error {
 	case errors.Is(err, nats.ErrMaxPayload):
 		return ErrTooLarge
 	}
+	if NoRoom(err) {
+		return ErrStreamFull
+	}
 	switch Code(err) {
-	case codeStoreFailed, CodeStorageExceeded, CodeInsufficientResources, CodeMemoryExceeded:
+	case codeStoreFailed:
 		return ErrStreamFull
 	case jetstream.JSErrCodeStreamMessageExceedsMaximum, CodeHeaderTooLarge:
 		return ErrTooLarge
@@ -99,4 +103,36 @@ func class(err error) error {
 		return ErrReadOnly
 	}
 	return ErrUnavailable
+}
+
+// NoRoom reports whether the server, or the account, has no room for what was asked, however much the stream may hold.
+func NoRoom(err error) bool {
+	switch Code(err) {
+	case codeAccountExceeded, codeInsufficientResources, codeMemoryExceeded, codeStorageExceeded:
+		return true
+	}
+	return false
+}
+
+// IsTemporary reports whether a classified failure of publishing may pass by itself: room is made, or the server answers
+// again.
+func IsTemporary(err error) bool {
+	return errors.Is(err, ErrStreamFull) || errors.Is(err, ErrUnavailable)
+}
+
+// IsPermanent reports whether a request that failed with err, or a publishing that failed with the classified err, will
+// never succeed. After ErrNoStream it may: the owner may make the stream. The server counts most such requests as bad ones, with the HTTP code 400, but also those that meet a
+// limit, where room may be made (nats-server v2.15, errors.json: 10002, 10026).
+func IsPermanent(err error) bool {
+	for _, final := range []error{
+		ErrTooLarge, ErrReadOnly, ErrClosed, ErrIncompatible, nats.ErrConnectionClosed, nats.ErrConnectionDraining,
+		jetstream.ErrStreamNotFound, jetstream.ErrJetStreamNotEnabled, jetstream.ErrJetStreamNotEnabledForAccount,
+	} {
+		if errors.Is(err, final) {
+			return true
+		}
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.Code == 400 && !IsTemporary(err) && !NoRoom(err) &&
+		api.ErrorCode != jetstream.JSErrCodeMaximumConsumersLimit
 }

@@ -42,3 +42,25 @@ func TestExplain(t *testing.T) {
 	require.ErrorIs(t, failure.Explain(t.Context(), js, "other.a", nats.ErrDisconnected), failure.ErrUnavailable)
 	require.ErrorIs(t, failure.Explain(t.Context(), js, "other.a", nats.ErrConnectionClosed), failure.ErrClosed)
 }
+
+// What a stream or an account at its limit refuses may be accepted later, also where the server counts it as a bad
+// request; other bad requests, and streams and connections that are gone, may not.
+func TestIsPermanent(t *testing.T) {
+	api := func(http int, code jetstream.ErrorCode) error {
+		return &jetstream.APIError{Code: http, ErrorCode: code}
+	}
+	for err, want := range map[error]bool{
+		api(400, 10002): false, api(503, 10077): false, api(500, 10047): false, jetstream.ErrMaximumConsumersLimit: false,
+		api(400, 10054): true, api(400, 10097): true, api(400, 10109): true, api(400, 10025): true,
+		nats.ErrMaxPayload: false, nats.ErrTimeout: false, nats.ErrConnectionClosed: true, jetstream.ErrStreamNotFound: true,
+	} {
+		require.Equal(t, want, failure.IsPermanent(err), err)
+	}
+	for err, want := range map[error]bool{
+		api(400, 10002): false, api(400, 10060): false, nats.ErrMaxPayload: true, api(400, 10109): true, nats.ErrTimeout: false,
+	} {
+		err = failure.Classify(err)
+		require.Equal(t, want, failure.IsPermanent(err), err)
+		require.Equal(t, !want, failure.IsTemporary(err), err)
+	}
+}

@@ -286,37 +286,48 @@ func publish(ctx context.Context, js jetstream.JetStream, letter *nats.Msg) (*je
 	return ack, err
 }
 
-// StoreAll stores letters in order, and returns an error for each that is not stored. It publishes all of them before it
-// waits for the first answer, by async, which must be the caller's own and without handlers. One that the stream has not
-// just taken is then published alone, as Store does; after one that fails no other is.
-func StoreAll(ctx context.Context, js jetstream.JetStream, async jetstream.Publisher, letters []*nats.Msg) []error {
+// A Result is what became of a letter.
+type Result struct {
+	Err   error // nil if the stream has it
+	There bool  // the stream had it before
+}
+
+// StoreAll stores letters in order. It publishes all of them before it waits for the first answer, by async, which must
+// be the caller's own and without handlers. One that the stream has not just taken is then published alone, as Store
+// does; after one that fails no other is. A letter whose first answer was lost does not count as There.
+func StoreAll(ctx context.Context, js jetstream.JetStream, async jetstream.Publisher, letters []*nats.Msg) []Result {
 	answers := make([]jetstream.PubAckFuture, len(letters))
 	for i, letter := range letters {
 		answers[i], _ = async.PublishMsgAsync(letter, jetstream.WithRetryAttempts(0))
 	}
-	errs := make([]error, len(letters))
+	results := make([]Result, len(letters))
 	var failed error
 	for i, letter := range letters {
-		if answers[i] != nil && isTaken(ctx, answers[i]) {
+		first := await(ctx, answers[i])
+		if first != nil && !first.Duplicate {
 			continue
 		}
+		var ack *jetstream.PubAck
 		if failed == nil {
-			_, failed = Store(ctx, js, letter)
+			ack, failed = Store(ctx, js, letter)
 		}
-		errs[i] = failed
+		results[i] = Result{Err: failed, There: failed == nil && ack.Duplicate && first != nil}
 	}
-	return errs
+	return results
 }
 
-// isTaken waits for an answer and reports whether the stream has stored a letter that it did not have before.
-func isTaken(ctx context.Context, answer jetstream.PubAckFuture) bool {
+// await waits for an answer; nil if there is none. future is nil if nothing was sent.
+func await(ctx context.Context, future jetstream.PubAckFuture) *jetstream.PubAck {
+	if future == nil {
+		return nil
+	}
 	select {
-	case ack := <-answer.Ok():
-		return !ack.Duplicate
-	case <-answer.Err():
+	case ack := <-future.Ok():
+		return ack
+	case <-future.Err():
 	case <-ctx.Done():
 	}
-	return false
+	return nil
 }
 
 func cutBody(letter *nats.Msg) {

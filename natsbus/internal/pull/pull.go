@@ -238,15 +238,3 @@ func (d *Delivery) Nak(conn *nats.Conn, delay time.Duration) error {
 func Source(info *jetstream.StreamInfo) string {
 	return info.Config.Name + "@" + info.Created.UTC().Format(time.RFC3339Nano)
 }
-
-// IsPermanent reports whether a request that failed with err will never succeed.
-func IsPermanent(err error) bool {
-	var api *jetstream.APIError
-	switch {
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining),
-		errors.Is(err, failure.ErrIncompatible), errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabled),
-		errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
-		return true
-	}
-	return errors.As(err, &api) && api.Code == 400
-}
