@@ -1,12 +1,15 @@
 package binance
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/url"
 	"slices"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -20,6 +23,10 @@ type ExchangeInfo struct {
 	RateLimits []RateLimit
 	Symbols    []SymbolInfo // at least one before those that were not asked for are left out; none twice
 	Unread     int          // rows whose symbol or status cannot be read, or which contradict another row of their symbol
+
+	// Invalid are the first eight names that no symbol can have, cut to 50 characters. Their rows are left out, and counted
+	// in Unread.
+	Invalid []string
 }
 
 // A RateLimit is one of the exchange's limits.
@@ -111,7 +118,38 @@ type exchangeInfoJSON struct {
 		IntervalNum int    `json:"intervalNum"`
 		Limit       int    `json:"limit"`
 	} `json:"rateLimits"`
-	Symbols []symbolJSON `json:"symbols"`
+	Symbols symbolRows `json:"symbols"`
+}
+
+// maxListed bounds the rows of a listing; spot has 3,600 (2026), with all that trade no more. Each takes memory, be it
+// empty, and an answer of maxInfoBody has room for millions.
+const maxListed = 50_000
+
+var errListing = errors.New("more symbols than a market has")
+
+// symbolRows are the rows of a listing.
+type symbolRows []symbolJSON
+
+// UnmarshalJSON reads the rows one after the other, so that the memory for them is bounded. A row, or a field of one, of an
+// unexpected type stays zero.
+func (rows *symbolRows) UnmarshalJSON(data []byte) error {
+	if data[0] != '[' {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	_, _ = d.Token() // the bracket
+	for d.More() {
+		if len(*rows) == maxListed {
+			return errListing
+		}
+		var row symbolJSON
+		var mistyped *json.UnmarshalTypeError // encoding/json leaves such a field zero and reads on
+		if err := d.Decode(&row); err != nil && !errors.As(err, &mistyped) {
+			return err
+		}
+		*rows = append(*rows, row)
+	}
+	return nil
 }
 
 type symbolJSON struct {
@@ -133,7 +171,7 @@ type symbolJSON struct {
 // error of it, or of a proxy.
 func parseExchangeInfo(body []byte) (*ExchangeInfo, error) {
 	var answer exchangeInfoJSON
-	var mistyped *json.UnmarshalTypeError // encoding/json leaves such a field zero and reads on
+	var mistyped *json.UnmarshalTypeError
 	if err := json.Unmarshal(body, &answer); err != nil && !errors.As(err, &mistyped) {
 		return nil, err
 	}
@@ -160,8 +198,9 @@ func (a *exchangeInfoJSON) info() *ExchangeInfo {
 		s := a.Symbols[i].info()
 		first, twice := at[s.Symbol]
 		switch {
-		case s.Symbol == "":
+		case !isName(s.Symbol):
 			info.Unread++
+			info.noteInvalid(s.Symbol)
 		case !twice:
 			at[s.Symbol] = len(info.Symbols)
 			info.Symbols = append(info.Symbols, s)
@@ -174,6 +213,35 @@ func (a *exchangeInfoJSON) info() *ExchangeInfo {
 		}
 	}
 	return info
+}
+
+// maxName bounds the characters of a symbol that is listed.
+const maxName = 50
+
+// isName reports whether a symbol can have that name. Spot refuses others: "Illegal characters found in parameter
+// 'symbol'; legal range is '^[\\w\\-._&&[^a-z]]{1,50}$'" (code -1100), and lists 币安人生USDT all the same. A listing may hold
+// anything; what other programs cannot take as text, or take for the stream of another symbol, ends here.
+func isName(symbol string) bool {
+	for _, r := range symbol {
+		switch {
+		case 'A' <= r && r <= 'Z', '0' <= r && r <= '9', r == '-', r == '.', r == '_':
+		case r < utf8.RuneSelf, !unicode.IsLetter(r) && !unicode.IsNumber(r):
+			return false
+		}
+	}
+	return symbol != "" && utf8.RuneCountInString(symbol) <= maxName
+}
+
+// noteInvalid keeps a name that no symbol can have, unless there are enough of them.
+func (i *ExchangeInfo) noteInvalid(name string) {
+	const most = 8
+	if name == "" || len(i.Invalid) == most {
+		return
+	}
+	if runes := []rune(name[:min(len(name), maxName*utf8.UTFMax)]); len(runes) > maxName {
+		name = string(runes[:maxName])
+	}
+	i.Invalid = append(i.Invalid, name)
 }
 
 func (s *symbolJSON) info() SymbolInfo {

@@ -3,6 +3,7 @@ package binance
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 type Hooks struct {
 	ListingDone    func(ListingInfo)        // an attempt to list the symbols ended; the goroutine of Run, that of its polls, or that of a call of Add
 	StatusChanged  func(StatusInfo)         // the exchange gives a symbol another status; the same
-	SymbolsChanged func(SymbolsInfo)        // AllTrading has added or removed symbols; the same
+	SymbolsChanged func(SymbolsInfo)        // AllTrading has added or removed symbols, or leaves out others than before; the same
 	ConnectDone    func(ConnectInfo)        // an attempt to open a connection ended; the connection's goroutine
 	Subscribed     func(SubscribeInfo)      // every stream of a connection is acknowledged; the shard's goroutine
 	Refused        func(RefuseInfo)         // the exchange refuses a symbol, alone, and is asked again later; the shard's goroutine
@@ -41,9 +42,10 @@ type Hooks struct {
 
 // A ListingInfo describes an attempt to list the exchange's symbols, which Run does first.
 type ListingInfo struct {
-	Symbols int // listed
-	Unread  int // see ExchangeInfo
-	Missing int // symbols of the DepthSyncer that were listed before; they are delisted if the next listing, soon, lacks them too
+	Symbols int      // listed
+	Unread  int      // see ExchangeInfo
+	Invalid []string // see ExchangeInfo
+	Missing int      // symbols of the DepthSyncer that were listed before; they are delisted if the next listing, soon, lacks them too
 	Elapsed time.Duration
 	Err     error // if it is temporary, another attempt follows after a delay
 }
@@ -58,6 +60,7 @@ type StatusInfo struct {
 type SymbolsInfo struct {
 	Added, Removed []string
 	Symbols        int // of the DepthSyncer now
+	LeftOut        int // symbols that AllTrading chooses and SymbolFilter.Max leaves out
 }
 
 // A ConnectInfo describes an attempt to open a connection.
@@ -267,14 +270,23 @@ func LogHooks(l *slog.Logger) *Hooks {
 	}
 	return &Hooks{
 		ListingDone: func(i ListingInfo) {
-			log(slog.LevelInfo, i.Err, "listing", slog.Int("symbols", i.Symbols), slog.Int("unread", i.Unread), slog.Int("missing", i.Missing),
-				slog.Duration("elapsed", i.Elapsed))
+			level := slog.LevelInfo
+			if i.Unread > 0 {
+				level = slog.LevelWarn
+			}
+			log(level, i.Err, "listing", slog.Int("symbols", i.Symbols), slog.Int("unread", i.Unread), slog.String("invalid", fmt.Sprintf("%q", i.Invalid)),
+				slog.Int("missing", i.Missing), slog.Duration("elapsed", i.Elapsed))
 		},
 		StatusChanged: func(i StatusInfo) {
 			log(slog.LevelWarn, nil, "status changed", slog.String("instrument", i.Instrument.String()), slog.String("from", i.From), slog.String("to", i.To))
 		},
 		SymbolsChanged: func(i SymbolsInfo) {
-			log(slog.LevelInfo, nil, "symbols changed", slog.Any("added", i.Added), slog.Any("removed", i.Removed), slog.Int("symbols", i.Symbols))
+			level := slog.LevelInfo
+			if i.LeftOut > 0 {
+				level = slog.LevelError
+			}
+			log(level, nil, "symbols changed", slog.Any("added", i.Added), slog.Any("removed", i.Removed), slog.Int("symbols", i.Symbols),
+				slog.Int("left_out", i.LeftOut))
 		},
 		ConnectDone: func(i ConnectInfo) {
 			log(slog.LevelInfo, i.Err, "connect", slog.Int("conn", i.Conn), slog.String("host", i.Host),

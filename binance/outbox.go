@@ -168,15 +168,26 @@ func (o *outbox) joinable() (names []string) {
 	return names
 }
 
-// group returns the first of the streams that may share a request.
-func (o *outbox) group(streams []string) []string {
+// group returns the streams that share the next request: the first ones, or the smallest of the parts of refused
+// requests, so that a name which is accepted, or refused alone, is found in a few steps.
+func (o *outbox) group(streams []string) (names []string) {
 	most := o.apart[streams[0]]
-	for i, name := range streams {
-		if o.apart[name] != most || most > 0 && i == most {
-			return streams[:i]
+	if most > 0 {
+		for _, name := range streams {
+			if n := o.apart[name]; n > 0 {
+				most = min(most, n)
+			}
 		}
 	}
-	return streams
+	for _, name := range streams {
+		switch {
+		case o.apart[name] == most && (most == 0 || len(names) < most):
+			names = append(names, name)
+		case most == 0:
+			return names
+		}
+	}
+	return names
 }
 
 // written notes that the frame of next was written.
@@ -254,8 +265,9 @@ func (o *outbox) overdue() error {
 }
 
 // maxRefusals is how many subscriptions the exchange may refuse on a connection on which it has accepted
-// none: then it is not the names.
-const maxRefusals = 32
+// none: then it is not the names. Fifty names that it does not know, one after the other at the beginning, are found alone
+// after a hundred.
+const maxRefusals = 128
 
 // refused handles the refusal of a request. The exchange refuses all names of a request if it refuses one,
 // and does not say which one, so they are asked for in halves, behind those that wait already. It returns the

@@ -36,6 +36,9 @@ type Stats struct {
 
 	LastEvent time.Time // local clock of the latest of these, UTC; zero if there was none
 
+	Unread  int // rows of the latest listing that cannot be used, see ExchangeInfo
+	LeftOut int // symbols that AllTrading chooses and SymbolFilter.Max leaves out
+
 	Queued, QueueFrames int // frames queued for their books now, and the room of all queues
 
 	// Records made.

@@ -31,8 +31,10 @@ type DepthSyncer struct {
 	added    int          // books made so far; guarded by changing
 	launch   func(*shard) // runs a new shard; nil while Run does not run
 	leaving  map[string]*leavingSymbol
-	listed   atomic.Bool // the symbols of AllTrading are known
-	missing  []string    // the symbols that the last listing lacked; only Run's listings use it
+	listed   atomic.Bool  // the symbols of AllTrading are known
+	unread   atomic.Int64 // Stats.Unread
+	leftOut  atomic.Int64 // Stats.LeftOut
+	missing  []string     // the symbols that the last listing lacked; only Run's listings use it
 
 	mu     sync.Mutex
 	shards []*shard // a new slice with each change
@@ -187,7 +189,7 @@ func (d *DepthSyncer) Symbols() []string { return slices.Clone(d.books.Keys()) }
 
 // Stats returns the counters.
 func (d *DepthSyncer) Stats() Stats {
-	var s Stats
+	s := Stats{Unread: int(d.unread.Load()), LeftOut: int(d.leftOut.Load())}
 	for _, f := range d.allShards() {
 		f.count.addTo(&s)
 		f.conns.queueStats(&s)

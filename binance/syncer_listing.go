@@ -20,6 +20,22 @@ type SymbolFilter struct {
 	QuoteAssets []string                 // "USDT"; empty means all
 	Statuses    []string                 // empty means TRADING alone
 	Keep        func(s *SymbolInfo) bool // called for what the others choose, must not change s; nil means all
+
+	// Max bounds the symbols that a filter adds, the first of a listing: each takes memory, request weight and
+	// connections. What is chosen beyond it is not followed, and reported by Hooks.SymbolsChanged and Stats.LeftOut. 0
+	// means 5000, twice what trades on all markets together; negative means no bound.
+	Max int
+}
+
+// room returns how many symbols the filter may add to those that it has added already.
+func (f *SymbolFilter) room(have int) int {
+	switch {
+	case f.Max < 0:
+		return math.MaxInt
+	case f.Max == 0:
+		return max(0, 5000-have)
+	}
+	return max(0, f.Max-have)
 }
 
 // Match reports whether the filter chooses a symbol.
@@ -107,7 +123,8 @@ func (d *DepthSyncer) askListing(ctx context.Context, p Priority) (l *listing, r
 	if err == nil {
 		l = d.listingOf(info)
 		d.lister.note(l.statuses, start)
-		done.Symbols, done.Unread, done.Missing = len(info.Symbols), info.Unread, len(l.missing)
+		d.unread.Store(int64(info.Unread))
+		done.Symbols, done.Unread, done.Invalid, done.Missing = len(info.Symbols), info.Unread, info.Invalid, len(l.missing)
 	}
 	return l, func() { hook.Call(d.client.hooks.ListingDone, done) }, err
 }
@@ -156,10 +173,11 @@ func (d *DepthSyncer) applyListing(l *listing) (believed bool, err error) {
 		return true, nil
 	}
 	chosen, stays := d.cfg.AllTrading.choose(l.Symbols) // with no lock held, since it calls Keep
-	added, removed, err := d.adopt(chosen, stays)
+	added, removed, leftOut, err := d.adopt(chosen, stays)
 	if err != nil {
 		return false, err
 	}
+	changed := d.leftOut.Swap(int64(leftOut)) != int64(leftOut)
 	for _, symbol := range added {
 		if b := d.books.Get(symbol); b != nil {
 			d.noteStatus(b, l.statuses)
@@ -170,8 +188,8 @@ func (d *DepthSyncer) applyListing(l *listing) (believed bool, err error) {
 	}
 	d.listed.Store(true)
 	d.books.Changed()
-	if len(added)+len(removed) > 0 {
-		hook.Call(d.client.hooks.SymbolsChanged, SymbolsInfo{Added: added, Removed: removed, Symbols: len(d.books.Keys())})
+	if len(added)+len(removed) > 0 || changed {
+		hook.Call(d.client.hooks.SymbolsChanged, SymbolsInfo{Added: added, Removed: removed, Symbols: len(d.books.Keys()), LeftOut: leftOut})
 	}
 	return true, nil
 }
@@ -185,7 +203,6 @@ func (f *SymbolFilter) choose(symbols []SymbolInfo) (chosen []string, stays map[
 		switch unread := s.Status == "" || s.QuoteAsset == "" && len(f.QuoteAssets) > 0; {
 		case unread:
 			stays[s.Symbol] = true
-		case checkSymbol(s.Symbol) != nil: // no stream can have its name
 		case f.Match(s):
 			stays[s.Symbol] = true
 			chosen = append(chosen, s.Symbol)
@@ -194,25 +211,36 @@ func (f *SymbolFilter) choose(symbols []SymbolInfo) (chosen []string, stays map[
 	return chosen, stays
 }
 
-// adopt adds the chosen symbols and removes those that do not stay, unless the program named them.
-func (d *DepthSyncer) adopt(chosen []string, stays map[string]bool) (added, removed []string, err error) {
+// adopt adds the chosen symbols and removes those that do not stay, unless the program named them. leftOut is how many of
+// the chosen ones have no room.
+func (d *DepthSyncer) adopt(chosen []string, stays map[string]bool) (added, removed []string, leftOut int, err error) {
 	d.changing.Lock()
 	defer d.changing.Unlock()
-	for _, symbol := range chosen {
-		if d.books.Get(symbol) == nil {
-			added = append(added, symbol)
-		}
-	}
+	have := 0
 	for _, b := range d.books.All() {
-		if symbol := b.instrument.Symbol; !b.named && !stays[symbol] {
+		switch symbol := b.instrument.Symbol; {
+		case b.named:
+		case stays[symbol]:
+			have++
+		default:
 			removed = append(removed, symbol)
 		}
 	}
+	room := d.cfg.AllTrading.room(have)
+	for _, symbol := range chosen {
+		switch {
+		case d.books.Get(symbol) != nil:
+		case len(added) == room:
+			leftOut++
+		default:
+			added = append(added, symbol)
+		}
+	}
 	if err := d.add(added, false); err != nil {
-		return nil, nil, err
+		return nil, nil, 0, err
 	}
 	d.remove(removed)
-	return added, removed, nil
+	return added, removed, leftOut, nil
 }
 
 // noteStatus reports a change of a symbol's status; "" means that it is not listed. What the exchange

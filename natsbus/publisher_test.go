@@ -606,3 +606,21 @@ func TestPublisherCountsFailures(t *testing.T) {
 	require.Equal(t, natsbus.PublishFailures{StreamFull: stats.Books.Failures.StreamFull}, stats.Books.Failures)
 	require.Equal(t, natsbus.PublishFailures{NoResponders: 1}, stats.Trades.Failures)
 }
+
+// An instrument whose subject would exceed what a server takes as a line is refused for good. The server would end the
+// connection, again with each repetition.
+func TestInstrumentWithoutRoomInSubject(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	p := b.Publisher(t, natsbus.PublisherConfig{})
+	fits, bad, worse := bustest.Update(1), bustest.Update(2), bustest.Update(3)
+	fits.Instrument.Symbol = strings.Repeat("A", 1000)
+	bad.Instrument.Symbol = strings.Repeat("/", 340)
+	worse.Instrument.Symbol = strings.Repeat("LONG", 1250)
+	recs := []marketprism.Record{fits, bad, bustest.Update(4), worse, bustest.Update(5)}
+	err := p.Write(t.Context(), recs)
+	bustest.RequireKind(t, err, "value")
+	refused := sink.Refused(err, len(recs))
+	require.Len(t, refused, 2)
+	require.NoError(t, p.Write(t.Context(), bustest.Without(recs, refused[0].Index, refused[1].Index)))
+	require.Equal(t, 3, b.Messages(t, natsbus.BooksStream("")))
+}

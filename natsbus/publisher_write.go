@@ -262,8 +262,18 @@ func (w *write) encode(i int) (id string, body []byte, err error) {
 	if id = messageID(r, body); !isHeaderValue(id) {
 		return "", nil, encodeError(unfitKey(r.Instrument), errHeader)
 	}
+	if names := len(w.p.cfg.Prefix) + len(r.Instrument.Exchange) + len(r.Instrument.Market) + len(r.Instrument.Symbol); names > maxSubject/4 {
+		if len(w.p.subject(r)) > maxSubject {
+			return "", nil, encodeError(keySymbol, errSubjectSize)
+		}
+	}
 	return id, body, nil
 }
+
+// maxSubject bounds a subject in bytes. A server ends the connection, with all that is in flight, over a control line, which
+// has the subject, of more than max_control_line: 4096 by default (nats-server, MAX_CONTROL_LINE_SIZE in const.go). The
+// subject of a dead letter has the names of stream and durable before it.
+const maxSubject = 1024
 
 // messageID returns the id by which a stream stores a record once: its Key, and after a @ in what two records of one
 // Key differ. For a Snapshot or Gap that is ReceivedAt: a quiet book whose connection is lost twice rightly ends twice

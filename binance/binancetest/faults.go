@@ -183,6 +183,7 @@ type restFaults struct {
 	truncate int  // requests
 	gzip     bool // until it is switched off
 
+	names   []string // listed without being symbols
 	listing pendingListings
 	ban     banFault
 }

@@ -2,9 +2,11 @@ package binancetest
 
 import (
 	"encoding/json"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
+	"strings"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
@@ -69,6 +71,11 @@ func (api restAPI) exchangeInfo(query url.Values) *answer {
 	for _, sym := range symbols {
 		if status == "" || sym.Status == status {
 			info.Symbols = append(info.Symbols, api.listing(sym))
+		}
+	}
+	if !query.Has("symbol") && !query.Has("symbols") {
+		for _, name := range api.faults.names {
+			info.Symbols = append(info.Symbols, object{{"symbol", name}, {"status", defaultStatus}, {"contractStatus", defaultStatus}})
 		}
 	}
 	return api.faults.listing.answer(&info)
@@ -262,4 +269,20 @@ func (p *pendingListings) answer(info *exchangeInfo) *answer {
 	}
 	p.n--
 	return p.fault.answer(info)
+}
+
+// HostileNames returns fifty names for Server.ListNames that would harm what takes them for symbols: the first
+// forty can be the name of none, by the rule that Binance's API states, and the others are symbols that do not exist.
+func HostileNames() []string {
+	names := []string{
+		"", " ", ".\t", "\n", "A\r\nB", "\r\nNats-Msg-Id: x", "A\x00B", "\x1b[31mRED\x1b[0m", "\x7f", "\u0085", "\u2028", "\u202eTDSUCTB", "A\u200bB", "\ufeff",
+		" T0000USDT", "T0000USDT ", "T0000 USDT", "T0000/USDT", "T0000:USDT", "T0000@depth", "t0000usdt", "T0000usdt", "T0000USDT?limit=5000",
+		"T0000USDT&symbol=T0001USDT", "*", ">", "md.>", "$JS.API.>", "=", "%s%n", "'; DROP TABLE depth; --", "`id`", "$(id)", "<script>alert(1)</script>",
+		"../../etc/passwd", `C:\con`, `"}],"x":[{"`, "😀USDT",
+		strings.Repeat("A", 51), strings.Repeat("LONG", 1250),
+	}
+	for i := range 8 {
+		names = append(names, fmt.Sprintf("NOSUCH%dUSDT", i))
+	}
+	return append(names, "..", strings.Repeat("Z", 50))
 }

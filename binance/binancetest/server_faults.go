@@ -174,6 +174,12 @@ func (s *Server) TruncateREST(n int) {
 	s.locked(func() { s.faults.truncate = n })
 }
 
+// ListNames adds rows with these names, whatever they are, to every answer to exchangeInfo that has all symbols, as of
+// symbols that trade. The exchange knows none of them otherwise. No names, the default, end it.
+func (s *Server) ListNames(names ...string) {
+	s.locked(func() { s.faults.names = names })
+}
+
 // MisleadListings makes the next n answers to exchangeInfo no listing, or a wrong one, with status 200. ListingFaults
 // lists the ways. It returns ErrConfig for another one.
 func (s *Server) MisleadListings(n int, way string) error {

@@ -90,6 +90,8 @@ func syncerFamilies() []Family {
 		{Name: CappedLevels, Type: Counter, Labels: venue,
 			Help: "Levels received whose quantity is 92233720368.54775807 or more, of assets with few decimals; sums with them are not exact."},
 		{Name: RefusedNames, Type: Counter, Labels: venue, Help: "Refusals of a symbol by the exchange, in a subscription or a snapshot."},
+		{Name: LeftOutNames, Type: Gauge, Labels: with(venue, Label{"reason", []string{"invalid", "limit"}}),
+			Help: "Names of the latest listing that are not followed: they cannot be read as symbols, or are more than the limit."},
 	}
 }
 

@@ -70,6 +70,8 @@ func (e *Exchange) collectStats(give emit, s binance.Stats) {
 	give(AuditDifferences, float64(s.Differences), e.venue...)
 	give(CappedLevels, float64(s.Capped), e.venue...)
 	give(RefusedNames, float64(s.Refused), e.venue...)
+	give(LeftOutNames, float64(s.Unread), e.with("invalid")...)
+	give(LeftOutNames, float64(s.LeftOut), e.with("limit")...)
 }
 
 // collectBooks emits the states of all books, and the series of the symbols that have some.

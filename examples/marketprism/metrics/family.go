@@ -198,6 +198,7 @@ const (
 	AuditDifferences = "marketprism_syncer_audit_differences_total"
 	CappedLevels     = "marketprism_syncer_capped_levels_total"
 	RefusedNames     = "marketprism_syncer_refused_names_total"
+	LeftOutNames     = "marketprism_syncer_left_out_names"
 
 	BookSynced     = "marketprism_book_synced"
 	BookLastUpdate = "marketprism_book_last_update_timestamp_seconds"

@@ -140,6 +140,12 @@ func syncerAlerts() []Alert {
 			On:      `exchange="binance",market="spot",symbol="BTCUSDT"`, Says: "The book of BTCUSDT of binance spot has not been synced for 15 minutes",
 			Quiet: one(spot(metrics.BookSynced, "0x58 1 0x60", "symbol", "BTCUSDT")),
 		}, {
+			Name: "SymbolsLeftOut", Expr: metrics.LeftOutNames + " > {0}", Limits: limits(0), For: 5 * minute, Severity: warning,
+			Summary: "{{ $value | humanize }} names that " + venue + " lists are not followed ({{ $labels.reason }})",
+			Fire:    []Series{spot(metrics.LeftOutNames, "1x60", "reason", "limit")},
+			On:      `exchange="binance",market="spot",reason="limit"`, Says: "1 names that binance spot lists are not followed (limit)",
+			Quiet: one(spot(metrics.LeftOutNames, "1x18 0 1x18 0x60", "reason", "invalid")),
+		}, {
 			Name: "BookDiffersFromExchange", Expr: "sum by (exchange, market) (increase(" + metrics.AuditDifferences + "[15m])) > {0}", Limits: limits(0), Severity: critical,
 			Summary: "{{ $value | humanize }} levels of books differed from a new snapshot on " + venue,
 			Fire:    []Series{spot(metrics.AuditDifferences, "0x20 1x60")}, Since: 21 * step,
