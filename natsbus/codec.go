@@ -73,14 +73,13 @@ func kindOf(err error) string {
 }
 
 var (
-	errVersion     = &kindError{"version", "codec version is not supported"}
-	errMissing     = &kindError{"missing", "key is missing"}
-	errValue       = &kindError{"value", "value does not fit its key"}
-	errHeader      = &kindError{"value", "text has a line break or begins with a blank, and the message's id must be a header"}
-	errSubjectSize = &kindError{"value", "names are too long for a subject of 1024 bytes"}
-	errTime        = &kindError{"time", "time does not fit 64 bits of nanoseconds"}
-	errUTF8        = &kindError{"utf8", "text is not UTF-8"}
-	errChecksum    = &kindError{"checksum", "book does not have the checksum of its message"}
+	errVersion  = &kindError{"version", "codec version is not supported"}
+	errMissing  = &kindError{"missing", "key is missing"}
+	errValue    = &kindError{"value", "value does not fit its key"}
+	errHeader   = &kindError{"value", "text has a line break or begins with a blank, and the message's id must be a header"}
+	errTime     = &kindError{"time", "time does not fit 64 bits of nanoseconds"}
+	errUTF8     = &kindError{"utf8", "text is not UTF-8"}
+	errChecksum = &kindError{"checksum", "book does not have the checksum of its message"}
 )
 
 const (

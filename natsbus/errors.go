@@ -20,7 +20,7 @@ var (
 	// ErrNoStream: the server answers, and no stream takes the subject. EnsureStreams makes the streams. While another
 	// program has a core subscription to the subject, a Write learns of it after AckTimeout.
 	ErrNoStream = failure.ErrNoStream
-	// ErrTooLarge: the message exceeds the size limit of the server or the stream.
+	// ErrTooLarge: the message exceeds the size limit of the server or the stream, or its subject has more than 1024 bytes.
 	ErrTooLarge = failure.ErrTooLarge
 	// ErrReadOnly: the stream accepts no messages, because it is sealed.
 	ErrReadOnly = failure.ErrReadOnly

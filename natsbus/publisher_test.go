@@ -618,7 +618,7 @@ func TestInstrumentWithoutRoomInSubject(t *testing.T) {
 	worse.Instrument.Symbol = strings.Repeat("LONG", 1250)
 	recs := []marketprism.Record{fits, bad, bustest.Update(4), worse, bustest.Update(5)}
 	err := p.Write(t.Context(), recs)
-	bustest.RequireKind(t, err, "value")
+	require.ErrorIs(t, err, natsbus.ErrTooLarge)
 	refused := sink.Refused(err, len(recs))
 	require.Len(t, refused, 2)
 	require.NoError(t, p.Write(t.Context(), bustest.Without(recs, refused[0].Index, refused[1].Index)))

@@ -263,8 +263,8 @@ func (w *write) encode(i int) (id string, body []byte, err error) {
 		return "", nil, encodeError(unfitKey(r.Instrument), errHeader)
 	}
 	if names := len(w.p.cfg.Prefix) + len(r.Instrument.Exchange) + len(r.Instrument.Market) + len(r.Instrument.Symbol); names > maxSubject/4 {
-		if len(w.p.subject(r)) > maxSubject {
-			return "", nil, encodeError(keySymbol, errSubjectSize)
+		if n := len(w.p.subject(r)); n > maxSubject {
+			return "", nil, fmt.Errorf("%w: its subject has %d bytes, %d are allowed", ErrTooLarge, n, maxSubject)
 		}
 	}
 	return id, body, nil

@@ -67,7 +67,7 @@
 //   - F38 two connections with different events: [Config.AlternateBatches]
 //   - F39 trades lost, twice, with unused ids or those of no trades, and broken aggregates: [Server.DropTrades], [Server.DuplicateTrades], [Server.SkipTradeIDs], [Server.OtherTrades], [Server.BreakAggregate]
 //   - F40 a clock that jumps or goes backwards: [Server.SetClock]
-//   - F41 an answer to exchangeInfo that is no listing, or a wrong one: [Server.MisleadListings]
+//   - F41 an answer to exchangeInfo that is no listing, or a wrong one: [Server.MisleadListings]; one with names that are no symbols: [Server.ListNames]
 //
 // # What is faithful
 //

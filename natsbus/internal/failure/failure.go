@@ -78,7 +78,7 @@ func isUnanswered(err error) bool {
 
 // Classify wraps err in its class. An error of an unknown kind is ErrUnavailable, which may pass.
 func Classify(err error) error {
-	if errors.Is(err, ErrUnavailable) {
+	if errors.Is(err, ErrUnavailable) || errors.Is(err, ErrTooLarge) {
 		return err
 	}
 	return fmt.Errorf("%w: %w", class(err), err)
