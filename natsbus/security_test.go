@@ -62,6 +62,7 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 		return &bustest.Bus{Server: s, JS: js}
 	}
 	admin, collector, archiver, reader, operator, monitor := as("admin"), as("collector"), as("archiver"), as("reader"), as("operator"), as("monitor")
+	advisories := as("advisories")
 
 	for range 2 {
 		require.NoError(t, natsbus.EnsureStreams(t.Context(), admin.JS, natsbus.StreamsConfig{}))
@@ -84,7 +85,7 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 	var got sinktest.Recorder
 	sk := bustest.NewPicky(&got, first[3])
 	c := archiver.Consumer(t, natsbus.ConsumerConfig{Durable: "archiver", DeadLetters: true})
-	bustest.Run(t, c, sk)
+	stop := bustest.Run(t, c, sk)
 	bustest.Settled(t, c, len(first))
 	_, err = c.Lag(t.Context())
 	require.NoError(t, err)
@@ -113,6 +114,10 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 	stats, err := natsbus.ReadStreamStats(t.Context(), monitor.JS, "MD_DEPTH")
 	require.NoError(t, err)
 	require.EqualValues(t, len(first), stats.Messages)
+
+	require.NoError(t, stop())
+	collector.Publish(t, v.Updates(1))
+	giveUp(t, archiver, advisories)
 
 	select {
 	case info := <-denied:
@@ -184,6 +189,24 @@ func write(t *testing.T, name string, data []byte) string {
 	file := filepath.Join(t.TempDir(), name)
 	require.NoError(t, os.WriteFile(file, data, 0o600))
 	return file
+}
+
+// giveUp terminates a message as one role, and waits until an AdvisoryWatch as another one has made a letter of it.
+func giveUp(t *testing.T, archiver, advisories *bustest.Bus) {
+	t.Helper()
+	durable, err := archiver.JS.CreateOrUpdateConsumer(t.Context(), "MD_DEPTH", jetstream.ConsumerConfig{Durable: "archiver", AckPolicy: jetstream.AckExplicitPolicy})
+	require.NoError(t, err)
+	fetched, err := durable.Fetch(1, jetstream.FetchMaxWait(bustest.Patience))
+	require.NoError(t, err)
+	require.NoError(t, (<-fetched.Messages()).TermWithReason("no letter of its own"))
+	w, err := deadletter.NewAdvisoryWatch(advisories.JS, deadletter.AdvisoryConfig{})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	require.Eventually(t, func() bool { return w.Stats().DeadLettered == 1 }, bustest.Patience, bustest.Interval)
+	cancel()
+	require.NoError(t, <-ended)
 }
 
 // jwtServer returns the configuration of a server with users by credentials files, and such a file.

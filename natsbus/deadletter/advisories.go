@@ -263,7 +263,7 @@ func (w *AdvisoryWatch) find(ctx context.Context, a advisory) (letter.Origin, *j
 		return origin, &jetstream.RawStreamMsg{}, jetstream.ErrMsgNotFound
 	}
 	origin.Source = pull.Source(stream.CachedInfo())
-	msg, err := stream.GetMsg(ctx, a.StreamSeq)
+	msg, err := letter.Get(ctx, w.js, stream, a.StreamSeq, "")
 	if err != nil {
 		return origin, &jetstream.RawStreamMsg{}, err
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/internal/failure"
+	"github.com/marketprism/marketprism/natsbus/internal/letter"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
 )
 
@@ -85,9 +86,9 @@ func (q *Queue) List(ctx context.Context, filter Filter) iter.Seq2[*Letter, erro
 			yield(nil, err)
 			return
 		}
-		pattern, last := jetstream.WithGetMsgSubject(filter.pattern()), stream.CachedInfo().State.LastSeq
+		pattern, last := filter.pattern(), stream.CachedInfo().State.LastSeq
 		for next := uint64(1); next <= last; next++ {
-			msg, err := stream.GetMsg(ctx, next, pattern)
+			msg, err := letter.Get(ctx, q.js, stream, next, pattern)
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				return
 			}
@@ -111,7 +112,7 @@ func (q *Queue) Get(ctx context.Context, sequence uint64) (*Letter, error) {
 	if err != nil {
 		return nil, err
 	}
-	msg, err := stream.GetMsg(ctx, sequence)
+	msg, err := letter.Get(ctx, q.js, stream, sequence, "")
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		err = fmt.Errorf("%w: %w", ErrNotFound, err)
 	}

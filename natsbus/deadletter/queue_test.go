@@ -2,6 +2,7 @@ package deadletter_test
 
 import (
 	"context"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 	"github.com/marketprism/marketprism/natsbus/internal/bustest"
@@ -490,4 +492,50 @@ func TestRedriveIntoAFullStream(t *testing.T) {
 		return err == nil
 	}, bustest.Patience, bustest.Interval)
 	bustest.RequireEqual(t, recs, bustest.Await(t, &got, len(recs)))
+}
+
+// behindLaggingReplica returns a connection on which a replica that has none of the messages yet answers the direct gets.
+func behindLaggingReplica(t *testing.T, b *bustest.Bus) jetstream.JetStream {
+	t.Helper()
+	nc := b.JS.Conn()
+	relay, err := nc.Subscribe("lagging.>", func(m *nats.Msg) {
+		request := strings.TrimPrefix(m.Subject, "lagging.")
+		if strings.HasPrefix(request, "DIRECT.GET.") {
+			_ = m.RespondMsg(&nats.Msg{Header: nats.Header{"Status": {"404"}, "Description": {"Message Not Found"}}})
+			return
+		}
+		_ = nc.PublishRequest(jetstream.DefaultAPIPrefix+request, m.Reply, m.Data)
+	})
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = relay.Unsubscribe() })
+	js, err := jetstream.NewWithAPIPrefix(natstest.JetStream(t, b.Server).Conn(), "lagging")
+	require.NoError(t, err)
+	return js
+}
+
+// A replica that has a message later than the leader does not make it count as gone.
+func TestLaggingReplicaHidesNothing(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	kill(t, b, bustest.Updates(2))
+	lagging := &bustest.Bus{Server: b.Server, JS: behindLaggingReplica(t, b)}
+	require.Len(t, lagging.Letters(t, deadletter.Filter{}), 2)
+	l, err := lagging.DeadLetters().Get(t.Context(), 2)
+	require.NoError(t, err)
+	require.EqualValues(t, 2, l.StreamSequence)
+	require.NotEmpty(t, l.Body)
+	require.Equal(t, "BTCUSDT", l.Subject[len(l.Subject)-7:])
+	_, err = lagging.DeadLetters().Get(t.Context(), 3)
+	require.ErrorIs(t, err, deadletter.ErrNotFound)
+	report, err := lagging.DeadLetters().Redrive(t.Context(), deadletter.Filter{}, deadletter.RedriveConfig{})
+	require.NoError(t, err)
+	require.Equal(t, deadletter.RedriveReport{Redriven: 2}, report)
+	require.Equal(t, 2, b.Messages(t, "MD_REDRIVE"))
+
+	body := publishTraced(t, b, bustest.Update(3))
+	advise(t, b, 3, time.Now())
+	w := watch(t, lagging)
+	require.Eventually(t, func() bool { return w.Stats().DeadLettered == 1 }, bustest.Patience, bustest.Interval)
+	l = b.Letters(t, deadletter.Filter{})[0]
+	require.Equal(t, body, l.Body)
+	require.NotEmpty(t, l.Header.Get("traceparent"))
 }

@@ -248,26 +248,79 @@ func Store(ctx context.Context, js jetstream.JetStream, letter *nats.Msg) (*jets
 	}
 }
 
-// holds reports whether a stream has a message at a sequence. It asks the leader, since a replica may not have it yet.
+// holds reports whether a stream has a message at a sequence.
 func holds(ctx context.Context, js jetstream.JetStream, stream string, sequence uint64) (bool, error) {
-	subject := pull.APIPrefix(js.Options()) + "STREAM.MSG.GET." + stream
-	msg, err := js.Conn().RequestWithContext(ctx, subject, fmt.Appendf(nil, `{"seq":%d}`, sequence))
-	var answer struct {
-		Error *jetstream.APIError `json:"error"`
-	}
-	if err == nil {
-		err = json.Unmarshal(msg.Data, &answer)
-	}
+	_, err := askLeader(ctx, js, stream, selection{Sequence: sequence})
 	switch {
-	case err == nil && answer.Error == nil:
-		return true, nil
-	case err == nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
-		return false, nil
 	case err == nil:
-		err = answer.Error
+		return true, nil
+	case errors.Is(err, jetstream.ErrMsgNotFound):
+		return false, nil
 	}
 	// Not %w: a stream that is missing, or a silent server, would count as permanent.
 	return false, fmt.Errorf("%w: is dead letter %d still in stream %s? %v", failure.ErrUnavailable, sequence, stream, err)
+}
+
+// Get returns the message of a stream at a sequence; if a pattern is given, the first from there on with such a subject.
+// If there is none, the error is jetstream.ErrMsgNotFound.
+//
+// Only the leader's word counts for that. Where the stream allows direct gets, any replica may answer the first request,
+// and it may not have the message yet (NATS ADR-31: reads after writes are not coherent).
+func Get(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, sequence uint64, pattern string) (*jetstream.RawStreamMsg, error) {
+	var opts []jetstream.GetMsgOpt
+	if pattern != "" {
+		opts = append(opts, jetstream.WithGetMsgSubject(pattern))
+	}
+	msg, err := stream.GetMsg(ctx, sequence, opts...)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		msg, err = askLeader(ctx, js, stream.CachedInfo().Config.Name, selection{sequence, pattern})
+	}
+	return msg, err
+}
+
+// A selection is the body of a request for a message.
+type selection struct {
+	Sequence uint64 `json:"seq"`
+	Pattern  string `json:"next_by_subj,omitempty"`
+}
+
+// askLeader requests a message from the leader of its stream.
+func askLeader(ctx context.Context, js jetstream.JetStream, stream string, which selection) (*jetstream.RawStreamMsg, error) {
+	body, err := json.Marshal(which)
+	if err != nil {
+		return nil, err
+	}
+	reply, err := js.Conn().RequestWithContext(ctx, pull.APIPrefix(js.Options())+"STREAM.MSG.GET."+stream, body)
+	if err != nil {
+		return nil, err
+	}
+	var answer struct {
+		Error   *jetstream.APIError `json:"error"`
+		Message struct {
+			Subject  string    `json:"subject"`
+			Sequence uint64    `json:"seq"`
+			Header   []byte    `json:"hdrs"`
+			Data     []byte    `json:"data"`
+			Time     time.Time `json:"time"`
+		} `json:"message"`
+	}
+	err = json.Unmarshal(reply.Data, &answer)
+	switch m := answer.Message; {
+	case err != nil:
+		return nil, err
+	case answer.Error != nil && answer.Error.ErrorCode == jetstream.JSErrCodeMessageNotFound:
+		return nil, jetstream.ErrMsgNotFound
+	case answer.Error != nil:
+		return nil, answer.Error
+	case m.Sequence == 0:
+		return nil, jetstream.ErrInvalidJetStreamResponse
+	default:
+		header := nats.Header{}
+		if len(m.Header) > 0 {
+			header, err = nats.DecodeHeadersMsg(m.Header)
+		}
+		return &jetstream.RawStreamMsg{Subject: m.Subject, Sequence: m.Sequence, Header: header, Data: m.Data, Time: m.Time}, err
+	}
 }
 
 // publish publishes a letter. If it is larger than the server or the stream allows, publish removes its body, which is
