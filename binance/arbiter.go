@@ -58,8 +58,10 @@ type arbiter struct {
 	started bool
 	legs    [maxConns]leg
 
-	regressedAt time.Time // exchange clock, when the venue's ids last went back
-	newestTrade time.Time // the latest exchange time of the trades used; the clock may have gone back since
+	newest      depthEvent // with the highest id, of every leg that there was; it outlives them
+	belowSince  time.Time  // exchange clock, from when events end below newest; zero if they do not
+	regressedAt time.Time  // exchange clock, when the venue's ids last went back
+	newestTrade time.Time  // the latest exchange time of the trades used; the clock may have gone back since
 
 	others idRange // the latest ids in a row that are no trades of the market: after one up to another; futures only
 
@@ -69,6 +71,15 @@ type arbiter struct {
 	pending      []pendingEvent // by id
 	pendingSince time.Time      // local clock, when the first of them came
 }
+
+// A depthEvent is the last id of an event, and when the venue sent it.
+type depthEvent struct {
+	lastID int64
+	sentAt time.Time
+}
+
+// serverSkew bounds how far the clocks of the venue's own servers are taken to be apart, as the archive has it.
+const serverSkew = 5 * time.Second
 
 // A leg is one connection's part in a stream.
 type leg struct {
@@ -141,6 +152,9 @@ func (a *arbiter) decide(from int, r idRange, now time.Time) decision {
 // event, or one out of order, has its old time. The ids of a wiped testnet begin again at 0, and those of a young
 // symbol reach the book's id again before MaxStale events have come. What other legs then still bring from
 // before is a duplicate.
+//
+// A venue that is wiped closes its connections. So an event of any leg counts, also of the first one after all had ended,
+// if it ends below the highest id and was sent more than serverSkew after that.
 func (a *arbiter) regress(from int, last int64, sentAt time.Time) decision {
 	l := &a.legs[from]
 	back, before := l.heard && last < l.lastID, l.sentAt
@@ -150,15 +164,37 @@ func (a *arbiter) regress(from int, last int64, sentAt time.Time) decision {
 		return decisionDuplicate
 	case l.outdated:
 		l.outdated, l.heard = false, false
+		return decisionUse
 	case back && sentAt.After(before):
 		a.regressedAt = sentAt
-		for i := range a.legs {
-			a.legs[i].outdated = i != from && a.legs[i].heard
-		}
-		return decisionRestart
+	case a.staysBelow(last, sentAt):
+		a.regressedAt = a.belowSince
+	default:
+		return decisionUse
 	}
-	return decisionUse
+	for i := range a.legs {
+		a.legs[i].outdated = i != from && a.legs[i].heard
+	}
+	a.forgetNewest()
+	return decisionRestart
 }
+
+// staysBelow reports whether events end below the highest id for longer than clocks are apart.
+func (a *arbiter) staysBelow(last int64, sentAt time.Time) bool {
+	switch {
+	case sentAt.Before(a.regressedAt): // of a leg that was not heard before
+		return false
+	case last >= a.newest.lastID:
+		a.newest, a.belowSince = depthEvent{last, sentAt}, time.Time{}
+		return false
+	case a.belowSince.IsZero() && sentAt.After(a.newest.sentAt):
+		a.belowSince = sentAt
+	}
+	return sentAt.Sub(a.newest.sentAt) > serverSkew
+}
+
+// forgetNewest says that the ids of the venue have begun again.
+func (a *arbiter) forgetNewest() { a.newest, a.belowSince = depthEvent{}, time.Time{} }
 
 // alone reports whether no other leg carries the stream.
 func (a *arbiter) alone(leg int) bool {

@@ -1,12 +1,16 @@
 package binance
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 // arbitration runs a script on an arbiter and records the events that are used:
@@ -233,6 +237,57 @@ func TestArbiterOfConnectionsWithAnyDelay(t *testing.T) {
 		}
 		if next != end+1 {
 			t.Fatalf("seed %d: the sequence ends at %d", seed, next-1)
+		}
+	}
+}
+
+// Two connections end, the exchange is wiped, and both are back before the first event: neither was heard, and what they
+// bring has lower ids than what came before. It is no duplicate, but once.
+func TestBothConnectionsBringLowerIDs(t *testing.T) {
+	ticker := func(id int64) string {
+		return fmt.Sprintf(`{"stream":"btcusdt@bookTicker","data":{"u":%d,"s":"BTCUSDT","b":"5","B":"1","a":"6","A":"1"}}`, id)
+	}
+	trade := func(id int64) string {
+		millis := 1770000000000 + (id+100_000)%101_000 // later for ids after the wipe
+		return fmt.Sprintf(`{"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,"p":"5","q":"1","T":%d,"X":"MARKET","m":true,"M":true}}`, millis, id, millis)
+	}
+	for name, frame := range map[string]func(int64) string{"btcusdt@bookTicker": ticker, "btcusdt@trade": trade} {
+		var got []int64
+		s := syncedShard(t, func(_ context.Context, rec *marketprism.Record) error {
+			if rec.Ticker != nil {
+				got = append(got, rec.Ticker.UpdateID)
+			} else if rec.Trade != nil {
+				got = append(got, rec.Trade.ID)
+			}
+			return nil
+		})
+		s.life = t.Context()
+		second := *s.conns.conns[0]
+		second.index = 1
+		s.conns.conns[1] = &second
+		sub, now := s.streams.byName[name], time.Now()
+		sub.arbiter.addLeg(1, now)
+		bring := func(ids ...int64) {
+			for _, id := range ids {
+				for i := range 2 {
+					if err := s.step(t.Context(), now, s.conns.conns[i], []byte(frame(id)), now.UTC()); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		}
+		bring(1000, 1001)
+		for i := range 2 {
+			sub.arbiter.removeLeg(i)
+			if err := s.streamLost(t.Context(), now, sub, orderbook.Gap{Reason: orderbook.GapDisconnect}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sub.arbiter.addLeg(0, now)
+		sub.arbiter.addLeg(1, now)
+		bring(1, 2, 3)
+		if !slices.Equal(got, []int64{1000, 1001, 1, 2, 3}) {
+			t.Errorf("%s: records of %v", name, got)
 		}
 	}
 }

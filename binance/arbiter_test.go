@@ -1,7 +1,9 @@
 package binance_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"testing"
 	"testing/synctest"
@@ -211,4 +213,61 @@ func TestStormOfDisconnectsKeepsTheConnectLimit(t *testing.T) {
 		h.ready()
 		h.wellBehaved()
 	})
+}
+
+// The exchange is wiped while no connection is open, as Binance's testnet is about once a month. Each kind of record goes
+// on with the new ids, and a Gap has the time of the first update with them.
+func TestWipeWhileDisconnected(t *testing.T) {
+	for _, redundancy := range []int{1, 2} {
+		for _, outage := range []time.Duration{time.Second, time.Minute} {
+			t.Run(fmt.Sprintf("%d/%s", redundancy, outage), func(t *testing.T) {
+				var wiped time.Time
+				var gap, first marketprism.Record
+				var trades, tickers, repeated int
+				var last int64
+				record := func(_ context.Context, rec *marketprism.Record) error {
+					switch {
+					case rec.Instrument.Symbol != victim || wiped.IsZero():
+					case rec.Trade != nil:
+						if trades++; rec.Trade.ID <= last {
+							repeated++
+						}
+						last = rec.Trade.ID
+					case rec.Ticker != nil:
+						tickers++
+					case rec.Update != nil && first.Update == nil:
+						first = rec.Clone()
+					case rec.Gap != nil && rec.Gap.Reason == orderbook.GapRegressed:
+						gap = rec.Clone()
+					}
+					return nil
+				}
+				depth := binance.DepthConfig{Redundancy: redundancy, Trades: true, Tickers: true, Handler: record}
+				bubble(t, setup{server: mixed(marketprism.Spot), depth: depth}, func(t *testing.T, h *harness) {
+					h.ready()
+					h.live(h.srv.Listed()[:4]...)
+					h.srv.RejectStreams(1000, 503)
+					h.srv.Disconnect(0, "")
+					time.Sleep(outage)
+					if err := h.srv.Wipe(); err != nil {
+						t.Fatal(err)
+					}
+					h.mu.Lock()
+					wiped, h.books[victim].lastTrade = time.Now(), [2]int64{}
+					h.mu.Unlock()
+					h.srv.RejectStreams(0, 503)
+					time.Sleep(2 * time.Minute)
+					h.live(h.srv.Listed()[:4]...)
+					h.mu.Lock()
+					defer h.mu.Unlock()
+					if trades < 10 || tickers < 10 || repeated > 0 {
+						t.Errorf("%d trades, %d of an old id, %d tickers since the wipe", trades, repeated, tickers)
+					}
+					if gap.Gap == nil || gap.EventTime.Before(wiped) || gap.EventTime.After(first.EventTime) {
+						t.Errorf("%+v at %v, the first update was at %v", gap.Gap, gap.EventTime, first.EventTime)
+					}
+				})
+			})
+		}
+	}
 }

@@ -3,6 +3,7 @@ package binance
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -33,7 +34,7 @@ func (s *shard) depth(ctx context.Context, now time.Time, c *conn, sub *subscrip
 	switch sub.arbiter.regress(c.index, u.LastID, u.EventTime) {
 	case decisionRestart:
 		gap := orderbook.Gap{Reason: orderbook.GapRegressed, Err: &orderbook.SequenceError{Want: sub.book.syncer.Book().LastID() + 1, Got: u.FirstID}}
-		if err := s.applyOutput(ctx, now, moment{at, u.EventTime}, sub.book, s.restart(now, sub, gap)); err != nil {
+		if err := s.applyOutput(ctx, now, moment{at, sub.arbiter.regressedAt}, sub.book, s.restart(now, sub, gap)); err != nil {
 			return err
 		}
 	case decisionDuplicate:
@@ -100,11 +101,11 @@ func (s *shard) trade(ctx context.Context, now time.Time, c *conn, sub *subscrip
 	a, t := &sub.arbiter, e.trade
 	e.idRange = idRange{t.ID - 1, t.ID}
 	// Trade ids and times rise together, so a trade with an old id is a repetition, unless the venue's
-	// ids have gone back meanwhile.
+	// ids have gone back meanwhile: what decide says of one that is newer than all before is not asked.
 	repeated := a.started && t.ID <= a.lastID && !newer(t.TradeTime, a.newestTrade)
 	d := a.decide(c.index, e.idRange, e.receivedAt)
 	switch {
-	case repeated || d == decisionDuplicate:
+	case repeated:
 		s.count.duplicates.Add(1)
 		return nil
 	case d == decisionPend || s.backfillBefore(now, sub, t.ID):
@@ -201,9 +202,12 @@ func (s *shard) release(ctx context.Context, now time.Time, sub *subscription, f
 
 // streamLost handles a stream that one connection no longer carries, or has lost events of. Events of
 // the others that were pending for it may be used now. If none of them continues the sequence, a book is
-// resynced, or goes offline.
+// resynced, or goes offline. The next ticker is used whatever its id is: the venue may be wiped until then.
 func (s *shard) streamLost(ctx context.Context, now time.Time, sub *subscription, gap orderbook.Gap) error {
 	switch {
+	case !sub.arbiter.carried() && strings.HasSuffix(sub.name, s.client.market.ticker):
+		sub.arbiter.restart()
+		return nil
 	case !sub.depth || sub.arbiter.continued(now):
 		return s.release(ctx, now, sub, false)
 	case sub.arbiter.carried():

@@ -40,6 +40,9 @@ func (s *shard) applyOutput(ctx context.Context, now time.Time, cause moment, b 
 		case ev.Gap != nil:
 			if ev.Gap.Reason == orderbook.GapRegressed {
 				rec.EventTime = cause.sent
+				if sub := s.streams.depths[b.instrument.Symbol]; sub != nil {
+					sub.arbiter.forgetNewest()
+				}
 			}
 			s.bookLost(now, b, *ev.Gap)
 		}

@@ -23,36 +23,6 @@ type checker struct {
 	report *Report
 }
 
-// checkScope returns the condition on the rows of every table of records: the instruments, and the times.
-func checkScope(q CheckQuery) scope {
-	sc := checkInstruments(q)
-	times := checkTimes(q)
-	return scope{where: sc.where + " AND " + times.where, args: append(sc.args, times.args...)}
-}
-
-func checkInstruments(q CheckQuery) scope {
-	sc := scope{where: "true"}
-	if len(q.Instruments) > 0 {
-		sc.where = "("
-		for n, i := range q.Instruments {
-			if n > 0 {
-				sc.where += " OR "
-			}
-			sc.where += fmt.Sprintf("exchange = {exchange%[1]d:String} AND market = {market%[1]d:String} AND symbol = {symbol%[1]d:String}", n)
-			sc.args = append(sc.args, named(fmt.Sprintf("exchange%d", n), i.Exchange),
-				named(fmt.Sprintf("market%d", n), string(i.Market)), named(fmt.Sprintf("symbol%d", n), i.Symbol))
-		}
-		sc.where += ")"
-	}
-	return sc
-}
-
-func checkTimes(q CheckQuery) scope {
-	sc := scope{where: "true"}
-	sc.addTimes(q.From, q.To)
-	return sc
-}
-
 // bookCost is how much longer a row of the books takes than a row of the other checks, which run in the server.
 const bookCost = 40
 
@@ -126,10 +96,6 @@ func (c *checker) run(ctx context.Context, check sqlCheck, sc scope) error {
 		return checkError(string(check.name), ctx, err)
 	}
 	return nil
-}
-
-func checkError(what string, ctx context.Context, err error) error {
-	return fmt.Errorf("chstore: check %s: %w", what, withCause(ctx, err))
 }
 
 // checkTables examines the state of the tables.
@@ -285,19 +251,12 @@ func (r *Report) sort() {
 	})
 }
 
-// sqlChecks returns the checks that the server runs by itself. In their texts, $ is replaced by the condition on rows,
-// and $times and $instruments by its two parts. $wider is $ with some time before, and $inside limits rows to
-// the times themselves: a missing range that begins just before them is found, and reported once.
-func (c *checker) sqlChecks() []sqlCheck {
+// sqlChecks returns the checks that the server runs by itself, written for expand.
+func (c *checker) sqlChecks(w wipes) []sqlCheck {
 	q := c.q
-	all := []sqlCheck{c.missingUpdates(), c.missingTrades()}
-	if !q.From.IsZero() {
-		for i := range all {
-			all[i].args = append(all[i].args, named("wider", clamp(q.From.Add(-lookBack))))
-		}
-	}
+	all := []sqlCheck{c.missingUpdates(w), c.missingTrades(w)}
 	for t := range tableCount {
-		all = append(all, c.duplicates(t))
+		all = append(all, c.duplicates(t, w))
 	}
 	all = append(all, c.crossed()...)
 	all = append(all, c.rowChecks()...)
@@ -309,40 +268,21 @@ func (c *checker) sqlChecks() []sqlCheck {
 			all = append(all, c.skew(t, int64(q.Skew)))
 		}
 	}
-	wider, inside := q, "true"
-	if !q.From.IsZero() {
-		wider.From, inside = q.From.Add(-lookBack), fmt.Sprintf("toUnixTimestamp64Nano(ts) >= %d", clamp(q.From))
-	}
-	conditions := strings.NewReplacer(
-		"$times", checkTimes(q).where, "$instruments", checkInstruments(q).where, "$inside", inside,
-		"$wider", strings.ReplaceAll(checkScope(wider).where, "{from:", "{wider:"), "$", checkScope(q).where)
 	for i := range all {
-		all[i].text = conditions.Replace(all[i].text)
+		all[i].text = c.expand(all[i].text)
 	}
 	return all
 }
 
-const instrumentColumns = "exchange, market, symbol"
-
-// withEpochs begins a query that has in wiped when the ids of instruments went back: see epoch. epochOf is the epoch of
-// a row of a table, counted so that each of wiped begins one.
-func (c *checker) withEpochs() string {
-	return `
-WITH (SELECT groupArray((exchange, market, symbol, ts)) FROM ` + c.tableName(gapTable.name()) + `
-	WHERE $instruments AND reason = 'regressed') AS wiped`
-}
-
-const epochOf = "arrayCount(w -> w.1 = exchange AND w.2 = market AND w.3 = symbol AND w.4 <= ts, wiped)"
-
 // missingUpdates finds updates that do not follow the ones before them by id, by the rule of the market
 // (orderbook.Continuity): spot ids are consecutive, a futures update names its predecessor. The updates of an epoch
 // are a sequence of their own.
-func (c *checker) missingUpdates() sqlCheck {
-	return sqlCheck{name: CheckMissingUpdates, table: depthTable.name(), text: c.withEpochs() + `
+func (c *checker) missingUpdates(w wipes) sqlCheck {
+	return sqlCheck{name: CheckMissingUpdates, table: depthTable.name(), args: wipeArgs(w.updates, c.widerArgs()...), text: `
 SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
 	concat('after ids ', arrayStringConcat(arrayMap(x -> toString(x), groupArraySorted(5)(before)), ', '), if(count() > 5, ', …', ''))
 FROM (
-	SELECT ` + instrumentColumns + `, ts, first_id, prev_id, ` + epochOf + ` AS epoch,
+	SELECT ` + instrumentColumns + `, ts, first_id, prev_id, ` + epochOf(idsOf(depthTable).at) + ` AS epoch,
 		row_number() OVER (PARTITION BY exchange, market, symbol, epoch ORDER BY first_id, last_id) AS n,
 		if(n = 1, if(market = 'spot', first_id - 1, prev_id), max(last_id) OVER (
 			PARTITION BY exchange, market, symbol, epoch ORDER BY first_id, last_id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING)) AS before
@@ -354,29 +294,30 @@ GROUP BY ` + instrumentColumns}
 // missingTrades finds ids that are not stored: the ids of trades are consecutive within an epoch, and so are those of
 // aggregates. Some ids of futures trades are of none of the market. The trade after them names the first (Trade.FirstID), if
 // the collector saw them.
-func (c *checker) missingTrades() sqlCheck {
-	return sqlCheck{name: CheckMissingTrades, table: tradeTable.name(), text: c.withEpochs() + `
+func (c *checker) missingTrades(w wipes) sqlCheck {
+	return sqlCheck{name: CheckMissingTrades, table: tradeTable.name(), args: wipeArgs(w.trades, c.widerArgs()...), text: `
 SELECT ` + instrumentColumns + `, count(), toUnixTimestamp64Nano(min(ts)),
 	concat(toString(sum(begin - before - 1)), multiIf(aggregate, ' aggregates are missing', market = 'spot', ' trades are missing',
 		' ids have no trade: it is missing, or none of the market (NA, INSURANCE_FUND, ADL)'))
 FROM (
 	SELECT ` + instrumentColumns + `, ts, aggregate, if(aggregate OR first_id = 0, id, first_id) AS begin, lagInFrame(id, 1, begin - 1) OVER (
-		PARTITION BY exchange, market, symbol, aggregate, ` + epochOf + ` ORDER BY id, begin ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
+		PARTITION BY exchange, market, symbol, aggregate, ` + epochOf(idsOf(tradeTable).at) + ` ORDER BY id, begin ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS before
 	FROM ` + c.tableName(tradeTable.name()) + ` WHERE $wider)
 WHERE begin > before + 1 AND $inside
 GROUP BY ` + instrumentColumns + `, aggregate`}
 }
 
 // duplicates finds rows with the same key in an epoch. Reads leave them out.
-func (c *checker) duplicates(t table) sqlCheck {
+func (c *checker) duplicates(t table, w wipes) sqlCheck {
+	wiped := w.updates
 	id, minor, received := t.keyColumns()
 	if t == tradeTable {
-		minor = "(aggregate, " + minor + ")"
+		minor, wiped = "(aggregate, "+minor+")", w.trades
 	}
-	return sqlCheck{name: CheckDuplicates, table: t.name(), text: c.withEpochs() + `
+	return sqlCheck{name: CheckDuplicates, table: t.name(), args: wipeArgs(wiped), text: `
 SELECT ` + instrumentColumns + `, toUInt64(sum(n - 1)), toUnixTimestamp64Nano(min(first)), concat('of ', toString(count()), ' keys')
 FROM (
-	SELECT ` + instrumentColumns + `, count() AS n, min(ts) AS first, ` + id + ` AS a, ` + minor + ` AS b, ` + received + ` AS c, ` + epochOf + ` AS epoch
+	SELECT ` + instrumentColumns + `, count() AS n, min(ts) AS first, ` + id + ` AS a, ` + minor + ` AS b, ` + received + ` AS c, ` + epochOf(idsOf(t).at) + ` AS epoch
 	FROM ` + c.tableName(t.name()) + ` WHERE $
 	GROUP BY ` + instrumentColumns + `, a, b, c, epoch HAVING n > 1)
 GROUP BY ` + instrumentColumns}

@@ -1,7 +1,9 @@
 package chstore_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -142,4 +144,76 @@ func TestReplayAcrossAnUnnoticedWipe(t *testing.T) {
 	require.EqualValues(t, 100, last, "%s", describe(got.Records()))
 	all := states(t, s, chstore.BookQuery{Instrument: spot("BOOK")})
 	require.EqualValues(t, 103, all[len(all)-1].Book.LastID())
+}
+
+// No collector recorded that ids went back: none was connected, or trades alone are collected. The ids and the times
+// show it, also where the market goes on at once, is wiped twice, or begins again just below its last id.
+func TestCheckKnowsWipesThatNoneRecorded(t *testing.T) {
+	short.Skip(t)
+	const rows = 40
+	s, _ := openStore(t, chstore.Config{})
+	var whole, paused, broken []marketprism.Instrument
+	for n, second := range []struct {
+		from              int64
+		after, step       float64 // seconds
+		withoutTheUpdates bool
+	}{{101, 3600, 0.25, false}, {101, 3600, 0.25, true}, {101, 0.5, 0.25, false}, {1000 - rows, 0.25, 0.25, false}, {101, 1, 4, false}} {
+		for _, m := range []marketprism.Market{marketprism.Spot, marketprism.USDM} {
+			var recs []marketprism.Record
+			at := 0.0
+			for life := range int64(3) {
+				first := int64(1000)
+				if life > 0 {
+					first = second.from - life
+					at += second.after
+				}
+				begin := snapshotOf(first-1, at-0.125)
+				if m != marketprism.Spot {
+					begin.EventTime, begin.Snapshot.EventTime = begin.ReceivedAt, begin.ReceivedAt
+				}
+				recs = append(recs, begin)
+				for id := first; id < first+rows; id++ {
+					u := updateOf(id, id, at)
+					if m != marketprism.Spot {
+						u.Update.PrevLastID = id - 1
+					}
+					k := u
+					k.Update, k.Trade = nil, &marketprism.Trade{ID: id, Price: 1, Quantity: 1, TradeTime: u.EventTime}
+					recs = append(recs, u, k)
+					at += second.step
+				}
+			}
+			if second.withoutTheUpdates {
+				recs = slices.DeleteFunc(recs, func(r marketprism.Record) bool { return r.Trade == nil })
+			}
+			name := func(symbol string) marketprism.Instrument {
+				i := marketprism.Instrument{Exchange: marketprism.Binance, Market: m, Symbol: fmt.Sprintf("%s%d", symbol, n)}
+				for n := range recs {
+					recs[n].Instrument = i
+				}
+				return i
+			}
+			whole = append(whole, name("WHOLE"))
+			if second.after > 5 {
+				paused = append(paused, whole[len(whole)-1])
+			}
+			require.NoError(t, s.Write(t.Context(), recs))
+			broken = append(broken, name("BROKEN"))
+			lost := recs[len(recs)-rows/2].Time()
+			require.NoError(t, s.Write(t.Context(), slices.DeleteFunc(recs, func(r marketprism.Record) bool { return r.Time().Equal(lost) })))
+		}
+	}
+	for _, q := range []chstore.CheckQuery{
+		{Instruments: whole, SkipBooks: true}, {Instruments: whole, SkipBooks: true, From: secondsOf(8)}, {Instruments: paused},
+	} {
+		q.Silence = -1
+		r := check(t, s, q)
+		require.True(t, r.OK(), "%s", r.String())
+	}
+	r := check(t, s, chstore.CheckQuery{Instruments: broken, Silence: -1, SkipBooks: true})
+	require.Len(t, r.Findings, 2*len(broken)-2, "%s", r.String())
+	for _, f := range r.Findings {
+		require.EqualValues(t, 1, f.Count, "%s", r.String())
+		require.True(t, f.Check == chstore.CheckMissingUpdates || strings.HasPrefix(f.Detail, "1 "), "%s", r.String())
+	}
 }

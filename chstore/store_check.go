@@ -140,7 +140,11 @@ func (s *Store) Check(ctx context.Context, q CheckQuery) (r Report, err error) {
 			r.add(Finding{Check: CheckMissingInstrument, Instrument: i, Count: 1, Detail: "nothing is stored"})
 		}
 	}
-	checks := c.sqlChecks()
+	wiped, err := c.readWipes(ctx)
+	if err != nil {
+		return r, err
+	}
+	checks := c.sqlChecks(wiped)
 	progress := progress{total: uint64(len(checks)) * r.Rows, report: q.Progress}
 	if !q.SkipBooks {
 		progress.total += bookCost * r.Rows

@@ -67,7 +67,9 @@ type Symbol struct {
 	// LastID is the first update id of the book; 0 means 1,000,000. -1 is how the exchange shows a listing
 	// without orders: the book is empty and snapshots have id -1 until the first change, id 1.
 	LastID int64
-	Rate   float64 // changes a second the random walk makes; 0 means 50, negative means none
+	// TradeID is the id of the first trade, and of the first aggregate; 0 means 1.
+	TradeID int64
+	Rate    float64 // changes a second the random walk makes; 0 means 50, negative means none
 }
 
 // Symbols returns a Symbol for each name, with every other field at its default.
@@ -178,8 +180,11 @@ func (sym Symbol) withDefaults() (Symbol, error) {
 	defaults.Set(&sym.Levels, defaultLevels)
 	sym.Levels = max(sym.Levels, 0)
 	defaults.Set(&sym.LastID, defaultLastID)
+	defaults.Set(&sym.TradeID, 1)
 	defaults.Set(&sym.Rate, defaultRate)
 	switch {
+	case sym.TradeID < 1:
+		return sym, fmt.Errorf("%w: symbol %s: trade id %d", ErrConfig, sym.Name, sym.TradeID)
 	case sym.LastID < newborn:
 		return sym, fmt.Errorf("%w: symbol %s: update id %d", ErrConfig, sym.Name, sym.LastID)
 	case sym.Price < 0 || sym.TickSize < 0 || sym.StepSize < 0:

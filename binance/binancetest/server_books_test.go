@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -281,5 +282,23 @@ func TestWalkFillsAnEmptyBook(t *testing.T) {
 	must(t, err)
 	if len(snap.Bids) < 5 || len(snap.Asks) < 5 || snap.Bids[0].Price >= snap.Asks[0].Price {
 		t.Errorf("%v %v", snap.Bids, snap.Asks)
+	}
+}
+
+// Ids of trades and of aggregates begin where the symbol says: a server that is started again repeats none.
+func TestFirstTradeID(t *testing.T) {
+	cfg := manual(t)
+	cfg.Symbols[0].TradeID = 500
+	s := newServer(t, cfg)
+	c := dial(t, s, "/ws/btcusdt@aggTrade")
+	id, err := s.Trade("BTCUSDT", fixed(t, "10"), fixed(t, "1"), true)
+	must(t, err)
+	equal(t, "trade id", id, 500)
+	if got := c.text(); !strings.Contains(got, `"a":500,`) || !strings.Contains(got, `"f":500,"l":500`) {
+		t.Error(got)
+	}
+	cfg.Symbols[0].TradeID = -1
+	if _, err := binancetest.New(cfg); !errors.Is(err, binancetest.ErrConfig) {
+		t.Error(err)
 	}
 }

@@ -79,6 +79,7 @@ func newSymbol(sym Symbol, r *rules, cfg *Config) *symbolState {
 	}
 	s.fill()
 	s.startAt(sym.LastID)
+	s.tradeID, s.aggTradeID = sym.TradeID-1, sym.TradeID-1
 	return s
 }
 

@@ -93,6 +93,7 @@ func Simulate(cfg config.Config) (*binancetest.Server, error) {
 	listed := binancetest.Symbols(cfg.Symbols...)
 	for i := range listed {
 		listed[i].LastID = time.Now().UnixMicro()
+		listed[i].TradeID = listed[i].LastID
 		if cfg.SimRate > 0 {
 			listed[i].Rate = cfg.SimRate
 		}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/examples/marketprism/config"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 // The live exchange is reached through the proxy, and trusted by the authority in the file.
@@ -60,5 +61,22 @@ func TestLiveExchangeBehindAProxy(t *testing.T) {
 		_, err := liveExchange(broken)
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "hush")
+	}
+}
+
+// A second run in the same folder repeats no id of the first, which would look like a duplicate, or like a market that was wiped.
+func TestSimulatedExchangesRepeatNoID(t *testing.T) {
+	var last, trade int64
+	for range 2 {
+		exchange, err := Simulate(config.Config{Exchange: config.Exchange{Market: "spot", Symbols: []string{"BTCUSDT"}}})
+		require.NoError(t, err)
+		snapshot, err := exchange.Book("BTCUSDT")
+		require.NoError(t, err)
+		require.Greater(t, snapshot.LastID, last)
+		id, err := exchange.Trade("BTCUSDT", orderbook.One, orderbook.One, true)
+		require.NoError(t, err)
+		require.Greater(t, id, trade)
+		last, trade = snapshot.LastID, id
+		require.NoError(t, exchange.Close())
 	}
 }
