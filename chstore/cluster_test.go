@@ -106,7 +106,7 @@ func TestReplicatedTables(t *testing.T) {
 	cfg.Database = "md"
 	for i, server := range servers {
 		s, _ := server.store(t, cfg)
-		conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{server.addr}})
+		conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{server.addr}, Auth: clickhouse.Auth{Username: chserver.User, Password: clusterPassword}})
 		require.NoError(t, err)
 		defer conn.Close()
 		plan, err := s.Plan(t.Context())
@@ -154,6 +154,9 @@ func isReplicated(statement string) bool {
 // onMain follows the name in a statement for all servers of the cluster of startServers.
 const onMain = " ON CLUSTER `main`"
 
+// clusterPassword is what the servers of a cluster give each other.
+const clusterPassword = "cluster"
+
 // A clusterServer is a server of a cluster, behind a relay with a fixed address.
 //
 // The engine of the tests refuses ON CLUSTER (code 392, "Replicated DDL queries are disabled"), so the
@@ -181,14 +184,15 @@ func startServers(t *testing.T, shards [][]int, sections func(server int) string
 			servers = append(servers, s)
 			host, port, err := net.SplitHostPort(s.addr)
 			require.NoError(t, err)
-			remote += fmt.Sprintf("<replica><host>%s</host><port>%s</port></replica>", host, port)
+			remote += fmt.Sprintf("<replica><host>%s</host><port>%s</port><user>%s</user><password>%s</password></replica>",
+				host, port, chserver.User, clusterPassword)
 		}
 		remote += "</shard>"
 	}
 	remote += "</main></remote_servers>"
 	for i, s := range servers {
 		config := chtest.Config()
-		config.Sections = remote + sections(i)
+		config.Sections, config.Password = remote+sections(i), clusterPassword
 		s.start(t, config)
 	}
 	return servers
@@ -255,7 +259,7 @@ func (s *clusterServer) carry(client net.Conn) {
 // store returns a Store that connects to this server only.
 func (s *clusterServer) store(t *testing.T, cfg chstore.Config) (*chstore.Store, *chstore.Conn) {
 	t.Helper()
-	conn, err := chstore.Dial(t.Context(), s.addr)
+	conn, err := chstore.Dial(t.Context(), "clickhouse://"+chserver.User+":"+clusterPassword+"@"+s.addr)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	store, err := chstore.New(conn, cfg)

@@ -185,7 +185,7 @@ func TestReadonlyUser(t *testing.T) {
 	config := chtest.Config()
 	config.Sections = "<users_config>" + file + "</users_config>"
 	server := chtest.Start(t, config)
-	db := chtest.OpenAt(t, server.Addr())
+	db := chtest.OpenAt(t, server)
 	as := func(user string) *chstore.Store {
 		options := db.Options()
 		options.Auth.Username = user

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -112,7 +113,7 @@ func TestSettingsHoldForInserts(t *testing.T) {
 func TestConnectionsOutliveARestart(t *testing.T) {
 	short.Skip(t)
 	server := chtest.Start(t, chtest.Config())
-	db := chtest.OpenAt(t, server.Addr())
+	db := chtest.OpenAt(t, server)
 	var failed int
 	s := openOn(t, db, db.Options(), chstore.Config{Hooks: &chstore.Hooks{Failed: func(chstore.FailInfo) { failed++ }}})
 	recs := sinktest.Records(1, 100)
@@ -138,7 +139,7 @@ func TestConnIsClosed(t *testing.T) {
 
 func TestDial(t *testing.T) {
 	db := chtest.Open(t)
-	for _, addr := range []string{db.Addr, "clickhouse://" + db.Addr, "clickhouse://" + db.Addr + "/not_there"} {
+	for _, addr := range []string{db.DSN(), strings.TrimPrefix(db.DSN(), "clickhouse://"), db.DSN() + "/not_there"} {
 		conn, err := chstore.Dial(t.Context(), addr)
 		require.NoError(t, err)
 		require.NoError(t, conn.Close())

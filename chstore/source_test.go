@@ -21,7 +21,7 @@ import (
 func TestColdDiskIsMissing(t *testing.T) {
 	short.Skip(t)
 	server := chtest.Start(t, chtest.Config())
-	db := chtest.OpenAt(t, server.Addr())
+	db := chtest.OpenAt(t, server)
 	cfg := chstore.Config{Database: db.Name, Attempts: 10, RetryMin: time.Millisecond,
 		Tiers: chstore.Tiers{Policy: chserver.TieredPolicy, After: chstore.TTL{Trades: 24 * time.Hour}}}
 	s, err := chstore.New(connect(t, db), cfg)
@@ -70,7 +70,7 @@ func TestColdDiskIsMissing(t *testing.T) {
 func TestExpiredRowsAreNoLoss(t *testing.T) {
 	short.Skip(t)
 	server := chtest.Start(t, chtest.Config())
-	db := chtest.OpenAt(t, server.Addr())
+	db := chtest.OpenAt(t, server)
 	s, err := chstore.New(connect(t, db), chstore.Config{
 		Database: db.Name, Attempts: 10, RetryMin: time.Millisecond, Partition: chstore.Month, TTL: chstore.TTL{Trades: time.Hour},
 	})

@@ -462,7 +462,7 @@ func TestSink(t *testing.T) {
 // storeAt returns a Store on the test's own server.
 func storeAt(t *testing.T, server *chserver.Server, cfg chstore.Config) *chstore.Store {
 	t.Helper()
-	conn, err := chstore.Dial(t.Context(), server.Addr())
+	conn, err := chstore.Dial(t.Context(), server.DSN())
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	s, err := chstore.New(conn, cfg)
@@ -523,7 +523,9 @@ func TestWriteServerKilled(t *testing.T) {
 	}
 	require.Equal(t, 4, kills)
 	requireSame(t, recs, readAll(t, s, recs))
-	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{server.Addr()}})
+	conn, err := clickhouse.Open(&clickhouse.Options{
+		Addr: []string{server.Addr()}, Auth: clickhouse.Auth{Username: chserver.User, Password: server.Config().Password},
+	})
 	require.NoError(t, err)
 	defer conn.Close()
 	var count uint64

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -133,12 +134,27 @@ func (s *Server) handler() http.Handler {
 			return
 		}
 		defer s.leave()
+		if !ownHost(r.Host, s.host) || r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+			http.Error(w, "not for web pages", http.StatusMisdirectedRequest)
+			return
+		}
 		if rt, path, ok := s.streamPath(r.URL.Path); ok {
 			s.serveStream(w, r, rt, path)
 			return
 		}
 		restAPI{&s.exchange}.serveHTTP(w, r)
 	})
+}
+
+// ownHost reports whether a Host is the server's own or a loopback one. A web page that has pointed its own name to this
+// machine comes with another.
+func ownHost(host, own string) bool {
+	name, _, err := net.SplitHostPort(host)
+	if err != nil {
+		name = host
+	}
+	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
+	return host == own || name == "localhost" || err == nil && addr.IsLoopback()
 }
 
 // streamPath reports whether a path is a websocket path, and returns its route and the rest. On the
@@ -176,7 +192,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, rt route, p
 	// Before the handshake is answered, so that a client misses no event after it.
 	s.open(c, strings.FieldsFunc(names, func(r rune) bool { return r == '/' }))
 	defer s.forget(c)
-	up := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	var up websocket.Upgrader // a page of another origin may not connect
 	ws, err := up.Upgrade(w, r, nil)
 	if err != nil {
 		return // Upgrade has answered

@@ -23,15 +23,17 @@ import (
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/internal/intruder"
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 )
 
 // commandEnv is the environment variable that makes the test binary the program.
-const commandEnv = "MARKETPRISM_TEST_COMMAND"
+const commandEnv = "TEST_MARKETPRISM_COMMAND"
 
 func TestMain(m *testing.M) {
+	intruder.Main()
 	if os.Getenv(commandEnv) != "" {
 		main()
 	}
@@ -46,6 +48,7 @@ type world struct {
 	bus      *engines.Bus
 	store    *chstore.Store
 	settings []string
+	secrets  []string // settings for the environment, since other users see arguments
 }
 
 const symbol = "BTCUSDT"
@@ -64,13 +67,14 @@ func newWorld(t *testing.T) *world {
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = bus.Close() })
 	require.NoError(t, natsbus.EnsureStreams(t.Context(), bus.JS, natsbus.StreamsConfig{}))
-	archive, err := engines.OpenArchive(t.Context(), db.Addr, "", chstore.Config{Database: db.Name})
+	archive, err := engines.OpenArchive(t.Context(), db.DSN(), engines.Embedded{}, chstore.Config{Database: db.Name})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, archive.Close()) })
 	require.NoError(t, archive.Store.Migrate(t.Context()))
+	w.secrets = []string{"MARKETPRISM_NATS=" + server.URL(), "MARKETPRISM_CLICKHOUSE=" + db.DSN()}
 	w.bus, w.store, w.settings = bus, archive.Store, []string{
 		"--source", "live", "--rest-url", exchange.RESTURL(), "--stream-url", exchange.StreamURL(), "--symbols", symbol + ",ETHUSDT",
-		"--nats", server.URL(), "--clickhouse", db.Addr, "--database", db.Name, "--drain", "20s", "--page-listen", "",
+		"--database", db.Name, "--drain", "20s", "--page-listen", "",
 	}
 	return w
 }
@@ -105,7 +109,7 @@ func (w *world) start(args ...string) *process {
 	self, err := os.Executable()
 	require.NoError(w, err)
 	p := &process{Cmd: exec.Command(self, slices.Concat(w.settings, args)...), t: w.T, output: &output{}}
-	p.Env = append(os.Environ(), commandEnv+"=1")
+	p.Env = append(append(os.Environ(), commandEnv+"=1"), w.secrets...)
 	p.Stdout, p.Stderr = p.output, p.output
 	require.NoError(w, p.Start())
 	w.Cleanup(func() { _ = p.Process.Kill() }) // it has ended unless the test failed

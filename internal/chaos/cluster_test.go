@@ -61,7 +61,7 @@ func (c *cluster) startBus() {
 }
 
 func (c *cluster) startArchiver() {
-	c.archiver = start(c.t, c.hear, "archiver", c.busURL, c.db.Addr())
+	c.archiver = start(c.t, c.hear, "archiver", c.busURL, c.db.DSN())
 }
 
 // hear counts an event of an archiver.

@@ -31,7 +31,7 @@ func trades(from, n int) []marketprism.Record {
 // letter, and the rest is stored.
 func TestNothingPassesPoison(t *testing.T) {
 	c := newCluster(t)
-	conn, err := dial(t.Context(), c.db.Addr())
+	conn, err := dial(t.Context(), c.db.DSN())
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, c.js.DeleteStream(t.Context(), natsbus.DeadLettersStream("")))
@@ -60,7 +60,7 @@ func TestNothingPassesPoison(t *testing.T) {
 // them once.
 func TestForgottenDuplicates(t *testing.T) {
 	c := newCluster(t)
-	conn, err := dial(t.Context(), c.db.Addr())
+	conn, err := dial(t.Context(), c.db.DSN())
 	require.NoError(t, err)
 	defer conn.Close()
 	recs := trades(1, 100)

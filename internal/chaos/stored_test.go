@@ -16,7 +16,7 @@ import (
 // requireStored checks that the tables hold exactly recs, each once, in the order of publication, and that the
 // books built from them are right.
 func (c *cluster) requireStored(recs []marketprism.Record) {
-	conn, err := dial(c.t.Context(), c.db.Addr())
+	conn, err := dial(c.t.Context(), c.db.DSN())
 	require.NoError(c.t, err)
 	defer conn.Close()
 	store, err := chstore.New(conn, chstore.Config{})

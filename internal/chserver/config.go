@@ -1,13 +1,11 @@
 package chserver
 
 import (
-	"bytes"
-	"encoding/xml"
+	"crypto/rand"
 	"fmt"
+	"net"
 	"regexp"
 	"slices"
-	"strings"
-	"text/template"
 	"time"
 )
 
@@ -30,8 +28,27 @@ type Config struct {
 	// CloseTimeout bounds how long Close waits for the server before it kills it. 0 means no bound.
 	CloseTimeout time.Duration
 
-	// TCPPort and HTTPPort are the ports of the native and the HTTP protocol. Zero means a free one.
-	TCPPort, HTTPPort int
+	// Host is the address to listen at. Empty means 127.0.0.1. At another one the server answers Readers alone, whoever
+	// they say they are, except to connections from this host.
+	Host string
+
+	// TCPPort is the port of the native protocol. Zero means a free one.
+	TCPPort int
+
+	// HTTPPort is the port of the HTTP protocol, which any web page that a user of this host opens can reach. Zero means
+	// none; negative means a free one.
+	HTTPPort int
+
+	// Password is that of the user User, whom the server lets in from this host. Empty means a new random one. The server's
+	// folder has only a hash of it, and no process has it in its arguments or environment.
+	Password string
+
+	// Grants holds further privileges of User in ClickHouse's words, such as "REMOTE ON *.*". User may create, fill, read, change and
+	// drop databases and tables; without a grant it reaches no file, no address, no other server and no SYSTEM statement.
+	Grants []string
+
+	// Readers are further users, who may only read.
+	Readers []Reader
 
 	// MemoryBytes bounds the memory of all queries and merges together. Zero means 2 GiB;
 	// negative means ClickHouse's own bound, 90% of the machine.
@@ -60,19 +77,49 @@ type Config struct {
 	LogLevel string
 }
 
+// User is the user of the program that starts a server.
+const User = "marketprism"
+
+// A Reader is a user who may read the tables of one database, from any address at which the server listens.
+type Reader struct {
+	Name, Database string
+	PasswordSHA256 [32]byte
+}
+
 const (
 	defaultMemoryBytes       = 2 << 30
 	minMemoryBytes           = 256 << 20 // the server itself does not fit in less
 	defaultBackgroundThreads = 2
 )
 
-var settingName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+var (
+	settingName = regexp.MustCompile(`^[a-z][a-z0-9_]*$`)
+	userName    = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]*$`) // also of a database
+	grantName   = regexp.MustCompile(`^[A-Z][A-Z, ]* ON [A-Za-z*.]+$`)
+)
 
 // withDefaults validates c and replaces zero values by their defaults, except Dir and Engine.
 func (c Config) withDefaults() (Config, error) {
-	for _, port := range []int{c.TCPPort, c.HTTPPort} {
-		if port < 0 || port > 65535 {
-			return c, fmt.Errorf("chserver: Config: port %d is not within 0 … 65535", port)
+	if c.TCPPort < 0 || c.TCPPort > 65535 || c.HTTPPort > 65535 {
+		return c, fmt.Errorf("chserver: Config: port %d or %d is not within 0 … 65535", c.TCPPort, c.HTTPPort)
+	}
+	if c.Host == "" {
+		c.Host = "127.0.0.1"
+	}
+	if net.ParseIP(c.Host) == nil {
+		return c, fmt.Errorf("chserver: Config: Host %q is not an IP address", c.Host)
+	}
+	if c.Password == "" {
+		c.Password = rand.Text()
+	}
+	for _, grant := range c.Grants {
+		if !grantName.MatchString(grant) {
+			return c, fmt.Errorf("chserver: Config: %q is not a privilege", grant)
+		}
+	}
+	for _, r := range c.Readers {
+		if !userName.MatchString(r.Name) || !userName.MatchString(r.Database) || r.Name == User || r.Name == "default" {
+			return c, fmt.Errorf("chserver: Config: reader %q of %q: want names of letters, digits and '_', and not those of the server's own users", r.Name, r.Database)
 		}
 	}
 	if c.TCPPort == c.HTTPPort && c.TCPPort != 0 {
@@ -114,6 +161,7 @@ func (c Config) withDefaults() (Config, error) {
 // to start when the two number_of_free_entries settings exceed the pool, so they are set with it.
 const serverXML = `<clickhouse>
     <logger><console>1</console></logger>
+    <users_config>{{text .Dir}}/users.xml</users_config>
     {{- if gt .MemoryBytes 0}}
     <max_server_memory_usage>{{.MemoryBytes}}</max_server_memory_usage>
     {{- end}}
@@ -159,21 +207,3 @@ const serverXML = `<clickhouse>
     </merge_tree>
 </clickhouse>
 `
-
-// xml renders the server's configuration file. Dir must be filled in.
-func (c Config) xml() ([]byte, error) {
-	escape := func(s string) (string, error) {
-		var b strings.Builder
-		err := xml.EscapeText(&b, []byte(s))
-		return b.String(), err
-	}
-	t, err := template.New("config.xml").Funcs(template.FuncMap{"text": escape}).Parse(serverXML)
-	if err != nil {
-		return nil, fmt.Errorf("chserver: configuration template: %w", err)
-	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, c); err != nil {
-		return nil, fmt.Errorf("chserver: rendering the configuration: %w", err)
-	}
-	return b.Bytes(), nil
-}

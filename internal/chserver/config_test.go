@@ -13,7 +13,11 @@ import (
 func TestConfigErrors(t *testing.T) {
 	for want, config := range map[string]Config{
 		"port -1":            {TCPPort: -1},
-		"port 65536":         {HTTPPort: 65536},
+		`Host "a" is not`:    {Host: "a"},
+		`"x" is not`:         {Grants: []string{"x"}},
+		`reader "default"`:   {Readers: []Reader{{Name: "default", Database: "x"}}},
+		`of "x*"`:            {Readers: []Reader{{Name: "r", Database: "x*"}}},
+		"or 65536 is":        {HTTPPort: 65536},
 		"MemoryBytes 1024":   {MemoryBytes: 1024},
 		`"a b" is not`:       {MergeTree: map[string]string{"a b": "1"}},
 		`"<x>" is not`:       {Settings: map[string]string{"<x>": "1"}},
@@ -29,7 +33,9 @@ func TestConfigErrors(t *testing.T) {
 func TestConfigDefaults(t *testing.T) {
 	config, err := Config{}.withDefaults()
 	require.NoError(t, err)
-	require.Equal(t, Config{MemoryBytes: 2 << 30, BackgroundThreads: 2, Timezone: "UTC", LogLevel: "warning"}, config)
+	require.Len(t, config.Password, 26, "128 bits")
+	config.Password = ""
+	require.Equal(t, Config{Host: "127.0.0.1", MemoryBytes: 2 << 30, BackgroundThreads: 2, Timezone: "UTC", LogLevel: "warning"}, config)
 
 	config, err = Config{MemoryBytes: -1, BackgroundThreads: -1}.withDefaults()
 	require.NoError(t, err)

@@ -33,9 +33,16 @@
 //
 // # Lifetime
 //
-// The server listens on 127.0.0.1 only, with the user "default" and no password. It holds the far end of a
+// The server holds the far end of a
 // pseudo terminal whose near end the parent keeps. When the parent closes it, or dies in whatever way,
 // the server reads the end of its input and shuts down cleanly, so it never outlives the parent.
+//
+// # Who gets in
+//
+// The server listens on 127.0.0.1, and has no port for HTTP, unless its Config says otherwise. It lets in [User] with a
+// password that the parent makes and keeps; the folder has its hash only. That user reaches nothing but the tables: no
+// file, address, other server or SYSTEM statement, unless granted. The user "default", which the engine needs to start, gets
+// no session beside its own. All files are the user's alone who runs the server.
 //
 // # Limits
 //

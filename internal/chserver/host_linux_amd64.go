@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"syscall"
 	"unsafe"
 
 	"github.com/ebitengine/purego"
@@ -24,6 +25,7 @@ type queryResult struct {
 // ends, and returns the exit code.
 func serve(library string, args []string) int {
 	runtime.LockOSThread()
+	syscall.Umask(0o077) // files are this user's alone
 	handle, err := purego.Dlopen(library, purego.RTLD_NOW|purego.RTLD_GLOBAL)
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "cannot open the ClickHouse engine: %v\n", err)

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/internal/intruder"
 )
 
 // roleEnv makes the test binary a program that starts a server, for the tests in which that program dies.
@@ -18,6 +20,7 @@ const roleEnv = "CHSERVER_TEST_ROLE"
 
 func TestMain(m *testing.M) {
 	Main()
+	intruder.Main()
 	if role := os.Getenv(roleEnv); role != "" {
 		playParent(role)
 	}
@@ -42,6 +45,9 @@ func startServer(t *testing.T, config Config) *Server {
 	if config.Dir == "" {
 		config.Dir = t.TempDir()
 	}
+	if config.HTTPPort == 0 {
+		config.HTTPPort = -1 // for query
+	}
 	config.CloseTimeout = 30 * time.Second
 	s, err := Start(t.Context(), config)
 	require.NoError(t, err)
@@ -54,6 +60,7 @@ func query(t *testing.T, s *Server, statement string) string {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://"+s.HTTPAddr(), strings.NewReader(statement))
 	require.NoError(t, err)
+	request.SetBasicAuth(User, s.Config().Password)
 	request.Close = true // an idle connection would delay the server's shutdown
 	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)

@@ -43,11 +43,31 @@ type Server struct {
 	exitErr error         // how it ended; read after exited is closed
 }
 
-// Addr is host:port of the native protocol.
-func (s *Server) Addr() string { return loopback(s.config.TCPPort) }
+// Addr is host:port of the native protocol, for this host.
+func (s *Server) Addr() string { return s.addr(s.config.TCPPort) }
 
-// HTTPAddr is host:port of the HTTP protocol.
-func (s *Server) HTTPAddr() string { return loopback(s.config.HTTPPort) }
+// HTTPAddr is host:port of the HTTP protocol, "" without one.
+func (s *Server) HTTPAddr() string {
+	if s.config.HTTPPort == 0 {
+		return ""
+	}
+	return s.addr(s.config.HTTPPort)
+}
+
+// addr returns the address of a port for this host: a loopback one where the server listens at all.
+func (s *Server) addr(port int) string {
+	host := s.config.Host
+	if ip := net.ParseIP(host); ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return address(host, port)
+}
+
+// DSN is the address of the native protocol with the user and the password of this program. Keep it from arguments,
+// variables and logs.
+func (s *Server) DSN() string {
+	return "clickhouse://" + User + ":" + s.config.Password + "@" + s.Addr()
+}
 
 // Dir is the folder with the server's data and log.
 func (s *Server) Dir() string { return s.config.Dir }
@@ -125,7 +145,7 @@ func (s *Server) reap() {
 	close(s.exited)
 }
 
-func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+func address(host string, port int) string { return net.JoinHostPort(host, strconv.Itoa(port)) }
 
 func logPath(dir string) string { return filepath.Join(dir, "server.log") }
 

@@ -15,10 +15,12 @@ import (
 
 func TestServesBothProtocolsAndStopsCleanly(t *testing.T) {
 	requireEngine(t)
-	s, err := Start(t.Context(), Config{CloseTimeout: 30 * time.Second})
+	s, err := Start(t.Context(), Config{CloseTimeout: 30 * time.Second, HTTPPort: -1})
 	require.NoError(t, err)
 
-	conn, err := clickhouse.Open(&clickhouse.Options{Addr: []string{s.Addr()}})
+	options, err := clickhouse.ParseDSN(s.DSN())
+	require.NoError(t, err)
+	conn, err := clickhouse.Open(options)
 	require.NoError(t, err)
 	var sum uint64
 	require.NoError(t, conn.QueryRow(t.Context(), "SELECT sum(number) FROM numbers(10)").Scan(&sum))
@@ -52,7 +54,7 @@ func TestKillAndRestartKeepsDataAndAddresses(t *testing.T) {
 }
 
 func TestRestartWithSystemLogs(t *testing.T) {
-	config := Config{Dir: t.TempDir(), Settings: map[string]string{"query_log": ""}}
+	config := Config{Dir: t.TempDir(), Settings: map[string]string{"query_log": ""}, Grants: []string{"SYSTEM FLUSH LOGS ON *.*"}}
 	for range 2 {
 		s := startServer(t, config)
 		query(t, s, "SYSTEM FLUSH LOGS")

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,11 +21,8 @@ import (
 // takes a fifth of a second.
 const startTimeout = time.Minute
 
-// The descriptors the server process inherits beside its standard three.
-const (
-	readyFD = 3 // the write end of a pipe, for the line with the ports
-	lockFD  = 4 // the open lock file, which is neither read nor written
-)
+// lockFD is the descriptor of the server process for the open lock file, which it neither reads nor writes.
+const lockFD = 4
 
 // Start starts a ClickHouse server and returns when it listens. Main must have been called first in this program.
 //
@@ -74,7 +72,7 @@ func start(ctx context.Context, config Config, lockWait time.Duration) (*Server,
 		return nil, err
 	}
 	defer lock.Close()
-	if err := checkFree(ctx, config.TCPPort, config.HTTPPort); err != nil {
+	if err := checkFree(ctx, config.Host, config.TCPPort, config.HTTPPort); err != nil {
 		return nil, err
 	}
 	if err := prepareDir(config); err != nil {
@@ -104,7 +102,7 @@ func start(ctx context.Context, config Config, lockWait time.Duration) (*Server,
 
 // launch starts the server process. It writes its ports to the pipe that is the second result.
 func launch(config Config, lock *os.File) (*Server, *os.File, error) {
-	log, err := os.Create(logPath(config.Dir))
+	log, err := os.OpenFile(logPath(config.Dir), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, nil, fmt.Errorf("chserver: %w", err)
 	}
@@ -148,27 +146,25 @@ func arguments(config Config) []string {
 	return []string{
 		"--config-file=" + filepath.Join(config.Dir, "config.xml"),
 		"--path=" + filepath.Join(config.Dir, "data"),
-		"--listen_host=127.0.0.1",
+		"--listen_host=" + config.Host,
 		fmt.Sprintf("--tcp_port=%d", config.TCPPort),
-		fmt.Sprintf("--http_port=%d", config.HTTPPort),
+		fmt.Sprintf("--http_port=%d", max(0, config.HTTPPort)),
 		"--log-level=" + config.LogLevel, // the level in the configuration file has no effect
 		"--interactive",
 		"--disable_suggestion",
 		"--history_file=" + filepath.Join(config.Dir, "history"),
-		fmt.Sprintf("--query=SYSTEM START LISTEN TCP; SYSTEM START LISTEN HTTP; "+
-			"INSERT INTO FUNCTION file('/dev/fd/%d', 'TSV', 'tcp UInt16, http UInt16') "+
-			"SELECT getServerPort('tcp_port'), getServerPort('http_port')", readyFD),
+		"--query=" + strings.Join(config.statements(), "; "),
 	}
 }
 
 // checkFree returns an error when one of the configured ports is taken. The server would only log that
 // and run without listening.
-func checkFree(ctx context.Context, ports ...int) error {
+func checkFree(ctx context.Context, host string, ports ...int) error {
 	for _, port := range ports {
-		if port == 0 {
+		if port <= 0 {
 			continue
 		}
-		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", loopback(port))
+		listener, err := new(net.ListenConfig).Listen(ctx, "tcp", address(host, port))
 		if err != nil {
 			return fmt.Errorf("chserver: the server's port: %w", err)
 		}
@@ -185,7 +181,7 @@ const dirLockWait = 10 * time.Second
 // file, and the kernel releases the lock when the last process that has the file open ends, in whatever way.
 // The error is ErrDirInUse or ctx's.
 func lockDir(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("chserver: %w", err)
 	}
@@ -211,13 +207,16 @@ func lockDir(ctx context.Context, dir string, wait time.Duration) (*os.File, err
 	}
 }
 
-// makeDir creates the server's folder and returns its absolute path.
+// makeDir creates the server's folder, makes it private, and returns its absolute path.
 func makeDir(dir string) (string, error) {
 	var err error
 	if dir == "" {
 		dir, err = os.MkdirTemp("", "clickhouse-")
 	} else if dir, err = filepath.Abs(dir); err == nil {
-		err = os.MkdirAll(dir, 0o755)
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err == nil {
+		err = os.Chmod(dir, 0o700) // an earlier version may have made it
 	}
 	if err != nil {
 		return "", fmt.Errorf("chserver: the server's folder: %w", err)
@@ -233,9 +232,14 @@ func prepareDir(config Config) error {
 	if err != nil {
 		return err
 	}
+	users, err := config.users()
+	if err != nil {
+		return err
+	}
 	return errors.Join(
 		os.RemoveAll(filepath.Join(config.Dir, "data", "data", "system")),
-		os.MkdirAll(filepath.Join(config.Dir, "cold"), 0o755),
-		os.WriteFile(filepath.Join(config.Dir, "config.xml"), xml, 0o644),
+		os.MkdirAll(filepath.Join(config.Dir, "cold"), 0o700),
+		os.WriteFile(filepath.Join(config.Dir, "config.xml"), xml, 0o600),
+		os.WriteFile(filepath.Join(config.Dir, "users.xml"), users, 0o600),
 	)
 }

@@ -93,7 +93,7 @@ func TestCloseKillsAfterItsTimeout(t *testing.T) {
 	s, err := Start(t.Context(), Config{Dir: t.TempDir(), CloseTimeout: time.Nanosecond})
 	require.NoError(t, err)
 	// The server waits some seconds for a client that is still connected.
-	conn, err := net.Dial("tcp", s.HTTPAddr())
+	conn, err := net.Dial("tcp", s.Addr())
 	require.NoError(t, err)
 	defer conn.Close()
 	require.ErrorIs(t, s.Close(), context.DeadlineExceeded)

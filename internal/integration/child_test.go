@@ -221,7 +221,10 @@ type serverProcess struct {
 func startServer(t *testing.T) *serverProcess {
 	s := &serverProcess{child: start(t, childConfig{Role: "server", Dir: t.TempDir()})}
 	s.cfg.Port = s.number("listening")
-	s.url = fmt.Sprintf("nats://127.0.0.1:%d", s.cfg.Port)
+	var err error
+	if s.url, err = natsserver.ReadURL(s.cfg.Dir); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() { s.end() })
 	return s
 }

@@ -1,6 +1,7 @@
 package natsserver
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -25,14 +26,19 @@ type membership struct {
 	peers []int // the ports of all servers for each other, its own included
 }
 
+// routeUser is the user that the servers of a cluster are for each other.
+const routeUser = "route"
+
 func (m membership) join(opts *server.Options) {
 	if len(m.peers) == 0 {
 		return
 	}
-	opts.Cluster = server.ClusterOpts{Name: "marketprism", Host: opts.Host, Port: m.port, NoAdvertise: true}
+	// A route is trusted with everything, so that it asks for the token, too.
+	opts.Cluster = server.ClusterOpts{Name: "marketprism", Host: opts.Host, Port: m.port, NoAdvertise: true,
+		Username: routeUser, Password: opts.Authorization}
 	for _, port := range m.peers {
 		if port != m.port {
-			opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", Host: fmt.Sprintf("%s:%d", opts.Host, port)})
+			opts.Routes = append(opts.Routes, &url.URL{Scheme: "nats", User: url.UserPassword(routeUser, opts.Authorization), Host: fmt.Sprintf("%s:%d", opts.Host, port)})
 		}
 	}
 }
@@ -59,13 +65,13 @@ func startCluster(dir string, n int) (*Cluster, error) {
 		return nil, fmt.Errorf("natsserver: %w", err)
 	}
 	c := &Cluster{nodes: make([]*Server, n)}
-	errs := make([]error, n)
+	errs, token := make([]error, n), rand.Text()
 	var wg sync.WaitGroup
 	for i := range c.nodes {
 		wg.Go(func() { // concurrently, because each waits for the others
 			name := fmt.Sprintf("marketprism-%d", i+1)
 			c.nodes[i], errs[i] = Start(Config{
-				StoreDir: filepath.Join(dir, name), name: name, member: membership{ports[i], ports},
+				StoreDir: filepath.Join(dir, name), Token: token, name: name, member: membership{ports[i], ports},
 			})
 		})
 	}

@@ -1,11 +1,20 @@
 // Package natsserver runs a NATS server with JetStream inside the process, for tests and examples.
 // It is the same server that runs stand-alone, with the same files.
+//
+// It lets in who has its token, which is in its URL and, for other programs of the same user, in a file of its folder that
+// this user alone may read. Without Config.ConfigFile it has no other port than that of the clients.
 package natsserver
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,8 +32,12 @@ type Config struct {
 	// the server's own default is two minutes.
 	SyncInterval time.Duration
 
+	// Token is what clients have to give. "" means that of the last server of StoreDir, so that clients find their way
+	// back; a new random one if there was none.
+	Token string
+
 	// ConfigFile is a configuration of nats-server, for settings without a field here: users, permissions, TLS. ""
-	// means none.
+	// means none. With one there is no token: the file says who gets in.
 	ConfigFile string
 
 	// StartTimeout bounds Start, which reads all streams. 0 means 30 s.
@@ -62,6 +75,45 @@ func (cfg Config) withDefaults() (Config, error) {
 	return cfg, nil
 }
 
+// withToken sets the token that its field describes.
+func (cfg Config) withToken() (Config, error) {
+	if cfg.ConfigFile != "" || cfg.Token != "" {
+		return cfg, nil
+	}
+	last, err := ReadURL(cfg.StoreDir)
+	if u, bad := url.Parse(last); err == nil && bad == nil && u.User != nil {
+		cfg.Token = u.User.Username()
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	if cfg.Token == "" {
+		cfg.Token = rand.Text()
+	}
+	return cfg, err
+}
+
+// urlFile is the file in StoreDir with the address of its server.
+const urlFile = "url"
+
+// ReadURL returns the address, with the token, of the server that runs or last ran on a folder. The error wraps
+// fs.ErrNotExist if none did.
+func ReadURL(storeDir string) (string, error) {
+	text, err := os.ReadFile(filepath.Join(storeDir, urlFile))
+	if err != nil {
+		return "", fmt.Errorf("natsserver: %w", err)
+	}
+	return strings.TrimSpace(string(text)), nil
+}
+
+// makePrivate creates a folder for this user alone, or makes it so.
+func makePrivate(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	return os.Chmod(dir, 0o700)
+}
+
 // A Server is a running NATS server.
 type Server struct {
 	cfg Config // with the actual port
@@ -73,6 +125,12 @@ type Server struct {
 func Start(cfg Config) (*Server, error) {
 	cfg, err := cfg.withDefaults()
 	if err != nil {
+		return nil, err
+	}
+	if err := makePrivate(cfg.StoreDir); err != nil {
+		return nil, fmt.Errorf("natsserver: not ready with %s: %w", cfg.StoreDir, err)
+	}
+	if cfg, err = cfg.withToken(); err != nil {
 		return nil, err
 	}
 	opts, err := cfg.options()
@@ -91,7 +149,12 @@ func Start(cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("natsserver: not ready on %s:%d with %s: %w", cfg.Host, max(cfg.Port, 0), cfg.StoreDir, log.err())
 	}
 	cfg.Port = srv.Addr().(*net.TCPAddr).Port
-	return &Server{cfg: cfg, srv: srv}, nil
+	s := &Server{cfg: cfg, srv: srv}
+	if err := os.WriteFile(filepath.Join(cfg.StoreDir, urlFile), []byte(s.URL()+"\n"), 0o600); err != nil {
+		_ = s.Close() // always nil
+		return nil, fmt.Errorf("natsserver: %w", err)
+	}
+	return s, nil
 }
 
 // options returns the configuration in the server's terms.
@@ -107,6 +170,7 @@ func (cfg Config) options() (*server.Options, error) {
 	opts.Host, opts.Port = cfg.Host, cfg.Port
 	opts.JetStream, opts.StoreDir, opts.JetStreamMaxStore = true, cfg.StoreDir, cfg.MaxStore
 	opts.SyncInterval = cfg.SyncInterval
+	opts.Authorization = cfg.Token
 	opts.NoSigs, opts.DisableJetStreamBanner = true, true
 	cfg.member.join(opts)
 	return opts, nil
@@ -123,8 +187,18 @@ func ready(srv *server.Server, log *errorLog, timeout time.Duration) bool {
 	}
 }
 
-// URL returns the address that clients connect to.
-func (s *Server) URL() string { return s.srv.ClientURL() }
+// URL returns the address that clients connect to, with the token. Keep it from arguments, variables and logs.
+func (s *Server) URL() string {
+	u, err := url.Parse(s.srv.ClientURL())
+	if err != nil || s.cfg.Token == "" {
+		return s.srv.ClientURL()
+	}
+	u.User = url.User(s.cfg.Token)
+	return u.String()
+}
+
+// Addr returns host and port that clients connect to.
+func (s *Server) Addr() string { return s.srv.Addr().String() }
 
 // Config returns the configuration with defaults filled in and the actual port. After Close, Start with it starts the
 // same server again: same address, same streams.

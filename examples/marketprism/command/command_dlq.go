@@ -10,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 )
@@ -32,10 +31,7 @@ headers. List them, repair the cause, and put them back with redrive.`,
 
 // withLetters opens the bus for use.
 func (p *program) withLetters(ctx context.Context, use func(*deadletter.Queue) error) error {
-	if err := p.needNATS(); err != nil {
-		return err
-	}
-	bus, err := engines.OpenBus(ctx, p.settings.Config.NATS, nil)
+	bus, err := p.findBus(ctx)
 	if err != nil {
 		return err
 	}

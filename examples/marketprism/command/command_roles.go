@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -91,6 +92,18 @@ func (p *program) needNATS() error {
 		return usageError{engines.ErrNoBus}
 	}
 	return nil
+}
+
+// findBus connects to the configured NATS, or to the one of a run on the configured folder.
+func (p *program) findBus(ctx context.Context) (*engines.Bus, error) {
+	url := p.settings.Config.NATS
+	if url == "" && p.settings.Config.Data != "" {
+		url = engines.EmbeddedURL(p.settings.Config.Data)
+	}
+	if url == "" {
+		return nil, usageError{engines.ErrNoBus}
+	}
+	return engines.OpenBus(ctx, url, nil)
 }
 
 func (p *program) exchange() *cobra.Command {
@@ -194,7 +207,7 @@ func (p *program) startExchange(ctx context.Context, cfg *config.Config) (*exec.
 	}
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, "exchange", "--attached", "--source", config.Sim,
 		"--symbols", strings.Join(cfg.Symbols, ","), "--sim-rate", fmt.Sprint(cfg.SimRate), "--market", cfg.Market)
-	cmd.Stderr = p.errOut
+	cmd.Env, cmd.Stderr = withoutSettings(os.Environ()), p.errOut
 	_, err = cmd.StdinPipe() // which ends when this process ends for any reason
 	if err != nil {
 		return nil, err
@@ -218,6 +231,16 @@ func (p *program) startExchange(ctx context.Context, cfg *config.Config) (*exec.
 	return cmd, nil
 }
 
+// withoutSettings returns an environment without the variables that settings of this program are read from, since some are
+// secrets, and without addresses of proxies, which may have a password.
+func withoutSettings(environment []string) []string {
+	return slices.DeleteFunc(slices.Clone(environment), func(variable string) bool {
+		name, _, _ := strings.Cut(variable, "=")
+		return name == config.ClassicDSN || strings.HasPrefix(name, config.EnvName("")) ||
+			strings.HasSuffix(strings.ToUpper(name), "_PROXY")
+	})
+}
+
 func (p *program) status() *cobra.Command {
 	var listen time.Duration
 	cmd := &cobra.Command{
@@ -225,10 +248,7 @@ func (p *program) status() *cobra.Command {
 		Long:    `Status listens for heartbeats, for two intervals by default, and then reads the streams of NATS.`,
 		Example: "  marketprism status --nats nats://bus:4222",
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if err := p.needNATS(); err != nil {
-				return err
-			}
-			bus, err := engines.OpenBus(cmd.Context(), p.settings.Config.NATS, nil)
+			bus, err := p.findBus(cmd.Context())
 			if err != nil {
 				return err
 			}

@@ -21,7 +21,7 @@ import (
 // withStore opens the archive for use.
 func (p *program) withStore(ctx context.Context, use func(*chstore.Store) error) error {
 	cfg := p.settings.Config
-	archive, err := engines.OpenArchive(ctx, cfg.ClickHouse, cfg.Data, cfg.Store())
+	archive, err := engines.OpenArchive(ctx, cfg.ClickHouse, engines.Embedded{Dir: cfg.Data}, cfg.Store())
 	if errors.Is(err, engines.ErrNoArchive) {
 		return usageError{err}
 	}

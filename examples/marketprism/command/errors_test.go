@@ -68,20 +68,20 @@ func TestBusyPort(t *testing.T) {
 	defer taken.Close()
 	for _, setting := range []string{"--page-listen", "--health-listen"} {
 		requireError(t, ExitFailed, []string{setting + " " + taken.Addr().String(), "address already in use", "port 0 is a free one"},
-			"run", "--for", "1s", "--clickhouse", db.Addr, "--database", db.Name, setting, taken.Addr().String())
+			"run", "--for", "1s", "--clickhouse", db.DSN(), "--database", db.Name, setting, taken.Addr().String())
 	}
 }
 
 // A database of a newer version is left alone.
 func TestNewerSchema(t *testing.T) {
 	db := chtest.Open(t)
-	archive, err := engines.OpenArchive(t.Context(), db.Addr, "", chstore.Config{Database: db.Name})
+	archive, err := engines.OpenArchive(t.Context(), db.DSN(), engines.Embedded{}, chstore.Config{Database: db.Name})
 	require.NoError(t, err)
 	require.NoError(t, archive.Store.Migrate(t.Context()))
 	require.NoError(t, archive.Close())
 	require.NoError(t, db.Conn.Exec(t.Context(), "INSERT INTO schema_migrations SELECT 99, 'future', '', now64(3), 0"))
 	for _, command := range []string{"run", "migrate"} {
 		requireError(t, ExitFailed, []string{"migration 99 future", "newer version", "use that version, or another database"},
-			command, "--clickhouse", db.Addr, "--database", db.Name)
+			command, "--clickhouse", db.DSN(), "--database", db.Name)
 	}
 }

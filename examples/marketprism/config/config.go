@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"net/url"
 	"os"
 	"regexp"
@@ -72,6 +73,9 @@ type Bus struct {
 // Archive holds the settings of ClickHouse and its tables.
 type Archive struct {
 	ClickHouse string // "" means embedded
+	// ClickHouseListen is host:port at which an embedded ClickHouse lets analysts in; "" means that it does not.
+	ClickHouseListen string
+
 	Database   string
 	Cluster    string        // of ClickHouse; "" means a single server
 	Partition  string        // hour, day, week or month; "" means the default of each table
@@ -120,6 +124,10 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("partition %q is none of hour, day, week, month", c.Partition)
 	case c.KeepBooks < 0 || c.KeepTrades < 0 || c.ColdAfter < 0:
 		return errors.New("keep-books, keep-trades and cold-after must not be negative")
+	case c.ClickHouseListen != "" && c.ClickHouse != "":
+		return errors.New("clickhouse-listen is for an embedded ClickHouse, and clickhouse names another one")
+	case c.ClickHouseListen != "" && !isListenAddr(c.ClickHouseListen):
+		return fmt.Errorf("clickhouse-listen %q: want IP:PORT, such as 127.0.0.1:9000", c.ClickHouseListen)
 	case c.Speed < 0 || c.SimRate < 0:
 		return errors.New("speed and sim-rate must not be negative")
 	case c.BusReplicas < 1 || c.BusReplicas > 5:
@@ -136,6 +144,12 @@ func (c *Config) Validate() error {
 func isProxy(text string) bool {
 	u, err := url.Parse(text)
 	return text == "" || err == nil && u.Host != "" && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
+}
+
+// isListenAddr reports whether text is the IP address and port of a listener.
+func isListenAddr(text string) bool {
+	_, err := netip.ParseAddrPort(text)
+	return err == nil
 }
 
 // Store returns the configuration of the archive.

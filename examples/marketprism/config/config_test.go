@@ -79,6 +79,7 @@ func TestInvalidSettings(t *testing.T) {
 		{"--source", "paper"}, {"--source", "recording"}, {"--recording", "x"}, {"--symbols", ""}, {"--for", "-1s"}, {"--drain", "0s"},
 		{"--market", "options"}, {"--rest-url", "http://x"}, {"--rest-url", "http://x", "--stream-url", "ws://x"}, {"--redundancy", "3"},
 		{"--keep-books", "-1s"}, {"--keep-trades", "-1s"}, {"--cold-after", "-1s"}, {"--instance", "a b"}, {"--speed", "-1"}, {"--bus-replicas", "0"}, {"--partition", "year"},
+		{"--clickhouse-listen", "9000"}, {"--clickhouse-listen", "localhost:9000"}, {"--clickhouse-listen", "127.0.0.1:9000", "--clickhouse", "a:1"},
 		{"--proxy", "http://a:1"}, {"--ca-file", "x"}, {"--source", "live", "--proxy", "ftp://u:hush@a"}, {"--source", "live", "--proxy", "http://u:hush@[::1"},
 	} {
 		_, err := load(t, "", nil, args...)

@@ -58,6 +58,7 @@ func New() *Settings {
 	f.StringVar(&c.Data, "data", "", "folder of embedded servers and of the disk queue, kept; empty means a temporary one")
 	f.StringVar(&c.NATS, "nats", "", "URL of NATS with JetStream, such as nats://127.0.0.1:4222; empty means embedded")
 	f.StringVar(&c.ClickHouse, "clickhouse", "", "host:port or DSN of ClickHouse's native protocol; empty means CLICKHOUSE_DSN, else embedded")
+	f.StringVar(&c.ClickHouseListen, "clickhouse-listen", "", "IP:PORT at which an embedded ClickHouse lets in the user analyst, who may read; the password is shown once; empty means that it lets in this program alone")
 	f.StringVar(&c.Database, "database", "marketprism", "database in ClickHouse")
 	f.StringVar(&c.Cluster, "clickhouse-cluster", "", "cluster in ClickHouse's configuration, over which tables are replicated and distributed; empty means one server")
 	f.StringVar(&c.Partition, "partition", "", "time that one partition of a table holds: hour, day, week or month; empty leaves it to each table; fixed when tables are created")

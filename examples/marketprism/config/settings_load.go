@@ -12,8 +12,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// classicDSN is the environment variable that other programs of this module also read.
-const classicDSN = "CLICKHOUSE_DSN"
+// ClassicDSN is the environment variable that other programs of this module also read.
+const ClassicDSN = "CLICKHOUSE_DSN"
 
 // A FileError is an invalid line of the settings file.
 type FileError struct {
@@ -60,7 +60,7 @@ func (s *Settings) fill(f *pflag.Flag, values map[string]value, path string, loo
 	name := EnvName(f.Name)
 	text, ok := lookup(name)
 	if !ok && f.Name == "clickhouse" {
-		name = classicDSN
+		name = ClassicDSN
 		text, ok = lookup(name)
 	}
 	if ok {

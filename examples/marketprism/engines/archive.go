@@ -2,9 +2,17 @@ package engines
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
+	"io/fs"
+	"net"
+	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/chserver"
@@ -13,28 +21,41 @@ import (
 // ErrNoArchive means that no ClickHouse is configured.
 var ErrNoArchive = errors.New("no ClickHouse: give --clickhouse HOST:9000, or --data FOLDER of an earlier run")
 
+// An Embedded says where embedded servers run. They let in this program alone, by secrets that they make.
+type Embedded struct {
+	Dir string // "" means that there is none
+
+	// Analysts is host:port of ClickHouse's native protocol for the user Analyst, who may read the archive. "" means a free
+	// port at 127.0.0.1 and no such user.
+	Analysts string
+}
+
+// Analyst is the user whom Embedded.Analysts lets in.
+const Analyst = "analyst"
+
 // An Archive is a store in ClickHouse, with the server if that is embedded.
 type Archive struct {
 	Store *chstore.Store
 	Addr  string // of an embedded server, else ""
 
+	// Analysts says how analysts get in, and has the password if this call has made it. "" means that they do not.
+	Analysts string
+
 	close  func() error
 	server *chserver.Server
 }
 
-// OpenArchive connects to the ClickHouse at addr, or starts one on the folder dir if addr is empty.
-// It does not change tables.
-func OpenArchive(ctx context.Context, addr, dir string, cfg chstore.Config) (*Archive, error) {
+// OpenArchive connects to the ClickHouse at addr, or starts one if addr is empty. It does not change tables.
+func OpenArchive(ctx context.Context, addr string, embedded Embedded, cfg chstore.Config) (*Archive, error) {
 	a := &Archive{close: func() error { return nil }}
 	if addr == "" {
-		if dir == "" {
+		if embedded.Dir == "" {
 			return nil, ErrNoArchive
 		}
-		server, err := chserver.Start(ctx, chserver.Config{Dir: filepath.Join(dir, "clickhouse")})
-		if err != nil {
+		if err := a.start(ctx, embedded, cfg.Database); err != nil {
 			return nil, fmt.Errorf("embedded ClickHouse: %w", err)
 		}
-		a.server, a.Addr, addr = server, server.Addr(), server.Addr()
+		a.Addr, addr = a.server.Addr(), a.server.DSN()
 	}
 	conn, err := chstore.Dial(ctx, addr)
 	if err == nil {
@@ -45,6 +66,56 @@ func OpenArchive(ctx context.Context, addr, dir string, cfg chstore.Config) (*Ar
 		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
+}
+
+func (a *Archive) start(ctx context.Context, embedded Embedded, database string) error {
+	cfg := chserver.Config{Dir: filepath.Join(embedded.Dir, "clickhouse")}
+	var password, file string
+	if embedded.Analysts != "" {
+		host, port, err := net.SplitHostPort(embedded.Analysts)
+		if err == nil {
+			cfg.TCPPort, err = strconv.Atoi(port)
+		}
+		if err != nil {
+			return fmt.Errorf("--clickhouse-listen %s: %w", embedded.Analysts, err)
+		}
+		reader := chserver.Reader{Name: Analyst, Database: database}
+		file = filepath.Join(embedded.Dir, "analyst.sha256")
+		if reader.PasswordSHA256, password, err = analystPassword(file); err != nil {
+			return err
+		}
+		cfg.Host, cfg.Readers = host, []chserver.Reader{reader}
+	}
+	var err error
+	a.server, err = chserver.Start(ctx, cfg)
+	switch {
+	case err != nil || embedded.Analysts == "":
+	case password != "":
+		a.Analysts = fmt.Sprintf("clickhouse://%s:%s@%s/%s (shown this once; %s has its hash)", Analyst, password, a.server.Addr(), database, file)
+	default:
+		a.Analysts = fmt.Sprintf("clickhouse://%s@%s/%s (the password was shown when %s was made; remove that for a new one)", Analyst, a.server.Addr(), database, file)
+	}
+	return err
+}
+
+// analystPassword returns the hash in a file. If there is none it makes a password and the file.
+func analystPassword(file string) (hash [sha256.Size]byte, password string, err error) {
+	text, err := os.ReadFile(file)
+	if err == nil {
+		if n, err := hex.Decode(hash[:], []byte(strings.TrimSpace(string(text)))); err != nil || n != len(hash) {
+			return hash, "", fmt.Errorf("%s is not the hash of a password; remove it for a new one", file)
+		}
+		return hash, "", nil
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return hash, "", err
+	}
+	password = rand.Text()
+	hash = sha256.Sum256([]byte(password))
+	if err = os.MkdirAll(filepath.Dir(file), 0o700); err == nil {
+		err = os.WriteFile(file, []byte(hex.EncodeToString(hash[:])+"\n"), 0o600)
+	}
+	return hash, password, err
 }
 
 // Close closes the connection and an embedded server.

@@ -21,13 +21,13 @@ const (
 )
 
 // ErrNoBus means that no NATS is configured.
-var ErrNoBus = errors.New("no address of NATS: give --nats nats://HOST:4222, or set nats in the file; only the command run has one embedded")
+var ErrNoBus = errors.New("no address of NATS: give --nats nats://HOST:4222, or set nats in the file; only the command run has one embedded, which dlq and status find by --data FOLDER while it runs")
 
 // A Bus is a connection to NATS, with the server if that is embedded.
 type Bus struct {
 	Conn *nats.Conn
 	JS   jetstream.JetStream
-	URL  string // of an embedded server, else ""
+	Addr string // of an embedded server, else ""
 
 	server *natsserver.Server
 }
@@ -45,12 +45,24 @@ func EmbedBus(ctx context.Context, dir string, hooks *natsbus.ConnHooks) (*Bus, 
 	var server *natsserver.Server
 	var err error
 	pprof.Do(ctx, pprof.Labels(PartLabel, PartNATSServer), func(context.Context) {
-		server, err = natsserver.Start(natsserver.Config{StoreDir: filepath.Join(dir, "nats")})
+		server, err = natsserver.Start(natsserver.Config{StoreDir: busDir(dir)})
 	})
 	if err != nil {
 		return nil, err
 	}
-	return open(ctx, &Bus{server: server, URL: server.URL()}, server.URL(), hooks)
+	return open(ctx, &Bus{server: server, Addr: server.Addr()}, server.URL(), hooks)
+}
+
+func busDir(dir string) string { return filepath.Join(dir, "nats") }
+
+// EmbeddedURL returns the address, with its secret, of the NATS server that another process of this user runs on a folder.
+// It is "" if there is none.
+func EmbeddedURL(dir string) string {
+	url, err := natsserver.ReadURL(busDir(dir))
+	if err != nil {
+		return ""
+	}
+	return url
 }
 
 func open(ctx context.Context, b *Bus, url string, hooks *natsbus.ConnHooks) (*Bus, error) {

@@ -66,12 +66,7 @@ func (p *Pipeline) runAll(ctx context.Context) error {
 	if err := p.open(ctx, p.openSource, p.openArchive, p.openBus); err != nil {
 		return err
 	}
-	if p.bus.URL != "" {
-		fmt.Fprintf(p.out, "embedded, for other commands while this one runs: --nats %s\n", p.bus.URL)
-	}
-	if p.archive.Addr != "" {
-		fmt.Fprintf(p.out, "embedded, for other commands while this one runs: --clickhouse %s\n", p.archive.Addr)
-	}
+	p.printEmbedded()
 	if err := p.transport(ctx); err != nil {
 		return err
 	}
@@ -82,6 +77,20 @@ func (p *Pipeline) runAll(ctx context.Context) error {
 	err := verify(late, p.live, p.archive.Store, p.out)
 	p.printNext()
 	return err
+}
+
+// printEmbedded prints how embedded servers can be reached.
+func (p *Pipeline) printEmbedded() {
+	if p.bus.Addr != "" {
+		fmt.Fprintf(p.out, "embedded NATS at %s, for dlq and status while this runs: --data %s\n", p.bus.Addr, p.dir)
+	}
+	switch {
+	case p.archive.Addr == "":
+	case p.archive.Analysts == "":
+		fmt.Fprintf(p.out, "embedded ClickHouse at %s, for this program alone; --clickhouse-listen lets analysts in\n", p.archive.Addr)
+	default:
+		fmt.Fprintf(p.out, "embedded ClickHouse, for analysts: %s\n", p.archive.Analysts)
+	}
 }
 
 // printNext prints commands for the archive of a run.
@@ -163,6 +172,7 @@ func (p *Pipeline) Archive(ctx context.Context) error {
 	return p.inFolder(func() error {
 		err := p.open(ctx, p.openArchive, p.openBus)
 		if err == nil {
+			p.printEmbedded()
 			err = p.runArchiver(ctx)
 		}
 		return errors.Join(err, p.close())

@@ -67,7 +67,7 @@ func (p *Pipeline) openArchive(ctx context.Context) (err error) {
 	p.watch.archive = p.watch.metrics.Archive(durable, "")
 	cfg := p.cfg.Store()
 	cfg.Hooks = chstore.TeeHooks(p.watch.archive.Hooks(), chstore.LogHooks(p.watch.logger("store")))
-	p.archive, err = engines.OpenArchive(ctx, p.cfg.ClickHouse, dir, cfg)
+	p.archive, err = engines.OpenArchive(ctx, p.cfg.ClickHouse, engines.Embedded{Dir: dir, Analysts: p.cfg.ClickHouseListen}, cfg)
 	if err == nil {
 		err = p.archive.Store.Migrate(ctx)
 	}

@@ -65,6 +65,7 @@ func (p *Pipeline) Soak(ctx context.Context) error {
 	return p.inFolder(func() error {
 		err := p.open(ctx, p.openSource, p.openArchive, p.openBus)
 		if err == nil {
+			p.printEmbedded()
 			running, stop := context.WithCancel(ctx)
 			var measured chan error
 			p.started = func() {

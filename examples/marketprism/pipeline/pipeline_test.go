@@ -68,7 +68,7 @@ func TestRecording(t *testing.T) {
 	}
 
 	// The archive as a later process finds it.
-	archive, err := engines.OpenArchive(t.Context(), cfg.ClickHouse, cfg.Data, chstore.Config{Database: cfg.Database})
+	archive, err := engines.OpenArchive(t.Context(), cfg.ClickHouse, engines.Embedded{Dir: cfg.Data}, chstore.Config{Database: cfg.Database})
 	require.NoError(t, err)
 	defer func() { require.NoError(t, archive.Close()) }()
 	for symbol, w := range want {

@@ -39,7 +39,7 @@ func open(ctx context.Context, opt options) (b *testbed, err error) {
 	if b.server, err = chserver.Start(ctx, chserver.Config{CloseTimeout: time.Minute}); err != nil {
 		return b, err
 	}
-	if b.conn, err = chstore.Dial(ctx, b.server.Addr()); err != nil {
+	if b.conn, err = chstore.Dial(ctx, b.server.DSN()); err != nil {
 		return b, err
 	}
 	if b.store, err = b.openStore(ctx, ""); err != nil {
@@ -49,7 +49,9 @@ func open(ctx context.Context, opt options) (b *testbed, err error) {
 		return b, err
 	}
 	// LZ4 as in chstore.Dial.
-	b.hand, err = ch.Dial(ctx, ch.Options{Address: b.server.Addr(), Database: database, Compression: ch.CompressionLZ4})
+	b.hand, err = ch.Dial(ctx, ch.Options{
+		Address: b.server.Addr(), User: chserver.User, Password: b.server.Config().Password, Database: database, Compression: ch.CompressionLZ4,
+	})
 	return b, err
 }
 

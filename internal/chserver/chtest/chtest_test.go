@@ -45,7 +45,7 @@ func TestOptionsAreACopy(t *testing.T) {
 
 func TestOpenUsesTheDSN(t *testing.T) {
 	server := Start(t, Config())
-	t.Setenv(DSNEnv, "clickhouse://default:@"+server.Addr()+"/default?max_execution_time=77")
+	t.Setenv(DSNEnv, server.DSN()+"/default?max_execution_time=77")
 	db := Open(t)
 	require.Equal(t, server.Addr(), db.Addr)
 	var value string
@@ -55,7 +55,7 @@ func TestOpenUsesTheDSN(t *testing.T) {
 
 func TestPrivateServerSurvivesAKill(t *testing.T) {
 	server := Start(t, Config())
-	db := OpenAt(t, server.Addr())
+	db := OpenAt(t, server)
 	require.NoError(t, db.Conn.Exec(t.Context(), "CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS fsync_after_insert = 1"))
 	require.NoError(t, db.Conn.Exec(t.Context(), "INSERT INTO t VALUES (1)"))
 
@@ -71,7 +71,7 @@ func TestPrivateServerSurvivesAKill(t *testing.T) {
 // Two tables, so that no state is one that passes by.
 func TestTTLActsWithinSeconds(t *testing.T) {
 	short.Skip(t)
-	db := OpenAt(t, Start(t, Config()).Addr())
+	db := OpenAt(t, Start(t, Config()))
 	for table, test := range map[string]struct{ ttl, want string }{
 		"moved":   {"TO VOLUME 'cold'", "cold 1"},
 		"deleted": {"DELETE", " 0"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"maps"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -12,6 +13,8 @@ import (
 
 	"github.com/ClickHouse/clickhouse-go/v2"
 	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
+
+	"github.com/marketprism/marketprism/internal/chserver"
 )
 
 // DSNEnv is the environment variable that names a server for Open to use instead of one of its own, in the form
@@ -31,6 +34,11 @@ type DB struct {
 // Options returns what Conn was opened with, for further connections. The caller may change it.
 func (db *DB) Options() *clickhouse.Options { return cloneOptions(&db.options) }
 
+// DSN is the server's address with user and password, for chstore.Dial and programs.
+func (db *DB) DSN() string {
+	return (&url.URL{Scheme: "clickhouse", User: url.UserPassword(db.options.Auth.Username, db.options.Auth.Password), Host: db.Addr}).String()
+}
+
 // Open makes a new database on the shared server, or on the one DSNEnv names, connects to it, and drops it at the
 // end of the test.
 func Open(t testing.TB) *DB {
@@ -42,7 +50,7 @@ func Open(t testing.TB) *DB {
 			t.Fatalf("chtest: %s: %v", DSNEnv, err)
 		}
 	} else {
-		options = optionsFor(sharedServer(t).Addr())
+		options = optionsFor(t, sharedServer(t))
 	}
 	db := open(t, options)
 	t.Cleanup(func() {
@@ -53,11 +61,11 @@ func Open(t testing.TB) *DB {
 	return db
 }
 
-// OpenAt makes a new database on the server at addr, host:port of its native protocol, and connects to it. The
-// database is left to end with the server, which the test may have killed by then.
-func OpenAt(t testing.TB, addr string) *DB {
+// OpenAt makes a new database on a server and connects to it. The database is left to end with the server, which the
+// test may have killed by then.
+func OpenAt(t testing.TB, server *chserver.Server) *DB {
 	t.Helper()
-	return open(t, optionsFor(addr))
+	return open(t, optionsFor(t, server))
 }
 
 func open(t testing.TB, server *clickhouse.Options) *DB {
@@ -76,8 +84,14 @@ func open(t testing.TB, server *clickhouse.Options) *DB {
 	return &DB{Conn: conn, Addr: options.Addr[0], Name: name, options: *options}
 }
 
-func optionsFor(addr string) *clickhouse.Options {
-	return &clickhouse.Options{Addr: []string{addr}, DialTimeout: 5 * time.Second}
+func optionsFor(t testing.TB, server *chserver.Server) *clickhouse.Options {
+	t.Helper()
+	options, err := clickhouse.ParseDSN(server.DSN())
+	if err != nil {
+		t.Fatalf("chtest: %v", err)
+	}
+	options.DialTimeout = 5 * time.Second
+	return options
 }
 
 func cloneOptions(o *clickhouse.Options) *clickhouse.Options {

@@ -68,6 +68,7 @@ func closeShared() error {
 func Config() chserver.Config {
 	return chserver.Config{
 		CloseTimeout: closeTimeout,
+		Grants:       []string{"SYSTEM ON *.*", "REMOTE ON *.*", "TABLE ENGINE ON *"},
 		Settings: map[string]string{
 			"background_processing_pool_task_sleep_seconds_when_no_work_min":      "0.2",
 			"background_processing_pool_task_sleep_seconds_when_no_work_max":      "1",
