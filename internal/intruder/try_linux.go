@@ -24,7 +24,7 @@ const unused = 65534
 type Targets struct {
 	Pids    []int    // processes whose ports, arguments and environments are tried
 	Ports   []int    // of this process at 127.0.0.1
-	Dirs    []string // whose files nobody else may read
+	Dirs    []string // whose files no other user may read
 	Secrets []string // which no argument or file that others can read, no environment and no Output has
 	Output  string   // what the processes have printed
 }
