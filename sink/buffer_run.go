@@ -150,7 +150,7 @@ func (b *Buffer) deliver(ctx context.Context, batch []marketprism.Record) error 
 		refused := Refused(err, part)
 		switch {
 		case err == nil:
-			b.written(WrittenInfo{Records: part, Attempts: attempt, Elapsed: time.Since(start)})
+			b.written(batch[:part], WrittenInfo{Records: part, Attempts: attempt, Elapsed: time.Since(start)})
 			batch = batch[part:]
 		case len(refused) > 0:
 			batch = b.refuse(batch, refused)
@@ -185,8 +185,9 @@ func (b *Buffer) deliver(ctx context.Context, batch []marketprism.Record) error 
 	return nil
 }
 
-func (b *Buffer) written(info WrittenInfo) {
+func (b *Buffer) written(recs []marketprism.Record, info WrittenInfo) {
 	b.mu.Lock()
+	b.queue.delivered(recs)
 	b.stats.Batches++
 	b.stats.Written += uint64(info.Records)
 	b.mu.Unlock()

@@ -15,15 +15,63 @@ import (
 // Snapshot: they are dropped as they reach the head of the queue.
 type gapTracker struct {
 	books    map[marketprism.Instrument]*bookEnd
+	batch    uint64               // changes with each batch
 	gaps     []marketprism.Record // for the next batch; at most one of each instrument, and one with GapRegressed
 	gapsFrom uint64               // position of the record that the first of gaps replaces
 	made     uint64               // gaps made here
 }
 
-// A bookEnd is the state of a book as a reader sees it, who has all records taken so far.
+// A bookEnd is the state of a book after the records taken so far.
 type bookEnd struct {
-	lastID int64 // of the last Update or Snapshot taken
-	lost   bool  // a record was dropped since, and no Snapshot taken after it
+	bookState
+	begun bookState // before the records of batch
+	batch uint64
+	ended int64 // After of the last Gap that was made for damage
+}
+
+// A bookState is the state of a book as a reader sees it.
+type bookState struct {
+	lastID int64 // of the last Update or Snapshot
+	known  bool  // there was one; a reader may have others of an earlier process
+	lost   bool  // a Gap has come or a record was dropped since, and no Snapshot came after it
+}
+
+// take notes that the reader gets r, and reports whether it can use it.
+func (b *bookState) take(r *marketprism.Record) bool {
+	switch {
+	case r.Snapshot != nil:
+		*b = bookState{lastID: r.Snapshot.LastID, known: true}
+	case r.Gap != nil:
+		b.lost = true
+	case r.Update != nil && b.lost:
+		return false
+	case r.Update != nil:
+		b.lastID, b.known = r.Update.LastID, true
+	}
+	return true
+}
+
+// needs reports whether the book is lost without r. A Snapshot of the id at which it is, such as those that a
+// collector adds for new readers, is not needed: by the contract the book equals it.
+func (b *bookState) needs(r *marketprism.Record) bool {
+	return r.Snapshot == nil || !b.known || b.lost || b.lastID != r.Snapshot.LastID
+}
+
+// after returns the After of a Gap in the place of an Update or a Snapshot. Readers ignore a Gap before their book's id,
+// as one of another collector. So where that id is not known, it is the end of the record, which they cannot be beyond.
+func (b *bookState) after(r *marketprism.Record) int64 {
+	switch {
+	case b.known:
+		return b.lastID
+	case r.Update != nil:
+		return r.Update.LastID
+	}
+	return r.Snapshot.LastID
+}
+
+// isOfBook reports whether a book depends on r. No later record depends on a trade or a ticker.
+func isOfBook(r *marketprism.Record) bool {
+	return r.Update != nil || r.Snapshot != nil || r.Gap != nil
 }
 
 func newGapTracker() *gapTracker {
@@ -33,13 +81,11 @@ func newGapTracker() *gapTracker {
 // lose records that r, at the given position at the head of the queue, is dropped. It returns true if
 // r was a Gap and is kept in place of a new one, so that nothing is lost.
 func (g *gapTracker) lose(r *marketprism.Record, position uint64) (kept bool) {
-	switch r.Kind() {
-	case marketprism.KindUpdate, marketprism.KindSnapshot, marketprism.KindGap:
-	default:
-		return false // no later record depends on a trade or ticker
+	if !isOfBook(r) {
+		return false
 	}
 	book := g.book(r.Instrument)
-	if book.lost && !g.wantsRegressed(r) {
+	if book.lost && !g.wantsRegressed(r) || !book.needs(r) {
 		return false
 	}
 	book.lost = true
@@ -51,13 +97,17 @@ func (g *gapTracker) lose(r *marketprism.Record, position uint64) (kept bool) {
 		return true
 	}
 	g.made++
-	g.gaps = append(g.gaps, marketprism.Record{
-		Instrument: r.Instrument,
-		EventTime:  r.EventTime, // of the first record lost, so that sorting by time keeps its place
-		ReceivedAt: r.ReceivedAt,
-		Gap:        &orderbook.Gap{After: book.lastID, Reason: orderbook.GapOverflow, Err: ErrFull},
-	})
+	// The times are those of the first record lost, so that sorting by time keeps its place.
+	g.gaps = append(g.gaps, gapAt(r, book.after(r), orderbook.GapOverflow, ErrFull))
 	return false
+}
+
+// gapAt returns a Gap of the book of r, with its times.
+func gapAt(r *marketprism.Record, after int64, reason orderbook.GapReason, cause error) marketprism.Record {
+	return marketprism.Record{
+		Instrument: r.Instrument, EventTime: r.EventTime, ReceivedAt: r.ReceivedAt,
+		Gap: &orderbook.Gap{After: after, Reason: reason, Err: cause},
+	}
 }
 
 // wantsRegressed reports whether r says that ids went back, as no pending gap of its book does. Readers must learn it
@@ -79,24 +129,18 @@ func (g *gapTracker) takeGaps(batch []marketprism.Record) []marketprism.Record {
 
 // pass notes that r is taken from the head of the queue, and reports whether a reader can use it.
 func (g *gapTracker) pass(r *marketprism.Record) bool {
-	switch r.Kind() {
-	case marketprism.KindSnapshot:
-		*g.book(r.Instrument) = bookEnd{lastID: r.Snapshot.LastID}
-	case marketprism.KindUpdate:
-		book := g.book(r.Instrument)
-		if book.lost {
-			return false
-		}
-		book.lastID = r.Update.LastID
-	}
-	return true
+	return !isOfBook(r) || g.book(r.Instrument).take(r)
 }
 
+// book returns the state of a book that is about to change.
 func (g *gapTracker) book(i marketprism.Instrument) *bookEnd {
 	book := g.books[i]
 	if book == nil {
-		book = new(bookEnd)
+		book = &bookEnd{batch: g.batch}
 		g.books[i] = book
+	}
+	if book.batch != g.batch {
+		book.begun, book.batch = book.bookState, g.batch
 	}
 	return book
 }
@@ -149,6 +193,9 @@ type damageTracker struct {
 	broken bool // some book may be lost
 }
 
+// begin begins a batch.
+func (d *damageTracker) begin() { d.tracker.batch++ }
+
 // lose appends to recs a Gap for every known book, after which its Updates are useless. The gaps have the
 // times of at, the first record after the damage.
 func (d *damageTracker) lose(damage error, at *marketprism.Record, recs []marketprism.Record) []marketprism.Record {
@@ -161,28 +208,30 @@ func (d *damageTracker) lose(damage error, at *marketprism.Record, recs []market
 	}
 	slices.SortFunc(lost, func(a, b marketprism.Instrument) int { return strings.Compare(a.String(), b.String()) })
 	for _, instrument := range lost {
-		recs = append(recs, d.gap(instrument, at))
+		place := marketprism.Record{Instrument: instrument, EventTime: at.EventTime, ReceivedAt: at.ReceivedAt}
+		recs = append(recs, d.gap(&place, d.tracker.book(instrument).lastID))
 	}
 	return recs
 }
 
-func (d *damageTracker) gap(instrument marketprism.Instrument, at *marketprism.Record) marketprism.Record {
-	book := d.tracker.book(instrument)
-	book.lost = true
+// gap returns the Gap for damage before r.
+func (d *damageTracker) gap(r *marketprism.Record, after int64) marketprism.Record {
+	book := d.tracker.book(r.Instrument)
+	book.lost, book.ended = true, after
 	d.gaps++
-	return marketprism.Record{
-		Instrument: instrument,
-		EventTime:  at.EventTime,
-		ReceivedAt: at.ReceivedAt,
-		Gap:        &orderbook.Gap{After: book.lastID, Reason: orderbook.GapInvalid, Err: d.damage},
-	}
+	return gapAt(r, after, orderbook.GapInvalid, d.damage)
 }
 
-// pass appends r to recs if a reader can use it, or a Gap in its place. It reports whether r itself was
-// appended.
+// pass appends r to recs if a reader can use it. The first record of a book that is not known has a Gap before it after
+// damage, or in its place if it is an Update. pass reports whether r itself was appended.
 func (d *damageTracker) pass(r *marketprism.Record, recs []marketprism.Record) ([]marketprism.Record, bool) {
-	if d.damage != nil && r.Update != nil && d.tracker.books[r.Instrument] == nil {
-		return append(recs, d.gap(r.Instrument, r)), false
+	if d.damage != nil && d.tracker.books[r.Instrument] == nil {
+		switch {
+		case r.Update != nil:
+			return append(recs, d.gap(r, r.Update.LastID)), false
+		case r.Snapshot != nil: // a reader that is at this id has lost nothing
+			recs = append(recs, d.gap(r, r.Snapshot.LastID-1))
+		}
 	}
 	if !d.tracker.pass(r) {
 		return recs, false
@@ -190,46 +239,69 @@ func (d *damageTracker) pass(r *marketprism.Record, recs []marketprism.Record) (
 	return append(recs, *r), true
 }
 
-// refuse leaves out the records that the destination refused, and returns the others, with a Gap in the place of the
-// first that a book has lost and without the Updates that are useless now. A refused Gap is not replaced.
-func (d *damageTracker) refuse(recs []marketprism.Record, refused []Refusal) (kept, useless []marketprism.Record) {
-	ended := make(map[marketprism.Instrument]bool) // the books that have lost a record here
-	for i := range recs {
-		r := &recs[i]
-		isRefused := len(refused) > 0 && refused[0].Index == i
-		switch {
-		case isRefused && (r.Update != nil || r.Snapshot != nil || r.Gap != nil): // no later record depends on others
-			book := d.tracker.book(r.Instrument)
-			if again := ended[r.Instrument] && book.lost; !again && r.Gap == nil {
-				d.gaps++
-				kept = append(kept, gapOf(r, refused[0].Err))
-			}
-			d.broken, book.lost, ended[r.Instrument] = true, true, true
-		case isRefused:
-		case ended[r.Instrument] && !d.tracker.pass(r): // the records of other books have passed already
-			useless = append(useless, *r)
-		default:
-			kept = append(kept, *r)
-		}
-		if isRefused {
-			refused = refused[1:]
+// repeat appends to recs a Gap for each book that is still lost after the useless Updates of a batch, with the id of the
+// last of them: a reader may have that already, from a Write that was not confirmed, and have ignored the Gap before it.
+func (d *damageTracker) repeat(useless, recs []marketprism.Record) []marketprism.Record {
+	for i := range slices.Backward(useless) {
+		r := &useless[i]
+		if book := d.tracker.book(r.Instrument); d.damage != nil && book.lost && book.ended < r.Update.LastID {
+			recs = append(recs, d.gap(r, r.Update.LastID))
 		}
 	}
-	return kept, useless
+	return recs
 }
 
-// gapOf returns the Gap for a refused Update or Snapshot.
-func gapOf(r *marketprism.Record, cause error) marketprism.Record {
-	var after int64
-	if r.Update != nil {
-		after = r.Update.FirstID - 1
-	} else if r.Snapshot != nil {
-		after = r.Snapshot.LastID
+// delivered notes that the destination has accepted recs, the first that are left of the batch.
+func (d *damageTracker) delivered(recs []marketprism.Record) {
+	for i := range recs {
+		if isOfBook(&recs[i]) {
+			d.tracker.book(recs[i].Instrument).begun.take(&recs[i])
+		}
 	}
-	return marketprism.Record{
-		Instrument: r.Instrument, EventTime: r.EventTime, ReceivedAt: r.ReceivedAt,
-		Gap: &orderbook.Gap{After: after, Reason: orderbook.GapInvalid, Err: cause},
+}
+
+// refuse leaves out the records that the destination refused, of recs, what is left of the batch. It returns the others,
+// with a Gap in the place of the first that a book has lost and without the Updates that are useless now. A refused Gap is
+// not replaced: another one would be refused too.
+func (d *damageTracker) refuse(recs []marketprism.Record, refused []Refusal) (kept, useless []marketprism.Record) {
+	states := make(map[marketprism.Instrument]*bookState) // before each of recs
+	for i := range recs {
+		r := &recs[i]
+		var cause error
+		isRefused := len(refused) > 0 && refused[0].Index == i
+		if isRefused {
+			cause, refused = refused[0].Err, refused[1:]
+		}
+		if !isOfBook(r) {
+			if !isRefused {
+				kept = append(kept, *r)
+			}
+			continue
+		}
+		state := states[r.Instrument]
+		if state == nil {
+			begun := d.tracker.book(r.Instrument).begun
+			state = &begun
+			states[r.Instrument] = state
+		}
+		switch {
+		case isRefused && !state.needs(r):
+		case isRefused:
+			if !state.lost && r.Gap == nil {
+				d.gaps++
+				kept = append(kept, gapAt(r, state.after(r), orderbook.GapInvalid, cause))
+			}
+			d.broken, state.lost = true, true
+		case state.take(r):
+			kept = append(kept, *r)
+		default:
+			useless = append(useless, *r)
+		}
 	}
+	for instrument, state := range states {
+		d.tracker.book(instrument).bookState = *state
+	}
+	return kept, useless
 }
 
 // useful returns what passAll would return, and notes nothing.

@@ -1,6 +1,9 @@
 package sink_test
 
 import (
+	"context"
+	"fmt"
+	"hash/crc32"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -18,9 +21,12 @@ import (
 // synced on a wrong book, and is synced again once there is a Snapshot.
 func TestSpillReaderIsNeverSyncedOnAWrongBook(t *testing.T) {
 	synced, damaged, dropped, refused := 0, 0, int64(0), int64(0)
-	seeds := uint64(150)
+	if info, err := os.Stat("/dev/shm"); err == nil && info.IsDir() {
+		t.Setenv("TMPDIR", "/dev/shm") // in memory, for hundreds of queues
+	}
+	seeds := uint64(60)
 	if testing.Short() {
-		seeds = 40
+		seeds = 12
 	}
 	for seed := range seeds {
 		s := newSimulation(t, seed)
@@ -42,13 +48,13 @@ func TestSpillReaderIsNeverSyncedOnAWrongBook(t *testing.T) {
 
 // A simulation is a collector that is started several times with one disk queue, and a reader of the destination.
 type simulation struct {
-	t      *testing.T
-	rng    *rand.Rand
-	dir    string
-	dst    sinktest.Recorder
-	books  []*simulatedBook
-	poison map[string]bool // keys of records that the destination refuses
-	read   int             // records of dst that the reader has
+	t     *testing.T
+	seed  uint64
+	rng   *rand.Rand
+	dir   string
+	dst   sinktest.Recorder
+	books []*simulatedBook
+	read  int // records of dst that the reader has
 
 	synced, damaged  int // records that left a book synced; queues
 	dropped, refused atomic.Int64
@@ -63,7 +69,7 @@ type simulatedBook struct {
 }
 
 func newSimulation(t *testing.T, seed uint64) *simulation {
-	s := &simulation{t: t, rng: rand.New(rand.NewPCG(seed, 43)), dir: t.TempDir(), poison: make(map[string]bool)}
+	s := &simulation{t: t, seed: seed, rng: rand.New(rand.NewPCG(seed, 43)), dir: t.TempDir()}
 	for _, symbol := range []string{"A", "B", "C"} {
 		reader, err := orderbook.NewJoiner(orderbook.JoinerConfig{})
 		if err != nil {
@@ -131,20 +137,41 @@ func (s *simulation) open() *spilling {
 	if s.rng.IntN(2) == 0 {
 		cfg.MaxBytes, cfg.Overflow = 3000+s.rng.Int64N(3000), sink.DropNewest
 	}
-	dst := naming(&s.dst, s.poison)
+	named := true
 	if s.rng.IntN(3) == 0 {
 		cfg.DirectTimeout = -1
-		if s.rng.IntN(2) == 0 {
-			dst = refusing(&s.dst, s.poison, &sinktest.Faults{})
-		}
+		named = s.rng.IntN(2) == 0
 	}
 	r := &spilling{dst: &s.dst}
 	var err error
-	if r.Spill, err = sink.NewSpill(r.faults.Wrap(dst), cfg); err != nil {
+	if r.Spill, err = sink.NewSpill(r.faults.Wrap(s.refusing(named)), cfg); err != nil {
 		s.t.Fatal(err)
 	}
 	r.stop = func() { r.Close() }
 	return r
+}
+
+// refusing returns the destination, which refuses one in sixty records, by their keys and named or not.
+func (s *simulation) refusing(named bool) sink.Sink {
+	return sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
+		var refused []int
+		for i := range recs {
+			if s.isPoison(&recs[i]) {
+				refused = append(refused, i)
+			}
+		}
+		switch {
+		case refused == nil:
+			return s.dst.Write(ctx, recs)
+		case named:
+			return errNaming(refused...)
+		}
+		return errPoison
+	})
+}
+
+func (s *simulation) isPoison(r *marketprism.Record) bool {
+	return r.Gap == nil && crc32.ChecksumIEEE(fmt.Append(nil, s.seed, r.Key()))%60 == 0
 }
 
 // process runs the collector for a while. The destination is away at times, and Run begins some time later, or never.
@@ -170,11 +197,7 @@ func (s *simulation) process() {
 
 func (s *simulation) batch() (recs []marketprism.Record) {
 	for range 1 + s.rng.IntN(8) {
-		rec := s.books[s.rng.IntN(len(s.books))].next(s.rng)
-		recs = append(recs, rec)
-		if rec.Gap == nil && s.rng.IntN(60) == 0 {
-			s.poison[rec.Key()] = true
-		}
+		recs = append(recs, s.books[s.rng.IntN(len(s.books))].next(s.rng))
 	}
 	return recs
 }
@@ -229,7 +252,7 @@ func (s *simulation) check(r *spilling) {
 	s.follow()
 	for _, b := range s.books {
 		if b.reader.State() == orderbook.Synced && !b.reader.Ahead() && b.reader.Book().LastID() != b.id {
-			s.t.Fatalf("the reader's book of %s is synced at %d, the exchange's is at %d", b.symbol, b.reader.Book().LastID(), b.id)
+			s.t.Fatalf("seed %d: the reader's book of %s is synced at %d, the exchange's is at %d", s.seed, b.symbol, b.reader.Book().LastID(), b.id)
 		}
 	}
 }
@@ -250,7 +273,7 @@ func (s *simulation) follow() {
 		}
 		s.synced++
 		if got := book.Snapshot().Bids; !slices.Equal(got, b.bids(book.LastID())) {
-			s.t.Fatalf("after %s the reader's book is synced at %d with %v", r.Key(), book.LastID(), got)
+			s.t.Fatalf("seed %d: after %s the reader's book is synced at %d with %v", s.seed, r.Key(), book.LastID(), got)
 		}
 	}
 }
@@ -283,11 +306,15 @@ func (s *simulation) settle() {
 	r := s.open().run(s.t)
 	s.check(r)
 	for _, b := range s.books {
-		b.id++
-		s.write(r, []marketprism.Record{b.snapshot()})
-		s.write(r, []marketprism.Record{b.update(1)})
+		for refused := true; refused; {
+			b.id++
+			recs := []marketprism.Record{b.snapshot(), b.update(1)}
+			refused = s.isPoison(&recs[0]) || s.isPoison(&recs[1])
+			s.write(r, recs)
+		}
 	}
-	s.check(r)
+	r.flush(s.t)
+	s.follow()
 	r.stop()
 	for _, b := range s.books {
 		if b.reader.State() != orderbook.Synced || b.reader.Ahead() {

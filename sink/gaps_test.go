@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -37,7 +38,8 @@ func damageRecord(t *testing.T, dir, symbol string) {
 	t.Fatalf("no %s in the queue", symbol)
 }
 
-// After damage, a Write that fails leaves the Gap of its book to the Write that repeats it.
+// After damage, a Write that fails leaves the Gap of its book to the Write that repeats it. The book is not known, so the Gap
+// has the id of the lost Update.
 func TestSpillWriteThatFailsBehindDamage(t *testing.T) {
 	var dst sinktest.Recorder
 	live := make(chan struct{}, 9)
@@ -65,7 +67,7 @@ func TestSpillWriteThatFailsBehindDamage(t *testing.T) {
 	s.write(t, []marketprism.Record{update("A", 5)})
 	s.write(t, []marketprism.Record{update("A", 6)})
 	s.write(t, []marketprism.Record{snapshot("A", 7), update("A", 8)})
-	wantKeys(t, dst.Records(), "T trade 2", "A gap 0-invalid", "A snap 7:0x0", "A depth 8-8")
+	wantKeys(t, dst.Records(), "T trade 2", "A gap 5-invalid", "A snap 7:0x0", "A depth 8-8")
 	if got := keys(seen.dropped); len(got) != 2 || s.Stats().Gaps != 1 {
 		t.Errorf("dropped %q, %d Gaps", got, s.Stats().Gaps)
 	}
@@ -93,7 +95,8 @@ func TestSpillRefusalCostsNoOtherBook(t *testing.T) {
 	s = (&spilling{Spill: refuser, dst: &dst}).run(t)
 	s.flush(t)
 	s.stop()
-	wantKeys(t, dst.Records(), "A snap 1:0x0", "B snap 1:0x0", "A gap 1-invalid", "B depth 2-2", "B depth 3-3", "A gap 3-invalid", "B gap 3-invalid")
+	wantKeys(t, dst.Records(), "A snap 1:0x0", "B snap 1:0x0", "A gap 1-invalid", "B depth 2-2", "B depth 3-3", "A gap 3-invalid", "B gap 3-invalid",
+		"B gap 4-invalid") // again: before the restart, a Write that was not confirmed may have brought a reader to 4
 	if got := keys(seen.dropped); len(got) != 2 {
 		t.Errorf("dropped %q, want B's 4 and A's 3", got)
 	}
@@ -184,4 +187,58 @@ func TestBufferKeepsRegressedGaps(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	})
+}
+
+// A refused record ends the book also of a reader that is within its ids, and a refused Snapshot that no reader needs ends no
+// book: behind a Spill and behind a Buffer, in one batch and in several.
+func TestRefusalsEndBooksThatNeedTheRecord(t *testing.T) {
+	straddling := update("A", 20)
+	straddling.Update.FirstID = 10
+	for name, test := range map[string]struct {
+		recs    []marketprism.Record
+		refused int
+		want    []string
+	}{
+		"straddling": {[]marketprism.Record{snapshot("A", 15), straddling, update("A", 21)}, 1, []string{"A snap 15:0x0", "A gap 15-invalid"}},
+		"unknown":    {[]marketprism.Record{straddling, update("A", 21)}, 0, []string{"A gap 20-invalid"}},
+		"begins":     {[]marketprism.Record{snapshot("A", 15), update("A", 16)}, 0, []string{"A gap 15-invalid"}},
+		"added": {
+			[]marketprism.Record{snapshot("A", 15), update("A", 16), snapshot("A", 16), update("A", 17)}, 2,
+			[]string{"A snap 15:0x0", "A depth 16-16", "A depth 17-17"},
+		},
+	} {
+		poison := map[string]bool{test.recs[test.refused].Key(): true}
+		for _, most := range []int{1, 2, 100} {
+			t.Run(fmt.Sprint(name, "/Spill/", most), func(t *testing.T) {
+				var dst sinktest.Recorder
+				s, err := sink.NewSpill(naming(&dst, poison), sink.SpillConfig{
+					Dir: t.TempDir(), Encode: encodeRecord, Decode: decodeRecord, DirectTimeout: -1, SyncInterval: -1, MaxBatch: most,
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				running := &spilling{Spill: s, dst: &dst}
+				running.write(t, test.recs)
+				running.run(t).flush(t)
+				running.stop()
+				wantKeys(t, dst.Records(), test.want...)
+			})
+		}
+		t.Run(name+"/Buffer", func(t *testing.T) {
+			var dst sinktest.Recorder
+			b, err := sink.NewBuffer(naming(&dst, poison), sink.BufferConfig{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			if err := b.Write(ctx, test.recs); err != nil {
+				t.Fatal(err)
+			}
+			cancel()
+			if err := b.Run(ctx); err != nil {
+				t.Fatal(err)
+			}
+			wantKeys(t, dst.Records(), test.want...)
+		})
+	}
 }

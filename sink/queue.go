@@ -78,6 +78,9 @@ func (q *queue) force(now time.Time, r *marketprism.Record, size int, dropped []
 // appends to dropped the Updates that a gap or a refusal before them makes useless.
 func (q *queue) take(now time.Time, limit int, batch, dropped []marketprism.Record) (_, _ []marketprism.Record) {
 	q.inFlightFrom = q.completed()
+	if q.lost != nil {
+		q.lost.begin()
+	}
 	if q.gaps != nil {
 		batch = q.gaps.takeGaps(batch)
 	}
@@ -109,6 +112,13 @@ func (q *queue) refuse(recs []marketprism.Record, refused []Refusal) (kept, usel
 		q.lost = &damageTracker{tracker: newGapTracker()}
 	}
 	return q.lost.refuse(recs, refused)
+}
+
+// delivered notes that the destination accepted recs, the first that are left of the batch in flight.
+func (q *queue) delivered(recs []marketprism.Record) {
+	if q.lost != nil {
+		q.lost.delivered(recs)
+	}
 }
 
 // completed returns the position before which every record was accepted or dropped, and the gaps for those

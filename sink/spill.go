@@ -65,6 +65,7 @@ type Spill struct {
 	away      bool          // the destination did not accept the last Write
 	writers   int           // Writes that are about to append
 	changed   chan struct{} // closed and replaced when records have left the queue, lastBatch ends, or at Close
+	unsure    wal.Mark      // the destination may have records of the queue before it
 	stats     SpillStats
 	accepted  *gapTracker   // of records dropped at the end of the queue; nil unless DropNewest
 	passed    damageTracker // of records lost in the queue
@@ -136,6 +137,7 @@ func NewSpill(dst Sink, cfg SpillConfig) (*Spill, error) {
 		spilling: !queue.Empty(),
 		since:    time.Now(),
 		changed:  make(chan struct{}),
+		unsure:   queue.Tail(),
 		passed:   damageTracker{tracker: newGapTracker()},
 	}
 	s.stats.TornBytes = found.TornBytes

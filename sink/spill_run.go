@@ -159,6 +159,9 @@ func (d *drain) next(ctx context.Context) error {
 // decode takes the records of a batch, with Gaps for damage. It returns false if ctx ends.
 func (d *drain) decode(ctx context.Context, l *load) bool {
 	d.recs, d.bodies = d.recs[:0], d.bodies[:0]
+	d.mu.Lock()
+	d.passed.begin()
+	d.mu.Unlock()
 	var (
 		damage  *CorruptError // pending until the first record behind it
 		dropped []marketprism.Record
@@ -186,6 +189,11 @@ func (d *drain) decode(ctx context.Context, l *load) bool {
 	if damage != nil {
 		d.lose(damage, &marketprism.Record{ReceivedAt: time.Now()})
 	}
+	d.mu.Lock()
+	if !d.queue.Passed(d.unsure) {
+		d.recs = d.passed.repeat(dropped, d.recs)
+	}
+	d.mu.Unlock()
 	d.bodies = withoutBodies(d.bodies, len(d.recs))
 	d.dropped(dropped)
 	return true
@@ -264,7 +272,7 @@ func (d *drain) deliver(ctx context.Context, l *load) bool {
 		attempts++
 		switch {
 		case err == nil:
-			d.delivered(WrittenInfo{Records: part, Attempts: attempts, Elapsed: time.Since(start)})
+			d.delivered(rest[:part], part < len(rest), WrittenInfo{Records: part, Attempts: attempts, Elapsed: time.Since(start)})
 			rest, bodies = rest[part:], bodies[part:]
 			d.most = min(2*d.most, d.cfg.MaxBatch)
 		case ctx.Err() != nil:
@@ -311,9 +319,13 @@ func (d *drain) attempt(ctx context.Context, recs []marketprism.Record, bodies [
 	return d.dst.Write(ctx, recs)
 }
 
-func (d *drain) delivered(info WrittenInfo) {
+// delivered notes that the destination has accepted recs. left says whether some of the batch are left, which it may refuse.
+func (d *drain) delivered(recs []marketprism.Record, left bool, info WrittenInfo) {
 	d.mu.Lock()
 	d.away = false
+	if left {
+		d.passed.delivered(recs)
+	}
 	d.stats.Drained += uint64(info.Records)
 	d.mu.Unlock()
 	hook.Call(d.cfg.Hooks.Drained, info)
@@ -347,6 +359,7 @@ func (d *drain) refuse(ctx context.Context, l *load, recs []marketprism.Record, 
 		}
 	}
 	d.mu.Lock()
+	d.away = false // it has answered
 	d.stats.Refused += uint64(len(refused))
 	rest, useless := d.passed.refuse(recs, refused)
 	d.mu.Unlock()

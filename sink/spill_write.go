@@ -40,12 +40,17 @@ func (s *Spill) Write(ctx context.Context, recs []marketprism.Record) error {
 		s.beginAppend(SpillingInfo{Records: len(recs), Err: err})
 	}
 	defer s.endAppend()
-	dropped, full, err := s.store(ctx, recs, false)
+	dropped, full, err := s.store(ctx, recs, to.direct, false)
 	if full {
 		s.full()
 		if s.cfg.Overflow == Block {
-			_, _, err = s.store(ctx, recs, true)
+			_, _, err = s.store(ctx, recs, to.direct, true)
 		}
+	}
+	if to.direct {
+		s.mu.Lock()
+		s.unsure = s.queue.Tail()
+		s.mu.Unlock()
 	}
 	s.dropped(dropped)
 	return err
@@ -116,6 +121,9 @@ func (s *Spill) writeDirect(ctx context.Context, recs []marketprism.Record, to r
 		ctx, cancel := context.WithTimeout(ctx, s.cfg.DirectTimeout)
 		defer cancel()
 		if err := s.dst.Write(ctx, to.recs); err != nil {
+			if Permanent(err) { // a refusal is an answer
+				s.setAway(false)
+			}
 			return inWhole(err, recs, to.recs)
 		}
 	}
@@ -193,9 +201,9 @@ func (e *encoder) one(r *marketprism.Record) ([]byte, error) {
 }
 
 // store puts recs on the disk. full reports that there was no room for some; under Block nothing is stored then, unless
-// wait is set. It returns the records that were dropped. The hooks are the caller's to call: store holds s.lock, which a
+// wait is set. tried says that the destination may have them already. It returns the records that were dropped. The hooks are the caller's to call: store holds s.lock, which a
 // Write in a hook needs.
-func (s *Spill) store(ctx context.Context, recs []marketprism.Record, wait bool) (dropped []marketprism.Record, full bool, err error) {
+func (s *Spill) store(ctx context.Context, recs []marketprism.Record, tried, wait bool) (dropped []marketprism.Record, full bool, err error) {
 	select {
 	case s.lock <- struct{}{}:
 		defer func() { <-s.lock }()
@@ -206,7 +214,7 @@ func (s *Spill) store(ctx context.Context, recs []marketprism.Record, wait bool)
 		return nil, false, err
 	}
 	if s.cfg.Overflow == DropNewest {
-		return s.storeSome(recs)
+		return s.storeSome(recs, tried)
 	}
 	full, err = s.storeAll(ctx, wait)
 	return nil, full, err
@@ -258,10 +266,13 @@ func fitting(payloads [][]byte, room int64) (n int) {
 
 // storeSome stores those of recs for which there is room, and Gaps for the others, which always have
 // room. It returns the records that were dropped, and whether room was lacking.
-func (s *Spill) storeSome(recs []marketprism.Record) (dropped []marketprism.Record, full bool, err error) {
+func (s *Spill) storeSome(recs []marketprism.Record, tried bool) (dropped []marketprism.Record, full bool, err error) {
 	s.mu.Lock()
 	chosen := s.choose(recs)
 	s.mu.Unlock()
+	if tried {
+		chosen.endAfter(recs)
+	}
 	stored, err := s.storeChosen(chosen)
 	if err != nil {
 		s.mu.Lock()
@@ -307,6 +318,20 @@ func (s *Spill) choose(recs []marketprism.Record) (c choice) {
 		}
 	}
 	return c
+}
+
+// endAfter makes the Gaps made here end the books also of readers that have recs, from a Write that was not confirmed.
+func (c *choice) endAfter(recs []marketprism.Record) {
+	for _, kept := range c.kept {
+		if kept.gap == nil || kept.gap.Gap.Err != ErrFull {
+			continue
+		}
+		for i := range recs {
+			if u := recs[i].Update; u != nil && recs[i].Instrument == kept.gap.Instrument {
+				kept.gap.Gap.After = max(kept.gap.Gap.After, u.LastID)
+			}
+		}
+	}
 }
 
 // addGaps moves pending gaps to c.

@@ -123,7 +123,8 @@ func trade(symbol string, id int64) marketprism.Record {
 	return recordOf(symbol, marketprism.Record{Trade: &marketprism.Trade{ID: id, TradeTime: received}})
 }
 
-// The Gaps of DropNewest, record by record.
+// The Gaps of DropNewest, record by record. That of a book of which nothing was written has the id of what was dropped: a
+// reader of an earlier process may be there.
 func TestSpillDropNewest(t *testing.T) {
 	var dropped []marketprism.Record
 	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{
@@ -141,7 +142,7 @@ func TestSpillDropNewest(t *testing.T) {
 	s.flush(t)
 	s.write(t, []marketprism.Record{update("A", 6)})
 	s.flush(t)
-	want := "[A snap 1:0x0 A gap 1-overflow B gap 0-overflow A snap 5:0x0 A depth 6-6]"
+	want := "[A snap 1:0x0 A gap 1-overflow B gap 7-overflow A snap 5:0x0 A depth 6-6]"
 	if got := fmt.Sprint(keys(s.dst.Records())); got != want {
 		t.Errorf("written\n%v, want\n%v", got, want)
 	}
@@ -217,7 +218,7 @@ func TestSpillDropNewestKeepsTheContract(t *testing.T) {
 		release()
 		s.flush(t)
 		s.stop()
-		checkDropped(t, recs, s.dst.Unique(), dropped)
+		checkDropped(t, recs, s.dst.Unique(), dropped, false)
 		drops += len(dropped)
 		gaps += s.Stats().Gaps
 		if t.Failed() {
@@ -227,5 +228,35 @@ func TestSpillDropNewestKeepsTheContract(t *testing.T) {
 	t.Logf("%d records dropped, %d gaps put in", drops, gaps)
 	if drops < 1_000 || gaps < 50 {
 		t.Errorf("%d records dropped, %d gaps put in: too few to prove anything", drops, gaps)
+	}
+}
+
+// The destination has accepted a Write without confirming it, and the queue has no room for a part of it: the Gap ends the
+// book of a reader that has all of it.
+func TestSpillDropNewestAfterALostConfirmation(t *testing.T) {
+	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{MaxBytes: 100, Overflow: sink.DropNewest})
+	s.faults.FailAfter(1<<30, errDown)
+	s.write(t, []marketprism.Record{snapshot("A", 1), update("A", 2), update("A", 3), update("A", 4)})
+	s.run(t).flush(t)
+	wantKeys(t, s.dst.Records(), "A snap 1:0x0", "A depth 2-2", "A depth 3-3", "A depth 4-4", "A snap 1:0x0", "A gap 4-overflow")
+}
+
+// A Snapshot that no reader needs, since its book is at that id, costs the book nothing if it has no room.
+func TestSpillDropsASnapshotThatIsNotNeeded(t *testing.T) {
+	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{DirectTimeout: -1, MaxBytes: 300, Overflow: sink.DropNewest})
+	added := snapshot("A", 2)
+	added.Snapshot.Bids = make([]orderbook.Level, 30)
+	for i := range added.Snapshot.Bids {
+		added.Snapshot.Bids[i].Price = orderbook.Fixed(i+1) * orderbook.One
+	}
+	s.write(t, []marketprism.Record{snapshot("A", 1), update("A", 2), added, trade("A", 1)})
+	s.run(t).flush(t)
+	s.write(t, []marketprism.Record{update("A", 3)})
+	s.flush(t)
+	if got := s.Stats(); got.Gaps != 0 || got.Dropped[marketprism.KindSnapshot] != 1 {
+		t.Errorf("Stats %+v", got)
+	}
+	if got := keys(s.dst.Records()); got[len(got)-1] != "A depth 3-3" {
+		t.Errorf("written %q", got)
 	}
 }
