@@ -134,7 +134,7 @@ func (d *drain) next(ctx context.Context) error {
 	}
 	var loading sync.WaitGroup
 	loading.Go(func() { behind.after(&current.batch, d.queue, &d.cfg) })
-	delivered := d.decode(ctx, current) && d.deliver(ctx, current)
+	delivered := d.decode(current) && d.deliver(ctx, current)
 	loading.Wait()
 	if !delivered {
 		return nil // ctx has ended
@@ -156,8 +156,8 @@ func (d *drain) next(ctx context.Context) error {
 	return nil
 }
 
-// decode takes the records of a batch, with Gaps for damage. It returns false if ctx ends.
-func (d *drain) decode(ctx context.Context, l *load) bool {
+// decode takes the records of a batch, with Gaps for damage. It returns false if the queue is closed.
+func (d *drain) decode(l *load) bool {
 	d.recs, d.bodies = d.recs[:0], d.bodies[:0]
 	d.mu.Lock()
 	d.passed.begin()
@@ -167,7 +167,7 @@ func (d *drain) decode(ctx context.Context, l *load) bool {
 		dropped []marketprism.Record
 	)
 	for i := range l.recs {
-		switch found, ok := d.damageAt(ctx, l, i); {
+		switch found, ok := d.damageAt(l, i); {
 		case !ok:
 			return false
 		case found != nil:
@@ -199,16 +199,21 @@ func (d *drain) decode(ctx context.Context, l *load) bool {
 	return true
 }
 
-// damageAt returns the damage in the place of a record; nil if there is none. ok is false if ctx ends.
-func (d *drain) damageAt(ctx context.Context, l *load, i int) (_ *CorruptError, ok bool) {
-	damage := l.batch.Entries[i].Damage
+// damageAt returns the damage in the place of a record; nil if there is none. ok is false if the queue is closed.
+func (d *drain) damageAt(l *load, i int) (_ *CorruptError, ok bool) {
+	entry := &l.batch.Entries[i]
+	damage := entry.Damage
 	if damage == nil && l.errs[i] == nil {
 		return nil, true
 	}
 	if damage == nil {
-		if damage, ok = d.reject(ctx, l, i); !ok {
+		var err error
+		if damage, err = d.queue.Reject(&l.batch, entry, l.errs[i]); err != nil {
 			return nil, false
 		}
+	}
+	if damage.KeepErr != nil {
+		d.diskFailed(damage.KeepErr)
 	}
 	found := &CorruptError{Segment: damage.Segment, Kept: damage.Kept, From: damage.From, To: damage.To, Err: damage.Reason}
 	d.mu.Lock()
@@ -216,32 +221,6 @@ func (d *drain) damageAt(ctx context.Context, l *load, i int) (_ *CorruptError, 
 	d.mu.Unlock()
 	hook.Call(d.cfg.Hooks.Corrupt, SpillCorruptInfo{Err: found})
 	return found, true
-}
-
-// reject turns a record that cannot be decoded into damage. ok is false if ctx ends.
-func (d *drain) reject(ctx context.Context, l *load, i int) (damage *wal.Damage, ok bool) {
-	ok = d.retryDisk(ctx, func() (err error) {
-		damage, err = d.queue.Reject(&l.batch, &l.batch.Entries[i], l.errs[i])
-		return err
-	})
-	return damage, ok
-}
-
-// retryDisk repeats do until it succeeds. It returns false if ctx ends or the queue is closed.
-func (d *drain) retryDisk(ctx context.Context, do func() error) bool {
-	for {
-		err := do()
-		switch {
-		case err == nil:
-			return true
-		case errors.Is(err, wal.ErrClosed):
-			return false
-		}
-		d.diskFailed(err)
-		if backoff.Sleep(ctx, d.retry.Next()) != nil {
-			return false
-		}
-	}
 }
 
 // lose appends the Gaps for a damage.
@@ -293,7 +272,7 @@ func (d *drain) deliver(ctx context.Context, l *load) bool {
 			if len(refused) == 0 {
 				refused = []Refusal{{Err: err}}
 			}
-			left, ok := d.refuse(ctx, l, rest, refused)
+			left, ok := d.refuse(l, rest, refused)
 			if !ok {
 				return false
 			}
@@ -342,20 +321,20 @@ func (d *drain) wait(ctx context.Context, info FailedInfo) bool {
 }
 
 // refuse drops refused records and keeps their encoded form. It returns the others, with a Gap for each book that has
-// lost one and without the Updates that are useless now, and false if ctx ends.
-func (d *drain) refuse(ctx context.Context, l *load, recs []marketprism.Record, refused []Refusal) ([]marketprism.Record, bool) {
+// lost one and without the Updates that are useless now, and false if the queue is closed.
+func (d *drain) refuse(l *load, recs []marketprism.Record, refused []Refusal) ([]marketprism.Record, bool) {
 	kept := make([]string, len(refused))
 	for i, f := range refused {
 		entry := l.entryOf(&recs[f.Index])
 		if entry == nil {
 			continue
 		}
-		ok := d.retryDisk(ctx, func() (err error) {
-			kept[i], err = d.queue.Refuse(&l.batch, entry)
-			return err
-		})
-		if !ok {
+		var err error
+		switch kept[i], err = d.queue.Refuse(&l.batch, entry); {
+		case errors.Is(err, wal.ErrClosed):
 			return nil, false
+		case err != nil:
+			d.diskFailed(err)
 		}
 	}
 	d.mu.Lock()

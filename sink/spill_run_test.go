@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -512,6 +513,81 @@ func TestSpillBoundsWhatItKeeps(t *testing.T) {
 	if size > 1<<20 {
 		t.Errorf("the folder has %d bytes", size)
 	}
+}
+
+// A disk that takes no more holds nothing up: what is damaged or refused is not kept and counted, and the rest arrives. A
+// destination that refuses is not away.
+func TestSpillGoesOnWhereNothingCanBeKept(t *testing.T) {
+	var dst sinktest.Recorder
+	dir := t.TempDir()
+	cfg := sink.SpillConfig{Dir: dir, SyncInterval: -1}
+	s := openSpill(t, &dst, cfg)
+	recs := []marketprism.Record{
+		snapshot("A", 1), trade("DAMAGED", 1), snapshot("A", 2), update("A", 3), update("A", 4), snapshot("A", 5), trade("P", 1), snapshot("A", 6),
+	}
+	s.faults.FailNext(1, errDown)
+	s.write(t, recs)
+	s.stop()
+	damageRecord(t, dir, "DAMAGED")
+	for offset := range 1000 {
+		for _, suffix := range []string{".bad.new", ".refused.new"} { // where such a file is written first
+			if err := os.MkdirAll(filepath.Join(dir, fmt.Sprintf("%016d-%010d%s", 1, offset, suffix), "x"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	failed, refused := 0, 0
+	s.Spill, _ = sink.NewSpill(naming(&dst, map[string]bool{recs[3].Key(): true}), sink.SpillConfig{
+		Dir: dir, Encode: encodeRecord, SyncInterval: -1,
+		Decode: func(data []byte, r *marketprism.Record) error {
+			if err := decodeRecord(data, r); err != nil || r.Instrument.Symbol == "P" {
+				return errors.Join(err, errCodec)
+			}
+			return nil
+		},
+		Hooks: &sink.SpillHooks{
+			DiskFailed: func(sink.SpillDiskFailedInfo) { failed++ },
+			Refused: func(i sink.SpillRefusedInfo) {
+				if refused++; i.Kept != "" {
+					t.Errorf("kept in %s", i.Kept)
+				}
+			},
+		},
+	})
+	s.run(t).flush(t)
+	stats := s.Stats()
+	s.stop()
+	if stats.Away || stats.Corrupt != 2 || stats.Refused != 1 || stats.Unkept != 3 || stats.Kept != 0 || failed != 3 || refused != 1 {
+		t.Errorf("%d failures, %d refusals, Stats %+v", failed, refused, stats)
+	}
+	wantKeys(t, dst.Records(), "A snap 1:0x0", "A gap 1-invalid", "A snap 2:0x0", "A gap 2-invalid", "A snap 5:0x0", "A gap 5-invalid", "A snap 6:0x0")
+}
+
+// A refusal is an answer: the destination is not away, be it during a direct Write or from the queue.
+func TestSpillIsNotAwayWhileRecordsAreRefused(t *testing.T) {
+	a, b := trade("A", 1), trade("B", 1)
+	away := make(chan bool, 9)
+	var s *sink.Spill
+	var faults sinktest.Faults
+	s, err := sink.NewSpill(faults.Wrap(naming(&sinktest.Recorder{}, map[string]bool{a.Key(): true, b.Key(): true})), sink.SpillConfig{
+		Dir: t.TempDir(), Encode: encodeRecord, Decode: decodeRecord, SyncInterval: -1,
+		Hooks: &sink.SpillHooks{Refused: func(sink.SpillRefusedInfo) { away <- s.Stats().Away }},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	running := &spilling{Spill: s}
+	faults.FailNext(1, errDown)
+	running.write(t, []marketprism.Record{a})
+	if !s.Stats().Away {
+		t.Error("not away after a failure")
+	}
+	running.run(t)
+	defer running.stop()
+	if <-away {
+		t.Error("away after a refusal from the queue")
+	}
+	running.flush(t)
 }
 
 // A destination that fails is away until it accepts a Write; a queue is behind until it is empty.

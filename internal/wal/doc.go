@@ -21,7 +21,7 @@
 // next frame. Since each segment states where the one before it ends, a missing end is noticed as well; that of the last
 // segment is noticed up to what the position says.
 //
-// The file "position" says how far the queue was read, and how far the frames are known to be on disk. It is
+// The file "position" says how far the queue was read, and where its end was. It is
 // written at intervals, without a sync: if it is lost or old, some payloads are
 // read again. The file "lock" is locked while a Queue is open. Files NUMBER-OFFSET.bad have the bytes of Damage, and
 // NUMBER-OFFSET.refused payloads that the caller did not want, for inspection; together they are bounded.
@@ -30,6 +30,6 @@
 //
 // A payload that Append accepted survives the death of the process always, and a power
 // cut if it was synced. Bytes at the very end that make no valid frame are an interrupted Append.
-// They were never accepted and are cut off, unless the position says that they were on disk.
+// They were never accepted and are cut off, unless the position says that they were.
 // Any other invalid or missing bytes are Damage: Read reports it in its place, and keeps the bytes.
 package wal

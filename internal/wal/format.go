@@ -122,9 +122,9 @@ func (p position) before(q position) bool {
 
 // A progress is the content of the file "position".
 type progress struct {
-	read    position // everything before was committed
-	synced  position // everything before was on disk
-	damaged bool     // Damage was read, and the queue was not empty since
+	read     position // everything before was committed
+	accepted position // everything before was appended
+	damaged  bool     // Damage was read, and the queue was not empty since
 }
 
 const (
@@ -140,7 +140,7 @@ func (p progress) save(dir string) error {
 	if p.damaged {
 		damaged = 1
 	}
-	for _, n := range [...]uint64{p.read.number, uint64(p.read.offset), p.synced.number, uint64(p.synced.offset), damaged} {
+	for _, n := range [...]uint64{p.read.number, uint64(p.read.offset), p.accepted.number, uint64(p.accepted.offset), damaged} {
 		b = binary.LittleEndian.AppendUint64(b, n)
 	}
 	b = binary.LittleEndian.AppendUint32(b, castagnoli(0, b))
@@ -172,7 +172,7 @@ func loadProgress(dir string) (p progress, lost bool, err error) {
 	}
 	at := func(i int) uint64 { return binary.LittleEndian.Uint64(b[8+8*i:]) }
 	p.read = position{at(0), int64(at(1))}
-	p.synced = position{at(2), int64(at(3))}
+	p.accepted = position{at(2), int64(at(3))}
 	p.damaged = at(4) == 1
 	return p, false, nil
 }
@@ -193,6 +193,7 @@ type Damage struct {
 	From, To int64  // offsets
 	Kept     string // path of the file with these bytes; "" if there are none, or no room for them
 	Reason   error
+	KeepErr  error // why the bytes could not be written to Kept
 }
 
 func (d *Damage) Error() string {

@@ -186,17 +186,7 @@ func (q *Queue) sync() error {
 	if err := q.active.Sync(); err != nil {
 		return errors.Join(err, q.retire())
 	}
-	q.mu.Lock()
-	q.setSynced()
-	q.mu.Unlock()
 	return nil
-}
-
-// setSynced notes that all appended payloads are on disk. q.mu must be held.
-func (q *Queue) setSynced() {
-	if n := len(q.segments); n > 0 {
-		q.progress.synced = position{q.segments[n-1].number, q.segments[n-1].size}
-	}
 }
 
 // retire makes the next Append begin a new segment. q.appending must be held.
@@ -288,11 +278,8 @@ func (q *Queue) appendSome(payloads [][]byte) (n int, err error) {
 	s := &q.segments[len(q.segments)-1]
 	s.size += int64(len(q.buf))
 	s.payloads += n
-	if q.cfg.SyncAppends {
-		q.setSynced()
-	} else {
-		q.unsynced = true
-	}
+	q.progress.accepted = position{s.number, s.size}
+	q.unsynced = !q.cfg.SyncAppends
 	return n, nil
 }
 

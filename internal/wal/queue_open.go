@@ -57,7 +57,7 @@ func (q *Queue) recover(r *Recovery) (err error) {
 	if q.progress, r.PositionLost, err = loadProgress(q.cfg.Dir); err != nil {
 		return err
 	}
-	q.last = max(q.progress.read.number, q.progress.synced.number)
+	q.last = max(q.progress.read.number, q.progress.accepted.number)
 	if err := q.list(r.PositionLost); err != nil {
 		return err
 	}
@@ -87,6 +87,11 @@ func (q *Queue) recover(r *Recovery) (err error) {
 	q.passDrained()
 	if q.empty() {
 		q.progress.damaged = false
+	}
+	for _, s := range q.segments {
+		if end := (position{s.number, s.size}); s.size > segmentHeader && q.progress.accepted.before(end) {
+			q.progress.accepted = end
+		}
 	}
 	if len(drained) == 0 {
 		return nil
@@ -123,10 +128,10 @@ func (q *Queue) list(lost bool) error {
 }
 
 // addMissing adds a segment for each missing number, between two segments and from the read
-// position to the last synced segment, and gives that one its synced size: reading them reports the
+// position to the last segment that was saved as accepted, and gives that one its size then: reading them reports the
 // Damage. If nothing was read yet, the first number is 1; lost means that the position is unknown.
 func (q *Queue) addMissing(lost bool) {
-	read, synced := q.progress.read, q.progress.synced
+	read, accepted := q.progress.read, q.progress.accepted
 	first, last := uint64(1), uint64(0)
 	if n := len(q.segments); n > 0 {
 		last = q.segments[n-1].number
@@ -134,8 +139,8 @@ func (q *Queue) addMissing(lost bool) {
 			first = max(q.segments[0].number, read.number+1)
 		}
 	}
-	if read.before(synced) { // its segment was not read to the end, see passDrained
-		first, last = max(read.number, 1), max(last, synced.number)
+	if read.before(accepted) { // its segment was not read to the end, see passDrained
+		first, last = max(read.number, 1), max(last, accepted.number)
 	}
 	for i, number := 0, first; number <= last; number++ {
 		for i < len(q.segments) && q.segments[i].number < number {
@@ -146,8 +151,8 @@ func (q *Queue) addMissing(lost bool) {
 		}
 	}
 	for i, s := range q.segments {
-		if s.number == synced.number {
-			q.segments[i].size = max(s.size, synced.offset)
+		if s.number == accepted.number {
+			q.segments[i].size = max(s.size, accepted.offset)
 		}
 	}
 }
@@ -229,10 +234,10 @@ func (q *Queue) count(s *segment) (torn int64, err error) {
 	}
 }
 
-// cutTorn cuts off the last segment from torn on, unless it was on disk, and completes a header that a crash
+// cutTorn cuts off the last segment from torn on, unless it was saved as accepted, and completes a header that a crash
 // interrupted: once another segment follows, a missing header is damage.
 func (q *Queue) cutTorn(s *segment, torn int64, r *Recovery) error {
-	if s.number < q.progress.read.number || (position{s.number, torn}).before(q.progress.synced) {
+	if s.number < q.progress.read.number || (position{s.number, torn}).before(q.progress.accepted) {
 		return nil
 	}
 	path := q.path(s.number)

@@ -113,10 +113,7 @@ func (q *Queue) readSegment(b *Batch, s *scanner, maxPayloads, maxBytes int) err
 			return err
 		case damage != nil:
 			name := keptName(s.number, damage.From, badSuffix)
-			if damage.Kept, err = q.keep(name, io.NewSectionReader(s.file, damage.From, damage.To-damage.From)); err != nil {
-				s.offset = before
-				return err
-			}
+			damage.Kept, damage.KeepErr = q.keep(name, io.NewSectionReader(s.file, damage.From, damage.To-damage.From))
 			b.damaged = true
 			b.Entries = append(b.Entries, Entry{Damage: damage})
 			continue
@@ -133,16 +130,20 @@ func (q *Queue) readSegment(b *Batch, s *scanner, maxPayloads, maxBytes int) err
 	return nil
 }
 
-// Reject returns the Damage for a payload of b that the caller cannot decode, and keeps the payload.
+// Reject returns the Damage for a payload of b that the caller cannot decode, and keeps the payload. Its only error is
+// ErrClosed.
 func (q *Queue) Reject(b *Batch, e *Entry, reason error) (*Damage, error) {
 	b.damaged = true
 	d := &Damage{Segment: q.path(b.end.number), From: e.from, To: e.from + FrameSize(len(e.Payload)), Reason: reason}
-	var err error
-	d.Kept, err = q.keepEntry(b, e, badSuffix)
-	return d, err
+	d.Kept, d.KeepErr = q.keepEntry(b, e, badSuffix)
+	if d.KeepErr == ErrClosed {
+		return nil, ErrClosed
+	}
+	return d, nil
 }
 
-// Refuse keeps a payload of b that the caller leaves out, and returns the path of the file; "" if there is no room.
+// Refuse keeps a payload of b that the caller leaves out, and returns the path of the file; "" if there is no room. After
+// an error other than ErrClosed the payload is not kept.
 func (q *Queue) Refuse(b *Batch, e *Entry) (path string, err error) {
 	b.damaged = true
 	return q.keepEntry(b, e, refusedSuffix)
@@ -158,7 +159,8 @@ func (q *Queue) keepEntry(b *Batch, e *Entry, suffix string) (string, error) {
 }
 
 // keep writes bytes to a file of that name, and returns its path: "" if there are none, or if KeepBytes has no room for
-// them. q.reader must be held.
+// them. What cannot be written is counted as if there were no room: nothing behind it must wait for a disk that is full.
+// q.reader must be held.
 func (q *Queue) keep(name string, from io.Reader) (string, error) {
 	path := filepath.Join(q.cfg.Dir, name)
 	if _, err := os.Stat(path); err == nil {
@@ -168,20 +170,17 @@ func (q *Queue) keep(name string, from io.Reader) (string, error) {
 	room := max(q.cfg.KeepBytes-q.kept.Bytes, 0)
 	q.mu.Unlock()
 	data, err := io.ReadAll(io.LimitReader(from, room+1))
-	if err != nil || len(data) == 0 {
-		return "", err
+	if err == nil && len(data) == 0 {
+		return "", nil
 	}
 	size := occupied(int64(len(data)))
-	if size <= room {
+	if err == nil && size <= room {
 		err = writeFile(path, data)
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	switch {
-	case size > room:
+	if size > room || err != nil {
 		q.kept.Unkept++
-		return "", nil
-	case err != nil:
 		return "", err
 	}
 	q.kept.Files++
