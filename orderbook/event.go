@@ -9,7 +9,9 @@ import (
 // A Gap says that a book is not synced from here on: updates are missing or cannot be trusted, up to the
 // next Snapshot.
 type Gap struct {
-	After  int64 // the last update id before the missing range; 0 if the book was never synced
+	// After is the last update id before the missing range; 0 if the book was never synced. Where a queue has lost a record
+	// and does not know the book's id, it is the id of what was lost: the book is not synced from there on at the latest.
+	After  int64
 	Reason GapReason
 	Err    error // the cause in detail; may be nil. One read back from a bus or a store is a Cause
 }

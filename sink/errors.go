@@ -139,7 +139,7 @@ func (e *DiskError) Unwrap() error { return e.Err }
 // cause in the Gap records for the lost records.
 type CorruptError struct {
 	Segment  string // path of the file
-	Kept     string // path of the file with these bytes, for inspection; "" if there are none, or no room for them
+	Kept     string // path of the file with these bytes, for inspection; "" if there are none, no room for them, or the disk failed
 	From, To int64  // offsets in it
 	Err      error  // what is wrong
 }

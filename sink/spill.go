@@ -37,14 +37,19 @@ import (
 // accepted, is cut off and reported. Any other part that does not read back, or is missing, is damage: its bytes are
 // kept in a file NUMBER-OFFSET.bad, Hooks.Corrupt is called, and Run goes on with the records behind it. Since the
 // owner of the lost records is unknown, every book that went through this Spill gets a Gap with reason
-// orderbook.GapInvalid, and every other book at its next Update; their Updates are dropped up to their next
+// orderbook.GapInvalid, and every other book before its next Update or Snapshot; their Updates are dropped up to their next
 // Snapshot. Trades and tickers get no Gap. What cannot be noticed is the loss of the very end of the queue, of at most
-// the last second or SyncInterval before the process died.
+// the last second before the process died, whatever SyncInterval is.
+//
+// A Gap ends the book of every reader, also of one that has followed an earlier process or has records of a Write that was
+// not confirmed: readers ignore a Gap before their book's id, so where the Spill does not know that id, Gap.After is the
+// id of what was lost. A lost Snapshot of the id at which its book is, such as a collector adds for new readers, ends no
+// book.
 //
 // If the destination refuses a record permanently (see Permanent), a direct Write returns that error. A
 // record from the queue is left out instead: Hooks.Refused is called, its encoded form is kept in a file
 // NUMBER-OFFSET.refused, and its book gets a Gap. SpillConfig.KeepBytes bounds all these files, which only the operator
-// removes.
+// removes. Where such a file cannot be written, the bytes are lost, which SpillStats.Unkept counts: the queue goes on.
 //
 // A Spill may be used from any number of goroutines.
 type Spill struct {
@@ -62,7 +67,7 @@ type Spill struct {
 	spilling  bool          // Writes go to the queue
 	since     time.Time     // when that began
 	lastBatch bool          // Run delivers the last batch of the queue, and Writes wait for that
-	away      bool          // the destination did not accept the last Write
+	away      bool          // the destination neither accepted nor refused the last Write
 	writers   int           // Writes that are about to append
 	changed   chan struct{} // closed and replaced when records have left the queue, lastBatch ends, or at Close
 	unsure    wal.Mark      // the destination may have records of the queue before it
@@ -73,7 +78,7 @@ type Spill struct {
 
 // SpillStats counts the records and Writes of a Spill.
 type SpillStats struct {
-	Away        bool  // the destination did not accept the last Write, in time
+	Away        bool  // the destination neither accepted nor refused the last Write, in time
 	Spilling    bool  // the queue is behind: Writes go through it, otherwise to the destination
 	Queued      int   // records on disk
 	QueuedBytes int64 // that they occupy
@@ -89,7 +94,7 @@ type SpillStats struct {
 	Gaps      uint64 // Gap records made, for lack of room and for damage
 	Corrupt   uint64 // damaged places found
 	Refused   uint64 // records that the destination refused permanently
-	Unkept    uint64 // damaged places and refused records whose bytes were not kept, for lack of room
+	Unkept    uint64 // damaged places and refused records whose bytes were not kept, for lack of room or since the disk failed
 	TornBytes int64  // cut off the end when the folder was opened
 
 	// Dropped counts the dropped records by kind, without damaged and refused ones. It is nil if there are

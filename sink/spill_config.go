@@ -35,7 +35,7 @@ type SpillConfig struct {
 	MaxBytes int64
 
 	// KeepBytes bounds the files with damaged and refused bytes, each counted as whole blocks of 4 KiB; 0 means 16 MiB,
-	// negative that none are kept. Those without room are counted in SpillStats.Unkept. Only the operator removes these
+	// negative that none are kept. Those without room are counted in SpillStats.Unkept, as are those that the disk did not take. Only the operator removes these
 	// files, and NewSpill counts them.
 	KeepBytes int64
 
@@ -130,8 +130,8 @@ type SpillHooks struct {
 	// Refused: the destination refused a record from the queue permanently, and it is left out. On the
 	// goroutine of Run, before it delivers the Gap for it.
 	Refused func(SpillRefusedInfo)
-	// DiskFailed: the folder could not be read, synced or cleaned up. No record is lost, but a sync may be
-	// later than SyncInterval. On the goroutine of Run or one that it started. A Write that
+	// DiskFailed: the folder could not be read, synced or cleaned up, or damaged or refused bytes could not be kept. No
+	// record is lost, but a sync may be later than SyncInterval. On the goroutine of Run or one that it started. A Write that
 	// fails on the disk returns the error instead.
 	DiskFailed func(SpillDiskFailedInfo)
 }
@@ -166,7 +166,7 @@ type SpillCorruptInfo struct {
 type SpillRefusedInfo struct {
 	Record *marketprism.Record // valid until the hook returns
 	Err    error               // for which Permanent is true
-	Kept   string              // path of the file with its encoded form; "" if KeepBytes had no room for it
+	Kept   string              // path of the file with its encoded form; "" if KeepBytes had no room for it, or the disk failed
 }
 
 // SpillDiskFailedInfo describes an error that no Write returns.

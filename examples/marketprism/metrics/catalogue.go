@@ -112,7 +112,7 @@ func bookFamilies() []Family {
 
 func spillFamilies() []Family {
 	return []Family{
-		{Name: SpillAway, Type: Gauge, Help: "1 if the bus did not accept the collector's last write in time, else 0."},
+		{Name: SpillAway, Type: Gauge, Help: "1 if the bus neither accepted nor refused the collector's last write in time, else 0."},
 		{Name: SpillBehind, Type: Gauge, Help: "1 if records go through the disk queue, since it is not empty, else 0."},
 		{Name: SpillQueued, Type: Gauge, Help: "Records in the disk queue."},
 		{Name: SpillQueuedBytes, Type: Gauge, Unit: "bytes", Help: "Bytes of the disk queue."},
@@ -123,7 +123,7 @@ func spillFamilies() []Family {
 		{Name: SpillFull, Type: Counter, Help: "Writes that found no room in the disk queue."},
 		{Name: SpillCorrupt, Type: Counter, Help: "Damaged places found in the disk queue."},
 		{Name: SpillKept, Type: Gauge, Help: "Files with damaged or refused bytes that are kept for inspection."},
-		{Name: SpillUnkept, Type: Counter, Help: "Damaged places and refused records that were not kept, for lack of room."},
+		{Name: SpillUnkept, Type: Counter, Help: "Damaged places and refused records that were not kept, for lack of room or since the disk failed."},
 	}
 }
 

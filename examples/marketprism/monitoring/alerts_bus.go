@@ -1,6 +1,10 @@
 package monitoring
 
-import "github.com/marketprism/marketprism/examples/marketprism/metrics"
+import (
+	"strings"
+
+	"github.com/marketprism/marketprism/examples/marketprism/metrics"
+)
 
 // of returns a series of one stream, or of one consumer.
 func of(name, labels, values string) Series { return Series{name + "{" + labels + "}", values} }
@@ -12,8 +16,10 @@ func busAlerts() []Alert {
 		reader    = "{{ $labels.consumer }}"
 		place     = "{{ $labels.stream }}"
 		ackBucket = metrics.PublisherAck + "_bucket"
+		away      = "avg_over_time(" + metrics.SpillAway + "[5m])" // a bus that comes and goes resets no alert
 		pending   = "max by (stream, consumer) (" + metrics.ConsumerPending + ")"
 	)
+	often, seldom := strings.Repeat("0 1 ", 32), strings.Repeat("0 0 0 1 ", 16)
 	waiting := func(pending, acks string) []Series {
 		return []Series{of(metrics.ConsumerPending, consumer, pending), of(metrics.ConsumerAcks, consumer+`,kind="ack"`, acks)}
 	}
@@ -25,17 +31,17 @@ func busAlerts() []Alert {
 			On:      `instance="a"`, Says: "a has lost its connection to NATS",
 			Quiet: one(of(metrics.BusStatus, `instance="a"`, "0x3 1 0x40")),
 		}, {
-			Name: "BusAway", Expr: metrics.SpillAway + " > {0}", Limits: limits(0), For: 2 * minute, Severity: critical,
-			Summary: "The bus accepts no records of {{ $labels.instance }}, which go to its disk",
-			Fire:    []Series{of(metrics.SpillAway, `instance="a"`, "1x40")},
-			On:      `instance="a"`, Says: "The bus accepts no records of a, which go to its disk",
-			Quiet: one(of(metrics.SpillAway, `instance="a"`, "1x6 0 1x6 0x40")),
+			Name: "BusAway", Expr: away + " > {0}", Limits: limits(0.3), For: minute, Severity: critical,
+			Summary: "The bus does not accept the records of {{ $labels.instance }} a third of the time or more; they go to its disk",
+			Fire:    []Series{of(metrics.SpillAway, `instance="a"`, often)}, Since: step,
+			On: `instance="a"`, Says: "The bus does not accept the records of a a third of the time or more; they go to its disk",
+			Quiet: [][]Series{{of(metrics.SpillAway, `instance="a"`, seldom)}, {of(metrics.SpillAway, `instance="a"`, "1 0x40")}},
 		}, {
-			Name: "DiskQueueBehind", Expr: metrics.SpillBehind + " > {0} and " + metrics.SpillAway + " == {1}", Limits: limits(0, 0), For: 5 * minute, Severity: warning,
+			Name: "DiskQueueBehind", Expr: metrics.SpillBehind + " > {0} and " + away + " <= {1}", Limits: limits(0, 0.3), For: 5 * minute, Severity: warning,
 			Summary: "The bus accepts the records of {{ $labels.instance }}, but its disk queue does not get empty",
-			Fire:    []Series{of(metrics.SpillBehind, `instance="a"`, "1x60"), of(metrics.SpillAway, `instance="a"`, "0x60")},
+			Fire:    []Series{of(metrics.SpillBehind, `instance="a"`, "1x60"), of(metrics.SpillAway, `instance="a"`, seldom)},
 			On:      `instance="a"`, Says: "The bus accepts the records of a, but its disk queue does not get empty",
-			Quiet: [][]Series{{of(metrics.SpillBehind, `instance="a"`, "1x60"), of(metrics.SpillAway, `instance="a"`, "1x60")},
+			Quiet: [][]Series{{of(metrics.SpillBehind, `instance="a"`, "1x60"), of(metrics.SpillAway, `instance="a"`, often)},
 				{of(metrics.SpillBehind, `instance="a"`, "1x15 0 1x15 0x60"), of(metrics.SpillAway, `instance="a"`, "0x60")}},
 		}, {
 			Name: "DiskQueueNearLimit", Expr: metrics.SpillQueuedBytes + " / (" + metrics.SpillMaxBytes + " > 0) > {0}", Limits: limits(0.7), For: minute, Severity: critical,
