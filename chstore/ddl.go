@@ -111,8 +111,14 @@ func (s setting) String() string { return s.name + " = " + s.value }
 // The window of remembered tokens is 0 by default, so that tokens have no effect. A source may
 // delete messages once the INSERT is confirmed, so the part must be on disk by then. Short
 // partitions are dropped whole when all of their rows have expired; a month would keep rows too long.
+//
+// By default the server merges five parts at once, and counts each as 5 MiB at least: with the small ones of a live feed
+// it then writes the large one beside them again each time (SimpleMergeSelector.h: the base is "the main knob to control
+// the write amplification"). Measured with INSERTs of 1500 updates and of 440 trades every 280 ms: 5 writes a row 7.0 and
+// 8.1 times, for 15.5 and 13.6 µs of CPU, 16 writes it 1.7 and 2.8 times, for 4.8 and 6.2 µs; a partition that is being
+// written has ten parts on average, in place of five.
 func (d ddl) settings(t table) []setting {
-	all := []setting{{"fsync_after_insert", "1"}, {"fsync_part_directory", "1"}}
+	all := []setting{{"fsync_after_insert", "1"}, {"fsync_part_directory", "1"}, {"merge_selector_base", "16"}}
 	if d.cfg.Cluster.replicated() {
 		all = append(all, setting{"replicated_deduplication_window", "10000"}, setting{"replicated_deduplication_window_seconds", "604800"})
 	} else {

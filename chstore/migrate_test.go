@@ -385,3 +385,22 @@ func TestPlanGolden(t *testing.T) {
 		})
 	}
 }
+
+// A merge takes many of a live feed's small parts, and does not write a larger one again for a few of them.
+func TestMergesAreWide(t *testing.T) {
+	s, db := openStore(t, chstore.Config{})
+	recs := withOrigins(trades(24, time.Second), "MD", 1)
+	for i := range recs {
+		require.NoError(t, s.Write(t.Context(), recs[i:i+1]))
+	}
+	var level, widest, narrowest uint64
+	require.Eventually(t, func() bool {
+		err := db.Conn.QueryRow(t.Context(), `SELECT max(toUInt64(level)), max(toUInt64(max_block_number - min_block_number + 1)),
+			minIf(toUInt64(max_block_number - min_block_number + 1), level > 0)
+			FROM system.parts WHERE database = ? AND table = 'trades' AND active`, db.Name).Scan(&level, &widest, &narrowest)
+		require.NoError(t, err)
+		return level > 0
+	}, time.Minute, 10*time.Millisecond)
+	require.EqualValues(t, 1, level, "a part of %d INSERTs was merged again", widest)
+	require.Greater(t, narrowest, uint64(8))
+}

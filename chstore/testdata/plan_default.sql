@@ -46,7 +46,7 @@ CREATE TABLE IF NOT EXISTS `golden`.`depth_events`
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(ts)
 ORDER BY (exchange, market, symbol, ts, last_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, index_granularity = 1024;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, index_granularity = 1024;
 
 CREATE TABLE IF NOT EXISTS `golden`.`book_snapshots`
 (
@@ -87,7 +87,7 @@ CREATE TABLE IF NOT EXISTS `golden`.`book_snapshots`
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
 ORDER BY (exchange, market, symbol, ts, last_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 32;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, index_granularity = 32;
 
 CREATE TABLE IF NOT EXISTS `golden`.`trades`
 (
@@ -128,7 +128,7 @@ CREATE TABLE IF NOT EXISTS `golden`.`trades`
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
 ORDER BY (exchange, market, symbol, ts, aggregate, id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 CREATE TABLE IF NOT EXISTS `golden`.`tickers`
 (
@@ -163,7 +163,7 @@ CREATE TABLE IF NOT EXISTS `golden`.`tickers`
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(ts)
 ORDER BY (exchange, market, symbol, ts, update_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, index_granularity = 8192;
 
 CREATE TABLE IF NOT EXISTS `golden`.`gaps`
 (
@@ -191,7 +191,7 @@ CREATE TABLE IF NOT EXISTS `golden`.`gaps`
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
 ORDER BY (exchange, market, symbol, ts, after_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, index_granularity = 8192;
 
 ALTER TABLE `golden`.`trades` ADD INDEX IF NOT EXISTS trade_time_range trade_time TYPE minmax GRANULARITY 1;
 

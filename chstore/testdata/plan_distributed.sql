@@ -47,7 +47,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, last_id, first_id, received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 2592000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 1024;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 1024;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_depth_events` ON CLUSTER `main` AS `golden`.`p_local_depth_events`
 ENGINE = Distributed('main', 'golden', 'p_local_depth_events');
@@ -92,7 +92,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, last_id, length(bid_price_e8), length(ask_price_e8), received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 7776000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 128;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 128;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_book_snapshots` ON CLUSTER `main` AS `golden`.`p_local_book_snapshots`
 ENGINE = Distributed('main', 'golden', 'p_local_book_snapshots');
@@ -137,7 +137,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (symbol, market, exchange, trade_time, id, ts, aggregate, received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 31536000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 1024;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 1024;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_trades` ON CLUSTER `main` AS `golden`.`p_local_trades`
 ENGINE = Distributed('main', 'golden', 'p_local_trades');
@@ -176,7 +176,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, update_id, received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 2592000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 8192;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_tickers` ON CLUSTER `main` AS `golden`.`p_local_tickers`
 ENGINE = Distributed('main', 'golden', 'p_local_tickers');
@@ -208,7 +208,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, after_id, reason, received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 31536000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', index_granularity = 8192;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_gaps` ON CLUSTER `main` AS `golden`.`p_local_gaps`
 ENGINE = Distributed('main', 'golden', 'p_local_gaps');

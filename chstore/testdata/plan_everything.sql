@@ -47,7 +47,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, last_id, first_id, received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 86400, 4294967295)) TO VOLUME 'cold', toDateTime(least(toUnixTimestamp64Second(ts) + 2592000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 1024;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 1024;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_book_snapshots`
 (
@@ -89,7 +89,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, last_id, length(bid_price_e8), length(ask_price_e8), received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 7776000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 128;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 128;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_trades`
 (
@@ -131,7 +131,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (symbol, market, exchange, trade_time, id, ts, aggregate, received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 604800, 4294967295)) TO VOLUME 'cold', toDateTime(least(toUnixTimestamp64Second(ts) + 31536000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 1024;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 1024;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_tickers`
 (
@@ -167,7 +167,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, update_id, received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 2592000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 8192;
 
 CREATE TABLE IF NOT EXISTS `golden`.`p_gaps`
 (
@@ -196,7 +196,7 @@ ENGINE = ReplacingMergeTree
 PARTITION BY (toISOYear(ts) * 100) + toISOWeek(ts)
 ORDER BY (exchange, market, symbol, ts, after_id, reason, received_at, src, seq)
 TTL toDateTime(least(toUnixTimestamp64Second(ts) + 31536000, 4294967295))
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, deduplicate_merge_projection_mode = 'rebuild', storage_policy = 'tiered', index_granularity = 8192;
 
 ALTER TABLE `golden`.`p_trades` ADD INDEX IF NOT EXISTS trade_time_range trade_time TYPE minmax GRANULARITY 1;
 
