@@ -2,6 +2,7 @@ package chstore
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -46,28 +47,26 @@ func ownTime(r *marketprism.Record, payload time.Time) int64 {
 }
 
 func depthColumns() []column {
+	bids := levels("bid", func(r *marketprism.Record) []orderbook.Level { return r.Update.Bids })
+	asks := levels("ask", func(r *marketprism.Record) []orderbook.Level { return r.Update.Asks })
 	return recordColumns(
 		times("transact_time", func(r *marketprism.Record) time.Time { return r.Update.TransactTime }),
 		integers("own_time", func(r *marketprism.Record) int64 { return ownTime(r, r.Update.EventTime) }),
 		integers("first_id", func(r *marketprism.Record) int64 { return r.Update.FirstID }),
 		integers("last_id", func(r *marketprism.Record) int64 { return r.Update.LastID }),
 		integers("prev_id", func(r *marketprism.Record) int64 { return r.Update.PrevLastID }),
-		prices("bid_price_e8", func(r *marketprism.Record) []orderbook.Level { return r.Update.Bids }),
-		quantities("bid_qty_e8", func(r *marketprism.Record) []orderbook.Level { return r.Update.Bids }),
-		prices("ask_price_e8", func(r *marketprism.Record) []orderbook.Level { return r.Update.Asks }),
-		quantities("ask_qty_e8", func(r *marketprism.Record) []orderbook.Level { return r.Update.Asks }),
+		bids[0], bids[1], asks[0], asks[1],
 	)
 }
 
 func snapshotColumns() []column {
+	bids := levels("bid", func(r *marketprism.Record) []orderbook.Level { return r.Snapshot.Bids })
+	asks := levels("ask", func(r *marketprism.Record) []orderbook.Level { return r.Snapshot.Asks })
 	return recordColumns(
 		times("transact_time", func(r *marketprism.Record) time.Time { return r.Snapshot.TransactTime }),
 		integers("own_time", func(r *marketprism.Record) int64 { return ownTime(r, r.Snapshot.EventTime) }),
 		integers("last_id", func(r *marketprism.Record) int64 { return r.Snapshot.LastID }),
-		prices("bid_price_e8", func(r *marketprism.Record) []orderbook.Level { return r.Snapshot.Bids }),
-		quantities("bid_qty_e8", func(r *marketprism.Record) []orderbook.Level { return r.Snapshot.Bids }),
-		prices("ask_price_e8", func(r *marketprism.Record) []orderbook.Level { return r.Snapshot.Asks }),
-		quantities("ask_qty_e8", func(r *marketprism.Record) []orderbook.Level { return r.Snapshot.Asks }),
+		bids[0], bids[1], asks[0], asks[1],
 		flags("bid_limited", func(r *marketprism.Record) bool { return r.Snapshot.BidBound.Limited }),
 		integers("bid_bound_e8", func(r *marketprism.Record) int64 { return int64(r.Snapshot.BidBound.Price) }),
 		flags("ask_limited", func(r *marketprism.Record) bool { return r.Snapshot.AskBound.Limited }),
@@ -133,7 +132,7 @@ func errorText(err error) string {
 type column struct {
 	name   string
 	data   proto.ColInput
-	append func(r *marketprism.Record)
+	append func(r *marketprism.Record) // nil for one that is filled together with another
 }
 
 func integers(name string, value func(*marketprism.Record) int64) column {
@@ -169,24 +168,24 @@ func sentences(name string, value func(*marketprism.Record) string) column {
 	return column{name, data, func(r *marketprism.Record) { data.Append(value(r)) }}
 }
 
-func prices(name string, side func(*marketprism.Record) []orderbook.Level) column {
-	return arrays(name, side, func(l *orderbook.Level) int64 { return int64(l.Price) })
-}
-
-func quantities(name string, side func(*marketprism.Record) []orderbook.Level) column {
-	return arrays(name, side, func(l *orderbook.Level) int64 { return int64(l.Quantity) })
-}
-
-func arrays(name string, side func(*marketprism.Record) []orderbook.Level, value func(*orderbook.Level) int64) column {
-	values := new(proto.ColInt64)
-	data := proto.NewArray[int64](values)
-	return column{name, data, func(r *marketprism.Record) {
+// levels returns the columns of the prices and of the quantities of one side. The first fills both, so that each level is
+// read once.
+func levels(prefix string, side func(*marketprism.Record) []orderbook.Level) [2]column {
+	prices, quantities := new(proto.ColInt64), new(proto.ColInt64)
+	ofPrices, ofQuantities := proto.NewArray[int64](prices), proto.NewArray[int64](quantities)
+	fill := func(r *marketprism.Record) {
 		levels := side(r)
+		from := len(*prices)
+		*prices = slices.Grow(*prices, len(levels))[:from+len(levels)]
+		*quantities = slices.Grow(*quantities, len(levels))[:from+len(levels)]
+		p, q := (*prices)[from:], (*quantities)[from:]
 		for i := range levels {
-			values.Append(value(&levels[i]))
+			p[i], q[i] = int64(levels[i].Price), int64(levels[i].Quantity)
 		}
-		data.Offsets.Append(uint64(len(*values)))
-	}}
+		ofPrices.Offsets.Append(uint64(len(*prices)))
+		ofQuantities.Offsets.Append(uint64(len(*quantities)))
+	}
+	return [2]column{{prefix + "_price_e8", ofPrices, fill}, {prefix + "_qty_e8", ofQuantities, nil}}
 }
 
 // A dictionary is a column of the type LowCardinality(String): the different texts, and for each row the index of

@@ -31,7 +31,8 @@ type group struct {
 	source    string
 	partition uint32
 	recs      []*marketprism.Record
-	done      int // how many of the first records are stored; without a source the table cannot say
+	bytes     int64 // estimated, see rowBytes
+	done      int   // how many of the first records are stored; without a source the table cannot say
 }
 
 // checkRecord returns why a record cannot be stored.
@@ -66,15 +67,6 @@ func storableTimes(r *marketprism.Record) bool {
 
 // plan groups recs. Its error is a *sink.RefusedError with a *RecordError for each record that cannot be stored.
 func (pl *planner) plan(recs []marketprism.Record) (*plan, error) {
-	var refused []sink.Refusal
-	for i := range recs {
-		if err := checkRecord(&recs[i]); err != nil {
-			refused = append(refused, sink.Refusal{Index: i, Err: &RecordError{Index: i, Key: recs[i].Key(), Err: err}})
-		}
-	}
-	if refused != nil {
-		return nil, &sink.RefusedError{Records: refused}
-	}
 	p, ok := pl.plans.Get().(*plan)
 	if !ok {
 		p = new(plan)
@@ -82,11 +74,21 @@ func (pl *planner) plan(recs []marketprism.Record) (*plan, error) {
 	for t := range tableCount {
 		p.tables[t].step = newPartitioner(pl.db.partition(t))
 	}
+	var refused []sink.Refusal
 	for i := range recs {
 		r := &recs[i]
+		if err := checkRecord(r); err != nil {
+			refused = append(refused, sink.Refusal{Index: i, Err: &RecordError{Index: i, Key: r.Key(), Err: err}})
+			continue
+		}
 		tp := &p.tables[tableOf(r.Kind())]
 		g := tp.group(r.Origin.Source, tp.step.id(nanos(r.Time())))
 		g.recs = append(g.recs, r)
+		g.bytes += int64(rowBytes(r))
+	}
+	if refused != nil {
+		pl.release(p)
+		return nil, &sink.RefusedError{Records: refused}
 	}
 	return p, nil
 }
@@ -111,7 +113,7 @@ func (tp *tablePlan) group(source string, partition uint32) *group {
 		tp.groups = append(tp.groups, group{})
 	}
 	g := &tp.groups[tp.last]
-	g.source, g.partition, g.done = source, partition, 0
+	g.source, g.partition, g.bytes, g.done = source, partition, 0, 0
 	return g
 }
 
@@ -135,18 +137,6 @@ func (pl *planner) release(p *plan) {
 	pl.plans.Put(p)
 }
 
-// blockLen returns how many of the first records fit in limit bytes, at least one.
-func blockLen(recs []*marketprism.Record, limit int) int {
-	size := 0
-	for i, r := range recs {
-		size += rowBytes(r)
-		if size > limit && i > 0 {
-			return i
-		}
-	}
-	return len(recs)
-}
-
 // rowBytes estimates the size of a record in a block: 16 bytes a level, and about 128 for the rest.
 func rowBytes(r *marketprism.Record) int {
 	const fixed, level = 128, 16
@@ -159,37 +149,29 @@ func rowBytes(r *marketprism.Record) int {
 	return fixed
 }
 
-// blockBytes estimates the size of records in a block.
-func blockBytes(recs []*marketprism.Record) (n int64) {
-	for _, r := range recs {
-		n += int64(rowBytes(r))
-	}
-	return n
+// A block is the records of one INSERT, of which it is one at least.
+type block struct {
+	rows           int
+	bytes          int64     // estimated, see rowBytes
+	first, last    uint64    // the lowest and the highest sequence
+	oldest, newest time.Time // the lowest and the highest Record.Time
 }
 
-// timeRange returns the lowest and the highest Record.Time of records.
-func timeRange(recs []*marketprism.Record) (oldest, newest time.Time) {
-	oldest = recs[0].Time()
-	for _, r := range recs {
-		switch at := r.Time(); {
-		case at.Before(oldest):
-			oldest = at
-		case at.After(newest):
-			newest = at
-		}
+// add adds a record, unless the block would then have more bytes than limit.
+func (b *block) add(r *marketprism.Record, limit int) bool {
+	size, at := int64(rowBytes(r)), r.Time()
+	switch {
+	case b.rows == 0:
+		b.first, b.oldest, b.newest = r.Origin.Sequence, at, at
+	case b.bytes+size > int64(limit):
+		return false
+	case at.Before(b.oldest):
+		b.oldest = at
+	case at.After(b.newest):
+		b.newest = at
 	}
-	if newest.Before(oldest) {
-		newest = oldest
-	}
-	return oldest, newest
-}
-
-// sequenceRange returns the lowest and the highest sequence of records.
-func sequenceRange(recs []*marketprism.Record) (first, last uint64) {
-	first = recs[0].Origin.Sequence
-	for _, r := range recs {
-		first = min(first, r.Origin.Sequence)
-		last = max(last, r.Origin.Sequence)
-	}
-	return first, last
+	b.rows++
+	b.bytes += size
+	b.first, b.last = min(b.first, r.Origin.Sequence), max(b.last, r.Origin.Sequence)
+	return true
 }

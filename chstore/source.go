@@ -265,8 +265,7 @@ func (s *source) missing(ctx context.Context, g *group) ([]*marketprism.Record, 
 	return recs, nil
 }
 
-// raise moves a partition's watermark up to the records that were stored.
-func (s *source) raise(partition uint32, recs []*marketprism.Record) {
-	_, last := sequenceRange(recs)
+// raise moves a partition's watermark up to a sequence that was stored.
+func (s *source) raise(partition uint32, last uint64) {
 	s.marks[partition] = max(s.marks[partition], last)
 }

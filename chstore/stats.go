@@ -68,7 +68,7 @@ func (c *counters) wait(groups []group) (done func()) {
 	var rows, bytes int64
 	for i := range groups {
 		rows += int64(len(groups[i].recs))
-		bytes += blockBytes(groups[i].recs)
+		bytes += groups[i].bytes
 	}
 	c.waiting.Add(rows)
 	c.waitingBytes.Add(bytes)
@@ -79,13 +79,13 @@ func (c *counters) wait(groups []group) (done func()) {
 }
 
 // inserted counts a confirmed INSERT.
-func (c *counters) inserted(rows int, bytes int64, newest time.Time) {
+func (c *counters) inserted(b block) {
 	c.inserts.Add(1)
-	c.rows.Add(uint64(rows))
-	c.bytes.Add(uint64(bytes))
+	c.rows.Add(uint64(b.rows))
+	c.bytes.Add(uint64(b.bytes))
 	c.lastInsert.Store(time.Now().UnixNano())
 	// The writer's mutex is locked.
-	c.newest.Store(max(c.newest.Load(), nanos(newest)))
+	c.newest.Store(max(c.newest.Load(), nanos(b.newest)))
 }
 
 // failed counts an INSERT that was not confirmed.

@@ -149,54 +149,62 @@ func (w *writer) try(ctx context.Context, g *group) error {
 		if !src.settled {
 			return errLeaseEnded // what is stored must be read again
 		}
-		n := blockLen(recs, w.cfg.BlockBytes)
 		leased, cancel := src.lease.within(ctx)
-		err := w.send(leased, g, recs[:n])
+		b, err := w.send(leased, g, recs)
 		cancel()
 		if err != nil {
 			src.settled = false
 			return err
 		}
 		if g.source != "" {
-			src.raise(g.partition, recs[:n])
+			src.raise(g.partition, b.last)
 		} else {
-			g.done += n
+			g.done += b.rows
 		}
-		recs = recs[n:]
+		recs = recs[b.rows:]
 	}
 	return nil
 }
 
-// send inserts recs in one native block, which the server makes one part, as all of them belong to one
-// partition. After an error it is not known whether they are stored.
-func (w *writer) send(ctx context.Context, g *group, recs []*marketprism.Record) error {
+// send inserts the first of recs, up to BlockBytes, in one native block, which the server makes one part, as all of them
+// belong to one partition. After an error it is not known whether they are stored.
+func (w *writer) send(ctx context.Context, g *group, recs []*marketprism.Record) (block, error) {
 	if timeout := w.cfg.InsertTimeout; timeout > 0 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, timeout)
 		defer cancel()
 	}
 	start := time.Now()
-	for _, r := range recs {
-		for i := range w.columns {
-			w.columns[i].append(r)
-		}
-	}
-	err := w.conn.natives.insert(ctx, w.insertQuery(g.source, recs))
+	b := w.fill(recs)
+	err := w.conn.natives.insert(ctx, w.insertQuery(g.source, recs[:b.rows]))
 	w.input.Reset()
 	if err != nil {
-		return err
+		return b, err
 	}
 	took := time.Since(start)
-	first, last := sequenceRange(recs)
-	oldest, newest := timeRange(recs)
-	bytes := blockBytes(recs)
-	w.counters.inserted(len(recs), bytes, newest)
+	w.counters.inserted(b)
 	hook.Call(w.hooks.Inserted, InsertInfo{
-		Table: w.table.name(), Partition: g.partition, Source: g.source, First: first, Last: last,
-		Rows: len(recs), Bytes: bytes, Oldest: oldest, Newest: newest, Took: took,
+		Table: w.table.name(), Partition: g.partition, Source: g.source, First: b.first, Last: b.last,
+		Rows: b.rows, Bytes: b.bytes, Oldest: b.oldest, Newest: b.newest, Took: took,
 		Span: trace.SpanContextFromContext(ctx),
 	})
-	return nil
+	return b, nil
+}
+
+// fill appends to the columns as many of the first records as make one block. It reads them once: a large batch does not
+// fit in the processor's cache.
+func (w *writer) fill(recs []*marketprism.Record) (b block) {
+	for _, r := range recs {
+		if !b.add(r, w.cfg.BlockBytes) {
+			break
+		}
+		for i := range w.columns {
+			if add := w.columns[i].append; add != nil {
+				add(r)
+			}
+		}
+	}
+	return b
 }
 
 // insertQuery returns the statement of one attempt, whose rows are in the columns. The settings are complete

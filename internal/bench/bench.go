@@ -2,7 +2,11 @@
 package bench
 
 import (
+	"bytes"
+	"fmt"
 	"math/bits"
+	"os"
+	"strconv"
 	"time"
 )
 
@@ -63,3 +67,24 @@ func (h *Histogram) Count() int { return h.count }
 
 // Max returns the longest latency.
 func (h *Histogram) Max() time.Duration { return h.max }
+
+// A Process is what Linux says of a process.
+type Process struct {
+	Parent int
+	Used   time.Duration // CPU time until now, in steps of 10 ms
+}
+
+// ReadProcess looks at a process. ok is false if it has ended, or there is no Linux /proc.
+func ReadProcess(pid int) (p Process, ok bool) {
+	const tick = time.Second / 100                                  // USER_HZ, which is 100 for all programs on Linux: time(7)
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))       // proc_pid_stat(5): pid (name) state parent …
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:]) // a name may contain blanks
+	if len(fields) < 13 {
+		return p, false
+	}
+	p.Parent, _ = strconv.Atoi(string(fields[1]))
+	user, _ := strconv.Atoi(string(fields[11]))
+	system, _ := strconv.Atoi(string(fields[12]))
+	p.Used = time.Duration(user+system) * tick
+	return p, true
+}

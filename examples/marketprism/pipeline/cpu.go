@@ -114,35 +114,25 @@ func unlabelledPart(s *profile.Sample) string {
 
 // childrenCPU returns the CPU time of the processes below one, by name. It is empty where there is no Linux /proc.
 func childrenCPU(parent int) map[string]time.Duration {
-	const tick = time.Second / 100 // USER_HZ, which is 100 for all programs on Linux: time(7)
 	times := make(map[string]time.Duration)
-	parents := make(map[int]int)
-	used := make(map[int]time.Duration)
-	names := make(map[int]string)
+	processes := make(map[int]bench.Process)
 	entries, _ := os.ReadDir("/proc")
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		text, _ := os.ReadFile("/proc/" + e.Name() + "/stat") // proc_pid_stat(5): pid (name) state parent …
-		fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-		if len(fields) < 13 {
-			continue // it has ended
+		if p, ok := bench.ReadProcess(pid); ok {
+			processes[pid] = p
 		}
-		names[pid] = commandName(pid)
-		parents[pid], _ = strconv.Atoi(fields[1])
-		user, _ := strconv.Atoi(fields[11])
-		system, _ := strconv.Atoi(fields[12])
-		used[pid] = time.Duration(user+system) * tick
 	}
-	for pid, name := range names {
-		above := parents[pid]
+	for pid, p := range processes {
+		above := p.Parent
 		for above != parent && above > 1 {
-			above = parents[above]
+			above = processes[above].Parent
 		}
 		if above == parent {
-			times[name] += used[pid]
+			times[commandName(pid)] += p.Used
 		}
 	}
 	return times

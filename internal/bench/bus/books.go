@@ -47,7 +47,7 @@ type readyReport struct {
 // runBooks publishes the updates of many symbols as a collector does, with its snapshots, and starts bots beside each other
 // that build all books from the bus.
 func runBooks(ctx context.Context, opt books, out io.Writer) (err error) {
-	url, stop, err := startServer()
+	url, _, stop, err := startServer()
 	if err != nil {
 		return err
 	}

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 func TestRun(t *testing.T) {
 	short.Skip(t)
 	var out strings.Builder
-	require.NoError(t, run(t.Context(), options{records: 2 * batch, rounds: 1}, &out))
+	require.NoError(t, run(t.Context(), options{records: 2 * batch, symbols: 50, rounds: 1}, &out))
 	for _, line := range []string{"| publish, natsbus |", "| consume, nats.go with the same decoding |", "| encode a record |", "0 allocations"} {
 		require.Contains(t, out.String(), line)
 	}

@@ -24,7 +24,7 @@ import (
 	"time"
 )
 
-type options struct{ records, rounds int }
+type options struct{ records, symbols, rounds int }
 
 func main() {
 	if dir := os.Getenv(asServer); dir != "" {
@@ -42,10 +42,14 @@ func main() {
 	flag.IntVar(&exchange.Bots, "bots", 2, "bots beside each other")
 	flag.DurationVar(&exchange.Stay, "stay", 10*time.Second, "time for which a bot goes on until it reports its memory")
 	flag.IntVar(&opt.records, "records", 50_000, "records of one round of one side, a multiple of 1000")
+	flag.IntVar(&opt.symbols, "symbols", 50, "symbols of the records, at most 1000")
 	flag.IntVar(&opt.rounds, "rounds", 5, "measured rounds, after one to warm up")
 	flag.Parse()
 	if opt.records < batch || opt.records%batch != 0 || opt.rounds < 1 {
 		exit(fmt.Errorf("-records %d, -rounds %d: want a multiple of %d, and 1 or more", opt.records, opt.rounds, batch))
+	}
+	if opt.symbols < 1 || opt.symbols > batch {
+		exit(fmt.Errorf("-symbols %d: want 1 to %d", opt.symbols, batch))
 	}
 	if exchange.Symbols < 0 || exchange.Rate <= 0 || exchange.Levels < 100 || exchange.Bots < 1 {
 		exit(errors.New("want a -rate above 0, -levels of 100 and -bots of 1 at least"))
@@ -70,7 +74,7 @@ func exit(err error) {
 }
 
 func run(ctx context.Context, opt options, out io.Writer) (err error) {
-	url, stop, err := startServer()
+	url, server, stop, err := startServer()
 	if err != nil {
 		return err
 	}
@@ -83,16 +87,16 @@ func run(ctx context.Context, opt options, out io.Writer) (err error) {
 	if err := ensureStreams(ctx, js); err != nil {
 		return err
 	}
-	publishing, err := measure(ctx, opt, publishers(js))
+	publishing, err := measure(ctx, opt, server, publishers(js, opt.symbols))
 	if err != nil {
 		return err
 	}
-	consuming, err := measure(ctx, opt, consumers(js))
+	consuming, err := measure(ctx, opt, server, consumers(js))
 	if err != nil {
 		return err
 	}
-	fmt.Fprintln(out, "| what | records/s | client CPU µs/record | rate beside it: min, median, max | CPU beside it: median |")
-	fmt.Fprintln(out, "|---|---:|---:|---:|---:|")
+	fmt.Fprintln(out, "| what | records/s | client CPU µs/record | server CPU µs/record | rate beside it: min, median, max | CPU beside it: median |")
+	fmt.Fprintln(out, "|---|---:|---:|---:|---:|---:|")
 	report(out, publishing)
 	report(out, consuming)
 	encode, decode, err := codecCost()
@@ -116,7 +120,7 @@ func report(out io.Writer, sides []result) {
 			slices.Sort(rate)
 			beside = fmt.Sprintf("%.2f, %.2f, %.2f | %.2f", rate[0], median(rate), rate[len(rate)-1], median(cost))
 		}
-		fmt.Fprintf(out, "| %s | %.0f | %.2f | %s |\n", s.name, median(each(s.rounds, func(r round) float64 { return r.rate })),
-			median(each(s.rounds, func(r round) float64 { return r.cpu })), beside)
+		fmt.Fprintf(out, "| %s | %.0f | %.2f | %.2f | %s |\n", s.name, median(each(s.rounds, func(r round) float64 { return r.rate })),
+			median(each(s.rounds, func(r round) float64 { return r.cpu })), median(each(s.rounds, func(r round) float64 { return r.server })), beside)
 	}
 }

@@ -24,8 +24,9 @@ type side struct {
 }
 
 type round struct {
-	rate float64 // records a second
-	cpu  float64 // µs of this process a record
+	rate   float64 // records a second
+	cpu    float64 // µs of this process a record
+	server float64 // µs of the server a record
 }
 
 type result struct {
@@ -33,23 +34,26 @@ type result struct {
 	rounds []round
 }
 
-// measure runs the sides in turn. It does not count the first round, which warms up.
-func measure(ctx context.Context, opt options, sides []side) ([]result, error) {
+// measure runs the sides in turn, with a server that is a process. It does not count the first round, which warms up.
+func measure(ctx context.Context, opt options, server int, sides []side) ([]result, error) {
 	results := make([]result, len(sides))
 	next := 0
 	for n := range opt.rounds + 1 {
 		for k := range sides {
 			i := (k + n) % len(sides) // each side is first in turn
 			begun, used := time.Now(), bench.CPUUsed()
+			before, _ := bench.ReadProcess(server)
 			if err := sides[i].round(ctx, next, opt.records); err != nil {
 				return nil, fmt.Errorf("%s: %w", sides[i].name, err)
 			}
 			took, cost := time.Since(begun), bench.CPUUsed().Minus(used).Total()
+			after, _ := bench.ReadProcess(server)
+			each := func(cost time.Duration) float64 { return float64(cost.Nanoseconds()) / 1e3 / float64(opt.records) }
 			next += opt.records
 			results[i].name = sides[i].name
 			if n > 0 {
 				results[i].rounds = append(results[i].rounds, round{
-					rate: float64(opt.records) / took.Seconds(), cpu: float64(cost.Nanoseconds()) / 1e3 / float64(opt.records),
+					rate: float64(opt.records) / took.Seconds(), cpu: each(cost), server: each(after.Used - before.Used),
 				})
 			}
 		}
@@ -70,14 +74,14 @@ func each[T, U any](items []T, f func(T) U) []U {
 	return out
 }
 
-// records returns updates of a busy spot book, spread over 50 symbols.
-func records() []marketprism.Record {
+// records returns updates of a busy spot book, spread over symbols.
+func records(symbols int) []marketprism.Record {
 	feed := eventgen.New(eventgen.Config{Events: batch})
 	recs := make([]marketprism.Record, batch)
 	for i := range recs {
 		u := feed.Updates[i]
 		recs[i] = marketprism.Record{
-			Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: fmt.Sprintf("SYM%dUSDT", i%50)},
+			Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: fmt.Sprintf("SYM%dUSDT", i%symbols)},
 			EventTime:  u.EventTime, ReceivedAt: u.EventTime.Add(3 * time.Millisecond), Update: &u,
 		}
 	}
@@ -93,7 +97,7 @@ func renumber(recs []marketprism.Record, first int) {
 
 // codecCost measures encoding and decoding of one record, and returns the cells of the table.
 func codecCost() (encode, decode string, err error) {
-	recs := records()
+	recs := records(50)
 	bodies := make([][]byte, len(recs))
 	for i := range recs {
 		if bodies[i], err = natsbus.AppendRecord(nil, &recs[i]); err != nil {
@@ -131,5 +135,5 @@ func cell(f func(i int) error) (string, error) {
 			i++
 		}
 	})
-	return fmt.Sprintf("%.0f | %.2f | %d allocations | ", 1e9/float64(r.NsPerOp()), float64(r.NsPerOp())/1e3, r.AllocsPerOp()), err
+	return fmt.Sprintf("%.0f | %.2f | | %d allocations | ", 1e9/float64(r.NsPerOp()), float64(r.NsPerOp())/1e3, r.AllocsPerOp()), err
 }

@@ -30,31 +30,31 @@ func serve(dir string) error {
 	return err
 }
 
-// startServer starts this program again as the server.
-func startServer() (url string, stop func() error, err error) {
+// startServer starts this program again as the server, and returns its address and process.
+func startServer() (url string, pid int, stop func() error, err error) {
 	dir, err := os.MkdirTemp("", "bench-bus-")
 	if err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
 	cmd := exec.Command(os.Args[0])
 	cmd.Env, cmd.Stderr = append(os.Environ(), asServer+"="+dir), os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(dir))
+		return "", 0, nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	out, err := cmd.StdoutPipe()
 	if err == nil {
 		err = cmd.Start()
 	}
 	if err != nil {
-		return "", nil, errors.Join(err, os.RemoveAll(dir))
+		return "", 0, nil, errors.Join(err, os.RemoveAll(dir))
 	}
 	stop = func() error { return errors.Join(in.Close(), cmd.Wait(), os.RemoveAll(dir)) }
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return "", nil, errors.Join(fmt.Errorf("the server did not start: %w", err), stop())
+		return "", 0, nil, errors.Join(fmt.Errorf("the server did not start: %w", err), stop())
 	}
-	return strings.TrimSpace(line), stop, nil
+	return strings.TrimSpace(line), cmd.Process.Pid, stop, nil
 }
 
 // connect connects to a server. The caller closes the connection of the result.

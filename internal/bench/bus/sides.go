@@ -19,7 +19,7 @@ const window = 2048
 
 // publishers returns a Publisher, nats.go with the same encoding and ids, and nats.go with bodies encoded
 // beforehand.
-func publishers(js jetstream.JetStream) []side {
+func publishers(js jetstream.JetStream, symbols int) []side {
 	return []side{
 		{"publish, natsbus", func(ctx context.Context, first, n int) error {
 			p, err := natsbus.NewPublisher(js, natsbus.PublisherConfig{})
@@ -27,7 +27,7 @@ func publishers(js jetstream.JetStream) []side {
 				return err
 			}
 			defer p.Close()
-			recs := records()
+			recs := records(symbols)
 			for ; n > 0; first, n = first+batch, n-batch {
 				renumber(recs, first)
 				if err := p.Write(ctx, recs); err != nil {
@@ -36,12 +36,12 @@ func publishers(js jetstream.JetStream) []side {
 			}
 			return nil
 		}},
-		{"publish, nats.go with the same encoding", func(_ context.Context, first, n int) error { return publishRaw(js, first, n, true) }},
-		{"publish, nats.go, encoded before", func(_ context.Context, first, n int) error { return publishRaw(js, first, n, false) }},
+		{"publish, nats.go with the same encoding", func(_ context.Context, first, n int) error { return publishRaw(js, symbols, first, n, true) }},
+		{"publish, nats.go, encoded before", func(_ context.Context, first, n int) error { return publishRaw(js, symbols, first, n, false) }},
 	}
 }
 
-func publishRaw(js jetstream.JetStream, first, n int, encode bool) error {
+func publishRaw(js jetstream.JetStream, symbols, first, n int, encode bool) error {
 	failed := make(chan error, 1)
 	raw, err := jetstream.New(js.Conn(), jetstream.WithPublishAsyncMaxPending(window), jetstream.WithPublishAsyncTimeout(5*time.Second),
 		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, _ *nats.Msg, err error) {
@@ -54,7 +54,7 @@ func publishRaw(js jetstream.JetStream, first, n int, encode bool) error {
 		return err
 	}
 	defer raw.CleanupPublisher()
-	recs := records()
+	recs := records(symbols)
 	subjects, bodies := make([]string, batch), make([][]byte, batch)
 	for i := range recs {
 		subjects[i] = natsbus.Subject("", recs[i].Instrument, recs[i].Kind())
