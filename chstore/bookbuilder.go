@@ -37,6 +37,15 @@ func newBookBuilder(market marketprism.Market) (*bookBuilder, error) {
 	return &bookBuilder{joiner: joiner}, err
 }
 
+// newBookBuilderOf returns a bookBuilder with the book of a snapshot.
+func newBookBuilderOf(market marketprism.Market, snapshot *marketprism.Record) (*bookBuilder, error) {
+	b, err := newBookBuilder(market)
+	if err == nil {
+		b.apply(snapshot, snapshot.Time())
+	}
+	return b, err
+}
+
 func (b *bookBuilder) synced() bool          { return b.joiner.State() == orderbook.Synced }
 func (b *bookBuilder) book() *orderbook.Book { return b.joiner.Book() }
 func (b *bookBuilder) id() int64             { return b.joiner.Book().LastID() }

@@ -46,9 +46,7 @@ func (p *bookStates) run(ctx context.Context, f *feed) error {
 	if err := p.begin(ctx, f.epochs); err != nil {
 		return err
 	}
-	if p.builder.synced() {
-		f.continueAfter(p.builder.id(), p.builder.last)
-	}
+	f.continueAfter(p.builder)
 	last := p.q.From
 	for !p.stopped {
 		r, ok, err := f.next(ctx)
@@ -90,7 +88,9 @@ func (p *bookStates) begin(ctx context.Context, all epochs) (err error) {
 // is read only now, from a connection whose clock was behind, or a snapshot that arrives only now.
 func (p *bookStates) beginMissing(ctx context.Context, all epochs) error {
 	at := moment{p.q.From.Add(-1), all, all.at(p.q.From.Add(-1))}
-	err := p.reader.updates(ctx, at.upTo(p.q.Instrument, p.q.From.Add(-clockSkew)), func(rec *marketprism.Record, at time.Time) bool {
+	rows := p.reader.streamOf(ctx, nil, depthTable, p.q.Instrument, bookColumns, at.upTo(p.q.Instrument, p.q.From.Add(-clockSkew)), "ORDER BY ts, last_id")
+	defer rows.close()
+	err := rows.each(func(rec *marketprism.Record, at time.Time) bool {
 		p.builder.apply(rec, at)
 		return true
 	})

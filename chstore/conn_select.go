@@ -68,19 +68,19 @@ func (c *Conn) readInBlocks(ctx context.Context, rows int, query string, args ..
 	return answer, err
 }
 
-// readColumns runs a SELECT by ch-go, with the settings of readInBlocks.
-func (c *Conn) readColumns(ctx context.Context, rows int, q ch.Query) error {
+// readColumns runs a SELECT by ch-go, with the settings of readInBlocks. It calls begin when it has a connection.
+func (c *Conn) readColumns(ctx context.Context, rows int, q ch.Query, begin func()) error {
 	settings := selectSettings()
 	if !c.fixedBlocks.Load() {
 		settings["max_block_size"] = rows
 		q.Settings = chSettings(settings)
-		if err := c.natives.read(ctx, q); !isSettingRefused(err) { // it is before any answer
+		if err := c.natives.read(ctx, q, begin); !isSettingRefused(err) { // it is before any answer
 			return err
 		}
 		delete(settings, "max_block_size")
 	}
 	q.Settings = chSettings(settings)
-	err := c.natives.read(ctx, q)
+	err := c.natives.read(ctx, q, begin)
 	if err == nil {
 		c.fixedBlocks.Store(true)
 	}

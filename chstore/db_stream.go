@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/ClickHouse/ch-go"
 	"github.com/ClickHouse/ch-go/proto"
@@ -29,6 +31,7 @@ type rowStream struct {
 	next   *rowBlock // the one to decode into
 	err    error     // that ended the answer; set before filled is closed
 	cancel context.CancelFunc
+	begun  chan struct{} // closed when the query has its connection, or has failed
 
 	block *rowBlock // of the current row; nil before the first and after the last
 	row   int
@@ -53,24 +56,27 @@ func newRowBlock(t table) *rowBlock {
 // stream starts a SELECT of an instrument's rows. The tail follows the condition: ORDER BY, LIMIT. The caller must close
 // the stream.
 func (d *db) stream(ctx context.Context, t table, i marketprism.Instrument, sc scope, tail string) *rowStream {
-	return d.streamOf(ctx, t, i, allColumns, sc, tail)
+	return d.streamOf(ctx, nil, t, i, allColumns, sc, tail)
 }
 
 // What a SELECT reads. Each column costs about half a millisecond, and levels are most of what a row costs.
-type columnChoice bool
+type columnChoice uint8
 
 const (
-	allColumns  columnChoice = true
-	headColumns columnChoice = false // times and ids; the record has zeros for the rest
+	allColumns  columnChoice = iota
+	bookColumns              // all but where a row came from; the record has zeros for the rest
+	headColumns              // times and ids
 )
 
-// isHead reports whether an expression is one of the headColumns.
-func isHead(expression string) bool {
+// includes reports whether an expression is among the columns.
+func (c columnChoice) includes(expression string) bool {
 	switch expression {
 	case "toUnixTimestamp64Nano(ts)", "timed", "toUnixTimestamp64Nano(received_at)", "first_id", "last_id", "prev_id":
 		return true
+	case "src", "seq":
+		return c == allColumns
 	}
-	return false
+	return c != headColumns
 }
 
 // zeroOf returns an expression for the zero value of a column.
@@ -88,16 +94,17 @@ func zeroOf(column proto.ColResult) string {
 	return "''"
 }
 
-func (d *db) streamOf(ctx context.Context, t table, i marketprism.Instrument, choice columnChoice, sc scope, tail string) *rowStream {
+// streamOf is stream of some columns. It waits for before, unless that is nil.
+func (d *db) streamOf(ctx context.Context, before <-chan struct{}, t table, i marketprism.Instrument, choice columnChoice, sc scope, tail string) *rowStream {
 	ctx, cancel := context.WithCancel(ctx)
 	s := &rowStream{
 		table: t, instrument: i, cancel: cancel, next: newRowBlock(t),
-		filled: make(chan *rowBlock), free: make(chan *rowBlock, 2),
+		filled: make(chan *rowBlock), free: make(chan *rowBlock, 2), begun: make(chan struct{}),
 	}
 	s.free <- newRowBlock(t)
 	var expressions []string
 	for n, selected := range append(s.next.base.selected(), s.next.row.selected()...) {
-		if choice == headColumns && !isHead(selected.expression) {
+		if !choice.includes(selected.expression) {
 			selected.expression = zeroOf(selected.column) + " AS none_" + strconv.Itoa(n)
 		}
 		expressions = append(expressions, selected.expression)
@@ -110,7 +117,12 @@ func (d *db) streamOf(ctx context.Context, t table, i marketprism.Instrument, ch
 	}
 	go func() {
 		defer close(s.filled)
-		if err := d.conn.readColumns(ctx, readBlockRows, q); err != nil {
+		begin := sync.OnceFunc(func() { close(s.begun) })
+		defer begin()
+		if before != nil {
+			<-before
+		}
+		if err := d.conn.readColumns(ctx, readBlockRows, q, begin); err != nil {
 			s.err = t.readError(ctx, err)
 		}
 	}()
@@ -171,6 +183,21 @@ func (s *rowStream) record(rec *marketprism.Record) (rank, error) {
 	return rank, err
 }
 
+// each calls f with the records until it returns false. A record is valid until f returns; duplicates come, too.
+func (s *rowStream) each(f func(rec *marketprism.Record, at time.Time) bool) error {
+	s.reuse = true
+	var rec marketprism.Record
+	for s.advance() {
+		if _, err := s.record(&rec); err != nil {
+			return err
+		}
+		if !f(&rec, rec.Time()) {
+			return nil
+		}
+	}
+	return s.err
+}
+
 // close ends the query, if it is running, and returns when its connection is no longer used.
 func (s *rowStream) close() {
 	s.cancel()
@@ -178,27 +205,47 @@ func (s *rowStream) close() {
 	}
 }
 
-// queryOne returns the first record that a query answers, and whether there is one.
-func (d *db) queryOne(ctx context.Context, t table, i marketprism.Instrument, sc scope, tail string) (rec marketprism.Record, ok bool, err error) {
-	return d.stream(ctx, t, i, sc, tail).one()
+// An answer is a short answer that is read at once, so that its query keeps no connection for which others wait.
+type answer struct {
+	recs []marketprism.Record
+	err  error
+	done chan struct{}
 }
 
-// queryHead is queryOne for the times and ids of an update or a snapshot.
-func (d *db) queryHead(ctx context.Context, t table, i marketprism.Instrument, sc scope, tail string) (rec marketprism.Record, ok bool, err error) {
-	return d.streamOf(ctx, t, i, headColumns, sc, tail).one()
+// collect reads all records of a stream in the background, and closes it.
+func (s *rowStream) collect() *answer {
+	a := &answer{done: make(chan struct{})}
+	go func() {
+		defer close(a.done)
+		defer s.close()
+		for a.err == nil && s.advance() {
+			var rec marketprism.Record
+			_, a.err = s.record(&rec)
+			a.recs = append(a.recs, rec)
+		}
+		if a.err == nil {
+			a.err = s.err
+		}
+	}()
+	return a
 }
 
-// one returns the first record, and whether there is one, and closes the stream.
-func (s *rowStream) one() (rec marketprism.Record, ok bool, err error) {
-	defer s.close()
-	if !s.advance() {
-		return rec, false, s.err
+// wait returns the records.
+func (a *answer) wait() ([]marketprism.Record, error) {
+	<-a.done
+	return a.recs, a.err
+}
+
+// one returns the first record, and whether there is one.
+func (a *answer) one() (rec marketprism.Record, ok bool, err error) {
+	recs, err := a.wait()
+	if ok = err == nil && len(recs) > 0; ok {
+		rec = recs[0]
 	}
-	_, err = s.record(&rec)
-	for err == nil && s.advance() { // to the end of the answer, so that the connection can be used again
-	}
-	if err == nil {
-		err = s.err
-	}
-	return rec, true, err
+	return rec, ok, err
+}
+
+// heads asks for the times and ids of updates or snapshots.
+func (d *db) heads(ctx context.Context, t table, i marketprism.Instrument, sc scope, tail string) *answer {
+	return d.streamOf(ctx, nil, t, i, headColumns, sc, tail).collect()
 }

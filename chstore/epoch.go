@@ -4,8 +4,6 @@ import (
 	"context"
 	"time"
 
-	"github.com/ClickHouse/clickhouse-go/v2/lib/driver"
-
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -37,23 +35,24 @@ const echo = time.Second
 
 // readEpochs reads the epochs of an instrument.
 func readEpochs(ctx context.Context, d *db, i marketprism.Instrument) (epochs, error) {
-	all := epochs{{}}
+	return epochsOf(askEpochs(ctx, d, i))
+}
+
+// askEpochs asks for the gaps that begin epochs.
+func askEpochs(ctx context.Context, d *db, i marketprism.Instrument) *answer {
 	sc := newScope(i, time.Time{}, time.Time{})
-	err := d.conn.eachRow(ctx, "SELECT toUnixTimestamp64Nano(ts), toUnixTimestamp64Nano(received_at), after_id FROM "+d.tableName(gapTable.name())+
-		" WHERE "+sc.where+" AND reason = 'regressed' ORDER BY ts, received_at", sc.args, func(rows driver.Rows) error {
-		var ts, received int64
-		var e epoch
-		if err := rows.Scan(&ts, &received, &e.after); err != nil {
-			return err
-		}
-		e.from, e.fromReceived = time.Unix(0, ts).UTC(), time.Unix(0, received).UTC()
-		all = all.add(e)
-		return nil
-	})
-	if err != nil {
-		return nil, gapTable.readError(ctx, err)
+	sc.where += " AND reason = 'regressed'"
+	return d.stream(ctx, gapTable, i, sc, "ORDER BY ts, received_at").collect()
+}
+
+// epochsOf returns the epochs that the gaps of askEpochs begin.
+func epochsOf(asked *answer) (epochs, error) {
+	all := epochs{{}}
+	gaps, err := asked.wait()
+	for i := range gaps {
+		all = all.add(epoch{gaps[i].Time(), gaps[i].ReceivedAt, gaps[i].Gap.After})
 	}
-	return all, nil
+	return all, err
 }
 
 // add adds an epoch that begins after all others, unless it is the last one as another collector saw it.
@@ -102,6 +101,27 @@ func (all epochs) addTo(sc *scope, n int) {
 		sc.add(condition+" < if(timed, {next_epoch:Int64}, {next_epoch_received:Int64})", "next_epoch", clamp(e.from))
 		sc.args = append(sc.args, named("next_epoch_received", clamp(e.fromReceived)))
 	}
+}
+
+// A moment is a time at which a book is read, with its epoch. Only records of that epoch count.
+type moment struct {
+	time.Time
+	epochs epochs
+	epoch  int
+}
+
+// upTo selects the records up to the moment.
+func (m moment) upTo(i marketprism.Instrument, from time.Time) scope {
+	sc := newScope(i, from, m.Add(1))
+	m.epochs.addTo(&sc, m.epoch)
+	return sc
+}
+
+// after selects the records after the moment.
+func (m moment) after(i marketprism.Instrument) scope {
+	sc := newScope(i, m.Add(1), time.Time{})
+	m.epochs.addTo(&sc, m.epoch)
+	return sc
 }
 
 // regressed reports whether an update that ends at an id, sent at some time, is of a later epoch than one with a higher or

@@ -93,8 +93,14 @@ func (f *feed) open(ctx context.Context, d *db, q Query, late time.Duration, kin
 	return f.markers.open(ctx, d, q, f.epochs)
 }
 
-// continueAfter makes the feed the continuation of updates up to an id that was sent at some time.
-func (f *feed) continueAfter(id int64, sent time.Time) { f.id, f.highest, f.sent = id, id, sent }
+// continueAfter makes the feed the continuation of a book, also of one that is not synced: a snapshot with a lower id
+// that comes later is of the next epoch.
+func (f *feed) continueAfter(b *bookBuilder) {
+	if b.last.IsZero() {
+		return
+	}
+	f.epoch, f.id, f.highest, f.sent = f.epochs.of(&b.base), b.id(), b.id(), b.last
+}
 
 func (f *feed) close() {
 	f.records.close()

@@ -57,12 +57,13 @@ func (p *natives) insert(ctx context.Context, q ch.Query) error {
 }
 
 // read runs a SELECT, and fails when the server has sent nothing for ReadTimeout. At most MaxOpenConns run at a time:
-// for one more it waits for DialTimeout. An error of the server is a *clickhouse.Exception.
-func (p *natives) read(ctx context.Context, q ch.Query) error {
+// for one more it waits for DialTimeout, and then it calls begin. An error of the server is a *clickhouse.Exception.
+func (p *natives) read(ctx context.Context, q ch.Query, begin func()) error {
 	if err := p.acquire(ctx); err != nil {
 		return err
 	}
 	defer func() { <-p.reads }()
+	begin()
 	n, err := p.get(ctx)
 	if err != nil {
 		return asException(err)

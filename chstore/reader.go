@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
+	"slices"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -27,125 +27,84 @@ type reader struct {
 
 // bookAt applies the stored updates up to t to a stored snapshot. The result has the book at t, unless its
 // missing is set.
+//
+// A query costs the server milliseconds whatever it reads, and a reader the way there and back. So what does not depend
+// on one another is asked for at once: first where the book begins, then all that it is made of.
 func (r *reader) bookAt(ctx context.Context, t time.Time) (*bookBuilder, error) {
-	all, err := readEpochs(ctx, r.db, r.instrument)
+	start, err := r.findStart(ctx, t)
 	if err != nil {
 		return nil, err
 	}
-	at := moment{t, all, all.at(t)}
-	b, err := r.bookOf(ctx, at)
+	at := start.at
+	b, err := r.bookOf(ctx, start)
 	if !errors.Is(err, ErrNoSnapshot) || at.epoch == 0 {
 		return b, err
 	}
 	// Ids went back, and no snapshot came since. The book is the last one before, and not synced.
-	before, err := r.bookAt(ctx, all[at.epoch].from.Add(-1))
+	before, err := r.bookAt(ctx, at.epochs[at.epoch].from.Add(-1))
 	if err == nil {
 		before.regress()
 	}
 	return before, err
 }
 
-// A moment is a time at which a book is read, with its epoch. Only records of that epoch count.
-type moment struct {
-	time.Time
-	epochs epochs
-	epoch  int
-}
-
-// upTo selects the records up to the moment.
-func (m moment) upTo(i marketprism.Instrument, from time.Time) scope {
-	sc := newScope(i, from, m.Add(1))
-	m.epochs.addTo(&sc, m.epoch)
-	return sc
-}
-
-// after selects the records after the moment.
-func (m moment) after(i marketprism.Instrument) scope {
-	sc := newScope(i, m.Add(1), time.Time{})
-	m.epochs.addTo(&sc, m.epoch)
-	return sc
-}
-
 // bookOf is bookAt for an epoch that has a snapshot; it returns ErrNoSnapshot for another one.
-func (r *reader) bookOf(ctx context.Context, at moment) (*bookBuilder, error) {
-	start, err := r.startSnapshot(ctx, at)
-	if err != nil {
-		return nil, err
+func (r *reader) bookOf(ctx context.Context, start *bookStart) (*bookBuilder, error) {
+	if !start.found {
+		return nil, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, r.instrument, start.at.Format(time.RFC3339Nano))
 	}
-	b, err := r.buildBook(ctx, start, at)
+	snapshots := r.stream(ctx, snapshotTable, r.instrument, start.scope(r.instrument), "ORDER BY length(bid_price_e8) DESC LIMIT 1")
+	snapshot := snapshots.collect()
+	gaps := r.gapsSince(ctx, &start.snapshot, start.at)
+	b, err := r.buildBook(ctx, start, snapshots.begun, snapshot)
 	if err == nil && b.missing != nil && b.missing.after == start.snapshot.Snapshot.LastID {
 		start.from = time.Time{} // the updates after the snapshot may lie before
-		b, err = r.buildBook(ctx, start, at)
+		b, err = r.buildBook(ctx, start, nil, snapshot)
 	}
-	if err != nil || b.missing != nil {
+	gap, gapErr := gaps.wait()
+	if err = errors.Join(err, gapErr); err != nil || b.missing != nil {
 		return b, err
 	}
-	missing, err := r.findMissing(ctx, b, at)
+	missing, err := r.decideGaps(ctx, b, start.at, gap)
 	if missing != nil {
 		b.lose(missing)
 	}
 	return b, err
 }
 
-// A bookStart is what a book is built from.
-type bookStart struct {
-	snapshot marketprism.Record
-	from     time.Time          // from which the updates after the snapshot are searched
-	last     marketprism.Record // the last update before the moment; the zero Record if there is none
-}
-
-// startSnapshot returns the newest snapshot that the book at a moment can be built from. It is the last one before by
-// time, or the last one before the last update before by id: the ids of a moving book order events better than two
-// different clocks do.
-func (r *reader) startSnapshot(ctx context.Context, at moment) (start bookStart, err error) {
-	// Both run at the same time.
-	newest := r.stream(ctx, snapshotTable, r.instrument, at.upTo(r.instrument, time.Time{}), newestFirst)
-	latest := r.streamOf(ctx, depthTable, r.instrument, headColumns, at.upTo(r.instrument, time.Time{}), "ORDER BY ts DESC, last_id DESC LIMIT 1")
-	snapshot, found, snapshotErr := newest.one()
-	last, moved, err := latest.one()
-	if err = errors.Join(snapshotErr, err); err != nil {
-		return start, err
-	}
-	if moved {
-		byID, ok, err := r.snapshotBefore(ctx, &last, at)
-		if err != nil {
-			return start, err
-		}
-		if ok && (!found || byID.ReceivedAt.After(snapshot.ReceivedAt)) {
-			snapshot, found = byID, true
-		}
-	}
-	if !found {
-		return start, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, r.instrument, at.Format(time.RFC3339Nano))
-	}
-	if snapshot, err = r.supersedingSnapshot(ctx, snapshot, &last, at); err != nil {
-		return start, err
-	}
-	from := snapshot.Time()
-	if moved && last.Time().Before(from) {
-		from = last.Time()
-	}
-	return bookStart{snapshot, from.Add(-lookBack), last}, nil
-}
-
 // buildBook applies the updates after a snapshot, up to a moment. Where updates are missing it reads on for as long as
-// clocks can be apart.
-func (r *reader) buildBook(ctx context.Context, start bookStart, at moment) (*bookBuilder, error) {
-	builder, err := newBookBuilder(r.instrument.Market)
+// clocks can be apart. It waits for begun, so that it does not keep a connection from the query for the snapshot.
+func (r *reader) buildBook(ctx context.Context, start *bookStart, begun <-chan struct{}, snapshot *answer) (*bookBuilder, error) {
+	sc := start.at.upTo(r.instrument, start.from)
+	sc.add("last_id >= {id:Int64}", "id", start.snapshot.Snapshot.LastID) // futures: an update that ends at the snapshot is the first to apply
+	if !start.after.IsZero() {
+		sc.add("ts > fromUnixTimestamp64Nano({after:Int64}, 'UTC')", "after", clamp(start.after))
+	}
+	updates := r.streamOf(ctx, begun, depthTable, r.instrument, bookColumns, sc, "ORDER BY ts, last_id")
+	defer updates.close()
+	base, ok, err := snapshot.one()
+	switch {
+	case err != nil:
+		return nil, err
+	case !ok: // it was deleted meanwhile
+		return nil, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, r.instrument, start.at.Format(time.RFC3339Nano))
+	}
+	builder, err := newBookBuilderOf(r.instrument.Market, &base)
 	if err != nil {
 		return nil, err
 	}
-	builder.apply(&start.snapshot, start.snapshot.Time())
-	sc := at.upTo(r.instrument, start.from)
-	sc.add("last_id >= {id:Int64}", "id", start.snapshot.Snapshot.LastID) // futures: an update that ends at the snapshot is the first to apply
-	if u := start.last.Update; u != nil {
-		// Ids went back, and no collector noticed, after an update with ids above those of a later one: see regressed.
-		sc.add("ts > (SELECT max(ts) FROM "+r.tableName(depthTable.name())+" WHERE "+newScope(r.instrument, start.from, time.Time{}).where+
-			" AND last_id >= {last:Int64} AND ts < fromUnixTimestamp64Nano({sent:Int64}, 'UTC'))", "last", u.LastID)
-		sc.args = append(sc.args, named("sent", clamp(start.last.Time().Add(-clockSkew))))
-	}
 	var since time.Time // of the first update that others before it are missing of
-	err = r.updates(ctx, sc, func(rec *marketprism.Record, at time.Time) bool {
+	fresh := true       // it has no update
+	var failure error
+	err = updates.each(func(rec *marketprism.Record, at time.Time) bool {
+		if start.ended(rec) {
+			if !fresh {
+				builder, failure = newBookBuilderOf(r.instrument.Market, &base)
+				since, fresh = time.Time{}, true
+			}
+			return failure == nil
+		}
+		fresh = false
 		builder.apply(rec, at)
 		switch {
 		case builder.missing == nil:
@@ -155,52 +114,55 @@ func (r *reader) buildBook(ctx context.Context, start bookStart, at moment) (*bo
 		}
 		return since.IsZero() || at.Sub(since) <= clockSkew
 	})
-	if builder.missing == nil {
-		builder.read = at.Time
+	if err = errors.Join(err, failure); err != nil {
+		return nil, err
 	}
-	return builder, err
+	if builder.missing == nil {
+		builder.read = start.at.Time
+		return builder, nil
+	}
+	last, ok, err := r.lastOfEpoch(ctx, start, builder.read)
+	if err != nil || !ok {
+		return builder, err
+	}
+	start.after = last.Time()
+	return r.buildBook(ctx, start, nil, snapshot)
 }
 
-// updates calls f with the selected updates in the order of their time, until it returns false. The record is
-// valid until f returns; duplicates come, too.
-func (r *reader) updates(ctx context.Context, sc scope, f func(rec *marketprism.Record, at time.Time) bool) error {
-	rows := r.stream(ctx, depthTable, r.instrument, sc, "ORDER BY ts, last_id")
-	defer rows.close()
-	rows.reuse = true
-	var rec marketprism.Record
-	for rows.advance() {
-		if _, err := rows.record(&rec); err != nil {
-			return err
-		}
-		if !f(&rec, rec.Time()) {
-			return nil
-		}
-	}
-	return rows.err
+// gapsSince asks for the Gap records between a snapshot and a moment.
+func (r *reader) gapsSince(ctx context.Context, snapshot *marketprism.Record, at moment) *answer {
+	sc := at.upTo(r.instrument, snapshot.Time().Add(-clockSkew))
+	sc.where += " AND reason != 'regressed'"
+	return r.stream(ctx, gapTable, r.instrument, sc, "ORDER BY ts").collect()
 }
 
 // findMissing looks for a Gap record between the last update of a book and a moment. It returns nil if there is none, or
 // if the ids of a later record prove that no update was missed.
 func (r *reader) findMissing(ctx context.Context, b *bookBuilder, at moment) (*missingRange, error) {
+	gaps, err := r.gapsSince(ctx, &b.base, at).wait()
+	if err != nil {
+		return nil, err
+	}
+	return r.decideGaps(ctx, b, at, gaps)
+}
+
+// decideGaps is findMissing among the Gap records since the snapshot under the book.
+func (r *reader) decideGaps(ctx context.Context, b *bookBuilder, at moment, gaps []marketprism.Record) (*missingRange, error) {
 	id := b.id()
-	sc := at.upTo(r.instrument, b.base.Time().Add(-clockSkew))
-	sc.add("(received_at > fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC') OR received_at = fromUnixTimestamp64Nano({snapshot:Int64}, 'UTC') AND after_id > {snapshot_id:Int64})",
-		"snapshot", nanos(b.base.ReceivedAt))
-	sc.args = append(sc.args, named("snapshot_id", b.baseID))
-	sc.add("after_id >= {id:Int64}", "id", id)
-	sc.where += " AND reason != 'regressed'"
-	_, gap, err := r.queryOne(ctx, gapTable, r.instrument, sc, "ORDER BY ts LIMIT 1")
-	if err != nil || !gap {
-		return nil, err
+	if !slices.ContainsFunc(gaps, func(g marketprism.Record) bool {
+		order := g.ReceivedAt.Compare(b.base.ReceivedAt)
+		return g.Gap.After >= id && (order > 0 || order == 0 && g.Gap.After > b.baseID)
+	}) {
+		return nil, nil
 	}
-	next, ok, err := r.queryHead(ctx, snapshotTable, r.instrument, at.after(r.instrument), "ORDER BY ts, last_id LIMIT 1")
-	if err != nil || ok && next.Snapshot.LastID == id {
-		return nil, err
-	}
-	sc = at.after(r.instrument)
+	snapshots := r.heads(ctx, snapshotTable, r.instrument, at.after(r.instrument), "ORDER BY ts, last_id LIMIT 1")
+	sc := at.after(r.instrument)
 	sc.add("last_id > {id:Int64}", "id", id)
-	update, ok, err := r.queryHead(ctx, depthTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
-	if err != nil || ok && r.instrument.Market.Continuity().Follows(id, update.Update) {
+	updates := r.heads(ctx, depthTable, r.instrument, sc, "ORDER BY ts, last_id LIMIT 1")
+	snapshot, arrived, err := snapshots.one()
+	update, moved, updateErr := updates.one()
+	if err = errors.Join(err, updateErr); err != nil ||
+		arrived && snapshot.Snapshot.LastID == id || moved && r.instrument.Market.Continuity().Follows(id, update.Update) {
 		return nil, err
 	}
 	return &missingRange{after: id, from: b.last}, nil
@@ -218,7 +180,7 @@ func (r *reader) missingError(ctx context.Context, t time.Time, b *bookBuilder) 
 	f, err := openFeed(ctx, r.db, Query{Instrument: r.instrument, Kinds: bookKinds(), From: b.read.Add(1)}, lookBack)
 	defer f.close()
 	defer cancel() // before close, which would otherwise read all remaining rows
-	f.continueAfter(b.id(), b.last)
+	f.continueAfter(b)
 	for missing := b.missing; err == nil && e.To.IsZero(); e.Next = missing.next {
 		var rec timedRecord
 		var ok bool
@@ -260,43 +222,4 @@ func (r *reader) lastSynced(ctx context.Context, t time.Time, missing *missingRa
 		from = time.Time{}
 	}
 	return from, nil
-}
-
-// newestFirst puts the newest snapshot first, and of several with its time and id the deepest.
-const newestFirst = "ORDER BY ts DESC, last_id DESC, length(bid_price_e8) DESC LIMIT 1"
-
-// snapshotBefore returns the newest snapshot that an update can be applied after, by its id. After a market is
-// wiped its ids start again from low ones, so a snapshot that was received much later is left out.
-func (r *reader) snapshotBefore(ctx context.Context, update *marketprism.Record, at moment) (marketprism.Record, bool, error) {
-	sc := newScope(r.instrument, time.Time{}, time.Time{})
-	at.epochs.addTo(&sc, at.epoch)
-	sc.add("last_id <= {id:Int64}", "id", update.Update.LastID)
-	sc.add("received_at <= fromUnixTimestamp64Nano({received:Int64}, 'UTC')", "received", clamp(update.ReceivedAt.Add(lookBack)))
-	return r.queryOne(ctx, snapshotTable, r.instrument, sc, newestFirst)
-}
-
-// supersedingSnapshot returns the snapshot with the highest id that supersedes the given one: it has a higher
-// id but arrived earlier, from another collector or from a server that was less behind. Where none does, it
-// returns the given one. The superseding one arrived by the moment, or its id is at most that of the last update. It is
-// of an earlier epoch if it arrived long before the last update, whose id is lower.
-func (r *reader) supersedingSnapshot(ctx context.Context, snapshot marketprism.Record, last *marketprism.Record, at moment) (marketprism.Record, error) {
-	sc := newScope(r.instrument, snapshot.Time().Add(-lookBack), snapshot.Time().Add(1))
-	at.epochs.addTo(&sc, at.epoch)
-	sc.add("last_id > {superseded:Int64}", "superseded", snapshot.Snapshot.LastID)
-	upTo, since := int64(math.MinInt64), int64(0)
-	if last.Update != nil {
-		upTo, since = last.Update.LastID, clamp(last.ReceivedAt.Add(-clockSkew))
-	}
-	sc.add("(last_id <= {up_to:Int64} OR ts <= fromUnixTimestamp64Nano({by:Int64}, 'UTC') AND received_at >= fromUnixTimestamp64Nano({since:Int64}, 'UTC'))",
-		"by", clamp(at.Time))
-	sc.args = append(sc.args, named("up_to", upTo), named("since", since))
-	const highestFirst = "ORDER BY last_id DESC, ts DESC, length(bid_price_e8) DESC LIMIT 1"
-	if _, ok, err := r.queryHead(ctx, snapshotTable, r.instrument, sc, highestFirst); err != nil || !ok {
-		return snapshot, err
-	}
-	higher, ok, err := r.queryOne(ctx, snapshotTable, r.instrument, sc, highestFirst)
-	if err != nil || !ok {
-		return snapshot, err
-	}
-	return higher, nil
 }

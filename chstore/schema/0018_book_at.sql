@@ -7,7 +7,7 @@
 {{- end}}
 {{define "snapshots"}}(
                 SELECT {{template "clocks"}}, last_id, length(bid_price_e8) AS levels,
-                    (sent, last_id, received, levels, bid_limited, bid_bound_e8, ask_limited, ask_bound_e8) AS snapshot
+                    (sent, last_id, received, levels, bid_limited, bid_bound_e8, ask_limited, ask_bound_e8, timed) AS snapshot
                 FROM {{.Table "book_snapshots"}} WHERE {{template "instrument"}}
             )
 {{- end -}}
@@ -64,7 +64,7 @@ WITH
                 FROM {{template "snapshots" .}} AS all_snapshots
                 CROSS JOIN
                 (
-                    SELECT n_time + n_id > 0 AS f, if(n_id > 0 AND (n_time = 0 OR by_id.3 > by_time.3), by_id, by_time) AS s, e AS ep, l AS lu
+                    SELECT n_time + n_id > 0 AS f, if(n_id > 0 AND (n_time = 0 OR if(by_id.9 AND by_time.9, by_id.1 > by_time.1, by_id.3 > by_time.3)), by_id, by_time) AS s, e AS ep, l AS lu
                     FROM
                     (
                         SELECT any(ep) AS e, any(lu) AS l,

@@ -969,12 +969,12 @@ WITH
                         OR sent <= toUnixTimestamp64Nano({t:DateTime64(9, 'UTC')}) AND (empty(lu) OR received >= lu[1].3 - 5000000000)) AS counts
                 FROM (
                 SELECT toUnixTimestamp64Nano(ts) AS sent, toUnixTimestamp64Nano(received_at) AS received, timed, last_id, length(bid_price_e8) AS levels,
-                    (sent, last_id, received, levels, bid_limited, bid_bound_e8, ask_limited, ask_bound_e8) AS snapshot
+                    (sent, last_id, received, levels, bid_limited, bid_bound_e8, ask_limited, ask_bound_e8, timed) AS snapshot
                 FROM `golden`.`p_book_snapshots` WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}
             ) AS all_snapshots
                 CROSS JOIN
                 (
-                    SELECT n_time + n_id > 0 AS f, if(n_id > 0 AND (n_time = 0 OR by_id.3 > by_time.3), by_id, by_time) AS s, e AS ep, l AS lu
+                    SELECT n_time + n_id > 0 AS f, if(n_id > 0 AND (n_time = 0 OR if(by_id.9 AND by_time.9, by_id.1 > by_time.1, by_id.3 > by_time.3)), by_id, by_time) AS s, e AS ep, l AS lu
                     FROM
                     (
                         SELECT any(ep) AS e, any(lu) AS l,
@@ -987,7 +987,7 @@ WITH
                                 notEmpty(lu) AND last_id <= lu[1].2 AND received <= lu[1].3 + 600000000000 AND if(timed, sent, received) >= if(timed, ep.1, ep.2) AND if(timed, sent, received) < if(timed, ep.3, ep.4) AS in_ids
                             FROM (
                 SELECT toUnixTimestamp64Nano(ts) AS sent, toUnixTimestamp64Nano(received_at) AS received, timed, last_id, length(bid_price_e8) AS levels,
-                    (sent, last_id, received, levels, bid_limited, bid_bound_e8, ask_limited, ask_bound_e8) AS snapshot
+                    (sent, last_id, received, levels, bid_limited, bid_bound_e8, ask_limited, ask_bound_e8, timed) AS snapshot
                 FROM `golden`.`p_book_snapshots` WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}
             ) AS all_snapshots
                             CROSS JOIN (SELECT epoch AS ep, last_update AS lu) AS known
@@ -1054,7 +1054,7 @@ WITH
             SELECT count() AS n_next, argMin(last_id, (sent, last_id)) AS next_id
             FROM (
                 SELECT toUnixTimestamp64Nano(ts) AS sent, toUnixTimestamp64Nano(received_at) AS received, timed, last_id, length(bid_price_e8) AS levels,
-                    (sent, last_id, received, levels, bid_limited, bid_bound_e8, ask_limited, ask_bound_e8) AS snapshot
+                    (sent, last_id, received, levels, bid_limited, bid_bound_e8, ask_limited, ask_bound_e8, timed) AS snapshot
                 FROM `golden`.`p_book_snapshots` WHERE exchange = {exchange:String} AND market = {market:String} AND symbol = {symbol:String}
             ) AS all_snapshots
             WHERE sent > toUnixTimestamp64Nano({t:DateTime64(9, 'UTC')}) AND arrayExists(e -> if(timed, sent, received) >= if(timed, e.1, e.2) AND if(timed, sent, received) < if(timed, e.3, e.4), [epoch])
