@@ -176,7 +176,7 @@ const (
 	CheckCrossed           CheckName = "crossed"      // a ticker, a snapshot, or a book after an update is crossed, or has an empty side
 	CheckSilence           CheckName = "silence"      // no record, after its first one, while another instrument of the market had some
 	CheckSkew              CheckName = "skew"         // received before it was sent
-	CheckSnapshots         CheckName = "snapshots"    // a snapshot differs from the book that the updates make of the snapshot before
+	CheckSnapshots         CheckName = "snapshots"    // a snapshot differs from the book that the updates make of the snapshot before; or updates contradict the ids of a snapshot, or a gap that says that ids went back
 	CheckNoSnapshot        CheckName = "no_snapshot"  // an instrument has updates, and no snapshot to apply them to
 	CheckValues            CheckName = "values"       // a price or a quantity is below zero, or a first id above the last
 	CheckTimes             CheckName = "times"        // a time is before 1971 or in the future

@@ -24,7 +24,7 @@ func (c *checker) checkBooks(ctx context.Context, i marketprism.Instrument) erro
 	if err != nil {
 		return err
 	}
-	book := bookCheck{joiner: joiner}
+	book := bookCheck{joiner: joiner, continuity: i.Market.Continuity()}
 	for {
 		r, ok, err := f.next(ctx)
 		if err != nil {
@@ -55,12 +55,60 @@ type bookCheck struct {
 	compared, wrong uint64
 	first           time.Time
 	detail          string // of the first
+
+	continuity orderbook.Continuity
+	claimed    idClaim // by the snapshot of the highest id
+	restarted  idClaim // by a Gap that says that the ids went back after this one
+	refuted    uint64  // claims that the updates after them contradict
+	refutedAt  time.Time
+	refutedBy  string // detail of the first
+}
+
+// An idClaim is an update id that a record claims, until updates confirm or contradict it; zero if there is none.
+type idClaim struct {
+	id int64
+	at time.Time
+}
+
+// contradictAfter is how long after a snapshot updates of lower ids still count as late: collectors hand on what waited for
+// a snapshot within seconds, and their clocks differ.
+const contradictAfter = 10 * time.Second
+
+// claim checks what records claim about ids against the updates after them. A publisher may send a Gap that says that the
+// ids went back, and a snapshot of any id: a book then begins from that, and no later update belongs to it.
+func (c *bookCheck) claim(rec *marketprism.Record, at time.Time) {
+	switch u := rec.Update; {
+	case rec.Gap != nil:
+		c.claimed, c.restarted = idClaim{}, idClaim{rec.Gap.After, at}
+	case rec.Snapshot != nil && rec.ReceivedAt.Year() < 1971: // by which it is out of place; CheckTimes reports it
+	case rec.Snapshot != nil && rec.Snapshot.LastID > c.claimed.id:
+		c.claimed = idClaim{rec.Snapshot.LastID, at}
+	case u == nil:
+	case !c.restarted.at.IsZero() && u.FirstID <= c.restarted.id && u.LastID <= c.restarted.id:
+		c.restarted = idClaim{}
+	case !c.restarted.at.IsZero() && c.continuity.Follows(c.restarted.id, u):
+		c.refute(c.restarted, fmt.Sprintf("a gap says that ids went back after %d, and update %d goes on from there", c.restarted.id, u.LastID))
+		c.restarted = idClaim{}
+	case c.claimed.id == 0:
+	case u.LastID >= c.claimed.id:
+		c.claimed = idClaim{}
+	case at.Sub(c.claimed.at) > contradictAfter:
+		c.refute(c.claimed, fmt.Sprintf("a snapshot has id %d, and an update %v later is only at %d", c.claimed.id, at.Sub(c.claimed.at), u.LastID))
+		c.claimed = idClaim{}
+	}
+}
+
+func (c *bookCheck) refute(claim idClaim, detail string) {
+	if c.refuted++; c.refuted == 1 {
+		c.refutedAt, c.refutedBy = claim.at, detail
+	}
 }
 
 func (c *bookCheck) apply(rec *marketprism.Record, at time.Time) {
 	if rec.Gap != nil && rec.Gap.Reason != orderbook.GapRegressed {
 		return // only ids count here: the book goes on, and is compared, where they prove that it can
 	}
+	c.claim(rec, at)
 	if rec.Snapshot != nil && rec.Snapshot.LastID >= c.joiner.Book().LastID() {
 		c.sent = rec.Time()
 	}
@@ -131,6 +179,9 @@ func (c *bookCheck) addFindings(i marketprism.Instrument, r *Report) {
 			Check: CheckCrossed, Table: depthTable.name(), Instrument: i, Count: n, First: c.unsound,
 			Detail: fmt.Sprintf("%d crossed, %d with an empty side", c.crossed, c.empty),
 		})
+	}
+	if c.refuted > 0 {
+		r.add(Finding{Check: CheckSnapshots, Table: depthTable.name(), Instrument: i, Count: c.refuted, First: c.refutedAt, Detail: c.refutedBy})
 	}
 	if c.wrong > 0 {
 		r.add(Finding{
