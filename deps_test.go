@@ -35,10 +35,11 @@ var policies = map[string]policy{
 	"binance/binancetest": {[]string{".", "orderbook", "internal/"}, append(allowWebsocket, "github.com/klauspost/compress")},
 	"sink":                {[]string{".", "orderbook", "internal/"}, allowDecimal},
 	"sink/sinktest":       {[]string{".", "orderbook", "sink", "internal/"}, allowDecimal},
-	"natsbus":             {[]string{".", "orderbook", "sink", "natsbus/internal/", "internal/"}, allowNATS},
-	"natsbus/deadletter":  {[]string{".", "orderbook", "sink", "natsbus", "natsbus/internal/", "internal/"}, allowNATS},
-	"natsbus/bookfeed":    {[]string{".", "orderbook", "sink", "natsbus", "natsbus/internal/", "internal/"}, allowNATS},
-	"natsbus/presence":    {[]string{".", "orderbook", "sink", "natsbus", "natsbus/internal/", "internal/"}, allowNATS},
+	"natsbus/signature":   {nil, nil},
+	"natsbus":             {[]string{".", "orderbook", "sink", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
+	"natsbus/deadletter":  {[]string{".", "orderbook", "sink", "natsbus", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
+	"natsbus/bookfeed":    {[]string{".", "orderbook", "sink", "natsbus", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
+	"natsbus/presence":    {[]string{".", "orderbook", "sink", "natsbus", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
 	"chstore":             {[]string{".", "orderbook", "sink", "internal/"}, allowStore},
 }
 

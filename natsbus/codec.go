@@ -24,7 +24,8 @@ type CodecError struct {
 	// a value does not fit its key, "time" where a time does not fit 64 bits of nanoseconds, "utf8" where a text is
 	// not UTF-8, "checksum" where the levels of a snapshot are not those that its publisher had, "invalid" where Err
 	// is that of marketprism.Record.Validate, "subject" where a record is of another instrument or kind than its
-	// subject, and "" for any other error, such as one of JSON's syntax.
+	// subject, "signature" where a Verifier refuses the message, "suppressed" for Hooks.Suppressed, "jump" where a
+	// bookfeed.Feed does not believe an update id, and "" for any other error, such as one of JSON's syntax.
 	Kind string
 	Err  error
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus/internal/check"
 	"github.com/marketprism/marketprism/natsbus/internal/pull"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
+	"github.com/marketprism/marketprism/natsbus/signature"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -285,6 +286,10 @@ type ConsumerConfig struct {
 	// one instrument stay in order. A batch is acknowledged when all its Writes have succeeded. 0 means 1, which is
 	// right for a store: it wants all records of a stream in one Write.
 	Workers int
+
+	// Verifier refuses messages that none of its keys has signed: they are no records, as those that cannot be decoded. It
+	// refuses re-drives of letters that were too large for their headers. nil means that every message will do.
+	Verifier *signature.Verifier
 
 	// Trace records a span for each Write that contains a sampled record, in the trace of the first such record and
 	// with links to all; the context of the Write has the span. The zero value is off. Ratio has no meaning here.

@@ -26,6 +26,10 @@ type Hooks struct {
 	OutOfOrder func(OutOfOrderInfo) // a Write has succeeded, but not in order
 	Acked      func(AckInfo)        // a stream has confirmed a message
 
+	// Suppressed: a stream has taken a record for a copy of a message that is another one, which somebody else has
+	// published under the record's id. The record is lost. It is called by a goroutine of its own.
+	Suppressed func(UndecodableInfo)
+
 	Delivered    func(DeliveryInfo)     // a message was delivered
 	Handled      func(HandleInfo)       // a Write of the sink has returned
 	Consumed     func(ConsumeInfo)      // a batch is written and acknowledged
@@ -150,7 +154,7 @@ type DurableResetInfo struct {
 	Err    error  // why; nil at the start of Run
 }
 
-// UndecodableInfo describes a message that is no record.
+// UndecodableInfo describes a message that is no record, or for Hooks.Suppressed not the one that its id names.
 type UndecodableInfo struct {
 	Stream   string
 	Sequence uint64
@@ -188,6 +192,7 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 		all.Retrying = hook.Join(all.Retrying, h.Retrying)
 		all.OutOfOrder = hook.Join(all.OutOfOrder, h.OutOfOrder)
 		all.Acked = hook.Join(all.Acked, h.Acked)
+		all.Suppressed = hook.Join(all.Suppressed, h.Suppressed)
 		all.Delivered = hook.Join(all.Delivered, h.Delivered)
 		all.Handled = hook.Join(all.Handled, h.Handled)
 		all.Consumed = hook.Join(all.Consumed, h.Consumed)
@@ -222,6 +227,9 @@ func LogHooks(l *slog.Logger) *Hooks {
 				return // the arguments would cost more than the rest, for every message
 			}
 			l.Debug("confirmed", "stream", i.Stream, "sequence", i.Sequence, "duplicate", i.Duplicate, "took", i.Took)
+		},
+		Suppressed: func(i UndecodableInfo) {
+			l.Error("record is suppressed by another message under its id", "stream", i.Stream, "sequence", i.Sequence, "subject", i.Subject, "err", i.Err)
 		},
 		Delivered: func(i DeliveryInfo) {
 			if !l.Enabled(context.Background(), slog.LevelDebug) {

@@ -16,6 +16,7 @@ import (
 	"github.com/marketprism/marketprism/natsbus/internal/check"
 	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
+	"github.com/marketprism/marketprism/natsbus/signature"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -36,6 +37,7 @@ type Publisher struct {
 	inFlight map[uint64]sentMessage
 	bytes    int // size of the messages in flight
 	closed   bool
+	compared time.Time      // when a record that the stream had already was last compared
 	stats    PublisherStats // Stats adds up the counts of both streams
 }
 
@@ -133,6 +135,7 @@ type write struct {
 	left       int      // records not confirmed
 	inFlight   int      // messages in flight
 	duplicates int
+	duplicate  int  // one of them
 	repeated   bool // there was more than one attempt
 	failed     bool // in the current attempt
 	failure    writeFailure
@@ -142,6 +145,7 @@ type write struct {
 	msg    nats.Msg
 	header nats.Header // of a message that is not traced
 	id     [1]string
+	sum    [1]string // the signature
 	body   []byte
 }
 
@@ -182,6 +186,15 @@ type PublisherConfig struct {
 	// MaxAttempts is how often a Write tries before it returns the error. 0 means until ctx ends.
 	MaxAttempts int
 
+	// Signer signs each message, so that readers with a Verifier take no other's. nil means none.
+	Signer *signature.Signer
+
+	// CompareEvery is how often, at most, a record that the stream had already is compared with the message that the
+	// stream has in its place: whoever may publish can publish anything under the id of a record that is still to come,
+	// and the server then takes the record for a copy. It costs a request to the stream, STREAM.MSG.GET. 0 means 10 s,
+	// negative means never. See Hooks.Suppressed.
+	CompareEvery time.Duration
+
 	Trace TraceConfig // which records are traced; the zero value means none
 
 	Hooks *Hooks // nil means none
@@ -198,6 +211,7 @@ func (cfg PublisherConfig) withDefaults() (PublisherConfig, error) {
 		return cfg, fmt.Errorf("natsbus: MaxPending %d, MaxPendingBytes %d: want bounds of what is in flight", cfg.MaxPending, cfg.MaxPendingBytes)
 	}
 	defaults.Set(&cfg.AckTimeout, 5*time.Second)
+	defaults.Set(&cfg.CompareEvery, 10*time.Second)
 	if cfg.AckTimeout < 0 {
 		return cfg, fmt.Errorf("natsbus: AckTimeout %v: want a positive time", cfg.AckTimeout)
 	}
@@ -242,6 +256,8 @@ type PublisherStats struct {
 
 	Failed     uint64 // Writes that returned an error
 	OutOfOrder uint64 // records stored behind a later one of their instrument; see Hooks.OutOfOrder
+	Compared   uint64 // records that the stream had already and that were compared with its message
+	Suppressed uint64 // of those, the stream has another record in their place; see Hooks.Suppressed
 
 	Books, Trades StreamPublishStats // the same by stream
 }

@@ -214,6 +214,7 @@ func (p *Publisher) account(a *answer) {
 	if a.duplicate {
 		m.to.Duplicates++
 		m.write.duplicates++
+		m.write.duplicate = m.index
 	}
 	m.write.sequences[m.index] = a.sequence
 	m.write.left--

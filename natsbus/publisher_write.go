@@ -21,6 +21,7 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus/internal/failure"
 	"github.com/marketprism/marketprism/natsbus/internal/tracing"
+	"github.com/marketprism/marketprism/natsbus/signature"
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -148,6 +149,11 @@ func (p *Publisher) published(w *write) {
 		r := &w.recs[first]
 		hook.Call(p.cfg.Hooks.OutOfOrder, OutOfOrderInfo{Subject: p.subject(r), Key: r.Key(), Sequence: w.sequences[first], Records: n})
 	}
+	if i := w.duplicate; w.duplicates > 0 {
+		if _, body, err := w.encode(i); err == nil {
+			p.compareDuplicate(&w.recs[i], w.sequences[i], body)
+		}
+	}
 	hook.Call(p.cfg.Hooks.Published, PublishInfo{Records: len(w.recs), Duplicates: w.duplicates, Elapsed: time.Since(w.started)})
 }
 
@@ -224,6 +230,10 @@ func (w *write) message(i int) (msg *nats.Msg, span trace.Span, err error) {
 		w.header = nats.Header{jetstream.MsgIDHeader: w.id[:]}
 	}
 	w.msg = nats.Msg{Subject: w.p.subject(r), Header: w.header, Data: body}
+	if w.p.cfg.Signer != nil {
+		w.sum[0] = w.p.cfg.Signer.Sign(w.msg.Subject, id, body)
+		w.header[signature.Header] = w.sum[:]
+	}
 	if span = w.p.trace.StartPublish(w.ctx, r, &w.msg, id); span != nil {
 		w.header = nil // it names the trace
 	}

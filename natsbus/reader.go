@@ -113,13 +113,17 @@ func (b *batch) reset() {
 	b.decoder.Reset()
 }
 
-// add decodes a message.
-func (b *batch) add(msg pull.Delivery, origin marketprism.Origin) {
+// add decodes a message, unless it is refused.
+func (b *batch) add(msg pull.Delivery, origin marketprism.Origin, refused error) {
 	var (
 		rec  marketprism.Record
 		dead *deadMessage
 	)
-	if err := b.decoder.Decode(msg.Subject, msg.Data, &rec); err != nil {
+	err := refused
+	if err == nil {
+		err = b.decoder.Decode(msg.Subject, msg.Data, &rec)
+	}
+	if err != nil {
 		dead = &deadMessage{cause: letter.Cause{
 			Reason: string(DeadDecode), Stage: letter.StageDecode, Attempts: 1, FailedAt: time.Now(), Err: err,
 		}}

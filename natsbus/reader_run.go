@@ -13,6 +13,7 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus/internal/letter"
 	"github.com/marketprism/marketprism/natsbus/internal/pull"
+	"github.com/marketprism/marketprism/natsbus/signature"
 )
 
 // run reads until ctx ends. After that it fetches nothing; after the end of work it writes and acknowledges nothing.
@@ -208,6 +209,22 @@ func (r *reader) receive(b *batch, msg *nats.Msg) error {
 			Pending: d.Meta.NumPending, StoredAt: d.Meta.Timestamp, Lag: time.Since(d.Meta.Timestamp),
 		})
 	}
-	b.add(d, r.recordOrigin(d))
+	b.add(d, r.recordOrigin(d), r.verify(d))
+	return nil
+}
+
+// verify returns why the Verifier refuses a message; nil if it does not, or there is none. A re-drive has the signature of
+// its original.
+func (r *reader) verify(d pull.Delivery) error {
+	if r.cfg.Verifier == nil {
+		return nil
+	}
+	subject, header := d.Subject, d.Header
+	if r.redrives {
+		subject, header = r.messageOrigin(d).Subject, letter.OriginalHeader(header)
+	}
+	if err := r.cfg.Verifier.Verify(subject, header.Get(jetstream.MsgIDHeader), d.Data, header.Get(signature.Header)); err != nil {
+		return &CodecError{Op: opDecode, Kind: "signature", Err: err}
+	}
 	return nil
 }

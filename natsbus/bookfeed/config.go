@@ -12,6 +12,7 @@ import (
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/internal/check"
+	"github.com/marketprism/marketprism/natsbus/signature"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -45,6 +46,14 @@ type Config struct {
 	// MaxStale is the number of updates in a row below the book's id after which the venue's ids count as gone back. 0
 	// means 512, negative means any number.
 	MaxStale int
+
+	// MaxJump is by how much an update id may exceed that of the book. A snapshot or an update with a higher one is no
+	// record: a book that believed it would take every later update for an old one. 0 means 10^12, about what the futures
+	// markets count in a year; negative means any number. The first id of a Feed may be any.
+	MaxJump int64
+
+	// Verifier refuses messages that none of its keys has signed. nil means that every message will do.
+	Verifier *signature.Verifier
 
 	// Lookback is how long before the last snapshot the reading begins, by the clock of the server: with several
 	// collectors the updates that follow a snapshot may be stored before it. 0 means 5 s, negative means at the
@@ -87,6 +96,7 @@ func (cfg Config) withDefaults() (Config, error) {
 		return cfg, fmt.Errorf("bookfeed: CatchUp %v: want a positive time", cfg.CatchUp)
 	}
 	defaults.Set(&cfg.MaxDepth, 10_000)
+	defaults.Set(&cfg.MaxJump, 1_000_000_000_000)
 	if cfg.Hooks == nil {
 		cfg.Hooks = &Hooks{}
 	}
@@ -103,7 +113,7 @@ type Hooks struct {
 	Lost         func(LostInfo)                 // a book is not synced any more, or may be behind
 	Audited      func(AuditInfo)                // a book was compared with a later snapshot on the bus
 	ServerFailed func(natsbus.ServerFailedInfo) // the server did not answer a request, which will be repeated; no book is synced
-	Undecodable  func(natsbus.UndecodableInfo)  // a message is no record; the book continues only if the ids prove that nothing is missing
+	Undecodable  func(natsbus.UndecodableInfo)  // a message is no record, is not signed, or has an unbelievable id; the book continues only if the ids prove that nothing is missing
 }
 
 // SyncedInfo describes a book that became synced.

@@ -2,14 +2,17 @@ package bookfeed
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/bookset"
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/signature"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -37,7 +40,13 @@ type message struct {
 func (w *follower) receive(decoder *natsbus.Decoder, m message) error {
 	var rec marketprism.Record
 	decoder.Reset()
-	err := decoder.Decode(m.Subject, m.Data, &rec)
+	err := w.verify(m)
+	if err == nil {
+		err = decoder.Decode(m.Subject, m.Data, &rec)
+	}
+	if err == nil {
+		err = w.checkJump(&rec)
+	}
 	if err != nil {
 		hook.Call(w.feed.cfg.Hooks.Undecodable, natsbus.UndecodableInfo{Stream: w.feed.cfg.Stream, Sequence: m.sequence, Subject: m.Subject, Err: err})
 		rec = w.missed(orderbook.GapInvalid, err)
@@ -46,6 +55,33 @@ func (w *follower) receive(decoder *natsbus.Decoder, m message) error {
 	err = w.apply(&rec)
 	w.reached(m.sequence, m.behind, w.book.live)
 	return err
+}
+
+// verify returns why the Verifier refuses a message; nil if it does not, or there is none.
+func (w *follower) verify(m message) error {
+	v := w.feed.cfg.Verifier
+	if v == nil {
+		return nil
+	}
+	if err := v.Verify(m.Subject, m.Header.Get(jetstream.MsgIDHeader), m.Data, m.Header.Get(signature.Header)); err != nil {
+		return &natsbus.CodecError{Op: "decode", Kind: "signature", Err: err}
+	}
+	return nil
+}
+
+// checkJump returns an error for an update id that is too far beyond that of the book.
+func (w *follower) checkJump(rec *marketprism.Record) error {
+	last, id := w.book.joiner.Book().LastID(), int64(0)
+	switch {
+	case rec.Update != nil:
+		id = rec.Update.LastID
+	case rec.Snapshot != nil:
+		id = rec.Snapshot.LastID
+	}
+	if most := w.feed.cfg.MaxJump; last > 0 && most >= 0 && id-last > most {
+		return &natsbus.CodecError{Op: "decode", Kind: "jump", Err: fmt.Errorf("update id %d is more than %d beyond that of the book, %d", id, most, last)}
+	}
+	return nil
 }
 
 // missed returns a record that says that changes of the book may be missing.

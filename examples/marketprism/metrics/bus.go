@@ -119,6 +119,7 @@ func (p *Publisher) collect(give emit) {
 	if p.publisher != nil {
 		s = p.publisher.Stats()
 	}
+	give(PublisherSuppressed, float64(s.Suppressed))
 	for _, of := range []natsbus.StreamPublishStats{s.Books, s.Trades} {
 		give(PublisherMessages, float64(of.Sent), of.Stream)
 		give(PublisherBytes, float64(of.SentBytes), of.Stream)

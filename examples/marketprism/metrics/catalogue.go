@@ -141,6 +141,7 @@ func busFamilies() []Family {
 		{Name: PublisherBytes, Type: Counter, Unit: "bytes", Labels: []Label{stream}, Help: "Bytes of encoded records sent, including repeated ones."},
 		{Name: PublisherErrors, Type: Counter, Labels: []Label{stream, reason}, Help: "Failed attempts, retried or not."},
 		{Name: PublisherDuplicates, Type: Counter, Labels: []Label{stream}, Help: "Messages that the stream had already stored."},
+		{Name: PublisherSuppressed, Type: Counter, Help: "Records for which the stream has another message of their id; one in a while is compared."},
 		{Name: PublisherRetries, Type: Counter, Labels: []Label{stream}, Help: "Writes continued after a failure."},
 		{Name: PublisherInflight, Type: Gauge, Labels: []Label{stream}, Help: "Messages sent and not yet acknowledged."},
 		{Name: PublisherAck, Type: Histogram, Unit: "seconds", Labels: []Label{stream}, Buckets: networkBuckets,

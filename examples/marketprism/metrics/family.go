@@ -221,6 +221,7 @@ const (
 	PublisherBytes      = "marketprism_publisher_bytes_total"
 	PublisherErrors     = "marketprism_publisher_errors_total"
 	PublisherDuplicates = "marketprism_publisher_duplicates_total"
+	PublisherSuppressed = "marketprism_publisher_suppressed_total"
 	PublisherRetries    = "marketprism_publisher_retries_total"
 	PublisherInflight   = "marketprism_publisher_inflight_messages"
 	PublisherAck        = "marketprism_publisher_ack_duration_seconds"

@@ -62,6 +62,20 @@ func busAlerts() []Alert {
 			On: `instance="a",result="refused"`, Says: "The bus refused 1 records from the disk queue of a within an hour",
 			Quiet: one(of(metrics.SpillRecords, `instance="a",result="refused"`, "1x80"), of(metrics.SpillRecords, `instance="a",result="drained"`, "0+1x80")),
 		}, {
+			Name: "RecordsSuppressed", Expr: "increase(" + metrics.PublisherSuppressed + "[1h]) > {0}", Limits: limits(0), Severity: critical,
+			Summary: "The bus has other messages in the place of records of {{ $labels.instance }}",
+			Fire:    []Series{of(metrics.PublisherSuppressed, `instance="a"`, "0x20 1x60")}, Since: 21 * step,
+			On: `instance="a"`, Says: "The bus has other messages in the place of records of a",
+			Quiet: one(of(metrics.PublisherSuppressed, `instance="a"`, "1x80")),
+		}, {
+			Name: "UnexpectedCopies", For: 5 * minute, Severity: warning, Limits: limits(1000, 1),
+			Expr:    "sum by (stream) (increase(" + metrics.PublisherDuplicates + "[15m])) > {0} and count by (stream) (" + metrics.PublisherDuplicates + ") == {1}",
+			Summary: "One collector publishes to " + place + ", which had {{ $value | humanize }} of its messages already",
+			Fire:    []Series{of(metrics.PublisherDuplicates, stream+`,instance="a"`, "0x20 1001x80")}, Since: 21 * step,
+			On: stream, Says: "One collector publishes to MD_BOOKS, which had 1.001k of its messages already",
+			Quiet: [][]Series{{of(metrics.PublisherDuplicates, stream+`,instance="a"`, "0x20 1000x80")},
+				{of(metrics.PublisherDuplicates, stream+`,instance="a"`, "0+1000x100"), of(metrics.PublisherDuplicates, stream+`,instance="b"`, "0+1000x100")}},
+		}, {
 			Name: "PublishErrors", For: 5 * minute, Severity: critical, Limits: limits(0.001),
 			Expr:    "sum by (stream) (rate(" + metrics.PublisherErrors + "[5m])) / (sum by (stream) (rate(" + metrics.PublisherMessages + "[5m])) > 0) > {0}",
 			Summary: "{{ $value | humanizePercentage }} of the messages to " + place + " are not confirmed",
