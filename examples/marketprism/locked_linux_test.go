@@ -29,8 +29,7 @@ func TestIntruders(t *testing.T) {
 	data := filepath.Join(t.TempDir(), "data")
 	const planted = "planted-secret"
 	w := &world{T: t, secrets: []string{"MARKETPRISM_PROXY=", "HTTPS_PROXY=http://u:" + planted + "@127.0.0.1:1", "NO_PROXY=127.0.0.1"}}
-	run := w.start("soak", "--count", "2", "--sim-rate", "1", "--for", "1h", "--data", data, "--clickhouse-listen", "127.0.0.1:0",
-		"--page-listen", "", "--health-listen", "")
+	run := w.start("soak", "--count", "2", "--sim-rate", "1", "--for", "1h", "--data", data, "--clickhouse-listen", "127.0.0.1:0")
 	w.eventually(func() bool { return strings.Contains(run.output.String(), "all 2 books synced") }, "%s", run.output)
 	analyst := analystDSN.FindStringSubmatch(run.output.String())
 	require.NotNil(t, analyst, run.output)

@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ClickHouse/clickhouse-go/v2"
@@ -33,16 +34,22 @@ func Main() {
 	if !is {
 		return
 	}
+	var trying sync.WaitGroup // at once: a server may wait long for words of its own protocol
 	for target := range strings.Lines(targets) {
 		target = strings.TrimSpace(target)
 		if filepath.IsAbs(target) {
-			readFiles(target)
+			trying.Go(func() { readFiles(target) })
 			continue
 		}
-		enterClickHouse(target)
-		enterNATS(target)
-		runSQL(target)
+		for _, user := range []string{"", "default", "marketprism", "analyst"} {
+			for _, password := range []string{"", user} {
+				trying.Go(func() { enterClickHouse(target, user, password) })
+			}
+		}
+		trying.Go(func() { enterNATS(target) })
+		trying.Go(func() { runSQL(target) })
 	}
+	trying.Wait()
 	os.Exit(0)
 }
 
@@ -67,23 +74,19 @@ func readFiles(dir string) {
 	})
 }
 
-// enterClickHouse tries the native protocol with the users that a server may have and the passwords of careless ones.
-func enterClickHouse(addr string) {
-	for _, user := range []string{"", "default", "marketprism", "analyst", "clickhouse"} {
-		for _, password := range []string{"", user} {
-			conn, err := clickhouse.Open(&clickhouse.Options{
-				Addr: []string{addr}, Auth: clickhouse.Auth{Username: user, Password: password}, DialTimeout: patience, ReadTimeout: patience,
-			})
-			if err != nil {
-				continue
-			}
-			ctx, cancel := context.WithTimeout(context.Background(), patience)
-			if err := conn.Exec(ctx, "SELECT 1"); err == nil {
-				got("SQL at %s as %q", addr, user)
-			}
-			cancel()
-			conn.Close()
-		}
+// enterClickHouse tries the native protocol.
+func enterClickHouse(addr, user, password string) {
+	conn, err := clickhouse.Open(&clickhouse.Options{
+		Addr: []string{addr}, Auth: clickhouse.Auth{Username: user, Password: password}, DialTimeout: patience, ReadTimeout: patience,
+	})
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := conn.Exec(ctx, "SELECT 1"); err == nil {
+		got("SQL at %s as %q", addr, user)
 	}
 }
 

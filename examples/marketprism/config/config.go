@@ -43,6 +43,8 @@ type Config struct {
 	Instance     string
 	HealthListen string // "" means off
 	PageListen   string // "" means off
+	HTTPHosts    []string
+	HTTPToken    string // that health and page ask for; "" means none, and for a page that other hosts reach a random one
 	LogLevel     slog.Level
 }
 
@@ -89,7 +91,10 @@ type Archive struct {
 // minBusAge is the deduplication window of the streams.
 const minBusAge = 5 * time.Minute
 
-var instanceName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+var (
+	instanceName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	httpToken    = regexp.MustCompile(`^[A-Za-z0-9._~+/=-]{16,256}$`) // RFC 6750, and long enough not to be guessed
+)
 
 // partitions are the names of chstore's partitions, by value.
 var partitions = []string{"", chstore.Hour: "hour", chstore.Day: "day", chstore.Week: "week", chstore.Month: "month"}
@@ -134,6 +139,8 @@ func (c *Config) Validate() error {
 		return fmt.Errorf("bus-replicas %d: want 1 to 5", c.BusReplicas)
 	case c.BusBytes < 1<<20 || c.BusAge < minBusAge:
 		return fmt.Errorf("bus-bytes %d, bus-age %v: want 1 MiB and %v at least", c.BusBytes, c.BusAge, minBusAge)
+	case c.HTTPToken != "" && !httpToken.MatchString(c.HTTPToken):
+		return errors.New("http-token: want 16 to 256 letters, digits and characters of -._~+/=")
 	case !instanceName.MatchString(c.Instance):
 		return fmt.Errorf("instance %q: want letters, digits, '-' and '_'", c.Instance)
 	}

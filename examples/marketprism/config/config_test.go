@@ -79,6 +79,7 @@ func TestInvalidSettings(t *testing.T) {
 		{"--source", "paper"}, {"--source", "recording"}, {"--recording", "x"}, {"--symbols", ""}, {"--for", "-1s"}, {"--drain", "0s"},
 		{"--market", "options"}, {"--rest-url", "http://x"}, {"--rest-url", "http://x", "--stream-url", "ws://x"}, {"--redundancy", "3"},
 		{"--keep-books", "-1s"}, {"--keep-trades", "-1s"}, {"--cold-after", "-1s"}, {"--instance", "a b"}, {"--speed", "-1"}, {"--bus-replicas", "0"}, {"--partition", "year"},
+		{"--http-token", "hush"}, {"--http-token", "hush hush hush hush hush"},
 		{"--clickhouse-listen", "9000"}, {"--clickhouse-listen", "localhost:9000"}, {"--clickhouse-listen", "127.0.0.1:9000", "--clickhouse", "a:1"},
 		{"--proxy", "http://a:1"}, {"--ca-file", "x"}, {"--source", "live", "--proxy", "ftp://u:hush@a"}, {"--source", "live", "--proxy", "http://u:hush@[::1"},
 	} {
@@ -126,11 +127,12 @@ func TestListsInAFile(t *testing.T) {
 // What is printed reads back as the same settings, and has no secret in it.
 func TestPrint(t *testing.T) {
 	s, err := load(t, "", nil, "--nats", "nats://user:hush@a:1,nats://token-hush@b:2", "--clickhouse", "clickhouse://u:hush@h:9000?secret=hush",
-		"--symbols", "A,B", "--drain", "90s", "--source", "live", "--proxy", "socks5://user:hush@a:1")
+		"--http-token", "hush-hush-hush-hush", "--symbols", "A,B", "--drain", "90s", "--source", "live", "--proxy", "socks5://user:hush@a:1")
 	require.NoError(t, err)
 	var out bytes.Buffer
 	require.NoError(t, s.Print(&out))
 	require.NotContains(t, out.String(), "hush")
+	out = *bytes.NewBuffer(bytes.Replace(out.Bytes(), []byte("http-token: xxxxx"), []byte("http-token: "+s.Config.HTTPToken), 1))
 	require.Regexp(t, `(?m)^drain: 1m30s +# flag$`, out.String())
 	require.Regexp(t, `(?m)^nats: nats://xxxxx@a:1,nats://xxxxx@b:2 +# flag$`, out.String())
 

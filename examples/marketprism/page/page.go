@@ -1,8 +1,8 @@
 // Package page serves the live page of a pipeline: the live books, the health of every stage, and, with an archive,
 // any book of the past. It keeps only a few minutes of prices and the last trades.
 //
-// The page is one HTML file with its script and style, embedded in the binary; it loads nothing from elsewhere. Serve
-// it on a loopback address: it has no login.
+// The page is one HTML file with its script and style, embedded in the binary; it loads nothing from elsewhere. It
+// answers requests that pass package gate.
 package page
 
 import (
@@ -11,15 +11,12 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"net/http"
-	"net/netip"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/examples/marketprism/gate"
 	"github.com/marketprism/marketprism/internal/defaults"
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -47,26 +44,33 @@ type Config struct {
 	// It may be nil.
 	ArchiveFailed func(error)
 
-	// Hosts are allowed host names, without a port, besides loopback addresses and localhost. Requests with another
-	// Host are rejected, which prevents DNS rebinding by other web sites.
-	Hosts []string
+	// Gate says which requests are answered.
+	Gate gate.Config
 
 	Levels  int           // levels a side sent to the page; 0 means 100
 	Refresh time.Duration // interval of the displayed book; 0 means 250 ms
 	Sample  time.Duration // interval of mid and spread; 0 means 1 s
 	History int           // points kept for each symbol; 0 means 300
 	Trades  int           // trades kept for each symbol; 0 means 50
-	Viewers int           // concurrent pages; 0 means 32. Further ones get status 503
+
+	// Viewers is the number of concurrent pages; 0 means 32. When all are open, a client with fewer than another one has
+	// takes the oldest of the client that has the most, and others get status 503.
+	Viewers int
+
+	// ArchiveReads is the number of concurrent queries of the Archive; 0 means 4. Further ones wait, up to as many of
+	// each client; those beyond get status 429. An answer is kept for a few seconds.
+	ArchiveReads int
 }
 
 // A Page is an http.Handler. Run records its history, Observe its trades.
 type Page struct {
 	cfg     Config
-	mux     *http.ServeMux
+	handler http.Handler
 	history *history
 	trades  *trades
-	viewers chan struct{} // holds one element per open page
-	started time.Time     // local clock
+	viewers *viewers
+	past    *past
+	started time.Time // local clock
 }
 
 // New returns the Page of a Feed, or an error if cfg is invalid.
@@ -81,35 +85,35 @@ func New(cfg Config) (*Page, error) {
 	defaults.Set(&cfg.History, 300)
 	defaults.Set(&cfg.Trades, 50)
 	defaults.Set(&cfg.Viewers, 32)
-	if cfg.Levels < 0 || cfg.History < 0 || cfg.Trades < 0 || cfg.Viewers < 0 {
-		return nil, fmt.Errorf("page: Levels %d, History %d, Trades %d, Viewers %d: want positive bounds", cfg.Levels, cfg.History, cfg.Trades, cfg.Viewers)
+	defaults.Set(&cfg.ArchiveReads, 4)
+	if cfg.Levels < 0 || cfg.History < 0 || cfg.Trades < 0 || cfg.Viewers < 0 || cfg.ArchiveReads < 0 {
+		return nil, fmt.Errorf("page: Levels %d, History %d, Trades %d, Viewers %d, ArchiveReads %d: want positive bounds",
+			cfg.Levels, cfg.History, cfg.Trades, cfg.Viewers, cfg.ArchiveReads)
 	}
 	if cfg.Refresh < 0 || cfg.Sample < 0 {
 		return nil, fmt.Errorf("page: Refresh %v, Sample %v: want positive times", cfg.Refresh, cfg.Sample)
 	}
 	p := &Page{
 		cfg:     cfg,
-		mux:     http.NewServeMux(),
 		history: newHistory(cfg.History),
 		trades:  newTrades(cfg.Trades),
-		viewers: make(chan struct{}, cfg.Viewers),
+		viewers: newViewers(cfg.Viewers),
+		past:    newPast(cfg.ArchiveReads),
 		started: time.Now(),
 	}
-	p.mux.Handle("GET /", static())
-	p.mux.HandleFunc("GET /api/live", p.serveLive)
-	p.mux.HandleFunc("GET /api/history", p.serveHistory)
-	p.mux.HandleFunc("GET /api/book", p.serveBook)
+	mux := http.NewServeMux()
+	mux.Handle("GET /", static())
+	mux.HandleFunc("GET /api/live", p.serveLive)
+	mux.HandleFunc("GET /api/history", p.serveHistory)
+	mux.HandleFunc("GET /api/book", p.serveBook)
+	p.handler = gate.New(cfg.Gate, mux)
 	return p, nil
 }
 
-// ServeHTTP answers GET and HEAD requests for an allowed Host.
+// ServeHTTP answers GET and HEAD requests that pass the gate.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	secure(w.Header())
-	if !p.allowed(r.Host) {
-		http.Error(w, "this page is not served under that name", http.StatusMisdirectedRequest)
-		return
-	}
-	p.mux.ServeHTTP(w, r)
+	w.Header().Set("Content-Security-Policy", policy)
+	p.handler.ServeHTTP(w, r)
 }
 
 // Run samples mid and spread of every book until ctx ends, then returns nil.
@@ -152,25 +156,3 @@ func static() http.Handler {
 // policy lets the page load only its own script and style.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-
-func secure(h http.Header) {
-	h.Set("Content-Security-Policy", policy)
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("Cross-Origin-Resource-Policy", "same-origin")
-	h.Set("Cross-Origin-Opener-Policy", "same-origin")
-	h.Set("Cache-Control", "no-store")
-}
-
-// allowed reports whether a Host is a loopback address, localhost, or one of the Config's.
-func (p *Page) allowed(host string) bool {
-	name := host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		name = h
-	}
-	name = strings.ToLower(strings.TrimSuffix(strings.Trim(name, "[]"), "."))
-	if addr, err := netip.ParseAddr(name); err == nil && addr.IsLoopback() {
-		return true
-	}
-	return name == "localhost" || slices.ContainsFunc(p.cfg.Hosts, func(h string) bool { return strings.EqualFold(h, name) })
-}

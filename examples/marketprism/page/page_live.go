@@ -9,6 +9,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/examples/marketprism/gate"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -36,14 +37,14 @@ func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return // the stream has no end, and a HEAD has no body
 	}
-	select {
-	case p.viewers <- struct{}{}:
-		defer func() { <-p.viewers }()
-	default:
+	v := p.viewers.enter(gate.Client(r.RemoteAddr))
+	if v == nil {
 		http.Error(w, fmt.Sprintf("%d pages are open already, which is the bound", p.cfg.Viewers), http.StatusServiceUnavailable)
 		return
 	}
+	defer p.viewers.leave(v)
 	out := http.NewResponseController(w)
+	_ = out.SetReadDeadline(time.Time{}) // the server's is for requests, and this one has been read
 	tick := time.NewTicker(p.cfg.Refresh)
 	defer tick.Stop()
 	for n := 0; ; n++ {
@@ -57,6 +58,8 @@ func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
 		}
 		select {
 		case <-tick.C:
+		case <-v.evicted:
+			return
 		case <-r.Context().Done():
 			return
 		}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/examples/marketprism/gate"
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -108,6 +109,12 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 // pastTimeout bounds one query of the archive.
 const pastTimeout = 15 * time.Second
 
+// The bounds of a request for a past book. The clock of a viewer may be ahead.
+const (
+	maxSymbol = 64 // bytes
+	maxAhead  = 24 * time.Hour
+)
+
 // A pastState is a book of the past, or the reason why there is none.
 type pastState struct {
 	At    time.Time  `json:"at"`
@@ -125,24 +132,38 @@ func (p *Page) serveBook(w http.ResponseWriter, r *http.Request) {
 	}
 	symbol := r.FormValue("symbol")
 	ms, err := strconv.ParseInt(r.FormValue("at"), 10, 64)
-	if err != nil || symbol == "" {
-		writeJSON(w, http.StatusBadRequest, pastState{Error: "want symbol, and at in milliseconds since 1970"})
+	if err != nil || symbol == "" || len(symbol) > maxSymbol || ms < 0 || ms > time.Now().Add(maxAhead).UnixMilli() {
+		writeJSON(w, http.StatusBadRequest, pastState{Error: "want symbol, and at in milliseconds since 1970, not in the future"})
 		return
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), pastTimeout)
 	defer cancel()
-	past := pastState{At: time.UnixMilli(ms).UTC()}
-	book, err := p.cfg.Archive.BookAt(ctx, p.instrument(symbol), past.At)
+	status, state, err := p.past.answer(ctx, gate.Client(r.RemoteAddr), pastKey{symbol, ms}, func() (int, pastState) {
+		return p.readPast(ctx, symbol, ms)
+	})
+	switch {
+	case errors.Is(err, errTooMany):
+		w.Header().Set("Retry-After", "1")
+		status, state = http.StatusTooManyRequests, pastState{Error: "too many books of the past are being read for you"}
+	case err != nil: // all that are read by others took too long
+		status = state.explain(context.DeadlineExceeded)
+	}
+	writeJSON(w, status, state)
+}
+
+// readPast rebuilds a book from the archive, and returns the status of the answer with it.
+func (p *Page) readPast(ctx context.Context, symbol string, ms int64) (int, pastState) {
+	state := pastState{At: time.UnixMilli(ms).UTC()}
+	book, err := p.cfg.Archive.BookAt(ctx, p.instrument(symbol), state.At)
 	if err != nil {
-		status := past.explain(err)
+		status := state.explain(err)
 		if status == http.StatusBadGateway {
 			hook.Call(p.cfg.ArchiveFailed, err)
 		}
-		writeJSON(w, status, past)
-		return
+		return status, state
 	}
-	past.Book = bookOf(symbol, book, p.cfg.Levels)
-	writeJSON(w, http.StatusOK, past)
+	state.Book = bookOf(symbol, book, p.cfg.Levels)
+	return http.StatusOK, state
 }
 
 // explain sets the reason why there is no book, and returns the HTTP status.

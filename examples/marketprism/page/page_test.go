@@ -185,7 +185,7 @@ func TestPast(t *testing.T) {
 
 // TestRejected: foreign hosts, other methods, unknown symbols, and one viewer too many.
 func TestRejected(t *testing.T) {
-	p := newPipeline(t, func(_ *pipeline, cfg *page.Config) { cfg.Viewers, cfg.Hosts = 1, []string{"prism.example"} })
+	p := newPipeline(t, func(_ *pipeline, cfg *page.Config) { cfg.Viewers, cfg.Gate.Hosts = 1, []string{"prism.example"} })
 	for host, want := range map[string]int{
 		"": http.StatusOK, "localhost:80": http.StatusOK, "[::1]": http.StatusOK, "Prism.Example:8080": http.StatusOK,
 		"evil.example": http.StatusMisdirectedRequest, "127.0.0.1.evil.example": http.StatusMisdirectedRequest, "10.0.0.1": http.StatusMisdirectedRequest,

@@ -82,6 +82,7 @@ type collector struct {
 	spill     *sink.Spill
 	publisher *natsbus.Publisher
 	page      *page.Page // nil if it is off
+	pageToken string     // that it asks for
 	conns     connections
 }
 

@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/examples/marketprism/gate"
 	"github.com/marketprism/marketprism/examples/marketprism/health"
 	"github.com/marketprism/marketprism/examples/marketprism/metrics"
 	"github.com/marketprism/marketprism/examples/marketprism/page"
@@ -29,9 +31,13 @@ func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCause
 	}
 	stages := []stageFunc{beats.Run, p.watch.repeats.Run, p.watch.metrics.Poll, p.letters.watch}
 	if p.cfg.HealthListen != "" {
-		serve, url, err := listen(p.cfg.HealthListen, "health-listen", p.watch.health.Handler(metrics.Handler(p.watch.registry)))
+		handler := gate.New(gate.Config{Hosts: p.cfg.HTTPHosts, Token: p.cfg.HTTPToken}, p.watch.health.Handler(metrics.Handler(p.watch.registry)))
+		serve, url, err := listen(p.cfg.HealthListen, "health-listen", handler)
 		if err != nil {
 			return nil, err
+		}
+		if gate.Exposed(p.cfg.HealthListen) && p.cfg.HTTPToken == "" {
+			p.watch.logger("health").Warn("other hosts can read health and metrics without a login; http-token sets one", "listen", p.cfg.HealthListen)
 		}
 		fmt.Fprintf(p.out, "health: %s/readyz, metrics: %s/metrics\n", url, url)
 		stages = append(stages, serve)
@@ -41,7 +47,11 @@ func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCause
 		if err != nil {
 			return nil, err
 		}
-		fmt.Fprintf(p.out, "live page: %s/\n", url)
+		login := ""
+		if p.collector.pageToken != p.cfg.HTTPToken {
+			login = ", log in with " + p.collector.pageToken
+		}
+		fmt.Fprintf(p.out, "live page: %s/%s\n", url, login)
 		stages = append(stages, serve, p.collector.page.Run)
 	}
 	return startAll(ctx, failed, stages...), nil
@@ -72,7 +82,12 @@ func (p *Pipeline) newPage(c *collector) error {
 	if p.cfg.PageListen == "" {
 		return nil
 	}
+	// Other hosts log in, with a token of this run unless one is set.
+	if c.pageToken = p.cfg.HTTPToken; c.pageToken == "" && gate.Exposed(p.cfg.PageListen) {
+		c.pageToken = rand.Text()
+	}
 	cfg := page.Config{
+		Gate:   gate.Config{Hosts: p.cfg.HTTPHosts, Token: c.pageToken},
 		Market: marketprism.Market(p.cfg.Market), Feed: c.books, Health: p.pageHealth,
 		ArchiveFailed: func(err error) { p.watch.logger("page").Warn("archive not read", "err", err) },
 	}
@@ -109,7 +124,7 @@ func listen(addr, setting string, handler http.Handler) (serve stageFunc, url st
 	if err != nil {
 		return nil, "", fmt.Errorf("--%s %s: %w (give another address; port 0 is a free one)", setting, addr, err)
 	}
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 16 << 10}
+	server := gate.NewServer(handler)
 	return func(ctx context.Context) error {
 		stop := context.AfterFunc(ctx, func() { _ = server.Close() }) // open pages never end by themselves
 		defer stop()
