@@ -170,7 +170,9 @@ func (cfg Config) options() (*server.Options, error) {
 	opts.Host, opts.Port = cfg.Host, cfg.Port
 	opts.JetStream, opts.StoreDir, opts.JetStreamMaxStore = true, cfg.StoreDir, cfg.MaxStore
 	opts.SyncInterval = cfg.SyncInterval
-	opts.Authorization = cfg.Token
+	if cfg.ConfigFile == "" {
+		opts.Authorization = cfg.Token
+	}
 	opts.NoSigs, opts.DisableJetStreamBanner = true, true
 	// The cache holds the receivers of 1024 subjects (sublist.go). Each acknowledgement has a subject of its own, and an
 	// exchange has thousands, so nearly every message would miss it, be added, and be swept out again. Without it the
