@@ -139,21 +139,33 @@ type part struct {
 	indexes []int // in the batch
 }
 
-// part returns the records among the messages with the indexes from up to to.
-func (b *batch) part(from, to int) (p part) {
+// alive returns the indexes from up to to of the messages that are not dead.
+func (b *batch) alive(from, to int) []int {
+	indexes := make([]int, 0, to-from)
 	for i := from; i < to; i++ {
 		if b.dead[i] == nil {
-			p.indexes = append(p.indexes, i)
+			indexes = append(indexes, i)
 		}
 	}
-	if len(p.indexes) == to-from {
-		p.msgs, p.recs = b.msgs[from:to], b.recs[from:to]
-		return p
+	return indexes
+}
+
+// part returns the records among the messages with the indexes from up to to.
+func (b *batch) part(from, to int) part {
+	indexes := b.alive(from, to)
+	return part{msgs: pick(b.msgs, indexes, from, to), recs: pick(b.recs, indexes, from, to), indexes: indexes}
+}
+
+// pick returns the items with the indexes, which are between from and to.
+func pick[T any](items []T, indexes []int, from, to int) []T {
+	if len(indexes) == to-from {
+		return items[from:to]
 	}
-	for _, i := range p.indexes {
-		p.msgs, p.recs = append(p.msgs, b.msgs[i]), append(p.recs, b.recs[i])
+	picked := make([]T, len(indexes))
+	for n, i := range indexes {
+		picked[n] = items[i]
 	}
-	return p
+	return picked
 }
 
 // firstDead returns the first dead message among those with the indexes from up to to; to if there is none.

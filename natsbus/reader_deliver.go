@@ -125,8 +125,8 @@ func (r *reader) reply(ctx context.Context, b *batch, from, to int, started time
 	if err := r.acknowledge(ctx, b, from, to); err != nil {
 		return err
 	}
-	if p := b.part(from, to); len(p.msgs) > 0 {
-		r.consumed(p.msgs, time.Since(started))
+	if msgs := pick(b.msgs, b.alive(from, to), from, to); len(msgs) > 0 {
+		r.consumed(msgs, time.Since(started))
 	}
 	return nil
 }
