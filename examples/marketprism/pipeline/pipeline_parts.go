@@ -25,6 +25,15 @@ const spillSync = 100 * time.Millisecond
 // spillBytes bounds the disk queue.
 const spillBytes = 1 << 30
 
+// A record waits up to bufferDelay for others on its way to the bus, and up to flushEvery for others to be stored with.
+// The second wait is the longer one: a few more messages at a time save little, while each INSERT costs ClickHouse about
+// 5 ms of CPU, whatever its rows, and its part is merged. The library's 100 and 250 ms are as fast (p50 0.26 and p99
+// 0.72 s from the event to ClickHouse at 3,000 records/s), for 37 to 40 µs of ClickHouse's CPU a record in place of 29.
+const (
+	bufferDelay = 25 * time.Millisecond
+	flushEvery  = 350 * time.Millisecond
+)
+
 func (p *Pipeline) openSource(ctx context.Context) (err error) {
 	p.source, err = openSource(ctx, p.cfg)
 	return err
@@ -133,7 +142,7 @@ func (p *Pipeline) connectBus(c *collector) error {
 		}
 	}
 	c.buffer, err = sink.NewBuffer(into, sink.BufferConfig{
-		DrainTimeout: p.cfg.Drain, Hooks: sink.LogHooks(p.watch.logger("buffer")),
+		MaxDelay: bufferDelay, DrainTimeout: p.cfg.Drain, Hooks: sink.LogHooks(p.watch.logger("buffer")),
 	})
 	if err != nil {
 		return errors.Join(err, c.close())
@@ -300,7 +309,7 @@ func (p *Pipeline) newArchiver() (*archiver, error) {
 		meter := p.watch.bus.Consumer(stream, durable)
 		c, err := natsbus.NewConsumer(p.bus.JS, natsbus.ConsumerConfig{
 			Stream: stream, Durable: durable,
-			Batch: batchRecords, DeadLetters: true, MaxAttempts: maxAttempts,
+			Batch: batchRecords, FlushEvery: flushEvery, DeadLetters: true, MaxAttempts: maxAttempts,
 			DrainTimeout: p.cfg.Drain,
 			Hooks:        natsbus.TeeHooks(meter.Hooks(), natsbus.LogHooks(log.With("stream", stream, "consumer", durable))),
 		})

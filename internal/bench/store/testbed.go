@@ -48,9 +48,9 @@ func open(ctx context.Context, opt options) (b *testbed, err error) {
 	if _, err = b.openStore(ctx, handPrefix); err != nil {
 		return b, err
 	}
-	// LZ4 as in chstore.Dial.
+	// Not compressed, as chstore.Dial has it on a loopback address.
 	b.hand, err = ch.Dial(ctx, ch.Options{
-		Address: b.server.Addr(), User: chserver.User, Password: b.server.Config().Password, Database: database, Compression: ch.CompressionLZ4,
+		Address: b.server.Addr(), User: chserver.User, Password: b.server.Config().Password, Database: database, Compression: ch.CompressionDisabled,
 	})
 	return b, err
 }
