@@ -332,3 +332,28 @@ func TestTradeNamesTheIDsBeforeIt(t *testing.T) {
 		t.Errorf("records %v, want %s", got, want)
 	}
 }
+
+// Trades were used before those that miss before them were fetched. What is no trade among the late ones does not hide what
+// is none among the newest.
+func TestOtherTradesOfALateBackfill(t *testing.T) {
+	s, release, ids, _, _ := tradesShard(t, marketprism.USDM, false, 1, "["+tradeRowOf(3)+"]")
+	first := make(map[int64]int64)
+	handle := s.handle
+	s.handle = func(ctx context.Context, rec *marketprism.Record) error {
+		if rec.Trade != nil && rec.Trade.FirstID != 0 {
+			first[rec.Trade.ID] = rec.Trade.FirstID
+		}
+		return handle(ctx, rec)
+	}
+	bringTrade(t, s, 0, 1, "MARKET")
+	bringTrade(t, s, 0, 4, "MARKET")
+	if err := s.tickStream(t.Context(), time.Now().Add(backfillPatience+time.Millisecond), s.streams.byName["btcusdt@trade"]); err != nil {
+		t.Fatal(err)
+	}
+	bringTrade(t, s, 0, 5, "NA")
+	fetched(t, s, release)
+	bringTrade(t, s, 0, 6, "MARKET")
+	if got := fmt.Sprint(*ids, first); got != "[1 4 3 6] map[3:2 6:5]" {
+		t.Errorf("records of the trades, and the first ids that they name: %s", got)
+	}
+}

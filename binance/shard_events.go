@@ -113,7 +113,7 @@ func (s *shard) trade(ctx context.Context, now time.Time, c *conn, sub *subscrip
 		e.trade = &trade
 		return s.pend(ctx, now, sub, e)
 	}
-	if err := s.emitTrade(ctx, sub, &e); err != nil {
+	if err := s.emitTrade(ctx, sub, &e, &sub.arbiter.others); err != nil {
 		return err
 	}
 	return s.release(ctx, now, sub, false)
@@ -123,8 +123,8 @@ func (s *shard) trade(ctx context.Context, now time.Time, c *conn, sub *subscrip
 func newer(a, b time.Time) bool { return a.UnixMilli() > b.UnixMilli() }
 
 // emitTrade makes a record of a trade, unless it is none of the market. The next trade names the first of the ids that are
-// none of the market, so that a reader does not take them for missing.
-func (s *shard) emitTrade(ctx context.Context, sub *subscription, e *pendingEvent) error {
+// none of the market, so that a reader does not take them for missing. Those are added to others.
+func (s *shard) emitTrade(ctx context.Context, sub *subscription, e *pendingEvent, others *idRange) error {
 	a, t := &sub.arbiter, e.trade
 	if !a.started || t.ID > a.lastID || newer(t.TradeTime, a.newestTrade) {
 		a.advance(t.ID)
@@ -135,10 +135,10 @@ func (s *shard) emitTrade(ctx context.Context, sub *subscription, e *pendingEven
 	a.backfill.brought(t.ID)
 	if e.other != "" {
 		s.count.others.add(e.other)
-		a.others.add(t.ID)
+		others.add(t.ID)
 		return nil
 	}
-	if first := a.others.before(t.ID); first != 0 && !t.Aggregate {
+	if first := others.before(t.ID); first != 0 && !t.Aggregate {
 		t.FirstID, t.LastID = first, t.ID
 	}
 	s.count.trades.Add(1)
@@ -188,7 +188,7 @@ func (s *shard) release(ctx context.Context, now time.Time, sub *subscription, f
 		if e.update != nil {
 			err = s.apply(ctx, now, sub, e.update, e.receivedAt)
 		} else {
-			err = s.emitTrade(ctx, sub, &e)
+			err = s.emitTrade(ctx, sub, &e, &sub.arbiter.others)
 		}
 		if err != nil {
 			return err
@@ -240,20 +240,23 @@ func (s *shard) backfilled(ctx context.Context, now time.Time, sub *subscription
 	}
 	a.backfill = nil
 	info := s.backfills.result(sub, g, past, cause)
-	passed := g.first
+	passed, others := g.first, &a.others
+	if a.lastID > g.last {
+		others = new(idRange) // those that follow were used already, and have their own
+	}
 	for i := range past.trades {
 		t := &past.trades[i]
 		if g.late[t.ID] {
 			continue
 		}
-		s.passOver(sub, g, passed, t.ID)
+		s.passOver(sub, g, others, passed, t.ID)
 		passed = t.ID + 1
 		info.Backfilled++
-		if err := s.emitTrade(ctx, sub, &pendingEvent{receivedAt: at, trade: t, eventTime: t.TradeTime}); err != nil {
+		if err := s.emitTrade(ctx, sub, &pendingEvent{receivedAt: at, trade: t, eventTime: t.TradeTime}, others); err != nil {
 			return err
 		}
 	}
-	s.passOver(sub, g, passed, past.until+1)
+	s.passOver(sub, g, others, passed, past.until+1)
 	a.lastID = max(a.lastID, g.last)
 	s.backfills.report(now, sub, g, info)
 	s.backfills.startNext(s.life, sub, s.backfilledOf(sub))
@@ -262,13 +265,13 @@ func (s *shard) backfilled(ctx context.Context, now time.Time, sub *subscription
 
 // passOver notes the ids from one to before another that the history of a futures market has not: they are no trades of the
 // market, see backfiller.result.
-func (s *shard) passOver(sub *subscription, g *backfill, from, to int64) {
+func (s *shard) passOver(sub *subscription, g *backfill, others *idRange, from, to int64) {
 	if s.client.market.name == marketprism.Spot || sub.isAggregate() {
 		return
 	}
 	for id := from; id < to; id++ {
 		if !g.late[id] {
-			sub.arbiter.others.add(id)
+			others.add(id)
 		}
 	}
 }

@@ -170,3 +170,13 @@ func TestBookAtViewNewborn(t *testing.T) {
 		require.True(t, ok)
 	}
 }
+
+// A Gap that was received at the snapshot's own moment, but for a later id, ends the book.
+func TestBookAtViewGapAtSnapshot(t *testing.T) {
+	s, db := openStore(t, chstore.Config{})
+	gap := marketprism.Record{Instrument: spot("BOOK"), ReceivedAt: secondsOf(10), Gap: &orderbook.Gap{After: 101, Reason: orderbook.GapSequence}}
+	require.NoError(t, s.Write(t.Context(), []marketprism.Record{updateOf(100, 100, 9), updateOf(101, 101, 9.5), snapshotOf(100, 10), gap}))
+	known, err := checkBookView(t.Context(), db.Conn, s, spot("BOOK"), secondsOf(11))
+	require.NoError(t, err)
+	require.False(t, known)
+}

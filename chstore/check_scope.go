@@ -132,15 +132,15 @@ func (c *checker) derivedWipes(ctx context.Context, t table, known []wipe) ([]wi
 	err := c.conn.eachRow(ctx, c.expand(`
 SELECT `+instrumentColumns+`, aggregate, at, id
 FROM (
-	SELECT *, before > 0 AND id <= before AS back, lagInFrame(back) OVER (
-		PARTITION BY exchange, market, symbol, aggregate, epoch ORDER BY at, id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW) AS was_back
+	SELECT *, before > 0 AND id <= before AS back, lagInFrame(back) OVER by_time AS was_back, lagInFrame(at) OVER by_time AS was_at
 	FROM (
 		SELECT *, last_value(id) OVER (
 			PARTITION BY exchange, market, symbol, aggregate, epoch ORDER BY intDiv(at, 1000000) RANGE BETWEEN UNBOUNDED PRECEDING AND {skew:UInt64} PRECEDING) AS before
 		FROM (
 			SELECT `+instrumentColumns+`, `+ids.aggregate+` AS aggregate, `+ids.at+` AS at, `+ids.id+` AS id, `+epochOf(ids.at)+` AS epoch
-			FROM `+c.tableName(t.name())+` WHERE $wider)))
-WHERE back AND NOT was_back
+			FROM `+c.tableName(t.name())+` WHERE $wider))
+	WINDOW by_time AS (PARTITION BY exchange, market, symbol, aggregate, epoch ORDER BY at, id ROWS BETWEEN 1 PRECEDING AND CURRENT ROW))
+WHERE back AND (NOT was_back OR intDiv(at, 1000000) - intDiv(was_at, 1000000) >= {skew:UInt64})
 ORDER BY exchange, market, symbol, aggregate, at, id`), slices.Concat(c.scope.args, c.widerArgs(), wipeArgs(known, named("skew", uint64(clockSkew.Milliseconds())+1))), func(rows driver.Rows) error {
 		w, id, err := scanWipe(rows)
 		candidates = append(candidates, candidate{w, id})

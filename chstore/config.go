@@ -186,6 +186,17 @@ func (c *Config) sortKey(t table) []string {
 	return key
 }
 
+// hadSortKey reports whether a table has the sort key of Config, or the one that an older version made of it: with
+// ReplacingMergeTree, that of snapshots did not distinguish those that differ in their depth alone.
+func (c *Config) hadSortKey(t table, order string) bool {
+	key := c.sortKey(t)
+	if strings.Join(key, ", ") == order {
+		return true
+	}
+	plain := slices.DeleteFunc(slices.Clone(key), func(column string) bool { return strings.HasPrefix(column, "length(") })
+	return t == snapshotTable && c.Engine == ReplacingMergeTree && strings.Join(plain, ", ") == order
+}
+
 // granularity returns the rows of a mark.
 func (c *Config) granularity(t table) int {
 	switch n := t.layout(c.Layouts).IndexGranularity; {

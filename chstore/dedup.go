@@ -15,7 +15,7 @@ import (
 // of receipt: a quiet book that is lost twice ends and begins twice at one update id.
 type rowKey struct{ id, minor, received int64 }
 
-// A seenRow is a row that a dedup remembers, with its time.
+// A seenRow is a row that a dedup remembers, with the time that distinguishes a copy from a record of a later epoch.
 type seenRow struct {
 	rowKey
 	ts int64
@@ -34,7 +34,8 @@ const dedupRows = 1 << 16
 // keeps them for the rows that follow.
 //
 // A copy was sent when its original was: one that was sent more than clockSkew later is of another epoch. Only the
-// exchange's time says so.
+// exchange's time says so: of a trade that of the matching engine, since one that was fetched has no other, while the
+// stream may have sent it any time later.
 type dedup struct {
 	*db
 	table table
@@ -66,7 +67,11 @@ func (d *dedup) begin(epoch int) {
 
 // isDuplicate reports whether the row of a record with these times was read before, and remembers it.
 func (d *dedup) isDuplicate(ctx context.Context, r rank, rec *marketprism.Record, ts, received int64) (bool, error) {
-	key := seenRow{rowKey{id: r.id, minor: r.minor}, ts}
+	at := ts
+	if k := rec.Trade; k != nil && !k.TradeTime.IsZero() {
+		at = k.TradeTime.UnixNano()
+	}
+	key := seenRow{rowKey{id: r.id, minor: r.minor}, at}
 	if r.kind == marketprism.KindSnapshot || r.kind == marketprism.KindGap {
 		key.received = received
 	}
@@ -77,7 +82,7 @@ func (d *dedup) isDuplicate(ctx context.Context, r rank, rec *marketprism.Record
 	}
 	sent := int64(math.MinInt64) // of the earliest row that this one may be a copy of
 	if !rec.EventTime.IsZero() {
-		sent = ts - int64(clockSkew)
+		sent = at - int64(clockSkew)
 	}
 	if n := len(d.ascending); n == 0 || key.id > d.ascending[n-1].id {
 		d.remember(key)
@@ -156,7 +161,7 @@ func (d *dedup) readEarlier(ctx context.Context, id, ts int64) error {
 	}
 	d.epochs.addTo(&sc, d.epoch)
 	rows, err := d.query(ctx, d.table,
-		[]string{idColumn + " AS key_id", minorColumn + " AS minor", receivedColumn + " AS received", "max(toUnixTimestamp64Nano(ts)) AS last"}, sc,
+		[]string{idColumn + " AS key_id", minorColumn + " AS minor", receivedColumn + " AS received", "max(" + idsOf(d.table).at + ") AS last"}, sc,
 		fmt.Sprintf("GROUP BY key_id, minor, received ORDER BY key_id LIMIT %d WITH TIES", dedupRows))
 	if err != nil {
 		return err

@@ -217,3 +217,21 @@ func TestCheckKnowsWipesThatNoneRecorded(t *testing.T) {
 		require.True(t, f.Check == chstore.CheckMissingUpdates || strings.HasPrefix(f.Detail, "1 "), "%s", r.String())
 	}
 }
+
+// A trade that was fetched has the time of the matching engine alone; the stream may have sent it much later. Both are one
+// trade. A trade that was made much later is of another epoch, with all that it says the same.
+func TestCopiesOfATradeByTheTimeOfTheMatchingEngine(t *testing.T) {
+	short.Skip(t)
+	trade := func(id int64, made, sent float64) marketprism.Record {
+		return marketprism.Record{
+			Instrument: spot("BOOK"), EventTime: secondsOf(sent), ReceivedAt: secondsOf(sent),
+			Trade: &marketprism.Trade{ID: id, Price: 1, Quantity: 1, TradeTime: secondsOf(made)},
+		}
+	}
+	s := storeOf(t, trade(3, 3, 3), trade(4, 4, 4), trade(5, 5, 25), trade(4, 4, 20), trade(5, 5, 5), trade(4, 60, 60))
+	var made []time.Time
+	for _, r := range read(t, s, chstore.Query{Instrument: spot("BOOK")}) {
+		made = append(made, r.Trade.TradeTime)
+	}
+	require.Equal(t, []time.Time{secondsOf(3), secondsOf(4), secondsOf(5), secondsOf(60)}, made)
+}

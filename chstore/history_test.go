@@ -1,6 +1,7 @@
 package chstore_test
 
 import (
+	"cmp"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/internal/chserver/chtest"
 	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink/sinktest"
@@ -24,10 +26,13 @@ type history struct {
 	now        time.Time
 	epoch      int
 	wipes      []time.Time
+	seen       int // wipes that a collector has noticed
 	book       orderbook.Book
-	changes    []orderbook.Update // of one id each, in this epoch
+	changes    []orderbook.Update  // of one id each, in this epoch
+	trades     []marketprism.Trade // in this epoch
 	past       []orderbook.Snapshot
 	truth      map[place]string
+	firstTrade int64 // id of the first of trades
 	collectors []*collector
 	recs       []marketprism.Record
 }
@@ -42,6 +47,7 @@ type collector struct {
 	sync      *orderbook.Syncer
 	lag       time.Duration
 	next      int // of the changes that it gets
+	trade     int // of the trades
 	lastID    int64
 	lastSent  time.Time
 	online    time.Time // when it connects; zero while it is connected
@@ -74,7 +80,8 @@ func (h *history) start(id int64) {
 		LastID: id, Bids: []orderbook.Level{levelOf(1000-int64(h.epoch), 7)}, Asks: []orderbook.Level{levelOf(1001, 7+int64(h.epoch))},
 	}
 	h.book.Reset(&snap)
-	h.changes, h.past = nil, nil
+	h.changes, h.past, h.trades = nil, nil, nil
+	h.firstTrade = 1 + id/2 - id/3
 	h.note()
 }
 
@@ -108,6 +115,9 @@ func (h *history) change() {
 	h.book.Apply(&u)
 	h.changes = append(h.changes, u)
 	h.note()
+	for range h.rng.IntN(3) {
+		h.trades = append(h.trades, marketprism.Trade{ID: h.firstTrade + int64(len(h.trades)), Price: orderbook.One, Quantity: 1, TradeTime: h.now})
+	}
 }
 
 // wipe begins a new epoch. Unnoticed, no collector is connected for some time.
@@ -125,13 +135,14 @@ func (h *history) wipe(unnoticed bool) {
 	h.wipes = append(h.wipes, h.now.Add(time.Millisecond))
 	h.now = h.now.Add(time.Millisecond)
 	if unnoticed {
-		h.start(id/2 - 200) // lower than all before: only a Gap divides ids that come again
+		h.start([]int64{0, id/2 - 200, id - 300}[h.rng.IntN(3)])
 	} else {
+		h.seen++
 		h.start([]int64{0, id - 300, id - 20, id - 10}[h.rng.IntN(4)])
 	}
 	h.change()
 	for _, c := range h.collectors {
-		if c.next = 0; !offline(c) {
+		if c.next, c.trade = 0, 0; !offline(c) {
 			h.update(c, h.cut(c), h.now.Add(c.lag))
 		}
 	}
@@ -156,11 +167,15 @@ func (h *history) step(c *collector) {
 	case !c.online.IsZero() && h.now.Before(c.online):
 		return
 	case !c.online.IsZero():
-		c.online, c.next, c.lastID = time.Time{}, len(h.changes), -1
+		c.online, c.next, c.lastID, c.trade = time.Time{}, len(h.changes), -1, len(h.trades)
 		h.emit(c, nil, c.sync.Connected(at))
 	case h.rng.IntN(80) == 0:
 		h.disconnect(c, time.Duration(h.rng.IntN(3000))*time.Millisecond)
 		return
+	}
+	for ; c.trade < len(h.trades); c.trade++ {
+		t := h.trades[c.trade]
+		h.recs = append(h.recs, marketprism.Record{Instrument: h.instrument, EventTime: h.now, ReceivedAt: at, Trade: &t})
 	}
 	if h.rng.IntN(2) == 0 && c.next < len(h.changes) {
 		u := h.cut(c)
@@ -173,6 +188,9 @@ func (h *history) step(c *collector) {
 		id := c.fetch
 		c.fetch = 0
 		h.emit(c, nil, c.sync.Snapshot(at, id, &c.answer))
+		if h.rng.IntN(10) == 0 { // a Gap at the moment of the snapshot
+			h.disconnect(c, time.Duration(h.rng.IntN(3000))*time.Millisecond)
+		}
 	}
 }
 
@@ -229,6 +247,11 @@ func (h *history) emit(c *collector, u *orderbook.Update, out orderbook.Output) 
 	}
 }
 
+// moment draws a time near that of a record.
+func (h *history) moment() time.Time {
+	return h.recs[h.rng.IntN(len(h.recs))].Time().Add(time.Duration(h.rng.IntN(3)-1) * time.Millisecond)
+}
+
 // epochAt returns the epoch of a time of the exchange.
 func (h *history) epochAt(t time.Time) int {
 	n := 0
@@ -262,6 +285,8 @@ func (p *plainReader) readOne(r *marketprism.Record) {
 	case r.Gap != nil:
 		p.synced = false
 		return
+	case r.Trade != nil:
+		return
 	case r.Snapshot != nil:
 		p.book.Reset(r.Snapshot)
 		p.synced = true
@@ -292,9 +317,9 @@ func describe(recs []marketprism.Record) (text string) {
 
 // eachHistory runs a test on random histories: with one collector and two, without a wipe, with one and two, some of them
 // unnoticed.
-func eachHistory(t *testing.T, seeds int, test func(t *testing.T, h *history, s *chstore.Store)) {
+func eachHistory(t *testing.T, seeds int, test func(t *testing.T, h *history, s *chstore.Store, db *chtest.DB)) {
 	short.Skip(t)
-	s, _ := openStore(t, chstore.Config{})
+	s, db := openStore(t, chstore.Config{})
 	for seed := range uint64(seeds) {
 		m := []marketprism.Market{marketprism.Spot, marketprism.USDM}[seed%2]
 		t.Run(fmt.Sprintf("%d", seed), func(t *testing.T) {
@@ -307,7 +332,7 @@ func eachHistory(t *testing.T, seeds int, test func(t *testing.T, h *history, s 
 			stored := slices.Clone(h.recs)
 			h.rng.Shuffle(len(stored), func(i, j int) { stored[i], stored[j] = stored[j], stored[i] })
 			require.NoError(t, s.Write(t.Context(), stored))
-			test(t, h, s)
+			test(t, h, s, db)
 		})
 	}
 }
@@ -315,7 +340,7 @@ func eachHistory(t *testing.T, seeds int, test func(t *testing.T, h *history, s 
 // A plain reader of what Replay gives has the exchange's book at each id, whatever was lost, and has every book that
 // BookAt has.
 func TestReplayKeepsTheContract(t *testing.T) {
-	eachHistory(t, 12, func(t *testing.T, h *history, s *chstore.Store) {
+	eachHistory(t, 12, func(t *testing.T, h *history, s *chstore.Store, _ *chtest.DB) {
 		var got sinktest.Recorder
 		require.NoError(t, s.Replay(t.Context(), chstore.ReplayQuery{Instruments: []marketprism.Instrument{h.instrument}}, chstore.ReplayConfig{}, &got))
 		p := plainReader{h: h}
@@ -341,35 +366,115 @@ func TestReplayKeepsTheContract(t *testing.T) {
 	})
 }
 
-// Books and BookAt agree at every time, and a missing range ends when they say it does.
+// Books and BookAt agree at every time, whenever the reader begins, and a missing range ends when they say it does.
 func TestBooksAgreesWithBookAt(t *testing.T) {
-	eachHistory(t, 12, func(t *testing.T, h *history, s *chstore.Store) {
-		all := states(t, s, chstore.BookQuery{Instrument: h.instrument})
-		require.NotEmpty(t, all)
-		for range 8 {
-			at := h.recs[h.rng.IntN(len(h.recs))].Time().Add(time.Duration(h.rng.IntN(3)-1) * time.Millisecond)
-			i := -1
-			for i+1 < len(all) && !all[i+1].At.After(at) {
-				i++
+	eachHistory(t, 12, func(t *testing.T, h *history, s *chstore.Store, _ *chtest.DB) {
+		for _, from := range []time.Time{{}, h.moment()} {
+			all := states(t, s, chstore.BookQuery{Instrument: h.instrument, From: from})
+			require.True(t, len(all) > 0 || !from.IsZero())
+			for range 4 {
+				if at := h.moment(); !at.Before(from) {
+					h.compare(t, s, all, from, at)
+				}
 			}
-			book, err := s.BookAt(t.Context(), h.instrument, at)
-			if i < 0 {
-				require.ErrorIs(t, err, chstore.ErrNoSnapshot, "at %v", at)
-				continue
+		}
+	})
+}
+
+// compare compares BookAt with the states of Books from a time on.
+func (h *history) compare(t *testing.T, s *chstore.Store, all []chstore.BookState, from, at time.Time) {
+	t.Helper()
+	i := -1
+	for i+1 < len(all) && !all[i+1].At.After(at) {
+		i++
+	}
+	book, err := s.BookAt(t.Context(), h.instrument, at)
+	if i < 0 {
+		require.True(t, err != nil || !from.IsZero(), "from %v at %v", from, at)
+		return // the first state comes with the first record
+	}
+	want := all[i]
+	var missing *chstore.MissingError
+	if want.Missing != nil {
+		require.ErrorAs(t, err, &missing, "from %v at %v %v%s", from, at, want.Missing, describe(h.recs))
+		missing.At = want.Missing.At
+		require.Equal(t, want.Missing, missing, "from %v at %v%s", from, at, describe(h.recs))
+		return
+	}
+	require.NoError(t, err, "from %v at %v, Books has %d from %v on%s", from, at, want.Book.LastID(), want.At, describe(h.recs))
+	require.Equal(t, want.Book.LastID(), book.LastID(), "from %v at %v%s", from, at, describe(h.recs))
+	text, _ := book.AppendText(nil)
+	wanted, _ := want.Book.AppendText(nil)
+	require.Equal(t, string(wanted), string(text))
+}
+
+// Check counts what the collectors of random histories missed, by ids, and takes no wipe for a missing range, whoever saw
+// it: of updates and trades, or of trades alone.
+func TestCheckOfHistories(t *testing.T) {
+	eachHistory(t, 12, func(t *testing.T, h *history, s *chstore.Store, _ *chtest.DB) {
+		alone := slices.DeleteFunc(slices.Clone(h.recs), func(r marketprism.Record) bool { return r.Trade == nil })
+		for i := range alone {
+			alone[i].Instrument.Symbol += "TRADES"
+		}
+		require.NoError(t, s.Write(t.Context(), alone))
+		all := [][]marketprism.Record{h.recs, alone}
+		if h.seen > 0 {
+			all = all[:1] // a collector that follows books says when: the ids may pass the old ones before clocks show it
+		}
+		for _, recs := range all {
+			r := check(t, s, chstore.CheckQuery{Instruments: []marketprism.Instrument{recs[0].Instrument}, Silence: -1, SkipBooks: true})
+			found := map[chstore.CheckName]uint64{}
+			for _, f := range r.Findings {
+				found[f.Check] += f.Count
 			}
-			want := all[i]
-			var missing *chstore.MissingError
-			if want.Missing != nil {
-				require.ErrorAs(t, err, &missing, "at %v %v%s", at, want.Missing, describe(h.recs))
-				missing.At = want.Missing.At
-				require.Equal(t, want.Missing, missing, "at %v%s", at, describe(h.recs))
-				continue
+			updates, trades := h.missingRanges(recs)
+			require.Equal(t, trades, found[chstore.CheckMissingTrades], "%s %v%s", r.String(), h.wipes, describe(recs))
+			require.Equal(t, updates, found[chstore.CheckMissingUpdates], "%s %v%s", r.String(), h.wipes, describe(recs))
+		}
+	})
+}
+
+// missingRanges counts the missing ranges of ids of updates and trades, in each epoch.
+func (h *history) missingRanges(recs []marketprism.Record) (updates, trades uint64) {
+	byEpoch := make(map[int][]*orderbook.Update)
+	ids := make(map[int][]int64)
+	for i := range recs {
+		epoch := h.epochAt(recs[i].Time())
+		if u := recs[i].Update; u != nil {
+			byEpoch[epoch] = append(byEpoch[epoch], u)
+		} else if k := recs[i].Trade; k != nil {
+			ids[epoch] = append(ids[epoch], k.ID)
+		}
+	}
+	for _, all := range byEpoch {
+		slices.SortFunc(all, func(u, v *orderbook.Update) int {
+			return cmp.Or(cmp.Compare(u.FirstID, v.FirstID), cmp.Compare(u.LastID, v.LastID))
+		})
+		last := all[0].LastID
+		for _, u := range all[1:] {
+			if h.instrument.Market.Continuity().Predecessor(u) > last {
+				updates++
 			}
-			require.NoError(t, err, "at %v, Books has %d from %v on%s", at, want.Book.LastID(), want.At, describe(h.recs))
-			require.Equal(t, want.Book.LastID(), book.LastID(), "at %v%s", at, describe(h.recs))
-			text, _ := book.AppendText(nil)
-			wanted, _ := want.Book.AppendText(nil)
-			require.Equal(t, string(wanted), string(text))
+			last = max(last, u.LastID)
+		}
+	}
+	for _, all := range ids {
+		slices.Sort(all)
+		for i, id := range all[1:] {
+			if id > all[i]+1 {
+				trades++
+			}
+		}
+	}
+	return updates, trades
+}
+
+// The view book_at gives the book of BookAt in random histories.
+func TestBookAtViewOfHistories(t *testing.T) {
+	eachHistory(t, 8, func(t *testing.T, h *history, s *chstore.Store, db *chtest.DB) {
+		for range 2 {
+			_, err := checkBookView(t.Context(), db.Conn, s, h.instrument, h.moment())
+			require.NoError(t, err, "%s", describe(h.recs))
 		}
 	})
 }

@@ -313,8 +313,12 @@ func (mg *migrator) differences(states map[table]*tableState, migrations []migra
 		engine, _, _ := strings.Cut(mg.cfg.Cluster.engine(mg.cfg.Engine.String()), "(")
 		note("engine", engine, st.kind)
 		note("partition key", mg.partition(t).expression(), st.part)
-		note("sort key", strings.Join(mg.cfg.sortKey(t), ", "), st.order)
-		note(granularity, fmt.Sprint(mg.cfg.granularity(t)), settingOf(st.engine, granularity))
+		if !mg.cfg.hadSortKey(t, st.order) {
+			note("sort key", strings.Join(mg.cfg.sortKey(t), ", "), st.order)
+		}
+		if t.layout(mg.cfg.Layouts).IndexGranularity != 0 { // else it may be that of an older version
+			note(granularity, fmt.Sprint(mg.cfg.granularity(t)), settingOf(st.engine, granularity))
+		}
 		columns, err := mg.definitions(t, migrations)
 		if err != nil {
 			return err

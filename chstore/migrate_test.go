@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/chserver"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
@@ -403,4 +404,38 @@ func TestMergesAreWide(t *testing.T) {
 	}, time.Minute, 10*time.Millisecond)
 	require.EqualValues(t, 1, level, "a part of %d INSERTs was merged again", widest)
 	require.Greater(t, narrowest, uint64(8))
+}
+
+// Tables that an older version made, with other marks and with a sort key that leaves out how deep a snapshot is, go on
+// being used, unless Config asks for another layout.
+func TestTablesOfAnOlderVersion(t *testing.T) {
+	short.Skip(t)
+	db := chtest.Open(t)
+	old := chstore.Config{Database: db.Name, Engine: chstore.ReplacingMergeTree}
+	old.Layouts.Depth.IndexGranularity, old.Layouts.Snapshots.IndexGranularity = 8192, 256
+	open := func(cfg chstore.Config) *chstore.Store {
+		s, err := chstore.New(connect(t, db), cfg)
+		require.NoError(t, err)
+		return s
+	}
+	require.NoError(t, open(old).Migrate(t.Context()))
+	var text string
+	require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = 'book_snapshots'").Scan(&text))
+	plain := strings.ReplaceAll(text, ", length(bid_price_e8), length(ask_price_e8)", "")
+	require.NotEqual(t, text, plain)
+	require.NoError(t, db.Conn.Exec(t.Context(), "DROP TABLE book_snapshots SYNC"))
+	require.NoError(t, db.Conn.Exec(t.Context(), plain))
+
+	s := open(chstore.Config{Database: db.Name, Engine: chstore.ReplacingMergeTree})
+	require.NoError(t, s.Migrate(t.Context()))
+	plan, err := s.Plan(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, plan)
+	require.NoError(t, s.Write(t.Context(), []marketprism.Record{snapshotOf(100, 1), updateOf(101, 101, 2)}))
+	book, err := s.BookAt(t.Context(), spot("BOOK"), secondsOf(3))
+	require.NoError(t, err)
+	require.EqualValues(t, 101, book.LastID())
+
+	old.Layouts.Depth.IndexGranularity = 1024
+	require.ErrorAs(t, open(old).Migrate(t.Context()), new(*chstore.SchemaDiff))
 }

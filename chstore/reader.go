@@ -168,8 +168,8 @@ func (r *reader) decideGaps(ctx context.Context, b *bookBuilder, at moment, gaps
 	return &missingRange{after: id, from: b.last}, nil
 }
 
-// missingError returns the *MissingError for a time t within a missing range. b has the book at t; its reading goes on
-// until it is synced again, as that of Books does.
+// missingError returns the *MissingError for a time t within a missing range. b has the book at t. Its reading goes on from
+// its last record until it is synced again, as that of Books does: a snapshot that the book at t could not use may begin it again.
 func (r *reader) missingError(ctx context.Context, t time.Time, b *bookBuilder) error {
 	e := &MissingError{Instrument: r.instrument, At: t, After: b.missing.after}
 	var err error
@@ -177,7 +177,7 @@ func (r *reader) missingError(ctx context.Context, t time.Time, b *bookBuilder) 
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f, err := openFeed(ctx, r.db, Query{Instrument: r.instrument, Kinds: bookKinds(), From: b.read.Add(1)}, lookBack)
+	f, err := openFeed(ctx, r.db, Query{Instrument: r.instrument, Kinds: bookKinds(), From: b.last.Add(1)}, lookBack)
 	defer f.close()
 	defer cancel() // before close, which would otherwise read all remaining rows
 	f.continueAfter(b)

@@ -154,3 +154,76 @@ func TestDepths(t *testing.T) {
 	require.EqualValues(t, 1, n)
 	require.Equal(t, [6]float64{3, 3, 7, 15, 4, 3}, got)
 }
+
+// Copies of a trade whose time one connection sent in microseconds and another in milliseconds are one trade.
+func TestTradesOfTwoPrecisions(t *testing.T) {
+	s, db := openStore(t, chstore.Config{})
+	recs := trades(3, time.Second)
+	for i := range recs {
+		recs[i].Trade.TradeTime = recs[i].EventTime.Truncate(time.Millisecond).Add(time.Duration(i+1) * 123 * time.Microsecond)
+	}
+	counts := map[string]int{"trades_dedup": len(recs), "agg_trades_dedup": len(aggregates(recs))}
+	recs = append(recs, aggregates(recs)...)
+	rough := slices.Clone(recs)
+	for i := range rough {
+		rough[i] = rough[i].Clone()
+		rough[i].Trade.TradeTime = rough[i].Trade.TradeTime.Truncate(time.Millisecond)
+	}
+	require.NoError(t, s.Write(t.Context(), slices.Concat(recs, rough)))
+	for view, want := range counts {
+		var n uint64
+		var first, exact time.Time
+		require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count(), min(trade_time), min(exact_trade_time) FROM "+view).Scan(&n, &first, &exact))
+		require.EqualValues(t, want, n, view)
+		require.True(t, first.Equal(rough[0].Trade.TradeTime), "%v", first)
+		require.True(t, exact.Equal(recs[0].Trade.TradeTime), "%v", exact)
+		var explained string
+		require.NoError(t, db.Conn.QueryRow(t.Context(), `SELECT arrayStringConcat(groupArray(explain), '\n') FROM
+			(EXPLAIN indexes = 1 SELECT * FROM `+view+` WHERE symbol = 'BTCUSDT' AND trade_time >= '2026-03-01 00:00:00')`).Scan(&explained))
+		require.Contains(t, explained, "trade_time_range", "a condition on trade_time does not read all trades")
+	}
+}
+
+// Aggregates were collected all minute, single trades for half of it: the bar has the whole volume, although the single trades
+// are more rows. Or the other way round.
+func TestBarsOfTheKindThatIsWhole(t *testing.T) {
+	short.Skip(t)
+	s, db := openStore(t, chstore.Config{})
+	start := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+	record := func(symbol string, at time.Duration, trade marketprism.Trade) marketprism.Record {
+		trade.Price, trade.TradeTime = orderbook.One, start.Add(at)
+		return marketprism.Record{Instrument: spot(symbol), EventTime: start.Add(at), ReceivedAt: start.Add(at), Trade: &trade}
+	}
+	var recs []marketprism.Record
+	for n := range int64(20) { // aggregates of three trades each
+		at := time.Duration(n) * 3 * time.Second
+		of := record("HALFSINGLE", at, marketprism.Trade{ID: n + 1, Aggregate: true, FirstID: 3*n + 1, LastID: 3*n + 3, Quantity: 3 * orderbook.One})
+		recs = append(recs, of)
+		if n >= 10 {
+			of.Instrument = spot("HALFAGG")
+			recs = append(recs, of)
+		}
+		for i := range int64(3) {
+			one := record("HALFAGG", at, marketprism.Trade{ID: 3*n + i + 1, Quantity: orderbook.One})
+			recs = append(recs, one)
+			if n >= 10 {
+				one.Instrument = spot("HALFSINGLE")
+				recs = append(recs, one)
+			}
+		}
+	}
+	require.NoError(t, s.Write(t.Context(), recs))
+	require.NoError(t, db.Conn.Exec(t.Context(), "SYSTEM REFRESH VIEW bars_1m_refresh"))
+	require.NoError(t, db.Conn.Exec(t.Context(), "SYSTEM WAIT VIEW bars_1m_refresh"))
+	for symbol, aggregate := range map[string]bool{"HALFSINGLE": true, "HALFAGG": false} {
+		for _, from := range []string{"aggregate, volume, trades FROM bars_1m", "of_aggregates, volume, trades FROM bars_1m_stored FINAL"} {
+			var of bool
+			var volume float64
+			var n uint64
+			require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT "+from+" WHERE symbol = '"+symbol+"'").Scan(&of, &volume, &n))
+			require.Equal(t, aggregate, of, symbol)
+			require.Equal(t, 60.0, volume, symbol)
+			require.EqualValues(t, 60, n, symbol)
+		}
+	}
+}

@@ -88,7 +88,7 @@ WITH
     (
         SELECT (reached, after, passed, b,
             throwIf(NOT b.1, 'book_at: no snapshot of this instrument is stored before t')
-            + throwIf(is_broken OR arrayExists(g -> g.1 >= b.2.1 - 5000000000 AND g.2 > b.2.3 AND g.3 >= reached, gap_list)
+            + throwIf(is_broken OR arrayExists(g -> g.1 >= b.2.1 - 5000000000 AND (g.2 > b.2.3 OR g.2 = b.2.3 AND g.3 > b.2.2) AND g.3 >= reached, gap_list)
                 AND NOT (n_next > 0 AND next_id = reached)
                 AND NOT arrayExists(u -> u.1 > reached AND u.2 <= reached, [arrayFirst(u -> u.1 > reached, next_updates)]),
                 'book_at: updates before t are missing, so the book is not known'))
