@@ -142,7 +142,7 @@ type Layouts struct {
 }
 
 // A Layout says how the rows of one table are laid out on disk. The zero value suits the reads of this
-// package and was chosen by measuring.
+// package and was chosen by measuring: see the package documentation on the size on disk.
 //
 // OrderBy and IndexGranularity are fixed when a table is created: a table that has others is a
 // *SchemaError of Migrate. Codecs and Indexes are applied by ALTER, to parts that are written

@@ -68,16 +68,18 @@ func (c *Conn) readInBlocks(ctx context.Context, rows int, query string, args ..
 	return answer, err
 }
 
-// readColumns runs a SELECT by ch-go, with the settings of readInBlocks. It calls begin when it has a connection.
+// readColumns runs a SELECT by ch-go, with the settings of readInBlocks. It calls begin when it has a connection. No
+// projection has the rows of a record, and to look for one costs the server half a millisecond.
 func (c *Conn) readColumns(ctx context.Context, rows int, q ch.Query, begin func()) error {
 	settings := selectSettings()
 	if !c.fixedBlocks.Load() {
-		settings["max_block_size"] = rows
+		settings["max_block_size"], settings["optimize_use_projections"] = rows, 0
 		q.Settings = chSettings(settings)
 		if err := c.natives.read(ctx, q, begin); !isSettingRefused(err) { // it is before any answer
 			return err
 		}
 		delete(settings, "max_block_size")
+		delete(settings, "optimize_use_projections")
 	}
 	q.Settings = chSettings(settings)
 	err := c.natives.read(ctx, q, begin)

@@ -72,6 +72,29 @@
 // profile. If that profile has one of these settings at another value, which such a user may not change, each read
 // returns the server's error.
 //
+// # Size on disk
+//
+// Depth updates of three recordings of Binance (86,475 changed levels, two thousand updates) in one merged part, bytes a changed
+// level. CPU time is the server's, nanoseconds a value, of 2.5 million values of the busiest one:
+//
+//	column       codec                  bytes  write  read
+//	prices       GCD, Delta, ZSTD(1)     1.48     47    16   the default
+//	             GCD, Delta, ZSTD(3)     1.48     51    22
+//	             GCD, T64, ZSTD(1)       1.68     39    15
+//	             GCD, ZSTD(1)            1.91     55    21
+//	quantities   GCD, T64, ZSTD(1)       1.65     27    15   the default
+//	             GCD, T64, ZSTD(3)       1.67     47    13
+//	             GCD, T64, ZSTD(9)       1.65
+//	             GCD, ZSTD(1)            1.80     43    19
+//	received_at  GCD, Delta, ZSTD(1)     0.09
+//	other times  GCD, Delta, ZSTD(1)     0.05
+//	ids, seq     Delta, ZSTD(1)          0.17
+//
+// That is 3.5 with the lengths of the arrays; a quiet symbol takes more, since an update of three levels has as many times and ids
+// as one of sixty. Differences to the level before, in ticks, both sides in one array of Int32, would take 0.99 in place of 1.48,
+// and times and ids as differences 0.06 less: 2.9, for columns that no query could read as they are. The entropy of differences
+// and quantities, each by itself, is 2.0 to 2.2 bytes a level: less than about 2.8 needs a format of its own.
+//
 // # Stored once
 //
 // The columns src and seq hold Record.Origin, the stream a record came through and its position

@@ -42,7 +42,7 @@ func readEpochs(ctx context.Context, d *db, i marketprism.Instrument) (epochs, e
 func askEpochs(ctx context.Context, d *db, i marketprism.Instrument) *answer {
 	sc := newScope(i, time.Time{}, time.Time{})
 	sc.where += " AND reason = 'regressed'"
-	return d.stream(ctx, gapTable, i, sc, "ORDER BY ts, received_at").collect()
+	return d.streamOf(ctx, nil, gapTable, i, bookColumns, sc, "ORDER BY ts, received_at").collect()
 }
 
 // epochsOf returns the epochs that the gaps of askEpochs begin.

@@ -53,7 +53,7 @@ func (r *reader) bookOf(ctx context.Context, start *bookStart) (*bookBuilder, er
 	if !start.found {
 		return nil, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, r.instrument, start.at.Format(time.RFC3339Nano))
 	}
-	snapshots := r.stream(ctx, snapshotTable, r.instrument, start.scope(r.instrument), "ORDER BY length(bid_price_e8) DESC LIMIT 1")
+	snapshots := r.streamOf(ctx, nil, snapshotTable, r.instrument, bookColumns, start.scope(r.instrument), "")
 	snapshot := snapshots.collect()
 	gaps := r.gapsSince(ctx, &start.snapshot, start.at)
 	b, err := r.buildBook(ctx, start, snapshots.begun, snapshot)
@@ -82,13 +82,14 @@ func (r *reader) buildBook(ctx context.Context, start *bookStart, begun <-chan s
 	}
 	updates := r.streamOf(ctx, begun, depthTable, r.instrument, bookColumns, sc, "ORDER BY ts, last_id")
 	defer updates.close()
-	base, ok, err := snapshot.one()
+	stored, err := snapshot.wait()
 	switch {
 	case err != nil:
 		return nil, err
-	case !ok: // it was deleted meanwhile
+	case len(stored) == 0: // it was deleted meanwhile
 		return nil, fmt.Errorf("%w: %s at %s", ErrNoSnapshot, r.instrument, start.at.Format(time.RFC3339Nano))
 	}
+	base := slices.MaxFunc(stored, func(a, b marketprism.Record) int { return len(a.Snapshot.Bids) - len(b.Snapshot.Bids) }) // the deepest
 	builder, err := newBookBuilderOf(r.instrument.Market, &base)
 	if err != nil {
 		return nil, err
@@ -133,7 +134,7 @@ func (r *reader) buildBook(ctx context.Context, start *bookStart, begun <-chan s
 func (r *reader) gapsSince(ctx context.Context, snapshot *marketprism.Record, at moment) *answer {
 	sc := at.upTo(r.instrument, snapshot.Time().Add(-clockSkew))
 	sc.where += " AND reason != 'regressed'"
-	return r.stream(ctx, gapTable, r.instrument, sc, "ORDER BY ts").collect()
+	return r.streamOf(ctx, nil, gapTable, r.instrument, bookColumns, sc, "ORDER BY ts").collect()
 }
 
 // findMissing looks for a Gap record between the last update of a book and a moment. It returns nil if there is none, or

@@ -29,9 +29,9 @@ CREATE TABLE IF NOT EXISTS `golden`.`p_local_depth_events` ON CLUSTER `main`
     first_id      Int64                CODEC(Delta, ZSTD(1)),
     last_id       Int64                CODEC(Delta, ZSTD(1)),
     prev_id       Int64                CODEC(Delta, ZSTD(1)),
-    bid_price_e8  Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
+    bid_price_e8  Array(Int64)         CODEC(GCD, Delta, ZSTD(1)),
     bid_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
-    ask_price_e8  Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
+    ask_price_e8  Array(Int64)         CODEC(GCD, Delta, ZSTD(1)),
     ask_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
     src           LowCardinality(String) COMMENT 'the stream the row came through',
     seq           UInt64               COMMENT 'its position there'
