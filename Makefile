@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run check test engine lint bench soak fuzz sim chaos bench-bus bench-store exchange pause monitoring-check monitoring-deep
+.PHONY: help run check test engine lint format vet staticcheck tidy bench soak fuzz sim chaos bench-bus bench-store exchange pause monitoring-check monitoring-deep
 
 # Arguments of the example: make run ARGS='--source live --for 0'
 ARGS ?=
@@ -10,6 +10,8 @@ PKG ?= ./...
 P ?=
 # Further flags of go test: make test PKG=./natsbus TESTARGS='-run TestRun -v'
 TESTARGS ?=
+# With RACE=-race, lint and monitoring-check use the packages that make test has compiled
+RACE ?=
 # What make check compares with
 BASE ?= main
 FUZZTIME ?= 10s
@@ -54,10 +56,19 @@ test: ## Run all tests with the race detector (PKG=./orderbook for one package)
 engine: ## Install the ClickHouse engine that tests and the example start (npm, pinned; about 180 MB)
 	@./internal/chserver/engine/install.sh
 
-lint: ## Check formatting, go vet, staticcheck and that go.mod is tidy
+lint: format vet staticcheck tidy ## Check formatting, go vet, staticcheck and that go.mod is tidy
+
+format:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then gofmt -d $$unformatted; exit 1; fi
-	go vet ./...
-	go run $(STATICCHECK) ./...
+
+vet:
+	go vet $(RACE) ./...
+
+# The flags of RACE are for the packages, not for the tool.
+staticcheck:
+	go run -exec "env 'GOFLAGS=$$(go env GOFLAGS) $(RACE)'" $(STATICCHECK) ./...
+
+tidy:
 	go mod tidy -diff
 
 bench: ## Run the benchmarks of the README (BENCH=regexp, COUNT=n)
@@ -103,7 +114,7 @@ chaos: ## Kill publisher, consumer and NATS server KILLS (200) times between the
 monitoring-check: ## Check rules, alerts, dashboards, units and the whole monitoring chain with the real tools
 	@./internal/chserver/engine/install.sh
 	@cd examples/marketprism/deploy && echo "compose-go compose.yaml" && go run $(COMPOSE) compose.yaml >/dev/null
-	MONITORING=1 go test -count=1 -timeout 10m ./examples/marketprism/metrics ./examples/marketprism/monitoring
+	MONITORING=1 GOFLAGS="$$(go env GOFLAGS) $(RACE)" go test -count=1 -vet=off -shuffle=on -timeout 10m ./examples/marketprism/metrics ./examples/marketprism/monitoring
 
 monitoring-deep: ## Build Loki and the OpenTelemetry Collector (20 minutes, once) and send the program's logs through them
 	@./internal/chserver/engine/install.sh

@@ -189,6 +189,7 @@ func TestReadonlyUser(t *testing.T) {
 	as := func(user string) *chstore.Store {
 		options := db.Options()
 		options.Auth.Username = user
+		options.Settings = nil // of which the user "reader" may change none
 		return storeOn(t, db, options)
 	}
 	s := as("default")

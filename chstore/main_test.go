@@ -2,6 +2,7 @@ package chstore_test
 
 import (
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -18,15 +19,36 @@ import (
 
 func TestMain(m *testing.M) { chtest.Main(m) }
 
-// openStore returns a Store on migrated tables in a database of its own.
+// migrated holds databases that Migrate has made for a Config whose tables are the default ones.
+var migrated chtest.Pool
+
+// openStore returns a Store on migrated tables in a database that no other test uses at that time.
 func openStore(t testing.TB, cfg chstore.Config) (*chstore.Store, *chtest.DB) {
 	t.Helper()
+	migrate := func(db *chtest.DB) { require.NoError(t, storeIn(t, db, cfg).Migrate(t.Context())) }
+	if hasDefaultTables(cfg) {
+		db := migrated.Open(t, migrate)
+		return storeIn(t, db, cfg), db
+	}
 	db := chtest.Open(t)
+	migrate(db)
+	return storeIn(t, db, cfg), db
+}
+
+func storeIn(t testing.TB, db *chtest.DB, cfg chstore.Config) *chstore.Store {
+	t.Helper()
 	cfg.Database = db.Name
 	s, err := chstore.New(connect(t, db), cfg)
 	require.NoError(t, err)
-	require.NoError(t, s.Migrate(t.Context()))
-	return s, db
+	return s
+}
+
+// hasDefaultTables reports whether a Config says nothing about tables.
+func hasDefaultTables(cfg chstore.Config) bool {
+	return reflect.DeepEqual(chstore.Config{
+		TablePrefix: cfg.TablePrefix, Partition: cfg.Partition, Engine: cfg.Engine, Layouts: cfg.Layouts,
+		Cluster: cfg.Cluster, TTL: cfg.TTL, Tiers: cfg.Tiers,
+	}, chstore.Config{})
 }
 
 // connect opens connections to the database of a test, and closes them at its end.

@@ -34,6 +34,53 @@ func TestOpenGivesADatabaseOfItsOwn(t *testing.T) {
 	require.Zero(t, left, "dropped at the end of their tests")
 }
 
+// A database of a pool goes on without the rows, inserts' tokens and stopped merges of the test before, unless that has
+// changed a definition.
+func TestPool(t *testing.T) {
+	var pool Pool
+	const insert = "INSERT INTO t SETTINGS insert_deduplication_token = 'a' VALUES (1)"
+	made := 0
+	prepare := func(db *DB) {
+		made++
+		for _, statement := range []string{
+			"CREATE TABLE versions (n UInt64) ENGINE = MergeTree ORDER BY n", "INSERT INTO versions VALUES (7)",
+			"CREATE TABLE t (n UInt64) ENGINE = MergeTree ORDER BY n SETTINGS non_replicated_deduplication_window = 100",
+			"CREATE VIEW v AS SELECT n + 1 AS n FROM t",
+		} {
+			require.NoError(t, db.Conn.Exec(t.Context(), statement))
+		}
+	}
+	use := func(change string) (name string) {
+		t.Run("test", func(t *testing.T) {
+			db := pool.Open(t, prepare)
+			name = db.Name
+			var parts, rows, versions uint64
+			require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count() FROM system.parts WHERE database = ? AND table = 't'", name).Scan(&parts))
+			require.Zero(t, parts)
+			require.NoError(t, db.Conn.Exec(t.Context(), insert))
+			require.NoError(t, db.Conn.Exec(t.Context(), "INSERT INTO t VALUES (2)"))
+			require.NoError(t, db.Conn.Exec(t.Context(), "OPTIMIZE TABLE t FINAL SETTINGS optimize_throw_if_noop = 1"))
+			require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT (SELECT count() FROM v), (SELECT sum(n) FROM versions)").Scan(&rows, &versions))
+			require.EqualValues(t, 2, rows)
+			require.EqualValues(t, 7, versions)
+			require.NoError(t, db.Conn.Exec(t.Context(), change))
+		})
+		return name
+	}
+	first := use("SYSTEM STOP MERGES t")
+	require.Equal(t, first, use("ALTER TABLE t ADD COLUMN m UInt64"))
+	second := use("INSERT INTO versions VALUES (7)")
+	require.NotEqual(t, first, second)
+	third := use("CREATE TABLE another (n UInt64) ENGINE = Memory")
+	require.NotEqual(t, second, third)
+	require.NotEqual(t, third, use("SELECT 1"))
+	require.Equal(t, 4, made)
+	var left uint64
+	db := Open(t)
+	require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count() FROM system.databases WHERE name IN (?)", []string{first, second, third}).Scan(&left))
+	require.Zero(t, left)
+}
+
 func TestOptionsAreACopy(t *testing.T) {
 	db := Open(t)
 	options := db.Options()

@@ -70,20 +70,33 @@ func OpenAt(t testing.TB, server *chserver.Server) *DB {
 
 func open(t testing.TB, server *clickhouse.Options) *DB {
 	t.Helper()
+	return connect(t, server, create(t, server))
+}
+
+// create makes a database and returns its name.
+func create(t testing.TB, server *clickhouse.Options) string {
+	t.Helper()
 	name := databaseName(t.Name())
 	if err := execOnce(server, "CREATE DATABASE "+name); err != nil {
 		t.Fatalf("chtest: creating the test's database: %v", err)
 	}
+	return name
+}
+
+func connect(t testing.TB, server *clickhouse.Options, database string) *DB {
+	t.Helper()
 	options := cloneOptions(server)
-	options.Auth.Database = name
+	options.Auth.Database = database
 	conn, err := clickhouse.Open(cloneOptions(options))
 	if err != nil {
 		t.Fatalf("chtest: %v", err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	return &DB{Conn: conn, Addr: options.Addr[0], Name: name, options: *options}
+	return &DB{Conn: conn, Addr: options.Addr[0], Name: database, options: *options}
 }
 
+// optionsFor returns the options for a test's server. It compiles no queries to machine code, which pays for many rows only
+// and takes longer than a query of a test.
 func optionsFor(t testing.TB, server *chserver.Server) *clickhouse.Options {
 	t.Helper()
 	options, err := clickhouse.ParseDSN(server.DSN())
@@ -91,6 +104,7 @@ func optionsFor(t testing.TB, server *chserver.Server) *clickhouse.Options {
 		t.Fatalf("chtest: %v", err)
 	}
 	options.DialTimeout = 5 * time.Second
+	options.Settings = clickhouse.Settings{"compile_expressions": 0, "compile_aggregate_expressions": 0, "compile_sort_description": 0}
 	return options
 }
 
@@ -101,8 +115,8 @@ func cloneOptions(o *clickhouse.Options) *clickhouse.Options {
 	return &c
 }
 
-// execOnce runs one statement on a connection of its own: the test may have done anything to others.
-func execOnce(options *clickhouse.Options, statement string) error {
+// execOnce runs statements on a connection of its own: the test may have done anything to others.
+func execOnce(options *clickhouse.Options, statements ...string) error {
 	conn, err := clickhouse.Open(cloneOptions(options))
 	if err != nil {
 		return err
@@ -110,7 +124,12 @@ func execOnce(options *clickhouse.Options, statement string) error {
 	defer conn.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	return conn.Exec(ctx, statement)
+	for _, statement := range statements {
+		if err := conn.Exec(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // databaseName makes a name that says which test it belongs to and that no other has.
