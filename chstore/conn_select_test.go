@@ -158,8 +158,7 @@ func storeOn(t *testing.T, db *chtest.DB, options *clickhouse.Options) *chstore.
 // users is a file of users, of which all but the first may change no setting.
 const users = `<clickhouse>
 	<profiles>
-		<default/>
-		<reader><readonly>1</readonly></reader>
+		<locked><readonly>1</readonly></locked>
 		<short><readonly>1</readonly><max_result_rows>1</max_result_rows><result_overflow_mode>break</result_overflow_mode></short>
 		<first><readonly>1</readonly><limit>1</limit></first>
 		<more><readonly>1</readonly><extremes>1</extremes></more>
@@ -168,31 +167,31 @@ const users = `<clickhouse>
 	<users>
 		USERS
 	</users>
-	<quotas><default/></quotas>
 </clickhouse>`
 
 // A user who may change no setting can read, also with a deadline, of which the driver would make a setting. If such a
 // user's profile shortens or changes answers, there is an error.
 func TestReadonlyUser(t *testing.T) {
 	short.Skip(t)
-	names := []string{"default", "reader", "short", "first", "more", "setter"}
+	names := []string{"locked", "short", "first", "more", "setter"}
 	var each []string
 	for _, name := range names {
-		each = append(each, fmt.Sprintf("<%[1]s><password></password><networks><ip>::/0</ip></networks><profile>%[1]s</profile><quota>default</quota></%[1]s>", name))
+		each = append(each, fmt.Sprintf("<%[1]s><password></password><networks><ip>::/0</ip></networks><profile>%[1]s</profile></%[1]s>", name))
 	}
-	file := filepath.Join(t.TempDir(), "users.xml")
-	require.NoError(t, os.WriteFile(file, []byte(strings.ReplaceAll(users, "USERS", strings.Join(each, "\n"))), 0o600))
 	config := chtest.Config()
-	config.Sections = "<users_config>" + file + "</users_config>"
+	config.Dir = t.TempDir()
+	more := filepath.Join(config.Dir, "users.d") // the server adds its files to users.xml
+	require.NoError(t, os.Mkdir(more, 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(more, "test.xml"), []byte(strings.ReplaceAll(users, "USERS", strings.Join(each, "\n"))), 0o600))
 	server := chtest.Start(t, config)
 	db := chtest.OpenAt(t, server)
 	as := func(user string) *chstore.Store {
 		options := db.Options()
-		options.Auth.Username = user
-		options.Settings = nil // of which the user "reader" may change none
+		options.Auth.Username, options.Auth.Password = user, ""
+		options.Settings = nil // of which the user "locked" may change none
 		return storeOn(t, db, options)
 	}
-	s := as("default")
+	s := storeOn(t, db, db.Options())
 	require.NoError(t, s.Migrate(t.Context()))
 	recs := withOrigins(sound(marketprism.Spot), "S", 1)
 	require.NoError(t, s.Write(t.Context(), recs))
@@ -200,7 +199,7 @@ func TestReadonlyUser(t *testing.T) {
 	require.NoError(t, err)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	for _, user := range []string{"reader", "setter"} {
+	for _, user := range []string{"locked", "setter"} {
 		got, err := answers(ctx, as(user), recs)
 		require.NoError(t, err, user)
 		require.Equal(t, want, got, user)
@@ -213,5 +212,5 @@ func TestReadonlyUser(t *testing.T) {
 		require.Equal(t, chstore.Reason("readonly"), chstore.ReasonOf(err))
 		require.False(t, chstore.Retryable(err))
 	}
-	require.Error(t, as("reader").Write(ctx, recs[:1]))
+	require.Error(t, as("locked").Write(ctx, recs[:1]))
 }
