@@ -111,26 +111,48 @@ func (p *housePackage) file(pos token.Pos) *houseFile {
 // goFiles are all Go files of the package, tests included.
 func (p *housePackage) goFiles() []*houseFile { return slices.Concat(p.files, p.tests) }
 
-// loadHouse parses every package of the module, tests included, and type-checks it without its tests.
-// Imports come from the build cache.
-func loadHouse(t *testing.T) []*housePackage {
-	t.Helper()
-	exports, dirs := make(map[string]string), make(map[string]bool)
-	for line := range strings.Lines(goTool(t, "list", "-deps", "-export", "-f", "{{.ImportPath}}|{{.Export}}|{{.Standard}}", "./...")) {
-		fields := strings.Split(strings.TrimSpace(line), "|")
-		exports[fields[0]] = fields[1]
-		if isOurs(fields[0]) {
-			dirs[below(fields[0])] = true
-		}
+// A houseImporter type-checks the packages of the module when they are first imported, and takes others from the build cache.
+type houseImporter struct {
+	t        *testing.T
+	packages map[string]*housePackage // of the module, by import path
+	others   types.Importer
+}
+
+func (i *houseImporter) Import(path string) (*types.Package, error) {
+	p := i.packages[path]
+	if p == nil {
+		return i.others.Import(path)
 	}
+	if p.types == nil {
+		p.check(i.t, path, i)
+	}
+	return p.types, nil
+}
+
+// loadHouse parses every package of the module, tests included, and type-checks it without its tests.
+func loadHouse(t *testing.T) (packages []*housePackage) {
+	t.Helper()
+	imports := &houseImporter{t: t, packages: make(map[string]*housePackage)}
 	fset := token.NewFileSet()
-	imports := importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
-	var packages []*housePackage
-	for dir := range dirs {
-		pkg := &housePackage{name: dir, fset: fset}
-		pkg.read(t, dir)
-		pkg.check(t, imports)
+	export := []string{"list", "-deps", "-export", "-f", "{{.ImportPath}}|{{.Export}}"}
+	for line := range strings.Lines(goTool(t, "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...")) {
+		fields := strings.Fields(line)
+		pkg := &housePackage{name: below(fields[0]), fset: fset}
+		pkg.read(t, pkg.name)
 		packages = append(packages, pkg)
+		imports.packages[fields[0]] = pkg
+		export = append(export, slices.DeleteFunc(fields[1:], isOurs)...)
+	}
+	exports := make(map[string]string)
+	for line := range strings.Lines(goTool(t, export...)) {
+		path, file, _ := strings.Cut(strings.TrimSpace(line), "|")
+		exports[path] = file
+	}
+	imports.others = importer.ForCompiler(fset, "gc", func(path string) (io.ReadCloser, error) { return os.Open(exports[path]) })
+	for path := range imports.packages {
+		if _, err := imports.Import(path); err != nil {
+			t.Fatal(err)
+		}
 	}
 	slices.SortFunc(packages, func(a, b *housePackage) int { return strings.Compare(a.name, b.name) })
 	return packages
@@ -167,7 +189,7 @@ func (p *housePackage) read(t *testing.T, dir string) {
 }
 
 // check type-checks the files of the package that this platform builds.
-func (p *housePackage) check(t *testing.T, imports types.Importer) {
+func (p *housePackage) check(t *testing.T, path string, imports types.Importer) {
 	t.Helper()
 	var built []*ast.File
 	for _, f := range p.files {
@@ -179,7 +201,7 @@ func (p *housePackage) check(t *testing.T, imports types.Importer) {
 	}
 	p.info = &types.Info{Defs: make(map[*ast.Ident]types.Object), Uses: make(map[*ast.Ident]types.Object)}
 	var err error
-	if p.types, err = (&types.Config{Importer: imports}).Check(module+"/"+p.name, p.fset, built, p.info); err != nil {
+	if p.types, err = (&types.Config{Importer: imports}).Check(path, p.fset, built, p.info); err != nil {
 		t.Fatal(err)
 	}
 }

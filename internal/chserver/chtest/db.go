@@ -103,7 +103,7 @@ func optionsFor(t testing.TB, server *chserver.Server) *clickhouse.Options {
 	if err != nil {
 		t.Fatalf("chtest: %v", err)
 	}
-	options.DialTimeout = 5 * time.Second
+	options.DialTimeout = 30 * time.Second // of a server that others' work may starve
 	options.Settings = clickhouse.Settings{"compile_expressions": 0, "compile_aggregate_expressions": 0, "compile_sort_description": 0}
 	return options
 }
