@@ -235,3 +235,33 @@ func TestCopiesOfATradeByTheTimeOfTheMatchingEngine(t *testing.T) {
 	}
 	require.Equal(t, []time.Time{secondsOf(3), secondsOf(4), secondsOf(5), secondsOf(60)}, made)
 }
+
+// The exchange's clock puts the first snapshot after a wipe that no collector saw before its updates. The missing range
+// ends there also for a moment between the two.
+func TestMissingRangeEndsWithASnapshotBeforeTheMoment(t *testing.T) {
+	short.Skip(t)
+	i := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.USDM, Symbol: "BOOK"}
+	update := func(id int64, at float64) marketprism.Record {
+		r := updateOf(id, id, at)
+		r.Update.PrevLastID = id - 1
+		return r
+	}
+	snapshot := func(id int64, at, received float64) marketprism.Record {
+		r := snapshotOf(id, received)
+		r.EventTime, r.Snapshot.EventTime = secondsOf(at), secondsOf(at)
+		return r
+	}
+	gap := marketprism.Record{ReceivedAt: secondsOf(2.5), Gap: &orderbook.Gap{After: 102, Reason: orderbook.GapDisconnect}}
+	recs := []marketprism.Record{
+		snapshot(100, 0, 0.5), update(101, 1), update(102, 2), gap,
+		snapshot(50, 10, 10.4), update(51, 10.3), update(52, 10.4), snapshot(53, 10.8, 11), update(53, 10.8), update(54, 11),
+	}
+	for n := range recs {
+		recs[n].Instrument = i
+	}
+	s, h := storeOf(t, recs...), &history{instrument: i, recs: recs}
+	all := states(t, s, chstore.BookQuery{Instrument: i})
+	for _, at := range []float64{2.5, 5, 10, 10.1, 10.3, 10.5, 11} {
+		h.compare(t, s, all, time.Time{}, secondsOf(at))
+	}
+}
