@@ -85,9 +85,9 @@ bench-store: ## Measure the archive on a real ClickHouse: writing, size, book at
 exchange: ## Measure what the books of a whole exchange cost (ARGS='-duration 1m -spread 0')
 	go run ./internal/bench/exchange $(ARGS)
 
-pause: ## Stop the driver of a whole exchange for 20 and 70 seconds, then a collector for 5 and its bus for 60 (15 minutes)
+pause: ## Stop the driver of a whole exchange for 20 and 70 seconds, then a collector for 5 and its bus for 60; empty a disk queue (15 minutes)
 	go test -run '^TestPause$$' -v -timeout 0 ./binance -pause $(ARGS)
-	go test -run '^TestPause$$' -v -timeout 0 ./internal/integration -pause
+	go test -run '^(TestPause|TestDrain)$$' -v -timeout 0 ./internal/integration -pause
 
 soak: ## Run the pipeline at the load of a whole exchange for 10 minutes (ARGS='--for 3m --count 300' for less)
 	@$(engine-or-dsn)

@@ -332,6 +332,49 @@ func TestFeedNoticesAPurgeAheadOfIt(t *testing.T) {
 	require.NoError(t, <-done)
 }
 
+// The end of the stream is purged while the feed, whose handler is slow, still has it to read: no message comes that would
+// say that it is the last, and the books are live all the same.
+func TestFeedIsReadyWhereTheEndWasPurged(t *testing.T) {
+	short.Skip(t)
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	a, c := bustest.NewVenue("AUSDT", 1), bustest.NewVenue("BUSDT", 2)
+	recs := append([]marketprism.Record{a.Snapshot(), c.Snapshot()}, a.Updates(3990)...)
+	b.Publish(t, append(recs, c.Updates(300)...)) // more than a request has
+	entered, release := make(chan struct{}, 1), make(chan struct{})
+	f, err := bookfeed.New(b.JS, bookfeed.Config{
+		Instruments: []marketprism.Instrument{a.Instrument, c.Instrument},
+		Handler: func(context.Context, *marketprism.Record) error {
+			select {
+			case entered <- struct{}{}:
+			default:
+			}
+			<-release
+			return nil
+		},
+	})
+	require.NoError(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- f.Run(ctx) }()
+	<-entered
+	s, err := b.JS.Stream(t.Context(), natsbus.BooksStream(""))
+	require.NoError(t, err)
+	require.Eventually(t, func() bool { // the request has its messages
+		all := s.ListConsumers(t.Context())
+		info := <-all.Info()
+		return info != nil && info.Delivered.Consumer == 4000
+	}, bustest.Patience, bustest.Interval)
+	require.NoError(t, s.Purge(t.Context(), jetstream.WithPurgeSubject(natsbus.Subject("", c.Instrument, marketprism.KindUpdate))))
+	close(release)
+	ready, end := context.WithTimeout(t.Context(), bustest.Patience)
+	defer end()
+	require.NoError(t, f.Ready(ready, a.Instrument))
+	status, _ := f.Status(a.Instrument)
+	require.Equal(t, a.ID(), status.LastID)
+	cancel()
+	require.NoError(t, <-done)
+}
+
 // Whatever was quiet or busy, and however old its last snapshot is: a feed that joins has every book without a gap, and so
 // has one that loses its consumer again and again.
 func TestFeedsJoinRandomStreams(t *testing.T) {

@@ -3,6 +3,7 @@ package bookfeed
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -28,10 +29,11 @@ type reader struct {
 	books   []*follower
 	targets map[string]target // by subject
 
-	source   string // of the stream, as in Record.Origin; "" before the stream was found
-	last     uint64 // stream sequence up to which the messages of all books have been read; 0 if none were
-	received uint64 // messages
-	live     bool   // the bus has been read to its end
+	source   string    // of the stream, as in Record.Origin; "" before the stream was found
+	last     uint64    // stream sequence up to which the messages of all books have been read; 0 if none were
+	received uint64    // messages
+	live     bool      // the bus has been read to its end
+	asked    time.Time // when the server was asked last whether it is
 	deleted  deletions
 }
 
@@ -115,7 +117,10 @@ func (r *reader) read(ctx context.Context) error {
 		if consumer.NumPending == 0 {
 			r.goLive()
 		}
-		err = r.fetch(ctx, r.name, r.receive, func() { r.checkDeletions(ctx, stream) })
+		err = r.fetch(ctx, r.name, r.receive, func() {
+			r.checkEnd(ctx)
+			r.checkDeletions(ctx, stream)
+		})
 	}
 	r.onBooks(func(w *follower) { w.reached(w.book.sequence, w.book.behind, false) }).Wait()
 	return broken(ctx, err)

@@ -138,10 +138,16 @@ func (r *reader) receive(ctx context.Context, d pull.Delivery) (bool, error) {
 	return false, nil
 }
 
-// needs reports whether the reading needs a message.
+// needs reports whether the reading needs a message. From joinAt on it needs all, whatever their times: a message is
+// stored with the time of the server that leads the stream then, whose clock may be behind that of the leader before.
 func (p *place) needs(kind marketprism.Kind, d pull.Delivery) bool {
-	sequence := d.Meta.Sequence.Stream
-	return sequence > p.after && !d.Meta.Timestamp.Before(p.from) && !(kind == marketprism.KindSnapshot && sequence < p.joinAt)
+	switch sequence := d.Meta.Sequence.Stream; {
+	case sequence <= p.after:
+		return false
+	case sequence >= p.joinAt:
+		return true
+	}
+	return kind != marketprism.KindSnapshot && !d.Meta.Timestamp.Before(p.from)
 }
 
 // send gives a message to the worker of its book.
@@ -156,6 +162,21 @@ func (r *reader) send(ctx context.Context, t target, d pull.Delivery) error {
 		t.book.place.update = sequence
 	}
 	return nil
+}
+
+// checkEnd asks the server whether a consumer that is not at the end of the bus has anything left. No message says so if
+// those behind the last one were deleted, by a purge or the stream's limits.
+func (r *reader) checkEnd(ctx context.Context) {
+	if r.live || time.Since(r.asked) < feedFetch {
+		return
+	}
+	r.asked = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, feedHeartbeat)
+	defer cancel()
+	consumer, err := r.feed.js.Consumer(ctx, r.feed.cfg.Stream, r.name)
+	if err == nil && consumer.CachedInfo().NumPending == 0 { // an error is one of the next request as well
+		r.goLive()
+	}
 }
 
 // goLive makes the books live: the messages up to the end of the bus are in the queues of their workers.

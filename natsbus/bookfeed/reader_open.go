@@ -21,7 +21,7 @@ import (
 type place struct {
 	joined bool      // the reading continues; otherwise it begins with a snapshot
 	after  uint64    // messages up to this sequence have been read, or are not needed
-	from   time.Time // messages before are not needed, by the clock of the server
+	from   time.Time // messages before joinAt that are older are not needed, by the clock of the server
 	joinAt uint64    // snapshots before this sequence are not needed
 
 	// The sequences of the last messages in the stream, as of locate; 0 if there is none.
@@ -137,7 +137,7 @@ func (p *place) resume(info *jetstream.StreamInfo, lookback time.Duration) {
 	p.joined, p.after, p.joinAt = false, 0, p.snapshot
 	p.from = p.snapshotAt.Add(-lookback)
 	if p.snapshot == 0 { // the book begins with the first to come
-		p.from = info.TimeStamp.Add(-lookback)
+		p.joinAt, p.from = info.State.LastSeq+1, info.TimeStamp.Add(-lookback)
 	}
 }
 
