@@ -23,7 +23,7 @@ func DecodeRecord(data []byte, r *marketprism.Record) error {
 // Reset. The zero Decoder is ready to use. It is not safe for concurrent use.
 type Decoder struct {
 	// SkipLevels leaves the levels of an Update out, at a fraction of the time: enough for Record.Key, for the subject, and
-	// for Publisher.WriteEncoded.
+	// for Publisher.WriteEncoded. It is for what AppendRecord has made: the levels are not checked.
 	SkipLevels bool
 
 	scan scan.Scanner
@@ -303,7 +303,7 @@ func (d *Decoder) parseTime(at int, text []byte) time.Time {
 func (d *Decoder) side() []orderbook.Level {
 	s := &d.scan
 	if d.SkipLevels && d.body.kind == marketprism.KindUpdate {
-		s.Skip()
+		s.SkipLevels()
 		return nil
 	}
 	start := len(d.levels)

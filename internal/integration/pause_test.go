@@ -249,6 +249,7 @@ func (d *drainTrial) drain(tb testing.TB, dir string, arrival int) drainResult {
 				written += n
 			}
 			_ = backoff.Sleep(ctx, 5*time.Millisecond)
+			require.Less(tb, time.Since(begun), time.Minute, "the queue does not get empty: %+v", s.Stats())
 		}
 		return s.Stats().Drained
 	})

@@ -310,3 +310,20 @@ func FuzzSkip(f *testing.F) {
 		}
 	})
 }
+
+// SkipLevels ends where Skip does, also for what are no levels.
+func TestSkipLevels(t *testing.T) {
+	for _, data := range []string{
+		`[]`, `[["1.5","2"]]`, `[["1","2"],["3","4"]]`, ` [ ["1","2"] , ["3","4"] ]`, `[ ]`, `null`, `"]]"`, `7`, `[["1","2"]`, `[[`, `[`, ``,
+	} {
+		for _, rest := range []string{"", `,"a":[["5","6"]]}`, `}`} {
+			var quick, thorough Scanner
+			quick.Reset([]byte(data + rest))
+			thorough.Reset([]byte(data + rest))
+			quick.SkipLevels()
+			if thorough.Skip(); thorough.Err() == nil && (quick.Err() != nil || quick.Offset() != thorough.Offset()) {
+				t.Errorf("%s: skipped to %d (%v), want %d", data+rest, quick.Offset(), quick.Err(), thorough.Offset())
+			}
+		}
+	}
+}

@@ -412,7 +412,11 @@ func (in *Intern) name(text, quoted []byte) name {
 	if n.text = n.quoted[1 : len(n.quoted)-1]; n.text != string(text) {
 		n.text = string(text) // written with escapes
 	}
-	if in.known == nil {
+	switch {
+	case in.known != nil:
+	case in.last.quoted == "": // last is enough for the first one, and for all that a decoder of one message meets
+		return n
+	default:
 		in.known = make(map[string]name)
 	}
 	if len(in.known) < MaxInterned {

@@ -1,5 +1,7 @@
 package scan
 
+import "bytes"
+
 // MaxDepth bounds how deeply Skip follows nested arrays and objects.
 const MaxDepth = 128
 
@@ -126,6 +128,17 @@ func (s *Scanner) literal(word string) {
 		}
 	}
 	s.pos += len(word)
+}
+
+// SkipLevels is Skip for an array of levels without nested arrays. It looks only for its end.
+func (s *Scanner) SkipLevels() {
+	s.peek()
+	rest := s.data[min(s.pos, len(s.data)):]
+	if end := bytes.Index(rest, []byte("]]")); end > 0 && rest[0] == '[' && rest[1] == '[' {
+		s.pos += end + 2
+		return
+	}
+	s.Skip()
 }
 
 // Skip skips a value of any type, which must be valid JSON. Nesting deeper than MaxDepth is ErrDepth.
