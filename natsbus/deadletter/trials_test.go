@@ -176,6 +176,7 @@ func TestAdvisoriesThroughRestartsOfTheWatch(t *testing.T) {
 // The Consumer is stopped and started at random moments while its sink is away or takes records, and all letters are
 // re-driven between. In the end each message that is no record, or is refused, is one letter, which counts its re-drives.
 func TestPoisonIsOneLetterThroughRestarts(t *testing.T) {
+	short.Skip(t)
 	for seed := range uint64(4) {
 		rng := rand.New(rand.NewPCG(seed, 11))
 		b := bustest.New(t, natsbus.StreamsConfig{})
