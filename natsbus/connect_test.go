@@ -2,7 +2,7 @@ package natsbus_test
 
 import (
 	"context"
-	"strings"
+	"net/url"
 	"testing"
 
 	"github.com/nats-io/nats.go"
@@ -15,17 +15,20 @@ import (
 
 func TestConnectNamesTheAddress(t *testing.T) {
 	s := natstest.StartConfig(t, natsserver.Config{StoreDir: t.TempDir()})
-	url := s.URL()
-	nc, err := natsbus.Connect(t.Context(), url)
+	nc, err := natsbus.Connect(t.Context(), s.URL())
 	require.NoError(t, err)
 	nc.Close()
 	require.NoError(t, s.Close())
 
-	_, err = natsbus.Connect(t.Context(), strings.Replace(url, "nats://", "nats://me:secret@", 1))
+	address, err := url.Parse(s.URL())
+	require.NoError(t, err)
+	address.User = url.UserPassword("me", "secret")
+	_, err = natsbus.Connect(t.Context(), address.String())
 	var failed *natsbus.ConnectError
 	require.ErrorAs(t, err, &failed)
-	require.Equal(t, url, failed.URL)
-	require.ErrorContains(t, err, url)
+	address.User = nil
+	require.Equal(t, address.String(), failed.URL)
+	require.ErrorContains(t, err, address.String())
 	require.ErrorContains(t, err, "server running")
 	require.NotContains(t, err.Error(), "secret")
 

@@ -123,13 +123,13 @@ func TestAdvisoriesThroughRestartsOfTheWatch(t *testing.T) {
 		seed := rng.Uint64()
 		watches.Go(func() {
 			rng := rand.New(rand.NewPCG(seed, 9))
-			for again := true; again; {
+			for run, again := 0, true; again; run++ {
 				w, err := deadletter.NewAdvisoryWatch(b.JS, deadletter.AdvisoryConfig{RetryMin: time.Millisecond, RetryMax: 5 * time.Millisecond})
 				if err != nil {
 					t.Error(err)
 					return
 				}
-				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rng.Int64N(int64(50*time.Millisecond))))
+				ctx, cancel := context.WithTimeout(context.Background(), time.Duration(rng.Int64N(int64(50+run)*int64(time.Millisecond)))) // in the end also long enough for a slow machine
 				if err := w.Run(ctx); err != nil {
 					t.Error(err)
 				}
