@@ -118,14 +118,15 @@ func unitTests(alerts []Alert, files ...string) testFile {
 			file.Order = append(file.Order, group)
 		}
 		at := a.Since + a.For
-		file.Tests = append(file.Tests, a.test("fires", a.Fire, at, a.firing()))
+		fires := a.test("fires in time", a.Fire, at, a.firing())
 		if at > 0 {
-			before := a.test("does not fire before its time", a.Fire, at-a.step())
+			before := alertTest{At: moment(at - a.step()), Name: a.Name}
+			fires.Alerts = append([]alertTest{before}, fires.Alerts...)
 			if a.For > 0 {
-				before.Checks = []exprTest{{a.count("pending"), moment(at - a.step()), []sample{{"{}", 1}}}}
+				fires.Checks = []exprTest{{a.count("pending"), moment(at - a.step()), []sample{{"{}", 1}}}}
 			}
-			file.Tests = append(file.Tests, before)
 		}
+		file.Tests = append(file.Tests, fires)
 		for i, quiet := range a.Quiet {
 			file.Tests = append(file.Tests, a.test(fmt.Sprintf("is quiet just inside its limits (%d)", i+1), quiet, at))
 		}

@@ -101,8 +101,26 @@ func TestMutations(t *testing.T) {
 	t.Logf("%d mutants of %d alerts", tried.Load(), len(Alerts()))
 }
 
-// killMutants has promtool test all mutants at once, each with a file of its own.
+// killMutants has promtool test all mutants at once: each has a name of its own, and they share the series.
 func (a *Alert) killMutants(t *testing.T, promtool string) {
+	mutants := a.mutants()
+	var rules []Alert
+	var tests testFile
+	for i, m := range mutants {
+		original := *a
+		original.Name = mutantName(a, i)
+		m.alert.Name = original.Name
+		rules = append(rules, m.alert)
+		file := unitTests([]Alert{original}, "recording.yml", "alerts.yml")
+		if i == 0 {
+			tests = file
+			continue
+		}
+		for n := range tests.Tests { // the same series for each
+			tests.Tests[n].Alerts = append(tests.Tests[n].Alerts, file.Tests[n].Alerts...)
+			tests.Tests[n].Checks = append(tests.Tests[n].Checks, file.Tests[n].Checks...)
+		}
+	}
 	dir := t.TempDir()
 	write := func(name string, data []byte) string {
 		path := filepath.Join(dir, name)
@@ -110,29 +128,24 @@ func (a *Alert) killMutants(t *testing.T, promtool string) {
 		return path
 	}
 	write("recording.yml", encode(ruleFile{[]ruleGroup{recordingRules(recordingGroup, "15s", a.recordings())}}))
-	args := []string{"test", "rules"}
-	for i, m := range a.mutants() {
-		rules := fmt.Sprintf("alerts_%d.yml", i)
-		write(rules, encode(alertRules([]Alert{m.alert})))
-		args = append(args, write(fmt.Sprintf("tests_%d.yml", i), encode(unitTests([]Alert{*a}, "recording.yml", rules))))
-	}
-	out, err := run(t, promtool, args...)
+	write("alerts.yml", encode(alertRules(rules)))
+	out, err := run(t, promtool, "test", "rules", write("tests.yml", encode(tests)))
 	if err == nil {
-		t.Fatalf("no test fails with any of %d mutants", len(args)-2)
+		t.Fatalf("no test fails with any of %d mutants", len(mutants))
 	}
-	results := strings.Split(out, "Unit Testing:")[1:]
-	if len(results) != len(a.mutants()) {
-		t.Fatalf("%d results of %d mutants:\n%s", len(results), len(a.mutants()), out)
-	}
-	for i, m := range a.mutants() {
-		switch {
-		case !strings.Contains(results[i], "FAILED"):
-			t.Errorf("mutant %d, %s: no test fails", i, m.what)
-		case !strings.Contains(results[i], "got:"):
-			t.Errorf("mutant %d, %s, is no rule:\n%s", i, m.what, results[i])
+	failures := strings.Split(out, "\n\n")
+	for i, m := range mutants {
+		name := mutantName(a, i)
+		if !slices.ContainsFunc(failures, func(text string) bool {
+			ofMutant := strings.Contains(text, "alertname: "+name+",") || strings.Contains(text, `alertname=\"`+name+`\"`)
+			return ofMutant && strings.Contains(text, "got:")
+		}) {
+			t.Errorf("mutant %d, %s: no test fails, or it is no rule:\n%s", i, m.what, out)
 		}
 	}
 }
+
+func mutantName(a *Alert, i int) string { return fmt.Sprintf("%sMutant%d", a.Name, i) }
 
 // recordings returns the recording rules that an alert builds on, what they build on before them.
 func (a *Alert) recordings() (all []Recording) {
