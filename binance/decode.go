@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/marketprism/marketprism"
@@ -55,6 +56,17 @@ type Message struct {
 	RequestID RequestID
 	Result    []string     // the stream names that LIST_SUBSCRIPTIONS answers; nil for other requests
 	Err       *StreamError // nil unless Type is MessageError
+}
+
+// timeless reports whether the event has a time of 1970, which marketprism.Record.Validate refuses: no record of it would
+// get anywhere.
+func (m *Message) timeless() bool {
+	const year = 365 * 24 * 60 * 60
+	before := func(t time.Time) bool { return t.Unix() < year }
+	if !m.EventTime.IsZero() && before(m.EventTime) {
+		return true
+	}
+	return m.Type == MessageTrade && (before(m.Trade.TradeTime) || slices.ContainsFunc(m.More, func(t marketprism.Trade) bool { return before(t.TradeTime) }))
 }
 
 // A RequestID is the id of a request as the exchange's answer repeats it. It is comparable. The zero

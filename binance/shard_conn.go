@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -311,6 +312,9 @@ func (s *shard) step(ctx context.Context, now time.Time, c *conn, data []byte, a
 	}
 	switch msg.Type {
 	case MessageDepth, MessageTrade, MessageTicker:
+		if msg.timeless() {
+			return s.undecoded(ctx, now, c, data, newDecodeError(msg.Stream, data, 0, marketprism.ErrNoTime))
+		}
 		return s.event(ctx, now, c, msg, at)
 	case MessageAck:
 		return s.acknowledged(ctx, now, c, msg.RequestID)

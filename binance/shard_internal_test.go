@@ -23,7 +23,13 @@ func syncedShard(tb testing.TB, handler Handler) *shard {
 // syncedDepth is syncedShard with its DepthSyncer.
 func syncedDepth(tb testing.TB, handler Handler) (*DepthSyncer, *shard) {
 	tb.Helper()
-	c, err := NewClient(Config{})
+	return syncedDepthOn(tb, Config{}, handler)
+}
+
+// syncedDepthOn is syncedDepth on a Client of that Config.
+func syncedDepthOn(tb testing.TB, cfg Config, handler Handler) (*DepthSyncer, *shard) {
+	tb.Helper()
+	c, err := NewClient(cfg)
 	if err != nil {
 		tb.Fatal(err)
 	}

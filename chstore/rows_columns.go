@@ -1,6 +1,7 @@
 package chstore
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/ClickHouse/ch-go/proto"
@@ -25,6 +26,24 @@ func (c *levelColumn) selected(expression string) selected {
 	c.Data = &c.values
 	return selected{expression, c}
 }
+
+// DecodeColumn refuses rows that end before they begin: a server may answer anything.
+func (c *levelColumn) DecodeColumn(r *proto.Reader, rows int) error {
+	if err := c.ColArr.DecodeColumn(r, rows); err != nil {
+		return err
+	}
+	var from uint64
+	for _, end := range c.Offsets {
+		if end < from {
+			return errColumn
+		}
+		from = end
+	}
+	return nil
+}
+
+// errColumn is the error for a column that contradicts itself.
+var errColumn = errors.New("column of the answer contradicts itself")
 
 // row returns the values of row i.
 func (c *levelColumn) row(i int) []int64 {
@@ -138,7 +157,18 @@ func (c *textColumn) DecodeColumn(r *proto.Reader, rows int) error {
 	if c.plain {
 		return c.texts.DecodeColumn(r, rows)
 	}
-	return c.places.DecodeColumn(r, rows)
+	if err := c.places.DecodeColumn(r, rows); err != nil {
+		return err
+	}
+	if c.places.Rows() != rows {
+		return errColumn
+	}
+	for i := range rows {
+		if place := c.place(i); place < 0 || place >= c.texts.Rows() {
+			return errColumn
+		}
+	}
+	return nil
 }
 
 // payloads is the memory of records that were read. They share it in small pieces, so that a caller who keeps one
