@@ -7,12 +7,12 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
 	"github.com/marketprism/marketprism/internal/hook"
+	"github.com/marketprism/marketprism/internal/redact"
 )
 
 // A ConnectError is the failure to connect to a server.
@@ -50,7 +50,7 @@ func Connect(ctx context.Context, address string, more ...nats.Option) (*nats.Co
 	select {
 	case r := <-done:
 		if r.err != nil {
-			return nil, &ConnectError{URL: redact(address), Err: withoutAddress(r.err)}
+			return nil, &ConnectError{URL: redact.Addresses(address, ""), Err: withoutAddress(r.err)}
 		}
 		return r.nc, nil
 	case <-ctx.Done():
@@ -59,7 +59,7 @@ func Connect(ctx context.Context, address string, more ...nats.Option) (*nats.Co
 				r.nc.Close()
 			}
 		}()
-		return nil, &ConnectError{URL: redact(address), Err: context.Cause(ctx)}
+		return nil, &ConnectError{URL: redact.Addresses(address, ""), Err: context.Cause(ctx)}
 	}
 }
 
@@ -89,29 +89,15 @@ func reconnectDelay(attempts int) time.Duration {
 	return d/2 + rand.N(d/2)
 }
 
-// withoutAddress returns the reason of a parse error, which quotes the address with its password.
+// errAddress is the cause in a ConnectError for an address that is none.
+var errAddress = errors.New("it is not of the form nats://HOST:4222")
+
+// withoutAddress replaces an error of parsing, which quotes the address, or its part with the password.
 func withoutAddress(err error) error {
-	var parse *url.Error
-	if errors.As(err, &parse) {
-		return parse.Err
+	if parse := (*url.Error)(nil); errors.As(err, &parse) {
+		return errAddress
 	}
 	return err
-}
-
-// redact removes user and password from a list of addresses.
-func redact(urls string) string {
-	list := strings.Split(urls, ",")
-	for i, text := range list {
-		text = strings.TrimSpace(text)
-		if u, err := url.Parse(text); err == nil && u.User != nil {
-			u.User = nil
-			text = u.String()
-		} else if _, host, ok := strings.Cut(text, "@"); ok {
-			text = host
-		}
-		list[i] = text
-	}
-	return strings.Join(list, ",")
 }
 
 // ConnHooks observe a connection. Any field may be nil. The client library calls them one at a time, on a goroutine of

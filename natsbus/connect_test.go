@@ -32,9 +32,11 @@ func TestConnectNamesTheAddress(t *testing.T) {
 	require.ErrorContains(t, err, "server running")
 	require.NotContains(t, err.Error(), "secret")
 
-	_, err = natsbus.Connect(t.Context(), "nats://me:secret@host:port")
-	require.ErrorAs(t, err, &failed)
-	require.NotContains(t, err.Error(), "secret")
+	for _, address := range []string{"nats://me:secret@host:port", "nats://me:secret/x@h:1", "nats://secret%zz@h:1", "nats://127.0.0.1:1,nats://me:sec,secret@h:x"} {
+		_, err = natsbus.Connect(t.Context(), address)
+		require.ErrorAs(t, err, &failed, address)
+		require.NotContains(t, err.Error(), "secret", address)
+	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

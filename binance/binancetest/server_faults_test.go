@@ -494,7 +494,7 @@ func TestHeadersOnTheWire(t *testing.T) {
 		c, err := s.DialContext(t.Context(), "", "")
 		must(t, err)
 		defer func() { _ = c.Close() }()
-		_, err = io.WriteString(c, "GET /api/v3/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+		_, err = io.WriteString(c, "GET /api/v3/ping HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
 		must(t, err)
 		text, err := io.ReadAll(c)
 		must(t, err)

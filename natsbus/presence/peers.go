@@ -2,7 +2,12 @@ package presence
 
 import (
 	"errors"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
+
+	"github.com/marketprism/marketprism/natsbus/internal/check"
 )
 
 // A Liveness is the state of a service, by the time since its last beat.
@@ -55,6 +60,25 @@ var errInterval = errors.New("presence: the interval of a beat is negative, or m
 type peers struct {
 	max   int
 	known map[peerName]*Peer
+}
+
+// The bounds of a beat's texts in bytes. A Heartbeat's own are far shorter.
+const (
+	maxVersion = 128
+	maxState   = 512
+)
+
+var errText = errors.New("presence: a beat with text that is long or cannot be printed")
+
+// checkTexts returns an error if texts of the beat are not fit to be shown: any peer may send any.
+func (b *Beat) checkTexts() error {
+	printable := func(text string) bool {
+		return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) })
+	}
+	if len(b.Version) > maxVersion || len(b.State) > maxState || !printable(b.Version) || !printable(b.State) {
+		return errText
+	}
+	return check.Names("Service", b.Service, "Instance", b.Instance)
 }
 
 type peerName struct{ service, instance string }

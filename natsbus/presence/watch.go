@@ -116,6 +116,9 @@ func (w *Watch) hear(msg *nats.Msg, age time.Duration) (changed bool) {
 	if err == nil && msg.Subject != beatSubject(w.cfg.Prefix, b.Service, b.Instance) {
 		err = fmt.Errorf("presence: a beat of %s.%s", b.Service, b.Instance)
 	}
+	if err == nil {
+		err = b.checkTexts()
+	}
 	if err == nil && age > 0 && age >= goneAfter*b.Every {
 		return false
 	}

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/marketprism/marketprism/examples/marketprism/config"
+	"github.com/marketprism/marketprism/examples/marketprism/plain"
 )
 
 // Version is the version of the program, as in semver.org.
@@ -54,10 +55,10 @@ func Main(ctx context.Context, args []string, out, errOut *os.File) int {
 		fmt.Fprintln(errOut, "marketprism:", err)
 		return ExitFound
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(errOut, "marketprism: %v\nmarketprism help lists the commands and settings\n", err)
+		fmt.Fprintf(errOut, "marketprism: %s\nmarketprism help lists the commands and settings\n", plain.Text(err.Error()))
 		return ExitUsage
 	default:
-		fmt.Fprintln(errOut, "marketprism:", err)
+		fmt.Fprintln(errOut, "marketprism:", plain.Text(err.Error()))
 		return ExitFailed
 	}
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/marketprism/marketprism/examples/marketprism/plain"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 )
@@ -84,7 +85,7 @@ func (p *program) dlqList() *cobra.Command {
 					if err != nil {
 						return err
 					}
-					fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%d\t%.80q\n", l.Sequence, l.FailedAt.Format(time.RFC3339), l.Reason, l.Subject, l.Redrives, l.Error)
+					fmt.Fprintf(table, "%d\t%s\t%s\t%s\t%d\t%.80q\n", l.Sequence, l.FailedAt.Format(time.RFC3339), plain.Cell(string(l.Reason)), plain.Cell(l.Subject), l.Redrives, l.Error)
 				}
 				return table.Flush()
 			})
@@ -116,18 +117,18 @@ func (p *program) dlqShow() *cobra.Command {
 					value any
 				}{
 					{"number", l.Sequence}, {"subject", l.Subject}, {"stream", fmt.Sprintf("%s at %d", l.Stream, l.StreamSequence)}, {"consumer", l.Consumer},
-					{"reason", l.Reason}, {"stage", l.Stage}, {"error", strconv.Quote(l.Error)}, {"deliveries", l.Deliveries}, {"attempts", l.Attempts},
+					{"reason", l.Reason}, {"stage", l.Stage}, {"error", l.Error}, {"deliveries", l.Deliveries}, {"attempts", l.Attempts},
 					{"redrives", l.Redrives}, {"stored", l.StoredAt}, {"first failed", l.FirstFailedAt}, {"failed", l.FailedAt},
 				} {
-					fmt.Fprintf(table, "%s\t%v\n", row.name, row.value)
+					fmt.Fprintf(table, "%s\t%s\n", row.name, plain.Cell(fmt.Sprint(row.value)))
 				}
 				for name, values := range l.Header {
-					fmt.Fprintf(table, "header %s\t%q\n", name, values)
+					fmt.Fprintf(table, "header %s\t%q\n", plain.Cell(name), values)
 				}
 				if l.BodySize == len(l.Body) {
 					fmt.Fprintf(table, "body\t%q\n", l.Body)
 				} else {
-					fmt.Fprintf(table, "body\t%d bytes, too many for a letter; they are in %s at %d\n", l.BodySize, l.Stream, l.StreamSequence)
+					fmt.Fprintf(table, "body\t%d bytes, too many for a letter; they are in %s at %d\n", l.BodySize, plain.Cell(l.Stream), l.StreamSequence)
 				}
 				return table.Flush()
 			})
@@ -150,10 +151,10 @@ func (p *program) dlqStats() *cobra.Command {
 				}
 				table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 				for reason, n := range s.ByReason {
-					fmt.Fprintf(table, "reason\t%s\t%d\n", reason, n)
+					fmt.Fprintf(table, "reason\t%s\t%d\n", plain.Cell(string(reason)), n)
 				}
 				for subject, n := range s.BySubject {
-					fmt.Fprintf(table, "subject\t%s\t%d\n", subject, n)
+					fmt.Fprintf(table, "subject\t%s\t%d\n", plain.Cell(subject), n)
 				}
 				return table.Flush()
 			})

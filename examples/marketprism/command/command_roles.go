@@ -20,6 +20,7 @@ import (
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/examples/marketprism/pipeline"
+	"github.com/marketprism/marketprism/examples/marketprism/plain"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/presence"
 )
@@ -276,7 +277,7 @@ func (p *program) printPeers(ctx context.Context, bus *engines.Bus, listen time.
 	table := tabwriter.NewWriter(p.out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "SERVICE\tINSTANCE\tVERSION\tSTATE\tLAG\tUP")
 	for _, peer := range watch.Peers() {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%v\n", peer.Service, peer.Instance, peer.Version, peer.State, peer.Lag, peer.Time.Sub(peer.Started).Round(time.Second))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%d\t%v\n", plain.Cell(peer.Service), plain.Cell(peer.Instance), plain.Cell(peer.Version), plain.Cell(peer.State), peer.Lag, peer.Time.Sub(peer.Started).Round(time.Second))
 	}
 	if len(watch.Peers()) == 0 {
 		fmt.Fprintf(table, "no heartbeat in %v\n", listen)

@@ -14,6 +14,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
+	"github.com/marketprism/marketprism/examples/marketprism/plain"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/sink"
 )
@@ -66,11 +67,11 @@ the updates before them, and tables that are not as they should be. It exits wit
 					return err
 				}
 				if asJSON {
-					encoder := json.NewEncoder(p.out)
+					encoder := json.NewEncoder(plain.JSON(p.out))
 					encoder.SetIndent("", "  ")
 					err = encoder.Encode(report)
 				} else {
-					_, err = fmt.Fprint(p.out, report.String())
+					_, err = fmt.Fprint(p.out, plain.Text(report.String()))
 				}
 				if err == nil && !report.OK() {
 					err = errFound
@@ -140,7 +141,7 @@ func (p *program) migrate() *cobra.Command {
 			return p.withStore(cmd.Context(), func(store *chstore.Store) error {
 				statements, err := store.Plan(cmd.Context())
 				for _, s := range statements {
-					fmt.Fprintf(p.out, "%s;\n\n", strings.TrimSpace(s))
+					fmt.Fprintf(p.out, "%s;\n\n", plain.Text(strings.TrimSpace(s)))
 				}
 				if err == nil && len(statements) == 0 {
 					fmt.Fprintln(p.out, "-- the tables are up to date")
@@ -197,6 +198,7 @@ func (p *program) symbolsOr(args []string) []string {
 // replayInto prints records. The bar shows their time if the range has both ends.
 func (p *program) replayInto(ctx context.Context, store *chstore.Store, q chstore.ReplayQuery, cfg chstore.ReplayConfig) error {
 	lines := bufio.NewWriterSize(p.out, 1<<20)
+	safe := plain.JSON(lines)
 	progress := p.spinner("replaying")
 	end := q.To
 	if end.IsZero() {
@@ -212,7 +214,7 @@ func (p *program) replayInto(ctx context.Context, store *chstore.Store, q chstor
 			if line, err = natsbus.AppendRecord(line[:0], &recs[i]); err != nil {
 				return err
 			}
-			if _, err = lines.Write(append(line, '\n')); err != nil {
+			if _, err = safe.Write(append(line, '\n')); err != nil {
 				return err
 			}
 		}

@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/url"
 	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
+
+	"github.com/marketprism/marketprism/internal/redact"
 )
 
 // An Origin is the source of a setting's value.
@@ -100,7 +101,7 @@ func (s *Settings) Print(w io.Writer) error {
 		if list, ok := f.Value.(pflag.SliceValue); ok {
 			shown = strings.Join(list.GetSlice(), ",")
 		} else if addresses(f.Name) {
-			shown = redact(f.Value.String())
+			shown = redact.Addresses(f.Value.String(), mask)
 		} else if f.Name == "http-token" && f.Value.String() != "" {
 			shown = mask
 		}
@@ -116,40 +117,6 @@ func (s *Settings) Print(w io.Writer) error {
 // addresses reports whether a setting holds addresses, which may contain a password.
 func addresses(setting string) bool {
 	return setting == "nats" || setting == "clickhouse" || setting == "proxy" || strings.HasSuffix(setting, "-url")
-}
-
-// redact masks the secrets in a list of addresses: users with their passwords, and all options, since some are
-// passwords.
-func redact(list string) string {
-	parts := split(list)
-	for i, text := range parts {
-		u, err := url.Parse(strings.TrimSpace(text))
-		switch {
-		case err == nil && u.Host != "":
-			if u.User != nil {
-				u.User = url.User(mask)
-			}
-			if u.RawQuery != "" {
-				u.RawQuery = mask
-			}
-			parts[i] = u.String()
-		case strings.ContainsAny(text, "@?"):
-			parts[i] = mask
-		}
-	}
-	return strings.Join(parts, ",")
-}
-
-// split divides a list of addresses where a scheme follows a comma: a password may contain one too.
-func split(list string) (parts []string) {
-	for text := range strings.SplitSeq(list, ",") {
-		if len(parts) > 0 && !strings.Contains(text, "://") {
-			parts[len(parts)-1] += "," + text
-			continue
-		}
-		parts = append(parts, text)
-	}
-	return parts
 }
 
 // hidden removes the text of an error that may quote a secret.

@@ -9,6 +9,8 @@ import (
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"github.com/marketprism/marketprism/examples/marketprism/plain"
 )
 
 // A Check is a dependency of a process. Ready returns an error while it is unavailable.
@@ -74,7 +76,7 @@ func answer(w http.ResponseWriter, err error) {
 	w.Header().Set("Cache-Control", "no-store")
 	if err != nil {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		fmt.Fprintln(w, err)
+		fmt.Fprintln(w, plain.Text(err.Error()))
 		return
 	}
 	fmt.Fprintln(w, "ok")

@@ -9,13 +9,15 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/marketprism/marketprism/examples/marketprism/plain"
 )
 
 // NewHandler returns a handler that writes JSON to w. Its keys are time, level, msg, and those of loggers: service,
 // instance, component, exchange, market, symbol, stream, consumer, table, reason, err and duration_seconds. It writes
 // "elapsed", "duration" and "took" as duration_seconds, and "instrument" as exchange, market and symbol.
 func NewHandler(w io.Writer, level slog.Leveler) slog.Handler {
-	return unique{Handler: slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: fixed})}
+	return unique{Handler: slog.NewJSONHandler(plain.JSON(w), &slog.HandlerOptions{Level: level, ReplaceAttr: fixed})}
 }
 
 // fixed maps the attributes of the library's hooks to the program's keys.

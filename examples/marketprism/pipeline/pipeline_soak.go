@@ -16,6 +16,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/examples/marketprism/plain"
 	"github.com/marketprism/marketprism/internal/bench"
 )
 
@@ -184,17 +185,17 @@ func (s *soak) report() error {
 // It returns an error that names those that are not.
 func verify(ctx context.Context, live liveBooks, store *chstore.Store, out io.Writer) error {
 	var different []string
-	for _, inst := range sortedInstruments(live) {
-		b := live[inst]
+	for _, instrument := range sortedInstruments(live) {
+		b, inst := live[instrument], plain.Cell(instrument.String()) // a symbol is text of the exchange
 		if !b.synced {
 			fmt.Fprintf(out, "%-24s never had a snapshot, nothing to compare\n", inst)
-			different = append(different, inst.Symbol)
+			different = append(different, plain.Cell(instrument.Symbol))
 			continue
 		}
-		archived, err := store.BookAt(ctx, inst, b.at)
+		archived, err := store.BookAt(ctx, instrument, b.at)
 		switch {
 		case err != nil:
-			fmt.Fprintf(out, "%-24s archive: %v\n", inst, err)
+			fmt.Fprintf(out, "%-24s archive: %s\n", inst, plain.Text(err.Error()))
 		case archived.LastID() != b.LastID() || hash(archived) != hash(&b.Book):
 			fmt.Fprintf(out, "%-24s DIFFERENT: live %d %x, archive %d %x\n", inst,
 				b.LastID(), short(hash(&b.Book)), archived.LastID(), short(hash(archived)))
@@ -203,7 +204,7 @@ func verify(ctx context.Context, live liveBooks, store *chstore.Store, out io.Wr
 				b.LastID(), short(hash(&b.Book)), b.BidCount(), b.AskCount())
 			continue
 		}
-		different = append(different, inst.Symbol)
+		different = append(different, plain.Cell(instrument.Symbol))
 	}
 	if different != nil {
 		return fmt.Errorf("book from the archive is not the live book: %s; marketprism check on the same archive looks for the reason", strings.Join(different, ", "))
