@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -204,7 +205,7 @@ func (s *Server) URL() string {
 }
 
 // Addr returns host and port that clients connect to.
-func (s *Server) Addr() string { return s.srv.Addr().String() }
+func (s *Server) Addr() string { return net.JoinHostPort(s.cfg.Host, strconv.Itoa(s.cfg.Port)) }
 
 // Config returns the configuration with defaults filled in and the actual port. After Close, Start with it starts the
 // same server again: same address, same streams.

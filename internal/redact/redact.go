@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// hidden stands for an address that cannot be taken apart for sure.
+// hidden replaces an address that cannot be taken apart for sure.
 const hidden = "(hidden)"
 
 // hosts is what follows user and password: hosts, each with its port, and a path. A word without a port and without a
@@ -45,7 +45,7 @@ func address(text, mask string) string {
 		shown = scheme + "://"
 	}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
-		// A password with one of these could not be told from a host, a path or an option with an @.
+		// A password with one of these could not be distinguished from a host, a path or an option with an @.
 		if strings.ContainsAny(rest[:i], "/?#") {
 			return whole
 		}

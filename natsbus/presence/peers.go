@@ -70,8 +70,8 @@ const (
 
 var errText = errors.New("presence: a beat with text that is long or cannot be printed")
 
-// checkTexts returns an error if texts of the beat are not fit to be shown: any peer may send any.
-func (b *Beat) checkTexts() error {
+// checkTexts returns an error if texts of a beat are not fit to be shown: any peer may send any.
+func checkTexts(b *Beat) error {
 	printable := func(text string) bool {
 		return utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !strconv.IsPrint(r) })
 	}

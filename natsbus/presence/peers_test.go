@@ -75,7 +75,7 @@ func TestPeersAreBounded(t *testing.T) {
 // Texts of a beat are shown on terminals and in logs, and any peer sends them.
 func TestTextsOfABeat(t *testing.T) {
 	own := Beat{Service: "collector", Instance: "a-1", Version: "1.2.3-rc.1+5", Report: Report{State: "2 of 3 synced, bus away"}}
-	require.NoError(t, own.checkTexts())
+	require.NoError(t, checkTexts(&own))
 	for _, change := range []func(*Beat){
 		func(b *Beat) { b.State = "\x1b[2J" }, func(b *Beat) { b.State = "a\nb" }, func(b *Beat) { b.State = "\u009b31m" }, func(b *Beat) { b.Version = "\u202e1" },
 		func(b *Beat) { b.State = "\xff" }, func(b *Beat) { b.State = strings.Repeat("x", maxState+1) }, func(b *Beat) { b.Version = strings.Repeat("1", maxVersion+1) },
@@ -83,6 +83,6 @@ func TestTextsOfABeat(t *testing.T) {
 	} {
 		b := own
 		change(&b)
-		require.Error(t, b.checkTexts(), "%q", b)
+		require.Error(t, checkTexts(&b), "%q", b)
 	}
 }

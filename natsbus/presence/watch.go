@@ -117,7 +117,7 @@ func (w *Watch) hear(msg *nats.Msg, age time.Duration) (changed bool) {
 		err = fmt.Errorf("presence: a beat of %s.%s", b.Service, b.Instance)
 	}
 	if err == nil {
-		err = b.checkTexts()
+		err = checkTexts(&b)
 	}
 	if err == nil && age > 0 && age >= goneAfter*b.Every {
 		return false

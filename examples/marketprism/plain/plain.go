@@ -1,4 +1,4 @@
-// Package plain makes text of others, such as of peers on the bus, an exchange or a server, safe to print: a terminal obeys
+// Package plain makes text of others, such as of peers on the bus, an exchange or a server, safe to print: a terminal carries out
 // escape sequences, and in UTF-8 some single characters too, and shows text in the order that characters of direction say.
 package plain
 
