@@ -249,8 +249,8 @@ func TestRecordingIsVerbatimAndBounded(t *testing.T) {
 		t.Errorf("verbatim: %v, second line: %s", found, all[1].Path)
 	}
 	for _, f := range files {
-		if info, _ := os.Stat(f); info.Size() == 0 {
-			t.Errorf("%s is empty", f)
+		if info, _ := os.Stat(f); info.Size() == 0 || info.Mode()&0o077 != 0 {
+			t.Errorf("%s has %d bytes, and others may use it: %v", f, info.Size(), info.Mode())
 		}
 	}
 }

@@ -315,7 +315,7 @@ func (p *program) record() *cobra.Command {
 }
 
 func (p *program) recordTo(ctx context.Context, dir string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	cfg := p.settings.Config

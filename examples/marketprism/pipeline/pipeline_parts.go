@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -77,6 +78,9 @@ func (p *Pipeline) openArchive(ctx context.Context) (err error) {
 	cfg := p.cfg.Store()
 	cfg.Hooks = chstore.TeeHooks(p.watch.archive.Hooks(), chstore.LogHooks(p.watch.logger("store")))
 	p.archive, err = engines.OpenArchive(ctx, p.cfg.ClickHouse, engines.Embedded{Dir: dir, Analysts: p.cfg.ClickHouseListen}, cfg)
+	if err == nil && p.archive.Addr != "" && os.Geteuid() == 0 {
+		p.watch.logger("store").Warn("the embedded ClickHouse runs as root: run this program as a user of its own")
+	}
 	if err == nil {
 		err = p.archive.Store.Migrate(ctx)
 	}
