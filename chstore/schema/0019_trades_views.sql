@@ -17,7 +17,7 @@
     COMMENT COLUMN market 'its market: spot, usdm or coinm',
     COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
     COMMENT COLUMN trade_time 'clock of the matching engine, UTC, to the millisecond; 1970 where unknown',
-    COMMENT COLUMN exact_trade_time 'the same as precisely as a copy tells it: some connections send microseconds, others milliseconds. No condition on it makes a query faster',
+    COMMENT COLUMN exact_trade_time 'clock of the matching engine, UTC, to the microsecond where a copy has it; 1970 where unknown. Filter by trade_time',
     COMMENT COLUMN price 'price, of the quote asset',
     COMMENT COLUMN quantity 'quantity, of the base asset (coinm: contracts)',
     COMMENT COLUMN quote_quantity 'price × quantity',
