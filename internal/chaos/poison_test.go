@@ -26,33 +26,41 @@ func trades(from, n int) []marketprism.Record {
 	return recs
 }
 
-// TestNothingPassesPoison: while a record can be neither stored nor made a dead letter, because there is no stream
-// for those, nothing after it is stored, not even by a restarted archiver. Once there is the stream, it is a dead
-// letter, and the rest is stored.
-func TestNothingPassesPoison(t *testing.T) {
+// TestPoisonHoldsTheStream: while a record can be neither stored nor made a dead letter, because there is no stream
+// for those, no batch after its own is written, and nothing of it is acknowledged, not even by a restarted archiver.
+// Once there is the stream, it is a dead letter, and each other record is stored once.
+func TestPoisonHoldsTheStream(t *testing.T) {
 	c := newCluster(t)
 	conn, err := dial(t.Context(), c.db.DSN())
 	require.NoError(t, err)
 	defer conn.Close()
 	require.NoError(t, c.js.DeleteStream(t.Context(), natsbus.DeadLettersStream("")))
-	before, after := trades(1, 20), trades(101, 30)
+	before, after, later := trades(1, 20), trades(101, 30), trades(201, 10)
 	bad := refused(before[0].Instrument)
 	bad.Trade.ID = 50
-	require.NoError(t, c.publisher().Write(t.Context(), slices.Concat(before, []marketprism.Record{bad}, after)))
+	publisher := c.publisher()
+	require.NoError(t, publisher.Write(t.Context(), slices.Concat(before, []marketprism.Record{bad}, after)))
 
-	for range 3 {
+	hold := func() {
 		held := c.count("held events")
 		require.Eventually(t, func() bool { return c.count("held events") >= held+3 }, time.Minute, 5*time.Millisecond)
-		rows, _ := c.rows(conn, "trades")
-		require.Equal(t, len(before), rows)
+	}
+	hold()
+	rows, _ := c.rows(conn, "trades")
+	require.NoError(t, publisher.Write(t.Context(), later))
+	hold()
+	still, _ := c.rows(conn, "trades")
+	require.Equal(t, rows, still)
+	for range 2 {
 		c.killArchiver()
+		hold()
 	}
 	require.NoError(t, natsbus.EnsureStreams(t.Context(), c.js, natsbus.StreamsConfig{}))
 	c.drain()
 	require.NoError(t, c.archiver.stop())
 	c.requireDeadLetters(1)
 	rows, sequences := c.rows(conn, "trades")
-	require.Equal(t, len(before)+len(after), rows)
+	require.Equal(t, len(before)+len(after)+len(later), rows)
 	require.Equal(t, rows, sequences)
 }
 
