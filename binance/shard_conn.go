@@ -312,7 +312,7 @@ func (s *shard) step(ctx context.Context, now time.Time, c *conn, data []byte, a
 	}
 	switch msg.Type {
 	case MessageDepth, MessageTrade, MessageTicker:
-		if msg.timeless() {
+		if msg.timeless() && s.streams.byName[msg.Stream] != nil { // one that is not subscribed counts as unknown
 			return s.undecoded(ctx, now, c, data, newDecodeError(msg.Stream, data, 0, marketprism.ErrNoTime))
 		}
 		return s.event(ctx, now, c, msg, at)
