@@ -100,7 +100,7 @@ type gateway struct {
 
 func newGateway(t *testing.T, path string, settings *tls.Config) *gateway {
 	t.Helper()
-	exchange, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("AUSDT", "BUSDT"), Tick: 10 * time.Millisecond})
+	exchange, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("AUSDT", "BUSDT"), Tick: 10 * time.Millisecond, Hosts: []string{gatewayHost}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,7 +330,7 @@ func TestProxies(t *testing.T) {
 
 // Without TLS net/http forwards a request through the proxy, where it tunnels others.
 func TestProxyWithoutTLS(t *testing.T) {
-	exchange, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("AUSDT")})
+	exchange, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("AUSDT"), Hosts: []string{gatewayHost}})
 	if err != nil {
 		t.Fatal(err)
 	}

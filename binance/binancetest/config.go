@@ -18,6 +18,10 @@ type Config struct {
 	Seed    uint64             // of the generated books and the random walk; equal seeds give equal exchanges
 	Network Network            // nil means Loopback()
 
+	// Hosts are names under which a proxy or a hosts file reaches the server. Requests to any other name but those of
+	// loopback are refused with 421: a web page that points its own name to this machine is to read nothing. nil means none.
+	Hosts []string
+
 	// Tick is the interval of the fastest depth stream, <symbol>@depth@100ms; slower streams keep
 	// their proportion to it. 0 means 100 ms. Negative means no clock: Server.Tick ends each interval.
 	Tick time.Duration

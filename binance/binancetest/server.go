@@ -134,7 +134,7 @@ func (s *Server) handler() http.Handler {
 			return
 		}
 		defer s.leave()
-		if !ownHost(r.Host, s.host) || r.Header.Get("Sec-Fetch-Site") == "cross-site" {
+		if !s.ownHost(r.Host) || r.Header.Get("Sec-Fetch-Site") == "cross-site" {
 			http.Error(w, "not for web pages", http.StatusMisdirectedRequest)
 			return
 		}
@@ -146,15 +146,14 @@ func (s *Server) handler() http.Handler {
 	})
 }
 
-// ownHost reports whether a Host is the server's own or a loopback one. A web page that has pointed its own name to this
-// machine comes with another.
-func ownHost(host, own string) bool {
+// ownHost reports whether a Host is the server's own, a loopback one or one of Config.Hosts.
+func (s *Server) ownHost(host string) bool {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
 		name = host
 	}
 	addr, err := netip.ParseAddr(strings.Trim(name, "[]"))
-	return host == own || name == "localhost" || err == nil && addr.IsLoopback()
+	return host == s.host || name == "localhost" || err == nil && addr.IsLoopback() || slices.Contains(s.cfg.Hosts, name)
 }
 
 // streamPath reports whether a path is a websocket path, and returns its route and the rest. On the
