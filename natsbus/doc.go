@@ -37,8 +37,10 @@
 // contains the time of its receipt: a quiet book that is lost twice ends and begins twice at one update id.
 //
 // The records of one instrument that one goroutine writes are stored in order, across repetitions and reconnections,
-// with one exception: a server that is just running full may refuse a large record and accept a smaller one behind it.
-// PublisherStats.OutOfOrder counts and Hooks.OutOfOrder reports that; readers that check update ids are not misled.
+// with two exceptions: a server that is just running full may refuse a large record and accept a smaller one behind it,
+// and where the leader of a stream changes, the old one may leave out a record of those in flight while the new one
+// stores a later one. PublisherStats.OutOfOrder counts and Hooks.OutOfOrder reports that; readers that check update ids are
+// not misled.
 //
 // A Consumer writes every record to its sink at least once, in the order of the stream, and acknowledges it when the
 // sink has accepted it. Record.Origin is its position in the stream: by it a store drops the records that it has

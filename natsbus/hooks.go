@@ -66,8 +66,9 @@ type RetryInfo struct {
 }
 
 // OutOfOrderInfo describes records that were stored behind a later one of their instrument. A server that runs full, or
-// is just making room, may refuse one message and accept the next, which was sent before the refusal arrived. Nothing
-// is lost, but a reader sees the ids go back.
+// is just making room, may refuse one message and accept the next, which was sent before the refusal arrived; so may the
+// servers of a cluster between them, when the leader of the stream changes. Nothing is lost, but a reader sees the ids go
+// back.
 type OutOfOrderInfo struct {
 	Subject  string // of the first such record
 	Key      string // of that record
