@@ -140,7 +140,7 @@ func leaderChangesUnderLoad(t *testing.T) {
 }
 
 // underLoad calls disturb four times while records are published and consumed, and checks that each record is stored
-// once, and read in order. In a cluster a change of leaders may put some out of order, which all have to be reported.
+// once, and read in order. In a cluster a change of leaders may put some out of order, and each must be reported.
 func underLoad(t *testing.T, b *bustest.Bus, disturb func()) {
 	recs := sinktest.Records(2, 12_000)
 	books, trades := split(recs)
