@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"strconv"
 	"strings"
 	"time"
@@ -80,6 +81,10 @@ func (mg *migrator) migrate(ctx context.Context) error {
 func isReplaced(err error) bool {
 	switch exceptionCode(err) {
 	case
+		10,  // NOT_FOUND_COLUMN_IN_BLOCK: the other program has made an older form of the view
+		60,  // UNKNOWN_TABLE
+		107, // FILE_DOESNT_EXIST
+		218, // TABLE_IS_DROPPED
 		473, // DEADLOCK_AVOIDED
 		517, // CANNOT_ASSIGN_ALTER
 		521: // ATOMIC_RENAME_FAIL
@@ -122,7 +127,8 @@ type step struct {
 }
 
 // steps returns the statements that are left to run, from the state of the server. A migration on record is run again
-// where something that it makes is missing, since somebody has dropped that.
+// where something that it makes is missing, since somebody has dropped that, or where an earlier one is run again that
+// makes or changes the same.
 func (mg *migrator) steps(ctx context.Context) ([]step, error) {
 	if err := mg.cfg.Tiers.check(ctx, mg.conn); err != nil {
 		return nil, err
@@ -161,13 +167,14 @@ func (mg *migrator) steps(ctx context.Context) ([]step, error) {
 	if err != nil {
 		return nil, err
 	}
-	dropped := false
+	dropped, changed := false, maps.Clone(missing)
 	for _, m := range migrations {
 		_, done := applied[m.version]
-		if done && !missing.any(m.statements) || len(m.statements) == 0 {
+		if done && !changed.any(m.statements) || len(m.statements) == 0 {
 			continue
 		}
 		dropped = dropped || done
+		changed.add(m.statements)
 		for _, statement := range m.statements {
 			all = append(all, step{statement: statement})
 		}

@@ -154,6 +154,14 @@ func (mo missingObjects) any(statements []string) bool {
 	})
 }
 
+// add adds what statements make or change.
+func (mo missingObjects) add(statements []string) {
+	for _, statement := range statements {
+		_, name, _ := objectOf(statement)
+		mo[name] = true
+	}
+}
+
 // eachTable runs a query that selects the name of a table of records and other texts.
 func (mg *migrator) eachTable(ctx context.Context, query string, each func(t table, values []string)) error {
 	err := mg.conn.eachRow(ctx, query, mg.tableArgs(), func(rows driver.Rows) error {

@@ -73,7 +73,7 @@ func TestKilledConsumerIsResumed(t *testing.T) {
 			}))
 			<-entered
 			require.ErrorIs(t, stop(), context.Canceled)
-			require.Equal(t, len(recs)-300, b.Unacked(t, natsbus.BooksStream(""), "test"))
+			require.Eventually(t, func() bool { return b.Unacked(t, natsbus.BooksStream(""), "test") == len(recs)-300 }, bustest.Patience, bustest.Interval)
 
 			var after sinktest.Recorder
 			cfg.FlushEvery = 0

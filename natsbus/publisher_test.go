@@ -181,16 +181,16 @@ func underLoad(t *testing.T, b *bustest.Bus, disturb func()) {
 	require.NotZero(t, p.Stats().Retries)
 	require.Equal(t, len(books), b.Messages(t, natsbus.BooksStream("")), "stored once each")
 	require.Equal(t, len(trades), b.Messages(t, natsbus.TradesStream("")), "stored once each")
-	overtaken := 0
+	late := 0
 	for got, want := range map[*sinktest.Recorder][]marketprism.Record{&gotBooks: books, &gotTrades: trades} {
 		require.Eventually(t, func() bool { return len(got.Unique()) == len(want) }, bustest.Patience, bustest.Interval)
 		read := got.Unique()
-		overtaken += putInOrder(t, read, want)
+		late += putInOrder(t, read, want)
 		bustest.RequireEqual(t, want, read)
 	}
-	require.Equal(t, reported, overtaken)
+	require.Equal(t, reported, late)
 	if b.Cluster == nil {
-		require.Zero(t, overtaken)
+		require.Zero(t, late)
 	}
 }
 

@@ -19,8 +19,9 @@ import (
 	"github.com/marketprism/marketprism/natsbus"
 )
 
-// onTerminal runs a command with a terminal as standard output and error, and returns its output.
-func onTerminal(t *testing.T, args ...string) string {
+// onTerminal runs a command with a terminal as standard output and error and with more settings in its environment, and
+// returns its output.
+func onTerminal(t *testing.T, environ []string, args ...string) string {
 	t.Helper()
 	near, far, err := pty.Open()
 	require.NoError(t, err)
@@ -34,7 +35,7 @@ func onTerminal(t *testing.T, args ...string) string {
 	self, err := os.Executable()
 	require.NoError(t, err)
 	cmd := exec.Command(self, args...)
-	cmd.Env = append(os.Environ(), commandEnv+"=1")
+	cmd.Env = append(append(os.Environ(), commandEnv+"=1"), environ...)
 	cmd.Stdout, cmd.Stderr = far, far
 	err = cmd.Run()
 	require.NoError(t, far.Close())
@@ -51,7 +52,7 @@ func TestTerminal(t *testing.T) {
 	run := []string{"run", "--for", "3s", "--data", data, "--page-listen", "", "--health-listen", ""}
 	const inPlace = "\r\x1b[K"
 
-	drawn := onTerminal(t, run...)
+	drawn := onTerminal(t, nil, run...)
 	require.Contains(t, drawn, inPlace)
 	require.Contains(t, drawn, "5 of 5 books synced")
 	require.Contains(t, drawn, "verified: each of 5 books")
@@ -59,8 +60,8 @@ func TestTerminal(t *testing.T) {
 	require.Regexp(t, `dlq 0`, drawn)
 	require.Regexp(t, `weight \d+/6000`, drawn)
 
-	require.Regexp(t, `checking +\d+% .*\[\ds:\d+s\]`, onTerminal(t, "check", "--data", data), "a bar with an estimate")
-	require.Regexp(t, `replaying +\d+% `, onTerminal(t, "replay", "--data", data, "--from", "-5m"))
+	require.Regexp(t, `checking +\d+% .*\[\ds:\d+s\]`, onTerminal(t, nil, "check", "--data", data), "a bar with an estimate")
+	require.Regexp(t, `replaying +\d+% `, onTerminal(t, nil, "replay", "--data", data, "--from", "-5m"))
 
 	self, err := os.Executable()
 	require.NoError(t, err)
@@ -91,7 +92,7 @@ func TestTerminalRedrive(t *testing.T) {
 	w.eventually(func() bool { return strings.Contains(archiver.output.String(), "dlq 15") }, "%s", archiver.output)
 	require.Equal(t, 0, archiver.end(syscall.SIGTERM), "so that none fails again meanwhile: %s", archiver.output)
 
-	drawn := onTerminal(t, append(w.settings, "dlq", "redrive", "--rate", "20")...)
+	drawn := onTerminal(t, w.secrets, append(w.settings, "dlq", "redrive", "--rate", "20")...)
 	require.Regexp(t, `re-driving +\d+% .*\(\d+/15[^)]*\) \[\ds:\d+s\]`, drawn)
 	require.Contains(t, drawn, "15 letters put back")
 }
