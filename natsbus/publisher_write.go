@@ -149,7 +149,7 @@ func (p *Publisher) published(w *write) {
 		r := &w.recs[first]
 		hook.Call(p.cfg.Hooks.OutOfOrder, OutOfOrderInfo{Subject: p.subject(r), Key: r.Key(), Sequence: w.sequences[first], Records: n})
 	}
-	if i := w.duplicate; w.duplicates > 0 {
+	if i := w.duplicate; w.duplicates > 0 && p.compareDue() {
 		if _, body, err := w.encode(i); err == nil {
 			p.compareDuplicate(&w.recs[i], w.sequences[i], body)
 		}

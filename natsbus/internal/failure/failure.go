@@ -121,8 +121,9 @@ func IsTemporary(err error) bool {
 }
 
 // IsPermanent reports whether a request that failed with err, or a publishing that failed with the classified err, will
-// never succeed. After ErrNoStream it may: the owner may make the stream. The server counts most such requests as bad ones, with the HTTP code 400, but also those that meet a
-// limit, where room may be made (nats-server v2.15, errors.json: 10002, 10026).
+// never succeed. After ErrNoStream it may: the owner may make the stream. The server counts most such requests as bad
+// ones, with the HTTP code 400, but also those that meet a limit, where room may be made (nats-server v2.15, errors.json:
+// 10002, 10026).
 func IsPermanent(err error) bool {
 	for _, final := range []error{
 		ErrTooLarge, ErrReadOnly, ErrClosed, ErrIncompatible, nats.ErrConnectionClosed, nats.ErrConnectionDraining,

@@ -250,7 +250,7 @@ func Store(ctx context.Context, js jetstream.JetStream, letter *nats.Msg) (*jets
 
 // holds reports whether a stream has a message at a sequence.
 func holds(ctx context.Context, js jetstream.JetStream, stream string, sequence uint64) (bool, error) {
-	_, err := askLeader(ctx, js, stream, selection{Sequence: sequence})
+	_, err := FromLeader(ctx, js, stream, sequence, "")
 	switch {
 	case err == nil:
 		return true, nil
@@ -273,20 +273,17 @@ func Get(ctx context.Context, js jetstream.JetStream, stream jetstream.Stream, s
 	}
 	msg, err := stream.GetMsg(ctx, sequence, opts...)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		msg, err = askLeader(ctx, js, stream.CachedInfo().Config.Name, selection{sequence, pattern})
+		msg, err = FromLeader(ctx, js, stream.CachedInfo().Config.Name, sequence, pattern)
 	}
 	return msg, err
 }
 
-// A selection is the body of a request for a message.
-type selection struct {
-	Sequence uint64 `json:"seq"`
-	Pattern  string `json:"next_by_subj,omitempty"`
-}
-
-// askLeader requests a message from the leader of its stream.
-func askLeader(ctx context.Context, js jetstream.JetStream, stream string, which selection) (*jetstream.RawStreamMsg, error) {
-	body, err := json.Marshal(which)
+// FromLeader is Get by the leader of the stream.
+func FromLeader(ctx context.Context, js jetstream.JetStream, stream string, sequence uint64, pattern string) (*jetstream.RawStreamMsg, error) {
+	body, err := json.Marshal(struct {
+		Sequence uint64 `json:"seq"`
+		Pattern  string `json:"next_by_subj,omitempty"`
+	}{sequence, pattern})
 	if err != nil {
 		return nil, err
 	}
