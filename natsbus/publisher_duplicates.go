@@ -14,7 +14,7 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// compareDue reports whether a record that a stream had already is to be compared now, and begins the time to the next.
+// compareDue reports whether the time has come to compare a record that a stream had already, and begins the next wait.
 func (p *Publisher) compareDue() bool {
 	now := time.Now()
 	p.mu.Lock()
