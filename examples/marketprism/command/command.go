@@ -18,7 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/marketprism/marketprism/examples/marketprism/config"
-	"github.com/marketprism/marketprism/examples/marketprism/plain"
+	"github.com/marketprism/marketprism/examples/plain"
 )
 
 // Version is the version of the program, as in semver.org.

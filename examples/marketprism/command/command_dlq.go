@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/marketprism/marketprism/examples/marketprism/plain"
+	"github.com/marketprism/marketprism/examples/plain"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
 )

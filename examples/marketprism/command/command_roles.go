@@ -20,7 +20,7 @@ import (
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/examples/marketprism/pipeline"
-	"github.com/marketprism/marketprism/examples/marketprism/plain"
+	"github.com/marketprism/marketprism/examples/plain"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/presence"
 )

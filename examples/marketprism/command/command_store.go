@@ -14,7 +14,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
-	"github.com/marketprism/marketprism/examples/marketprism/plain"
+	"github.com/marketprism/marketprism/examples/plain"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/sink"
 )

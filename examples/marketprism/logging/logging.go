@@ -10,7 +10,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/marketprism/marketprism/examples/marketprism/plain"
+	"github.com/marketprism/marketprism/examples/plain"
 )
 
 // NewHandler returns a handler that writes JSON to w. Its keys are time, level, msg, and those of loggers: service,

@@ -16,7 +16,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/chstore"
-	"github.com/marketprism/marketprism/examples/marketprism/plain"
+	"github.com/marketprism/marketprism/examples/plain"
 	"github.com/marketprism/marketprism/internal/bench"
 )
 

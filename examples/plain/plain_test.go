@@ -8,7 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/marketprism/marketprism/examples/marketprism/plain"
+	"github.com/marketprism/marketprism/examples/plain"
 )
 
 // hostile has an escape sequence, its single character, a change of direction, a title that rings, and broken UTF-8.
