@@ -122,7 +122,7 @@ func (c *checker) checkTables(ctx context.Context) error {
 		return err
 	}
 	c.report.Checks++
-	plan, err := (&migrator{ddl{c.db}}).plan(ctx)
+	plan, err := (&migrator{ddl{db: c.db}}).plan(ctx)
 	var diff *SchemaDiff
 	if errors.As(err, &diff) {
 		for _, d := range diff.Differences {

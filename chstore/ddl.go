@@ -10,7 +10,10 @@ import (
 
 // A ddl renders statements that define tables. Its exported methods are called by the templates in schema/. Config
 // has checked every name they return, and the rest is made of numbers and constants.
-type ddl struct{ *db }
+type ddl struct {
+	*db
+	older bool
+}
 
 // Table returns the quoted name by which a table or view is read.
 func (d ddl) Table(name string) string { return d.tableName(name) }
@@ -26,9 +29,12 @@ func (d ddl) Target(name string) (string, error) {
 	return d.quoted(d.localName(t)) + d.cfg.Cluster.onCluster(), err
 }
 
-// Storage returns everything after the columns of a table of records. On a cluster this includes the
-// statement that creates the table over all servers.
-func (d ddl) Storage(name string) (string, error) {
+// Older reports whether the database has migrations on record, so that its tables may be those of an older version.
+func (d ddl) Older() bool { return d.older }
+
+// Storage returns everything after the columns of a table of records, with a comment that has no quotes. On a cluster
+// this includes the statement that creates the table over all servers.
+func (d ddl) Storage(name, comment string) (string, error) {
 	t, err := tableNamed(name)
 	if err != nil {
 		return "", err
@@ -43,11 +49,12 @@ func (d ddl) Storage(name string) (string, error) {
 	for _, set := range append(d.settings(t), setting{granularity, strconv.Itoa(d.cfg.granularity(t))}) {
 		all = append(all, set.String())
 	}
-	text += "\nSETTINGS " + strings.Join(all, ", ")
+	comment = "\nCOMMENT " + d.Text(comment)
+	text += "\nSETTINGS " + strings.Join(all, ", ") + comment
 	if cluster := d.cfg.Cluster; cluster.Name != "" {
 		text += nextStatement + "CREATE TABLE IF NOT EXISTS " + d.tableName(name) + cluster.onCluster() +
 			" AS " + d.quoted(d.localName(t)) +
-			"\nENGINE = Distributed('" + cluster.Name + "', '" + d.cfg.Database + "', '" + d.localName(t) + "')"
+			"\nENGINE = Distributed('" + cluster.Name + "', '" + d.cfg.Database + "', '" + d.localName(t) + "')" + comment
 	}
 	return text, nil
 }

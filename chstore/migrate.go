@@ -39,8 +39,15 @@ func (e *MigrationError) Error() string {
 
 func (e *MigrationError) Unwrap() error { return e.Err }
 
-// A migration is one statement that changes the schema, on a cluster perhaps two. ClickHouse has no transactions over
+// A migration is a file of statements that make a table, change it, or make a view. ClickHouse has no transactions over
 // DDL, so each must be harmless when it is run again, and when two processes run it at once.
+//
+// A view has no history: its one file holds what it is now, and gets the next number when its text changes. So a new
+// database makes each view once, and one that stopped midway between two definitions cannot keep the older one. Its files
+// come after those of the tables, as Flyway's repeatable migrations do ("always applied last"); the number, which those
+// lack, keeps an older version of this package from putting its own views in the place of newer ones. So do the tables
+// whose definition contains all changes until now: of the numbers that are missing, what was made by them is contained in
+// the later files, as in a baseline migration of Flyway.
 type migration struct {
 	version  int
 	name     string
@@ -50,7 +57,7 @@ type migration struct {
 	statements []string // that text makes of the Config; none where it is for another one
 }
 
-// nextStatement separates the statements of a migration. The last one is recorded.
+// nextStatement separates the statements of a migration.
 const nextStatement = ";\n\n"
 
 // commonColumns is the file with the columns that several migrations have in common.
@@ -81,7 +88,6 @@ func (mg *migrator) migrate(ctx context.Context) error {
 func isReplaced(err error) bool {
 	switch exceptionCode(err) {
 	case
-		10,  // NOT_FOUND_COLUMN_IN_BLOCK: the other program has made an older form of the view
 		60,  // UNKNOWN_TABLE
 		107, // FILE_DOESNT_EXIST
 		218, // TABLE_IS_DROPPED
@@ -93,19 +99,36 @@ func isReplaced(err error) bool {
 	return false
 }
 
+// run runs the steps, and then records the migrations that were applied, all in one INSERT. A crash before that runs them
+// again, which is harmless.
 func (mg *migrator) run(ctx context.Context) error {
 	steps, err := mg.steps(ctx)
 	if err != nil {
 		return err
 	}
+	var done []applied
+	start := time.Now()
 	for _, st := range steps {
-		if st.migration != nil {
-			if err := mg.apply(ctx, st); err != nil {
-				return &MigrationError{Version: st.migration.version, Name: st.migration.name, Err: err}
-			}
-		} else if err := mg.conn.Exec(inBackground(ctx), st.statement); err != nil {
-			return fmt.Errorf("chstore: %s: %w", firstLine(st.statement), err)
+		if err = mg.apply(ctx, st); err != nil {
+			break
 		}
+		if st.last {
+			done = append(done, applied{st.migration, start, time.Since(start)})
+			start = time.Now()
+		}
+	}
+	return errors.Join(err, mg.record(ctx, done))
+}
+
+func (mg *migrator) apply(ctx context.Context, st step) error {
+	if m := st.migration; m != nil {
+		if err := mg.conn.Exec(ctx, st.statement); err != nil {
+			return &MigrationError{Version: m.version, Name: m.name, Err: err}
+		}
+		return nil
+	}
+	if err := mg.conn.Exec(inBackground(ctx), st.statement); err != nil {
+		return fmt.Errorf("chstore: %s: %w", firstLine(st.statement), err)
 	}
 	return nil
 }
@@ -123,7 +146,8 @@ func (mg *migrator) plan(ctx context.Context) ([]string, error) {
 // A step is one statement of Migrate.
 type step struct {
 	statement string
-	migration *migration // recorded once it is done; nil for what needs no record
+	migration *migration // to which it belongs; nil for what needs no record
+	last      bool       // of its migration
 }
 
 // steps returns the statements that are left to run, from the state of the server. A migration on record is run again
@@ -133,22 +157,23 @@ func (mg *migrator) steps(ctx context.Context) ([]step, error) {
 	if err := mg.cfg.Tiers.check(ctx, mg.conn); err != nil {
 		return nil, err
 	}
-	all, applied, err := mg.groundwork(ctx)
+	all, recorded, err := mg.groundwork(ctx)
 	if err != nil {
 		return nil, err
 	}
+	mg.older = len(recorded) > 0
 	migrations, err := readMigrations(schema)
 	if err != nil {
 		return nil, err
 	}
-	for version, a := range applied {
-		if version > len(migrations) {
+	for version, a := range recorded {
+		if version > migrations[len(migrations)-1].version {
 			return nil, &MigrationError{Version: version, Name: a.name, Err: ErrNewerSchema}
 		}
 	}
 	for i := range migrations {
 		m := &migrations[i]
-		if a, done := applied[m.version]; done && a.checksum != m.checksum {
+		if a, done := recorded[m.version]; done && a.checksum != m.checksum {
 			return nil, &MigrationError{Version: m.version, Name: m.name, Err: ErrChangedMigration}
 		}
 		text, err := mg.render(m.text)
@@ -163,37 +188,41 @@ func (mg *migrator) steps(ctx context.Context) ([]step, error) {
 	if err != nil {
 		return nil, err
 	}
-	missing, err := mg.missing(ctx, migrations, states)
+	missing, err := mg.missing(ctx, migrations)
 	if err != nil {
 		return nil, err
 	}
 	dropped, changed := false, maps.Clone(missing)
 	for _, m := range migrations {
-		_, done := applied[m.version]
+		_, done := recorded[m.version]
 		if done && !changed.any(m.statements) || len(m.statements) == 0 {
 			continue
 		}
 		dropped = dropped || done
 		changed.add(m.statements)
 		for _, statement := range m.statements {
-			all = append(all, step{statement: statement})
+			all = append(all, step{statement: statement, migration: &m})
 		}
-		all[len(all)-1].migration = &m
+		all[len(all)-1].last = true
 	}
 	if dropped {
 		if err := mg.checkDetached(ctx, missing); err != nil {
 			return nil, err
 		}
 	}
-	if err := mg.differences(states, migrations); err != nil {
+	definitions, err := definitionsOf(migrations)
+	if err != nil {
 		return nil, err
 	}
-	return append(all, mg.alterations(states)...), nil
+	if err := mg.differences(states, definitions); err != nil {
+		return nil, err
+	}
+	return append(all, mg.alterations(states, definitions)...), nil
 }
 
 // groundwork returns the steps that make the database and the table of applied migrations, or, where that
 // table exists, the migrations in it.
-func (mg *migrator) groundwork(ctx context.Context) (steps []step, applied map[int]migration, err error) {
+func (mg *migrator) groundwork(ctx context.Context) (steps []step, recorded map[int]migration, err error) {
 	var databases, tables uint64
 	err = mg.conn.oneRow(ctx, nil, "SELECT (SELECT count() FROM system.databases WHERE name = {database:String}), "+
 		"(SELECT count() FROM system.tables WHERE database = {database:String} AND name = {table:String})",
@@ -202,8 +231,8 @@ func (mg *migrator) groundwork(ctx context.Context) (steps []step, applied map[i
 		return nil, nil, fmt.Errorf("chstore: look at database %s: %w", mg.cfg.Database, err)
 	}
 	if tables > 0 {
-		applied, err = mg.applied(ctx)
-		return nil, applied, err
+		recorded, err = mg.recorded(ctx)
+		return nil, recorded, err
 	}
 	if databases == 0 {
 		steps = append(steps, step{statement: "CREATE DATABASE IF NOT EXISTS `" + mg.cfg.Database + "`" + mg.cfg.Cluster.onCluster()})
@@ -216,11 +245,17 @@ func (mg *migrator) groundwork(ctx context.Context) (steps []step, applied map[i
 	return append(steps, step{statement: statement}), nil, err
 }
 
-// apply runs one migration and records it. A crash between the two runs it again, which is harmless.
-func (mg *migrator) apply(ctx context.Context, st step) error {
-	start, m := time.Now(), st.migration
-	if err := mg.conn.Exec(ctx, st.statement); err != nil {
-		return err
+// An applied is a migration that was applied, for its record.
+type applied struct {
+	migration *migration
+	start     time.Time
+	took      time.Duration
+}
+
+// record records the migrations that were applied.
+func (mg *migrator) record(ctx context.Context, done []applied) error {
+	if len(done) == 0 {
+		return nil
 	}
 	batch, err := mg.conn.PrepareBatch(ctx, "INSERT INTO "+mg.tableName("schema_migrations")+
 		" (version, name, checksum, applied_at, took_ms)")
@@ -228,29 +263,31 @@ func (mg *migrator) apply(ctx context.Context, st step) error {
 		return err
 	}
 	defer batch.Close()
-	if err := batch.Append(uint32(m.version), m.name, m.checksum, start, uint32(time.Since(start).Milliseconds())); err != nil {
-		return err
+	for _, a := range done {
+		if err := batch.Append(uint32(a.migration.version), a.migration.name, a.migration.checksum, a.start, uint32(a.took.Milliseconds())); err != nil {
+			return err
+		}
 	}
 	return batch.Send()
 }
 
-// applied returns the migrations on record by version, with name and checksum alone.
-func (mg *migrator) applied(ctx context.Context) (map[int]migration, error) {
-	applied := make(map[int]migration)
+// recorded returns the migrations on record by version, with name and checksum alone.
+func (mg *migrator) recorded(ctx context.Context) (map[int]migration, error) {
+	recorded := make(map[int]migration)
 	err := mg.conn.eachRow(ctx, "SELECT version, name, checksum FROM "+mg.tableName("schema_migrations")+" FINAL", nil, func(rows driver.Rows) error {
 		var version uint32
 		var m migration
 		err := rows.Scan(&version, &m.name, &m.checksum)
-		applied[int(version)] = m
+		recorded[int(version)] = m
 		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("chstore: read migrations: %w", err)
 	}
-	return applied, nil
+	return recorded, nil
 }
 
-// readMigrations returns the files NNNN_name.sql, which are numbered 1, 2, 3 and so on.
+// readMigrations returns the files NNNN_name.sql in the order of their numbers.
 func readMigrations(files fs.FS) ([]migration, error) {
 	names, err := fs.Glob(files, "schema/[0-9]*.sql")
 	if err != nil {
@@ -261,15 +298,15 @@ func readMigrations(files fs.FS) ([]migration, error) {
 		return nil, err
 	}
 	var migrations []migration
-	for i, file := range names {
+	for _, file := range names {
 		text, err := fs.ReadFile(files, file)
 		if err != nil {
 			return nil, err
 		}
 		number, name, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(file, "schema/"), ".sql"), "_")
 		version, err := strconv.Atoi(number)
-		if err != nil || version != i+1 {
-			return nil, fmt.Errorf("chstore: migration file %s is not number %d", file, i+1)
+		if err != nil {
+			return nil, fmt.Errorf("chstore: migration file %s: %w", file, err)
 		}
 		sum := sha256.Sum256(append(common[:len(common):len(common)], text...))
 		migrations = append(migrations, migration{

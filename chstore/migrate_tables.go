@@ -2,6 +2,7 @@ package chstore
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -58,23 +59,18 @@ func (mg *migrator) states(ctx context.Context) (map[table]*tableState, error) {
 		})
 }
 
-// A missingObjects holds what the migrations make and the database does not have: the names of tables and views, and
-// of columns and indexes the name of the table, a dot, and theirs.
+// A missingObjects holds the names of the tables and views that the migrations make and the database does not have.
 type missingObjects map[string]bool
 
-var (
-	// objectText matches the beginning of a statement that makes, changes or drops a table or a view.
-	objectText = regexp.MustCompile("^(CREATE|ALTER|DROP) (?:OR REPLACE )?(?:TABLE|VIEW|MATERIALIZED VIEW) (?:IF (?:NOT )?EXISTS )?`\\w+`\\.`(\\w+)`")
-	// additionText matches what an ALTER TABLE adds to a table.
-	additionText = regexp.MustCompile("\\bADD (?:COLUMN|INDEX) IF NOT EXISTS `?(\\w+)`?")
-)
+// objectText matches the beginning of a statement that makes, changes or drops a table or a view.
+var objectText = regexp.MustCompile("^(CREATE|ALTER|DROP) (?:OR REPLACE )?(?:TABLE|VIEW|MATERIALIZED VIEW) (?:IF (?:NOT )?EXISTS )?`\\w+`\\.`(\\w+)`")
 
 // missing looks for everything that the migrations make. What a later one drops does not count.
-func (mg *migrator) missing(ctx context.Context, migrations []migration, states map[table]*tableState) (missingObjects, error) {
+func (mg *migrator) missing(ctx context.Context, migrations []migration) (missingObjects, error) {
 	missing := make(missingObjects)
 	for _, m := range migrations {
 		for _, statement := range m.statements {
-			if verb, name, _ := objectOf(statement); verb == "CREATE" {
+			if verb, name := objectOf(statement); verb == "CREATE" {
 				missing[name] = true
 			} else if verb == "DROP" {
 				delete(missing, name)
@@ -90,22 +86,6 @@ func (mg *migrator) missing(ctx context.Context, migrations []migration, states 
 		})
 	if err != nil {
 		return nil, fmt.Errorf("chstore: look at tables: %w", err)
-	}
-	for _, m := range migrations {
-		for _, statement := range m.statements {
-			_, name, additions := objectOf(statement)
-			t, err := tableNamed(strings.TrimPrefix(name, mg.localPrefix()))
-			if err != nil || states[t] == nil {
-				continue
-			}
-			for _, addition := range additions {
-				_, column := states[t].columns[addition]
-				_, index := states[t].indexes[addition]
-				if !column && !index {
-					missing[name+"."+addition] = true
-				}
-			}
-		}
 	}
 	return missing, nil
 }
@@ -134,30 +114,27 @@ func (mg *migrator) checkDetached(ctx context.Context, missing missingObjects) e
 	return nil
 }
 
-// objectOf returns what a statement does to which table or view, without the database, and what it adds to it.
-func objectOf(statement string) (verb, name string, additions []string) {
+// objectOf returns what a statement does to which table or view, without the database.
+func objectOf(statement string) (verb, name string) {
 	m := objectText.FindStringSubmatch(statement)
 	if m == nil {
-		return "", "", nil
+		return "", ""
 	}
-	for _, addition := range additionText.FindAllStringSubmatch(statement, -1) {
-		additions = append(additions, addition[1])
-	}
-	return m[1], m[2], additions
+	return m[1], m[2]
 }
 
 // any reports whether statements make or change something that is missing.
 func (mo missingObjects) any(statements []string) bool {
 	return slices.ContainsFunc(statements, func(statement string) bool {
-		_, name, additions := objectOf(statement)
-		return mo[name] || slices.ContainsFunc(additions, func(addition string) bool { return mo[name+"."+addition] })
+		_, name := objectOf(statement)
+		return mo[name]
 	})
 }
 
 // add adds what statements make or change.
 func (mo missingObjects) add(statements []string) {
 	for _, statement := range statements {
-		_, name, _ := objectOf(statement)
+		_, name := objectOf(statement)
 		mo[name] = true
 	}
 }
@@ -186,15 +163,35 @@ func (mg *migrator) eachTable(ctx context.Context, query string, each func(t tab
 	return nil
 }
 
-// alterations returns the steps that give the tables the settings, the TTL, the codecs and the indexes of
-// Config. A table that does not exist yet is created with the first two.
-func (mg *migrator) alterations(states map[table]*tableState) (steps []step) {
+// alterations returns the steps that give the tables the computed columns and the indexes of their definitions, which a
+// table of an older version may lack, and the settings, the TTL, the codecs and the indexes of Config. A table that does
+// not exist yet is created with all but the last two.
+func (mg *migrator) alterations(states map[table]*tableState, definitions map[table][]definition) (steps []step) {
 	for t := range tableCount {
 		st := states[t]
 		if st != nil {
+			steps = append(steps, mg.complete(t, st, definitions[t])...)
 			steps = append(steps, mg.alter(t, st)...)
 		}
 		steps = append(steps, mg.alterLayout(t, st)...)
+	}
+	return steps
+}
+
+// complete compares what can be added without a change of the stored rows.
+func (mg *migrator) complete(t table, st *tableState, definitions []definition) (steps []step) {
+	for _, d := range definitions {
+		switch {
+		case d.index && st.indexes[d.name] == "":
+			steps = append(steps, mg.alterStep(t, "ADD INDEX IF NOT EXISTS "+d.text))
+		case d.computed != "" && st.columns[d.name].kind == "":
+			add := mg.alterStep(t, "ADD COLUMN IF NOT EXISTS "+d.text)
+			steps = append(steps, add)
+			if mg.cfg.Cluster.Name != "" {
+				add.statement = strings.Replace(add.statement, mg.quoted(mg.localName(t)), mg.tableName(t.name()), 1)
+				steps = append(steps, add)
+			}
+		}
 	}
 	return steps
 }
@@ -305,8 +302,9 @@ func (e *SchemaDiff) Unwrap() []error {
 	return all
 }
 
-// differences returns a *SchemaDiff unless the existing tables are as Config and the migrations make them.
-func (mg *migrator) differences(states map[table]*tableState, migrations []migration) error {
+// differences returns a *SchemaDiff unless the existing tables are as Config and the migrations make them, or can be
+// completed.
+func (mg *migrator) differences(states map[table]*tableState, definitions map[table][]definition) error {
 	var diff SchemaDiff
 	for t := range tableCount {
 		st := states[t]
@@ -327,13 +325,10 @@ func (mg *migrator) differences(states map[table]*tableState, migrations []migra
 		if t.layout(mg.cfg.Layouts).IndexGranularity != 0 { // else it may be that of an older version
 			note(granularity, fmt.Sprint(mg.cfg.granularity(t)), settingOf(st.engine, granularity))
 		}
-		columns, err := mg.definitions(t, migrations)
-		if err != nil {
-			return err
-		}
-		for _, c := range columns {
+		for _, c := range definitions[t] {
 			got, ok := st.columns[c.name]
 			switch {
+			case c.index || !ok && c.computed != "":
 			case !ok:
 				note("column", c.name+" "+c.kind, "")
 			case got.computed != c.computed:
@@ -355,28 +350,31 @@ func settingOf(engine, name string) string {
 	return value
 }
 
-// A definition is a column in a CREATE TABLE.
-type definition struct{ name, kind, computed string }
+// A definition is a column or an index in a CREATE TABLE.
+type definition struct {
+	name, kind, computed string
+	index                bool
+	text                 string // from the name on
+}
 
-// definitions returns the columns that the migrations give a table.
-func (mg *migrator) definitions(t table, migrations []migration) ([]definition, error) {
+// definitionsOf returns the columns and indexes that the migrations give the tables of records.
+func definitionsOf(migrations []migration) (map[table][]definition, error) {
+	all := make(map[table][]definition)
 	for _, m := range migrations {
-		if m.name != t.name() {
-			continue
+		if t, err := tableNamed(m.name); err == nil {
+			all[t] = parseDefinitions(m.statements[0])
 		}
-		text, err := mg.render(m.text)
-		if err != nil {
-			return nil, &MigrationError{Version: m.version, Name: m.name, Err: err}
-		}
-		return parseColumns(text), nil
 	}
-	return nil, fmt.Errorf("chstore: no migration makes the table %s", t.name())
+	if len(all) != int(tableCount) {
+		return nil, errors.New("chstore: a table of records has no migration")
+	}
+	return all, nil
 }
 
 var columnText = regexp.MustCompile(`^([a-z_0-9]+)\s+(.+?)\s*(?:\s(ALIAS|CODEC|COMMENT)\b.*)?$`)
 
-// parseColumns reads the definitions between the brackets of a CREATE TABLE of schema/.
-func parseColumns(text string) (columns []definition) {
+// parseDefinitions reads the definitions between the brackets of a CREATE TABLE of schema/.
+func parseDefinitions(text string) (all []definition) {
 	_, text, _ = strings.Cut(text, "\n(\n")
 	text, _, _ = strings.Cut(text, "\n)\n")
 	depth, start, quoted := 0, 0, false
@@ -393,14 +391,17 @@ func parseColumns(text string) (columns []definition) {
 		case c == ',' && depth == 0:
 			line := strings.Join(strings.Fields(text[start:i]), " ")
 			start = i + 1
-			if m := columnText.FindStringSubmatch(line); m != nil && !strings.HasPrefix(line, "PROJECTION ") {
-				d := definition{name: m[1], kind: m[2]}
+			if index, ok := strings.CutPrefix(line, "INDEX "); ok {
+				name, _, _ := strings.Cut(index, " ")
+				all = append(all, definition{name: name, index: true, text: index})
+			} else if m := columnText.FindStringSubmatch(line); m != nil {
+				d := definition{name: m[1], kind: m[2], text: line}
 				if m[3] == "ALIAS" {
 					d.computed = m[3]
 				}
-				columns = append(columns, d)
+				all = append(all, d)
 			}
 		}
 	}
-	return columns
+	return all
 }

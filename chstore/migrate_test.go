@@ -38,6 +38,77 @@ func TestMigrateTwice(t *testing.T) {
 	require.Equal(t, count, versions, "the second run applied nothing")
 }
 
+// The tables that version 19 made, also where it did not come to its end, become those of a new database.
+func TestMigrateOlderTables(t *testing.T) {
+	short.Skip(t)
+	file, err := os.ReadFile("testdata/version_19.sql")
+	require.NoError(t, err)
+	statements := strings.Split(strings.TrimSuffix(string(file), ";\n"), ";\n\n")
+	schema := func(db *chtest.DB) (tables, columns map[string]string) {
+		return schemaOf(t, db, "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase()"),
+			schemaOf(t, db, "SELECT concat(table, '.', name), concat(type, ' ', default_kind, ' ', default_expression) FROM system.columns WHERE database = currentDatabase()")
+	}
+	_, made := openStore(t, chstore.Config{})
+	wantTables, wantColumns := schema(made)
+	recs := sinktest.Records(1, 50)
+	for _, until := range []string{ // the beginning of the first statement that was not run
+		"",
+		"ALTER TABLE `golden`.`trades` ADD INDEX",
+		"CREATE OR REPLACE VIEW `golden`.`bars_1m`",
+		"ALTER TABLE `golden`.`bars_1m_stored` DELETE",
+	} {
+		db := chtest.Open(t)
+		for i, statement := range statements {
+			if until != "" && strings.HasPrefix(statement, until) {
+				break
+			}
+			require.NoError(t, db.Conn.Exec(t.Context(), strings.NewReplacer("`golden`", "`"+db.Name+"`", "'golden'", "'"+db.Name+"'").Replace(statement)))
+			if i > 0 {
+				require.NoError(t, db.Conn.Exec(t.Context(), "INSERT INTO schema_migrations SELECT least(19, ?), 'as it was', 'of that text', now64(3), 1", i))
+			}
+		}
+		s := storeIn(t, db, chstore.Config{})
+		require.NoError(t, s.Migrate(t.Context()))
+		plan, err := s.Plan(t.Context())
+		require.NoError(t, err)
+		require.Empty(t, plan)
+		tables, columns := schema(db)
+		require.Equal(t, wantColumns, columns)
+		for name, want := range wantTables {
+			if want = strings.ReplaceAll(want, made.Name, db.Name); until == "" || !strings.HasPrefix(want, "CREATE TABLE") {
+				require.Equal(t, want, tables[name])
+			}
+		}
+		require.NoError(t, s.Write(t.Context(), recs))
+		requireSame(t, recs, readAll(t, s, recs))
+	}
+}
+
+// schemaOf returns the texts that a query selects, by name.
+func schemaOf(t *testing.T, db *chtest.DB, query string) map[string]string {
+	t.Helper()
+	texts := make(map[string]string)
+	found, err := db.Conn.Query(t.Context(), query)
+	require.NoError(t, err)
+	defer found.Close()
+	for found.Next() {
+		var name, text string
+		require.NoError(t, found.Scan(&name, &text))
+		texts[name] = text
+	}
+	require.NoError(t, found.Err())
+	return texts
+}
+
+// The columns that a view declares have the types of those that it selects: it would convert each row otherwise.
+func TestViewsDeclareTheirTypes(t *testing.T) {
+	_, db := openStore(t, chstore.Config{})
+	for name, query := range schemaOf(t, db, "SELECT name, as_select FROM system.tables WHERE database = currentDatabase() AND engine = 'View' AND name != 'book_at'") {
+		declared := schemaOf(t, db, "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = '"+name+"'")
+		require.Equal(t, declared, schemaOf(t, db, "DESCRIBE TABLE ("+query+") SETTINGS describe_compact_output = 1"), name)
+	}
+}
+
 func TestMigrateAtOnce(t *testing.T) {
 	short.Skip(t)
 	db := chtest.Open(t)
@@ -85,17 +156,7 @@ func TestMigrateMakesDroppedTablesAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.Migrate(t.Context()))
 	schema := func() map[string]string {
-		texts := make(map[string]string)
-		found, err := db.Conn.Query(t.Context(), "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE '%schema_migrations'")
-		require.NoError(t, err)
-		defer found.Close()
-		for found.Next() {
-			var name, text string
-			require.NoError(t, found.Scan(&name, &text))
-			texts[name] = text
-		}
-		require.NoError(t, found.Err())
-		return texts
+		return schemaOf(t, db, "SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase() AND name NOT LIKE '%schema_migrations'")
 	}
 	want := schema()
 	require.Contains(t, want, "p_trades")
@@ -156,12 +217,12 @@ func TestMigrateRefusesADetachedTable(t *testing.T) {
 func TestMigrateRefuses(t *testing.T) {
 	s, db := openStore(t, chstore.Config{})
 	require.NoError(t, db.Conn.Exec(t.Context(),
-		"INSERT INTO schema_migrations SELECT 3, 'trades', 'another', now64(3) + INTERVAL 1 SECOND, 0"))
+		"INSERT INTO schema_migrations SELECT 22, 'trades', 'another', now64(3) + INTERVAL 1 SECOND, 0"))
 	var bad *chstore.MigrationError
 	err := s.Migrate(t.Context())
 	require.ErrorAs(t, err, &bad)
 	require.ErrorIs(t, err, chstore.ErrChangedMigration)
-	require.Equal(t, 3, bad.Version)
+	require.Equal(t, 22, bad.Version)
 
 	require.NoError(t, db.Conn.Exec(t.Context(), "INSERT INTO schema_migrations SELECT 99, 'future', '', now64(3), 0"))
 	err = s.Migrate(t.Context())

@@ -78,7 +78,7 @@ func (s *Store) Migrate(ctx context.Context) error { return s.migrator().migrate
 // is up to date. Its errors are those of Migrate.
 func (s *Store) Plan(ctx context.Context) ([]string, error) { return s.migrator().plan(ctx) }
 
-func (s *Store) migrator() *migrator { return &migrator{ddl{s.db}} }
+func (s *Store) migrator() *migrator { return &migrator{ddl{db: s.db}} }
 
 // Write stores records and returns once the server has them on disk. It is a sink.Sink; give it
 // batches of ten thousand records and more, by a sink.Buffer, since each call makes an INSERT for

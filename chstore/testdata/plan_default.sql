@@ -2,227 +2,432 @@ CREATE DATABASE IF NOT EXISTS `golden`;
 
 CREATE TABLE IF NOT EXISTS `golden`.`schema_migrations`
 (
-    version    UInt32,
-    name       String,
-    checksum   String,
-    applied_at DateTime64(3, 'UTC'),
-    took_ms    UInt32
+    version    UInt32                COMMENT 'number of the migration',
+    name       String                COMMENT 'name of its file',
+    checksum   String                COMMENT 'SHA-256 of its text',
+    applied_at DateTime64(3, 'UTC')  COMMENT 'when, by the clock of the process that ran it, UTC',
+    took_ms    UInt32                COMMENT 'duration in milliseconds'
 )
 ENGINE = ReplacingMergeTree(applied_at)
-ORDER BY version;
+ORDER BY version
+COMMENT 'the migrations that Migrate has applied; read it with FINAL';
 
 CREATE TABLE IF NOT EXISTS `golden`.`depth_events`
 (
-    exchange      LowCardinality(String),
-    market        LowCardinality(String),
-    symbol        LowCardinality(String),
-    ts            DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where timed is false'
+    exchange      LowCardinality(String) COMMENT 'the exchange: binance',
+    market        LowCardinality(String) COMMENT 'its market: spot, usdm (USD-margined futures) or coinm (coin-margined futures)',
+    symbol        LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    ts            DateTime64(9, 'UTC') COMMENT 'time of the record in UTC: the exchange clock where timed is true, else received_at. Rows are sorted, partitioned and expire by it: filter by exchange, market, symbol and ts'
         CODEC(GCD, Delta, ZSTD(1)),
-    timed         Bool                 COMMENT 'the exchange told the time of the event'
+    timed         Bool                 COMMENT 'the exchange sends a time with the event: ts is that time'
         CODEC(ZSTD(1)),
-    received_at   DateTime64(9, 'UTC') COMMENT 'clock of the collector'
+    received_at   DateTime64(9, 'UTC') COMMENT 'time of receipt by the clock of the collector, UTC'
         CODEC(GCD, Delta, ZSTD(1)),
-    transact_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine; 1970 where unknown'
+    transact_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine, UTC; 1970 where unknown'
         CODEC(GCD, Delta, ZSTD(1)),
-    own_time      Int64                COMMENT 'event time inside the payload, ns since 1970; -1: the same as event_time, 0: none'
+    own_time      Int64                COMMENT 'event time inside the payload in ns since 1970; -1: the same as event_time, 0: none'
         CODEC(T64, ZSTD(1)),
-    first_id      Int64                CODEC(Delta, ZSTD(1)),
-    last_id       Int64                CODEC(Delta, ZSTD(1)),
-    prev_id       Int64                CODEC(Delta, ZSTD(1)),
-    bid_price_e8  Array(Int64)         CODEC(GCD, Delta, ZSTD(1)),
-    bid_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
-    ask_price_e8  Array(Int64)         CODEC(GCD, Delta, ZSTD(1)),
-    ask_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
-    src           LowCardinality(String) COMMENT 'the stream the row came through',
-    seq           UInt64               COMMENT 'its position there'
+    first_id      Int64                COMMENT 'first update id of the row'
+        CODEC(Delta, ZSTD(1)),
+    last_id       Int64                COMMENT 'last update id of the row: the id of the book after it'
+        CODEC(Delta, ZSTD(1)),
+    prev_id       Int64                COMMENT 'futures: last_id of the update before this one, as the exchange sends it; 0 on spot, where first_id continues the ids'
+        CODEC(Delta, ZSTD(1)),
+    bid_price_e8  Array(Int64)         COMMENT 'prices of bids in hundred-millionths; element n belongs to element n of bid_qty_e8'
+        CODEC(GCD, Delta, ZSTD(1)),
+    bid_qty_e8    Array(Int64)         COMMENT 'quantities of bids in hundred-millionths of the base asset; 9223372036854775807 means that or more'
+        CODEC(GCD, T64, ZSTD(1)),
+    ask_price_e8  Array(Int64)         COMMENT 'prices of asks in hundred-millionths; element n belongs to element n of ask_qty_e8'
+        CODEC(GCD, Delta, ZSTD(1)),
+    ask_qty_e8    Array(Int64)         COMMENT 'quantities of asks in hundred-millionths of the base asset; 9223372036854775807 means that or more'
+        CODEC(GCD, T64, ZSTD(1)),
+    src           LowCardinality(String) COMMENT 'the stream through which the row came, empty if none',
+    seq           UInt64               COMMENT 'position of the row in that stream, from 1'
         CODEC(Delta, ZSTD(1)),
 
-    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC')),
-    bids Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), bid_price_e8, bid_qty_e8),
-    asks Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), ask_price_e8, ask_qty_e8),
+    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC'))
+        COMMENT 'exchange clock, UTC; 1970 where the exchange sends no time',
+    bids Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), bid_price_e8, bid_qty_e8)
+        COMMENT 'bids as (price, quantity), computed from the integers; not in SELECT *',
+    asks Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), ask_price_e8, ask_qty_e8)
+        COMMENT 'asks as (price, quantity), computed from the integers; not in SELECT *',
+    bids_decimal Array(Tuple(price Decimal(38, 8), qty Decimal(38, 8)))
+        ALIAS arrayMap((p, q) -> (toDecimal128(p, 8) / 100000000, toDecimal128(q, 8) / 100000000), bid_price_e8, bid_qty_e8)
+        COMMENT 'bids as exact (price, quantity), computed from the integers; not in SELECT *',
+    asks_decimal Array(Tuple(price Decimal(38, 8), qty Decimal(38, 8)))
+        ALIAS arrayMap((p, q) -> (toDecimal128(p, 8) / 100000000, toDecimal128(q, 8) / 100000000), ask_price_e8, ask_qty_e8)
+        COMMENT 'asks as exact (price, quantity), computed from the integers; not in SELECT *',
 
     PROJECTION wm (SELECT src, min(seq), max(seq), count() GROUP BY src)
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(ts)
 ORDER BY (exchange, market, symbol, ts, last_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, index_granularity = 1024;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, index_granularity = 1024
+COMMENT 'changes of order books. A row is one update of the exchange: the levels that changed between the update ids first_id and last_id, with their new quantities. For the book at a time use book_at';
 
 CREATE TABLE IF NOT EXISTS `golden`.`book_snapshots`
 (
-    exchange      LowCardinality(String),
-    market        LowCardinality(String),
-    symbol        LowCardinality(String),
-    ts            DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where timed is false'
+    exchange      LowCardinality(String) COMMENT 'the exchange: binance',
+    market        LowCardinality(String) COMMENT 'its market: spot, usdm (USD-margined futures) or coinm (coin-margined futures)',
+    symbol        LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    ts            DateTime64(9, 'UTC') COMMENT 'time of the record in UTC: the exchange clock where timed is true, else received_at. Rows are sorted, partitioned and expire by it: filter by exchange, market, symbol and ts'
         CODEC(GCD, Delta, ZSTD(1)),
-    timed         Bool                 COMMENT 'the exchange told the time of the event'
+    timed         Bool                 COMMENT 'the exchange sends a time with the event: ts is that time'
         CODEC(ZSTD(1)),
-    received_at   DateTime64(9, 'UTC') COMMENT 'clock of the collector'
+    received_at   DateTime64(9, 'UTC') COMMENT 'time of receipt by the clock of the collector, UTC'
         CODEC(GCD, Delta, ZSTD(1)),
-    transact_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine; 1970 where unknown'
+    transact_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine, UTC; 1970 where unknown'
         CODEC(GCD, Delta, ZSTD(1)),
-    own_time      Int64                COMMENT 'event time inside the payload, ns since 1970; -1: the same as event_time, 0: none'
+    own_time      Int64                COMMENT 'event time inside the payload in ns since 1970; -1: the same as event_time, 0: none'
         CODEC(T64, ZSTD(1)),
-    last_id       Int64                CODEC(Delta, ZSTD(1)),
-    bid_price_e8  Array(Int64)         CODEC(GCD, Delta, ZSTD(1)),
-    bid_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
-    ask_price_e8  Array(Int64)         CODEC(GCD, Delta, ZSTD(1)),
-    ask_qty_e8    Array(Int64)         CODEC(GCD, T64, ZSTD(1)),
-    bid_limited   Bool                 COMMENT 'bids worse than bid_bound_e8 are not all known'
-        CODEC(ZSTD(1)),
-    bid_bound_e8  Int64                COMMENT 'the worst price up to which the bids are known'
+    last_id       Int64                COMMENT 'update id of the book'
         CODEC(Delta, ZSTD(1)),
-    ask_limited   Bool                 CODEC(ZSTD(1)),
-    ask_bound_e8  Int64                CODEC(Delta, ZSTD(1)),
-    src           LowCardinality(String) COMMENT 'the stream the row came through',
-    seq           UInt64               COMMENT 'its position there'
+    bid_price_e8  Array(Int64)         COMMENT 'prices of bids in hundred-millionths; element n belongs to element n of bid_qty_e8'
+        CODEC(GCD, Delta, ZSTD(1)),
+    bid_qty_e8    Array(Int64)         COMMENT 'quantities of bids in hundred-millionths of the base asset; 9223372036854775807 means that or more'
+        CODEC(GCD, T64, ZSTD(1)),
+    ask_price_e8  Array(Int64)         COMMENT 'prices of asks in hundred-millionths; element n belongs to element n of ask_qty_e8'
+        CODEC(GCD, Delta, ZSTD(1)),
+    ask_qty_e8    Array(Int64)         COMMENT 'quantities of asks in hundred-millionths of the base asset; 9223372036854775807 means that or more'
+        CODEC(GCD, T64, ZSTD(1)),
+    bid_limited   Bool                 COMMENT 'the exchange cut the bids: those worse than bid_bound are not all known'
+        CODEC(ZSTD(1)),
+    bid_bound_e8  Int64                COMMENT 'worst price up to which the bids are known, in hundred-millionths; 0 unless bid_limited'
+        CODEC(Delta, ZSTD(1)),
+    ask_limited   Bool                 COMMENT 'the exchange cut the asks: those worse than ask_bound are not all known'
+        CODEC(ZSTD(1)),
+    ask_bound_e8  Int64                COMMENT 'worst price up to which the asks are known, in hundred-millionths; 0 unless ask_limited'
+        CODEC(Delta, ZSTD(1)),
+    src           LowCardinality(String) COMMENT 'the stream through which the row came, empty if none',
+    seq           UInt64               COMMENT 'position of the row in that stream, from 1'
         CODEC(Delta, ZSTD(1)),
 
-    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC')),
-    bids Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), bid_price_e8, bid_qty_e8),
-    asks Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), ask_price_e8, ask_qty_e8),
+    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC'))
+        COMMENT 'exchange clock, UTC; 1970 where the exchange sends no time',
+    bids Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), bid_price_e8, bid_qty_e8)
+        COMMENT 'bids as (price, quantity), computed from the integers; not in SELECT *',
+    asks Array(Tuple(price Float64, qty Float64)) ALIAS arrayMap((p, q) -> (p / 1e8, q / 1e8), ask_price_e8, ask_qty_e8)
+        COMMENT 'asks as (price, quantity), computed from the integers; not in SELECT *',
+    bid_bound Float64 ALIAS bid_bound_e8 / 1e8
+        COMMENT 'worst price up to which the bids are known, computed; 0 unless bid_limited',
+    ask_bound Float64 ALIAS ask_bound_e8 / 1e8
+        COMMENT 'worst price up to which the asks are known, computed; 0 unless ask_limited',
+    bid_bound_decimal Decimal(38, 8) ALIAS toDecimal128(bid_bound_e8, 8) / 100000000
+        COMMENT 'bid_bound, exact',
+    ask_bound_decimal Decimal(38, 8) ALIAS toDecimal128(ask_bound_e8, 8) / 100000000
+        COMMENT 'ask_bound, exact',
+    bids_decimal Array(Tuple(price Decimal(38, 8), qty Decimal(38, 8)))
+        ALIAS arrayMap((p, q) -> (toDecimal128(p, 8) / 100000000, toDecimal128(q, 8) / 100000000), bid_price_e8, bid_qty_e8)
+        COMMENT 'bids as exact (price, quantity), computed from the integers; not in SELECT *',
+    asks_decimal Array(Tuple(price Decimal(38, 8), qty Decimal(38, 8)))
+        ALIAS arrayMap((p, q) -> (toDecimal128(p, 8) / 100000000, toDecimal128(q, 8) / 100000000), ask_price_e8, ask_qty_e8)
+        COMMENT 'asks as exact (price, quantity), computed from the integers; not in SELECT *',
 
     PROJECTION wm (SELECT src, min(seq), max(seq), count() GROUP BY src)
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
 ORDER BY (exchange, market, symbol, ts, last_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, index_granularity = 32;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, index_granularity = 32
+COMMENT 'whole order books at one update id, up to a number of levels. The updates of depth_events with higher ids continue them';
 
 CREATE TABLE IF NOT EXISTS `golden`.`trades`
 (
-    id            Int64                COMMENT 'trade id, or aggregate id where aggregate is true'
+    id            Int64                COMMENT 'trade id, or aggregate id where aggregate is true; the two count separately'
         CODEC(DoubleDelta, ZSTD(1)),
-    exchange      LowCardinality(String),
-    market        LowCardinality(String),
-    symbol        LowCardinality(String),
-    aggregate     Bool                 CODEC(ZSTD(1)),
-    first_id      Int64                COMMENT 'trade ids an aggregate covers; 0 for a single trade'
-        CODEC(Delta, ZSTD(1)),
-    last_id       Int64                CODEC(Delta, ZSTD(1)),
-    price_e8      Int64                CODEC(GCD, Delta, ZSTD(1)),
-    quantity_e8   Int64                CODEC(GCD, T64, ZSTD(1)),
-    buyer_maker   Bool                 CODEC(ZSTD(1)),
-    is_best_match Bool                 CODEC(ZSTD(1)),
-    ts            DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where timed is false'
-        CODEC(GCD, Delta, ZSTD(1)),
-    timed         Bool                 COMMENT 'the exchange told the time of the event'
+    exchange      LowCardinality(String) COMMENT 'the exchange: binance',
+    market        LowCardinality(String) COMMENT 'its market: spot, usdm (USD-margined futures) or coinm (coin-margined futures)',
+    symbol        LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    aggregate     Bool                 COMMENT 'the row is an aggregate: one or more trades of one taker at one price, which are single rows too if single trades are collected'
         CODEC(ZSTD(1)),
-    received_at   DateTime64(9, 'UTC') COMMENT 'clock of the collector'
+    first_id      Int64                COMMENT 'first trade id that an aggregate covers. Of a single trade 0; or, on futures, the first of the ids just before it that are no trades of the market (NA, INSURANCE_FUND, ADL)'
+        CODEC(Delta, ZSTD(1)),
+    last_id       Int64                COMMENT 'last trade id that an aggregate covers. Of a single trade 0, or its own id where first_id is not 0'
+        CODEC(Delta, ZSTD(1)),
+    price_e8      Int64                COMMENT 'price in hundred-millionths of the quote asset'
         CODEC(GCD, Delta, ZSTD(1)),
-    trade_time    DateTime64(9, 'UTC') COMMENT 'clock of the matching engine; 1970 where unknown'
+    quantity_e8   Int64                COMMENT 'quantity in hundred-millionths of the base asset (coinm: of contracts)'
+        CODEC(GCD, T64, ZSTD(1)),
+    buyer_maker   Bool                 COMMENT 'the buyer was the maker, so the taker sold'
+        CODEC(ZSTD(1)),
+    is_best_match Bool                 COMMENT 'spot: the flag M of the exchange, which documents no meaning'
+        CODEC(ZSTD(1)),
+    ts            DateTime64(9, 'UTC') COMMENT 'time of the record in UTC: the exchange clock where timed is true, else received_at. Rows are sorted, partitioned and expire by it: filter by exchange, market, symbol and ts'
         CODEC(GCD, Delta, ZSTD(1)),
-    src           LowCardinality(String) COMMENT 'the stream the row came through',
-    seq           UInt64               COMMENT 'its position there'
+    timed         Bool                 COMMENT 'the exchange sends a time with the event: ts is that time'
+        CODEC(ZSTD(1)),
+    received_at   DateTime64(9, 'UTC') COMMENT 'time of receipt by the clock of the collector, UTC'
+        CODEC(GCD, Delta, ZSTD(1)),
+    trade_time    DateTime64(9, 'UTC') COMMENT 'clock of the matching engine, UTC; 1970 where unknown'
+        CODEC(GCD, Delta, ZSTD(1)),
+    src           LowCardinality(String) COMMENT 'the stream through which the row came, empty if none',
+    seq           UInt64               COMMENT 'position of the row in that stream, from 1'
         CODEC(Delta, ZSTD(1)),
 
-    trade_id      String               ALIAS toString(id),
-    price         Float64              ALIAS price_e8 / 1e8,
-    quantity      Float64              ALIAS quantity_e8 / 1e8,
-    side          LowCardinality(String) ALIAS if(buyer_maker, 'sell', 'buy'),
-    receive_time  DateTime64(9, 'UTC') ALIAS received_at,
-    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC')),
+    trade_id      String               ALIAS toString(id) COMMENT 'id as text, computed; not in SELECT *',
+    price         Float64              ALIAS price_e8 / 1e8 COMMENT 'price, computed from price_e8; not in SELECT *',
+    quantity      Float64              ALIAS quantity_e8 / 1e8 COMMENT 'quantity, computed from quantity_e8; not in SELECT *',
+    side          LowCardinality(String) ALIAS if(buyer_maker, 'sell', 'buy')
+        COMMENT 'what the taker did: buy or sell, computed; not in SELECT *',
+    receive_time  DateTime64(9, 'UTC') ALIAS received_at COMMENT 'received_at under another name; not in SELECT *',
+    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC'))
+        COMMENT 'exchange clock, UTC; 1970 where the exchange sends no time',
+    price_decimal Decimal(38, 8) ALIAS toDecimal128(price_e8, 8) / 100000000
+        COMMENT 'price, exact; not in SELECT *',
+    quantity_decimal Decimal(38, 8) ALIAS toDecimal128(quantity_e8, 8) / 100000000
+        COMMENT 'quantity, exact; not in SELECT *',
 
+    INDEX trade_time_range trade_time TYPE minmax GRANULARITY 1,
     PROJECTION wm (SELECT src, min(seq), max(seq), count() GROUP BY src)
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
 ORDER BY (exchange, market, symbol, ts, aggregate, id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, index_granularity = 8192
+COMMENT 'trades as they came, duplicates included. The exchange reports each trade twice: by itself, and in an aggregate (aggregate is true). Never add up both: read trades_dedup (single trades, each once), agg_trades_dedup (aggregates) or bars_1m';
 
 CREATE TABLE IF NOT EXISTS `golden`.`tickers`
 (
-    exchange      LowCardinality(String),
-    market        LowCardinality(String),
-    symbol        LowCardinality(String),
-    ts            DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where timed is false'
+    exchange      LowCardinality(String) COMMENT 'the exchange: binance',
+    market        LowCardinality(String) COMMENT 'its market: spot, usdm (USD-margined futures) or coinm (coin-margined futures)',
+    symbol        LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    ts            DateTime64(9, 'UTC') COMMENT 'time of the record in UTC: the exchange clock where timed is true, else received_at. Rows are sorted, partitioned and expire by it: filter by exchange, market, symbol and ts'
         CODEC(GCD, Delta, ZSTD(1)),
-    timed         Bool                 COMMENT 'the exchange told the time of the event'
+    timed         Bool                 COMMENT 'the exchange sends a time with the event: ts is that time'
         CODEC(ZSTD(1)),
-    received_at   DateTime64(9, 'UTC') COMMENT 'clock of the collector'
+    received_at   DateTime64(9, 'UTC') COMMENT 'time of receipt by the clock of the collector, UTC'
         CODEC(GCD, Delta, ZSTD(1)),
-    transact_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine; 1970 where unknown'
+    transact_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine, UTC; 1970 where unknown'
         CODEC(GCD, Delta, ZSTD(1)),
-    update_id     Int64                CODEC(Delta, ZSTD(1)),
-    bid_price_e8  Int64                CODEC(GCD, Delta, ZSTD(1)),
-    bid_qty_e8    Int64                CODEC(GCD, T64, ZSTD(1)),
-    ask_price_e8  Int64                CODEC(GCD, Delta, ZSTD(1)),
-    ask_qty_e8    Int64                CODEC(GCD, T64, ZSTD(1)),
-    src           LowCardinality(String) COMMENT 'the stream the row came through',
-    seq           UInt64               COMMENT 'its position there'
+    update_id     Int64                COMMENT 'update id of the book at which they were the best'
+        CODEC(Delta, ZSTD(1)),
+    bid_price_e8  Int64                COMMENT 'best bid in hundred-millionths; 0 if there is no bid'
+        CODEC(GCD, Delta, ZSTD(1)),
+    bid_qty_e8    Int64                COMMENT 'quantity at the best bid in hundred-millionths; 0 if there is no bid'
+        CODEC(GCD, T64, ZSTD(1)),
+    ask_price_e8  Int64                COMMENT 'best ask in hundred-millionths; 0 if there is no ask'
+        CODEC(GCD, Delta, ZSTD(1)),
+    ask_qty_e8    Int64                COMMENT 'quantity at the best ask in hundred-millionths; 0 if there is no ask'
+        CODEC(GCD, T64, ZSTD(1)),
+    src           LowCardinality(String) COMMENT 'the stream through which the row came, empty if none',
+    seq           UInt64               COMMENT 'position of the row in that stream, from 1'
         CODEC(Delta, ZSTD(1)),
 
-    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC')),
-    bid_price     Float64              ALIAS bid_price_e8 / 1e8,
-    bid_qty       Float64              ALIAS bid_qty_e8 / 1e8,
-    ask_price     Float64              ALIAS ask_price_e8 / 1e8,
-    ask_qty       Float64              ALIAS ask_qty_e8 / 1e8,
+    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC'))
+        COMMENT 'exchange clock, UTC; 1970 where the exchange sends no time',
+    bid_price     Float64              ALIAS bid_price_e8 / 1e8 COMMENT 'best bid, computed; not in SELECT *',
+    bid_qty       Float64              ALIAS bid_qty_e8 / 1e8 COMMENT 'quantity at the best bid, computed; not in SELECT *',
+    ask_price     Float64              ALIAS ask_price_e8 / 1e8 COMMENT 'best ask, computed; not in SELECT *',
+    ask_qty       Float64              ALIAS ask_qty_e8 / 1e8 COMMENT 'quantity at the best ask, computed; not in SELECT *',
+    bid_price_decimal Decimal(38, 8) ALIAS toDecimal128(bid_price_e8, 8) / 100000000
+        COMMENT 'bid_price, exact; not in SELECT *',
+    bid_qty_decimal Decimal(38, 8) ALIAS toDecimal128(bid_qty_e8, 8) / 100000000
+        COMMENT 'bid_qty, exact; not in SELECT *',
+    ask_price_decimal Decimal(38, 8) ALIAS toDecimal128(ask_price_e8, 8) / 100000000
+        COMMENT 'ask_price, exact; not in SELECT *',
+    ask_qty_decimal Decimal(38, 8) ALIAS toDecimal128(ask_qty_e8, 8) / 100000000
+        COMMENT 'ask_qty, exact; not in SELECT *',
 
     PROJECTION wm (SELECT src, min(seq), max(seq), count() GROUP BY src)
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMMDD(ts)
 ORDER BY (exchange, market, symbol, ts, update_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, ttl_only_drop_parts = 1, index_granularity = 8192
+COMMENT 'best bid and best ask as the exchange sends them at each change, duplicates included. Read tickers_dedup or top_of_book, which have each once';
 
 CREATE TABLE IF NOT EXISTS `golden`.`gaps`
 (
-    exchange      LowCardinality(String),
-    market        LowCardinality(String),
-    symbol        LowCardinality(String),
-    ts            DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where timed is false'
+    exchange      LowCardinality(String) COMMENT 'the exchange: binance',
+    market        LowCardinality(String) COMMENT 'its market: spot, usdm (USD-margined futures) or coinm (coin-margined futures)',
+    symbol        LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    ts            DateTime64(9, 'UTC') COMMENT 'time of the record in UTC: the exchange clock where timed is true, else received_at. Rows are sorted, partitioned and expire by it: filter by exchange, market, symbol and ts'
         CODEC(GCD, Delta, ZSTD(1)),
-    timed         Bool                 COMMENT 'the exchange told the time of the event'
+    timed         Bool                 COMMENT 'the exchange sends a time with the event: ts is that time'
         CODEC(ZSTD(1)),
-    received_at   DateTime64(9, 'UTC') COMMENT 'clock of the collector'
+    received_at   DateTime64(9, 'UTC') COMMENT 'time of receipt by the clock of the collector, UTC'
         CODEC(GCD, Delta, ZSTD(1)),
-    after_id      Int64                COMMENT 'the last update id before the hole; 0 if the book was never known'
+    after_id      Int64                COMMENT 'last update id before the gap; 0 if the book was never in sync'
         CODEC(Delta, ZSTD(1)),
-    reason        LowCardinality(String),
-    error         String               CODEC(ZSTD(1)),
-    src           LowCardinality(String) COMMENT 'the stream the row came through',
-    seq           UInt64               COMMENT 'its position there'
+    reason        LowCardinality(String) COMMENT 'why: disconnect, sequence, overflow, invalid, regressed (the ids of the exchange went back), …',
+    error         String               COMMENT 'the error behind it, if any'
+        CODEC(ZSTD(1)),
+    src           LowCardinality(String) COMMENT 'the stream through which the row came, empty if none',
+    seq           UInt64               COMMENT 'position of the row in that stream, from 1'
         CODEC(Delta, ZSTD(1)),
 
-    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC')),
+    event_time    DateTime64(9, 'UTC') ALIAS if(timed, ts, toDateTime64(0, 9, 'UTC'))
+        COMMENT 'exchange clock, UTC; 1970 where the exchange sends no time',
 
     PROJECTION wm (SELECT src, min(seq), max(seq), count() GROUP BY src)
 )
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(ts)
 ORDER BY (exchange, market, symbol, ts, after_id)
-SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, index_granularity = 8192;
+SETTINGS fsync_after_insert = 1, fsync_part_directory = 1, merge_selector_base = 16, non_replicated_deduplication_window = 10000, index_granularity = 8192
+COMMENT 'the ends of spans in which a book was in sync: after such a row updates may be missing, up to the next snapshot of the symbol';
 
-ALTER TABLE `golden`.`trades` ADD INDEX IF NOT EXISTS trade_time_range trade_time TYPE minmax GRANULARITY 1;
+CREATE TABLE IF NOT EXISTS `golden`.`leases`
+(
+    name   String                COMMENT 'table and stream that one Store at a time writes',
+    epoch  UInt64                COMMENT 'number of the holder, counted from 1',
+    holder String                COMMENT 'the process that holds or held it',
+    turn   UInt64                COMMENT 'counts the writes of the holder; of two rows the one with the higher count is valid',
+    until  DateTime64(3, 'UTC')  COMMENT 'when it expires, by the clock of the server, UTC'
+)
+ENGINE = ReplacingMergeTree(turn)
+ORDER BY (name, epoch)
+SETTINGS non_replicated_deduplication_window = 10000
+COMMENT 'which process writes the records of a stream (Config.Lease)';
 
-CREATE VIEW IF NOT EXISTS `golden`.`bars_1m` AS
+CREATE TABLE IF NOT EXISTS `golden`.`bars_1m_stored`
+(
+    exchange LowCardinality(String) COMMENT 'the exchange: binance',
+    market LowCardinality(String) COMMENT 'its market: spot, usdm or coinm',
+    symbol LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    aggregate     Bool            COMMENT 'always false, see of_aggregates: a part of the sort key from when a minute had two bars'
+        CODEC(ZSTD(1)),
+    of_aggregates Bool            COMMENT 'the bar is made of aggregate trades'
+        CODEC(ZSTD(1)),
+    minute        DateTime('UTC') COMMENT 'start of the minute, UTC'
+        CODEC(DoubleDelta, ZSTD(1)),
+    open          Float64         COMMENT 'first price'
+        CODEC(ZSTD(1)),
+    high          Float64         COMMENT 'highest price'
+        CODEC(ZSTD(1)),
+    low           Float64         COMMENT 'lowest price'
+        CODEC(ZSTD(1)),
+    close         Float64         COMMENT 'last price'
+        CODEC(ZSTD(1)),
+    volume        Float64         COMMENT 'quantity traded, of the base asset'
+        CODEC(ZSTD(1)),
+    quote_volume  Float64         COMMENT 'sum of price × quantity, of the quote asset'
+        CODEC(ZSTD(1)),
+    vwap          Float64         COMMENT 'mean price, weighted by quantity'
+        CODEC(ZSTD(1)),
+    buy_volume    Float64         COMMENT 'the part of volume in which the taker bought'
+        CODEC(ZSTD(1)),
+    trades        UInt64          COMMENT 'number of trades, also where of_aggregates is true: those that the aggregates cover. Of the bars of one minute the one of most trades stays'
+        CODEC(T64, ZSTD(1)),
+    computed_at   DateTime64(3, 'UTC') COMMENT 'when the bar was computed, UTC'
+        CODEC(Delta, ZSTD(1))
+)
+ENGINE = ReplacingMergeTree(trades)
+PARTITION BY toYYYYMM(minute)
+ORDER BY (exchange, market, symbol, aggregate, minute)
+COMMENT 'bars_1m, computed by bars_1m_refresh, one bar a minute: read it with FINAL';
+
+CREATE OR REPLACE VIEW `golden`.`bars_1m`
+(
+    exchange LowCardinality(String) COMMENT 'the exchange: binance',
+    market LowCardinality(String) COMMENT 'its market: spot, usdm or coinm',
+    symbol LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    aggregate Bool COMMENT 'the bar is made of aggregate trades',
+    minute DateTime('UTC') COMMENT 'start of the minute, UTC',
+    open Float64 COMMENT 'first price',
+    high Float64 COMMENT 'highest price',
+    low Float64 COMMENT 'lowest price',
+    close Float64 COMMENT 'last price',
+    volume Float64 COMMENT 'quantity traded, of the base asset',
+    quote_volume Float64 COMMENT 'sum of price × quantity, of the quote asset',
+    vwap Float64 COMMENT 'mean price, weighted by quantity',
+    buy_volume Float64 COMMENT 'the part of volume in which the taker bought',
+    trades UInt64 COMMENT 'number of trades, also where aggregate is true: those that the aggregates cover'
+)
+AS
 SELECT
     exchange,
     market,
     symbol,
-    aggregate,
+    bar.aggregate     AS aggregate,
     minute,
-    argMin(price_e8, id) / 1e8 AS open,
-    max(price_e8) / 1e8        AS high,
-    min(price_e8) / 1e8        AS low,
-    argMax(price_e8, id) / 1e8 AS close,
-    sum(toInt128(quantity_e8)) / 1e8                              AS volume,
-    sum(toFloat64(price_e8) * quantity_e8) / 1e16                 AS quote_volume,
-    if(volume = 0, nan, quote_volume / volume)                    AS vwap,
-    sumIf(toInt128(quantity_e8), NOT buyer_maker) / 1e8           AS buy_volume,
-    count()                                                       AS trades
+    bar.open          AS open,
+    bar.high          AS high,
+    bar.low           AS low,
+    bar.close         AS close,
+    bar.volume        AS volume,
+    bar.quote_volume  AS quote_volume,
+    bar.vwap          AS vwap,
+    bar.buy_volume    AS buy_volume,
+    bar.trades        AS trades
 FROM
 (
     SELECT
-        exchange, market, symbol, aggregate, toStartOfMinute(trade_time) AS minute, id,
-        any(t.price_e8) AS price_e8, any(t.quantity_e8) AS quantity_e8, any(t.buyer_maker) AS buyer_maker
-    FROM `golden`.`trades` AS t
-    GROUP BY exchange, market, symbol, aggregate, minute, id
+        exchange, market, symbol, minute,
+        argMax(CAST((kind, open, high, low, close, volume, quote_volume, vwap, buy_volume, trades),
+            'Tuple(aggregate Bool, open Float64, high Float64, low Float64, close Float64, volume Float64, quote_volume Float64, vwap Float64, buy_volume Float64, trades UInt64)'),
+            (volume, NOT kind)) AS bar
+    FROM
+    (
+        SELECT
+            exchange, market, symbol, minute, kind,
+            argMin(price_e8, id) / 1e8 AS open,
+            max(price_e8) / 1e8        AS high,
+            min(price_e8) / 1e8        AS low,
+            argMax(price_e8, id) / 1e8 AS close,
+            sum(toInt128(quantity_e8)) / 1e8                    AS volume,
+            sum(toFloat64(price_e8) * quantity_e8) / 1e16       AS quote_volume,
+            if(volume = 0, nan, quote_volume / volume)          AS vwap,
+            sumIf(toInt128(quantity_e8), NOT buyer_maker) / 1e8 AS buy_volume,
+            sum(trades_of)                                      AS trades
+        FROM
+        (
+            SELECT
+                exchange, market, symbol, t.aggregate AS kind, toStartOfMinute(t.trade_time) AS minute, id,
+                any(t.price_e8) AS price_e8, any(t.quantity_e8) AS quantity_e8, any(t.buyer_maker) AS buyer_maker,
+                any(if(t.aggregate, toUInt64(greatest(1, t.last_id - t.first_id + 1)), 1)) AS trades_of
+            FROM `golden`.`trades` AS t
+            GROUP BY exchange, market, symbol, kind, minute, id
+        )
+        GROUP BY exchange, market, symbol, minute, kind
+    )
+    GROUP BY exchange, market, symbol, minute
 )
-GROUP BY exchange, market, symbol, aggregate, minute
-COMMENT 'bars of a minute by the clock of the matching engine, each trade counted once. Where single and aggregate trades are both stored, choose by the column aggregate';
+COMMENT 'bars of a minute by the clock of the matching engine, each trade counted once, also where single and aggregate trades are both stored: a bar is made of the kind of which the minute has the greater volume, as one of them may have been collected for a part of it only, and of single trades if equal. Filter by exchange, market, symbol and minute';
 
-CREATE VIEW IF NOT EXISTS `golden`.`spreads_1m` AS
+DROP VIEW IF EXISTS `golden`.`bars_1m_refresh`;
+
+CREATE MATERIALIZED VIEW IF NOT EXISTS `golden`.`bars_1m_refresh`
+REFRESH EVERY 1 MINUTE APPEND TO `golden`.`bars_1m_stored` AS
+SELECT
+    exchange, market, symbol, false AS aggregate, kind AS of_aggregates, minute,
+    open, high, low, close, volume, quote_volume, vwap, buy_volume, trades, now64(3, 'UTC') AS computed_at
+FROM
+(
+    SELECT * EXCEPT (aggregate), aggregate AS kind
+    FROM `golden`.`bars_1m`
+    WHERE (exchange, market, symbol, minute) IN
+    (
+        SELECT exchange, market, symbol, toStartOfMinute(trade_time)
+        FROM `golden`.`trades`
+        WHERE _part IN
+        (
+            SELECT name FROM system.parts
+            WHERE database = 'golden' AND table = 'trades' AND active
+                AND modification_time >= (SELECT max(computed_at) - INTERVAL 2 MINUTE FROM `golden`.`bars_1m_stored`)
+        )
+    )
+)
+SETTINGS max_bytes_before_external_group_by = 1073741824
+COMMENT 'computes the bars of the minutes of which parts have come since it last did, each from all of its trades';
+
+CREATE OR REPLACE VIEW `golden`.`spreads_1m`
+(
+    exchange LowCardinality(String) COMMENT 'the exchange: binance',
+    market LowCardinality(String) COMMENT 'its market: spot, usdm or coinm',
+    symbol LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    minute DateTime('UTC') COMMENT 'start of the minute, UTC',
+    spread_min Float64 COMMENT 'smallest ask - bid',
+    spread_avg Float64 COMMENT 'mean of ask - bid over the tickers of the minute',
+    spread_max Float64 COMMENT 'largest ask - bid',
+    spread_avg_bps Float64 COMMENT 'mean spread in hundredths of a percent of the middle price',
+    bid_qty_avg Float64 COMMENT 'mean quantity at the best bid',
+    ask_qty_avg Float64 COMMENT 'mean quantity at the best ask',
+    mid_close Float64 COMMENT 'last price halfway between best bid and best ask',
+    updates UInt64 COMMENT 'number of tickers'
+)
+AS
 SELECT
     exchange,
     market,
@@ -248,61 +453,21 @@ FROM
 GROUP BY exchange, market, symbol, minute
 COMMENT 'best bid and ask over minutes, averages by update; a side that is empty is left out. A spot ticker has no other time than that of its arrival';
 
-CREATE TABLE IF NOT EXISTS `golden`.`leases`
+CREATE OR REPLACE VIEW `golden`.`depths_1m`
 (
-    name   String                COMMENT 'table and stream that one Store at a time writes',
-    epoch  UInt64                COMMENT 'counts the holders',
-    holder String,
-    turn   UInt64                COMMENT 'counts what the holder has said; the last word counts',
-    until  DateTime64(3, 'UTC')  COMMENT 'clock of the server'
+    exchange LowCardinality(String) COMMENT 'the exchange: binance',
+    market LowCardinality(String) COMMENT 'its market: spot, usdm or coinm',
+    symbol LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    minute DateTime('UTC') COMMENT 'start of the minute, UTC',
+    bid_qty_10bps Float64 COMMENT 'quantity of bids down to a tenth of a percent below the middle price',
+    ask_qty_10bps Float64 COMMENT 'quantity of asks up to a tenth of a percent above it',
+    bid_qty_100bps Float64 COMMENT 'quantity of bids down to a percent below the middle price',
+    ask_qty_100bps Float64 COMMENT 'quantity of asks up to a percent above it',
+    bid_levels Float64 COMMENT 'number of stored bids',
+    ask_levels Float64 COMMENT 'number of stored asks',
+    snapshots UInt64 COMMENT 'number of snapshots that the means are of'
 )
-ENGINE = ReplacingMergeTree(turn)
-ORDER BY (name, epoch)
-SETTINGS non_replicated_deduplication_window = 10000;
-
-CREATE TABLE IF NOT EXISTS `golden`.`bars_1m_stored`
-(
-    exchange     LowCardinality(String),
-    market       LowCardinality(String),
-    symbol       LowCardinality(String),
-    aggregate    Bool                   CODEC(ZSTD(1)),
-    minute       DateTime('UTC')        CODEC(DoubleDelta, ZSTD(1)),
-    open         Float64                CODEC(ZSTD(1)),
-    high         Float64                CODEC(ZSTD(1)),
-    low          Float64                CODEC(ZSTD(1)),
-    close        Float64                CODEC(ZSTD(1)),
-    volume       Float64                CODEC(ZSTD(1)),
-    quote_volume Float64                CODEC(ZSTD(1)),
-    vwap         Float64                CODEC(ZSTD(1)),
-    buy_volume   Float64                CODEC(ZSTD(1)),
-    trades       UInt64                 COMMENT 'of the bars of one minute the one of most trades stays'
-        CODEC(T64, ZSTD(1)),
-    computed_at  DateTime64(3, 'UTC')   CODEC(Delta, ZSTD(1))
-)
-ENGINE = ReplacingMergeTree(trades)
-PARTITION BY toYYYYMM(minute)
-ORDER BY (exchange, market, symbol, aggregate, minute)
-COMMENT 'bars_1m, computed by bars_1m_refresh: read it with FINAL';
-
-CREATE MATERIALIZED VIEW IF NOT EXISTS `golden`.`bars_1m_refresh`
-REFRESH EVERY 1 MINUTE APPEND TO `golden`.`bars_1m_stored` AS
-SELECT *, now64(3, 'UTC') AS computed_at
-FROM `golden`.`bars_1m`
-WHERE (exchange, market, symbol, aggregate, minute) IN
-(
-    SELECT exchange, market, symbol, aggregate, toStartOfMinute(trade_time)
-    FROM `golden`.`trades`
-    WHERE _part IN
-    (
-        SELECT name FROM system.parts
-        WHERE database = 'golden' AND table = 'trades' AND active
-            AND modification_time >= (SELECT max(computed_at) - INTERVAL 2 MINUTE FROM `golden`.`bars_1m_stored`)
-    )
-)
-SETTINGS max_bytes_before_external_group_by = 1073741824
-COMMENT 'computes the bars of the minutes of which parts have come since it last did, each from all of its trades';
-
-CREATE VIEW IF NOT EXISTS `golden`.`depths_1m` AS
+AS
 SELECT
     exchange,
     market,
@@ -332,352 +497,26 @@ FROM
 GROUP BY exchange, market, symbol, minute
 COMMENT 'quantity within a tenth of a percent and a percent of the middle price, averages of the stored snapshots of a minute';
 
-ALTER TABLE `golden`.`depth_events`
-    MODIFY COMMENT 'changes of order books. A row is one update of the exchange: the levels that changed between the update ids first_id and last_id, with their new quantities. For the book at a time use book_at',
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm (USD-margined futures) or coinm (coin-margined futures)',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN ts 'time of the record in UTC: the exchange clock where timed is true, else received_at. Rows are sorted, partitioned and expire by it: filter by exchange, market, symbol and ts',
-    COMMENT COLUMN timed 'the exchange sends a time with the event: ts is that time',
-    COMMENT COLUMN received_at 'time of receipt by the clock of the collector, UTC',
-    COMMENT COLUMN src 'the stream through which the row came, empty if none',
-    COMMENT COLUMN seq 'position of the row in that stream, from 1',
-    COMMENT COLUMN event_time 'exchange clock, UTC; 1970 where the exchange sends no time',
-    COMMENT COLUMN transact_time 'clock of the matching engine, UTC; 1970 where unknown',
-    COMMENT COLUMN first_id 'first update id of the row',
-    COMMENT COLUMN last_id 'last update id of the row: the id of the book after it',
-    COMMENT COLUMN prev_id 'futures: last_id of the update before this one, as the exchange sends it; 0 on spot, where first_id continues the ids',
-    COMMENT COLUMN own_time 'event time inside the payload in ns since 1970; -1: the same as event_time, 0: none',
-    COMMENT COLUMN bid_price_e8 'prices of bids in hundred-millionths; element n belongs to element n of bid_qty_e8',
-    COMMENT COLUMN bid_qty_e8 'quantities of bids in hundred-millionths of the base asset; 9223372036854775807 means that or more',
-    COMMENT COLUMN ask_price_e8 'prices of asks in hundred-millionths; element n belongs to element n of ask_qty_e8',
-    COMMENT COLUMN ask_qty_e8 'quantities of asks in hundred-millionths of the base asset; 9223372036854775807 means that or more',
-    COMMENT COLUMN bids 'bids as (price, quantity), computed from the integers; not in SELECT *',
-    COMMENT COLUMN asks 'asks as (price, quantity), computed from the integers; not in SELECT *',
-    ADD COLUMN IF NOT EXISTS bids_decimal Array(Tuple(price Decimal(38, 8), qty Decimal(38, 8)))
-        ALIAS arrayMap((p, q) -> (toDecimal128(p, 8) / 100000000, toDecimal128(q, 8) / 100000000), bid_price_e8, bid_qty_e8)
-        COMMENT 'bids as exact (price, quantity), computed from the integers; not in SELECT *',
-    ADD COLUMN IF NOT EXISTS asks_decimal Array(Tuple(price Decimal(38, 8), qty Decimal(38, 8)))
-        ALIAS arrayMap((p, q) -> (toDecimal128(p, 8) / 100000000, toDecimal128(q, 8) / 100000000), ask_price_e8, ask_qty_e8)
-        COMMENT 'asks as exact (price, quantity), computed from the integers; not in SELECT *';
-
-ALTER TABLE `golden`.`book_snapshots`
-    MODIFY COMMENT 'whole order books at one update id, up to a number of levels. The updates of depth_events with higher ids continue them',
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm (USD-margined futures) or coinm (coin-margined futures)',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN ts 'time of the record in UTC: the exchange clock where timed is true, else received_at. Rows are sorted, partitioned and expire by it: filter by exchange, market, symbol and ts',
-    COMMENT COLUMN timed 'the exchange sends a time with the event: ts is that time',
-    COMMENT COLUMN received_at 'time of receipt by the clock of the collector, UTC',
-    COMMENT COLUMN src 'the stream through which the row came, empty if none',
-    COMMENT COLUMN seq 'position of the row in that stream, from 1',
-    COMMENT COLUMN event_time 'exchange clock, UTC; 1970 where the exchange sends no time',
-    COMMENT COLUMN transact_time 'clock of the matching engine, UTC; 1970 where unknown',
-    COMMENT COLUMN last_id 'update id of the book',
-    COMMENT COLUMN bid_limited 'the exchange cut the bids: those worse than bid_bound are not all known',
-    COMMENT COLUMN bid_bound_e8 'worst price up to which the bids are known, in hundred-millionths; 0 unless bid_limited',
-    COMMENT COLUMN ask_limited 'the exchange cut the asks: those worse than ask_bound are not all known',
-    COMMENT COLUMN ask_bound_e8 'worst price up to which the asks are known, in hundred-millionths; 0 unless ask_limited',
-    ADD COLUMN IF NOT EXISTS bid_bound Float64 ALIAS bid_bound_e8 / 1e8
-        COMMENT 'worst price up to which the bids are known, computed; 0 unless bid_limited',
-    ADD COLUMN IF NOT EXISTS ask_bound Float64 ALIAS ask_bound_e8 / 1e8
-        COMMENT 'worst price up to which the asks are known, computed; 0 unless ask_limited',
-    ADD COLUMN IF NOT EXISTS bid_bound_decimal Decimal(38, 8) ALIAS toDecimal128(bid_bound_e8, 8) / 100000000
-        COMMENT 'bid_bound, exact',
-    ADD COLUMN IF NOT EXISTS ask_bound_decimal Decimal(38, 8) ALIAS toDecimal128(ask_bound_e8, 8) / 100000000
-        COMMENT 'ask_bound, exact',
-    COMMENT COLUMN own_time 'event time inside the payload in ns since 1970; -1: the same as event_time, 0: none',
-    COMMENT COLUMN bid_price_e8 'prices of bids in hundred-millionths; element n belongs to element n of bid_qty_e8',
-    COMMENT COLUMN bid_qty_e8 'quantities of bids in hundred-millionths of the base asset; 9223372036854775807 means that or more',
-    COMMENT COLUMN ask_price_e8 'prices of asks in hundred-millionths; element n belongs to element n of ask_qty_e8',
-    COMMENT COLUMN ask_qty_e8 'quantities of asks in hundred-millionths of the base asset; 9223372036854775807 means that or more',
-    COMMENT COLUMN bids 'bids as (price, quantity), computed from the integers; not in SELECT *',
-    COMMENT COLUMN asks 'asks as (price, quantity), computed from the integers; not in SELECT *',
-    ADD COLUMN IF NOT EXISTS bids_decimal Array(Tuple(price Decimal(38, 8), qty Decimal(38, 8)))
-        ALIAS arrayMap((p, q) -> (toDecimal128(p, 8) / 100000000, toDecimal128(q, 8) / 100000000), bid_price_e8, bid_qty_e8)
-        COMMENT 'bids as exact (price, quantity), computed from the integers; not in SELECT *',
-    ADD COLUMN IF NOT EXISTS asks_decimal Array(Tuple(price Decimal(38, 8), qty Decimal(38, 8)))
-        ALIAS arrayMap((p, q) -> (toDecimal128(p, 8) / 100000000, toDecimal128(q, 8) / 100000000), ask_price_e8, ask_qty_e8)
-        COMMENT 'asks as exact (price, quantity), computed from the integers; not in SELECT *';
-
-ALTER TABLE `golden`.`trades`
-    MODIFY COMMENT 'trades as they came, duplicates included. The exchange reports each trade twice: by itself, and in an aggregate (aggregate is true). Never add up both: read trades_dedup (single trades, each once), agg_trades_dedup (aggregates) or bars_1m',
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm (USD-margined futures) or coinm (coin-margined futures)',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN ts 'time of the record in UTC: the exchange clock where timed is true, else received_at. Rows are sorted, partitioned and expire by it: filter by exchange, market, symbol and ts',
-    COMMENT COLUMN timed 'the exchange sends a time with the event: ts is that time',
-    COMMENT COLUMN received_at 'time of receipt by the clock of the collector, UTC',
-    COMMENT COLUMN src 'the stream through which the row came, empty if none',
-    COMMENT COLUMN seq 'position of the row in that stream, from 1',
-    COMMENT COLUMN event_time 'exchange clock, UTC; 1970 where the exchange sends no time',
-    COMMENT COLUMN id 'trade id, or aggregate id where aggregate is true; the two count separately',
-    COMMENT COLUMN aggregate 'the row is an aggregate: one or more trades of one taker at one price, which are single rows too if single trades are collected',
-    COMMENT COLUMN first_id 'first trade id that an aggregate covers. Of a single trade 0; or, on futures, the first of the ids just before it that are no trades of the market (NA, INSURANCE_FUND, ADL)',
-    COMMENT COLUMN last_id 'last trade id that an aggregate covers. Of a single trade 0, or its own id where first_id is not 0',
-    COMMENT COLUMN price_e8 'price in hundred-millionths of the quote asset',
-    COMMENT COLUMN quantity_e8 'quantity in hundred-millionths of the base asset (coinm: of contracts)',
-    COMMENT COLUMN buyer_maker 'the buyer was the maker, so the taker sold',
-    COMMENT COLUMN is_best_match 'spot: the flag M of the exchange, which documents no meaning',
-    COMMENT COLUMN trade_time 'clock of the matching engine, UTC; 1970 where unknown',
-    COMMENT COLUMN trade_id 'id as text, computed; not in SELECT *',
-    COMMENT COLUMN price 'price, computed from price_e8; not in SELECT *',
-    COMMENT COLUMN quantity 'quantity, computed from quantity_e8; not in SELECT *',
-    COMMENT COLUMN side 'what the taker did: buy or sell, computed; not in SELECT *',
-    COMMENT COLUMN receive_time 'received_at under another name; not in SELECT *',
-    ADD COLUMN IF NOT EXISTS price_decimal Decimal(38, 8) ALIAS toDecimal128(price_e8, 8) / 100000000
-        COMMENT 'price, exact; not in SELECT *',
-    ADD COLUMN IF NOT EXISTS quantity_decimal Decimal(38, 8) ALIAS toDecimal128(quantity_e8, 8) / 100000000
-        COMMENT 'quantity, exact; not in SELECT *';
-
-ALTER TABLE `golden`.`tickers`
-    MODIFY COMMENT 'best bid and best ask as the exchange sends them at each change, duplicates included. Read tickers_dedup or top_of_book, which have each once',
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm (USD-margined futures) or coinm (coin-margined futures)',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN ts 'time of the record in UTC: the exchange clock where timed is true, else received_at. Rows are sorted, partitioned and expire by it: filter by exchange, market, symbol and ts',
-    COMMENT COLUMN timed 'the exchange sends a time with the event: ts is that time',
-    COMMENT COLUMN received_at 'time of receipt by the clock of the collector, UTC',
-    COMMENT COLUMN src 'the stream through which the row came, empty if none',
-    COMMENT COLUMN seq 'position of the row in that stream, from 1',
-    COMMENT COLUMN event_time 'exchange clock, UTC; 1970 where the exchange sends no time',
-    COMMENT COLUMN transact_time 'clock of the matching engine, UTC; 1970 where unknown',
-    COMMENT COLUMN update_id 'update id of the book at which they were the best',
-    COMMENT COLUMN bid_price_e8 'best bid in hundred-millionths; 0 if there is no bid',
-    COMMENT COLUMN bid_qty_e8 'quantity at the best bid in hundred-millionths; 0 if there is no bid',
-    COMMENT COLUMN ask_price_e8 'best ask in hundred-millionths; 0 if there is no ask',
-    COMMENT COLUMN ask_qty_e8 'quantity at the best ask in hundred-millionths; 0 if there is no ask',
-    COMMENT COLUMN bid_price 'best bid, computed; not in SELECT *',
-    COMMENT COLUMN bid_qty 'quantity at the best bid, computed; not in SELECT *',
-    COMMENT COLUMN ask_price 'best ask, computed; not in SELECT *',
-    COMMENT COLUMN ask_qty 'quantity at the best ask, computed; not in SELECT *',
-    ADD COLUMN IF NOT EXISTS bid_price_decimal Decimal(38, 8) ALIAS toDecimal128(bid_price_e8, 8) / 100000000
-        COMMENT 'bid_price, exact; not in SELECT *',
-    ADD COLUMN IF NOT EXISTS bid_qty_decimal Decimal(38, 8) ALIAS toDecimal128(bid_qty_e8, 8) / 100000000
-        COMMENT 'bid_qty, exact; not in SELECT *',
-    ADD COLUMN IF NOT EXISTS ask_price_decimal Decimal(38, 8) ALIAS toDecimal128(ask_price_e8, 8) / 100000000
-        COMMENT 'ask_price, exact; not in SELECT *',
-    ADD COLUMN IF NOT EXISTS ask_qty_decimal Decimal(38, 8) ALIAS toDecimal128(ask_qty_e8, 8) / 100000000
-        COMMENT 'ask_qty, exact; not in SELECT *';
-
-ALTER TABLE `golden`.`gaps`
-    MODIFY COMMENT 'the ends of spans in which a book was in sync: after such a row updates may be missing, up to the next snapshot of the symbol',
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm (USD-margined futures) or coinm (coin-margined futures)',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN ts 'time of the record in UTC: the exchange clock where timed is true, else received_at. Rows are sorted, partitioned and expire by it: filter by exchange, market, symbol and ts',
-    COMMENT COLUMN timed 'the exchange sends a time with the event: ts is that time',
-    COMMENT COLUMN received_at 'time of receipt by the clock of the collector, UTC',
-    COMMENT COLUMN src 'the stream through which the row came, empty if none',
-    COMMENT COLUMN seq 'position of the row in that stream, from 1',
-    COMMENT COLUMN event_time 'exchange clock, UTC; 1970 where the exchange sends no time',
-    COMMENT COLUMN after_id 'last update id before the gap; 0 if the book was never in sync',
-    COMMENT COLUMN reason 'why: disconnect, sequence, overflow, invalid, regressed (the ids of the exchange went back), …',
-    COMMENT COLUMN error 'the error behind it, if any';
-
-ALTER TABLE `golden`.`leases`
-    MODIFY COMMENT 'which process writes the records of a stream (Config.Lease)',
-    COMMENT COLUMN name 'table and stream that one Store at a time writes',
-    COMMENT COLUMN epoch 'number of the holder, counted from 1',
-    COMMENT COLUMN holder 'the process that holds or held it',
-    COMMENT COLUMN turn 'counts the writes of the holder; of two rows the one with the higher count is valid',
-    COMMENT COLUMN until 'when it expires, by the clock of the server, UTC';
-
-ALTER TABLE `golden`.`schema_migrations`
-    MODIFY COMMENT 'the migrations that Migrate has applied; read it with FINAL',
-    COMMENT COLUMN version 'number of the migration',
-    COMMENT COLUMN name 'name of its file',
-    COMMENT COLUMN checksum 'SHA-256 of its text',
-    COMMENT COLUMN applied_at 'when, by the clock of the process that ran it, UTC',
-    COMMENT COLUMN took_ms 'duration in milliseconds';
-
-ALTER TABLE `golden`.`spreads_1m`
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN minute 'start of the minute, UTC',
-    COMMENT COLUMN spread_min 'smallest ask - bid',
-    COMMENT COLUMN spread_avg 'mean of ask - bid over the tickers of the minute',
-    COMMENT COLUMN spread_max 'largest ask - bid',
-    COMMENT COLUMN spread_avg_bps 'mean spread in hundredths of a percent of the middle price',
-    COMMENT COLUMN bid_qty_avg 'mean quantity at the best bid',
-    COMMENT COLUMN ask_qty_avg 'mean quantity at the best ask',
-    COMMENT COLUMN mid_close 'last price halfway between best bid and best ask',
-    COMMENT COLUMN updates 'number of tickers';
-
-ALTER TABLE `golden`.`depths_1m`
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN minute 'start of the minute, UTC',
-    COMMENT COLUMN bid_qty_10bps 'quantity of bids down to a tenth of a percent below the middle price',
-    COMMENT COLUMN ask_qty_10bps 'quantity of asks up to a tenth of a percent above it',
-    COMMENT COLUMN bid_qty_100bps 'quantity of bids down to a percent below the middle price',
-    COMMENT COLUMN ask_qty_100bps 'quantity of asks up to a percent above it',
-    COMMENT COLUMN bid_levels 'number of stored bids',
-    COMMENT COLUMN ask_levels 'number of stored asks',
-    COMMENT COLUMN snapshots 'number of snapshots that the means are of';
-
-CREATE OR REPLACE VIEW `golden`.`bars_1m` AS
-SELECT
-    exchange,
-    market,
-    symbol,
-    bar.aggregate     AS aggregate,
-    minute,
-    bar.open          AS open,
-    bar.high          AS high,
-    bar.low           AS low,
-    bar.close         AS close,
-    bar.volume        AS volume,
-    bar.quote_volume  AS quote_volume,
-    bar.vwap          AS vwap,
-    bar.buy_volume    AS buy_volume,
-    bar.trades        AS trades
-FROM
+CREATE OR REPLACE VIEW `golden`.`trades_dedup`
 (
-    SELECT
-        exchange, market, symbol, minute,
-        argMax(CAST((kind, open, high, low, close, volume, quote_volume, vwap, buy_volume, trades),
-            'Tuple(aggregate Bool, open Float64, high Float64, low Float64, close Float64, volume Float64, quote_volume Float64, vwap Float64, buy_volume Float64, trades UInt64)'),
-            (trades, NOT kind)) AS bar
-    FROM
-    (
-        SELECT
-            exchange, market, symbol, minute, kind,
-            argMin(price_e8, id) / 1e8 AS open,
-            max(price_e8) / 1e8        AS high,
-            min(price_e8) / 1e8        AS low,
-            argMax(price_e8, id) / 1e8 AS close,
-            sum(toInt128(quantity_e8)) / 1e8                    AS volume,
-            sum(toFloat64(price_e8) * quantity_e8) / 1e16       AS quote_volume,
-            if(volume = 0, nan, quote_volume / volume)          AS vwap,
-            sumIf(toInt128(quantity_e8), NOT buyer_maker) / 1e8 AS buy_volume,
-            count()                                             AS trades
-        FROM
-        (
-            SELECT
-                exchange, market, symbol, t.aggregate AS kind, toStartOfMinute(t.trade_time) AS minute, id,
-                any(t.price_e8) AS price_e8, any(t.quantity_e8) AS quantity_e8, any(t.buyer_maker) AS buyer_maker
-            FROM `golden`.`trades` AS t
-            GROUP BY exchange, market, symbol, kind, minute, id
-        )
-        GROUP BY exchange, market, symbol, minute, kind
-    )
-    GROUP BY exchange, market, symbol, minute
+    exchange LowCardinality(String) COMMENT 'the exchange: binance',
+    market LowCardinality(String) COMMENT 'its market: spot, usdm or coinm',
+    symbol LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    trade_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine, UTC, to the millisecond; 1970 where unknown',
+    id Int64 COMMENT 'trade id',
+    price Float64 COMMENT 'price, of the quote asset',
+    quantity Float64 COMMENT 'quantity, of the base asset (coinm: contracts)',
+    quote_quantity Float64 COMMENT 'price × quantity',
+    side String COMMENT 'what the taker did: buy or sell',
+    price_decimal Decimal(38, 8) COMMENT 'price, exact',
+    quantity_decimal Decimal(38, 8) COMMENT 'quantity, exact',
+    ts DateTime64(9, 'UTC') COMMENT 'exchange clock when it was sent, or received_at where the exchange sends none; the earliest of its copies',
+    received_at DateTime64(9, 'UTC') COMMENT 'clock of the collector; the earliest of its copies',
+    exact_trade_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine, UTC, to the microsecond where a copy has it; 1970 where unknown. Filter by trade_time'
 )
-COMMENT 'bars of a minute by the clock of the matching engine, each trade counted once, also where single and aggregate trades are both stored: a bar is made of the kind of which the minute has more, as aggregates are never more than their trades, and of single trades if equal. Filter by exchange, market, symbol and minute';
-
-ALTER TABLE `golden`.`bars_1m`
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN aggregate 'the bar is made of aggregate trades',
-    COMMENT COLUMN minute 'start of the minute, UTC',
-    COMMENT COLUMN open 'first price',
-    COMMENT COLUMN high 'highest price',
-    COMMENT COLUMN low 'lowest price',
-    COMMENT COLUMN close 'last price',
-    COMMENT COLUMN volume 'quantity traded, of the base asset',
-    COMMENT COLUMN quote_volume 'sum of price × quantity, of the quote asset',
-    COMMENT COLUMN vwap 'mean price, weighted by quantity',
-    COMMENT COLUMN buy_volume 'the part of volume in which the taker bought',
-    COMMENT COLUMN trades 'number of trades, or of aggregates where aggregate is true';
-
-ALTER TABLE `golden`.`bars_1m_stored`
-    MODIFY COMMENT 'bars_1m, computed by bars_1m_refresh, one bar a minute: read it with FINAL',
-    ADD COLUMN IF NOT EXISTS of_aggregates Bool CODEC(ZSTD(1)) AFTER aggregate,
-    COMMENT COLUMN of_aggregates 'the bar is made of aggregate trades',
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN aggregate 'always false, see of_aggregates: a part of the sort key from when a minute had two bars',
-    COMMENT COLUMN minute 'start of the minute, UTC',
-    COMMENT COLUMN open 'first price',
-    COMMENT COLUMN high 'highest price',
-    COMMENT COLUMN low 'lowest price',
-    COMMENT COLUMN close 'last price',
-    COMMENT COLUMN volume 'quantity traded, of the base asset',
-    COMMENT COLUMN quote_volume 'sum of price × quantity, of the quote asset',
-    COMMENT COLUMN vwap 'mean price, weighted by quantity',
-    COMMENT COLUMN buy_volume 'the part of volume in which the taker bought',
-    COMMENT COLUMN trades 'number of trades, or of aggregates where of_aggregates is true. Of the bars of one minute the one of most trades stays',
-    COMMENT COLUMN computed_at 'when the bar was computed, UTC';
-
-DROP VIEW IF EXISTS `golden`.`bars_1m_refresh`;
-
-INSERT INTO `golden`.`bars_1m_stored`
-    (exchange, market, symbol, aggregate, of_aggregates, minute, open, high, low, close, volume, quote_volume, vwap, buy_volume, trades, computed_at)
-SELECT exchange, market, symbol, false, true, minute, open, high, low, close, volume, quote_volume, vwap, buy_volume, trades, computed_at
-FROM `golden`.`bars_1m_stored` FINAL
-WHERE aggregate;
-
-ALTER TABLE `golden`.`bars_1m_stored` DELETE WHERE aggregate;
-
-CREATE MATERIALIZED VIEW IF NOT EXISTS `golden`.`bars_1m_refresh`
-REFRESH EVERY 1 MINUTE APPEND TO `golden`.`bars_1m_stored` AS
+AS
 SELECT
-    exchange, market, symbol, false AS aggregate, kind AS of_aggregates, minute,
-    open, high, low, close, volume, quote_volume, vwap, buy_volume, trades, now64(3, 'UTC') AS computed_at
-FROM
-(
-    SELECT * EXCEPT (aggregate), aggregate AS kind
-    FROM `golden`.`bars_1m`
-    WHERE (exchange, market, symbol, minute) IN
-    (
-        SELECT exchange, market, symbol, toStartOfMinute(trade_time)
-        FROM `golden`.`trades`
-        WHERE _part IN
-        (
-            SELECT name FROM system.parts
-            WHERE database = 'golden' AND table = 'trades' AND active
-                AND modification_time >= (SELECT max(computed_at) - INTERVAL 2 MINUTE FROM `golden`.`bars_1m_stored`)
-        )
-    )
-)
-SETTINGS max_bytes_before_external_group_by = 1073741824
-COMMENT 'computes the bars of the minutes of which parts have come since it last did, each from all of its trades';
-
-CREATE OR REPLACE VIEW `golden`.`trades_dedup` AS
-SELECT
-    exchange, market, symbol, trade_time, id,
-    price_e8 / 1e8                          AS price,
-    quantity_e8 / 1e8                       AS quantity,
-    price * quantity                        AS quote_quantity,
-    if(buyer_maker, 'sell', 'buy')          AS side,
-    toDecimal128(price_e8, 8) / 100000000   AS price_decimal,
-    toDecimal128(quantity_e8, 8) / 100000000 AS quantity_decimal,
-    first_ts                                AS ts,
-    first_received                          AS received_at
-FROM
-(
-    SELECT
-        exchange, market, symbol, t.trade_time AS trade_time, id, t.price_e8 AS price_e8, t.quantity_e8 AS quantity_e8, t.buyer_maker AS buyer_maker,
-        min(t.ts) AS first_ts, min(t.received_at) AS first_received
-    FROM `golden`.`trades` AS t
-    WHERE NOT t.aggregate
-    GROUP BY exchange, market, symbol, trade_time, id, price_e8, quantity_e8, buyer_maker
-)
-COMMENT 'single trades, each once; aggregates are in agg_trades_dedup, so both cannot be added up. Filter by exchange, market, symbol and trade_time: other conditions read all trades of the symbol';
-
-ALTER TABLE `golden`.`trades_dedup`
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN trade_time 'clock of the matching engine, UTC; 1970 where unknown',
-    COMMENT COLUMN price 'price, of the quote asset',
-    COMMENT COLUMN quantity 'quantity, of the base asset (coinm: contracts)',
-    COMMENT COLUMN quote_quantity 'price × quantity',
-    COMMENT COLUMN side 'what the taker did: buy or sell',
-    COMMENT COLUMN price_decimal 'price, exact',
-    COMMENT COLUMN quantity_decimal 'quantity, exact',
-    COMMENT COLUMN ts 'exchange clock when it was sent, or received_at where the exchange sends none; the earliest of its copies',
-    COMMENT COLUMN received_at 'clock of the collector; the earliest of its copies',
-    COMMENT COLUMN id 'trade id';
-
-CREATE OR REPLACE VIEW `golden`.`agg_trades_dedup` AS
-SELECT
-    exchange, market, symbol, trade_time, id,
+    exchange, market, symbol, trade_ms AS trade_time, id,
     price_e8 / 1e8                          AS price,
     quantity_e8 / 1e8                       AS quantity,
     price * quantity                        AS quote_quantity,
@@ -686,37 +525,82 @@ SELECT
     toDecimal128(quantity_e8, 8) / 100000000 AS quantity_decimal,
     first_ts                                AS ts,
     first_received                          AS received_at,
+    exact_time                              AS exact_trade_time
+FROM
+(
+    SELECT
+        exchange, market, symbol, toStartOfMillisecond(t.trade_time) AS trade_ms, id, t.price_e8 AS price_e8, t.quantity_e8 AS quantity_e8, t.buyer_maker AS buyer_maker,
+        max(t.trade_time) AS exact_time, min(t.ts) AS first_ts, min(t.received_at) AS first_received
+    FROM `golden`.`trades` AS t
+    WHERE NOT t.aggregate
+    GROUP BY exchange, market, symbol, trade_ms, id, price_e8, quantity_e8, buyer_maker
+)
+COMMENT 'single trades, each once; aggregates are in agg_trades_dedup, so both cannot be added up. Filter by exchange, market, symbol and trade_time: other conditions read all trades of the symbol';
+
+CREATE OR REPLACE VIEW `golden`.`agg_trades_dedup`
+(
+    exchange LowCardinality(String) COMMENT 'the exchange: binance',
+    market LowCardinality(String) COMMENT 'its market: spot, usdm or coinm',
+    symbol LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    trade_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine, UTC, to the millisecond; 1970 where unknown',
+    id Int64 COMMENT 'aggregate id',
+    price Float64 COMMENT 'price, of the quote asset',
+    quantity Float64 COMMENT 'quantity, of the base asset (coinm: contracts)',
+    quote_quantity Float64 COMMENT 'price × quantity',
+    side String COMMENT 'what the taker did: buy or sell',
+    price_decimal Decimal(38, 8) COMMENT 'price, exact',
+    quantity_decimal Decimal(38, 8) COMMENT 'quantity, exact',
+    ts DateTime64(9, 'UTC') COMMENT 'exchange clock when it was sent, or received_at where the exchange sends none; the earliest of its copies',
+    received_at DateTime64(9, 'UTC') COMMENT 'clock of the collector; the earliest of its copies',
+    exact_trade_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine, UTC, to the microsecond where a copy has it; 1970 where unknown. Filter by trade_time',
+    first_id Int64 COMMENT 'first trade id that it covers',
+    last_id Int64 COMMENT 'last trade id that it covers'
+)
+AS
+SELECT
+    exchange, market, symbol, trade_ms AS trade_time, id,
+    price_e8 / 1e8                          AS price,
+    quantity_e8 / 1e8                       AS quantity,
+    price * quantity                        AS quote_quantity,
+    if(buyer_maker, 'sell', 'buy')          AS side,
+    toDecimal128(price_e8, 8) / 100000000   AS price_decimal,
+    toDecimal128(quantity_e8, 8) / 100000000 AS quantity_decimal,
+    first_ts                                AS ts,
+    first_received                          AS received_at,
+    exact_time                              AS exact_trade_time,
     first_id,
     last_id
 FROM
 (
     SELECT
-        exchange, market, symbol, t.trade_time AS trade_time, id, t.price_e8 AS price_e8, t.quantity_e8 AS quantity_e8, t.buyer_maker AS buyer_maker, t.first_id AS first_id, t.last_id AS last_id,
-        min(t.ts) AS first_ts, min(t.received_at) AS first_received
+        exchange, market, symbol, toStartOfMillisecond(t.trade_time) AS trade_ms, id, t.price_e8 AS price_e8, t.quantity_e8 AS quantity_e8, t.buyer_maker AS buyer_maker, t.first_id AS first_id, t.last_id AS last_id,
+        max(t.trade_time) AS exact_time, min(t.ts) AS first_ts, min(t.received_at) AS first_received
     FROM `golden`.`trades` AS t
     WHERE t.aggregate
-    GROUP BY exchange, market, symbol, trade_time, id, price_e8, quantity_e8, buyer_maker, first_id, last_id
+    GROUP BY exchange, market, symbol, trade_ms, id, price_e8, quantity_e8, buyer_maker, first_id, last_id
 )
 COMMENT 'aggregate trades, each once: the trades of one taker at one price and time. The same trades by themselves are in trades_dedup. Filter by exchange, market, symbol and trade_time: other conditions read all trades of the symbol';
 
-ALTER TABLE `golden`.`agg_trades_dedup`
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN trade_time 'clock of the matching engine, UTC; 1970 where unknown',
-    COMMENT COLUMN price 'price, of the quote asset',
-    COMMENT COLUMN quantity 'quantity, of the base asset (coinm: contracts)',
-    COMMENT COLUMN quote_quantity 'price × quantity',
-    COMMENT COLUMN side 'what the taker did: buy or sell',
-    COMMENT COLUMN price_decimal 'price, exact',
-    COMMENT COLUMN quantity_decimal 'quantity, exact',
-    COMMENT COLUMN ts 'exchange clock when it was sent, or received_at where the exchange sends none; the earliest of its copies',
-    COMMENT COLUMN received_at 'clock of the collector; the earliest of its copies',
-    COMMENT COLUMN id 'aggregate id',
-    COMMENT COLUMN first_id 'first trade id that it covers',
-    COMMENT COLUMN last_id 'last trade id that it covers';
-
-CREATE OR REPLACE VIEW `golden`.`tickers_dedup` AS
+CREATE OR REPLACE VIEW `golden`.`tickers_dedup`
+(
+    exchange LowCardinality(String) COMMENT 'the exchange: binance',
+    market LowCardinality(String) COMMENT 'its market: spot, usdm or coinm',
+    symbol LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    day Date COMMENT 'UTC day of receipt of a spot ticker, and of the event elsewhere: filter by it',
+    ts DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where the exchange sends no time (spot), UTC; the earliest of its copies',
+    received_at DateTime64(9, 'UTC') COMMENT 'clock of the collector, UTC; the earliest of its copies',
+    transact_time DateTime64(9, 'UTC') COMMENT 'clock of the matching engine, UTC; 1970 where unknown',
+    update_id Int64 COMMENT 'update id of the book',
+    bid_price Float64 COMMENT 'best bid; 0 if there is no bid',
+    bid_qty Float64 COMMENT 'quantity at the best bid; 0 if there is no bid',
+    ask_price Float64 COMMENT 'best ask; 0 if there is no ask',
+    ask_qty Float64 COMMENT 'quantity at the best ask; 0 if there is no ask',
+    bid_price_decimal Decimal(38, 8) COMMENT 'bid_price, exact',
+    bid_qty_decimal Decimal(38, 8) COMMENT 'bid_qty, exact',
+    ask_price_decimal Decimal(38, 8) COMMENT 'ask_price, exact',
+    ask_qty_decimal Decimal(38, 8) COMMENT 'ask_qty, exact'
+)
+AS
 SELECT
     exchange, market, symbol, day,
     first_ts       AS ts,
@@ -742,25 +626,27 @@ FROM
 )
 COMMENT 'best bid and best ask at each change, each once; a copy of the next UTC day counts again. Filter by exchange, market, symbol and day: other conditions, as those on ts, read all tickers of the symbol';
 
-ALTER TABLE `golden`.`tickers_dedup`
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN day 'UTC day of receipt of a spot ticker, and of the event elsewhere: filter by it',
-    COMMENT COLUMN ts 'exchange clock, or received_at where the exchange sends no time (spot), UTC; the earliest of its copies',
-    COMMENT COLUMN received_at 'clock of the collector, UTC; the earliest of its copies',
-    COMMENT COLUMN update_id 'update id of the book',
-    COMMENT COLUMN bid_price 'best bid; 0 if there is no bid',
-    COMMENT COLUMN bid_qty 'quantity at the best bid; 0 if there is no bid',
-    COMMENT COLUMN ask_price 'best ask; 0 if there is no ask',
-    COMMENT COLUMN ask_qty 'quantity at the best ask; 0 if there is no ask',
-    COMMENT COLUMN transact_time 'clock of the matching engine, UTC; 1970 where unknown',
-    COMMENT COLUMN bid_price_decimal 'bid_price, exact',
-    COMMENT COLUMN bid_qty_decimal 'bid_qty, exact',
-    COMMENT COLUMN ask_price_decimal 'ask_price, exact',
-    COMMENT COLUMN ask_qty_decimal 'ask_qty, exact';
-
-CREATE OR REPLACE VIEW `golden`.`top_of_book` AS
+CREATE OR REPLACE VIEW `golden`.`top_of_book`
+(
+    exchange LowCardinality(String) COMMENT 'the exchange: binance',
+    market LowCardinality(String) COMMENT 'its market: spot, usdm or coinm',
+    symbol LowCardinality(String) COMMENT 'the symbol as the exchange writes it: BTCUSDT',
+    day Date COMMENT 'UTC day of receipt of a spot ticker, and of the event elsewhere: filter by it',
+    ts DateTime64(9, 'UTC') COMMENT 'exchange clock, or received_at where the exchange sends no time (spot), UTC; the earliest of its copies',
+    received_at DateTime64(9, 'UTC') COMMENT 'clock of the collector, UTC; the earliest of its copies',
+    update_id Int64 COMMENT 'update id of the book',
+    bid_price Float64 COMMENT 'best bid; 0 if there is no bid',
+    bid_qty Float64 COMMENT 'quantity at the best bid; 0 if there is no bid',
+    ask_price Float64 COMMENT 'best ask; 0 if there is no ask',
+    ask_qty Float64 COMMENT 'quantity at the best ask; 0 if there is no ask',
+    two_sided UInt8 COMMENT 'there is a bid and an ask',
+    mid Float64 COMMENT 'price halfway between best bid and best ask; nan unless two_sided',
+    spread Float64 COMMENT 'ask_price - bid_price; nan unless two_sided',
+    spread_bps Float64 COMMENT 'spread in hundredths of a percent of mid; nan unless two_sided',
+    imbalance Float64 COMMENT '(bid_qty - ask_qty) / (bid_qty + ask_qty): 1 is all bids, -1 all asks; nan if both are 0, or one is the largest number that can be stored, which means that or more',
+    microprice Float64 COMMENT 'mid weighted by the quantities: a large bid quantity moves it towards the ask; nan unless two_sided, or if imbalance is nan'
+)
+AS
 SELECT
     exchange, market, symbol, day,
     first_ts       AS ts,
@@ -786,25 +672,6 @@ FROM
     GROUP BY exchange, market, symbol, day, update_id, bid_e8, bid_qty_e8, ask_e8, ask_qty_e8
 )
 COMMENT 'the touch of the book at each change: best prices and what follows from them, from the tickers, each once; a copy of the next UTC day counts again. Filter by exchange, market, symbol and day: other conditions, as those on ts, read all tickers of the symbol';
-
-ALTER TABLE `golden`.`top_of_book`
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN day 'UTC day of receipt of a spot ticker, and of the event elsewhere: filter by it',
-    COMMENT COLUMN ts 'exchange clock, or received_at where the exchange sends no time (spot), UTC; the earliest of its copies',
-    COMMENT COLUMN received_at 'clock of the collector, UTC; the earliest of its copies',
-    COMMENT COLUMN update_id 'update id of the book',
-    COMMENT COLUMN bid_price 'best bid; 0 if there is no bid',
-    COMMENT COLUMN bid_qty 'quantity at the best bid; 0 if there is no bid',
-    COMMENT COLUMN ask_price 'best ask; 0 if there is no ask',
-    COMMENT COLUMN ask_qty 'quantity at the best ask; 0 if there is no ask',
-    COMMENT COLUMN two_sided 'there is a bid and an ask',
-    COMMENT COLUMN mid 'price halfway between best bid and best ask; nan unless two_sided',
-    COMMENT COLUMN spread 'ask_price - bid_price; nan unless two_sided',
-    COMMENT COLUMN spread_bps 'spread in hundredths of a percent of mid; nan unless two_sided',
-    COMMENT COLUMN imbalance '(bid_qty - ask_qty) / (bid_qty + ask_qty): 1 is all bids, -1 all asks; nan if both are 0, or one is the largest number that can be stored, which means that or more',
-    COMMENT COLUMN microprice 'mid weighted by the quantities: a large bid quantity moves it towards the ask; nan unless two_sided, or if imbalance is nan';
 
 CREATE OR REPLACE VIEW `golden`.`book_at` AS
 WITH
@@ -1004,155 +871,3 @@ FROM
 )
 ORDER BY side DESC, level
 COMMENT 'the order book at a time, as Store.BookAt gives it: book_at(exchange = …, market = …, symbol = …, t = …), t in UTC, all constants. A row is a level: side (bid or ask), level (1 is the best), price, quantity, both also exact as price_decimal and quantity_decimal, known (false: beyond the depth up to which the side is complete), update_id of the book. It fails where no snapshot is stored before t, or updates are missing';
-
-CREATE OR REPLACE VIEW `golden`.`trades_dedup` AS
-SELECT
-    exchange, market, symbol, trade_ms AS trade_time, id,
-    price_e8 / 1e8                          AS price,
-    quantity_e8 / 1e8                       AS quantity,
-    price * quantity                        AS quote_quantity,
-    if(buyer_maker, 'sell', 'buy')          AS side,
-    toDecimal128(price_e8, 8) / 100000000   AS price_decimal,
-    toDecimal128(quantity_e8, 8) / 100000000 AS quantity_decimal,
-    first_ts                                AS ts,
-    first_received                          AS received_at,
-    exact_time                              AS exact_trade_time
-FROM
-(
-    SELECT
-        exchange, market, symbol, toStartOfMillisecond(t.trade_time) AS trade_ms, id, t.price_e8 AS price_e8, t.quantity_e8 AS quantity_e8, t.buyer_maker AS buyer_maker,
-        max(t.trade_time) AS exact_time, min(t.ts) AS first_ts, min(t.received_at) AS first_received
-    FROM `golden`.`trades` AS t
-    WHERE NOT t.aggregate
-    GROUP BY exchange, market, symbol, trade_ms, id, price_e8, quantity_e8, buyer_maker
-)
-COMMENT 'single trades, each once; aggregates are in agg_trades_dedup, so both cannot be added up. Filter by exchange, market, symbol and trade_time: other conditions read all trades of the symbol';
-
-ALTER TABLE `golden`.`trades_dedup`
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN trade_time 'clock of the matching engine, UTC, to the millisecond; 1970 where unknown',
-    COMMENT COLUMN exact_trade_time 'clock of the matching engine, UTC, to the microsecond where a copy has it; 1970 where unknown. Filter by trade_time',
-    COMMENT COLUMN price 'price, of the quote asset',
-    COMMENT COLUMN quantity 'quantity, of the base asset (coinm: contracts)',
-    COMMENT COLUMN quote_quantity 'price × quantity',
-    COMMENT COLUMN side 'what the taker did: buy or sell',
-    COMMENT COLUMN price_decimal 'price, exact',
-    COMMENT COLUMN quantity_decimal 'quantity, exact',
-    COMMENT COLUMN ts 'exchange clock when it was sent, or received_at where the exchange sends none; the earliest of its copies',
-    COMMENT COLUMN received_at 'clock of the collector; the earliest of its copies',
-    COMMENT COLUMN id 'trade id';
-
-CREATE OR REPLACE VIEW `golden`.`agg_trades_dedup` AS
-SELECT
-    exchange, market, symbol, trade_ms AS trade_time, id,
-    price_e8 / 1e8                          AS price,
-    quantity_e8 / 1e8                       AS quantity,
-    price * quantity                        AS quote_quantity,
-    if(buyer_maker, 'sell', 'buy')          AS side,
-    toDecimal128(price_e8, 8) / 100000000   AS price_decimal,
-    toDecimal128(quantity_e8, 8) / 100000000 AS quantity_decimal,
-    first_ts                                AS ts,
-    first_received                          AS received_at,
-    exact_time                              AS exact_trade_time,
-    first_id,
-    last_id
-FROM
-(
-    SELECT
-        exchange, market, symbol, toStartOfMillisecond(t.trade_time) AS trade_ms, id, t.price_e8 AS price_e8, t.quantity_e8 AS quantity_e8, t.buyer_maker AS buyer_maker, t.first_id AS first_id, t.last_id AS last_id,
-        max(t.trade_time) AS exact_time, min(t.ts) AS first_ts, min(t.received_at) AS first_received
-    FROM `golden`.`trades` AS t
-    WHERE t.aggregate
-    GROUP BY exchange, market, symbol, trade_ms, id, price_e8, quantity_e8, buyer_maker, first_id, last_id
-)
-COMMENT 'aggregate trades, each once: the trades of one taker at one price and time. The same trades by themselves are in trades_dedup. Filter by exchange, market, symbol and trade_time: other conditions read all trades of the symbol';
-
-ALTER TABLE `golden`.`agg_trades_dedup`
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN trade_time 'clock of the matching engine, UTC, to the millisecond; 1970 where unknown',
-    COMMENT COLUMN exact_trade_time 'clock of the matching engine, UTC, to the microsecond where a copy has it; 1970 where unknown. Filter by trade_time',
-    COMMENT COLUMN price 'price, of the quote asset',
-    COMMENT COLUMN quantity 'quantity, of the base asset (coinm: contracts)',
-    COMMENT COLUMN quote_quantity 'price × quantity',
-    COMMENT COLUMN side 'what the taker did: buy or sell',
-    COMMENT COLUMN price_decimal 'price, exact',
-    COMMENT COLUMN quantity_decimal 'quantity, exact',
-    COMMENT COLUMN ts 'exchange clock when it was sent, or received_at where the exchange sends none; the earliest of its copies',
-    COMMENT COLUMN received_at 'clock of the collector; the earliest of its copies',
-    COMMENT COLUMN id 'aggregate id',
-    COMMENT COLUMN first_id 'first trade id that it covers',
-    COMMENT COLUMN last_id 'last trade id that it covers';
-
-CREATE OR REPLACE VIEW `golden`.`bars_1m` AS
-SELECT
-    exchange,
-    market,
-    symbol,
-    bar.aggregate     AS aggregate,
-    minute,
-    bar.open          AS open,
-    bar.high          AS high,
-    bar.low           AS low,
-    bar.close         AS close,
-    bar.volume        AS volume,
-    bar.quote_volume  AS quote_volume,
-    bar.vwap          AS vwap,
-    bar.buy_volume    AS buy_volume,
-    bar.trades        AS trades
-FROM
-(
-    SELECT
-        exchange, market, symbol, minute,
-        argMax(CAST((kind, open, high, low, close, volume, quote_volume, vwap, buy_volume, trades),
-            'Tuple(aggregate Bool, open Float64, high Float64, low Float64, close Float64, volume Float64, quote_volume Float64, vwap Float64, buy_volume Float64, trades UInt64)'),
-            (volume, NOT kind)) AS bar
-    FROM
-    (
-        SELECT
-            exchange, market, symbol, minute, kind,
-            argMin(price_e8, id) / 1e8 AS open,
-            max(price_e8) / 1e8        AS high,
-            min(price_e8) / 1e8        AS low,
-            argMax(price_e8, id) / 1e8 AS close,
-            sum(toInt128(quantity_e8)) / 1e8                    AS volume,
-            sum(toFloat64(price_e8) * quantity_e8) / 1e16       AS quote_volume,
-            if(volume = 0, nan, quote_volume / volume)          AS vwap,
-            sumIf(toInt128(quantity_e8), NOT buyer_maker) / 1e8 AS buy_volume,
-            sum(trades_of)                                      AS trades
-        FROM
-        (
-            SELECT
-                exchange, market, symbol, t.aggregate AS kind, toStartOfMinute(t.trade_time) AS minute, id,
-                any(t.price_e8) AS price_e8, any(t.quantity_e8) AS quantity_e8, any(t.buyer_maker) AS buyer_maker,
-                any(if(t.aggregate, toUInt64(greatest(1, t.last_id - t.first_id + 1)), 1)) AS trades_of
-            FROM `golden`.`trades` AS t
-            GROUP BY exchange, market, symbol, kind, minute, id
-        )
-        GROUP BY exchange, market, symbol, minute, kind
-    )
-    GROUP BY exchange, market, symbol, minute
-)
-COMMENT 'bars of a minute by the clock of the matching engine, each trade counted once, also where single and aggregate trades are both stored: a bar is made of the kind of which the minute has the greater volume, as one of them may have been collected for a part of it only, and of single trades if equal. Filter by exchange, market, symbol and minute';
-
-ALTER TABLE `golden`.`bars_1m`
-    COMMENT COLUMN exchange 'the exchange: binance',
-    COMMENT COLUMN market 'its market: spot, usdm or coinm',
-    COMMENT COLUMN symbol 'the symbol as the exchange writes it: BTCUSDT',
-    COMMENT COLUMN aggregate 'the bar is made of aggregate trades',
-    COMMENT COLUMN minute 'start of the minute, UTC',
-    COMMENT COLUMN open 'first price',
-    COMMENT COLUMN high 'highest price',
-    COMMENT COLUMN low 'lowest price',
-    COMMENT COLUMN close 'last price',
-    COMMENT COLUMN volume 'quantity traded, of the base asset',
-    COMMENT COLUMN quote_volume 'sum of price × quantity, of the quote asset',
-    COMMENT COLUMN vwap 'mean price, weighted by quantity',
-    COMMENT COLUMN buy_volume 'the part of volume in which the taker bought',
-    COMMENT COLUMN trades 'number of trades, also where aggregate is true: those that the aggregates cover';
-
-ALTER TABLE `golden`.`bars_1m_stored`
-    COMMENT COLUMN trades 'number of trades, also where of_aggregates is true: those that the aggregates cover. Of the bars of one minute the one of most trades stays';

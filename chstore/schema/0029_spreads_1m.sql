@@ -1,4 +1,17 @@
-CREATE VIEW IF NOT EXISTS {{.View "spreads_1m"}} AS
+CREATE OR REPLACE VIEW {{.View "spreads_1m"}}
+(
+    {{template "view_key"}}
+    {{template "minute"}}
+    spread_min Float64 COMMENT 'smallest ask - bid',
+    spread_avg Float64 COMMENT 'mean of ask - bid over the tickers of the minute',
+    spread_max Float64 COMMENT 'largest ask - bid',
+    spread_avg_bps Float64 COMMENT 'mean spread in hundredths of a percent of the middle price',
+    bid_qty_avg Float64 COMMENT 'mean quantity at the best bid',
+    ask_qty_avg Float64 COMMENT 'mean quantity at the best ask',
+    mid_close Float64 COMMENT 'last price halfway between best bid and best ask',
+    updates UInt64 COMMENT 'number of tickers'
+)
+AS
 SELECT
     exchange,
     market,

@@ -1,4 +1,16 @@
-CREATE VIEW IF NOT EXISTS {{.View "depths_1m"}} AS
+CREATE OR REPLACE VIEW {{.View "depths_1m"}}
+(
+    {{template "view_key"}}
+    {{template "minute"}}
+    bid_qty_10bps Float64 COMMENT 'quantity of bids down to a tenth of a percent below the middle price',
+    ask_qty_10bps Float64 COMMENT 'quantity of asks up to a tenth of a percent above it',
+    bid_qty_100bps Float64 COMMENT 'quantity of bids down to a percent below the middle price',
+    ask_qty_100bps Float64 COMMENT 'quantity of asks up to a percent above it',
+    bid_levels Float64 COMMENT 'number of stored bids',
+    ask_levels Float64 COMMENT 'number of stored asks',
+    snapshots UInt64 COMMENT 'number of snapshots that the means are of'
+)
+AS
 SELECT
     exchange,
     market,
