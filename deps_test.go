@@ -23,24 +23,30 @@ var (
 	allowWebsocket = append(allowDecimal, "github.com/gorilla/websocket")
 	allowNATS      = append(allowDecimal, "github.com/nats-io/nats.go", "go.opentelemetry.io/otel/trace", "go.opentelemetry.io/otel/propagation",
 		"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes") // the API of traces, never an SDK
-	allowStore = append(allowDecimal, "github.com/ClickHouse/clickhouse-go/v2", "github.com/ClickHouse/ch-go", "go.opentelemetry.io/otel/trace")
+	// Only tests link servers.
+	allowNATSServer = append(allowNATS, "github.com/nats-io/nats-server/v2")
+	allowStore      = append(allowDecimal, "github.com/ClickHouse/clickhouse-go/v2", "github.com/ClickHouse/ch-go", "go.opentelemetry.io/otel/trace")
+	allowEngine     = append(allowStore, "github.com/ebitengine/purego", "github.com/creack/pty", "golang.org/x/sys/unix")
 )
 
 // Imports point down only. A package without a line here may not exist, except below examples and
 // internal, which other modules cannot import.
 var policies = map[string]policy{
-	"orderbook":           {nil, allowDecimal},
-	".":                   {[]string{"orderbook"}, allowDecimal},
-	"binance":             {[]string{".", "orderbook", "internal/"}, allowWebsocket},
-	"binance/binancetest": {[]string{".", "orderbook", "internal/"}, append(allowWebsocket, "github.com/klauspost/compress")},
-	"sink":                {[]string{".", "orderbook", "internal/"}, allowDecimal},
-	"sink/sinktest":       {[]string{".", "orderbook", "sink", "internal/"}, allowDecimal},
-	"natsbus/signature":   {nil, nil},
-	"natsbus":             {[]string{".", "orderbook", "sink", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
-	"natsbus/deadletter":  {[]string{".", "orderbook", "sink", "natsbus", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
-	"natsbus/bookfeed":    {[]string{".", "orderbook", "sink", "natsbus", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
-	"natsbus/presence":    {[]string{".", "orderbook", "sink", "natsbus", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
-	"chstore":             {[]string{".", "orderbook", "sink", "internal/"}, allowStore},
+	"orderbook":             {nil, allowDecimal},
+	".":                     {[]string{"orderbook"}, allowDecimal},
+	"binance":               {[]string{".", "orderbook", "internal/"}, allowWebsocket},
+	"binance/binancetest":   {[]string{".", "orderbook", "internal/"}, append(allowWebsocket, "github.com/klauspost/compress")},
+	"sink":                  {[]string{".", "orderbook", "internal/"}, allowDecimal},
+	"sink/sinktest":         {[]string{".", "orderbook", "sink", "internal/"}, allowDecimal},
+	"natsbus/signature":     {nil, nil},
+	"natsbus":               {[]string{".", "orderbook", "sink", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
+	"natsbus/natstest":      {[]string{"internal/natsserver"}, allowNATSServer},
+	"natsbus/deadletter":    {[]string{".", "orderbook", "sink", "natsbus", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
+	"natsbus/bookfeed":      {[]string{".", "orderbook", "sink", "natsbus", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
+	"natsbus/presence":      {[]string{".", "orderbook", "sink", "natsbus", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
+	"chstore":               {[]string{".", "orderbook", "sink", "internal/"}, allowStore},
+	"chstore/chtest":        {[]string{"internal/chserver", "internal/chserver/chtest"}, allowEngine},
+	"chstore/chtest/engine": {[]string{"internal/chserver"}, allowEngine},
 }
 
 // A listed package is one as go list knows it.

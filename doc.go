@@ -17,8 +17,9 @@
 //   - sink: where records go, with buffers and filters to put in front; sink/sinktest is the
 //     conformance test for your own.
 //   - natsbus: records on JetStream, published and consumed without loss; natsbus/bookfeed keeps
-//     books from them, natsbus/deadletter handles refused records, natsbus/presence heartbeats.
-//   - chstore: records in ClickHouse, and the book at any past moment.
+//     books from them, natsbus/deadletter handles refused records, natsbus/presence heartbeats;
+//     natsbus/natstest is a server for tests.
+//   - chstore: records in ClickHouse, and the book at any past moment; chstore/chtest is a server for tests.
 //   - examples: bookwatch, a live book in the terminal; replay, which checks recordings offline;
 //     marketprism, the whole pipeline in one process.
 //

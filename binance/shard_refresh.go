@@ -103,7 +103,7 @@ func (r *refresher) shallow(b *symbolBook) bool {
 	if n <= 0 {
 		return unknown(book)
 	}
-	return !(book.KnowsTop(orderbook.Bid, n) && book.KnowsTop(orderbook.Ask, n))
+	return !book.KnowsTops(n)
 }
 
 // requestIfDue asks for the refresh that is due at this time.
@@ -165,7 +165,7 @@ func (r *refresher) checkTicker(now time.Time, b *symbolBook) {
 	if !b.ticked || t.UpdateID != book.LastID() {
 		return
 	}
-	if !b.synced() || !b.trading() || !book.KnowsTop(orderbook.Bid, 1) || !book.KnowsTop(orderbook.Ask, 1) {
+	if !b.synced() || !b.trading() || !book.KnowsTops(1) {
 		return
 	}
 	r.count.checks.Add(1)

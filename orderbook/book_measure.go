@@ -19,6 +19,17 @@ func (b *Book) Mid() (float64, bool) {
 	return (bid.Price.Float64() + ask.Price.Float64()) / 2, ok
 }
 
+// FixedMid returns Mid without a float. exact is false where it has a ninth decimal, a 5, which is then left out: the mid is
+// rounded down. ok is false if a side is empty.
+func (b *Book) FixedMid() (mid Fixed, exact, ok bool) {
+	bid, ask, ok := b.touch()
+	if !ok {
+		return 0, false, false
+	}
+	mid = bid.Price/2 + ask.Price/2 + bid.Price&ask.Price&1 // the sum may be beyond MaxFixed
+	return mid, (bid.Price^ask.Price)&1 == 0, true
+}
+
 // Microprice returns the mid weighted by the quantities at the touch: a large bid quantity moves
 // it towards the ask. It is false if a side is empty, or if a best quantity is MaxFixed.
 func (b *Book) Microprice() (float64, bool) {
@@ -83,8 +94,12 @@ func (b *Book) KnownDepth(s Side) int {
 
 // KnowsTop reports whether the best n levels of a side are exact: they are within the known depth, or the
 // side has no more and is known to its end. If so, reads of the best n levels are exact:
-// AppendBids, AppendAsks, Imbalance and, with n = 1, BestBid, BestAsk, Spread, Mid and Microprice.
+// AppendBids, AppendAsks and, with n = 1, BestBid and BestAsk.
 func (b *Book) KnowsTop(s Side, n int) bool { return b.side(s).knowsTop(n) }
+
+// KnowsTops is KnowsTop of both sides. If so, reads of both are exact too: Imbalance and, with n = 1, Spread, Mid, FixedMid and
+// Microprice.
+func (b *Book) KnowsTops(n int) bool { return b.bids.knowsTop(n) && b.asks.knowsTop(n) }
 
 // Knows reports whether a side is complete down to a price. If so, DepthTo with that price is exact.
 func (b *Book) Knows(s Side, price Fixed) bool { return b.side(s).knows(price) }

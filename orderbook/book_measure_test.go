@@ -40,6 +40,50 @@ func TestMeasures(t *testing.T) {
 	}
 }
 
+// A mid between two prices that are an odd number of hundred-millionths apart has nine decimals, and the sum of two large
+// prices does not fit: neither is rounded in silence or wraps.
+func TestFixedMid(t *testing.T) {
+	for _, test := range []struct {
+		bid, ask, want string
+		exact          bool
+	}{
+		{"10", "11", "10.5", true},
+		{"67432.11", "67432.12", "67432.115", true},
+		{"0.00000001", "0.00000002", "0.00000001", false},
+		{"0.00000001", "0.00000003", "0.00000002", true},
+		{"92233720368.54775805", "92233720368.54775807", "92233720368.54775806", true},
+		{"92233720368.54775806", "92233720368.54775807", "92233720368.54775806", false},
+		{"11", "10", "10.5", true}, // crossed
+	} {
+		bid, ask := orderbook.MustParse(test.bid), orderbook.MustParse(test.ask)
+		var b orderbook.Book
+		b.Reset(&orderbook.Snapshot{Bids: []orderbook.Level{{Price: bid, Quantity: 1}}, Asks: []orderbook.Level{{Price: ask, Quantity: 1}}})
+		mid, exact, ok := b.FixedMid()
+		if mid != orderbook.MustParse(test.want) || exact != test.exact || !ok {
+			t.Errorf("FixedMid of %s and %s = %v, %t, %t; want %s, %t", test.bid, test.ask, mid, exact, ok, test.want, test.exact)
+		}
+		if f, _ := b.Mid(); math.Abs(f-mid.Float64()) > 1e-5 {
+			t.Errorf("Mid of %s and %s = %v, FixedMid %v", test.bid, test.ask, f, mid)
+		}
+	}
+}
+
+// Spread and Mid are exact where both sides are known, not where one is.
+func TestKnowsTops(t *testing.T) {
+	b := exampleBook()
+	if !b.KnowsTops(1) || !b.KnowsTops(9) {
+		t.Error("a complete book does not know its tops")
+	}
+	limited := &orderbook.Snapshot{Bids: levels(10, 1, 9, 2, 8, 3), Asks: levels(11, 4)}
+	limited.SetLimit(3) // cuts the bids alone
+	b.Reset(limited)
+	for n, want := range map[int]bool{1: true, 3: true, 4: false} {
+		if got := b.KnowsTops(n); got != want || got != (b.KnowsTop(orderbook.Bid, n) && b.KnowsTop(orderbook.Ask, n)) {
+			t.Errorf("KnowsTops(%d) = %t", n, got)
+		}
+	}
+}
+
 func TestMeasuresOfAnEmptySide(t *testing.T) {
 	var empty, bidsOnly, asksOnly orderbook.Book
 	bidsOnly.Apply(&orderbook.Update{Bids: levels(10, 1)})
@@ -48,6 +92,9 @@ func TestMeasuresOfAnEmptySide(t *testing.T) {
 		_, spread := b.Spread()
 		_, mid := b.Mid()
 		_, micro := b.Microprice()
+		if fixed, exact, ok := b.FixedMid(); fixed != 0 || exact || ok {
+			t.Errorf("%s: FixedMid = %v, %t, %t", name, fixed, exact, ok)
+		}
 		if spread || mid || micro {
 			t.Errorf("%s: Spread %t, Mid %t, Microprice %t", name, spread, mid, micro)
 		}

@@ -148,6 +148,15 @@ func numberError[T []byte | string](s T, err error) error {
 	return &NumberError{Input: string(s), Err: err}
 }
 
+// MustParse is ParseFixed for a number written in the program, such as MustParse("0.015"). It panics if s is no Fixed.
+func MustParse(s string) Fixed {
+	f, err := ParseFixed(s)
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
 // ParseFixed reads a plain decimal: an optional minus, digits, and optionally a point and digits.
 // Exponents, spaces, a plus sign and a bare point are syntax errors. Zeros beyond the eighth decimal
 // are accepted, other digits there are ErrPrecision: nothing is rounded. The error is a *NumberError.

@@ -122,6 +122,19 @@ func TestParseFixedRefuses(t *testing.T) {
 	}
 }
 
+// MustParse is for numbers in the text of a program: a wrong one is a mistake of the programmer.
+func TestMustParse(t *testing.T) {
+	if got := orderbook.MustParse("0.015"); got != orderbook.One*15/1000 {
+		t.Errorf("MustParse = %v", got)
+	}
+	defer func() {
+		if err, ok := recover().(error); !ok || !errors.Is(err, orderbook.ErrPrecision) {
+			t.Errorf("it panics with %v", err)
+		}
+	}()
+	orderbook.MustParse("0.123456789")
+}
+
 func TestNumberErrorIsShort(t *testing.T) {
 	_, err := orderbook.ParseFixed(strings.Repeat("9", 1_000_000))
 	var number *orderbook.NumberError

@@ -22,7 +22,7 @@ type SyncerConfig struct {
 	// means never.
 	RefreshEvery time.Duration
 	// RefreshDepth begins a refresh when the best so many levels of a side are no longer known
-	// (Book.KnowsTop): at once after a sync, at the earliest RetryMax after another refresh. 0 or
+	// (Book.KnowsTops): at once after a sync, at the earliest RetryMax after another refresh. 0 or
 	// negative means never. It must be less than MaxDepth.
 	RefreshDepth int
 

@@ -219,7 +219,7 @@ func (s *Syncer) nextRefresh() time.Time {
 // shallow reports whether the known depth of a side is less than RefreshDepth.
 func (s *Syncer) shallow() bool {
 	n := s.cfg.RefreshDepth
-	return n > 0 && !(s.book.KnowsTop(Bid, n) && s.book.KnowsTop(Ask, n))
+	return n > 0 && !s.book.KnowsTops(n)
 }
 
 // refreshTimeout gives up a snapshot that the updates do not reach. Where all symbols share the ids, the

@@ -21,6 +21,7 @@ func TestFind(t *testing.T) {
 	require.NoError(t, os.MkdirAll(below, 0o755))
 	t.Chdir(below)
 	t.Setenv(LibraryEnv, "")
+	t.Setenv("XDG_CACHE_HOME", filepath.Join(root, "cache"))
 
 	_, err := Find()
 	require.ErrorIs(t, err, ErrNotInstalled)
@@ -50,4 +51,13 @@ func TestFind(t *testing.T) {
 	require.NoError(t, os.WriteFile(filepath.Join(root, "a", "go.mod"), nil, 0o644))
 	_, err = Find()
 	require.ErrorIs(t, err, ErrNotInstalled, "the search ends at the module root")
+	dir, err := userDir()
+	require.NoError(t, err)
+	require.Contains(t, dir, filepath.Join(root, "cache", "marketprism", "engine-"))
+	require.NotEqual(t, "engine-", filepath.Base(dir), "the version is in the name")
+	require.NoError(t, os.MkdirAll(filepath.Dir(filepath.Join(dir, packagedLibrary)), 0o755))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, packagedLibrary), nil, 0o644))
+	engine, err = Find()
+	require.NoError(t, err)
+	require.Equal(t, filepath.Join(dir, packagedLibrary), engine.Library, "the user's own, for programs of other modules")
 }

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -69,4 +70,30 @@ func TestInstallerDoesNothingTheSecondTime(t *testing.T) {
 	out, err = install()
 	require.Error(t, err, "a library that has gone is installed again, which cannot work offline")
 	require.Contains(t, string(out), "ClickHouse is not installed")
+}
+
+// A program of another module has neither the repository nor its Makefile: the script and the pins are in the package, and
+// the engine goes to the user's cache folder.
+func TestInstall(t *testing.T) {
+	t.Setenv("XDG_CACHE_HOME", t.TempDir())
+	t.Setenv("npm_config_offline", "true")
+	t.Setenv("npm_config_cache", t.TempDir())
+	var log strings.Builder
+	dir, err := userDir()
+	require.NoError(t, err)
+	_, err = Install(t.Context(), &log)
+	require.ErrorContains(t, err, dir, "it is not there, and npm may not fetch it")
+	require.Contains(t, log.String(), "ClickHouse is not installed")
+
+	library := filepath.Join(dir, packagedLibrary)
+	require.NoError(t, os.MkdirAll(filepath.Dir(library), 0o755))
+	require.NoError(t, os.WriteFile(library, []byte("library"), 0o644))
+	lock, err := os.ReadFile("engine/package-lock.json")
+	require.NoError(t, err)
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "installed-lock.json"), lock, 0o644))
+	log.Reset()
+	engine, err := Install(t.Context(), &log)
+	require.NoError(t, err)
+	require.Equal(t, library, engine.Library)
+	require.Empty(t, log.String(), "it is there already")
 }

@@ -154,7 +154,7 @@ func TestWithoutEngine(t *testing.T) {
 	} {
 		cmd := exec.Command("/proc/self/exe", "-test.run=^TestNeedsClickHouse$", "-test.v")
 		cmd.Dir = t.TempDir()
-		cmd.Env = append(os.Environ(), "CI="+ci, chserver.LibraryEnv+"=", DSNEnv+"=")
+		cmd.Env = append(os.Environ(), "CI="+ci, chserver.LibraryEnv+"=", DSNEnv+"=", "XDG_CACHE_HOME="+t.TempDir())
 		out, err := cmd.CombinedOutput()
 		require.Contains(t, string(out), want.message)
 		require.Contains(t, string(out), "make engine")

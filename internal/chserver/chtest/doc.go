@@ -1,4 +1,4 @@
-// Package chtest gives tests a real ClickHouse.
+// Package chtest gives the tests of this repository a real ClickHouse; package chstore/chtest gives those of other modules the same.
 //
 // A test package calls [Main] from its TestMain, and [Open] in each test:
 //

@@ -19,12 +19,14 @@ const closeTimeout = 30 * time.Second
 var shared struct {
 	sync.Mutex
 	server *chserver.Server // nil until the first test needs it
+	main   bool             // Main was called, before any test
 }
 
 // Main runs the tests of a package and then closes the server they share. TestMain must do nothing else: Main
 // also turns the test binary into the server when that is started. It does not return.
-func Main(m *testing.M) {
+func Main(m interface{ Run() int }) {
 	chserver.Main()
+	shared.main = true
 	code := m.Run()
 	if err := closeShared(); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -39,6 +41,7 @@ func sharedServer(t testing.TB) *chserver.Server {
 	Require(t)
 	shared.Lock()
 	defer shared.Unlock()
+	requireMain(t)
 	if shared.server == nil {
 		server, err := chserver.Start(t.Context(), Config())
 		if err != nil {
@@ -52,6 +55,14 @@ func sharedServer(t testing.TB) *chserver.Server {
 	default:
 	}
 	return shared.server
+}
+
+// requireMain fails the test at once where the child process of a server would run the tests again.
+func requireMain(t testing.TB) {
+	t.Helper()
+	if !shared.main {
+		t.Fatal("chtest: ClickHouse is this test program, started a second time. It needs: func TestMain(m *testing.M) { chtest.Main(m) }")
+	}
 }
 
 func closeShared() error {
@@ -68,6 +79,7 @@ func closeShared() error {
 func Config() chserver.Config {
 	return chserver.Config{
 		CloseTimeout: closeTimeout,
+		LogLevel:     "error", // a test that fails shows the log, in which a loaded machine repeats one warning
 		Grants:       []string{"SYSTEM ON *.*", "REMOTE ON *.*", "TABLE ENGINE ON *"},
 		Settings: map[string]string{
 			"background_processing_pool_task_sleep_seconds_when_no_work_min":      "0.2",
@@ -90,6 +102,7 @@ func Config() chserver.Config {
 func Start(t testing.TB, config chserver.Config) *chserver.Server {
 	t.Helper()
 	Require(t)
+	requireMain(t)
 	if config.Dir == "" {
 		config.Dir = t.TempDir()
 	}

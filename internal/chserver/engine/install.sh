@@ -1,17 +1,16 @@
 #!/bin/sh
-# Installs the ClickHouse engine that tests and examples run as a local server.
+# Installs the ClickHouse engine that tests and examples run as a local server: install.sh [folder]
 #
 # It is the shared library of the npm package named in package.json, pinned by hash in
-# package-lock.json, and goes to <repository>/.engine. The lock file holds no download
-# addresses, so npm's own configuration decides where the package comes from.
+# package-lock.json, and goes to the folder, or to <repository>/.engine. The lock file holds no
+# download addresses, so npm's own configuration decides where the package comes from.
 #
 # A second call finds the stamp of the first and returns at once; concurrent calls wait
 # for one another. Any failure is told on standard error and gives a non-zero status.
 set -eu
 
 here=$(cd "$(dirname "$0")" && pwd)
-root=$(cd "$here/../../.." && pwd)
-target=$root/.engine
+target=${1:-$(cd "$here/../../.." && pwd)/.engine}
 library=$target/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
 stamp=$target/installed-lock.json
 

@@ -1,4 +1,5 @@
-// Package natstest runs NATS servers for tests.
+// Package natstest runs NATS servers, also clusters, for the tests of this repository; package natsbus/natstest is that of other
+// modules.
 package natstest
 
 import (
