@@ -24,6 +24,7 @@ func TestMain(m *testing.M) { chtest.Main(m) }
 type pipeline struct {
 	exchange *binancetest.Server
 	books    *binance.DepthSyncer
+	page     *page.Page
 	url      string
 
 	moving sync.Mutex // held to stop the exchange
@@ -73,6 +74,7 @@ func newPipeline(t *testing.T, configure func(*pipeline, *page.Config)) *pipelin
 	}
 	shown, err = page.New(cfg)
 	require.NoError(t, err)
+	p.page = shown
 
 	ctx, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup

@@ -40,6 +40,9 @@ type Config struct {
 	Archive Archive       // nil means no books of the past
 	Health  func() Health // called a few times a second for each viewer; nil means no health
 
+	// Source says in capitals, on every page, that the data is not the exchange's own, such as SIMULATED. "" means that it is.
+	Source string
+
 	// ArchiveFailed is called with errors of the archive that viewers do not see, on the goroutine of the request.
 	// It may be nil.
 	ArchiveFailed func(error)

@@ -15,7 +15,8 @@ import (
 
 // A liveState is sent to a viewer with every refresh.
 type liveState struct {
-	Time    time.Time     `json:"time"` // local clock of the server
+	Time    time.Time     `json:"time"`             // local clock of the server
+	Source  string        `json:"source,omitempty"` // Config.Source
 	Symbol  symbolState   `json:"symbol"`
 	Book    *bookState    `json:"book"` // null while it is not synced
 	Trades  []tradeState  `json:"trades"`
@@ -25,11 +26,14 @@ type liveState struct {
 
 const symbolsEvery = 4
 
+// stateFormat is an event with a state, and the milliseconds after which a browser asks again for a stream that was cut.
+const stateFormat = "retry: 500\ndata: %s\n\n"
+
 // serveLive sends the state of one symbol's book and of the pipeline as server-sent events until the viewer leaves.
 // Each state is complete, so that a slow viewer can skip some.
 func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
 	symbol := r.FormValue("symbol")
-	if _, ok := p.cfg.Feed.Status(symbol); symbol != "" && !ok {
+	if symbol != "" && !p.follows(symbol) {
 		http.Error(w, fmt.Sprintf("%q is not followed", symbol), http.StatusNotFound)
 		return
 	}
@@ -53,7 +57,7 @@ func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
 			return // only for a number that JSON cannot represent; the viewer reconnects
 		}
 		_ = out.SetWriteDeadline(time.Now().Add(10 * time.Second)) // a server without deadlines falls back to the kernel's
-		if _, err := fmt.Fprintf(w, "data: %s\n\n", text); err != nil || out.Flush() != nil {
+		if _, err := fmt.Fprintf(w, stateFormat, text); err != nil || out.Flush() != nil {
 			return
 		}
 		select {
@@ -66,9 +70,14 @@ func (p *Page) serveLive(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+func (p *Page) follows(symbol string) bool {
+	_, ok := p.cfg.Feed.Status(symbol)
+	return ok
+}
+
 // live returns the current state. The symbol "" means the first one.
 func (p *Page) live(symbol string, withSymbols bool) *liveState {
-	s := &liveState{Time: time.Now().UTC()}
+	s := &liveState{Time: time.Now().UTC(), Source: p.cfg.Source}
 	if symbol == "" {
 		if all := p.cfg.Feed.Symbols(); len(all) > 0 {
 			symbol = all[0]

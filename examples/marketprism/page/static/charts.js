@@ -25,6 +25,11 @@ function label(canvas, c, text, x, y, align) {
   c.pen.fillText(text, x, y);
 }
 
+// clear leaves a canvas empty.
+export function clear(canvas) {
+  begin(canvas);
+}
+
 // drawDepth draws how much rests on each side up to a price.
 export function drawDepth(canvas, book) {
   const c = begin(canvas);

@@ -22,6 +22,11 @@ export function showBook(book) {
   }
 }
 
+// clearBook leaves the ladders empty.
+export function clearBook() {
+  showBook({ bids: [], asks: [] });
+}
+
 function withSums(levels) {
   let sum = 0;
   return levels.map(([price, quantity]) => ({ price, quantity, sum: (sum += Number(quantity)) }));

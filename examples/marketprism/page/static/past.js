@@ -5,10 +5,11 @@ const span = 900; // seconds that the slider reaches back
 
 export class Past {
   active = false;
-  #symbol; #onBook; #onLive; #now = Date.now(); #asked = 0;
+  #symbol; #onAsk; #onBook; #onLive; #now = Date.now(); #asked = 0;
 
-  constructor(symbol, onBook, onLive) {
+  constructor(symbol, onAsk, onBook, onLive) {
     this.#symbol = symbol;
+    this.#onAsk = onAsk;
     this.#onBook = onBook;
     this.#onLive = onLive;
     byId("past").addEventListener("input", (event) => {
@@ -45,8 +46,9 @@ export class Past {
     byId("live").disabled = false;
     if (!bySlider) byId("past").value = Math.max(0, span - (this.#now - at) / 1000);
     setText("pasttime", new Date(at).toLocaleString("en-GB"));
+    this.#onAsk();
     const answer = await this.#ask(at);
-    if (asked === this.#asked) this.#onBook(answer);
+    if (asked === this.#asked) this.#onBook(answer, at);
   }
 
   async #ask(at) {
