@@ -74,7 +74,7 @@ func TestTerminal(t *testing.T) {
 		require.NotContains(t, string(piped), "\x1b", args)
 		require.NotContains(t, string(piped), "checking", args)
 		if args[0] == "run" {
-			require.Regexp(t, regexp.MustCompile(`(?m)^ +5s  5 of 5 books synced`), string(piped))
+			require.Regexp(t, regexp.MustCompile(`(?m)^ +5s  SIMULATED  5 of 5 books synced`), string(piped))
 			require.Equal(t, 5, strings.Count(string(piped), "equal at update id"))
 		}
 	}

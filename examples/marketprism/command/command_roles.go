@@ -228,7 +228,6 @@ func (p *program) startExchange(ctx context.Context, cfg *config.Config) (*exec.
 		_ = cmd.Process.Kill() // unexpected output
 		return nil, errors.Join(fmt.Errorf("the exchange did not start: %w", err), cmd.Wait())
 	}
-	cfg.Source = config.Live
 	return cmd, nil
 }
 

@@ -159,6 +159,22 @@ func isListenAddr(text string) bool {
 	return err == nil
 }
 
+// Origin says, for people, that the data is not Binance's own: SIMULATED, RECORDED, or the host that it is from. "" means that it is.
+func (c *Config) Origin() string {
+	switch {
+	case c.Source == Sim:
+		return "SIMULATED"
+	case c.Source == Recording:
+		return "RECORDED"
+	case c.RESTURL == "":
+		return ""
+	}
+	if u, err := url.Parse(c.RESTURL); err == nil && u.Host != "" {
+		return "from " + u.Host
+	}
+	return "from another host"
+}
+
 // Store returns the configuration of the archive.
 func (c *Config) Store() chstore.Config {
 	all := func(books, trades time.Duration) chstore.TTL {

@@ -159,3 +159,15 @@ func TestPrintMasksPasswordsWithCommas(t *testing.T) {
 		require.NotRegexp(t, "hu|sh@", out.String(), address)
 	}
 }
+
+// Data that is not Binance's own is called so.
+func TestOrigin(t *testing.T) {
+	for want, args := range map[string][]string{
+		"SIMULATED": nil, "RECORDED": {"--source", "recording", "--recording", "x"}, "": {"--source", "live"},
+		"from testnet.example:1": {"--source", "live", "--rest-url", "https://testnet.example:1/", "--stream-url", "wss://testnet.example"},
+	} {
+		s, err := load(t, "", nil, args...)
+		require.NoError(t, err)
+		require.Equal(t, want, s.Config.Origin())
+	}
+}

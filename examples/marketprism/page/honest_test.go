@@ -75,7 +75,7 @@ func TestBrowserSaysWhatIsSo(t *testing.T) {
 	require.Equal(t, "SIMULATED", b.text("source"))
 	require.Contains(t, eval[string](b, "document.title"), "SIMULATED")
 
-	// A past moment: what is not of it is grey, with its own age.
+	// A past moment: the other panels are grey, with their own age.
 	b.until("document.querySelectorAll('#trades tbody tr').length > 3 && " + painted("midchart"))
 	moment := time.Now().Format("2006-01-02T15:04:05.000")
 	b.do(chromedp.Evaluate[chromedp.Void](`{ const e = document.getElementById("exact"); e.step = "any"; e.value = "` + moment + `"; e.dispatchEvent(new Event("change")); }`))

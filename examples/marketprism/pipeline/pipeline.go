@@ -12,13 +12,19 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
+	"github.com/marketprism/marketprism/examples/marketprism/gate"
+	"github.com/marketprism/marketprism/examples/marketprism/page"
 )
+
+// ErrInterrupted means that ctx ended before the work was done. A role that had started, and ended in order, is no error.
+var ErrInterrupted = errors.New("interrupted")
 
 // A Pipeline is one run of one role.
 type Pipeline struct {
@@ -27,8 +33,11 @@ type Pipeline struct {
 	out   *os.File
 	watch *observation
 
-	embedded bool   // servers without an address run inside
-	started  func() // called when all parts of transport run; may be nil
+	door      *page.Door // serves the page, also before it is there; nil if it is off
+	pageGate  gate.Config
+	closePage func() error
+	embedded  bool   // servers without an address run inside
+	started   func() // called when all parts of transport run; may be nil
 
 	tally tally
 	live  liveBooks // used by the collector's handler, and after its end; nil if nothing is verified
@@ -53,7 +62,8 @@ func New(role, version string, cfg config.Config, out *os.File, logTo io.Writer)
 }
 
 // Run runs everything in one process: it collects, stores, and at the end rebuilds every book from the archive
-// and compares it with the live one. The end of ctx ends only the collection.
+// and compares it with the live one. The end of ctx ends only the collection: what was received is stored and compared.
+// The error is ErrInterrupted if that was before every book was synced.
 func (p *Pipeline) Run(ctx context.Context) error {
 	p.live, p.embedded = make(liveBooks), true
 	return p.inFolder(func() error {
@@ -63,18 +73,30 @@ func (p *Pipeline) Run(ctx context.Context) error {
 }
 
 func (p *Pipeline) runAll(ctx context.Context) error {
-	if err := p.open(ctx, p.openSource, p.openArchive, p.openBus); err != nil {
+	if err := p.open(ctx, p.openArchive, p.openBus); err != nil {
 		return err
 	}
 	p.printEmbedded()
 	if err := p.transport(ctx); err != nil {
 		return err
 	}
-	printTally(&p.tally, p.out)
-
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.Drain)
+	interrupted := ctx.Err() != nil
+	left := p.cfg.Drain
+	if interrupted {
+		left = min(left, interruptedVerify)
+	} else {
+		printTally(&p.tally, p.out)
+	}
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
 	defer cancel()
-	err := verify(late, p.live, p.archive.Store, p.out)
+	found := verify(late, p.live, p.unsynced(), p.archive.Store)
+	if interrupted {
+		return found.conclude(&p.tally, p.out)
+	}
+	err := found.report(p.out)
+	if errors.Is(err, errNoBooks) {
+		err = fmt.Errorf("%w: %s", err, p.collector.cause(""))
+	}
 	p.printNext()
 	return err
 }
@@ -140,7 +162,7 @@ func (p *Pipeline) transport(ctx context.Context) error {
 // Collect publishes the source's data until ctx ends.
 func (p *Pipeline) Collect(ctx context.Context) error {
 	return p.inFolder(func() error {
-		err := p.open(ctx, p.openSource, p.openBus)
+		err := p.open(ctx, p.openBus)
 		if err == nil {
 			err = p.runCollector(ctx)
 		}
@@ -170,7 +192,7 @@ func (p *Pipeline) runCollector(ctx context.Context) error {
 // Archive stores the records of the bus until ctx ends, and then finishes the delivered batches.
 func (p *Pipeline) Archive(ctx context.Context) error {
 	return p.inFolder(func() error {
-		err := p.open(ctx, p.openArchive, p.openBus)
+		err := p.openServers(ctx, p.openArchive, p.openBus)
 		if err == nil {
 			p.printEmbedded()
 			err = p.runArchiver(ctx)
@@ -210,16 +232,37 @@ func (p *Pipeline) inFolder(run func() error) error {
 	return errors.Join(run(), os.RemoveAll(dir))
 }
 
-func (p *Pipeline) open(ctx context.Context, parts ...func(context.Context) error) error {
-	for _, open := range parts {
-		if err := open(ctx); err != nil {
-			return err
-		}
+// open opens the page and the source, and then the servers.
+func (p *Pipeline) open(ctx context.Context, servers ...func(context.Context) error) error {
+	if err := p.openPage(); err != nil {
+		return err
 	}
-	return nil
+	if err := p.openSource(ctx); err != nil {
+		return err
+	}
+	return p.openServers(ctx, servers...)
 }
 
-// close closes the opened parts in reverse order.
+// openServers opens servers side by side. An error of one ends the others.
+func (p *Pipeline) openServers(ctx context.Context, servers ...func(context.Context) error) error {
+	opening, failed := context.WithCancelCause(ctx)
+	defer failed(nil)
+	var all sync.WaitGroup
+	for _, open := range servers {
+		all.Go(func() {
+			if err := open(opening); err != nil {
+				failed(err)
+			}
+		})
+	}
+	all.Wait()
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w before it had started", ErrInterrupted)
+	}
+	return context.Cause(opening)
+}
+
+// close closes the opened parts in reverse order, and last the page, which shows until then what is known.
 func (p *Pipeline) close() error {
 	var err error
 	if p.bus != nil {
@@ -230,6 +273,9 @@ func (p *Pipeline) close() error {
 	}
 	if p.source != nil {
 		err = errors.Join(err, p.source.close())
+	}
+	if p.closePage != nil {
+		err = errors.Join(err, p.closePage())
 	}
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/examples/marketprism/page"
+	"github.com/marketprism/marketprism/examples/plain"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/bookfeed"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
@@ -95,7 +96,6 @@ type collector struct {
 	spill     *sink.Spill
 	publisher *natsbus.Publisher
 	page      *page.Page // nil if it is off
-	pageToken string     // that it asks for
 	conns     connections
 }
 
@@ -248,8 +248,42 @@ func (p *Pipeline) collect(ctx, downstream context.Context) error {
 	collecting := start(ctx, cancel, asPart("driver", p.collector.books.Run))
 	defer collecting.stop()
 	err := p.watchUntilEnd(ctx, downstream, p.source)
+	gaps := p.tally.count(received, marketprism.KindGap)
 	collecting.stop()
+	p.tally.closing.Store(p.tally.count(received, marketprism.KindGap) - gaps)
 	return errors.Join(err, collecting.err())
+}
+
+// unsynced returns the cause for every followed book that never was synced.
+func (p *Pipeline) unsynced() map[marketprism.Instrument]string {
+	causes := make(map[marketprism.Instrument]string)
+	for inst, book := range p.live {
+		if !book.synced {
+			causes[inst] = p.collector.cause(inst.Symbol)
+		}
+	}
+	for _, symbol := range p.collector.books.Symbols() {
+		inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Market(p.cfg.Market), Symbol: symbol}
+		if p.live[inst] == nil {
+			causes[inst] = p.collector.cause(symbol)
+		}
+	}
+	return causes
+}
+
+// cause says why a book is not synced, or for the symbol "" why there is none.
+func (c *collector) cause(symbol string) string {
+	status, known := c.books.Status(symbol)
+	if status.Listing != "" && status.Listing != "TRADING" {
+		return plain.Text(fmt.Sprintf("the exchange lists it as %s", status.Listing))
+	}
+	if err := c.conns.lastErr(); err != nil {
+		return plain.Text(err.Error())
+	}
+	if !known {
+		return "the exchange lists no such symbol as trading"
+	}
+	return "it was still " + status.State.String()
 }
 
 // flush blocks until every received record is on the bus, for at most the drain time. The rest is in the spill queue,

@@ -43,16 +43,8 @@ func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCause
 		stages = append(stages, serve)
 	}
 	if p.collector != nil && p.collector.page != nil {
-		serve, url, err := listen(p.cfg.PageListen, "page-listen", p.collector.page)
-		if err != nil {
-			return nil, err
-		}
-		login := ""
-		if p.collector.pageToken != p.cfg.HTTPToken {
-			login = ", log in with " + p.collector.pageToken
-		}
-		fmt.Fprintf(p.out, "live page: %s/%s\n", url, login)
-		stages = append(stages, serve, p.collector.page.Run)
+		p.door.Open(p.collector.page)
+		stages = append(stages, p.collector.page.Run)
 	}
 	return startAll(ctx, failed, stages...), nil
 }
@@ -63,6 +55,9 @@ func (p *Pipeline) report() presence.Report {
 	if p.collector != nil {
 		synced, all := p.collector.synced()
 		r.State = fmt.Sprintf("%d of %d synced", synced, all)
+		if name := p.cfg.Origin(); name != "" {
+			r.State = name + ", " + r.State
+		}
 		r.Counters["received"], r.Counters["published"] = p.tally.total(received), p.tally.total(acked)
 		spill := p.collector.spill.Stats()
 		r.Counters["queued"] = uint64(spill.Queued)
@@ -77,17 +72,42 @@ func (p *Pipeline) report() presence.Report {
 	return r
 }
 
-// newPage creates the live page of the collector's books, unless it is off.
-func (p *Pipeline) newPage(c *collector) error {
+// openPage serves the live page, unless it is off, before there are books: it says what the program waits for.
+func (p *Pipeline) openPage() error {
 	if p.cfg.PageListen == "" {
 		return nil
 	}
 	// Other hosts log in, with a token of this run unless one is set.
-	if c.pageToken = p.cfg.HTTPToken; c.pageToken == "" && gate.Exposed(p.cfg.PageListen) {
-		c.pageToken = rand.Text()
+	p.pageGate = gate.Config{Hosts: p.cfg.HTTPHosts, Token: p.cfg.HTTPToken}
+	login := ""
+	if p.pageGate.Token == "" && gate.Exposed(p.cfg.PageListen) {
+		p.pageGate.Token = rand.Text()
+		login = ", log in with " + p.pageGate.Token
+	}
+	p.door = page.NewDoor(p.pageGate, p.cfg.Origin())
+	p.door.Wait("NATS and ClickHouse")
+	serve, url, err := listen(p.cfg.PageListen, "page-listen", p.door)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.out, "live page: %s/%s\n", url, login)
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- serve(ctx) }()
+	p.closePage = func() error {
+		stop()
+		return <-served
+	}
+	return nil
+}
+
+// newPage creates the live page of the collector's books, unless it is off.
+func (p *Pipeline) newPage(c *collector) error {
+	if p.door == nil {
+		return nil
 	}
 	cfg := page.Config{
-		Gate:   gate.Config{Hosts: p.cfg.HTTPHosts, Token: c.pageToken},
+		Gate: p.pageGate, Source: p.cfg.Origin(),
 		Market: marketprism.Market(p.cfg.Market), Feed: c.books, Health: p.pageHealth,
 		ArchiveFailed: func(err error) { p.watch.logger("page").Warn("archive not read", "err", err) },
 	}

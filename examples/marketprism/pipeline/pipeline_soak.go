@@ -4,19 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"runtime"
 	"runtime/pprof"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
-	"github.com/marketprism/marketprism/chstore"
-	"github.com/marketprism/marketprism/examples/plain"
 	"github.com/marketprism/marketprism/internal/bench"
 )
 
@@ -64,7 +59,7 @@ func (p *Pipeline) Soak(ctx context.Context) error {
 	p.cfg.For = 0
 	p.embedded = true
 	return p.inFolder(func() error {
-		err := p.open(ctx, p.openSource, p.openArchive, p.openBus)
+		err := p.open(ctx, p.openArchive, p.openBus)
 		if err == nil {
 			p.printEmbedded()
 			running, stop := context.WithCancel(ctx)
@@ -179,63 +174,4 @@ func (s *soak) report() error {
 		err = errors.Join(err, fmt.Errorf("%d records received, %d stored", got, kept))
 	}
 	return err
-}
-
-// verify rebuilds every live book from the archive, at the time of its last change, and prints whether both are equal.
-// It returns an error that names those that are not.
-func verify(ctx context.Context, live liveBooks, store *chstore.Store, out io.Writer) error {
-	var different []string
-	for _, instrument := range sortedInstruments(live) {
-		b, inst := live[instrument], plain.Cell(instrument.String()) // a symbol is text of the exchange
-		if !b.synced {
-			fmt.Fprintf(out, "%-24s never had a snapshot, nothing to compare\n", inst)
-			different = append(different, plain.Cell(instrument.Symbol))
-			continue
-		}
-		archived, err := store.BookAt(ctx, instrument, b.at)
-		switch {
-		case err != nil:
-			fmt.Fprintf(out, "%-24s archive: %s\n", inst, plain.Text(err.Error()))
-		case archived.LastID() != b.LastID() || hash(archived) != hash(&b.Book):
-			fmt.Fprintf(out, "%-24s DIFFERENT: live %d %x, archive %d %x\n", inst,
-				b.LastID(), short(hash(&b.Book)), archived.LastID(), short(hash(archived)))
-		default:
-			fmt.Fprintf(out, "%-24s equal at update id %d: %x, %d bids, %d asks\n", inst,
-				b.LastID(), short(hash(&b.Book)), b.BidCount(), b.AskCount())
-			continue
-		}
-		different = append(different, plain.Cell(instrument.Symbol))
-	}
-	if different != nil {
-		return fmt.Errorf("book from the archive is not the live book: %s; marketprism check on the same archive looks for the reason", strings.Join(different, ", "))
-	}
-	fmt.Fprintf(out, "verified: each of %d books rebuilt from ClickHouse is equal to the live one\n", len(live))
-	return nil
-}
-
-func short(h [32]byte) []byte { return h[:8] }
-
-func sortedInstruments(live liveBooks) []marketprism.Instrument {
-	insts := make([]marketprism.Instrument, 0, len(live))
-	for inst := range live {
-		insts = append(insts, inst)
-	}
-	slices.SortFunc(insts, func(a, b marketprism.Instrument) int { return strings.Compare(a.String(), b.String()) })
-	return insts
-}
-
-// printTally prints the number of records of each kind at each stage. Retries and duplicates count once.
-func printTally(t *tally, out io.Writer) {
-	fmt.Fprintf(out, "%-10s", "kind")
-	for s := range stages {
-		fmt.Fprintf(out, "%12v", s)
-	}
-	fmt.Fprintln(out)
-	for _, k := range marketprism.Kinds() {
-		fmt.Fprintf(out, "%-10v", k)
-		for s := range stages {
-			fmt.Fprintf(out, "%12d", t.count(s, k))
-		}
-		fmt.Fprintln(out)
-	}
 }

@@ -105,6 +105,7 @@ func TestInterrupt(t *testing.T) {
 	result := make(chan error, 1)
 	go func() { result <- p.Run(ctx) }()
 	require.Eventually(t, func() bool { return p.tally.count(stored, marketprism.KindUpdate) > 20 }, time.Minute, 10*time.Millisecond)
+	require.Contains(t, p.report().State, "SIMULATED, ", "for the command status")
 	interrupt()
 	require.NoError(t, <-result)
 	for _, k := range marketprism.Kinds() {

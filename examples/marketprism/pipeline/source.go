@@ -32,21 +32,21 @@ func openSource(ctx context.Context, cfg config.Config) (*source, error) {
 	if cfg.AllTrading {
 		symbols = nil
 	}
-	switch cfg.Source {
-	case config.Live:
+	switch {
+	case cfg.Source == config.Live || cfg.RESTURL != "":
 		exchange, err := liveExchange(cfg.Exchange)
 		if err != nil {
 			return nil, err
 		}
 		return &source{config: exchange, symbols: symbols, close: func() error { return nil }}, nil
-	case config.Sim:
+	case cfg.Source == config.Sim:
 		exchange, err := Simulate(cfg)
 		if err != nil {
 			return nil, err
 		}
 		go exchange.Run(ctx) // ends with ctx or when the exchange is closed
 		return fakeSource(exchange, symbols), nil
-	case config.Recording:
+	case cfg.Source == config.Recording:
 		exchange, err := binancetest.New(binancetest.Config{Market: marketprism.Market(cfg.Market), Playback: &binancetest.Playback{
 			Path: cfg.Recording, Speed: cfg.Speed, WaitFor: []string{"depth", "trade", "aggTrade", "bookTicker"},
 		}})

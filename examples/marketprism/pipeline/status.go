@@ -49,6 +49,9 @@ func (s *status) line(now time.Time) string {
 	s.measure(now, p.tally.total(flow))
 	parts := []string{fmt.Sprintf("%5.0fs", now.Sub(s.started).Seconds())}
 	if p.collector != nil {
+		if name := p.cfg.Origin(); name != "" {
+			parts = append(parts, name)
+		}
 		synced, all := p.collector.synced()
 		parts = append(parts, s.books(synced, all, now.Sub(s.started)))
 	}

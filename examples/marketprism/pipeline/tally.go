@@ -29,6 +29,8 @@ type tally struct {
 	counts [stages][marketprism.KindTicker + 1]atomic.Uint64
 	lag    atomic.Int64 // see lastLag
 
+	closing atomic.Uint64 // gaps received that mark the end of the collection
+
 	// visible is called with records that are readable in the store, on the goroutines of the consumers. It may
 	// be nil.
 	visible func([]marketprism.Record)
