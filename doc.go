@@ -61,6 +61,7 @@
 //   - Known depth: the price down to which a side of a book is complete. Levels beyond it may be missing.
 //   - Missing range: update or trade ids that did not arrive.
 //   - Gap: the record that ends a synced span and says why.
+//   - Wait: what a book that is not synced waits for, why the last attempt failed, and when the next is made.
 //   - Refresh: a new snapshot for a book that is synced; Audit: the comparison of the two.
 //   - Conn: one websocket connection; Shard: the conns that carry one group of symbols, with the
 //     goroutine that owns their books.

@@ -1,6 +1,8 @@
 package marketprism
 
 import (
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/marketprism/marketprism/orderbook"
@@ -71,4 +73,57 @@ type Ticker struct {
 	UpdateID     int64
 	TransactTime time.Time // exchange clock of the matching engine; zero where the venue sends none (Binance spot)
 	Bid, Ask     orderbook.Level
+}
+
+// What a book that is not synced waits for, in Wait.For. The binance and bookfeed packages use these words.
+const (
+	WaitRun          = "Run"                    // it has not been called, or has returned
+	WaitSymbols      = "the list of symbols"    // of the exchange
+	WaitConnection   = "a connection"           // to the exchange, or to the bus
+	WaitSubscription = "a subscription"         // that the exchange acknowledges
+	WaitWeight       = "request weight"         // the exchange allows no request before Next
+	WaitSnapshot     = "a snapshot"             // that can be joined to the updates
+	WaitRecords      = "the records of the bus" // which are read from the last snapshot on
+)
+
+// A Wait says why a book is not synced: what it waits for, how the latest attempt failed, and when the next one is made.
+//
+// The Status of a book has it, and the error of View and of Ready: a program that calls Ready with a context of three
+// seconds, again and again, can say each time what it waits for.
+//
+// The zero Wait is that of a book that waits for nothing.
+type Wait struct {
+	For     string    // one of the constants, "" for nothing
+	Err     error     // why the latest attempt failed; nil if none has since the book began to wait
+	Attempt int       // attempts that failed, one after the other
+	Next    time.Time // local clock: the next attempt begins; zero if one is being made, or nothing is timed
+}
+
+// String says it in a line: "waits for a connection: dial tcp 127.0.0.1:9: connection refused, attempt 4, next in 8s".
+// It is "" for the zero Wait.
+func (w Wait) String() string {
+	if w.For == "" {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString("waits for " + w.For)
+	if w.Err != nil {
+		fmt.Fprintf(&b, ": %v", w.Err)
+	}
+	if w.Attempt > 0 {
+		fmt.Fprintf(&b, ", attempt %d", w.Attempt)
+	}
+	if left := time.Until(w.Next); left > 0 {
+		fmt.Fprintf(&b, ", next in %v", roundUp(left))
+	}
+	return b.String()
+}
+
+// roundUp returns d in whole seconds, or in tenths below one.
+func roundUp(d time.Duration) time.Duration {
+	unit := time.Second
+	if d < time.Second {
+		unit = 100 * time.Millisecond
+	}
+	return (d + unit - 1).Truncate(unit)
 }

@@ -42,6 +42,7 @@ type symbolBook struct {
 func newSymbolBook(instrument marketprism.Instrument, s *orderbook.Syncer, topLevels, order int) *symbolBook {
 	b := &symbolBook{instrument: instrument, syncer: s, tops: tops{levels: topLevels}, order: order}
 	b.tops.latest.Store(&Top{})
+	b.SetWait(marketprism.Wait{For: marketprism.WaitRun})
 	return b
 }
 
@@ -135,6 +136,7 @@ func (b *symbolBook) Status() Status {
 	}
 	return Status{
 		Listing:   listing,
+		Wait:      b.Wait(),
 		State:     b.syncer.State(),
 		LastID:    book.LastID(),
 		EventTime: book.EventTime(),
@@ -154,6 +156,8 @@ type Status struct {
 	LastGap   orderbook.Gap // the latest; Reason is 0 if there was none
 
 	Listing string // the exchange's word at the last poll: "TRADING", "BREAK", …; "" if it does not list the symbol, or was not asked
+
+	Wait marketprism.Wait // why the book is not synced, and what is tried next; zero if it is synced
 
 	Sync orderbook.SyncerStats
 }

@@ -262,6 +262,9 @@ func (c *Client) exchange(ctx context.Context, rest *http.Client, granted *reser
 		return nil, took, fmt.Errorf("binance: GET %s: more than %d bytes: %w", r.path, r.maxBody, ErrBodyTooLarge)
 	}
 	c.recorder.answer(target, body, took.answered)
+	if isPage(body) {
+		return nil, took, &DecodeError{Data: []byte(excerpt(body)), Err: errPage}
+	}
 	return body, took, nil
 }
 

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"html"
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -45,6 +47,10 @@ func (c *Client) Depth(ctx context.Context, symbol string, limit int) (orderbook
 func (c *Client) depth(ctx context.Context, granted *reservation, symbol string, limit int) (snap orderbook.Snapshot, receivedAt time.Time, err error) {
 	params := url.Values{"symbol": {symbol}, "limit": {strconv.Itoa(limit)}}
 	body, _, err := c.send(ctx, granted, query{path: "/depth", params: params, maxBody: maxDepthBody})
+	var refused *APIError
+	if upper := strings.ToUpper(symbol); errors.As(err, &refused) && refused.Code == codeBadSymbol && upper != symbol {
+		refused.Message += fmt.Sprintf(" (%q?)", upper)
+	}
 	if err != nil {
 		return snap, receivedAt, err
 	}
@@ -200,9 +206,36 @@ func newAPIError(resp *http.Response, now time.Time) (e *APIError) {
 	return e
 }
 
-// excerpt returns the beginning of a body as one line of valid text.
+var (
+	htmlTitle  = regexp.MustCompile(`(?is)<title[^>]*>(.*?)</title`)
+	htmlHidden = regexp.MustCompile(`(?is)<(head|style|script)[\s>].*?(</(head|style|script)\s*>|$)|<!--.*?(-->|$)`)
+	htmlTag    = regexp.MustCompile(`(?s)<[^>]*(>|$)`)
+)
+
+// errPage is the cause in a DecodeError for an answer from something else than the exchange, such as a captive portal.
+var errPage = errors.New("the answer is a page, not the exchange's")
+
+// isPage reports whether a body is HTML.
+func isPage(body []byte) bool {
+	return bytes.HasPrefix(bytes.TrimLeft(body, " \t\r\n\uFEFF"), []byte("<"))
+}
+
+// pageText returns the title of a page, or the words that a browser would show; text that is no page as it is.
+func pageText(body string) string {
+	if !isPage([]byte(body)) {
+		return body
+	}
+	words := htmlTag.ReplaceAllString(htmlHidden.ReplaceAllString(body, " "), " ")
+	if title := htmlTitle.FindStringSubmatch(body); title != nil && strings.TrimSpace(title[1]) != "" {
+		words = htmlTag.ReplaceAllString(title[1], " ")
+	}
+	return html.UnescapeString(words)
+}
+
+// excerpt returns the beginning of a body as one line of valid text: of a page, which a firewall or proxy sends, its title
+// or first words.
 func excerpt(body []byte) string {
-	text := strings.Join(strings.Fields(string(bytes.ToValidUTF8(body, []byte("?")))), " ")
+	text := strings.Join(strings.Fields(pageText(string(bytes.ToValidUTF8(body, []byte("?"))))), " ")
 	if len(text) <= maxErrorExcerpt {
 		return text
 	}

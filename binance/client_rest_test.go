@@ -118,7 +118,11 @@ func TestAPIErrors(t *testing.T) {
 		},
 		"firewall": {
 			text(403, nil, "<html>\r\n<head><title>403 Forbidden</title></head>\r\n</html>"),
-			binance.APIError{Status: 403, Message: "<html> <head><title>403 Forbidden</title></head> </html>"},
+			binance.APIError{Status: 403, Message: "403 Forbidden"},
+		},
+		"proxy": { // what nginx and Squid answer
+			text(502, nil, "<!DOCTYPE html><html><head><style>b{color:red}</style></head><body><!-- x -->\r\n<b>Bad &amp; gone</b><p>no route"),
+			binance.APIError{Status: 502, Message: "Bad & gone no route"},
 		},
 		"other JSON": {text(502, nil, `{"error":"x"}`), binance.APIError{Status: 502, Message: `{"error":"x"}`}},
 		"empty":      {text(451, nil, ""), binance.APIError{Status: 451}},

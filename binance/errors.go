@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -113,10 +114,15 @@ func recovered(err *error) {
 type NotSyncedError struct {
 	Symbol string
 	State  orderbook.State
+	Wait   marketprism.Wait // why, and what is tried next
 }
 
 func (e *NotSyncedError) Error() string {
-	return fmt.Sprintf("binance: book of %s is not synced: %v", e.Symbol, e.State)
+	text := fmt.Sprintf("binance: book of %s is not synced: %v", e.Symbol, e.State)
+	if e.Wait.For != "" {
+		text += ", " + e.Wait.String()
+	}
+	return text
 }
 
 // Unwrap returns ErrNotSynced.
@@ -127,10 +133,17 @@ func (e *NotSyncedError) Unwrap() error { return ErrNotSynced }
 type UnknownSymbolsError struct {
 	Market  marketprism.Market
 	Symbols []string
+	Similar map[string]string // the listed symbol of the same letters, by symbol: that of "btcusdt" is "BTCUSDT"
 }
 
 func (e *UnknownSymbolsError) Error() string {
-	return fmt.Sprintf("binance: %s does not list %s", e.Market, strings.Join(e.Symbols, ", "))
+	names := slices.Clone(e.Symbols)
+	for i, symbol := range names {
+		if similar := e.Similar[symbol]; similar != "" {
+			names[i] = fmt.Sprintf("%s (%q?)", symbol, similar)
+		}
+	}
+	return fmt.Sprintf("binance: %s does not list %s", e.Market, strings.Join(names, ", "))
 }
 
 // A SubscribeError says that the exchange refused a subscription.

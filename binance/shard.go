@@ -88,6 +88,7 @@ func (s *shard) begin(now time.Time) {
 	for _, sub := range s.streams.ordered {
 		if sub.depth {
 			sub.book.lostAt = now
+			sub.book.SetWait(marketprism.Wait{For: marketprism.WaitConnection})
 		}
 	}
 }
@@ -186,6 +187,9 @@ func (s *shard) takeSnapshots(ctx context.Context, now time.Time) error {
 			return sy.Snapshot(now, r.id, &r.snap)
 		})
 		s.snapshotAnswered(now, r.book, r.err)
+		if !r.book.synced() {
+			r.book.AttemptFailed(marketprism.WaitSnapshot, r.err, r.book.syncer.Deadline())
+		}
 		if err := s.applyOutput(ctx, now, moment{at: at}, r.book, out); err != nil {
 			return err
 		}
@@ -306,6 +310,9 @@ func (s *shard) addSymbols(ctx context.Context, now time.Time, books []*symbolBo
 	for _, b := range books {
 		if b.inbox == &s.inbox {
 			b.lostAt = now
+			if s.conns.connected() {
+				b.SetWait(marketprism.Wait{For: marketprism.WaitSubscription})
+			}
 		}
 	}
 	names := s.streams.add(books)

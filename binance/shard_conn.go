@@ -59,7 +59,7 @@ func (s *shard) connect(ctx context.Context, c *conn, attempt int) {
 		Conn: c.slot.number, Host: s.host(), Attempt: attempt, Elapsed: opened.Sub(start), Err: err,
 	})
 	if err != nil {
-		s.tasks.post(func(_ context.Context, now time.Time) error { s.removeConn(now, c); return nil })
+		s.tasks.post(func(_ context.Context, now time.Time) error { s.notConnected(now, c, err); return nil })
 		return
 	}
 	stop := context.AfterFunc(ctx, func() { stream.closeWith(ctx.Err()) })
@@ -84,6 +84,9 @@ func (s *shard) connOpened(ctx context.Context, now time.Time, c *conn, stream *
 	c.outbox.subscribe(s.streams.accepted())
 	for _, sub := range s.streams.ordered {
 		s.retryRefused(now, sub, c)
+		if sub.depth && sub.book.Wait().For == marketprism.WaitConnection {
+			sub.book.SetWait(marketprism.Wait{For: marketprism.WaitSubscription})
+		}
 	}
 	s.alarm.set(now, c.outbox.due(now))
 	s.alarm.set(now, s.unusedAt)
@@ -151,8 +154,27 @@ func (s *shard) connLost(ctx context.Context, now time.Time, c *conn, cause erro
 			err = s.streamLost(ctx, now, sub, orderbook.Gap{Reason: orderbook.GapDisconnect, Err: cause})
 		}
 	}
+	s.unconnected(marketprism.Wait{For: marketprism.WaitConnection, Err: cause, Next: c.slot.due()})
 	s.disconnected(c, lost, cause)
 	return err
+}
+
+// notConnected handles a connection that could not be opened.
+func (s *shard) notConnected(now time.Time, c *conn, cause error) {
+	s.removeConn(now, c)
+	s.unconnected(marketprism.Wait{For: marketprism.WaitConnection, Err: cause, Attempt: c.slot.attempt, Next: c.slot.due()})
+}
+
+// unconnected notes what the books wait for if no connection is open.
+func (s *shard) unconnected(wait marketprism.Wait) {
+	if s.conns.connected() {
+		return
+	}
+	for _, sub := range s.streams.ordered {
+		if sub.depth {
+			sub.book.SetWait(wait)
+		}
+	}
 }
 
 // removeConn takes a connection that has ended, or could not be opened, out of its slot.

@@ -21,6 +21,9 @@ func (s *shard) applyOutput(ctx context.Context, now time.Time, cause moment, b 
 	if out.Fetch != 0 {
 		limit, priority := s.fetchTerms(b)
 		s.snapshots.request(b, out.Fetch, limit, priority)
+		if !b.synced() && b.Wait().For != marketprism.WaitSnapshot {
+			b.SetWait(marketprism.Wait{For: marketprism.WaitSnapshot})
+		}
 	}
 	for i := range out.Events {
 		ev := &out.Events[i]
@@ -91,6 +94,7 @@ func (s *shard) bookSynced(now time.Time, b *symbolBook, snap *orderbook.Snapsho
 		applied++
 	}
 	b.wasSynced = true
+	b.SetWait(marketprism.Wait{})
 	b.Forget()
 	s.refreshes.synced(now, b)
 	s.notify()
@@ -143,6 +147,7 @@ func (s *shard) restart(now time.Time, sub *subscription, gap orderbook.Gap) ord
 func (s *shard) disconnect(ctx context.Context, now time.Time, sub *subscription, cause error) error {
 	s.snapshots.cancel(sub.book)
 	out := sub.book.change(now.UTC(), func(sy *orderbook.Syncer) orderbook.Output { return sy.Disconnected(now, cause) })
+	sub.book.SetWait(marketprism.Wait{For: marketprism.WaitSubscription, Err: cause})
 	sub.arbiter.restart()
 	delete(s.pending, sub)
 	return s.applyOutput(ctx, now, moment{at: now.UTC()}, sub.book, out)
@@ -185,7 +190,11 @@ func (s *shard) refused(ctx context.Context, now time.Time, c *conn, id RequestI
 		delay := s.cfg.RetryMax << min(sub.refusal.count-1, maxRefusalDoublings)
 		sub.refusal.retryAt = now.Add(delay)
 		s.alarm.set(now, sub.refusal.retryAt)
-		s.reportRefused(RefuseInfo{Instrument: sub.book.instrument, Stream: name, Retry: delay, Err: &SubscribeError{Streams: []string{name}, Err: cause}})
+		why := &SubscribeError{Streams: []string{name}, Err: cause}
+		if sub.depth && !sub.book.synced() {
+			sub.book.SetWait(marketprism.Wait{For: marketprism.WaitSubscription, Err: why, Attempt: sub.refusal.count, Next: sub.refusal.retryAt})
+		}
+		s.reportRefused(RefuseInfo{Instrument: sub.book.instrument, Stream: name, Retry: delay, Err: why})
 	}
 	s.alarm.set(now, c.outbox.due(now))
 	s.checkSubscribed(now, c)

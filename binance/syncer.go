@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/bookset"
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -31,10 +33,11 @@ type DepthSyncer struct {
 	added    int          // books made so far; guarded by changing
 	launch   func(*shard) // runs a new shard; nil while Run does not run
 	leaving  map[string]*leavingSymbol
-	listed   atomic.Bool  // the symbols of AllTrading are known
-	unread   atomic.Int64 // Stats.Unread
-	leftOut  atomic.Int64 // Stats.LeftOut
-	missing  []string     // the symbols that the last listing lacked; only Run's listings use it
+	waiting  bookset.Waiting // what the first listing waits for
+	listed   atomic.Bool     // the symbols of AllTrading are known
+	unread   atomic.Int64    // Stats.Unread
+	leftOut  atomic.Int64    // Stats.LeftOut
+	missing  []string        // the symbols that the last listing lacked; only Run's listings use it
 
 	mu     sync.Mutex
 	shards []*shard // a new slice with each change
@@ -58,11 +61,11 @@ func NewDepthSyncer(c *Client, cfg DepthConfig) (*DepthSyncer, error) {
 	}
 	d := &DepthSyncer{
 		client: c, cfg: cfg,
-		books:  newBooks(),
 		routes: cfg.routesOf(c.market, depth), depthSuffix: depth,
 		snapshots: newSnapshotFetcher(c, cfg.SnapshotTimeout), leaving: make(map[string]*leavingSymbol),
 		lister: lister{maxAge: 10 * time.Minute},
 	}
+	d.books = d.newBooks()
 	if cfg.PollEvery > 0 {
 		d.lister.maxAge = 2 * cfg.PollEvery
 	}
@@ -87,6 +90,9 @@ func (d *DepthSyncer) Run(ctx context.Context) error {
 	}
 	if d.client.net.owned {
 		d.client.CloseIdleConnections()
+	}
+	for _, b := range d.books.All() {
+		b.SetWait(marketprism.Wait{For: marketprism.WaitRun})
 	}
 	d.books.RunEnded(err)
 	return err
@@ -162,11 +168,11 @@ func (d *DepthSyncer) Rotate() {
 	}
 }
 
-func newBooks() *bookset.Set[string, Status, *symbolBook] {
-	return bookset.New[string, Status, *symbolBook](reflect.TypeFor[DepthSyncer]().PkgPath(), bookset.Errors[string]{
-		Unknown: func(symbol string) error { return fmt.Errorf("%w: %q", ErrUnknownSymbol, symbol) },
-		NotSynced: func(symbol string, state orderbook.State) error {
-			return &NotSyncedError{Symbol: symbol, State: state}
+func (d *DepthSyncer) newBooks() *bookset.Set[string, Status, *symbolBook] {
+	return bookset.New[string, Status, *symbolBook](reflect.TypeFor[DepthSyncer]().PkgPath(), bookset.Errors[string, Status]{
+		Unknown: d.unknownSymbol,
+		NotSynced: func(symbol string, s Status) error {
+			return &NotSyncedError{Symbol: symbol, State: s.State, Wait: d.waitFor(s.Wait)}
 		},
 		Stopped:   ErrStopped,
 		Reentrant: ErrReentrant,
@@ -182,7 +188,38 @@ func (d *DepthSyncer) View(symbol string, f func(b *orderbook.Book, s Status)) e
 }
 
 // Status returns the status of the symbol's book, and whether the DepthSyncer has the symbol.
-func (d *DepthSyncer) Status(symbol string) (Status, bool) { return d.books.Status(symbol) }
+func (d *DepthSyncer) Status(symbol string) (Status, bool) {
+	s, ok := d.books.Status(symbol)
+	s.Wait = d.waitFor(s.Wait)
+	return s, ok
+}
+
+// waitFor returns what a book waits for: if that is a request which the exchange forbids at present, request weight.
+func (d *DepthSyncer) waitFor(w marketprism.Wait) marketprism.Wait {
+	if w.For != marketprism.WaitSnapshot && w.For != marketprism.WaitSymbols {
+		return w
+	}
+	if until := d.client.Usage().BlockedUntil; until.After(time.Now()) && until.After(w.Next) {
+		w.For, w.Next = marketprism.WaitWeight, until
+	}
+	return w
+}
+
+// unknownSymbol returns the ErrUnknownSymbol of a symbol, with the one that it may stand for.
+func (d *DepthSyncer) unknownSymbol(symbol string) error {
+	for _, known := range d.books.Keys() {
+		if isSpelling(symbol, known) {
+			return fmt.Errorf("%w: %q (%q?)", ErrUnknownSymbol, symbol, known)
+		}
+	}
+	return fmt.Errorf("%w: %q", ErrUnknownSymbol, symbol)
+}
+
+// isSpelling reports whether text is a symbol in other letters, or in the spelling of others: "btcusdt", "BTC/USDT".
+func isSpelling(text, symbol string) bool {
+	letters := strings.NewReplacer("/", "", "-", "", "_", "", " ", "")
+	return text != symbol && strings.EqualFold(letters.Replace(text), letters.Replace(symbol))
+}
 
 // Symbols returns the symbols in the order they were added.
 func (d *DepthSyncer) Symbols() []string { return slices.Clone(d.books.Keys()) }
@@ -199,7 +236,7 @@ func (d *DepthSyncer) Stats() Stats {
 
 // Ready blocks until the books of the symbols, of all if none is named, are synced at once. The error
 // is ErrUnknownSymbol, also for a symbol that is removed meanwhile; ErrStopped with the error of Run
-// if that has returned; or that of ctx with a symbol that is not synced. It may be called before Run.
+// if that has returned; or that of ctx with the *NotSyncedError of a symbol, which says why. It may be called before Run.
 //
 // In the Handler, in a hook and in SymbolFilter.Keep it does not wait, since the books may need their goroutine: the
 // error is then ErrReentrant with a symbol that is not synced. A goroutine that they start may wait, as long as they do
@@ -213,7 +250,7 @@ func (d *DepthSyncer) unlistedYet() error {
 	if d.cfg.AllTrading == nil || d.listed.Load() {
 		return nil
 	}
-	return &NotSyncedError{Symbol: "AllTrading"}
+	return &NotSyncedError{Symbol: "AllTrading", Wait: d.waitFor(d.waiting.Wait())}
 }
 
 // Top returns the best levels of the symbol's book, at most DepthConfig.TopLevels a side, with the

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/backoff"
 	"github.com/marketprism/marketprism/internal/hook"
 )
@@ -60,10 +61,11 @@ func (d *DepthSyncer) firstListing(ctx context.Context) error {
 	}
 	delays := backoff.Backoff{Min: d.cfg.ReconnectMin, Max: d.cfg.ReconnectMax, Rand: d.cfg.random(listingNumber)}
 	var unknown, before *UnknownSymbolsError
+	d.waitForListing(nil, time.Time{})
 	for {
 		l, err := d.list(ctx, PriorityCall)
 		if err == nil && !d.cfg.SkipSymbolCheck {
-			err = d.unknown(unlisted(l.statuses, d.named()))
+			err = d.unknown(unlisted(l.statuses, d.named()), l.statuses)
 		}
 		if err == nil {
 			if believed, err := d.applyListing(l); believed || err != nil {
@@ -82,9 +84,24 @@ func (d *DepthSyncer) firstListing(ctx context.Context) error {
 			}
 			before = unknown
 		}
-		if err := backoff.Sleep(ctx, delays.Next()); err != nil {
+		delay := delays.Next()
+		d.waitForListing(err, time.Now().Add(delay))
+		if err := backoff.Sleep(ctx, delay); err != nil {
 			return err
 		}
+	}
+}
+
+// waitForListing notes that the books wait for the first listing, why the latest attempt to get one has failed, and when the
+// next one begins; the zero time is the begin of the first.
+func (d *DepthSyncer) waitForListing(cause error, next time.Time) {
+	if next.IsZero() {
+		d.waiting.SetWait(marketprism.Wait{For: marketprism.WaitSymbols})
+	} else {
+		d.waiting.AttemptFailed(marketprism.WaitSymbols, cause, next)
+	}
+	for _, b := range d.books.All() {
+		b.SetWait(d.waiting.Wait())
 	}
 }
 

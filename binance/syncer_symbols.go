@@ -28,7 +28,7 @@ func (d *DepthSyncer) Add(ctx context.Context, symbols ...string) error {
 			return report, err
 		})
 		if err == nil {
-			err = d.unknown(missing)
+			err = d.unknown(missing, found)
 		}
 		if err != nil {
 			return err
@@ -48,12 +48,24 @@ func (d *DepthSyncer) Add(ctx context.Context, symbols ...string) error {
 	return nil
 }
 
-// unknown returns an *UnknownSymbolsError of symbols that the exchange does not list, nil if there are none.
-func (d *DepthSyncer) unknown(symbols []string) error {
+// unknown returns an *UnknownSymbolsError of symbols that the exchange does not list, nil if there are none. listed has the
+// ones that it lists.
+func (d *DepthSyncer) unknown(symbols []string, listed map[string]string) error {
 	if symbols == nil {
 		return nil
 	}
-	return &UnknownSymbolsError{Market: d.client.market.name, Symbols: symbols}
+	err := &UnknownSymbolsError{Market: d.client.market.name, Symbols: symbols}
+	for _, symbol := range symbols {
+		for known := range listed {
+			if isSpelling(symbol, known) {
+				if err.Similar == nil {
+					err.Similar = make(map[string]string)
+				}
+				err.Similar[symbol] = known
+			}
+		}
+	}
+	return err
 }
 
 // statusesOf returns the statuses by symbol.
@@ -83,6 +95,9 @@ func (d *DepthSyncer) add(symbols []string, named bool) error {
 			return err
 		}
 		b.named = named
+		if d.launch != nil {
+			b.SetWait(marketprism.Wait{For: marketprism.WaitConnection})
+		}
 		added = append(added, b)
 	}
 	if len(added) == 0 {

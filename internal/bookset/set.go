@@ -40,12 +40,39 @@ type Entry[K comparable, S any] interface {
 // lock while it does: see BeginChange.
 type Shared struct {
 	sync.Mutex
+	Waiting
 	readers *atomic.Int32 // the calls of View that use the book as it is now; nil before the first
 
 	UpdatedAt time.Time     // local clock of the book's last change; zero if it was never synced
 	LastGap   orderbook.Gap // Reason is 0 if there was none
 
-	wanted atomic.Bool // the program has asked for the book since it was last synced
+	waiting atomic.Pointer[marketprism.Wait] // nil for nothing
+	wanted  atomic.Bool                      // the program has asked for the book since it was last synced
+}
+
+// Waiting is what a book waits for. It is safe for concurrent use, without the lock of the book.
+type Waiting struct {
+	wait atomic.Pointer[marketprism.Wait]
+}
+
+// Wait returns what the book waits for.
+func (w *Waiting) Wait() (wait marketprism.Wait) {
+	if p := w.wait.Load(); p != nil {
+		wait = *p
+	}
+	return wait
+}
+
+// SetWait notes what the book waits for.
+func (w *Waiting) SetWait(wait marketprism.Wait) { w.wait.Store(&wait) }
+
+// AttemptFailed notes why the book still waits for something, and when the next attempt to get it begins.
+func (w *Waiting) AttemptFailed(what string, err error, next time.Time) {
+	attempt := 1
+	if before := w.Wait(); before.For == what {
+		attempt += before.Attempt
+	}
+	w.SetWait(marketprism.Wait{For: what, Err: err, Attempt: attempt, Next: next})
 }
 
 // Want notes that the program asks for the book. It writes only the first time, so that readers on many
@@ -95,17 +122,17 @@ func (s *Shared) Note(at time.Time, events []orderbook.Event) {
 }
 
 // Errors are the errors of a Set in the words of the package that offers it.
-type Errors[K comparable] struct {
-	Unknown   func(key K) error                        // no such book
-	NotSynced func(key K, state orderbook.State) error // the book cannot be read
-	Stopped   error                                    // Run has returned
-	Reentrant error                                    // Ready would wait for the goroutine that calls it
+type Errors[K comparable, S any] struct {
+	Unknown   func(key K) error           // no such book
+	NotSynced func(key K, status S) error // the book cannot be read
+	Stopped   error                       // Run has returned
+	Reentrant error                       // Ready would wait for the goroutine that calls it
 }
 
 // A Set is the books of one feed. Its methods are safe for concurrent use. New returns one.
 type Set[K comparable, S any, E Entry[K, S]] struct {
 	pkg    string // import path of the package that offers the Set
-	errors Errors[K]
+	errors Errors[K, S]
 
 	changing sync.Mutex // held while table is replaced
 	table    atomic.Pointer[table[K, E]]
@@ -126,7 +153,7 @@ type table[K comparable, E any] struct {
 }
 
 // New returns an empty Set for the package of that import path.
-func New[K comparable, S any, E Entry[K, S]](pkg string, errors Errors[K]) *Set[K, S, E] {
+func New[K comparable, S any, E Entry[K, S]](pkg string, errors Errors[K, S]) *Set[K, S, E] {
 	s := &Set[K, S, E]{pkg: pkg, errors: errors, handling: make(chan struct{}, 1), news: make(chan struct{})}
 	s.table.Store(&table[K, E]{})
 	return s
@@ -197,9 +224,10 @@ func (s *Set[K, S, E]) View(key K, f func(*orderbook.Book, S)) error {
 	}
 	e.Want()
 	e.Lock()
-	if state := e.State(); state != orderbook.Synced {
+	if e.State() != orderbook.Synced {
+		status := e.Status()
 		e.Unlock()
-		return s.errors.NotSynced(key, state)
+		return s.errors.NotSynced(key, status)
 	}
 	book, status, readers := e.Book(), e.Status(), e.reader()
 	e.Unlock()
@@ -241,6 +269,9 @@ func (s *Set[K, S, E]) Ready(ctx context.Context, incomplete func() error, keys 
 		select {
 		case <-news:
 		case <-ctx.Done():
+			if now, _ := s.firstUnsynced(incomplete, keys); now != nil { // why, now
+				missing = now
+			}
 			return fmt.Errorf("%w: %w", missing, ctx.Err())
 		}
 	}
@@ -290,10 +321,14 @@ func (s *Set[K, S, E]) firstUnsynced(incomplete func() error, keys []K) (missing
 			e.Want()
 		}
 		e.Lock()
-		state := e.State()
+		unsynced := e.State() != orderbook.Synced
+		var status S
+		if unsynced && missing == nil {
+			status = e.Status()
+		}
 		e.Unlock()
-		if state != orderbook.Synced && missing == nil {
-			missing = s.errors.NotSynced(key, state)
+		if unsynced && missing == nil {
+			missing = s.errors.NotSynced(key, status)
 		}
 	}
 	return missing, nil

@@ -50,7 +50,7 @@ const testPackage = "example.com/feed"
 
 // newSet returns a Set of books that are Offline.
 func newSet(names ...string) (*Set[string, orderbook.State, *fakeBook], map[string]*fakeBook) {
-	s := New[string, orderbook.State, *fakeBook](testPackage, Errors[string]{
+	s := New[string, orderbook.State, *fakeBook](testPackage, Errors[string, orderbook.State]{
 		Unknown: func(key string) error { return fmt.Errorf("%w: %s", errUnknown, key) },
 		NotSynced: func(key string, state orderbook.State) error {
 			return fmt.Errorf("%w: %s, %v", errNotSynced, key, state)

@@ -47,10 +47,15 @@ var (
 type NotSyncedError struct {
 	Instrument marketprism.Instrument
 	State      orderbook.State
+	Wait       marketprism.Wait // why, and what is tried next
 }
 
 func (e *NotSyncedError) Error() string {
-	return fmt.Sprintf("bookfeed: book of %s is not synced: %v", e.Instrument, e.State)
+	text := fmt.Sprintf("bookfeed: book of %s is not synced: %v", e.Instrument, e.State)
+	if e.Wait.For != "" {
+		text += ", " + e.Wait.String()
+	}
+	return text
 }
 
 // Unwrap returns ErrNotSynced.
@@ -65,10 +70,10 @@ func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 	}
 	f := &Feed{
 		cfg: cfg, js: js, id: rand.Text(),
-		books: bookset.New[marketprism.Instrument, Status, *feedBook](reflect.TypeFor[Feed]().PkgPath(), bookset.Errors[marketprism.Instrument]{
+		books: bookset.New[marketprism.Instrument, Status, *feedBook](reflect.TypeFor[Feed]().PkgPath(), bookset.Errors[marketprism.Instrument, Status]{
 			Unknown: func(i marketprism.Instrument) error { return fmt.Errorf("%w: %s", ErrUnknownInstrument, i) },
-			NotSynced: func(i marketprism.Instrument, state orderbook.State) error {
-				return &NotSyncedError{Instrument: i, State: state}
+			NotSynced: func(i marketprism.Instrument, s Status) error {
+				return &NotSyncedError{Instrument: i, State: s.State, Wait: s.Wait}
 			},
 			Stopped:   ErrStopped,
 			Reentrant: ErrReentrant,
@@ -143,6 +148,8 @@ type Status struct {
 	Sequence uint64 // in the stream, of the last message of the instrument that was read; 0 if none
 	Behind   uint64 // messages of the instruments that share its consumer that were waiting behind it
 
+	Wait marketprism.Wait // why the book is not synced, and what is tried next; zero if it is synced
+
 	Sync orderbook.SyncerStats // as Joiner.Stats has it
 }
 
@@ -168,7 +175,7 @@ func (f *Feed) Instruments() []marketprism.Instrument { return slices.Clone(f.bo
 
 // Ready blocks until the books of the instruments, of all if none is named, are synced at once. The
 // error is ErrUnknownInstrument; ErrStopped with the error of Run if that has returned; or that of ctx
-// with an instrument that is not synced. It may be called before Run. In the Handler and in a hook it does not wait, since
+// with the *NotSyncedError of an instrument, which says why. It may be called before Run. In the Handler and in a hook it does not wait, since
 // the books may need their goroutine: the error is then ErrReentrant with an instrument that is not synced.
 func (f *Feed) Ready(ctx context.Context, instruments ...marketprism.Instrument) error {
 	return f.books.Ready(ctx, nil, instruments...)

@@ -60,9 +60,32 @@ func TestFeedWaitsForASnapshot(t *testing.T) {
 		s, _ := f.Status(v.Instrument)
 		return s.State == orderbook.Buffering
 	}, bustest.Patience, bustest.Interval)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, f.Ready(ctx), "is not synced: buffering, waits for a snapshot: context deadline exceeded")
 	b.Publish(t, v.Updates(3))
 	b.Publish(t, []marketprism.Record{v.Snapshot()})
 	f.reach(v)
+	s, _ := f.Status(v.Instrument)
+	require.Zero(t, s.Wait)
+}
+
+// A feed that cannot read the bus says so.
+func TestFeedSaysWhyItIsNotSynced(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	v := bustest.NewVenue("BTCUSDT", 3)
+	failed := make(chan natsbus.ServerFailedInfo, 1000)
+	require.NoError(t, b.Close())
+	f := newFollow(t, b, bookfeed.Config{Hooks: &bookfeed.Hooks{ServerFailed: func(i natsbus.ServerFailedInfo) { failed <- i }}}, v)
+	for range 2 {
+		bustest.Receive(t, failed)
+	}
+	s, _ := f.Status(v.Instrument)
+	require.Equal(t, marketprism.WaitConnection, s.Wait.For)
+	require.Error(t, s.Wait.Err)
+	require.ErrorContains(t, f.View(v.Instrument, nil), "is not synced: offline, waits for a connection: nats: ")
+	require.NoError(t, f.stop())
+	require.ErrorContains(t, f.View(v.Instrument, nil), "is not synced: offline, waits for Run")
 }
 
 // Two collectors divide the same changes at different borders, and one is behind the other. Each change is emitted once.

@@ -207,7 +207,9 @@ func newFeedBook(instrument marketprism.Instrument, cfg Config) (*feedBook, erro
 	if err != nil {
 		return nil, err
 	}
-	return &feedBook{instrument: instrument, joiner: j, offline: true}, nil
+	b := &feedBook{instrument: instrument, joiner: j, offline: true}
+	b.SetWait(marketprism.Wait{For: marketprism.WaitRun})
+	return b, nil
 }
 
 // Key returns the instrument.
@@ -239,8 +241,20 @@ func (b *feedBook) Status() Status {
 		LastGap:   b.LastGap,
 		Sequence:  b.sequence,
 		Behind:    b.behind,
+		Wait:      b.waitFor(),
 		Sync:      b.joiner.Stats(),
 	}
+}
+
+// waitFor returns why the book is not synced. The caller is the follower or holds the lock.
+func (b *feedBook) waitFor() marketprism.Wait {
+	switch {
+	case b.State() == orderbook.Synced:
+		return marketprism.Wait{}
+	case b.live && !b.offline:
+		return marketprism.Wait{For: marketprism.WaitSnapshot, Err: b.LastGap.Err}
+	}
+	return b.Wait()
 }
 
 // change calls act with the book locked, and returns the states before and after.

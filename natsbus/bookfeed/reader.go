@@ -55,6 +55,8 @@ func newReader(f *Feed, books []*follower) *reader {
 
 // run reads until ctx ends, or a failure is permanent. Every synced book ends with a Gap.
 func (r *reader) run(ctx context.Context) error {
+	r.setWait(marketprism.Wait{For: marketprism.WaitConnection})
+	defer r.setWait(marketprism.Wait{For: marketprism.WaitRun})
 	err := r.readAgain(ctx)
 	cause := err
 	if err != nil {
@@ -85,10 +87,18 @@ func (r *reader) readAgain(ctx context.Context) error {
 		}
 		failures++
 		wait := retry.Next()
+		r.setWait(marketprism.Wait{For: marketprism.WaitConnection, Err: err, Attempt: failures, Next: time.Now().Add(wait)})
 		hook.Call(r.feed.cfg.Hooks.ServerFailed, natsbus.ServerFailedInfo{Attempt: failures, Wait: wait, Err: err})
 		_ = backoff.Sleep(ctx, wait) // the loop checks ctx
 	}
 	return nil
+}
+
+// setWait notes what all books wait for.
+func (r *reader) setWait(w marketprism.Wait) {
+	for _, f := range r.books {
+		f.book.SetWait(w)
+	}
 }
 
 // isPermanent reports whether reading will never succeed. The absence of JetStream may pass: the server is starting, or
@@ -113,6 +123,7 @@ func (r *reader) read(ctx context.Context) error {
 	r.live = false
 	stream, consumer, err := r.open(ctx)
 	if err == nil {
+		r.setWait(marketprism.Wait{For: marketprism.WaitRecords})
 		defer r.remove(ctx, r.name)
 		if consumer.NumPending == 0 {
 			r.goLive()
