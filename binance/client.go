@@ -9,11 +9,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"net/netip"
 	"net/url"
 	"path"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -212,9 +214,17 @@ type span struct {
 // 200 answer. Other answers are an *APIError; a body longer than maxBody is ErrBodyTooLarge.
 func (c *Client) send(ctx context.Context, granted *reservation, r query) (body []byte, took span, err error) {
 	rest := c.net.rest.Load()
-	body, took, err = c.exchange(ctx, rest, granted, r)
+	var connected atomic.Bool
+	traced := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
+	body, took, err = c.exchange(traced, rest, granted, r)
 	c.net.done(rest, err)
-	granted.close() // before the hook, which may make a request of its own
+	// Before the hook, which may make a request of its own. What had no connection has not left this host: the exchange has
+	// not counted it. A transport of the program's own may not say that it has one.
+	if c.net.owned && took.status == 0 && !connected.Load() {
+		granted.giveUp()
+	} else {
+		granted.close()
+	}
 	if took.status == 0 {
 		took.answered = time.Now()
 	}

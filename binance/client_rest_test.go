@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -308,6 +309,45 @@ func TestWeightOfOthersCounts(t *testing.T) {
 			t.Errorf("%d limits broken", v)
 		}
 	})
+}
+
+// A request that found no server has no weight. One whose answer was lost has, since the exchange may have counted it.
+func TestNoWeightWithoutAConnection(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := binance.NewClient(binance.Config{Endpoints: binance.Endpoints{REST: "http://" + listener.Addr().String(), Stream: "ws://" + listener.Addr().String()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	dropped := make(chan struct{})
+	go func() {
+		defer close(dropped)
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		_, _ = conn.Read(make([]byte, 4096)) // the head of the request
+		conn.Close()
+	}()
+	if _, err := c.Depth(t.Context(), "A", 5); err == nil {
+		t.Fatal("no error")
+	}
+	<-dropped
+	counted := c.Usage().Used
+	if counted == 0 {
+		t.Error("a request without an answer is not counted")
+	}
+	listener.Close()
+	for range 3 {
+		if _, err := c.Depth(t.Context(), "A", 5); err == nil {
+			t.Fatal("no error")
+		}
+	}
+	if u := c.Usage(); u.Used != counted || u.Sending != 0 {
+		t.Errorf("usage: %+v, want Used %d", u, counted)
+	}
 }
 
 func TestClientConfigIsChecked(t *testing.T) {

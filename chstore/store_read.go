@@ -77,6 +77,25 @@ func (s *Store) BookAt(ctx context.Context, i marketprism.Instrument, t time.Tim
 	return b.book(), nil
 }
 
+// Span returns the times of the first snapshot and of the last snapshot or update of an instrument that are stored: BookAt has
+// no book before the first, and the last one's from then on. Both are zero if no snapshot is stored.
+func (s *Store) Span(ctx context.Context, i marketprism.Instrument) (first, last time.Time, err error) {
+	defer s.observe(opBookAt)(&err)
+	sc := checkInstruments(CheckQuery{Instruments: []marketprism.Instrument{i}})
+	from := func(t table) string { return " FROM " + s.tableName(t.name()) + " WHERE " + sc.where }
+	var snapshots uint64
+	var firstSnapshot, lastSnapshot, lastUpdate int64
+	err = s.conn.oneRow(ctx, nil, "SELECT count(), toInt64(min(toUnixTimestamp64Nano(ts))), toInt64(max(toUnixTimestamp64Nano(ts))), (SELECT toInt64(max(toUnixTimestamp64Nano(ts)))"+
+		from(depthTable)+")"+from(snapshotTable), sc.args, &snapshots, &firstSnapshot, &lastSnapshot, &lastUpdate)
+	if err != nil {
+		return time.Time{}, time.Time{}, fmt.Errorf("chstore: span of %s: %w", i, withCause(ctx, err))
+	}
+	if snapshots == 0 {
+		return time.Time{}, time.Time{}, nil
+	}
+	return fromNanos(firstSnapshot), fromNanos(max(lastSnapshot, lastUpdate)), nil
+}
+
 // Books returns the states of a book over a span of time, each the one that BookAt returns for its At,
 // from one pass over the stored records. Of several updates with one time, BookAt returns the book after the
 // last. States begin with the first book. Where updates are missing there is one state with Missing; steps up to the

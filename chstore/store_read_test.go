@@ -186,3 +186,36 @@ func TestRecordsOfAQuietBookLostTwice(t *testing.T) {
 	require.NoError(t, err)
 	require.True(t, report.OK(), "%s", report.String())
 }
+
+// The span of an instrument is that of its own books, and nothing where it has none.
+func TestSpan(t *testing.T) {
+	short.Skip(t)
+	s, _ := openStore(t, chstore.Config{})
+	recs := sinktest.Records(1, 500)
+	require.NoError(t, s.Write(t.Context(), recs))
+	i := recs[0].Instrument
+	var first, last time.Time
+	for _, r := range recs {
+		if r.Instrument != i || r.Snapshot == nil && r.Update == nil {
+			continue
+		}
+		if r.Snapshot != nil && (first.IsZero() || r.Time().Before(first)) {
+			first = r.Time()
+		}
+		if r.Time().After(last) {
+			last = r.Time()
+		}
+	}
+	gotFirst, gotLast, err := s.Span(t.Context(), i)
+	require.NoError(t, err)
+	require.Equal(t, []time.Time{first.UTC(), last.UTC()}, []time.Time{gotFirst, gotLast})
+
+	_, err = s.BookAt(t.Context(), i, first.Add(-1))
+	require.ErrorIs(t, err, chstore.ErrNoSnapshot)
+
+	i.Symbol = "NOSUCH"
+	gotFirst, gotLast, err = s.Span(t.Context(), i)
+	require.NoError(t, err)
+	require.Zero(t, gotFirst)
+	require.Zero(t, gotLast)
+}

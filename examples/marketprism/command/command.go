@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
@@ -15,10 +16,12 @@ import (
 
 	"github.com/schollz/progressbar/v3"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 	"github.com/marketprism/marketprism/examples/plain"
+	"github.com/marketprism/marketprism/internal/chserver"
 )
 
 // Version is the version of the program, as in semver.org.
@@ -55,18 +58,25 @@ func Main(ctx context.Context, args []string, out, errOut *os.File) int {
 		fmt.Fprintln(errOut, "marketprism:", err)
 		return ExitFound
 	case errors.Is(err, errUsage):
-		fmt.Fprintf(errOut, "marketprism: %s\nmarketprism help lists the commands and settings\n", plain.Text(err.Error()))
+		fmt.Fprintf(errOut, "marketprism: %s\nmarketprism help lists the commands, marketprism COMMAND --help-all the settings\n", message(err))
 		return ExitUsage
 	default:
-		fmt.Fprintln(errOut, "marketprism:", plain.Text(err.Error()))
+		fmt.Fprintln(errOut, "marketprism:", message(err))
 		return ExitFailed
 	}
 }
+
+// packages are the names of packages before the texts of their errors.
+var packages = regexp.MustCompile(`(^|: |\n)(?:binance|binancetest|bookfeed|chserver|chstore|deadletter|nats|natsbus|natsserver|orderbook|presence|sink|yaml): `)
+
+// message returns the text of an error as an operator reads it.
+func message(err error) string { return plain.Text(packages.ReplaceAllString(err.Error(), "$1")) }
 
 // A program holds the settings and outputs of all commands.
 type program struct {
 	settings    *config.Settings
 	file        string // of settings
+	helpAll     bool   // help shows the settings
 	out, errOut *os.File
 }
 
@@ -74,10 +84,14 @@ const rootLong = `Marketprism keeps order books in step with an exchange, moves 
 stores it in ClickHouse, and gives it back: any book at any moment.
 
 Settings are flags, variables of the environment, and lines of a YAML file, in this precedence; each
-has one name: --sim-rate, MARKETPRISM_SIM_RATE, sim-rate. "marketprism config print" shows them.
+has one name: --sim-rate, MARKETPRISM_SIM_RATE, sim-rate. --help-all describes them, and "marketprism
+config print" shows their values; with --diff, those that are not the defaults.
 
 Exit codes: 0 all went well; 1 it could not be done; 2 flags, arguments or settings are wrong; 3 check
 has found something.`
+
+// configEnv is the variable that names the file of settings.
+const configEnv = "MARKETPRISM_CONFIG"
 
 const rootExample = `  marketprism run                                   # everything in one process, simulated
   marketprism run --source live --for 0             # Binance spot until Ctrl-C
@@ -91,28 +105,32 @@ func newRoot(out, errOut *os.File) *cobra.Command {
 	root := &cobra.Command{
 		Use: "marketprism", Short: "Maintain and archive exact order books", Long: rootLong, Example: rootExample,
 		SilenceErrors: true, SilenceUsage: true,
-		Args: func(cmd *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unknown command %q", args[0])}
-			}
-			return nil
-		},
+		Args:              exactArgs(),
 		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		PersistentPreRunE: func(*cobra.Command, []string) error { return p.load() },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error { return p.load(cmd) },
 	}
 	root.SetOut(out)
 	root.SetErr(errOut)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(flagError)
+	root.SetUsageFunc(p.usage)
+	root.SetHelpCommand(p.help(root))
 	root.PersistentFlags().AddFlagSet(p.settings.Flags())
-	root.PersistentFlags().StringVar(&p.file, "config", os.Getenv("MARKETPRISM_CONFIG"), "YAML file of settings")
+	root.PersistentFlags().StringVar(&p.file, "config", os.Getenv(configEnv), "YAML file of settings")
+	root.PersistentFlags().BoolFunc("help-all", "help, with all settings", func(string) error {
+		p.helpAll = true
+		return pflag.ErrHelp
+	})
 	root.AddCommand(p.run(), p.collect(), p.archive(), p.exchange(), p.soak(), p.record(), p.replay(), p.bookAt(), p.check(),
 		p.migrate(), p.deadLetters(), p.status(), p.config(), p.version())
 	return root
 }
 
 // load completes the settings. On a terminal it logs only warnings, so as not to disturb the status.
-func (p *program) load() error {
-	if err := p.settings.Load(p.file, os.LookupEnv); err != nil {
+func (p *program) load(cmd *cobra.Command) error {
+	if err := p.ownDefaults(cmd); err != nil {
+		return err
+	}
+	if err := p.settings.Load(p.file, os.Environ(), configEnv, chserver.LibraryEnv); err != nil {
 		return usageError{err}
 	}
 	if p.settings.Origin("log-level") == config.FromDefault && term.IsTerminal(int(p.errOut.Fd())) {
@@ -121,24 +139,90 @@ func (p *program) load() error {
 	return nil
 }
 
-// exactArgs is cobra.ExactArgs with a message that names the arguments.
-func exactArgs(names ...string) cobra.PositionalArgs {
-	return func(cmd *cobra.Command, args []string) error {
-		if len(args) != len(names) {
-			return usageError{fmt.Errorf("%s wants %d arguments %q, got %d", cmd.CommandPath(), len(names), names, len(args))}
-		}
-		return nil
+// help returns the command help.
+func (p *program) help(root *cobra.Command) *cobra.Command {
+	return &cobra.Command{
+		Use: "help [COMMAND]", Short: "Describe a command",
+		PersistentPreRunE: func(*cobra.Command, []string) error { return nil }, // also with settings that are wrong
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil {
+				return usageError{err}
+			}
+			if len(rest) > 0 {
+				return unknownCommand(cmd, rest[0])
+			}
+			cmd.InitDefaultHelpFlag()
+			return cmd.Help()
+		},
 	}
+}
+
+// ownDefaults sets the defaults that a command has of its own: its annotations are settings.
+func (p *program) ownDefaults(cmd *cobra.Command) error {
+	for name, text := range cmd.Annotations {
+		if err := p.settings.SetDefault(name, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// helpColumns is the width of the descriptions of flags.
+const helpColumns = 120
+
+// usage prints how to call a command: with its own flags, and with --help-all with the settings too.
+func (p *program) usage(cmd *cobra.Command) error {
+	if err := p.ownDefaults(cmd); err != nil {
+		return err
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "Usage:\n  %s\n", cmd.UseLine())
+	if cmd.HasExample() {
+		fmt.Fprintf(&b, "\nExamples:\n%s\n", cmd.Example)
+	}
+	if cmd.HasAvailableSubCommands() {
+		b.WriteString("\nCommands:\n")
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(&b, "  %-*s %s\n", sub.NamePadding(), sub.Name(), sub.Short)
+			}
+		}
+	}
+	own, settings := pflag.NewFlagSet("", pflag.ContinueOnError), p.settings.Flags()
+	sortFlag := func(f *pflag.Flag) {
+		if settings.Lookup(f.Name) == nil {
+			own.AddFlag(f)
+		}
+	}
+	cmd.LocalFlags().VisitAll(sortFlag)
+	cmd.InheritedFlags().VisitAll(sortFlag)
+	fmt.Fprintf(&b, "\nFlags:\n%s", own.FlagUsagesWrapped(helpColumns))
+	if p.helpAll {
+		fmt.Fprintf(&b, "\nSettings:\n%s", settings.FlagUsagesWrapped(helpColumns))
+	} else {
+		fmt.Fprintf(&b, "\nThe settings, such as --source and --data, are flags too: %s --help-all\n", cmd.CommandPath())
+	}
+	_, err := fmt.Fprint(cmd.OutOrStdout(), b.String())
+	return err
 }
 
 func (p *program) config() *cobra.Command {
 	parent := &cobra.Command{Use: "config", Short: "Show the settings", Args: exactArgs(),
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() }}
-	parent.AddCommand(&cobra.Command{
+	diff := false
+	cmd := &cobra.Command{
 		Use: "print", Short: "Print all settings as a file, and where each came from; secrets are masked", Args: exactArgs(),
-		Example: "  marketprism config print > marketprism.yaml",
-		RunE:    func(*cobra.Command, []string) error { return p.settings.Print(p.out) },
-	})
+		Example: "  marketprism config print > marketprism.yaml\n  marketprism config print --diff",
+		RunE: func(*cobra.Command, []string) error {
+			if diff {
+				return p.settings.PrintDiff(p.out)
+			}
+			return p.settings.Print(p.out)
+		},
+	}
+	cmd.Flags().BoolVar(&diff, "diff", false, "print only what differs from the defaults, with these and where it was set")
+	parent.AddCommand(cmd)
 	return parent
 }
 
@@ -215,41 +299,4 @@ func plural(n int, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-// A moment is a flag: an RFC 3339 time, or a time before now such as -1h. Empty is the zero time.
-type moment struct{ time.Time }
-
-func (m *moment) String() string {
-	if m.IsZero() {
-		return ""
-	}
-	return m.Format(time.RFC3339Nano)
-}
-
-func (m *moment) Type() string { return "time" }
-
-func (m *moment) Set(text string) error {
-	if text == "now" {
-		m.Time = time.Now()
-		return nil
-	}
-	if ago, err := time.ParseDuration(text); err == nil {
-		m.Time = time.Now().Add(ago)
-		return nil
-	}
-	t, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return fmt.Errorf("want a time such as 2026-01-31T12:00:00Z, or -1h for an hour ago")
-	}
-	m.Time = t
-	return nil
-}
-
-// A span holds the flags --from and --to.
-type span struct{ from, to moment }
-
-func (s *span) flags(cmd *cobra.Command) {
-	cmd.Flags().Var(&s.from, "from", "first moment, such as 2026-01-31T12:00:00Z or -1h; empty means no bound")
-	cmd.Flags().Var(&s.to, "to", "moment before which it ends, likewise")
 }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -51,22 +53,36 @@ func (f *letterFilter) flags(cmd *cobra.Command) {
 	f.when.flags(cmd)
 	cmd.Flags().StringVar(&f.subject, "subject", "", "of the message, with wildcards, such as 'md.binance.*.depth.>'")
 	cmd.Flags().StringVar(&f.stream, "stream", "", "of the message, such as MD_DEPTH")
-	cmd.Flags().StringSliceVar(&f.reasons, "reason", nil, "decode, refused, exhausted, max_deliveries, terminated")
+	cmd.Flags().StringSliceVar(&f.reasons, "reason", nil, strings.Join(reasons(), ", "))
 }
+
+// reasons are the names of why a message is a dead letter.
+func reasons() []string {
+	return []string{"decode", "refused", "exhausted", "max_deliveries", "terminated"}
+}
+
+// subjects are those of NATS, with wildcards.
+var subjects = regexp.MustCompile(`^[^\s.]+(\.[^\s.]+)*$`)
 
 func (f *letterFilter) filter(args []string) (deadletter.Filter, error) {
 	filter := deadletter.Filter{Subject: f.subject, Stream: f.stream, From: f.when.from.Time, To: f.when.to.Time}
+	if f.subject != "" && !subjects.MatchString(f.subject) {
+		return filter, wantValue("--subject", f.subject, "a subject of NATS, such as 'md.binance.*.depth.>'")
+	}
 	for _, reason := range f.reasons {
+		if err := oneOf("--reason", reason, reasons()); err != nil {
+			return filter, err
+		}
 		filter.Reasons = append(filter.Reasons, natsbus.DeadReason(reason))
 	}
 	for _, arg := range args {
 		sequence, err := strconv.ParseUint(arg, 10, 64)
-		if err != nil {
-			return filter, usageError{fmt.Errorf("%q is not the number of a letter", arg)}
+		if err != nil || sequence == 0 {
+			return filter, wantValue("NUMBER", arg, "the number of a letter, as marketprism dlq list shows it")
 		}
 		filter.Sequences = append(filter.Sequences, sequence)
 	}
-	return filter, nil
+	return filter, f.when.check()
 }
 
 func (p *program) dlqList() *cobra.Command {
@@ -174,8 +190,13 @@ letters when the bus has it. One that fails again is a letter again, and how oft
 			if err != nil {
 				return err
 			}
-			if cfg.Max < 0 {
-				return usageError{fmt.Errorf("--max %d: want 0, which means no limit, or more", cfg.Max)}
+			switch {
+			case cfg.Max < 0:
+				return wantValue("--max", cfg.Max, "0, which means no limit, or more")
+			case cfg.Rate < -1 || cfg.Rate == 0:
+				return wantValue("--rate", cfg.Rate, "1 or more, or -1, which means no limit")
+			case cfg.MaxRedrives < -1 || cfg.MaxRedrives == 0:
+				return wantValue("--max-redrives", cfg.MaxRedrives, "1 or more, or -1, which means no limit")
 			}
 			return p.withLetters(cmd.Context(), func(letters *deadletter.Queue) error {
 				stats, err := letters.Stats(cmd.Context())

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"slices"
@@ -43,7 +44,7 @@ address is given. Ctrl-C ends the collection; what was received is still stored 
 
 func (p *program) collect() *cobra.Command {
 	return &cobra.Command{
-		Use: "collect", Short: "Publish the data of an exchange to NATS", Args: exactArgs(),
+		Use: "collect", Short: "Publish the data of an exchange to NATS", Args: exactArgs(), Annotations: untilStopped(),
 		Long: `Collect collects from the exchange and publishes to NATS until SIGTERM or Ctrl-C; then it publishes the
 received records, within --drain. Two collectors of the same symbols publish one copy of each event. While
 NATS is unreachable, records go to a queue on disk below --data.`,
@@ -60,7 +61,7 @@ NATS is unreachable, records go to a queue on disk below --data.`,
 
 func (p *program) archive() *cobra.Command {
 	return &cobra.Command{
-		Use: "archive", Short: "Store the data from NATS in ClickHouse", Args: exactArgs(),
+		Use: "archive", Short: "Store the data from NATS in ClickHouse", Args: exactArgs(), Annotations: untilStopped(),
 		Long: `Archive stores the data from NATS in ClickHouse until SIGTERM or Ctrl-C; then it stores the delivered
 batches, within --drain. A message is acknowledged when it is stored. A message that can never be stored
 becomes a dead letter: see marketprism dlq. Run one archiver at a time.`,
@@ -74,13 +75,14 @@ becomes a dead letter: see marketprism dlq. Run one archiver at a time.`,
 	}
 }
 
-// role runs a role. Only run has a default for the time to collect: services run until they are stopped.
+// untilStopped is the default of the setting for of a service.
+func untilStopped() map[string]string { return map[string]string{"for": "0s"} }
+
 func (p *program) role(ctx context.Context, name string, run func(*pipeline.Pipeline, context.Context) error) error {
-	cfg := p.settings.Config
-	if name != "marketprism" && p.settings.Origin("for") == config.FromDefault {
-		cfg.For = 0
+	if err := p.checkPlaces(); err != nil {
+		return err
 	}
-	role, err := pipeline.New(name, Version, cfg, p.out, p.errOut)
+	role, err := pipeline.New(name, Version, p.settings.Config, p.out, p.errOut)
 	if err != nil {
 		return err
 	}
@@ -97,14 +99,73 @@ func (p *program) needNATS() error {
 
 // findBus connects to the configured NATS, or to the one of a run on the configured folder.
 func (p *program) findBus(ctx context.Context) (*engines.Bus, error) {
-	url := p.settings.Config.NATS
-	if url == "" && p.settings.Config.Data != "" {
-		url = engines.EmbeddedURL(p.settings.Config.Data)
+	url, folder := p.settings.Config.NATS, p.settings.Config.Data
+	if url == "" && folder != "" {
+		if url = engines.EmbeddedURL(folder); url == "" {
+			return nil, wantValue(p.settings.Place("data"), folder, "the folder of a run that has not ended, or --nats nats://HOST:4222")
+		}
 	}
 	if url == "" {
 		return nil, usageError{engines.ErrNoBus}
 	}
 	return engines.OpenBus(ctx, url, nil)
+}
+
+// checkPlaces returns an error if a file cannot be read, a port is taken or the folder cannot be written, before servers are
+// started for seconds.
+func (p *program) checkPlaces() error {
+	cfg := p.settings.Config
+	for setting, path := range map[string]string{"recording": cfg.Recording, "ca-file": cfg.CAFile} {
+		if path == "" {
+			continue
+		}
+		file, err := os.Open(path)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w", p.settings.Place(setting), path, cause(err))
+		}
+		_ = file.Close() // it can be read, which is all
+	}
+	for setting, addr := range map[string]string{"health-listen": cfg.HealthListen, "page-listen": cfg.PageListen, "clickhouse-listen": cfg.ClickHouseListen} {
+		if addr == "" || p.settings.Origin(setting) == config.FromDefault {
+			continue
+		}
+		listener, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("%s %s: %w (give another address; port 0 is a free one)", p.settings.Place(setting), addr, cause(err))
+		}
+		_ = listener.Close() // it is free, which is all
+	}
+	return p.makeFolder(p.settings.Place("data"), cfg.Data)
+}
+
+// makeFolder makes a folder unless it exists, and returns an error if no file can be made in it. "" is none.
+func (p *program) makeFolder(setting, folder string) error {
+	if folder == "" {
+		return nil
+	}
+	if info, err := os.Stat(folder); err == nil && !info.IsDir() {
+		return wantValue(setting, folder, "a folder, not a file")
+	}
+	err := os.MkdirAll(folder, 0o700)
+	if err == nil {
+		var file *os.File
+		if file, err = os.CreateTemp(folder, ".writable-"); err == nil {
+			err = errors.Join(file.Close(), os.Remove(file.Name()))
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("%s %s: %w", setting, folder, cause(err))
+	}
+	return nil
+}
+
+// cause returns the reason that the system gave for an error, without what the program did.
+func cause(err error) error {
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return number
+	}
+	return err
 }
 
 func (p *program) exchange() *cobra.Command {
@@ -155,26 +216,20 @@ func (p *program) soak() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "soak", Short: "Measure the whole pipeline at the load of a whole exchange", Args: exactArgs(),
 		Long: `Soak follows many symbols of a simulated exchange, which runs in a process of its own, and stores them. From
-when all books are synced it measures, for ten minutes or --for: rates, gaps, memory, goroutines, and the
+when all books are synced it measures, for the time of --for: rates, gaps, memory, goroutines, and the
 time from an exchange's event to where it can be read in ClickHouse. It exits with 1 if there was a gap, or
 memory or goroutines grew. --sim-rate sets the load; the exchange's limits make the start take a minute.`,
 		Example: "  marketprism soak --for 3m --count 300 --sim-rate 10",
+		Annotations: map[string]string{
+			"for": soakFor.String(), "bus-age": soakBusAge.String(), "bus-bytes": fmt.Sprint(soakBusBytes), "sim-rate": fmt.Sprint(soakRate),
+		},
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			cfg := p.settings.Config
-			if p.settings.Origin("for") == config.FromDefault {
-				cfg.For = soakFor
+			if count < 1 {
+				return wantValue("--count", count, "1 or more")
 			}
-			if p.settings.Origin("bus-age") == config.FromDefault {
-				cfg.BusAge = soakBusAge
-			}
-			if p.settings.Origin("bus-bytes") == config.FromDefault {
-				cfg.BusBytes = soakBusBytes
-			}
-			if count < 1 || cfg.For == 0 {
-				return usageError{errors.New("soak wants a --count and a --for above 0")}
-			}
-			if cfg.SimRate == 0 {
-				cfg.SimRate = soakRate
+			if cfg.For == 0 {
+				return wantValue(p.settings.Place("for"), cfg.For, "a duration above 0")
 			}
 			cfg.Symbols = nil
 			for i := range count {
@@ -188,6 +243,9 @@ memory or goroutines grew. --sim-rate sets the load; the exchange's limits make 
 }
 
 func (p *program) soakWith(ctx context.Context, cfg config.Config) error {
+	if err := p.checkPlaces(); err != nil {
+		return err
+	}
 	exchange, err := p.startExchange(ctx, &cfg)
 	if err != nil {
 		return err
@@ -245,9 +303,12 @@ func (p *program) status() *cobra.Command {
 	var listen time.Duration
 	cmd := &cobra.Command{
 		Use: "status", Short: "Show live processes and the contents of the streams", Args: exactArgs(),
-		Long:    `Status listens for heartbeats, for two intervals by default, and then reads the streams of NATS.`,
+		Long:    `Status listens for heartbeats, for the time of --listen, and then reads the streams of NATS.`,
 		Example: "  marketprism status --nats nats://bus:4222",
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if listen <= 0 {
+				return wantValue("--listen", listen, "a duration above 0")
+			}
 			bus, err := p.findBus(cmd.Context())
 			if err != nil {
 				return err
@@ -314,7 +375,7 @@ func (p *program) record() *cobra.Command {
 }
 
 func (p *program) recordTo(ctx context.Context, dir string) error {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := p.makeFolder("DIR", dir); err != nil {
 		return err
 	}
 	cfg := p.settings.Config

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -13,15 +14,20 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/examples/marketprism/config"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/examples/plain"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 )
 
 // withStore opens the archive for use.
 func (p *program) withStore(ctx context.Context, use func(*chstore.Store) error) error {
 	cfg := p.settings.Config
+	if cfg.ClickHouse == "" && cfg.Data != "" && !engines.HasArchive(cfg.Data) {
+		return wantValue(p.settings.Place("data"), cfg.Data, "the folder of an earlier run or archive, with an embedded ClickHouse")
+	}
 	archive, err := engines.OpenArchive(ctx, cfg.ClickHouse, engines.Embedded{Dir: cfg.Data}, cfg.Store())
 	if errors.Is(err, engines.ErrNoArchive) {
 		return usageError{err}
@@ -32,15 +38,18 @@ func (p *program) withStore(ctx context.Context, use func(*chstore.Store) error)
 	return errors.Join(use(archive.Store), archive.Close())
 }
 
-// instruments are symbols of the configured market.
-func (p *program) instruments(symbols []string) []marketprism.Instrument {
+// instruments returns those of symbols, in any case, of the configured market.
+func (p *program) instruments(symbols []string) ([]marketprism.Instrument, error) {
 	var all []marketprism.Instrument
 	for _, symbol := range symbols {
 		all = append(all, marketprism.Instrument{
 			Exchange: marketprism.Binance, Market: marketprism.Market(p.settings.Config.Market), Symbol: strings.ToUpper(symbol),
 		})
 	}
-	return all
+	if err := config.CheckSymbols("SYMBOL", symbols); err != nil {
+		return nil, usageError{err}
+	}
+	return all, nil
 }
 
 // checkSteps is the length of the bar of a check.
@@ -56,10 +65,14 @@ the updates before them, and tables that are not as they should be. It exits wit
 		Example: `  marketprism check --clickhouse ch:9000 --from -24h
   marketprism check --clickhouse ch:9000 --json BTCUSDT   # for cron`,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			instruments, err := p.instruments(args)
+			if err = errors.Join(err, when.check()); err != nil {
+				return err
+			}
 			return p.withStore(cmd.Context(), func(store *chstore.Store) error {
 				bar := p.newBar("checking", checkSteps)
 				report, err := store.Check(cmd.Context(), chstore.CheckQuery{
-					Instruments: p.instruments(args), From: when.from.Time, To: when.to.Time, SkipBooks: skipBooks,
+					Instruments: instruments, From: when.from.Time, To: when.to.Time, SkipBooks: skipBooks,
 					Progress: func(done float64) { bar.set(int64(done * checkSteps)) },
 				})
 				bar.end()
@@ -94,12 +107,18 @@ func (p *program) bookAt() *cobra.Command {
 		Example: `  marketprism book-at BTCUSDT --at 2026-01-31T12:00:00.5Z --clickhouse ch:9000
   marketprism book-at BTCUSDT --at -5m --levels 20 --data ./data`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if at.IsZero() {
-				return usageError{errors.New("book-at needs --at, such as --at -5m")}
+			instruments, err := p.instruments(args)
+			switch {
+			case err != nil:
+				return err
+			case at.IsZero():
+				return wantValue("--at", "", "a time such as 2026-01-31T12:00:00Z, now, or -1h for an hour ago")
+			case levels < -1 || levels == 0:
+				return wantValue("--levels", levels, "1 or more, or -1, which means all")
 			}
 			return p.withStore(cmd.Context(), func(store *chstore.Store) error {
-				inst := p.instruments(args)[0]
-				book, err := store.BookAt(cmd.Context(), inst, at.Time)
+				inst := instruments[0]
+				book, err := p.bookOf(cmd.Context(), store, inst, at.Time)
 				if err != nil {
 					return err
 				}
@@ -118,6 +137,28 @@ func (p *program) bookAt() *cobra.Command {
 	cmd.Flags().Var(&at, "at", "the moment, such as 2026-01-31T12:00:00Z or -5m")
 	cmd.Flags().IntVar(&levels, "levels", 10, "levels of each side; -1 means all")
 	return cmd
+}
+
+// bookOf returns a book, or an error that says what the archive has. It warns of a moment after the last record.
+func (p *program) bookOf(ctx context.Context, store *chstore.Store, inst marketprism.Instrument, at time.Time) (*orderbook.Book, error) {
+	book, err := store.BookAt(ctx, inst, at)
+	if err != nil && !errors.Is(err, chstore.ErrNoSnapshot) {
+		return nil, err
+	}
+	first, last, spanErr := store.Span(ctx, inst)
+	switch {
+	case spanErr != nil:
+		return nil, errors.Join(err, spanErr)
+	case last.IsZero():
+		return nil, fmt.Errorf("the archive has no book of %s", inst)
+	case err != nil:
+		return nil, fmt.Errorf("the archive has no book of %s at %s; it has books from %s to %s",
+			inst, at.UTC().Format(time.RFC3339Nano), first.Format(time.RFC3339Nano), last.Format(time.RFC3339Nano))
+	case at.After(last):
+		fmt.Fprintf(p.errOut, "the archive of %s ends at %s, %v before; this is its last book\n",
+			inst, last.Format(time.RFC3339Nano), at.Sub(last).Round(time.Millisecond))
+	}
+	return book, nil
 }
 
 func (p *program) migrate() *cobra.Command {
@@ -165,16 +206,26 @@ symbols it takes those of the setting symbols.`,
 		Example: `  marketprism replay BTCUSDT --from -1h --data ./data > hour.ndjson
   marketprism replay BTCUSDT --from -10m --pace 1 --kinds trade --clickhouse ch:9000`,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			query := chstore.ReplayQuery{Instruments: p.instruments(p.symbolsOr(args)), From: when.from.Time, To: when.to.Time}
+			instruments, err := p.instruments(p.symbolsOr(args))
+			if err = errors.Join(err, when.check()); err != nil {
+				return err
+			}
+			query := chstore.ReplayQuery{Instruments: instruments, From: when.from.Time, To: when.to.Time}
 			for _, name := range kinds {
+				if err := oneOf("--kinds", name, kindNames()); err != nil {
+					return err
+				}
 				kind, err := marketprism.ParseKind(name)
 				if err != nil {
-					return usageError{err}
+					return err
 				}
 				query.Kinds = append(query.Kinds, kind)
 			}
-			if pace < 0 {
-				return usageError{errors.New("--pace must not be negative")}
+			if !(pace >= 0) || math.IsInf(pace, 1) {
+				return wantValue("--pace", pace, "a number, 0 or more")
+			}
+			if books && when.from.IsZero() {
+				return wantValue("--from", "", "a moment, at which --books begins")
 			}
 			return p.withStore(cmd.Context(), func(store *chstore.Store) error {
 				return p.replayInto(cmd.Context(), store, query, chstore.ReplayConfig{Speed: pace, Books: books})
@@ -182,10 +233,18 @@ symbols it takes those of the setting symbols.`,
 		},
 	}
 	when.flags(cmd)
-	cmd.Flags().StringSliceVar(&kinds, "kinds", nil, "depth, snap, gap, trade, aggtrade, bbo; empty means all")
+	cmd.Flags().StringSliceVar(&kinds, "kinds", nil, strings.Join(kindNames(), ", ")+"; empty means all")
 	cmd.Flags().Float64Var(&pace, "pace", 0, "seconds of the archive in a second: 1 is as it was; 0 as fast as possible")
 	cmd.Flags().BoolVar(&books, "books", false, "begin each symbol with its book")
 	return cmd
+}
+
+// kindNames returns the names of the kinds of records.
+func kindNames() (names []string) {
+	for _, kind := range marketprism.Kinds() {
+		names = append(names, kind.String())
+	}
+	return names
 }
 
 func (p *program) symbolsOr(args []string) []string {

@@ -3,6 +3,8 @@ package command
 import (
 	"os"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/spf13/cobra"
@@ -24,6 +26,39 @@ func TestHelpTeaches(t *testing.T) {
 	}
 	visit(root)
 	require.Greater(t, commands, 18)
+}
+
+// Help has the flags of its command, and the settings on demand, each with the default that the command has.
+func TestHelp(t *testing.T) {
+	help := func(args ...string) string {
+		out := tempFile(t)
+		require.Equal(t, ExitOK, Main(t.Context(), args, out, os.Stderr), args)
+		text, err := os.ReadFile(out.Name())
+		require.NoError(t, err)
+		return string(text)
+	}
+	const settings = "flags too: marketprism check --help-all"
+	for _, args := range [][]string{{"check", "--help"}, {"help", "check"}, {"check", "-h"}} {
+		text := help(args...)
+		require.Contains(t, text, "--skip-books")
+		require.Contains(t, text, "--config")
+		require.Contains(t, text, settings)
+		require.NotContains(t, text, "--sim-rate")
+		require.Less(t, strings.Count(text, "\n"), 25)
+	}
+	for _, args := range [][]string{{"check", "--help-all"}, {"book-at", "--help-all"}, {"--help-all"}} {
+		text := help(args...)
+		require.Contains(t, text, "--sim-rate")
+		require.NotContains(t, text, settings)
+	}
+	for command, want := range map[string]string{"run": "(default 20s)", "soak": "(default 10m0s)"} {
+		require.Regexp(t, `--for duration +how long to collect; 0 means until Ctrl-C `+regexp.QuoteMeta(want), help(command, "--help-all"))
+	}
+	for _, command := range []string{"collect", "archive"} {
+		require.Regexp(t, `--for duration +how long to collect; 0 means until Ctrl-C\n`, help(command, "--help-all"))
+	}
+	t.Setenv("MARKETPRISM_DRAIN", "soon")
+	require.Contains(t, help("help", "check"), "--skip-books", "also with settings that are wrong")
 }
 
 func TestExitCodes(t *testing.T) {

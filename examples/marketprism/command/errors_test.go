@@ -4,13 +4,18 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
+	"github.com/marketprism/marketprism/orderbook"
 )
 
 // The most common errors name their subject and what to do next, and no passwords.
@@ -39,7 +44,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		"an unknown setting":       {[]string{"run", "--config", wrongKey}, ExitUsage, []string{wrongKey + ":3: ", `"window"`, "config print lists them all"}},
 		"a wrong value":            {[]string{"run", "--config", wrongValue}, ExitUsage, []string{wrongValue + ":1: drain: ", `"soon"`}},
 		"no file":                  {[]string{"run", "--config", missing}, ExitUsage, []string{missing, "config print > FILE"}},
-		"a negative number":        {[]string{"dlq", "redrive", "--max", "-1", "--nats", nowhereNATS}, ExitUsage, []string{"--max -1"}},
+		"a negative number":        {[]string{"dlq", "redrive", "--max", "-1", "--nats", nowhereNATS}, ExitUsage, []string{"--max: ", `"-1"`}},
 		"an unknown flag":          {[]string{"run", "--nonsense"}, ExitUsage, []string{"--nonsense", "marketprism help"}},
 	} {
 		t.Run(name, func(t *testing.T) { requireError(t, test.code, test.want, test.args...) })
@@ -70,6 +75,51 @@ func TestBusyPort(t *testing.T) {
 		requireError(t, ExitFailed, []string{setting + " " + taken.Addr().String(), "address already in use", "port 0 is a free one"},
 			"run", "--for", "1s", "--clickhouse", db.DSN(), "--database", db.Name, setting, taken.Addr().String())
 	}
+}
+
+// A port in use is found before a folder is made and a server started.
+func TestBusyPortIsFoundFirst(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer taken.Close()
+	folder := filepath.Join(t.TempDir(), "new")
+	for _, setting := range []string{"--page-listen", "--health-listen", "--clickhouse-listen"} {
+		requireError(t, ExitFailed, []string{setting + " " + taken.Addr().String() + ": address already in use (give another address; port 0 is a free one)"},
+			"run", "--data", folder, setting, taken.Addr().String())
+		require.NoDirExists(t, folder)
+	}
+}
+
+// Outside of the archive book-at says what is there. A symbol may be in any case.
+func TestBookAtOutsideTheArchive(t *testing.T) {
+	db := chtest.Open(t)
+	archive, err := engines.OpenArchive(t.Context(), db.DSN(), engines.Embedded{}, chstore.Config{Database: db.Name})
+	require.NoError(t, err)
+	defer archive.Close()
+	require.NoError(t, archive.Store.Migrate(t.Context()))
+	at := time.Date(2026, 1, 31, 12, 0, 0, 0, time.UTC)
+	inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
+	level := []orderbook.Level{{Price: 1e8, Quantity: 2e8}}
+	require.NoError(t, archive.Store.Write(t.Context(), []marketprism.Record{
+		{Instrument: inst, EventTime: at, ReceivedAt: at, Snapshot: &orderbook.Snapshot{LastID: 1, Bids: level}},
+		{Instrument: inst, EventTime: at.Add(time.Second), ReceivedAt: at.Add(time.Second), Update: &orderbook.Update{FirstID: 2, LastID: 2, Bids: level}},
+	}))
+	for when, want := range map[string][3]string{
+		"2026-01-31T11:59:59Z": {"1", "", "marketprism: the archive has no book of binance:spot:BTCUSDT at 2026-01-31T11:59:59Z; it has books from 2026-01-31T12:00:00Z to 2026-01-31T12:00:01Z\n"},
+		"2026-01-31T12:00:00Z": {"0", "binance:spot:BTCUSDT at 2026-01-31T12:00:00Z: update id 1, 1 bids, 0 asks\n", ""},
+		"2026-01-31T12:00:05Z": {"0", "binance:spot:BTCUSDT at 2026-01-31T12:00:05Z: update id 2, 1 bids, 0 asks\n",
+			"the archive of binance:spot:BTCUSDT ends at 2026-01-31T12:00:01Z, 4s before; this is its last book\n"},
+	} {
+		out, errOut := tempFile(t), tempFile(t)
+		code := Main(t.Context(), []string{"book-at", "btcUsdt", "--at", when, "--clickhouse", db.DSN(), "--database", db.Name}, out, errOut)
+		text, err := os.ReadFile(out.Name())
+		require.NoError(t, err)
+		first, _, _ := strings.Cut(string(text), "bid ")
+		errText, err := os.ReadFile(errOut.Name())
+		require.NoError(t, err)
+		require.Equal(t, want, [3]string{strconv.Itoa(code), first, string(errText)})
+	}
+	requireError(t, ExitFailed, []string{"marketprism: the archive has no book of binance:spot:FOOUSDT\n"}, "book-at", "foousdt", "--at", "now", "--clickhouse", db.DSN(), "--database", db.Name)
 }
 
 // A database of a newer version is left alone.

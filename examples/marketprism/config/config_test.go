@@ -22,7 +22,11 @@ func load(t *testing.T, file string, env map[string]string, args ...string) (*co
 	}
 	s := config.New()
 	require.NoError(t, s.Flags().Parse(args))
-	return s, s.Load(path, func(name string) (string, bool) { v, ok := env[name]; return v, ok })
+	var environ []string
+	for name, text := range env {
+		environ = append(environ, name+"="+text)
+	}
+	return s, s.Load(path, environ)
 }
 
 func TestFlagsBeforeEnvironmentBeforeFileBeforeDefaults(t *testing.T) {
@@ -152,7 +156,11 @@ func TestPrintMasksPasswordsWithCommas(t *testing.T) {
 		"clickhouse://u:hu,sh@ nowhere":             "xxxxx",
 	} {
 		s, err := load(t, "", nil, "--clickhouse", address)
-		require.NoError(t, err)
+		if want == "xxxxx" {
+			require.EqualError(t, err, `--clickhouse: want HOST:PORT of the native protocol, or clickhouse://[USER:PASSWORD@]HOST:PORT[?OPTIONS], got "(hidden)"`)
+		} else {
+			require.NoError(t, err)
+		}
 		var out bytes.Buffer
 		require.NoError(t, s.Print(&out))
 		require.Contains(t, out.String(), "clickhouse: "+want+" ", address)
@@ -169,5 +177,45 @@ func TestOrigin(t *testing.T) {
 		s, err := load(t, "", nil, args...)
 		require.NoError(t, err)
 		require.Equal(t, want, s.Config.Origin())
+	}
+}
+
+// What differs from the defaults is printed with these and with where it was set.
+func TestPrintDiff(t *testing.T) {
+	s, err := load(t, "# of this host\ndrain: 1s\nspeed: 1\nmarket: usdm\n", map[string]string{"MARKETPRISM_MARKET": "coinm", "CLICKHOUSE_DSN": "clickhouse://u:hush@h:9000"},
+		"--symbols", "btcusd_perp", "--for", "20s")
+	require.NoError(t, err)
+	var out bytes.Buffer
+	require.NoError(t, s.PrintDiff(&out))
+	require.Regexp(t, `^clickhouse: clickhouse://xxxxx@h:9000 +# CLICKHOUSE_DSN; default none
+drain: 1s +# \S+/marketprism.yaml:2; default 30s
+market: coinm +# MARKETPRISM_MARKET; default spot
+symbols: BTCUSD_PERP +# --symbols; default BTCUSDT,ETHUSDT,BNBUSDT,SOLUSDT,XRPUSDT
+$`, out.String())
+
+	var all bytes.Buffer
+	require.NoError(t, s.Print(&all))
+	require.Contains(t, all.String(), "speed: \"1\"")
+}
+
+// A variable that is no setting is an error, but for those that Kubernetes makes of services.
+func TestUnknownVariables(t *testing.T) {
+	_, err := load(t, "", map[string]string{"MARKETPRISM_DRIAN": "1s"})
+	require.ErrorIs(t, err, config.ErrUnknownEnv)
+	require.EqualError(t, err, "MARKETPRISM_DRIAN: no setting has this variable; did you mean MARKETPRISM_DRAIN?")
+	_, err = load(t, "", map[string]string{
+		"MARKETPRISM_SERVICE_HOST": "10.0.0.11", "MARKETPRISM_SERVICE_PORT": "9464", "MARKETPRISM_SERVICE_PORT_HEALTH": "9464", "MARKETPRISM_PORT": "tcp://10.0.0.11:9464",
+		"MARKETPRISM_COLLECT_PORT_9464_TCP": "tcp://10.0.0.11:9464", "MARKETPRISM_PORT_9464_TCP_ADDR": "10.0.0.11", "MARKETPRISM_PORT_9464_TCP_PROTO": "tcp",
+	})
+	require.NoError(t, err)
+}
+
+func TestClosest(t *testing.T) {
+	names := []string{"run", "collect", "archive", "exchange", "check", "book-at", "dry-run", "trade"}
+	for word, want := range map[string]string{
+		"rum": "run", "nur": "", "chekc": "check", "CHECK": "check", "colect": "collect", "book": "book-at", "arch": "archive", "xyz": "", "r": "", "": "", "dryrun": "dry-run",
+		"trades": "trade", "exchagne": "exchange",
+	} {
+		require.Equal(t, want, config.Closest(word, names), word)
 	}
 }

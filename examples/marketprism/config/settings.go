@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -10,8 +11,6 @@ import (
 
 	"github.com/spf13/pflag"
 	"go.yaml.in/yaml/v3"
-
-	"github.com/marketprism/marketprism/internal/redact"
 )
 
 // An Origin is the source of a setting's value.
@@ -30,6 +29,9 @@ type Settings struct {
 	Config  Config
 	flags   *pflag.FlagSet
 	origins map[string]Origin
+	lines   map[string]int // of the settings in the file
+	file    string
+	classic bool // clickhouse is that of ClassicDSN
 }
 
 // New returns Settings with the defaults.
@@ -49,7 +51,7 @@ func New() *Settings {
 	f.StringVar(&c.CAFile, "ca-file", "", "PEM file of authorities to trust for the exchange besides the system's, such as an inspecting proxy's")
 	f.IntVar(&c.Redundancy, "redundancy", 1, "connections that carry each stream, 1 or 2")
 
-	f.DurationVar(&c.For, "for", 20*time.Second, "how long run collects; 0 means until Ctrl-C")
+	f.DurationVar(&c.For, "for", 20*time.Second, "how long to collect; 0 means until Ctrl-C")
 	f.DurationVar(&c.Drain, "drain", 30*time.Second, "time to store the received records at the end")
 	f.DurationVar(&c.SnapshotEvery, "snapshot-every", 30*time.Second, "interval of a book's snapshots on the bus; 0 means none")
 
@@ -85,6 +87,19 @@ func (s *Settings) Flags() *pflag.FlagSet { return s.flags }
 // Origin returns the source of a setting's value, after Load.
 func (s *Settings) Origin(name string) Origin { return s.origins[name] }
 
+// Place returns where a setting was set, after Load: the name of its flag, its variable, or itself in the file.
+func (s *Settings) Place(name string) string {
+	switch {
+	case s.origins[name] == FromEnv && name == "clickhouse" && s.classic:
+		return ClassicDSN
+	case s.origins[name] == FromEnv:
+		return EnvName(name)
+	case s.origins[name] == FromFile:
+		return name
+	}
+	return "--" + name
+}
+
 // EnvName returns the environment variable of a setting, such as MARKETPRISM_SIM_RATE of sim-rate.
 func EnvName(setting string) string {
 	return "MARKETPRISM_" + strings.ToUpper(strings.ReplaceAll(setting, "-", "_"))
@@ -92,37 +107,52 @@ func EnvName(setting string) string {
 
 const mask = "xxxxx"
 
+// SetDefault changes the default of a setting, as some commands do. Call it before Load.
+func (s *Settings) SetDefault(name, text string) error {
+	f := s.flags.Lookup(name)
+	f.DefValue = text
+	if f.Changed {
+		return nil
+	}
+	return f.Value.Set(text)
+}
+
 // Print writes all settings as a file for Load, each with its origin. It masks passwords and tokens in addresses.
 func (s *Settings) Print(w io.Writer) error {
+	return s.print(w, func(f *pflag.Flag) string { return string(s.origins[f.Name]) })
+}
+
+// PrintDiff is Print of the settings that differ from their defaults, with these and where each was set.
+func (s *Settings) PrintDiff(w io.Writer) error {
+	return s.print(w, func(f *pflag.Flag) string {
+		if f.Value.String() == f.DefValue {
+			return ""
+		}
+		place := s.Place(f.Name)
+		if s.origins[f.Name] == FromFile {
+			place = fmt.Sprintf("%s:%d", s.file, s.lines[f.Name])
+		}
+		return fmt.Sprintf("%s; default %s", place, cmp.Or(strings.Trim(f.DefValue, "[]"), "none"))
+	})
+}
+
+// print writes the settings for which comment is not empty.
+func (s *Settings) print(w io.Writer, comment func(*pflag.Flag) string) error {
 	var failed error
 	s.flags.VisitAll(func(f *pflag.Flag) {
-		var line []byte
-		var shown any = f.Value.String()
-		if list, ok := f.Value.(pflag.SliceValue); ok {
-			shown = strings.Join(list.GetSlice(), ",")
-		} else if addresses(f.Name) {
-			shown = redact.Addresses(f.Value.String(), mask)
-		} else if f.Name == "http-token" && f.Value.String() != "" {
-			shown = mask
+		note := comment(f)
+		if note == "" {
+			return
 		}
-		line, err := yaml.Marshal(map[string]any{f.Name: shown})
+		value := shown(f.Name, f.Value.String())
+		if list, ok := f.Value.(pflag.SliceValue); ok {
+			value = strings.Join(list.GetSlice(), ",")
+		}
+		line, err := yaml.Marshal(map[string]any{f.Name: value})
 		if err == nil {
-			_, err = fmt.Fprintf(w, "%-60s # %s\n", strings.TrimSpace(string(line)), s.origins[f.Name])
+			_, err = fmt.Fprintf(w, "%-60s # %s\n", strings.TrimSpace(string(line)), note)
 		}
 		failed = errors.Join(failed, err)
 	})
 	return failed
-}
-
-// addresses reports whether a setting holds addresses, which may contain a password.
-func addresses(setting string) bool {
-	return setting == "nats" || setting == "clickhouse" || setting == "proxy" || strings.HasSuffix(setting, "-url")
-}
-
-// hidden removes the text of an error that may quote a secret.
-func hidden(setting string, err error) error {
-	if addresses(setting) {
-		return errors.New("not a value for it")
-	}
-	return err
 }

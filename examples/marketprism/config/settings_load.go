@@ -1,11 +1,14 @@
 package config
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -34,48 +37,96 @@ func (e *FileError) Unwrap() error { return e.Err }
 // ErrUnknown means that a file has an unknown setting.
 var ErrUnknown = errors.New("unknown setting")
 
-// Load sets the settings without flags from the environment, or else from the file, and validates the result. path ""
-// means no file. Parse the flags first.
-func (s *Settings) Load(path string, lookup func(string) (string, bool)) error {
+// ErrUnknownEnv means that the environment has a variable of this program's that is no setting.
+var ErrUnknownEnv = errors.New("no setting has this variable")
+
+// Load sets the settings without flags from the environment, as os.Environ returns it, or else from the file, and validates the
+// result. path "" means no file. others are the variables of the program that are no settings. Parse the flags first.
+func (s *Settings) Load(path string, environ []string, others ...string) error {
 	values, err := readFile(path, s.flags)
 	if err != nil {
 		return err
 	}
+	variables, err := s.variables(environ, others)
+	if err != nil {
+		return err
+	}
+	s.file, s.lines = path, make(map[string]int)
 	s.flags.VisitAll(func(f *pflag.Flag) {
-		if err != nil {
-			return
+		if err == nil {
+			err = s.fill(f, values, variables)
 		}
-		s.origins[f.Name], err = s.fill(f, values, path, lookup)
 	})
 	if err != nil {
 		return err
 	}
-	return s.Config.Validate()
+	for i, symbol := range s.Config.Symbols {
+		s.Config.Symbols[i] = strings.ToUpper(symbol)
+	}
+	var bad *ValueError
+	if err := s.Config.Validate(); errors.As(err, &bad) {
+		return s.at(bad)
+	}
+	return nil
 }
 
-func (s *Settings) fill(f *pflag.Flag, values map[string]value, path string, lookup func(string) (string, bool)) (Origin, error) {
-	if f.Changed {
-		return FromFlag, nil
-	}
-	name := EnvName(f.Name)
-	text, ok := lookup(name)
-	if !ok && f.Name == "clickhouse" {
-		name = ClassicDSN
-		text, ok = lookup(name)
-	}
-	if ok {
-		if err := f.Value.Set(text); err != nil {
-			return "", fmt.Errorf("%s: %w", name, hidden(f.Name, err))
+// serviceLinks are the variables that Kubernetes sets for each Service, in a pod of one that is called marketprism or
+// marketprism-…: https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+var serviceLinks = regexp.MustCompile(`_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)$`)
+
+// variables returns the environment by name, and an error if a variable looks like one of a setting and is none.
+func (s *Settings) variables(environ, others []string) (map[string]string, error) {
+	all, known := make(map[string]string), slices.Clone(others)
+	s.flags.VisitAll(func(f *pflag.Flag) { known = append(known, EnvName(f.Name)) })
+	var unknown []string
+	for _, variable := range environ {
+		name, text, _ := strings.Cut(variable, "=")
+		all[name] = text
+		if strings.HasPrefix(name, EnvName("")) && !slices.Contains(known, name) && !serviceLinks.MatchString(name) {
+			unknown = append(unknown, name)
 		}
-		return FromEnv, nil
 	}
-	if v, ok := values[f.Name]; ok {
-		if err := f.Value.Set(v.text); err != nil {
-			return "", &FileError{path, v.line, fmt.Errorf("%s: %w", f.Name, hidden(f.Name, err))}
-		}
-		return FromFile, nil
+	if len(unknown) > 0 {
+		name := slices.Min(unknown)
+		return nil, fmt.Errorf("%s: %w%s", name, ErrUnknownEnv, Hint(Closest(name, known)))
 	}
-	return FromDefault, nil
+	return all, nil
+}
+
+// fill sets a setting, its origin, and its line in the file.
+func (s *Settings) fill(f *pflag.Flag, values map[string]value, variables map[string]string) error {
+	text, inEnv := variables[EnvName(f.Name)]
+	if !inEnv && f.Name == "clickhouse" {
+		text, inEnv = variables[ClassicDSN]
+		s.classic = inEnv
+	}
+	v, inFile := values[f.Name]
+	switch {
+	case f.Changed:
+		s.origins[f.Name] = FromFlag
+		return nil
+	case inEnv:
+		s.origins[f.Name] = FromEnv
+	case inFile:
+		s.origins[f.Name], s.lines[f.Name], text = FromFile, v.line, v.text
+	default:
+		s.origins[f.Name] = FromDefault
+		return nil
+	}
+	if f.Value.Set(text) != nil {
+		return s.at(ParseError(f.Name, f, text))
+	}
+	return nil
+}
+
+// at returns the error of a setting's value with where it was set.
+func (s *Settings) at(e *ValueError) error {
+	name := e.Setting
+	e.Setting = s.Place(name)
+	if s.origins[name] == FromFile {
+		return &FileError{s.file, s.lines[name], e}
+	}
+	return e
 }
 
 // A value is one setting of a file.
@@ -88,20 +139,19 @@ func readFile(path string, known *pflag.FlagSet) (map[string]value, error) {
 	if path == "" {
 		return nil, nil
 	}
-	text, err := os.Open(path)
+	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w; marketprism config print > FILE writes one with all settings", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	defer text.Close()
 	var root yaml.Node
-	decoder := yaml.NewDecoder(text)
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	if err := decoder.Decode(&root); errors.Is(err, io.EOF) {
 		return nil, nil // nothing but comments
 	} else if err != nil {
-		return nil, &FileError{Path: path, Err: err}
+		return nil, &FileError{Path: path, Err: errors.New(strings.TrimPrefix(err.Error(), "yaml: "))}
 	}
 	if err := decoder.Decode(new(yaml.Node)); !errors.Is(err, io.EOF) {
 		return nil, &FileError{Path: path, Err: errors.New("more than one document")}
@@ -117,7 +167,9 @@ func readMapping(path string, node *yaml.Node, known *pflag.FlagSet) (map[string
 	for i := 0; i < len(node.Content); i += 2 {
 		key, val := node.Content[i], node.Content[i+1]
 		if known.Lookup(key.Value) == nil {
-			return nil, &FileError{path, key.Line, fmt.Errorf("%w %q; marketprism config print lists them all", ErrUnknown, key.Value)}
+			var names []string
+			known.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+			return nil, &FileError{path, key.Line, fmt.Errorf("%w %q%s; marketprism config print lists them all", ErrUnknown, key.Value, Hint(Closest(key.Value, names)))}
 		}
 		if first, twice := values[key.Value]; twice {
 			return nil, &FileError{path, key.Line, fmt.Errorf("%s is set in line %d already", key.Value, first.line)}

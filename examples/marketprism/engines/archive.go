@@ -69,7 +69,7 @@ func OpenArchive(ctx context.Context, addr string, embedded Embedded, cfg chstor
 }
 
 func (a *Archive) start(ctx context.Context, embedded Embedded, database string) error {
-	cfg := chserver.Config{Dir: filepath.Join(embedded.Dir, "clickhouse")}
+	cfg := chserver.Config{Dir: clickhouseDir(embedded.Dir)}
 	var password, file string
 	if embedded.Analysts != "" {
 		host, port, err := net.SplitHostPort(embedded.Analysts)
@@ -117,6 +117,14 @@ func analystPassword(file string) (hash [sha256.Size]byte, password string, err 
 	}
 	return hash, password, err
 }
+
+// HasArchive reports whether an embedded ClickHouse has run on a folder.
+func HasArchive(dir string) bool {
+	info, err := os.Stat(clickhouseDir(dir))
+	return err == nil && info.IsDir()
+}
+
+func clickhouseDir(dir string) string { return filepath.Join(dir, "clickhouse") }
 
 // Close closes the connection and an embedded server.
 func (a *Archive) Close() error {

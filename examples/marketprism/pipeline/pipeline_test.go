@@ -126,7 +126,7 @@ func TestAbsentServers(t *testing.T) {
 func testConfig(t *testing.T, args ...string) config.Config {
 	s := config.New()
 	require.NoError(t, s.Flags().Parse(append([]string{"--data", t.TempDir()}, args...)))
-	require.NoError(t, s.Load("", os.LookupEnv))
+	require.NoError(t, s.Load("", os.Environ()))
 	return s.Config
 }
 
