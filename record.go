@@ -39,48 +39,6 @@ type Origin struct {
 	Sequence uint64 // position in it, from 1
 }
 
-// A Kind says which of a Record's payloads is set. Its numbers and names are stored: they never change.
-type Kind uint8
-
-// The kinds of Record.
-const (
-	KindUpdate   Kind = 1
-	KindSnapshot Kind = 2
-	KindGap      Kind = 3
-	KindTrade    Kind = 4
-	KindAggTrade Kind = 5 // a Trade with Aggregate set
-	KindTicker   Kind = 6
-)
-
-// Kinds returns every kind, in the order of their numbers.
-func Kinds() []Kind {
-	return []Kind{KindUpdate, KindSnapshot, KindGap, KindTrade, KindAggTrade, KindTicker}
-}
-
-var kindNames = [...]string{
-	KindUpdate: "depth", KindSnapshot: "snap", KindGap: "gap",
-	KindTrade: "trade", KindAggTrade: "aggtrade", KindTicker: "bbo",
-}
-
-// String returns the kind's name in subjects and keys: depth, snap, gap, trade, aggtrade, bbo;
-// "unknown" for a value that is none of the constants.
-func (k Kind) String() string {
-	if k == 0 || int(k) >= len(kindNames) {
-		return "unknown"
-	}
-	return kindNames[k]
-}
-
-// ParseKind is the inverse of String. Its error is ErrKind.
-func ParseKind(s string) (Kind, error) {
-	for _, k := range Kinds() {
-		if kindNames[k] == s {
-			return k, nil
-		}
-	}
-	return 0, ErrKind
-}
-
 // Why a record is not valid, for errors.Is.
 var (
 	// ErrKind is the error for a record that has no payload, more than one, or an unknown kind.

@@ -29,7 +29,7 @@ func ExampleDepthSyncer() {
 	defer exchange.Close()
 
 	client, err := binance.NewClient(binance.Config{
-		Endpoints: binance.Endpoints{REST: exchange.RESTURL(), Stream: exchange.StreamURL()},
+		Endpoints: exchange.Endpoints(),
 	})
 	if err != nil {
 		log.Fatal(err)

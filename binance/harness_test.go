@@ -89,6 +89,7 @@ func bubble(t *testing.T, s setup, test func(t *testing.T, h *harness)) {
 
 func newHarness(t *testing.T, s setup) *harness {
 	t.Helper()
+	s.server.Symbols = at100(s.server.Symbols)
 	srv, err := binancetest.New(s.server)
 	if err != nil {
 		t.Fatal(err)
@@ -346,6 +347,20 @@ func (h *harness) live(symbols ...string) {
 			h.t.Errorf("%s is %v with %d updates before and %d after 5 s", s, status.State, before[s], h.at(s).updates)
 		}
 	}
+}
+
+// at100 returns symbols with the price that the levels and prices in these tests are near, and with its steps, where they have none.
+func at100(symbols []binancetest.Symbol) []binancetest.Symbol {
+	symbols = slices.Clone(symbols)
+	for i := range symbols {
+		if s := &symbols[i]; s.Price == 0 && s.Bids == nil && s.Asks == nil {
+			s.Price = 100 * orderbook.One
+		}
+		if s := &symbols[i]; s.StepSize == 0 && s.BasePrecision == 0 {
+			s.StepSize = orderbook.One / 1000
+		}
+	}
+	return symbols
 }
 
 func names(n int) []string {

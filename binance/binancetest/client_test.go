@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -21,12 +22,27 @@ func newServer(t *testing.T, cfg binancetest.Config) *binancetest.Server {
 	if cfg.Symbols == nil && cfg.Playback == nil {
 		cfg.Symbols = binancetest.Symbols("BTCUSDT")
 	}
+	cfg.Symbols = at100(cfg.Symbols)
 	s, err := binancetest.New(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = s.Close() })
 	return s
+}
+
+// at100 returns symbols with the price that the levels and prices in these tests are near, and with its steps, where they have none.
+func at100(symbols []binancetest.Symbol) []binancetest.Symbol {
+	symbols = slices.Clone(symbols)
+	for i := range symbols {
+		if s := &symbols[i]; s.Price == 0 && s.Bids == nil && s.Asks == nil {
+			s.Price = 100 * orderbook.One
+		}
+		if s := &symbols[i]; s.StepSize == 0 && s.BasePrecision == 0 {
+			s.StepSize = orderbook.One / 1000
+		}
+	}
+	return symbols
 }
 
 // A client is one websocket connection.

@@ -54,9 +54,11 @@ type Symbol struct {
 	Base, Quote string // assets; "" means split from Name at a well-known quote asset
 	Status      string // "" means TRADING
 
-	Price    orderbook.Fixed // the middle of the generated book; 0 means 100
-	TickSize orderbook.Fixed // price step; 0 means 0.01
-	StepSize orderbook.Fixed // quantity step; 0 means 0.001, or 1 unless BasePrecision is 8
+	// Price is the middle of the generated book. 0 means about that of the real one, such as 100,000 for BTCUSDT and 0.000012 for
+	// SHIBUSDT, one drawn by Config.Seed from 0.01 to 1000 for an unknown asset, and the best price of Bids or Asks.
+	Price    orderbook.Fixed
+	TickSize orderbook.Fixed // price step; 0 means one that suits the price: 0.01 for BTCUSDT, 0.1 on futures
+	StepSize orderbook.Fixed // quantity step; 0 means one worth 0.1 to 1 dollars: 0.00001 for BTCUSDT, 0.001 on futures; or 1 unless BasePrecision is 8
 
 	// BasePrecision is how many decimals the base asset has, from 1 to 8; 0 means 8. With fewer, a quantity of
 	// orderbook.MaxFixed is sent as the largest of the asset: 922337203685477580.7 with
@@ -163,8 +165,8 @@ func (cfg Config) withDefaults() (Config, error) {
 	return cfg, nil
 }
 
-// withDefaults returns sym with its defaults, or ErrConfig.
-func (sym Symbol) withDefaults() (Symbol, error) {
+// withDefaults returns sym with its defaults in a market, or ErrConfig.
+func (sym Symbol) withDefaults(market marketprism.Market, seed uint64) (Symbol, error) {
 	if sym.Name == "" || strings.ContainsAny(sym.Name, "@/?&\"\\ ") || sym.Name != upper(sym.Name) {
 		return sym, fmt.Errorf("%w: symbol %q: a name is upper case and has no @ / ? & quote or space", ErrConfig, sym.Name)
 	}
@@ -174,13 +176,8 @@ func (sym Symbol) withDefaults() (Symbol, error) {
 	if sym.Status == "" {
 		sym.Status = defaultStatus
 	}
-	defaults.Set(&sym.Price, 100*orderbook.One)
-	defaults.Set(&sym.TickSize, orderbook.One/100)
+	sym = withPrices(sym, market, seed)
 	defaults.Set(&sym.BasePrecision, orderbook.FractionDigits)
-	if sym.BasePrecision < orderbook.FractionDigits {
-		defaults.Set(&sym.StepSize, orderbook.One)
-	}
-	defaults.Set(&sym.StepSize, orderbook.One/1000)
 	defaults.Set(&sym.Levels, defaultLevels)
 	sym.Levels = max(sym.Levels, 0)
 	defaults.Set(&sym.LastID, defaultLastID)

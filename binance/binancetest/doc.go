@@ -6,7 +6,7 @@
 //	srv, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("BTCUSDT")})
 //	defer srv.Close()
 //
-// Point the program under test at [Server.RESTURL] and [Server.StreamURL]. With [Loopback], the
+// Point the program under test at [Server.Endpoints], or at [Server.RESTURL] and [Server.StreamURL]. With [Loopback], the
 // default, nothing else is needed. With [InMemory] there is no socket: dial with [Server.DialContext] or
 // use [Server.HTTPClient]. An in-memory server works inside a testing/synctest bubble, where the 24 hours of
 // a connection pass in a moment.
@@ -19,7 +19,10 @@
 //
 // [Server.Book] and [Server.BookAt] return the true book, so that a test can compare the book of the
 // program under test with it after every event. [Server.Stats] counts the limits of the exchange that the
-// program broke.
+// program broke. An [Observer] waits for the gap and for the next sync of a book, with a call each.
+//
+// Prices, price steps and quantity steps are of the size of the exchange's where a [Symbol] does not set them: BTCUSDT is
+// about 100,000 with steps of 0.01 and 0.00001, SHIBUSDT about 0.000012.
 //
 // # Faults
 //

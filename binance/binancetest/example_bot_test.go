@@ -22,7 +22,7 @@ func Example_bot() {
 	}
 	defer func() { _ = srv.Close() }()
 	client, err := binance.NewClient(binance.Config{
-		Endpoints: binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL()},
+		Endpoints: srv.Endpoints(),
 	})
 	if err != nil {
 		log.Fatal(err)
@@ -51,7 +51,7 @@ func Example_bot() {
 	fmt.Println(<-heard)
 
 	bid := func(quantity orderbook.Fixed) { // one change in one event
-		level := orderbook.Level{Price: 99 * orderbook.One, Quantity: quantity * orderbook.One}
+		level := orderbook.Level{Price: 99_999 * orderbook.One, Quantity: quantity * orderbook.One}
 		if _, err := srv.Apply("BTCUSDT", []orderbook.Level{level}, nil); err != nil {
 			log.Fatal(err)
 		}

@@ -56,7 +56,7 @@ func (x *exchange) now() time.Time { return time.Now().Add(x.wire.clock) }
 
 // list adds a symbol.
 func (x *exchange) list(cfg Symbol) error {
-	cfg, err := cfg.withDefaults()
+	cfg, err := cfg.withDefaults(x.cfg.Market, x.cfg.Seed)
 	if err != nil {
 		return err
 	}

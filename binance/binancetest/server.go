@@ -115,6 +115,12 @@ func (s *Server) RESTURL() string { return "http://" + s.host }
 // wss://stream.binance.com:9443.
 func (s *Server) StreamURL() string { return "ws://" + s.host }
 
+// Endpoints returns the addresses of the server, for binance.Config.Endpoints: a value of this type can be assigned to it. With
+// InMemory the client needs DialContext too.
+func (s *Server) Endpoints() struct{ REST, Stream, SBE string } {
+	return struct{ REST, Stream, SBE string }{s.RESTURL(), s.StreamURL(), s.StreamURL()}
+}
+
 // DialContext connects to the server, whatever the network and address. It has the signature of
 // net/http.Transport's and of websocket dialers' field.
 func (s *Server) DialContext(ctx context.Context, _, _ string) (net.Conn, error) {

@@ -33,6 +33,7 @@ type symbolState struct {
 	tradeID, aggTradeID int64
 	tape                tape
 	rng                 *rand.Rand // of the walk
+	meanLots            float64    // of its quantities
 	faults              symbolFaults
 }
 
@@ -67,8 +68,8 @@ func newSymbol(sym Symbol, r *rules, cfg *Config) *symbolState {
 		Symbol: sym, lower: lower(sym.Name), synced: true,
 		jsonName: jsonString(sym.Name), jsonPair: jsonString(sym.Base + sym.Quote),
 		format: newNumberFormat(r, &sym),
-		rng:    rand.New(rand.NewPCG(cfg.Seed, h.Sum64())),
-		tape:   tape{keep: max(cfg.TradeHistory, 0)},
+		rng:    rand.New(rand.NewPCG(cfg.Seed, h.Sum64())), meanLots: meanLots(&sym, cfg.Market),
+		tape: tape{keep: max(cfg.TradeHistory, 0)},
 	}
 	for class := range 1 + index(cfg.AlternateBatches) {
 		for _, p := range r.depthPeriods {
@@ -284,13 +285,18 @@ func (sym *symbolState) randomQuantity() orderbook.Fixed {
 
 // tradedQuantity draws a quantity that an order may have.
 func (sym *symbolState) tradedQuantity() orderbook.Fixed {
-	return sym.StepSize * orderbook.Fixed(1+int64(sym.rng.ExpFloat64()*2000))
+	most := float64(sym.maxOrder() / sym.StepSize)
+	return sym.StepSize * orderbook.Fixed(1+int64(min(sym.rng.ExpFloat64()*sym.meanLots, most)))
 }
 
-// maxOrder is the largest quantity of an order: 92233720368 of an asset with few decimals, as of BTTC, PEPE and FLOKI.
+// maxOrder is the largest quantity of an order: 92233720368 of an asset with few decimals, as of BTTC, PEPE and FLOKI, and half
+// of that of another cheap one, as of SHIB.
 func (sym *symbolState) maxOrder() orderbook.Fixed {
-	if sym.BasePrecision < orderbook.FractionDigits {
+	switch {
+	case sym.BasePrecision < orderbook.FractionDigits:
 		return orderbook.MaxFixed / orderbook.One * orderbook.One
+	case sym.Price < orderbook.One/1000:
+		return orderbook.MaxFixed / 2 / orderbook.One * orderbook.One
 	}
 	return 9_000_000 * orderbook.One
 }
