@@ -22,11 +22,11 @@ import (
 	"github.com/marketprism/marketprism/binance/binancetest"
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
-	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/bookfeed"
 	"github.com/marketprism/marketprism/natsbus/deadletter"
+	"github.com/marketprism/marketprism/natsbus/natstest"
 	"github.com/marketprism/marketprism/natsbus/presence"
 	"github.com/marketprism/marketprism/sink"
 	"github.com/marketprism/marketprism/sink/sinktest"
@@ -183,6 +183,7 @@ func TestCloseMayBeRepeated(t *testing.T) {
 			require.NoError(t, err)
 			return p.Close
 		},
+		"natsbus/natstest.Server": func(t *testing.T) func() error { return natstest.Start(t).Close },
 		"sink.Spill": func(t *testing.T) func() error {
 			s, err := sink.NewSpill(new(sinktest.Recorder), sink.SpillConfig{Dir: t.TempDir(), Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord})
 			require.NoError(t, err)
@@ -245,7 +246,7 @@ func newExchange(t *testing.T) *binancetest.Server {
 
 func newClient(t *testing.T, srv *binancetest.Server, cfg binance.Config) *binance.Client {
 	t.Helper()
-	cfg.Endpoints = binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL()}
+	cfg.Endpoints = srv.Endpoints()
 	cfg.HTTPClient = new(http.Client)
 	client, err := binance.NewClient(cfg)
 	require.NoError(t, err)
@@ -262,7 +263,7 @@ func newBooks(t *testing.T, client *binance.Client) *binance.DepthSyncer {
 // newBus returns a connection to a new server with the streams of natsbus.
 func newBus(t *testing.T) jetstream.JetStream {
 	t.Helper()
-	js := natstest.JetStream(t, natstest.Start(t))
+	js := natstest.Start(t).JetStream(t)
 	require.NoError(t, natsbus.EnsureStreams(t.Context(), js, natsbus.StreamsConfig{}))
 	return js
 }
