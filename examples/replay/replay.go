@@ -1,29 +1,36 @@
 // Replay runs recordings of exchange traffic through the library's decoder and Syncer and prints, for each symbol, the
-// final book and how often it agreed with the exchange's best prices.
+// final book and how often it agreed with the exchange's best prices, and a line that sums them up.
 //
 //	go run ./examples/replay recording.ndjson.gz
-//	go run ./examples/replay -market usdm recording.ndjson.gz
+//	go run ./examples/replay --market usdm --json recording.ndjson.gz
 //
-// The output is one JSON object, symbol → summary. The exit status is 1 if any symbol had a gap or a
-// bookTicker that its book contradicts, and 2 if a recording cannot be read.
+// With --json the output is one JSON object, symbol → summary. The exit status is 1 if there is no book, or any symbol had a
+// gap or a bookTicker that its book contradicts, and 2 if a recording cannot be read.
 package main
 
 import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
+	"maps"
 	"os"
+	"slices"
+	"text/tabwriter"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/examples/compare"
+	"github.com/marketprism/marketprism/examples/plain"
 	"github.com/marketprism/marketprism/internal/recording"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
 func main() {
 	market := flag.String("market", string(marketprism.Spot), "market of the recordings: spot, usdm or coinm")
+	asJSON := flag.Bool("json", false, "print one JSON object, symbol → summary")
 	flag.Usage = func() {
-		fmt.Fprintln(os.Stderr, "usage: replay [-market spot|usdm|coinm] FILE…")
+		fmt.Fprintln(os.Stderr, "usage: replay [--market spot|usdm|coinm] [--json] FILE…")
 		flag.PrintDefaults()
 	}
 	flag.Parse()
@@ -31,30 +38,62 @@ func main() {
 		flag.Usage()
 		os.Exit(2)
 	}
+	equal, err := run(marketprism.Market(*market), flag.Args(), *asJSON, os.Stdout)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "replay:", plain.Text(err.Error()))
+		os.Exit(2)
+	}
+	if !equal {
+		os.Exit(1)
+	}
+}
 
-	r, err := newReplay(marketprism.Market(*market))
-	for _, file := range flag.Args() {
+// run replays files, prints the summaries, and reports whether there are books and all agree with the exchange.
+func run(market marketprism.Market, files []string, asJSON bool, out io.Writer) (equal bool, err error) {
+	r, err := newReplay(market)
+	for _, file := range files {
 		if err == nil {
 			err = r.file(file)
 		}
 	}
 	if err != nil {
-		fmt.Fprintln(os.Stderr, "replay:", err)
-		os.Exit(2)
+		return false, err
 	}
-
 	summaries := r.summaries()
-	enc := json.NewEncoder(os.Stdout)
-	enc.SetIndent("", " ")
-	if err := enc.Encode(summaries); err != nil {
-		fmt.Fprintln(os.Stderr, "replay:", err)
-		os.Exit(2)
-	}
+	var total compare.Total
 	for _, s := range summaries {
-		if s.Gaps > 0 || s.BookTickersEqual != s.BookTickersAtBook {
-			os.Exit(1)
-		}
+		total.Add(s.result())
 	}
+	if asJSON {
+		enc := json.NewEncoder(plain.JSON(out))
+		enc.SetIndent("", " ")
+		return total.OK(), enc.Encode(summaries)
+	}
+	return total.OK(), printSummaries(summaries, &total, out)
+}
+
+// printSummaries prints a table of symbols and the total.
+func printSummaries(summaries map[string]summary, total *compare.Total, out io.Writer) error {
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "SYMBOL\tUPDATES\tGAPS\tTICKERS EQUAL\tLEVELS\tBEST BID\tBEST ASK\tUPDATE ID")
+	for _, name := range slices.Sorted(maps.Keys(summaries)) {
+		s := summaries[name]
+		fmt.Fprintf(table, "%s\t%d\t%d\t%d of %d\t%d+%d\t%s\t%s\t%d\n", plain.Cell(name), s.Applied, s.Gaps, s.BookTickersEqual, s.BookTickersAtBook,
+			s.BidLevels, s.AskLevels, first(s.BestBid), first(s.BestAsk), s.FinalUpdateID)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, total)
+	return err
+}
+
+// first returns the price of a level, if there is one.
+func first(level []string) string {
+	if len(level) == 0 {
+		return "-"
+	}
+	return level[0]
 }
 
 // A replay feeds recordings of one market to the sync core, a symbol at a time.

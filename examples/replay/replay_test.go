@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -52,4 +54,34 @@ func TestBadInput(t *testing.T) {
 	require.ErrorContains(t, replayText(t, `{"ts":1,"kind":"ws","frame":{"stream":"x@depth","data":{"e":"depthUpdate","E":1,"s":"X","U":1,"u":"2","b":[],"a":[]}}}`+"\n"), "line 1")
 	require.ErrorContains(t, replayText(t, `{"ts":1,"kind":"rest","path":"/dapi/v1/depth?symbol=X","body":{"lastUpdateId":1,"symbol":"Y","pair":"Y","bids":[],"asks":[]}}`+"\n"), "of Y")
 	require.Error(t, replayText(t, `{"ts":1,"kind":"ws","frame":{"str`))
+}
+
+// A replay ends with a line that a person reads, or is one JSON object.
+func TestSummary(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "recording.ndjson")
+	const symbol = `{"ts":1,"kind":"rest","path":"/api/v3/depth?symbol=%[1]s","body":{"lastUpdateId":1,"bids":[["9","1"]],"asks":[]}}
+{"ts":2,"kind":"ws","frame":{"stream":"x@depth","data":{"e":"depthUpdate","E":1000,"s":"%[1]s","U":2,"u":2,"b":[["10","1"]],"a":[["11","3"]]}}}
+{"ts":3,"kind":"ws","frame":{"stream":"x@bookTicker","data":{"u":2,"s":"%[1]s","b":"%[2]s","B":"1","a":"11","A":"3"}}}
+`
+	const head = "SYMBOL  UPDATES  GAPS  TICKERS EQUAL  LEVELS  BEST BID  BEST ASK  UPDATE ID\n"
+	for _, test := range []struct {
+		text, want string
+		equal      bool
+	}{
+		{fmt.Sprintf(symbol, "AB", "10"), head + "AB      1        0     1 of 1         2+1     10        11        2\n1 of 1 books equal; 0 gaps; 1 tickers, 1 compared, 1 equal\n", true},
+		{fmt.Sprintf(symbol, "AB", "9"), head + "AB      1        0     0 of 1         2+1     10        11        2\n0 of 1 books equal; 0 gaps; 1 tickers, 1 compared, 0 equal\n", false},
+		{"", head + "no books\n", false},
+	} {
+		require.NoError(t, os.WriteFile(path, []byte(test.text), 0o600))
+		var out bytes.Buffer
+		equal, err := run(marketprism.Spot, []string{path}, false, &out)
+		require.NoError(t, err)
+		require.Equal(t, test.want, out.String())
+		require.Equal(t, test.equal, equal)
+
+		out.Reset()
+		_, err = run(marketprism.Spot, []string{path}, true, &out)
+		require.NoError(t, err)
+		require.True(t, json.Valid(out.Bytes()))
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/examples/compare"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -36,8 +37,7 @@ type symbolReplay struct {
 
 	book       orderbook.Book // built from the events
 	snapshotID int64          // of the last snapshot installed
-	tickers    int
-	audit      audit
+	seen       compare.Tickers
 }
 
 // newSymbolReplay starts a symbol at its first line in the recording.
@@ -66,7 +66,7 @@ func (s *symbolReplay) apply(out orderbook.Output) {
 		default:
 			continue
 		}
-		s.audit.book(&s.book)
+		s.seen.Book(&s.book)
 	}
 }
 
@@ -87,8 +87,7 @@ func (s *symbolReplay) snapshot(now time.Time, snap *orderbook.Snapshot) {
 }
 
 func (s *symbolReplay) ticker(t *marketprism.Ticker) {
-	s.tickers++
-	s.audit.ticker(t)
+	s.seen.Ticker(t)
 }
 
 func (s *symbolReplay) summary() summary {
@@ -107,10 +106,15 @@ func (s *symbolReplay) summary() summary {
 		BestBid:              pair(s.book.BestBid()),
 		BestAsk:              pair(s.book.BestAsk()),
 		SHA256:               hex.EncodeToString(hash[:]),
-		BookTickers:          s.tickers,
-		BookTickersAtBook:    s.audit.compared,
-		BookTickersEqual:     s.audit.equal,
+		BookTickers:          s.seen.All,
+		BookTickersAtBook:    s.seen.Compared,
+		BookTickersEqual:     s.seen.Equal,
 	}
+}
+
+// result is the summary as a part of a total.
+func (s *summary) result() compare.Result {
+	return compare.Result{Gaps: int(s.Gaps), Tickers: s.BookTickers, TickersCompared: s.BookTickersAtBook, TickersEqual: s.BookTickersEqual}
 }
 
 func pair(l orderbook.Level, ok bool) []string {
@@ -118,81 +122,4 @@ func pair(l orderbook.Level, ok bool) []string {
 		return nil
 	}
 	return []string{l.Price.String(), l.Quantity.String()}
-}
-
-// An audit compares a book with the exchange's best prices: a bookTicker names its update id, so a book at that id must
-// have the same touch. A ticker may arrive before or after the update with its id, so both are kept for some time.
-type audit struct {
-	books   window[touch] // of the book, by update id
-	pending window[[]touch]
-
-	compared, equal int
-}
-
-// A touch is the best bid and ask; a side without levels has the zero Level.
-type touch struct {
-	bid, ask orderbook.Level
-}
-
-// book records the touch of a book, and compares it with earlier tickers.
-func (a *audit) book(b *orderbook.Book) {
-	var now touch
-	now.bid, _ = b.BestBid()
-	now.ask, _ = b.BestAsk()
-	a.books.put(b.LastID(), now)
-	early, _ := a.pending.take(b.LastID())
-	for _, t := range early {
-		a.compare(t, now)
-	}
-}
-
-func (a *audit) ticker(t *marketprism.Ticker) {
-	ticker := touch{bid: t.Bid, ask: t.Ask}
-	if book, ok := a.books.get(t.UpdateID); ok {
-		a.compare(ticker, book)
-		return
-	}
-	others, _ := a.pending.take(t.UpdateID)
-	a.pending.put(t.UpdateID, append(others, ticker))
-}
-
-func (a *audit) compare(ticker, book touch) {
-	a.compared++
-	if ticker == book {
-		a.equal++
-	}
-}
-
-// A window is a map of the last windowSize ids added to it.
-type window[T any] struct {
-	values map[int64]T
-	order  []int64
-}
-
-const windowSize = 1 << 14
-
-func (w *window[T]) put(id int64, v T) {
-	if w.values == nil {
-		w.values = make(map[int64]T)
-	}
-	if _, ok := w.values[id]; !ok {
-		w.order = append(w.order, id)
-	}
-	w.values[id] = v
-	if len(w.order) > windowSize {
-		delete(w.values, w.order[0])
-		w.order = w.order[1:]
-	}
-}
-
-func (w *window[T]) get(id int64) (T, bool) {
-	v, ok := w.values[id]
-	return v, ok
-}
-
-// take removes and returns the value.
-func (w *window[T]) take(id int64) (T, bool) {
-	v, ok := w.values[id]
-	delete(w.values, id)
-	return v, ok
 }

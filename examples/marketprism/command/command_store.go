@@ -14,6 +14,7 @@ import (
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/examples/compare"
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/examples/plain"
@@ -197,12 +198,13 @@ func (p *program) migrate() *cobra.Command {
 func (p *program) replay() *cobra.Command {
 	var when span
 	var kinds []string
-	var books bool
+	var books, asJSON bool
 	var pace float64
 	cmd := &cobra.Command{
 		Use: "replay [SYMBOL…]", Short: "Print archived records, one JSON object a line, as they were or faster",
 		Long: `Replay prints the records of the archive in order of time, in the form that they have on NATS. Without
-symbols it takes those of the setting symbols.`,
+symbols it takes those of the setting symbols. At the end it prints on standard error how many there were, and how the
+books that they make compare with the stored snapshots and tickers.`,
 		Example: `  marketprism replay BTCUSDT --from -1h --data ./data > hour.ndjson
   marketprism replay BTCUSDT --from -10m --pace 1 --kinds trade --clickhouse ch:9000`,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -228,7 +230,7 @@ symbols it takes those of the setting symbols.`,
 				return wantValue("--from", "", "a moment, at which --books begins")
 			}
 			return p.withStore(cmd.Context(), func(store *chstore.Store) error {
-				return p.replayInto(cmd.Context(), store, query, chstore.ReplayConfig{Speed: pace, Books: books})
+				return p.replayInto(cmd.Context(), store, query, chstore.ReplayConfig{Speed: pace, Books: books}, asJSON)
 			})
 		},
 	}
@@ -236,6 +238,7 @@ symbols it takes those of the setting symbols.`,
 	cmd.Flags().StringSliceVar(&kinds, "kinds", nil, strings.Join(kindNames(), ", ")+"; empty means all")
 	cmd.Flags().Float64Var(&pace, "pace", 0, "seconds of the archive in a second: 1 is as it was; 0 as fast as possible")
 	cmd.Flags().BoolVar(&books, "books", false, "begin each symbol with its book")
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print the summary as JSON, too")
 	return cmd
 }
 
@@ -254,8 +257,25 @@ func (p *program) symbolsOr(args []string) []string {
 	return p.settings.Config.Symbols
 }
 
-// replayInto prints records. The bar shows their time if the range has both ends.
-func (p *program) replayInto(ctx context.Context, store *chstore.Store, q chstore.ReplayQuery, cfg chstore.ReplayConfig) error {
+// A replayed is what a replay has printed.
+type replayed struct {
+	Records int       `json:"records"`
+	First   time.Time `json:"first"` // of the records' times
+	Last    time.Time `json:"last"`
+	Seconds float64   `json:"seconds"` // that it took
+	compare.Total
+}
+
+func (r *replayed) String() string {
+	if r.Records == 0 {
+		return "no records"
+	}
+	return fmt.Sprintf("%d records from %s to %s in %.1fs: %s", r.Records, r.First.UTC().Format(time.RFC3339), r.Last.UTC().Format(time.RFC3339), r.Seconds, r.Total.String())
+}
+
+// replayInto prints records, and at the end what they were on standard error. The bar shows their time if the range has both
+// ends.
+func (p *program) replayInto(ctx context.Context, store *chstore.Store, q chstore.ReplayQuery, cfg chstore.ReplayConfig, asJSON bool) error {
 	lines := bufio.NewWriterSize(p.out, 1<<20)
 	safe := plain.JSON(lines)
 	progress := p.spinner("replaying")
@@ -267,6 +287,9 @@ func (p *program) replayInto(ctx context.Context, store *chstore.Store, q chstor
 		progress = p.newBar("replaying", int64(end.Sub(q.From)/time.Millisecond))
 	}
 	var line []byte
+	var books compare.Records
+	var sum replayed
+	begun := time.Now()
 	err := store.Replay(ctx, q, cfg, sink.Func(func(_ context.Context, recs []marketprism.Record) error {
 		for i := range recs {
 			var err error
@@ -276,9 +299,17 @@ func (p *program) replayInto(ctx context.Context, store *chstore.Store, q chstor
 			if _, err = safe.Write(append(line, '\n')); err != nil {
 				return err
 			}
+			if err = books.Add(&recs[i]); err != nil {
+				return err
+			}
 		}
+		if sum.Records == 0 {
+			sum.First = recs[0].Time()
+		}
+		sum.Records += len(recs)
+		sum.Last = recs[len(recs)-1].Time()
 		if !q.From.IsZero() {
-			progress.set(int64(recs[len(recs)-1].Time().Sub(q.From) / time.Millisecond))
+			progress.set(int64(sum.Last.Sub(q.From) / time.Millisecond))
 		}
 		if cfg.Speed > 0 {
 			return lines.Flush() // for a viewer
@@ -286,5 +317,13 @@ func (p *program) replayInto(ctx context.Context, store *chstore.Store, q chstor
 		return nil
 	}))
 	progress.end()
-	return errors.Join(err, lines.Flush())
+	if err = errors.Join(err, lines.Flush()); err != nil {
+		return err
+	}
+	sum.Seconds, sum.Total = time.Since(begun).Seconds(), books.Total()
+	if asJSON {
+		return json.NewEncoder(p.errOut).Encode(&sum)
+	}
+	_, err = fmt.Fprintln(p.errOut, &sum)
+	return err
 }

@@ -90,8 +90,8 @@ func TestBusyPortIsFoundFirst(t *testing.T) {
 	}
 }
 
-// Outside of the archive book-at says what is there. A symbol may be in any case.
-func TestBookAtOutsideTheArchive(t *testing.T) {
+// Outside of the archive book-at says what is there, and a replay ends with a summary. A symbol may be in any case.
+func TestArchiveOfOneBook(t *testing.T) {
 	db := chtest.Open(t)
 	archive, err := engines.OpenArchive(t.Context(), db.DSN(), engines.Embedded{}, chstore.Config{Database: db.Name})
 	require.NoError(t, err)
@@ -118,6 +118,19 @@ func TestBookAtOutsideTheArchive(t *testing.T) {
 		errText, err := os.ReadFile(errOut.Name())
 		require.NoError(t, err)
 		require.Equal(t, want, [3]string{strconv.Itoa(code), first, string(errText)})
+	}
+	for args, want := range map[string]string{
+		"":                         `^2 records from 2026-01-31T12:00:00Z to 2026-01-31T12:00:01Z in [0-9.]+s: 0 of 1 books equal, 1 with nothing to compare; 0 gaps; 0 tickers, 0 compared, 0 equal\n$`,
+		"--kinds trade":            `^no records\n$`,
+		"--kinds depth":            `^1 records from \S+ to \S+ in [0-9.]+s: no books\n$`,
+		"--kinds depth,gap --json": `^\{"records":1,"first":"2026-01-31T12:00:01Z","last":"2026-01-31T12:00:01Z","seconds":[0-9.]+,"books":0,"booksEqual":0,.*\}\n$`,
+	} {
+		out, errOut := tempFile(t), tempFile(t)
+		line := append([]string{"replay", "btcusdt", "--clickhouse", db.DSN(), "--database", db.Name}, strings.Fields(args)...)
+		require.Equal(t, ExitOK, Main(t.Context(), line, out, errOut))
+		text, err := os.ReadFile(errOut.Name())
+		require.NoError(t, err)
+		require.Regexp(t, want, string(text))
 	}
 	requireError(t, ExitFailed, []string{"marketprism: the archive has no book of binance:spot:FOOUSDT\n"}, "book-at", "foousdt", "--at", "now", "--clickhouse", db.DSN(), "--database", db.Name)
 }
