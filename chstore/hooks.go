@@ -2,6 +2,7 @@ package chstore
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"time"
 
@@ -150,7 +151,7 @@ func LogHooks(l *slog.Logger) *Hooks {
 		},
 		Answered: func(i AnswerInfo) {
 			level := slog.LevelDebug
-			if i.Err != nil {
+			if i.Err != nil && !errors.Is(i.Err, context.Canceled) { // whoever asked does not wait any more
 				level = slog.LevelWarn
 			}
 			l.Log(context.Background(), level, "answered", "op", i.Op, "took", i.Took, "err", i.Err)

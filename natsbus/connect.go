@@ -164,11 +164,9 @@ func TeeConnHooks(hooks ...*ConnHooks) *ConnHooks {
 func LogConnHooks(l *slog.Logger) *ConnHooks {
 	return &ConnHooks{
 		Disconnected: func(err error) {
-			level := slog.LevelWarn
-			if err == nil {
-				level = slog.LevelInfo // by Close
+			if err != nil { // else by Close, which Closed reports
+				l.Warn("connection to the bus is broken", "err", err)
 			}
-			l.Log(context.Background(), level, "connection to the bus is broken", "err", err)
 		},
 		Reconnected: func(server string) { l.Info("connected to the bus again", "server", server) },
 		Closed:      func(err error) { l.Info("connection to the bus is closed", "err", err) },

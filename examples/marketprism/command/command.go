@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -20,6 +21,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/marketprism/marketprism/examples/marketprism/config"
+	"github.com/marketprism/marketprism/examples/marketprism/pipeline"
 	"github.com/marketprism/marketprism/examples/plain"
 	"github.com/marketprism/marketprism/internal/chserver"
 )
@@ -33,6 +35,10 @@ const (
 	ExitFailed = 1 // failure, or different books; the message says what to do
 	ExitUsage  = 2 // flags, arguments or settings are wrong
 	ExitFound  = 3 // check found something
+
+	// ExitInterrupted says that Ctrl-C, SIGTERM or a closed output ended a command before its work was done. A role that had
+	// started, and ended in order, exits with ExitOK. It is what shells say of SIGINT.
+	ExitInterrupted = 130
 )
 
 // errUsage marks errors of flags, arguments and settings.
@@ -54,6 +60,14 @@ func Main(ctx context.Context, args []string, out, errOut *os.File) int {
 	switch {
 	case err == nil:
 		return ExitOK
+	case errors.Is(err, syscall.EPIPE): // whoever read the output has seen enough
+		return ExitInterrupted
+	case errors.Is(err, pipeline.ErrInterrupted):
+		fmt.Fprintln(errOut, "marketprism:", plain.Text(err.Error()))
+		return ExitInterrupted
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		fmt.Fprintln(errOut, "marketprism:", pipeline.ErrInterrupted)
+		return ExitInterrupted
 	case errors.Is(err, errFound):
 		fmt.Fprintln(errOut, "marketprism:", err)
 		return ExitFound
@@ -88,7 +102,8 @@ has one name: --sim-rate, MARKETPRISM_SIM_RATE, sim-rate. --help-all describes t
 config print" shows their values; with --diff, those that are not the defaults.
 
 Exit codes: 0 all went well; 1 it could not be done; 2 flags, arguments or settings are wrong; 3 check
-has found something.`
+has found something; 130 Ctrl-C, SIGTERM or a closed output ended it before its work was done. A role that
+had started ends in order, with 0; a second Ctrl-C ends it at once.`
 
 // configEnv is the variable that names the file of settings.
 const configEnv = "MARKETPRISM_CONFIG"
@@ -260,11 +275,21 @@ func (p *program) confirm(cmd *cobra.Command, yes bool, what string) error {
 		return usageError{fmt.Errorf("no terminal to confirm %s: give --yes", what)}
 	}
 	fmt.Fprintf(p.errOut, "%s? [y/N] ", what)
-	answer, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
-	if err != nil || strings.ToLower(strings.TrimSpace(answer)) != "y" {
-		return errors.New("nothing was changed")
+	answer := make(chan string, 1)
+	go func() { // it ends with the program, if Ctrl-C comes before an answer
+		line, _ := bufio.NewReader(cmd.InOrStdin()).ReadString('\n') // without an answer nothing is changed
+		answer <- strings.ToLower(strings.TrimSpace(line))
+	}()
+	select {
+	case line := <-answer:
+		if line != "y" {
+			return errors.New("nothing was changed")
+		}
+		return nil
+	case <-cmd.Context().Done():
+		fmt.Fprintln(p.errOut)
+		return cmd.Context().Err()
 	}
-	return nil
 }
 
 // A bar shows the progress of long work, only on a terminal.

@@ -25,6 +25,9 @@ var ErrNoArchive = errors.New("no ClickHouse: give --clickhouse HOST:9000, or --
 type Embedded struct {
 	Dir string // "" means that there is none
 
+	// Temporary says that the folder is removed with the servers, so that they need not end in order.
+	Temporary bool
+
 	// Analysts is host:port of ClickHouse's native protocol for the user Analyst, who may read the archive. "" means a free
 	// port at 127.0.0.1 and no such user.
 	Analysts string
@@ -41,13 +44,14 @@ type Archive struct {
 	// Analysts says how analysts get in, and has the password if this call has made it. "" means that they do not.
 	Analysts string
 
-	close  func() error
-	server *chserver.Server
+	close     func() error
+	server    *chserver.Server // nil unless it is embedded
+	temporary bool
 }
 
 // OpenArchive connects to the ClickHouse at addr, or starts one if addr is empty. It does not change tables.
 func OpenArchive(ctx context.Context, addr string, embedded Embedded, cfg chstore.Config) (*Archive, error) {
-	a := &Archive{close: func() error { return nil }}
+	a := &Archive{close: func() error { return nil }, temporary: embedded.Temporary}
 	if addr == "" {
 		if embedded.Dir == "" {
 			return nil, ErrNoArchive
@@ -129,8 +133,18 @@ func clickhouseDir(dir string) string { return filepath.Join(dir, "clickhouse") 
 // Close closes the connection and an embedded server.
 func (a *Archive) Close() error {
 	err := a.close()
-	if a.server != nil {
-		err = errors.Join(err, a.server.Close())
+	if a.server == nil {
+		return err
 	}
-	return err
+	if a.temporary {
+		a.Kill()
+	}
+	return errors.Join(err, a.server.Close())
+}
+
+// Kill ends an embedded server at once. It is safe for concurrent use.
+func (a *Archive) Kill() {
+	if a.server != nil {
+		a.server.Crash()
+	}
 }

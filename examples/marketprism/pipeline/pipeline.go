@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,7 +31,7 @@ var ErrInterrupted = errors.New("interrupted")
 type Pipeline struct {
 	cfg   config.Config
 	dir   string // of embedded servers and the spill queue
-	out   *os.File
+	out   *screen
 	watch *observation
 
 	door      *page.Door // serves the page, also before it is there; nil if it is off
@@ -49,16 +50,20 @@ type Pipeline struct {
 	collector *collector
 	archiver  *archiver
 	progress  progress // of the archiver; used by the main loop only
+
+	aborting sync.Mutex
+	cleaning []func() // what Abort does, last first; guarded by aborting
 }
 
 // New returns the Pipeline of a role, "marketprism", "collector" or "archiver". It writes the status to out and
 // logs to logTo.
 func New(role, version string, cfg config.Config, out *os.File, logTo io.Writer) (*Pipeline, error) {
-	watch, err := newObservation(role, version, cfg, logTo)
+	shown := newScreen(out)
+	watch, err := newObservation(role, version, cfg, shown.beside(logTo))
 	if err != nil {
 		return nil, err
 	}
-	return &Pipeline{cfg: cfg, out: out, watch: watch}, nil
+	return &Pipeline{cfg: cfg, out: shown, watch: watch}, nil
 }
 
 // Run runs everything in one process: it collects, stores, and at the end rebuilds every book from the archive
@@ -66,7 +71,7 @@ func New(role, version string, cfg config.Config, out *os.File, logTo io.Writer)
 // The error is ErrInterrupted if that was before every book was synced.
 func (p *Pipeline) Run(ctx context.Context) error {
 	p.live, p.embedded = make(liveBooks), true
-	return p.inFolder(func() error {
+	return p.inFolder(ctx, func(ctx context.Context) error {
 		err := p.runAll(ctx)
 		return errors.Join(err, p.close())
 	})
@@ -80,17 +85,15 @@ func (p *Pipeline) runAll(ctx context.Context) error {
 	if err := p.transport(ctx); err != nil {
 		return err
 	}
-	interrupted := ctx.Err() != nil
-	left := p.cfg.Drain
-	if interrupted {
-		left = min(left, interruptedVerify)
-	} else {
+	if ctx.Err() == nil {
 		printTally(&p.tally, p.out)
 	}
-	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), left)
+	late, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.cfg.Drain)
 	defer cancel()
+	stop := context.AfterFunc(ctx, func() { time.AfterFunc(interruptedVerify, cancel) })
+	defer stop()
 	found := verify(late, p.live, p.unsynced(), p.archive.Store)
-	if interrupted {
+	if ctx.Err() != nil {
 		return found.conclude(&p.tally, p.out)
 	}
 	err := found.report(p.out)
@@ -161,10 +164,13 @@ func (p *Pipeline) transport(ctx context.Context) error {
 
 // Collect publishes the source's data until ctx ends.
 func (p *Pipeline) Collect(ctx context.Context) error {
-	return p.inFolder(func() error {
+	return p.inFolder(ctx, func(ctx context.Context) error {
 		err := p.open(ctx, p.openBus)
 		if err == nil {
 			err = p.runCollector(ctx)
+		}
+		if err == nil && ctx.Err() != nil {
+			fmt.Fprintf(p.out, "interrupted: %d records received and %d published\n", p.tally.total(received), p.tally.total(acked))
 		}
 		return errors.Join(err, p.close())
 	})
@@ -191,11 +197,14 @@ func (p *Pipeline) runCollector(ctx context.Context) error {
 
 // Archive stores the records of the bus until ctx ends, and then finishes the delivered batches.
 func (p *Pipeline) Archive(ctx context.Context) error {
-	return p.inFolder(func() error {
+	return p.inFolder(ctx, func(ctx context.Context) error {
 		err := p.openServers(ctx, p.openArchive, p.openBus)
 		if err == nil {
 			p.printEmbedded()
 			err = p.runArchiver(ctx)
+		}
+		if err == nil && ctx.Err() != nil {
+			fmt.Fprintf(p.out, "interrupted: %d records stored\n", p.tally.total(stored))
 		}
 		return errors.Join(err, p.close())
 	})
@@ -219,17 +228,38 @@ func (p *Pipeline) runArchiver(ctx context.Context) error {
 	return errors.Join(err, services.end(), storing.end())
 }
 
-// inFolder runs a role with the configured folder, or with a temporary one that it removes afterwards.
-func (p *Pipeline) inFolder(run func() error) error {
+// inFolder runs a role with the configured folder, or with a temporary one that it removes afterwards. The context of run
+// also ends when nobody reads the output any more.
+func (p *Pipeline) inFolder(ctx context.Context, run func(context.Context) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	p.out.closed = cancel
 	if p.dir = p.cfg.Data; p.dir != "" {
-		return run()
+		return run(ctx)
 	}
 	dir, err := os.MkdirTemp("", "marketprism-")
 	if err != nil {
 		return err
 	}
 	p.dir = dir
-	return errors.Join(run(), os.RemoveAll(dir))
+	p.onAbort(func() { _ = os.RemoveAll(dir) })
+	return errors.Join(run(ctx), os.RemoveAll(dir))
+}
+
+// onAbort adds what Abort does, before the earlier ones.
+func (p *Pipeline) onAbort(clean func()) {
+	p.aborting.Lock()
+	defer p.aborting.Unlock()
+	p.cleaning = append(p.cleaning, clean)
+}
+
+// Abort kills embedded servers and removes a temporary folder, for a program that exits at once. It is safe for concurrent use.
+func (p *Pipeline) Abort() {
+	p.aborting.Lock()
+	defer p.aborting.Unlock()
+	for _, clean := range slices.Backward(p.cleaning) {
+		clean()
+	}
 }
 
 // open opens the page and the source, and then the servers.
@@ -296,7 +326,7 @@ func (p *Pipeline) watchUntilEnd(ctx, downstream context.Context, source *source
 	p.watch.notify(daemon.SdNotifyReady)
 	defer p.watch.notify(daemon.SdNotifyStopping)
 	status := newStatus(p)
-	defer status.end()
+	defer p.out.leave()
 	tick := time.NewTicker(status.interval)
 	defer tick.Stop()
 	for {

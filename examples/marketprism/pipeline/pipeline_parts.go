@@ -78,7 +78,10 @@ func (p *Pipeline) openArchive(ctx context.Context) (err error) {
 	p.watch.archive = p.watch.metrics.Archive(durable, "")
 	cfg := p.cfg.Store()
 	cfg.Hooks = chstore.TeeHooks(p.watch.archive.Hooks(), chstore.LogHooks(p.watch.logger("store")))
-	p.archive, err = engines.OpenArchive(ctx, p.cfg.ClickHouse, engines.Embedded{Dir: dir, Analysts: p.cfg.ClickHouseListen}, cfg)
+	p.archive, err = engines.OpenArchive(ctx, p.cfg.ClickHouse, engines.Embedded{Dir: dir, Temporary: p.cfg.Data == "", Analysts: p.cfg.ClickHouseListen}, cfg)
+	if err == nil {
+		p.onAbort(p.archive.Kill)
+	}
 	if err == nil && p.archive.Addr != "" && os.Geteuid() == 0 {
 		p.watch.logger("store").Warn("the embedded ClickHouse runs as root: run this program as a user of its own")
 	}

@@ -58,7 +58,7 @@ func (p *Pipeline) Soak(ctx context.Context) error {
 	length := p.cfg.For
 	p.cfg.For = 0
 	p.embedded = true
-	return p.inFolder(func() error {
+	return p.inFolder(ctx, func(ctx context.Context) error {
 		err := p.open(ctx, p.openArchive, p.openBus)
 		if err == nil {
 			p.printEmbedded()

@@ -5,8 +5,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/term"
-
 	"github.com/marketprism/marketprism/sink"
 )
 
@@ -14,7 +12,7 @@ import (
 type status struct {
 	p        *Pipeline
 	started  time.Time
-	inPlace  bool
+	inPlace  bool // on a terminal
 	interval time.Duration
 	warm     bool // all books have been synced once
 
@@ -25,20 +23,13 @@ type status struct {
 
 func newStatus(p *Pipeline) *status {
 	s := &status{p: p, started: time.Now(), at: time.Now(), interval: 5 * time.Second}
-	if term.IsTerminal(int(p.out.Fd())) {
+	if p.out.terminal {
 		s.inPlace, s.interval = true, 500*time.Millisecond
 	}
 	return s
 }
 
-func (s *status) show() {
-	line := s.line(time.Now())
-	if s.inPlace {
-		fmt.Fprintf(s.p.out, "\r\x1b[K%s", line)
-		return
-	}
-	fmt.Fprintln(s.p.out, line)
-}
+func (s *status) show() { s.p.out.show(s.line(time.Now())) }
 
 func (s *status) line(now time.Time) string {
 	p := s.p
@@ -112,11 +103,4 @@ func (s *status) measure(now time.Time, seen uint64) {
 		s.rate += (present - s.rate) / 4
 	}
 	s.seen, s.at = seen, now
-}
-
-// end leaves the line as it is.
-func (s *status) end() {
-	if s.inPlace {
-		fmt.Fprintln(s.p.out)
-	}
 }
