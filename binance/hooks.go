@@ -255,10 +255,10 @@ func TeeHooks(hooks ...*Hooks) *Hooks {
 // frequent ones as debugging.
 func LogHooks(l *slog.Logger) *Hooks {
 	log := func(level slog.Level, err error, msg string, attrs ...slog.Attr) {
-		if errors.Is(err, context.Canceled) {
-			level = min(level, slog.LevelDebug) // the program ends
-		} else if errors.Is(err, ErrReplaced) || errors.Is(err, ErrClosed) {
+		if errors.Is(err, ErrReplaced) || errors.Is(err, ErrClosed) {
 			level = min(level, slog.LevelInfo) // another connection continues, or none is needed
+		} else if errors.Is(err, context.Canceled) {
+			level = min(level, slog.LevelDebug) // the program ends
 		} else if err != nil {
 			level = slog.LevelWarn
 		}

@@ -63,7 +63,7 @@ func Main(ctx context.Context, args []string, out, errOut *os.File) int {
 	case errors.Is(err, syscall.EPIPE): // whoever read the output has seen enough
 		return ExitInterrupted
 	case errors.Is(err, pipeline.ErrInterrupted):
-		fmt.Fprintln(errOut, "marketprism:", plain.Text(err.Error()))
+		fmt.Fprintln(errOut, "marketprism:", message(err))
 		return ExitInterrupted
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		fmt.Fprintln(errOut, "marketprism:", pipeline.ErrInterrupted)

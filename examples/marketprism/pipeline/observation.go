@@ -82,18 +82,13 @@ func (w *observation) notify(state string) {
 type connections struct {
 	mu   sync.Mutex
 	open map[int]bool // by number; false for one that failed or was cut and is being retried
-	last error        // of a connection, the listing or a snapshot; nil if there was none
+	list error        // of the last poll of the listing; nil if it has none
 }
 
 func (l *connections) hooks() *binance.Hooks {
 	return &binance.Hooks{
-		ConnectDone: func(i binance.ConnectInfo) {
-			l.set(i.Conn, i.Err == nil)
-			l.failed(i.Err)
-		},
-		ListingDone:  func(i binance.ListingInfo) { l.failed(i.Err) },
-		SnapshotDone: func(i binance.SnapshotInfo) { l.failed(i.Err) },
-		Refused:      func(i binance.RefuseInfo) { l.failed(i.Err) },
+		ConnectDone: func(i binance.ConnectInfo) { l.set(i.Conn, i.Err == nil) },
+		ListingDone: func(i binance.ListingInfo) { l.listed(i.Err) },
 		Disconnected: func(i binance.DisconnectInfo) {
 			switch {
 			case errors.Is(i.Err, binance.ErrReplaced): // another one has taken its number
@@ -115,20 +110,20 @@ func (l *connections) set(conn int, open bool) {
 	l.open[conn] = open
 }
 
-// failed keeps an error, unless it is that of the end of the collection.
-func (l *connections) failed(err error) {
-	if err == nil || errors.Is(err, context.Canceled) {
+// listed keeps the error of a poll, unless it is that of the end of the collection.
+func (l *connections) listed(err error) {
+	if errors.Is(err, context.Canceled) {
 		return
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.last = err
+	l.list = err
 }
 
-func (l *connections) lastErr() error {
+func (l *connections) listingErr() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.last
+	return l.list
 }
 
 func (l *connections) forget(conn int) {

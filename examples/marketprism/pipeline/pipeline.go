@@ -98,7 +98,7 @@ func (p *Pipeline) runAll(ctx context.Context) error {
 	}
 	err := found.report(p.out)
 	if errors.Is(err, errNoBooks) {
-		err = fmt.Errorf("%w: %s", err, p.collector.cause(""))
+		err = fmt.Errorf("%w: %s", err, p.collector.noBooks())
 	}
 	p.printNext()
 	return err

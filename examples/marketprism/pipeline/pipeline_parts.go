@@ -100,6 +100,7 @@ type collector struct {
 	publisher *natsbus.Publisher
 	page      *page.Page // nil if it is off
 	conns     connections
+	waiting   map[string]string // at the end of the collection, why each book was not synced
 }
 
 func (p *Pipeline) newCollector(downstream context.Context) (*collector, error) {
@@ -251,6 +252,7 @@ func (p *Pipeline) collect(ctx, downstream context.Context) error {
 	collecting := start(ctx, cancel, asPart("driver", p.collector.books.Run))
 	defer collecting.stop()
 	err := p.watchUntilEnd(ctx, downstream, p.source)
+	p.collector.waiting = p.collector.waits()
 	gaps := p.tally.count(received, marketprism.KindGap)
 	collecting.stop()
 	p.tally.closing.Store(p.tally.count(received, marketprism.KindGap) - gaps)
@@ -260,33 +262,40 @@ func (p *Pipeline) collect(ctx, downstream context.Context) error {
 // unsynced returns the cause for every followed book that never was synced.
 func (p *Pipeline) unsynced() map[marketprism.Instrument]string {
 	causes := make(map[marketprism.Instrument]string)
-	for inst, book := range p.live {
-		if !book.synced {
-			causes[inst] = p.collector.cause(inst.Symbol)
+	for symbol, cause := range p.collector.waiting {
+		inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Market(p.cfg.Market), Symbol: symbol}
+		if b := p.live[inst]; b == nil || !b.synced {
+			causes[inst] = cause
 		}
 	}
-	for _, symbol := range p.collector.books.Symbols() {
-		inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Market(p.cfg.Market), Symbol: symbol}
-		if p.live[inst] == nil {
-			causes[inst] = p.collector.cause(symbol)
+	for inst, b := range p.live {
+		if _, followed := p.collector.waiting[inst.Symbol]; !followed && !b.synced {
+			causes[inst] = "the exchange lists it no more"
 		}
 	}
 	return causes
 }
 
-// cause says why a book is not synced, or for the symbol "" why there is none.
-func (c *collector) cause(symbol string) string {
-	status, known := c.books.Status(symbol)
-	if status.Listing != "" && status.Listing != "TRADING" {
-		return plain.Text(fmt.Sprintf("the exchange lists it as %s", status.Listing))
+// waits returns for every followed book why it is not synced, "" if it is.
+func (c *collector) waits() map[string]string {
+	waiting := make(map[string]string)
+	for _, symbol := range c.books.Symbols() {
+		status, _ := c.books.Status(symbol)
+		text := status.Wait.String()
+		if status.Listing != "" && status.Listing != "TRADING" {
+			text = "the exchange lists it as " + status.Listing
+		}
+		waiting[symbol] = plain.Text(text)
 	}
-	if err := c.conns.lastErr(); err != nil {
+	return waiting
+}
+
+// noBooks says why no book is followed.
+func (c *collector) noBooks() string {
+	if err := c.conns.listingErr(); err != nil {
 		return plain.Text(err.Error())
 	}
-	if !known {
-		return "the exchange lists no such symbol as trading"
-	}
-	return "it was still " + status.State.String()
+	return "the exchange lists no symbol that trades"
 }
 
 // flush blocks until every received record is on the bus, for at most the drain time. The rest is in the spill queue,
