@@ -137,13 +137,13 @@ func (a *Archive) Close() error {
 		return err
 	}
 	if a.temporary {
-		a.Kill()
+		a.Crash()
 	}
 	return errors.Join(err, a.server.Close())
 }
 
-// Kill ends an embedded server at once. It is safe for concurrent use.
-func (a *Archive) Kill() {
+// Crash ends an embedded server at once. It is safe for concurrent use.
+func (a *Archive) Crash() {
 	if a.server != nil {
 		a.server.Crash()
 	}

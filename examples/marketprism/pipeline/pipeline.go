@@ -229,7 +229,7 @@ func (p *Pipeline) runArchiver(ctx context.Context) error {
 }
 
 // inFolder runs a role with the configured folder, or with a temporary one that it removes afterwards. The context of run
-// also ends when nobody reads the output any more.
+// also ends when its output is closed.
 func (p *Pipeline) inFolder(ctx context.Context, run func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

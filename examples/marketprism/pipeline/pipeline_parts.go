@@ -80,7 +80,7 @@ func (p *Pipeline) openArchive(ctx context.Context) (err error) {
 	cfg.Hooks = chstore.TeeHooks(p.watch.archive.Hooks(), chstore.LogHooks(p.watch.logger("store")))
 	p.archive, err = engines.OpenArchive(ctx, p.cfg.ClickHouse, engines.Embedded{Dir: dir, Temporary: p.cfg.Data == "", Analysts: p.cfg.ClickHouseListen}, cfg)
 	if err == nil {
-		p.onAbort(p.archive.Kill)
+		p.onAbort(p.archive.Crash)
 	}
 	if err == nil && p.archive.Addr != "" && os.Geteuid() == 0 {
 		p.watch.logger("store").Warn("the embedded ClickHouse runs as root: run this program as a user of its own")
@@ -269,7 +269,7 @@ func (p *Pipeline) unsynced() map[marketprism.Instrument]string {
 		}
 	}
 	for inst, b := range p.live {
-		if _, followed := p.collector.waiting[inst.Symbol]; !followed && !b.synced {
+		if _, wanted := p.collector.waiting[inst.Symbol]; !wanted && !b.synced {
 			causes[inst] = "the exchange lists it no more"
 		}
 	}

@@ -16,7 +16,7 @@ type screen struct {
 	*os.File
 	terminal bool
 	pipe     bool
-	closed   func() // called when nobody reads the pipe any more, as after "| head -1"
+	closed   func() // called when the other end of the pipe is closed, as by "| head -1"
 
 	mu   sync.Mutex
 	line string // shown in the last line; "" if there is none
