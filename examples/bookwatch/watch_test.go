@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -10,12 +11,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism/binance"
+	"github.com/marketprism/marketprism/internal/short"
 )
 
 // TestWatch draws a simulated book twice, over real sockets.
 func TestWatch(t *testing.T) {
 	var out bytes.Buffer
-	opt := options{symbol: "ETHUSDT", levels: 3, refresh: time.Millisecond, blocks: 2, sim: true}
+	opt := options{symbols: []string{"ETHUSDT"}, levels: 3, refresh: time.Millisecond, blocks: 2, sim: true}
 	require.NoError(t, watch(t.Context(), opt, &out))
 
 	blocks := strings.Split(strings.TrimSuffix(out.String(), "\n\n"), "\n\n")
@@ -32,17 +34,21 @@ func TestWatch(t *testing.T) {
 }
 
 func TestWatchErrors(t *testing.T) {
-	require.ErrorContains(t, watch(t.Context(), options{symbol: "X", refresh: time.Second}, nil), "-levels")
+	require.ErrorContains(t, watch(t.Context(), options{symbols: []string{"X"}, refresh: time.Second}, nil), "-levels")
+
+	for _, symbols := range [][]string{{""}, {"X", "X"}, {"X", ""}} {
+		require.ErrorContains(t, watch(t.Context(), options{symbols: symbols, levels: 1, refresh: time.Second}, nil), "want different symbols")
+	}
 
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	opt := options{symbol: "ETHUSDT", levels: 3, refresh: time.Millisecond, sim: true}
+	opt := options{symbols: []string{"ETHUSDT"}, levels: 3, refresh: time.Millisecond, sim: true}
 	require.ErrorIs(t, watch(ctx, opt, &bytes.Buffer{}), context.Canceled)
 }
 
 // TestUnknownSymbol: the exchange would acknowledge such a stream and send nothing, so the driver rejects it.
 func TestUnknownSymbol(t *testing.T) {
-	cfg, stop, err := exchange(t.Context(), options{symbol: "ETHUSDT", sim: true})
+	cfg, stop, err := exchange(t.Context(), options{symbols: []string{"ETHUSDT"}, sim: true})
 	require.NoError(t, err)
 	defer stop()
 	client, err := binance.NewClient(cfg)
@@ -51,4 +57,33 @@ func TestUnknownSymbol(t *testing.T) {
 	require.NoError(t, err)
 	var unknown *binance.UnknownSymbolsError
 	require.ErrorAs(t, books.Run(t.Context()), &unknown)
+}
+
+// A writer that ends the watch with its first text.
+type endingWriter struct {
+	bytes.Buffer
+	end func()
+}
+
+func (w *endingWriter) Write(p []byte) (int, error) {
+	w.end()
+	return w.Buffer.Write(p)
+}
+
+// Without an exchange it says what it waits for, and why.
+func TestWaiting(t *testing.T) {
+	short.Skip(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := &endingWriter{end: cancel}
+	opt := options{symbols: []string{"ETHUSDT"}, levels: 3, refresh: time.Millisecond, endpoints: nowhere(t), waiting: waiting}
+	require.ErrorIs(t, watch(ctx, opt, &bytes.Buffer{}), context.Canceled)
+	require.Regexp(t, `^ETHUSDT waits for the list of symbols: .*connection refused, attempt \d+`, waiting.String())
+}
+
+// nowhere returns the address of no exchange.
+func nowhere(t *testing.T) binance.Endpoints {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	return binance.Endpoints{REST: "http://" + listener.Addr().String(), Stream: "ws://" + listener.Addr().String()}
 }
