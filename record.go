@@ -2,6 +2,7 @@ package marketprism
 
 import (
 	"errors"
+	"fmt"
 	"strconv"
 	"time"
 
@@ -212,3 +213,18 @@ func (r *Record) AppendKey(b []byte) []byte {
 	}
 	return b
 }
+
+// A HandlerError is the error of a Run whose Handler failed: the Handler was not called again, not even with the Gaps that
+// end the synced books, so whoever followed the records has books that are not ended.
+type HandlerError struct {
+	Key         string // of the record with which the Handler failed, see Record.Key
+	Undelivered int    // records that came after it, and that the Handler did not get
+	Err         error  // the Handler's
+}
+
+func (e *HandlerError) Error() string {
+	return fmt.Sprintf("marketprism: the Handler failed at %s, %d records after it were not delivered: %v", e.Key, e.Undelivered, e.Err)
+}
+
+// Unwrap returns the Handler's error.
+func (e *HandlerError) Unwrap() error { return e.Err }

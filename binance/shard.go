@@ -2,7 +2,6 @@ package binance
 
 import (
 	"context"
-	"errors"
 	"sync/atomic"
 	"time"
 
@@ -93,23 +92,19 @@ func (s *shard) begin(now time.Time) {
 	}
 }
 
-// run keeps the shard connected until ctx ends, and returns ctx's error, or until the Handler fails, and
-// returns its error as a *bookset.HandlerError. handling is the Handler's context. The books go offline before
-// the goroutines of the connections end.
-func (s *shard) run(ctx, handling context.Context) error {
+// run keeps the shard connected until ctx ends, or the Handler fails. handling is the Handler's context. The books go
+// offline before the goroutines of the connections end.
+func (s *shard) run(ctx, handling context.Context) {
 	defer s.alarm.timer.Stop()
 	life, cancel := context.WithCancel(ctx)
 	s.life = life
 	err := s.loop(life, handling)
-	if failed := s.end(handling, err); failed != nil {
-		err = errors.Join(err, failed)
-	}
+	s.end(handling, err)
 	cancel()
 	s.conns.running.Wait()
 	for c := range s.conns.all {
 		s.disconnected(c, len(s.streams.books), err)
 	}
-	return err
 }
 
 // loop handles what comes until ctx ends, or the Handler fails.
@@ -139,21 +134,17 @@ func (s *shard) loop(ctx, handling context.Context) error {
 	}
 }
 
-// end ends the books and the trades: nothing more comes.
-func (s *shard) end(ctx context.Context, cause error) (failed error) {
+// end ends the books and the trades: nothing more comes. If the Handler fails, the others are ended all the same, and
+// bookset.Set counts what they would emit.
+func (s *shard) end(ctx context.Context, cause error) {
 	now := time.Now()
 	for _, sub := range s.streams.ordered {
-		var err error
 		if sub.depth {
-			err = s.disconnect(ctx, now, sub, cause)
+			_ = s.disconnect(ctx, now, sub, cause)
 		} else {
-			err = s.endTrades(ctx, now, sub)
-		}
-		if err != nil {
-			failed = err
+			_ = s.endTrades(ctx, now, sub)
 		}
 	}
-	return failed
 }
 
 func (s *shard) doTasks(ctx context.Context, now time.Time) error {

@@ -74,8 +74,8 @@ func NewDepthSyncer(c *Client, cfg DepthConfig) (*DepthSyncer, error) {
 
 // Run connects and keeps every book synced until ctx ends, and reconnects as often as needed. It blocks,
 // and returns nil when ctx has ended and every synced book has ended with a Gap record that the Handler
-// accepted. Nothing of it is left running then. It returns an error earlier if the Handler fails, the
-// Handler's own; if the exchange does not list a symbol, an *UnknownSymbolsError; if the exchange refuses
+// accepted. Nothing of it is left running then. If the Handler fails it returns a *marketprism.HandlerError, also while the
+// books end: it says at which record, and how many did not arrive after it. It returns an error earlier if the exchange does not list a symbol, an *UnknownSymbolsError; if the exchange refuses
 // to list its symbols, an *APIError; and ErrRunning if it runs already. It may be called again afterwards.
 func (d *DepthSyncer) Run(ctx context.Context) error {
 	if !d.books.RunBegan() {
@@ -98,7 +98,7 @@ func (d *DepthSyncer) Run(ctx context.Context) error {
 	return err
 }
 
-// runShards returns nil once ctx has ended and all shards have, or the Handler's error.
+// runShards returns nil once ctx has ended and all shards have, or how the Handler has failed.
 func (d *DepthSyncer) runShards(ctx context.Context) error {
 	running, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -111,15 +111,11 @@ func (d *DepthSyncer) runShards(ctx context.Context) error {
 	d.snapshots.begin()
 	d.keepWeight()
 	fetcher.Go(func() { d.snapshots.run(fetching) })
-	errs := make(chan error, 1) // the Handler's
 	d.changing.Lock()
 	d.launch = func(s *shard) {
 		s.begin(time.Now())
 		shards.Go(func() {
-			var failed *bookset.HandlerError
-			if errors.As(s.run(running, handling), &failed) {
-				errs <- failed.Err // the only one: the Handler is not called again
-			}
+			s.run(running, handling)
 			cancel()
 		})
 	}
@@ -139,12 +135,7 @@ func (d *DepthSyncer) runShards(ctx context.Context) error {
 	d.keepWeight()
 	endFetching()
 	fetcher.Wait()
-	select {
-	case err := <-errs:
-		return err
-	default:
-		return nil
-	}
+	return d.books.Failure()
 }
 
 // Rotate replaces every connection by a new one, without a resync and without a gap: each old

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -78,7 +79,8 @@ func TestHandlerErrorStopsRun(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := d.Run(t.Context()); err != broken {
+		var failed *marketprism.HandlerError
+		if err := d.Run(t.Context()); !errors.As(err, &failed) || failed.Err != broken || failed.Key == "" {
 			t.Errorf("Run = %v", err)
 		}
 		if calls != 2 {
@@ -350,4 +352,30 @@ func TestEventsThatStraddleTheSnapshot(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A Handler that fails when the books end, as one does whose destination has ended before, makes Run fail: the error counts
+// what was not delivered.
+func TestHandlerErrorAtTheEndIsReported(t *testing.T) {
+	gone := errors.New("gone")
+	var failing atomic.Bool
+	s := setup{server: exchange(3), depth: binance.DepthConfig{Handler: func(context.Context, *marketprism.Record) error {
+		if failing.Load() {
+			return gone
+		}
+		return nil
+	}}}
+	bubble(t, s, func(t *testing.T, h *harness) {
+		h.ready()
+		failing.Store(true)
+		h.stop()
+		err := h.end()
+		var failed *marketprism.HandlerError
+		if !errors.As(err, &failed) || failed.Err != gone || failed.Undelivered != 2 {
+			t.Fatalf("Run = %v", err)
+		}
+		for _, b := range h.books {
+			b.synced = false // the Gap never came
+		}
+	})
 }

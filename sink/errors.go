@@ -125,6 +125,19 @@ func (e *UndeliveredError) Unwrap() error { return e.Err }
 // ErrLocked is the error of NewSpill for a folder that another Spill uses, in this process or another.
 var ErrLocked = errors.New("sink: folder is in use by another Spill")
 
+// ErrOverran is the cause in the StageError of a stage that had not ended within its Timeout, and runs on.
+var ErrOverran = errors.New("it had not ended in time")
+
+// A StageError names the stage of Stages that has failed.
+type StageError struct {
+	Stage string // its Name, or its number from 1
+	Err   error  // of Run or Flush, or ErrOverran, wrapped
+}
+
+func (e *StageError) Error() string { return "sink: stage " + e.Stage + ": " + e.Err.Error() }
+
+func (e *StageError) Unwrap() error { return e.Err }
+
 // A DiskError is the error of a Spill whose folder cannot be read or written: no space is left, it is
 // read-only, the disk is broken. A Write that returns it has not accepted its records.
 type DiskError struct {

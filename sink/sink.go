@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 
 	"github.com/marketprism/marketprism"
 )
@@ -40,6 +41,20 @@ type Func func(ctx context.Context, recs []marketprism.Record) error
 
 // Write calls f.
 func (f Func) Write(ctx context.Context, recs []marketprism.Record) error { return f(ctx, recs) }
+
+// Handler returns a func that writes each record to dst. It is a Handler of binance.DepthConfig and of bookfeed.Config.
+// Errors of dst end their Run. It allocates nothing, and may be used by several of them.
+func Handler(dst Sink) func(ctx context.Context, rec *marketprism.Record) error {
+	slots := sync.Pool{New: func() any { return new([1]marketprism.Record) }}
+	return func(ctx context.Context, rec *marketprism.Record) error {
+		slot := slots.Get().(*[1]marketprism.Record)
+		slot[0] = *rec
+		err := dst.Write(ctx, slot[:])
+		slot[0] = marketprism.Record{} // frees the memory that it points to
+		slots.Put(slot)
+		return err
+	}
+}
 
 // refuse returns a *RefusedError of the records for which why returns an error; nil if there are none.
 func refuse(recs []marketprism.Record, why func(r *marketprism.Record) error) error {

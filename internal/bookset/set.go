@@ -137,8 +137,8 @@ type Set[K comparable, S any, E Entry[K, S]] struct {
 	changing sync.Mutex // held while table is replaced
 	table    atomic.Pointer[table[K, E]]
 
-	handling chan struct{} // holds a token while the handler runs
-	failed   bool          // the handler has returned an error in this Run; guarded by handling
+	handling chan struct{}             // holds a token while the handler runs
+	failure  *marketprism.HandlerError // of this Run; nil while the handler has not failed; guarded by handling
 
 	mu      sync.Mutex
 	running bool
@@ -357,7 +357,7 @@ func (s *Set[K, S, E]) RunBegan() bool {
 	if s.running {
 		return false
 	}
-	s.running, s.ended, s.failed = true, nil, false
+	s.running, s.ended, s.failure = true, nil, nil
 	return true
 }
 
@@ -387,29 +387,29 @@ func (s *Set[K, S, E]) Changed() {
 	s.news = make(chan struct{})
 }
 
-// A HandlerError is an error of the handler on its way to the caller of Run.
-type HandlerError struct{ Err error }
+// Failure returns how the handler has failed in this Run; nil if it has not. Nothing may call Handle any more.
+func (s *Set[K, S, E]) Failure() error {
+	if s.failure == nil {
+		return nil
+	}
+	return s.failure
+}
 
-func (e *HandlerError) Error() string { return "handler: " + e.Err.Error() }
-
-// Unwrap returns the handler's error.
-func (e *HandlerError) Unwrap() error { return e.Err }
-
-// Handle calls the handler, which may be nil, while no other call of it runs. The first error of the
-// handler in a Run is a *HandlerError. From then on the handler is not called, and Handle returns
-// context.Canceled: the Run is about to end.
+// Handle calls the handler, which may be nil, while no other call of it runs. After its first error in a Run it is not
+// called any more: Handle returns context.Canceled and counts the record, for Failure. The Run is about to end.
 func (s *Set[K, S, E]) Handle(ctx context.Context, handler func(context.Context, *marketprism.Record) error, rec *marketprism.Record) error {
 	if handler == nil {
 		return nil
 	}
 	s.handling <- struct{}{}
 	defer func() { <-s.handling }()
-	if s.failed {
+	if s.failure != nil {
+		s.failure.Undelivered++
 		return context.Canceled
 	}
 	if err := handler(ctx, rec); err != nil {
-		s.failed = true
-		return &HandlerError{err}
+		s.failure = &marketprism.HandlerError{Key: rec.Key(), Err: err}
+		return s.failure
 	}
 	return nil
 }

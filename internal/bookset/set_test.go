@@ -267,7 +267,7 @@ func TestHandle(t *testing.T) {
 		for range cap(results) {
 			go func() { results <- s.Handle(t.Context(), handler, &marketprism.Record{}) }()
 		}
-		var failed *HandlerError
+		var failed *marketprism.HandlerError
 		accepted, canceled := 0, 0
 		for range cap(results) {
 			switch err := <-results; {
@@ -279,7 +279,7 @@ func TestHandle(t *testing.T) {
 				t.Errorf("err = %v", err)
 			}
 		}
-		if calls != 2 || accepted != 1 || canceled != 2 || failed == nil || failed.Err != failure {
+		if calls != 2 || accepted != 1 || canceled != 2 || failed == nil || failed.Err != failure || failed.Undelivered != 2 {
 			t.Errorf("%d calls, %d accepted, %d canceled, %v", calls, accepted, canceled, failed)
 		}
 		s.RunEnded(failure)

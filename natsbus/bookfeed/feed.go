@@ -92,7 +92,7 @@ func New(js jetstream.JetStream, cfg Config) (*Feed, error) {
 // Run reads the bus and keeps every book current. It blocks until ctx ends and then returns nil, after every
 // synced book has ended with a Gap record; nothing is left running. While the server is away it waits.
 //
-// It returns earlier, with an error, if the handler fails, with a *natsbus.StreamError if the stream cannot be read
+// It returns earlier, with an error, if the handler fails, with a *marketprism.HandlerError, also while the books end; with a *natsbus.StreamError if the stream cannot be read
 // and never will be, and with natsbus.ErrRunning if it is running already. It may be called again afterwards.
 func (f *Feed) Run(ctx context.Context) error {
 	if !f.books.RunBegan() {
@@ -124,13 +124,10 @@ func (f *Feed) Run(ctx context.Context) error {
 		close(k.queue)
 	}
 	working.Wait()
-	err := first
-	var handler *bookset.HandlerError
-	if errors.As(err, &handler) {
-		err = handler.Err
-	}
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
-		err = nil // the handler reports the end of ctx
+	err := f.books.Failure()
+	var unread *natsbus.StreamError
+	if err == nil || errors.As(first, &unread) {
+		err = errors.Join(first, err)
 	}
 	f.books.RunEnded(err)
 	return err

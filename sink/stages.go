@@ -1,0 +1,137 @@
+package sink
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// A Stage is a part of a program that records pass through, such as a driver, a Buffer or a consumer.
+type Stage struct {
+	Name string // in errors; "" means its number
+
+	// Run is its Run. It returns soon after ctx ends, and then nil if everything was brought to its end in order.
+	Run func(ctx context.Context) error
+
+	// Flush, which may be nil, is called before ctx ends, while Run still runs: that of a Spill leaves nothing on the disk.
+	// It is not called once a stage has failed.
+	Flush func(ctx context.Context) error
+
+	// Timeout bounds Flush, and once more the time that Run takes to return after its ctx has ended. 0 means 15 s, longer
+	// than a DepthSyncer and a Buffer take; negative means no bound.
+	Timeout time.Duration
+}
+
+// Stages are the stages of a program in the order in which records pass them: the source first, the last sink last.
+type Stages []Stage
+
+// Run runs all stages until ctx ends, or one of them returns. It starts them from the last to the first, and ends them from
+// the first to the last: each has its ctx ended, and is waited for, before the next one's ends. So what a stage writes
+// at its end, such as the Gap that ends each book, finds the stages after it at work.
+//
+// Run returns nil if every stage did, else a *StageError for each that failed, joined. A stage that overruns its Timeout is
+// one of them, with ErrOverran, and is left behind; the others are ended all the same. A source that returns nil ends all
+// in order, as the end of ctx does.
+//
+// The contexts of the stages have the values of ctx, but not its end.
+func (s Stages) Run(ctx context.Context) error {
+	returned := make(chan struct{}, len(s))
+	runs := make([]stageRun, len(s))
+	for i := len(s) - 1; i >= 0; i-- {
+		runs[i].start(ctx, &s[i], i, returned)
+	}
+	if len(runs) > 0 {
+		select {
+		case <-ctx.Done():
+		case <-returned:
+		}
+	}
+	var errs []error
+	for i := range runs {
+		errs = append(errs, runs[i].end(ctx, runs))
+	}
+	return errors.Join(errs...)
+}
+
+// A stageRun is a Stage that runs.
+type stageRun struct {
+	*Stage
+	name   string
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // of Run; set before done is closed
+}
+
+// start runs the stage of that index in a goroutine.
+func (r *stageRun) start(ctx context.Context, stage *Stage, index int, returned chan<- struct{}) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	*r = stageRun{Stage: stage, name: cmp.Or(stage.Name, strconv.Itoa(index+1)), cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer func() {
+			close(r.done)
+			returned <- struct{}{}
+		}()
+		r.err = r.Run(ctx)
+	}()
+}
+
+// failed reports whether Run has returned an error.
+func (r *stageRun) failed() bool {
+	select {
+	case <-r.done:
+		return r.err != nil
+	default:
+		return false
+	}
+}
+
+// end flushes the stage, ends it and waits for it, each within its bound. The error is a *StageError.
+func (r *stageRun) end(ctx context.Context, all []stageRun) error {
+	flushed := r.flush(ctx, all)
+	r.cancel()
+	bounded, cancel := r.bound(ctx)
+	defer cancel()
+	var err error
+	select {
+	case <-r.done:
+		err = r.err
+	case <-bounded.Done():
+		err = fmt.Errorf("%w: %v", ErrOverran, r.timeout())
+	}
+	if err = errors.Join(err, flushed); err != nil {
+		return &StageError{Stage: r.name, Err: err}
+	}
+	return nil
+}
+
+// flush calls Flush, unless one of all stages has failed.
+func (r *stageRun) flush(ctx context.Context, all []stageRun) error {
+	if r.Flush == nil {
+		return nil
+	}
+	for i := range all {
+		if all[i].failed() {
+			return nil
+		}
+	}
+	bounded, cancel := r.bound(ctx)
+	defer cancel()
+	if err := r.Flush(bounded); err != nil {
+		return fmt.Errorf("flush: %w", err)
+	}
+	return nil
+}
+
+func (r *stageRun) timeout() time.Duration { return cmp.Or(r.Timeout, 15*time.Second) }
+
+// bound returns a context with the values of ctx that ends after the Timeout.
+func (r *stageRun) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx = context.WithoutCancel(ctx)
+	if d := r.timeout(); d > 0 {
+		return context.WithTimeout(ctx, d)
+	}
+	return context.WithCancel(ctx)
+}
