@@ -24,15 +24,15 @@ type Conn struct {
 	fixedBlocks atomic.Bool // the user may not set how many rows a block has
 }
 
-// Open prepares connections with a copy of options; each is opened when it is needed. Zero options are set to suit a
+// NewConn prepares connections with a copy of options; each is opened when it is needed. Zero options are set to suit a
 // Store: LZ4, but none for records on their way to or from a server at a loopback address, where it costs more than it
 // saves; 5 s to dial, a minute to wait for an answer, up to 64 connections for queries and as many for reading records.
 // Each running INSERT takes one more, and a Store runs up to five at a time; they follow Addr in the order of
 // ConnOpenStrategy, and stay open for ConnMaxLifetime.
 //
-// The error is a *ConnectError: Open supports only the native protocol, a user and a password, and compression by
+// The error is a *ConnectError: NewConn supports only the native protocol, a user and a password, and compression by
 // LZ4, LZ4HC, ZSTD or none. Compression.Level applies to LZ4HC only.
-func Open(options *clickhouse.Options) (*Conn, error) {
+func NewConn(options *clickhouse.Options) (*Conn, error) {
 	o := *options
 	defaults.Set(&o.DialTimeout, 5*time.Second)
 	defaults.Set(&o.ReadTimeout, time.Minute)
@@ -60,7 +60,7 @@ var errDSN = errors.New("it is not of the form host:port or clickhouse://user:pa
 // Dial opens connections to ClickHouse and makes sure that it answers. The address is host:port of
 // the native protocol or a DSN, clickhouse://user:password@host:9000?option=value, as clickhouse-go
 // defines it; a database in it is ignored, since Config names the one to use and Migrate creates it.
-// Options that are not in the DSN are set as by Open. The error is a *ConnectError.
+// Options that are not in the DSN are set as by NewConn. The error is a *ConnectError.
 func Dial(ctx context.Context, addr string) (*Conn, error) {
 	if !strings.Contains(addr, "://") {
 		addr = "clickhouse://" + addr
@@ -71,7 +71,7 @@ func Dial(ctx context.Context, addr string) (*Conn, error) {
 		return nil, &ConnectError{Addr: "the given address", Err: errDSN}
 	}
 	options.Auth.Database = ""
-	conn, err := Open(options)
+	conn, err := NewConn(options)
 	if err != nil {
 		return nil, err
 	}

@@ -147,7 +147,7 @@ func TestSettingsOfASessionWriteOnce(t *testing.T) {
 // storeOn returns a Store on connections with options, without Migrate.
 func storeOn(t *testing.T, db *chtest.DB, options *clickhouse.Options) *chstore.Store {
 	t.Helper()
-	conn, err := chstore.Open(options)
+	conn, err := chstore.NewConn(options)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	s, err := chstore.New(conn, chstore.Config{Database: db.Name, Attempts: -1})

@@ -22,7 +22,7 @@ import (
 // openOn returns a Store on migrated tables in the test's database, opened with other options.
 func openOn(t *testing.T, db *chtest.DB, options *clickhouse.Options, cfg chstore.Config) *chstore.Store {
 	t.Helper()
-	conn, err := chstore.Open(options)
+	conn, err := chstore.NewConn(options)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	cfg.Database = db.Name
@@ -66,7 +66,7 @@ func TestOpenRefuses(t *testing.T) {
 		"secret of a cluster":  {Addr: at, Cluster: clickhouse.ClusterCredentials{Name: "a", Secret: "b"}},
 		"want ConnOpenStrateg": {Addr: at, DialStrategy: clickhouse.DefaultDialStrategy},
 	} {
-		_, err := chstore.Open(options)
+		_, err := chstore.NewConn(options)
 		var refused *chstore.ConnectError
 		require.ErrorAs(t, err, &refused, want)
 		require.ErrorContains(t, err, want)
@@ -99,7 +99,7 @@ func TestSettingsHoldForInserts(t *testing.T) {
 	require.NoError(t, s.Write(t.Context(), sinktest.Records(1, 10)))
 	options := db.Options()
 	options.Settings = clickhouse.Settings{"max_memory_usage": 1} // byte
-	conn, err := chstore.Open(options)
+	conn, err := chstore.NewConn(options)
 	require.NoError(t, err)
 	defer conn.Close()
 	poor, err := chstore.New(conn, chstore.Config{Database: db.Name, Attempts: -1})
@@ -127,7 +127,7 @@ func TestConnectionsOutliveARestart(t *testing.T) {
 
 func TestConnIsClosed(t *testing.T) {
 	db := chtest.Open(t)
-	conn, err := chstore.Open(db.Options())
+	conn, err := chstore.NewConn(db.Options())
 	require.NoError(t, err)
 	s, err := chstore.New(conn, chstore.Config{Database: db.Name, Attempts: 2, RetryMin: time.Millisecond})
 	require.NoError(t, err)

@@ -54,7 +54,7 @@ func hasDefaultTables(cfg chstore.Config) bool {
 // connect opens connections to the database of a test, and closes them at its end.
 func connect(t testing.TB, db *chtest.DB) *chstore.Conn {
 	t.Helper()
-	conn, err := chstore.Open(db.Options())
+	conn, err := chstore.NewConn(db.Options())
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	return conn

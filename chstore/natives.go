@@ -242,7 +242,7 @@ func (p *natives) connect(ctx context.Context, addr string) (*ch.Client, error) 
 		return nil, err
 	}
 	o := &p.options
-	compression, _ := chCompression(o.Compression.Method) // Open has checked it
+	compression, _ := chCompression(o.Compression.Method) // NewConn has checked it
 	if p.local && isLoopback(conn.RemoteAddr()) {
 		compression = ch.CompressionDisabled
 	}

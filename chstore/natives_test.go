@@ -18,7 +18,7 @@ import (
 // reopen returns a Store on the same tables, opened with other options.
 func reopen(t *testing.T, db *chtest.DB, options *clickhouse.Options) *chstore.Store {
 	t.Helper()
-	conn, err := chstore.Open(options)
+	conn, err := chstore.NewConn(options)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	s, err := chstore.New(conn, chstore.Config{Database: db.Name})

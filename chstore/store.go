@@ -16,9 +16,36 @@ type Store struct {
 	*db
 	planner planner
 	writers [tableCount]*writer
+	owned   *Conn // by Open; nil if it is the caller's
 }
 
 var _ sink.Sink = (*Store)(nil)
+
+// Open connects to ClickHouse and returns a Store whose tables are there and up to date: it is Dial, New and Migrate. Close
+// the Store at the end. The error is one of these three.
+func Open(ctx context.Context, addr string, cfg Config) (*Store, error) {
+	conn, err := Dial(ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	s, err := New(conn, cfg)
+	if err == nil {
+		err = s.Migrate(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, conn.Close())
+	}
+	s.owned = conn
+	return s, nil
+}
+
+// Close closes the connections that Open has opened; a later Write fails. Those given to New are the caller's, and stay open.
+func (s *Store) Close() error {
+	if s.owned == nil {
+		return nil
+	}
+	return s.owned.Close()
+}
 
 // New returns a Store on open connections, which stay the caller's to close. Nothing is sent until the
 // first call; use Dial for connections known to work.

@@ -293,7 +293,7 @@ func TestWriteNobody(t *testing.T) {
 	require.NoError(t, err)
 	addr := listener.Addr().String()
 	require.NoError(t, listener.Close())
-	conn, err := chstore.Open(&clickhouse.Options{Addr: []string{addr}, DialTimeout: time.Second})
+	conn, err := chstore.NewConn(&clickhouse.Options{Addr: []string{addr}, DialTimeout: time.Second})
 	require.NoError(t, err)
 	defer conn.Close()
 	var failed []int
@@ -324,7 +324,7 @@ func TestAddressGoesAway(t *testing.T) {
 		options := db.Options()
 		options.Addr = []string{first.addr, second.addr}
 		options.Compression = &clickhouse.Compression{Method: clickhouse.CompressionNone} // bytes to fail in
-		conn, err := chstore.Open(options)
+		conn, err := chstore.NewConn(options)
 		require.NoError(t, err)
 		failed := 0
 		through, err := chstore.New(conn, chstore.Config{Database: db.Name, RetryMin: time.Millisecond, Hooks: &chstore.Hooks{
@@ -355,7 +355,7 @@ func TestInsertTimesOut(t *testing.T) {
 	options := db.Options()
 	options.Addr = []string{stalling.addr}
 	options.Compression = &clickhouse.Compression{Method: clickhouse.CompressionNone}
-	conn, err := chstore.Open(options)
+	conn, err := chstore.NewConn(options)
 	require.NoError(t, err)
 	defer conn.Close()
 	var failed []chstore.Reason
@@ -407,7 +407,7 @@ func TestExecutionTime(t *testing.T) {
 	_, db := openStore(t, chstore.Config{})
 	options := db.Options()
 	options.Settings = clickhouse.Settings{"max_execution_time": "0.000001"}
-	conn, err := chstore.Open(options)
+	conn, err := chstore.NewConn(options)
 	require.NoError(t, err)
 	defer conn.Close()
 	s, err := chstore.New(conn, chstore.Config{Database: db.Name, Attempts: -1})

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/marketprism/marketprism/internal/hook"
 	"github.com/marketprism/marketprism/internal/redact"
@@ -61,6 +62,44 @@ func Connect(ctx context.Context, address string, more ...nats.Option) (*nats.Co
 		}()
 		return nil, &ConnectError{URL: redact.Addresses(address, ""), Err: context.Cause(ctx)}
 	}
+}
+
+// A Bus is a connection to a server with the streams of this package, for programs that need no other settings: it is a
+// sink, as its Publisher is, and JS serves NewConsumer and all else.
+type Bus struct {
+	*Publisher
+	JS jetstream.JetStream
+}
+
+// Open connects to a server as Connect does, makes its streams with the zero StreamsConfig, and returns a Publisher on it
+// with the zero PublisherConfig. It fails with a *ConnectError or a *StreamError. Close the Bus at the end.
+func Open(ctx context.Context, address string, more ...nats.Option) (*Bus, error) {
+	nc, err := Connect(ctx, address, more...)
+	if err != nil {
+		return nil, err
+	}
+	js, err := jetstream.New(nc)
+	if err == nil {
+		err = EnsureStreams(ctx, js, StreamsConfig{})
+	}
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	p, err := NewPublisher(js, PublisherConfig{})
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	return &Bus{Publisher: p, JS: js}, nil
+}
+
+// Close ends the Publisher, whose Writes then fail with ErrClosed, and closes the connection. It returns nil, and may be
+// called again.
+func (b *Bus) Close() error {
+	err := b.Publisher.Close()
+	b.JS.Conn().Close()
+	return err
 }
 
 // Options returns the connection options that the guarantees of this package need. They differ from the library's

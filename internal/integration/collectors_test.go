@@ -192,7 +192,7 @@ func overlaps(t *testing.T, recs []marketprism.Record) (found bool) {
 func requireStored(t *testing.T, srv *binancetest.Server, recs []marketprism.Record, truth orderbook.Snapshot) {
 	t.Helper()
 	db := chtest.Open(t)
-	conn, err := chstore.Open(db.Options())
+	conn, err := chstore.NewConn(db.Options())
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	store, err := chstore.New(conn, chstore.Config{Database: db.Name})

@@ -116,7 +116,7 @@ func listedExchange(t *testing.T, dst sink.Sink, healthy, hostile []string) (*bi
 // message that is no record.
 func archived(t *testing.T, db *chtest.DB, js jetstream.JetStream, n int) *chstore.Store {
 	t.Helper()
-	conn, err := chstore.Open(db.Options())
+	conn, err := chstore.NewConn(db.Options())
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	store, err := chstore.New(conn, chstore.Config{Database: db.Name})

@@ -91,7 +91,7 @@ func TestPoisonCostsNoInsert(t *testing.T) {
 	short.Skip(t)
 	const n = 3000
 	db := chtest.Open(t)
-	conn, err := chstore.Open(db.Options())
+	conn, err := chstore.NewConn(db.Options())
 	require.NoError(t, err)
 	defer conn.Close()
 	inserts, rows := 0, 0

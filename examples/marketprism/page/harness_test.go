@@ -115,7 +115,7 @@ func (p *pipeline) move(t *testing.T) {
 // archive gives the pipeline a store on a real ClickHouse, into which every record goes.
 func archive(t *testing.T) func(*pipeline, *page.Config) {
 	db := chtest.Open(t)
-	conn, err := chstore.Open(db.Options())
+	conn, err := chstore.NewConn(db.Options())
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
 	store, err := chstore.New(conn, chstore.Config{Database: db.Name})
