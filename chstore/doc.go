@@ -4,15 +4,15 @@
 //
 // # Usage
 //
-//	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")
-//	store, err := chstore.New(conn, chstore.Config{})
-//	err = store.Migrate(ctx)       // database and tables; at every start
-//	err = store.Write(ctx, recs)   // a sink.Sink; in batches of 10,000 and more
+//	store, err := chstore.Open(ctx, "127.0.0.1:9000", chstore.Config{}) // connects; makes the tables, or brings them up to date
+//	err = store.Write(ctx, recs)                                        // a sink.Sink; in batches of 10,000 and more
 //
 //	book, err := store.BookAt(ctx, instrument, at)
 //	for rec, err := range store.Records(ctx, chstore.Query{Instrument: instrument, From: from, To: to}) {
 //	for state, err := range store.Books(ctx, chstore.BookQuery{Instrument: instrument, From: from, To: to, Every: time.Minute}) {
 //	err = store.Replay(ctx, chstore.ReplayQuery{Instruments: all, From: from, To: to}, chstore.ReplayConfig{Speed: 1}, strategy)
+//
+// [Dial], [New] and Store.Migrate do what Open does in steps: a program that only reads does not migrate.
 //
 // # Tables
 //

@@ -18,20 +18,13 @@ import (
 
 func ExampleStore_Write() {
 	ctx := context.Background()
-	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")
-	if err != nil {
-		log.Fatal(err) // contains the address and a remedy
-	}
-	defer conn.Close()
-	store, err := chstore.New(conn, chstore.Config{
+	store, err := chstore.Open(ctx, "127.0.0.1:9000", chstore.Config{
 		TTL: chstore.TTL{Depth: 30 * 24 * time.Hour}, // the rest is kept without limit
 	})
 	if err != nil {
-		log.Fatal(err)
+		log.Fatal(err) // contains the address and a remedy
 	}
-	if err := store.Migrate(ctx); err != nil {
-		log.Fatal(err)
-	}
+	defer store.Close()
 	trade := marketprism.Record{
 		Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"},
 		EventTime:  time.Now(),
@@ -53,15 +46,11 @@ func ExampleStore_Write() {
 
 func ExampleStore_BookAt() {
 	ctx := context.Background()
-	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")
+	store, err := chstore.Open(ctx, "127.0.0.1:9000", chstore.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer conn.Close()
-	store, err := chstore.New(conn, chstore.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	defer store.Close()
 	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	book, err := store.BookAt(ctx, btc, time.Date(2026, 11, 23, 14, 30, 0, 0, time.UTC))
 	var missing *chstore.MissingError
@@ -80,15 +69,11 @@ func ExampleStore_BookAt() {
 
 func ExampleStore_Records() {
 	ctx := context.Background()
-	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")
+	store, err := chstore.Open(ctx, "127.0.0.1:9000", chstore.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer conn.Close()
-	store, err := chstore.New(conn, chstore.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	defer store.Close()
 	from := time.Date(2026, 11, 23, 0, 0, 0, 0, time.UTC)
 	for rec, err := range store.Records(ctx, chstore.Query{
 		Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"},
@@ -107,15 +92,11 @@ func ExampleStore_Records() {
 // times as fast, starting with the books at the beginning of the span.
 func ExampleStore_Replay() {
 	ctx := context.Background()
-	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")
+	store, err := chstore.Open(ctx, "127.0.0.1:9000", chstore.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer conn.Close()
-	store, err := chstore.New(conn, chstore.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	defer store.Close()
 	strategy := sink.Func(func(_ context.Context, recs []marketprism.Record) error {
 		for _, r := range recs {
 			fmt.Println(r.Time(), r.Instrument, r.Kind())
@@ -139,15 +120,11 @@ func ExampleStore_Replay() {
 // The spread at every full minute of an hour.
 func ExampleStore_Books() {
 	ctx := context.Background()
-	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")
+	store, err := chstore.Open(ctx, "127.0.0.1:9000", chstore.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer conn.Close()
-	store, err := chstore.New(conn, chstore.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	defer store.Close()
 	from := time.Date(2026, 11, 23, 14, 0, 0, 0, time.UTC)
 	for state, err := range store.Books(ctx, chstore.BookQuery{
 		Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"},
@@ -170,15 +147,11 @@ func ExampleStore_Books() {
 // A job that checks the last day every night, and fails if there are findings.
 func ExampleStore_Check() {
 	ctx := context.Background()
-	conn, err := chstore.Dial(ctx, "127.0.0.1:9000")
+	store, err := chstore.Open(ctx, "127.0.0.1:9000", chstore.Config{})
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer conn.Close()
-	store, err := chstore.New(conn, chstore.Config{})
-	if err != nil {
-		log.Fatal(err)
-	}
+	defer store.Close()
 	midnight := time.Now().UTC().Truncate(24 * time.Hour)
 	report, err := store.Check(ctx, chstore.CheckQuery{From: midnight.AddDate(0, 0, -1), To: midnight})
 	if err != nil {

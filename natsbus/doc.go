@@ -3,17 +3,16 @@
 //
 // # Usage
 //
-//	nc, err := natsbus.Connect(ctx, "nats://127.0.0.1:4222")
-//	js, err := jetstream.New(nc)
-//	err = natsbus.EnsureStreams(ctx, js, natsbus.StreamsConfig{})
+//	bus, err := natsbus.Open(ctx, "nats://127.0.0.1:4222") // connects, and makes the streams
+//	err = bus.Write(ctx, recs)                             // nil: all of recs are stored
 //
-//	publisher, err := natsbus.NewPublisher(js, natsbus.PublisherConfig{})
-//	err = publisher.Write(ctx, recs) // nil: all of recs are stored
-//
-//	consumer, err := natsbus.NewConsumer(js, natsbus.ConsumerConfig{
+//	consumer, err := natsbus.NewConsumer(bus.JS, natsbus.ConsumerConfig{
 //		Stream: natsbus.BooksStream(""), Durable: "archiver",
 //	})
 //	err = consumer.Run(ctx, store) // until ctx ends
+//
+// [Connect], [EnsureStreams] and [NewPublisher] do the same in steps, with settings. A program that publishes an exchange's
+// records is examples/collect, and one that stores those of the bus examples/archive: about twenty lines each.
 //
 // One record is one message, a JSON object that CODEC.md describes, on a subject that [Subject] makes, such as
 // md.binance.spot.depth.BTCUSDT. All records of books are in one stream, MD_DEPTH, and so have one order; trades are in

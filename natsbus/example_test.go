@@ -7,8 +7,6 @@ import (
 	"os"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/natsbus"
@@ -32,36 +30,23 @@ func Example() {
 	}
 	defer server.Close()
 
-	nc, err := natsbus.Connect(ctx, server.URL())
+	bus, err := natsbus.Open(ctx, server.URL())
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		log.Fatal(err)
-	}
-	if err := natsbus.EnsureStreams(ctx, js, natsbus.StreamsConfig{}); err != nil {
-		log.Fatal(err)
-	}
-
-	publisher, err := natsbus.NewPublisher(js, natsbus.PublisherConfig{})
-	if err != nil {
-		log.Fatal(err)
-	}
-	defer publisher.Close()
+	defer bus.Close()
 	inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
 	recs := []marketprism.Record{
 		{Instrument: inst, ReceivedAt: time.Now(), Snapshot: &orderbook.Snapshot{LastID: 160}},
 		{Instrument: inst, ReceivedAt: time.Now(), Update: &orderbook.Update{FirstID: 161, LastID: 163}},
 	}
 	for range 2 {
-		if err := publisher.Write(ctx, recs); err != nil {
+		if err := bus.Write(ctx, recs); err != nil {
 			log.Fatal(err)
 		}
 	}
 
-	consumer, err := natsbus.NewConsumer(js, natsbus.ConsumerConfig{Stream: natsbus.BooksStream(""), Durable: "printer"})
+	consumer, err := natsbus.NewConsumer(bus.JS, natsbus.ConsumerConfig{Stream: natsbus.BooksStream(""), Durable: "printer"})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -76,7 +61,7 @@ func Example() {
 		return nil
 	}))
 	fmt.Println(err)
-	fmt.Println(publisher.Stats().Duplicates, "duplicates")
+	fmt.Println(bus.Stats().Duplicates, "duplicates")
 
 	// Output:
 	// 1 binance:spot:snap:BTCUSDT:160:0x0

@@ -3,13 +3,18 @@
 //
 // # Usage
 //
-// [Func] makes a function a sink, [Tee] writes to several, [Filter] leaves records out. A [Buffer]
-// decouples a producer that must not wait, such as a feed, from a sink that is slow at times:
+// [Func] makes a function a sink, [Tee] writes to several, [Filter] leaves records out, and [Handler] lets a driver write to
+// one. A [Buffer] decouples a producer that must not wait, such as a driver, from a sink that is slow at times. What runs is
+// a stage, and [Stages] run from the source to the last sink:
 //
 //	buffer, err := sink.NewBuffer(store, sink.BufferConfig{})
 //	...
-//	go func() { done <- buffer.Run(ctx) }() // the only goroutine that calls store
-//	err = buffer.Write(ctx, recs)           // returns once recs are copied
+//	books, err := binance.NewDepthSyncer(client, binance.DepthConfig{Symbols: symbols, Handler: sink.Handler(buffer)})
+//	...
+//	err = sink.Stages{{Name: "books", Run: books.Run}, {Name: "buffer", Run: buffer.Run}}.Run(ctx)
+//
+// When ctx ends, the driver ends first, and the Gaps that end its books still find the Buffer at work. Were both run with one
+// ctx, the Buffer might end first: the driver's Run then returns a marketprism.HandlerError with the number of lost records.
 //
 // A [Spill] protects a sink that is unavailable at times, such as a bus: it keeps on disk the records
 // that the sink cannot take:
@@ -18,8 +23,8 @@
 //		Dir: "spill", Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord,
 //	})
 //	...
-//	go func() { done <- spill.Run(ctx) }() // delivers the records on disk
-//	err = spill.Write(ctx, recs)           // returns once recs are accepted by publisher or on disk
+//	stage := sink.Stage{Name: "spill", Run: spill.Run, Flush: spill.Flush} // delivers the records on disk
+//	err = spill.Write(ctx, recs)                                           // returns once they are accepted by publisher or on disk
 //
 // Package sinktest has the test that every sink must pass.
 //

@@ -12,7 +12,8 @@ import (
 	"github.com/marketprism/marketprism/sink"
 )
 
-// A feed that must not wait writes to a Buffer, which writes to two sinks.
+// A source that must not wait writes to a Buffer, which writes to two sinks. The source ends first, and then the Buffer
+// delivers what it has.
 func Example() {
 	store := sink.Func(func(_ context.Context, recs []marketprism.Record) error {
 		for i := range recs {
@@ -28,21 +29,16 @@ func Example() {
 	if err != nil {
 		panic(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- buffer.Run(ctx) }()
-
 	btc := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
-	err = buffer.Write(ctx, []marketprism.Record{
-		{Instrument: btc, ReceivedAt: time.Now(), Snapshot: &orderbook.Snapshot{LastID: 7}},
-		{Instrument: btc, ReceivedAt: time.Now(), Update: &orderbook.Update{FirstID: 8, LastID: 9}},
-	})
-	fmt.Println("accepted:", err == nil)
-
-	cancel() // Run delivers the queue
-	fmt.Println("delivered:", <-done == nil)
+	source := func(ctx context.Context) error { // a driver, such as a binance.DepthSyncer with sink.Handler(buffer)
+		return buffer.Write(ctx, []marketprism.Record{
+			{Instrument: btc, ReceivedAt: time.Now(), Snapshot: &orderbook.Snapshot{LastID: 7}},
+			{Instrument: btc, ReceivedAt: time.Now(), Update: &orderbook.Update{FirstID: 8, LastID: 9}},
+		})
+	}
+	err = sink.Stages{{Name: "source", Run: source}, {Name: "buffer", Run: buffer.Run}}.Run(context.Background())
+	fmt.Println("delivered:", err == nil)
 	// Output:
-	// accepted: true
 	// store: binance:spot:snap:BTCUSDT:7:0x0
 	// store: binance:spot:depth:BTCUSDT:8-9
 	// count: 2
@@ -85,13 +81,9 @@ func ExampleSpill() {
 	})
 	fmt.Println("accepted:", err == nil, "on disk:", spill.Stats().Queued)
 
-	done := make(chan error, 1)
-	go func() { done <- spill.Run(ctx) }()
-	if err := spill.Flush(ctx); err != nil {
-		panic(err)
-	}
-	cancel()
-	fmt.Println("ended:", <-done, spill.Close())
+	cancel() // what is left is flushed all the same
+	err = sink.Stages{{Name: "spill", Run: spill.Run, Flush: spill.Flush}}.Run(ctx)
+	fmt.Println("ended:", err, spill.Close())
 	// Output:
 	// accepted: true on disk: 2
 	// bus: binance:spot:snap:BTCUSDT:7:0x0

@@ -1,0 +1,64 @@
+package main
+
+import (
+	"context"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/chstore/chtest"
+	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/natstest"
+	"github.com/marketprism/marketprism/sink/sinktest"
+)
+
+func TestMain(m *testing.M) { chtest.Main(m) }
+
+// From the bus to ClickHouse: what was published before and what comes later is stored.
+func TestArchive(t *testing.T) {
+	db, server := chtest.Open(t), natstest.Start(t)
+	bus, err := natsbus.Open(t.Context(), server.URL())
+	require.NoError(t, err)
+	defer bus.Close()
+	recs := sinktest.Records(1, 40)
+	require.NoError(t, bus.Write(t.Context(), recs[:20]))
+	cfg := chstore.Config{Database: db.Name}
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- archive(ctx, server.URL(), db.DSN(), cfg) }()
+
+	store, err := chstore.Open(t.Context(), db.DSN(), cfg)
+	require.NoError(t, err)
+	defer store.Close()
+	require.NoError(t, bus.Write(t.Context(), recs[20:]))
+	require.Eventually(t, func() bool {
+		rows := 0
+		for _, table := range []string{"depth_events", "book_snapshots", "gaps", "trades", "tickers"} {
+			var n uint64
+			require.NoError(t, db.Conn.QueryRow(t.Context(), "SELECT count() FROM "+db.Name+"."+table).Scan(&n))
+			rows += int(n)
+		}
+		return rows == len(recs)
+	}, 30*time.Second, 20*time.Millisecond)
+	cancel()
+	require.NoError(t, <-ended)
+}
+
+// From the bus to ClickHouse takes at most thirty lines, as gofmt writes them, without package clause and imports.
+func TestArchiveIsShort(t *testing.T) {
+	files := token.NewFileSet()
+	file, err := parser.ParseFile(files, "main.go", nil, 0)
+	require.NoError(t, err)
+	lines := make(map[string]int)
+	for _, d := range file.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok {
+			lines[f.Name.Name] = files.Position(f.End()).Line - files.Position(f.Pos()).Line + 1
+		}
+	}
+	require.Equal(t, map[string]int{"main": 7, "archive": 22}, lines)
+}
