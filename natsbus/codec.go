@@ -10,9 +10,9 @@ import (
 	"github.com/marketprism/marketprism/orderbook"
 )
 
-// CodecVersion is the value of the key "v" of every message body. It increases when a reader of the older form would
+// codecVersion is the value of the key "v" of every message body. It increases when a reader of the older form would
 // misunderstand the newer one; an added key does not increase it.
-const CodecVersion = 1
+const codecVersion = 1
 
 // A CodecError is a record that cannot be encoded, or a body that cannot be decoded.
 type CodecError struct {
@@ -20,7 +20,7 @@ type CodecError struct {
 	Key    string // the JSON key concerned; "" if it is none in particular
 	Offset int    // decode: the byte of the body at which the error was found
 
-	// Kind is "version" for a body of another CodecVersion, "missing" where a required key is absent, "value" where
+	// Kind is "version" for a body of another version, "missing" where a required key is absent, "value" where
 	// a value does not fit its key, "time" where a time does not fit 64 bits of nanoseconds, "utf8" where a text is
 	// not UTF-8, "checksum" where the levels of a snapshot are not those that its publisher had, "invalid" where Err
 	// is that of marketprism.Record.Validate, "subject" where a record is of another instrument or kind than its

@@ -241,7 +241,7 @@ func (d *Decoder) version() {
 	s := &d.scan
 	s.Kind() // skips white space, so that the offset is the value's
 	at := s.Offset()
-	if v := s.Int(); v != CodecVersion {
+	if v := s.Int(); v != codecVersion {
 		s.Fail(at, errVersion)
 	}
 	d.body.seen |= hasVersion

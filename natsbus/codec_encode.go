@@ -53,7 +53,7 @@ func (e *encoder) fail(key string, err error) {
 
 func (e *encoder) head(r *marketprism.Record) {
 	e.buf = append(e.buf, `{"v":`...)
-	e.buf = strconv.AppendInt(e.buf, CodecVersion, 10)
+	e.buf = strconv.AppendInt(e.buf, codecVersion, 10)
 	e.text(keyKind, r.Kind().String())
 	e.text(keyExchange, r.Instrument.Exchange)
 	e.text(keyMarket, string(r.Instrument.Market))

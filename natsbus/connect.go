@@ -64,16 +64,10 @@ func Connect(ctx context.Context, address string, more ...nats.Option) (*nats.Co
 	}
 }
 
-// A Bus is a connection to a server with the streams of this package, for programs that need no other settings: it is a
-// sink, as its Publisher is, and JS serves NewConsumer and all else.
-type Bus struct {
-	*Publisher
-	JS jetstream.JetStream
-}
-
-// Open connects to a server as Connect does, makes its streams with the zero StreamsConfig, and returns a Publisher on it
-// with the zero PublisherConfig. It fails with a *ConnectError or a *StreamError. Close the Bus at the end.
-func Open(ctx context.Context, address string, more ...nats.Option) (*Bus, error) {
+// Open connects to a server as Connect does, makes its streams with the zero StreamsConfig, and returns a Publisher with the
+// zero PublisherConfig, whose Close closes the connection too. Its JS serves NewConsumer and all else. It fails with a
+// *ConnectError or a *StreamError.
+func Open(ctx context.Context, address string, more ...nats.Option) (*Publisher, error) {
 	nc, err := Connect(ctx, address, more...)
 	if err != nil {
 		return nil, err
@@ -82,24 +76,16 @@ func Open(ctx context.Context, address string, more ...nats.Option) (*Bus, error
 	if err == nil {
 		err = EnsureStreams(ctx, js, StreamsConfig{})
 	}
+	var p *Publisher
+	if err == nil {
+		p, err = NewPublisher(js, PublisherConfig{})
+	}
 	if err != nil {
 		nc.Close()
 		return nil, err
 	}
-	p, err := NewPublisher(js, PublisherConfig{})
-	if err != nil {
-		nc.Close()
-		return nil, err
-	}
-	return &Bus{Publisher: p, JS: js}, nil
-}
-
-// Close ends the Publisher, whose Writes then fail with ErrClosed, and closes the connection. It returns nil, and may be
-// called again.
-func (b *Bus) Close() error {
-	err := b.Publisher.Close()
-	b.JS.Conn().Close()
-	return err
+	p.owned = true
+	return p, nil
 }
 
 // Options returns the connection options that the guarantees of this package need. They differ from the library's

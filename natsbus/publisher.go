@@ -25,8 +25,10 @@ import (
 // repetition, is stored once. That of a Snapshot or Gap contains its ReceivedAt instead, since an equal one may rightly
 // come again. A Publisher is safe for concurrent use.
 type Publisher struct {
+	JS jetstream.JetStream // of its connection, for a Consumer or a bookfeed.Feed; never changed
+
 	cfg   PublisherConfig
-	js    jetstream.JetStream // for requests about streams
+	owned bool // the connection is Open's
 	conn  *nats.Conn
 	trace tracing.Tracer
 
@@ -60,7 +62,7 @@ func NewPublisher(js jetstream.JetStream, cfg PublisherConfig) (*Publisher, erro
 	}
 	p := &Publisher{
 		cfg:      cfg,
-		js:       js,
+		JS:       js,
 		conn:     js.Conn(),
 		inFlight: make(map[uint64]sentMessage),
 	}

@@ -62,8 +62,8 @@ func (p *Publisher) listen() error {
 	return nil
 }
 
-// Close ends the subscription for acknowledgements. Current and later Writes fail with ErrClosed. It leaves the
-// connection open, returns nil, and may be called again.
+// Close ends the subscription for acknowledgements. Current and later Writes fail with ErrClosed. It closes
+// the connection if Open has opened it, returns nil, and may be called again.
 func (p *Publisher) Close() error {
 	p.mu.Lock()
 	first := !p.closed
@@ -73,6 +73,9 @@ func (p *Publisher) Close() error {
 	if first {
 		p.answers.stop(p.conn)
 		p.refuse(jetstream.ErrJetStreamPublisherClosed, time.Time{})
+		if p.owned {
+			p.conn.Close()
+		}
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func (p *Publisher) compareDuplicate(r *marketprism.Record, sequence uint64, bod
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), p.cfg.AckTimeout)
 		defer cancel()
-		stored, err := letter.FromLeader(ctx, p.js, stream, sequence, "")
+		stored, err := letter.FromLeader(ctx, p.JS, stream, sequence, "")
 		if err != nil {
 			return // the message is gone, the server away, or reading not allowed
 		}

@@ -81,7 +81,7 @@ func (p *Publisher) explain(w *write) writeFailure {
 	case errors.Is(f.err, jetstream.ErrAsyncPublishTimeout) && denied(p.conn.LastError(), subject):
 		f.err = fmt.Errorf("%w: %w: %w", ErrDenied, p.conn.LastError(), f.err)
 	default:
-		f.err = failure.Explain(w.ctx, p.js, subject, f.err)
+		f.err = failure.Explain(w.ctx, p.JS, subject, f.err)
 	}
 	return f
 }

@@ -5,13 +5,13 @@
 //
 // [Func] makes a function a sink, [Tee] writes to several, [Filter] leaves records out, and [Handler] lets a driver write to
 // one. A [Buffer] decouples a producer that must not wait, such as a driver, from a sink that is slow at times. What runs is
-// a stage, and [Stages] run from the source to the last sink:
+// a [Stage], and [RunStages] ends them from the source to the last sink:
 //
 //	buffer, err := sink.NewBuffer(store, sink.BufferConfig{})
 //	...
 //	books, err := binance.NewDepthSyncer(client, binance.DepthConfig{Symbols: symbols, Handler: sink.Handler(buffer)})
 //	...
-//	err = sink.Stages{{Name: "books", Run: books.Run}, {Name: "buffer", Run: buffer.Run}}.Run(ctx)
+//	err = sink.RunStages(ctx, sink.Stage{Name: "books", Run: books.Run}, sink.Stage{Name: "buffer", Run: buffer.Run})
 //
 // When ctx ends, the driver ends first, and the Gaps that end its books still find the Buffer at work. Were both run with one
 // ctx, the Buffer might end first: the driver's Run then returns a marketprism.HandlerError with the number of lost records.

@@ -125,13 +125,11 @@ func (e *UndeliveredError) Unwrap() error { return e.Err }
 // ErrLocked is the error of NewSpill for a folder that another Spill uses, in this process or another.
 var ErrLocked = errors.New("sink: folder is in use by another Spill")
 
-// ErrOverran is the cause in the StageError of a stage that had not ended within its Timeout, and runs on.
-var ErrOverran = errors.New("it had not ended in time")
-
-// A StageError names the stage of Stages that has failed.
+// A StageError names the stage of RunStages that has failed.
 type StageError struct {
-	Stage string // its Name, or its number from 1
-	Err   error  // of Run or Flush, or ErrOverran, wrapped
+	Stage   string // its Name, or its number from 1
+	Overran bool   // it has not ended within its Timeout, and is left behind
+	Err     error  // of Run and Flush, joined, or that it has overrun
 }
 
 func (e *StageError) Error() string { return "sink: stage " + e.Stage + ": " + e.Err.Error() }

@@ -36,7 +36,8 @@ func Example() {
 			{Instrument: btc, ReceivedAt: time.Now(), Update: &orderbook.Update{FirstID: 8, LastID: 9}},
 		})
 	}
-	err = sink.Stages{{Name: "source", Run: source}, {Name: "buffer", Run: buffer.Run}}.Run(context.Background())
+	err = sink.RunStages(context.Background(),
+		sink.Stage{Name: "source", Run: source}, sink.Stage{Name: "buffer", Run: buffer.Run})
 	fmt.Println("delivered:", err == nil)
 	// Output:
 	// store: binance:spot:snap:BTCUSDT:7:0x0
@@ -82,7 +83,7 @@ func ExampleSpill() {
 	fmt.Println("accepted:", err == nil, "on disk:", spill.Stats().Queued)
 
 	cancel() // what is left is flushed all the same
-	err = sink.Stages{{Name: "spill", Run: spill.Run, Flush: spill.Flush}}.Run(ctx)
+	err = sink.RunStages(ctx, sink.Stage{Name: "spill", Run: spill.Run, Flush: spill.Flush})
 	fmt.Println("ended:", err, spill.Close())
 	// Output:
 	// accepted: true on disk: 2

@@ -51,7 +51,7 @@ func TestSpillWriteThatFailsBehindDamage(t *testing.T) {
 
 	var seen hookLog
 	cfg.DirectTimeout, cfg.Hooks = time.Minute, seen.hooks()
-	cfg.Hooks.Live = func(sink.SpillLiveInfo) { live <- struct{}{} }
+	cfg.Hooks.Live = func(time.Duration) { live <- struct{}{} }
 	s = openSpill(t, &dst, cfg).run(t)
 	<-live
 	release := s.faults.Hold()

@@ -114,7 +114,7 @@ type SpillHooks struct {
 	// there is an Err, until Drained or Live.
 	Spilling func(SpillingInfo)
 	// Live: the queue is empty, and records go to the destination again. On the goroutine of Run.
-	Live func(SpillLiveInfo)
+	Live func(spilled time.Duration)
 	// Drained: the destination accepted a batch from the queue. On the goroutine of Run.
 	Drained func(WrittenInfo)
 	// Failed: the destination did not accept it, and Run repeats it. On the goroutine of Run.
@@ -126,14 +126,14 @@ type SpillHooks struct {
 	Dropped func(DroppedInfo)
 	// Corrupt: the queue does not read back as it was written. On the goroutine of Run, before it
 	// delivers the Gaps for it.
-	Corrupt func(SpillCorruptInfo)
+	Corrupt func(*CorruptError)
 	// Refused: the destination refused a record from the queue permanently, and it is left out. On the
 	// goroutine of Run, before it delivers the Gap for it.
 	Refused func(SpillRefusedInfo)
 	// DiskFailed: the folder could not be read, synced or cleaned up, or damaged or refused bytes could not be kept. No
 	// record is lost, but a sync may be later than SyncInterval. On the goroutine of Run or one that it started. A Write that
 	// fails on the disk returns the error instead.
-	DiskFailed func(SpillDiskFailedInfo)
+	DiskFailed func(*DiskError)
 }
 
 // SpillOpenedInfo describes the content of the folder.
@@ -152,26 +152,11 @@ type SpillingInfo struct {
 	Err     error // of the destination; nil if DirectTimeout is negative or a Gap was pending
 }
 
-// SpillLiveInfo describes the time of spilling.
-type SpillLiveInfo struct {
-	Elapsed time.Duration // since spilling began, or since NewSpill
-}
-
-// SpillCorruptInfo describes damage in the queue.
-type SpillCorruptInfo struct {
-	Err *CorruptError
-}
-
 // SpillRefusedInfo describes a refused record.
 type SpillRefusedInfo struct {
 	Record *marketprism.Record // valid until the hook returns
 	Err    error               // for which Permanent is true
 	Kept   string              // path of the file with its encoded form; "" if KeepBytes had no room for it, or the disk failed
-}
-
-// SpillDiskFailedInfo describes an error that no Write returns.
-type SpillDiskFailedInfo struct {
-	Err *DiskError
 }
 
 // TeeSpillHooks returns SpillHooks that call each of hooks, in order. Nil ones are left out.
@@ -204,7 +189,7 @@ func LogSpillHooks(l *slog.Logger) *SpillHooks {
 				"kept", i.Kept, "torn_bytes", i.TornBytes, "position_lost", i.PositionLost)
 		},
 		Spilling: func(i SpillingInfo) { l.Info("spilling to disk", "records", i.Records, "err", i.Err) },
-		Live:     func(i SpillLiveInfo) { l.Info("spill is empty", "elapsed", i.Elapsed) },
+		Live:     func(spilled time.Duration) { l.Info("spill is empty", "elapsed", spilled) },
 		Drained: func(i WrittenInfo) {
 			l.Debug("spilled batch written", "records", i.Records, "attempts", i.Attempts, "elapsed", i.Elapsed)
 		},
@@ -220,7 +205,7 @@ func LogSpillHooks(l *slog.Logger) *SpillHooks {
 		Refused: func(i SpillRefusedInfo) {
 			l.Error("spilled record refused", "instrument", i.Record.Instrument, "key", i.Record.Key(), "kept", i.Kept, "err", i.Err)
 		},
-		Corrupt:    func(i SpillCorruptInfo) { l.Error("spill corrupt", "err", i.Err) },
-		DiskFailed: func(i SpillDiskFailedInfo) { l.Warn("spill disk failed", "err", i.Err) },
+		Corrupt:    func(err *CorruptError) { l.Error("spill corrupt", "err", err) },
+		DiskFailed: func(err *DiskError) { l.Warn("spill disk failed", "err", err) },
 	}
 }

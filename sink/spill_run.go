@@ -69,7 +69,7 @@ func (s *Spill) repeat(ctx context.Context, every time.Duration, do func() error
 }
 
 func (s *Spill) diskFailed(err error) {
-	hook.Call(s.cfg.Hooks.DiskFailed, SpillDiskFailedInfo{&DiskError{err}})
+	hook.Call(s.cfg.Hooks.DiskFailed, &DiskError{err})
 }
 
 // await blocks until the queue is not empty, and returns false if ctx ends. If the queue is empty and
@@ -92,7 +92,7 @@ func (s *Spill) await(ctx context.Context) bool {
 		closed := s.closed
 		s.mu.Unlock()
 		if live {
-			hook.Call(s.cfg.Hooks.Live, SpillLiveInfo{Elapsed: time.Since(since)})
+			hook.Call(s.cfg.Hooks.Live, time.Since(since))
 		}
 		if !empty || closed {
 			return true
@@ -219,7 +219,7 @@ func (d *drain) damageAt(l *load, i int) (_ *CorruptError, ok bool) {
 	d.mu.Lock()
 	d.stats.Corrupt++
 	d.mu.Unlock()
-	hook.Call(d.cfg.Hooks.Corrupt, SpillCorruptInfo{Err: found})
+	hook.Call(d.cfg.Hooks.Corrupt, found)
 	return found, true
 }
 

@@ -37,10 +37,10 @@ func (d *hookLog) hooks() *sink.SpillHooks {
 			defer d.mu.Unlock()
 			d.dropped = append(d.dropped, i.Record.Clone())
 		},
-		Corrupt: func(i sink.SpillCorruptInfo) {
+		Corrupt: func(err *sink.CorruptError) {
 			d.mu.Lock()
 			defer d.mu.Unlock()
-			d.corrupt = append(d.corrupt, i.Err)
+			d.corrupt = append(d.corrupt, err)
 		},
 	}
 }
@@ -441,7 +441,7 @@ func TestSpillGapOfARefusal(t *testing.T) {
 	var seen hookLog
 	live := make(chan struct{}, 9)
 	hooks := seen.hooks()
-	hooks.Live = func(sink.SpillLiveInfo) { live <- struct{}{} }
+	hooks.Live = func(time.Duration) { live <- struct{}{} }
 	a2, b2 := update("A", 2), update("B", 2)
 	s, err := sink.NewSpill(refusing(&dst, map[string]bool{a2.Key(): true, b2.Key(): true}, &faults), sink.SpillConfig{
 		Dir: t.TempDir(), Encode: encodeRecord, Decode: decodeRecord, DirectTimeout: time.Minute, Hooks: hooks,
@@ -546,7 +546,7 @@ func TestSpillGoesOnWhereNothingCanBeKept(t *testing.T) {
 			return nil
 		},
 		Hooks: &sink.SpillHooks{
-			DiskFailed: func(sink.SpillDiskFailedInfo) { failed++ },
+			DiskFailed: func(*sink.DiskError) { failed++ },
 			Refused: func(i sink.SpillRefusedInfo) {
 				if refused++; i.Kept != "" {
 					t.Errorf("kept in %s", i.Kept)
@@ -608,7 +608,7 @@ func TestSpillAwayAndBehind(t *testing.T) {
 	s = openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{MaxBatch: 10, Hooks: &sink.SpillHooks{
 		Failed:  func(sink.FailedInfo) { note("failed") },
 		Drained: func(sink.WrittenInfo) { note("drained") },
-		Live:    func(sink.SpillLiveInfo) { note("live"); live <- struct{}{} },
+		Live:    func(time.Duration) { note("live"); live <- struct{}{} },
 	}})
 	note("begin")
 	recs := sinktest.Records(1, 40)

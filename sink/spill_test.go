@@ -148,7 +148,7 @@ func TestSpillGoesLiveAgain(t *testing.T) {
 	spilled, live := make(chan sink.SpillingInfo, 9), make(chan struct{}, 9)
 	s := openSpill(t, &sinktest.Recorder{}, sink.SpillConfig{Hooks: &sink.SpillHooks{
 		Spilling: func(i sink.SpillingInfo) { spilled <- i },
-		Live:     func(sink.SpillLiveInfo) { live <- struct{}{} },
+		Live:     func(time.Duration) { live <- struct{}{} },
 	}}).run(t)
 	recs := sinktest.Records(1, 30)
 	s.write(t, recs[:10])
@@ -577,7 +577,7 @@ func runSpillChild(args string) error {
 		Dir: dir, Encode: encodeRecord, Decode: decodeRecord, SegmentBytes: 5000, MaxBatch: 30,
 		DirectTimeout: time.Minute, RetryMin: time.Microsecond, RetryMax: time.Millisecond,
 		SyncInterval: []time.Duration{0, -1, time.Millisecond}[run%3],
-		Hooks:        &sink.SpillHooks{Corrupt: func(i sink.SpillCorruptInfo) { fmt.Fprintln(os.Stderr, i.Err) }}, // a kill is no damage
+		Hooks:        &sink.SpillHooks{Corrupt: func(err *sink.CorruptError) { fmt.Fprintln(os.Stderr, err) }}, // a kill is no damage
 	})
 	if err != nil {
 		return err

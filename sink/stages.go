@@ -25,23 +25,19 @@ type Stage struct {
 	Timeout time.Duration
 }
 
-// Stages are the stages of a program in the order in which records pass them: the source first, the last sink last.
-type Stages []Stage
-
-// Run runs all stages until ctx ends, or one of them returns. It starts them from the last to the first, and ends them from
-// the first to the last: each has its ctx ended, and is waited for, before the next one's ends. So what a stage writes
-// at its end, such as the Gap that ends each book, finds the stages after it at work.
+// RunStages runs the stages of a program, in the order in which records pass them: the source first, the last sink last. It
+// starts them from the last to the first, and runs them until ctx ends or one of them returns. Then it ends them from the
+// first to the last: the context of each ends, and it is waited for, before that of the next. So what a stage writes at its
+// end, such as the Gaps that end the books, finds the stages after it at work.
 //
-// Run returns nil if every stage did, else a *StageError for each that failed, joined. A stage that overruns its Timeout is
-// one of them, with ErrOverran, and is left behind; the others are ended all the same. A source that returns nil ends all
-// in order, as the end of ctx does.
-//
-// The contexts of the stages have the values of ctx, but not its end.
-func (s Stages) Run(ctx context.Context) error {
-	returned := make(chan struct{}, len(s))
-	runs := make([]stageRun, len(s))
-	for i := len(s) - 1; i >= 0; i-- {
-		runs[i].start(ctx, &s[i], i, returned)
+// RunStages returns nil if every stage did, else a *StageError for each that failed, joined. A stage that overruns its
+// Timeout is left behind, and the others are ended all the same. A source that returns nil ends all in order, as the end of
+// ctx does. The contexts of the stages have the values of ctx.
+func RunStages(ctx context.Context, stages ...Stage) error {
+	returned := make(chan struct{}, len(stages))
+	runs := make([]stageRun, len(stages))
+	for i := len(stages) - 1; i >= 0; i-- {
+		runs[i].start(ctx, &stages[i], i, returned)
 	}
 	if len(runs) > 0 {
 		select {
@@ -94,17 +90,18 @@ func (r *stageRun) end(ctx context.Context, all []stageRun) error {
 	r.cancel()
 	bounded, cancel := r.bound(ctx)
 	defer cancel()
-	var err error
+	failed := StageError{Stage: r.name}
 	select {
 	case <-r.done:
-		err = r.err
+		failed.Err = errors.Join(r.err, flushed)
 	case <-bounded.Done():
-		err = fmt.Errorf("%w: %v", ErrOverran, r.timeout())
+		failed.Overran = true
+		failed.Err = errors.Join(fmt.Errorf("it had not ended %v after its context", r.timeout()), flushed)
 	}
-	if err = errors.Join(err, flushed); err != nil {
-		return &StageError{Stage: r.name, Err: err}
+	if failed.Err == nil {
+		return nil
 	}
-	return nil
+	return &failed
 }
 
 // flush calls Flush, unless one of all stages has failed.

@@ -40,10 +40,10 @@ func (l *stageLog) stage(name string, err error) sink.Stage {
 }
 
 // Stages start from the sink up and end from the source down, each after the one before it.
-func TestStagesRunAndEndInOrder(t *testing.T) {
+func TestRunStagesInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log stageLog
-		stages := sink.Stages{log.stage("source", nil), log.stage("queue", nil), log.stage("store", nil)}
+		stages := []sink.Stage{log.stage("source", nil), log.stage("queue", nil), log.stage("store", nil)}
 		stages[1].Flush = func(ctx context.Context) error {
 			deadline, _ := ctx.Deadline()
 			log.add("queue flushed, %v", time.Until(deadline))
@@ -58,7 +58,7 @@ func TestStagesRunAndEndInOrder(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(context.WithValue(t.Context(), key{}, "a value"))
 		ended := make(chan error, 1)
-		go func() { ended <- stages.Run(ctx) }()
+		go func() { ended <- sink.RunStages(ctx, stages...) }()
 		synctest.Wait()
 		slices.Sort(log.lines) // goroutines may begin in any order
 		cancel()
@@ -73,8 +73,8 @@ func TestStagesRunAndEndInOrder(t *testing.T) {
 }
 
 // Each way in which stages end, and the error.
-func TestStagesErrors(t *testing.T) {
-	broken := errors.New("broken")
+func TestRunStagesErrors(t *testing.T) {
+	broken, errAny := errors.New("broken"), errors.New("any")
 	returns := func(err error) sink.Stage { return sink.Stage{Run: func(context.Context) error { return err }} }
 	hangs := sink.Stage{Name: "hanging", Timeout: 2 * time.Second, Run: func(context.Context) error { time.Sleep(time.Hour); return nil }}
 	unflushed := sink.Stage{
@@ -84,19 +84,19 @@ func TestStagesErrors(t *testing.T) {
 	var log stageLog
 	for _, c := range []struct {
 		name   string
-		stages sink.Stages
+		stages []sink.Stage
 		cancel bool
 		takes  time.Duration
 		want   string
 		is     error
 	}{
 		{"none", nil, false, 0, "<nil>", nil},
-		{"the source is done", sink.Stages{returns(nil), log.stage("b", nil)}, false, time.Second, "<nil>", nil},
-		{"a stage fails", sink.Stages{log.stage("a", nil), returns(broken), log.stage("c", nil)}, false, 2 * time.Second, "sink: stage 2: broken", broken},
-		{"two fail", sink.Stages{log.stage("a", broken), log.stage("b", broken)}, true, 2 * time.Second, "sink: stage a: broken\nsink: stage b: broken", broken},
-		{"one hangs", sink.Stages{log.stage("a", nil), hangs, log.stage("c", nil)}, true, 4 * time.Second, "sink: stage hanging: it had not ended in time: 2s", sink.ErrOverran},
-		{"one is not flushed", sink.Stages{log.stage("a", nil), unflushed}, true, 2 * time.Second, "sink: stage disk: flush: context deadline exceeded", context.DeadlineExceeded},
-		{"nothing is flushed after a failure", sink.Stages{returns(broken), unflushed}, false, 0, "sink: stage 1: broken", broken},
+		{"the source is done", []sink.Stage{returns(nil), log.stage("b", nil)}, false, time.Second, "<nil>", nil},
+		{"a stage fails", []sink.Stage{log.stage("a", nil), returns(broken), log.stage("c", nil)}, false, 2 * time.Second, "sink: stage 2: broken", broken},
+		{"two fail", []sink.Stage{log.stage("a", broken), log.stage("b", broken)}, true, 2 * time.Second, "sink: stage a: broken\nsink: stage b: broken", broken},
+		{"one hangs", []sink.Stage{log.stage("a", nil), hangs, log.stage("c", nil)}, true, 4 * time.Second, "sink: stage hanging: it had not ended 2s after its context", errAny},
+		{"one is not flushed", []sink.Stage{log.stage("a", nil), unflushed}, true, 2 * time.Second, "sink: stage disk: flush: context deadline exceeded", context.DeadlineExceeded},
+		{"nothing is flushed after a failure", []sink.Stage{returns(broken), unflushed}, false, 0, "sink: stage 1: broken", broken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -106,15 +106,15 @@ func TestStagesErrors(t *testing.T) {
 					cancel()
 				}
 				begun := time.Now()
-				err := c.stages.Run(ctx)
-				if fmt.Sprint(err) != c.want || c.is != nil && !errors.Is(err, c.is) {
+				err := sink.RunStages(ctx, c.stages...)
+				if fmt.Sprint(err) != c.want || c.is != nil && c.is != errAny && !errors.Is(err, c.is) {
 					t.Errorf("Run = %v, want %s", err, c.want)
 				}
 				if took := time.Since(begun); took != c.takes {
 					t.Errorf("Run took %v, want %v", took, c.takes)
 				}
 				var failed *sink.StageError
-				if errors.As(err, &failed) != (c.is != nil) {
+				if errors.As(err, &failed) != (c.is != nil) || failed != nil && failed.Overran != (c.is == errAny) {
 					t.Errorf("%v: a StageError %v", err, failed)
 				}
 				time.Sleep(time.Hour) // the stage that hangs returns

@@ -36,7 +36,7 @@ func archive(ctx context.Context, address, clickhouse string, cfg chstore.Config
 		return err
 	}
 	defer bus.Close()
-	var stages sink.Stages
+	var stages []sink.Stage
 	for _, stream := range []string{natsbus.BooksStream(""), natsbus.TradesStream("")} {
 		consumer, err := natsbus.NewConsumer(bus.JS, natsbus.ConsumerConfig{Stream: stream, Durable: "archive", DeadLetters: true})
 		if err != nil {
@@ -45,5 +45,5 @@ func archive(ctx context.Context, address, clickhouse string, cfg chstore.Config
 		run := func(ctx context.Context) error { return consumer.Run(ctx, store) }
 		stages = append(stages, sink.Stage{Name: stream, Run: run})
 	}
-	return stages.Run(ctx)
+	return sink.RunStages(ctx, stages...)
 }

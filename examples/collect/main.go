@@ -43,5 +43,5 @@ func collect(ctx context.Context, exchange binance.Config, address string, symbo
 	if err != nil {
 		return err
 	}
-	return sink.Stages{{Name: "books", Run: books.Run}, {Name: "buffer", Run: buffer.Run}}.Run(ctx)
+	return sink.RunStages(ctx, sink.Stage{Name: "books", Run: books.Run}, sink.Stage{Name: "buffer", Run: buffer.Run})
 }

@@ -130,13 +130,6 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			require.NoError(t, s.Write(t.Context(), sinktest.Records(1, 3)))
 			return runner{s.Run, func() bool { return len(dst.Records()) > 0 }}
 		},
-		"sink.Stages": func(t *testing.T) runner {
-			dst := new(sinktest.Recorder)
-			b, err := sink.NewBuffer(dst, sink.BufferConfig{})
-			require.NoError(t, err)
-			require.NoError(t, b.Write(t.Context(), sinktest.Records(1, 3)))
-			return runner{sink.Stages{{Run: b.Run}}.Run, func() bool { return len(dst.Records()) > 0 }}
-		},
 	}
 	require.Equal(t, exportedWith(t, "Run"), slices.Sorted(maps.Keys(rows)), "a row for each type with a Run")
 	for name, row := range rows {
@@ -186,8 +179,10 @@ func TestCloseMayBeRepeated(t *testing.T) {
 			return conn.Close
 		},
 		"natsbus.Publisher": func(t *testing.T) func() error {
-			p, err := natsbus.NewPublisher(newBus(t), natsbus.PublisherConfig{})
+			p, err := natsbus.Open(t.Context(), natstest.Start(t).URL())
 			require.NoError(t, err)
+			require.NoError(t, p.Write(t.Context(), sinktest.Records(1, 3)))
+			t.Cleanup(func() { require.True(t, p.JS.Conn().IsClosed()) })
 			return p.Close
 		},
 		"natsbus/natstest.Server": func(t *testing.T) func() error { return natstest.Start(t).Close },
@@ -196,12 +191,6 @@ func TestCloseMayBeRepeated(t *testing.T) {
 			s, err := chstore.Open(t.Context(), db.DSN(), chstore.Config{Database: db.Options().Auth.Database})
 			require.NoError(t, err)
 			return s.Close
-		},
-		"natsbus.Bus": func(t *testing.T) func() error {
-			b, err := natsbus.Open(t.Context(), natstest.Start(t).URL())
-			require.NoError(t, err)
-			require.NoError(t, b.Write(t.Context(), sinktest.Records(1, 3)))
-			return b.Close
 		},
 		"sink.Spill": func(t *testing.T) func() error {
 			s, err := sink.NewSpill(new(sinktest.Recorder), sink.SpillConfig{Dir: t.TempDir(), Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord})

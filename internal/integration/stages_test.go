@@ -23,7 +23,7 @@ import (
 // release of what it has opened.
 type downstream struct {
 	into   sink.Sink
-	stages sink.Stages
+	stages []sink.Stage
 	close  func() error
 }
 
@@ -37,12 +37,12 @@ func TestGapsArriveOrTheErrorSays(t *testing.T) {
 		"Buffer": func(t *testing.T, dst sink.Sink) downstream {
 			b, err := sink.NewBuffer(dst, sink.BufferConfig{MaxDelay: time.Millisecond})
 			require.NoError(t, err)
-			return downstream{b, sink.Stages{{Name: "buffer", Run: b.Run}}, nil}
+			return downstream{b, []sink.Stage{{Name: "buffer", Run: b.Run}}, nil}
 		},
 		"Spill": func(t *testing.T, dst sink.Sink) downstream {
 			s, err := sink.NewSpill(dst, sink.SpillConfig{Dir: t.TempDir(), Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord})
 			require.NoError(t, err)
-			return downstream{s, sink.Stages{{Name: "spill", Run: s.Run, Flush: s.Flush}}, s.Close}
+			return downstream{s, []sink.Stage{{Name: "spill", Run: s.Run, Flush: s.Flush}}, s.Close}
 		},
 		"Publisher": func(t *testing.T, dst sink.Sink) downstream {
 			p, err := natsbus.NewPublisher(js, natsbus.PublisherConfig{})
@@ -59,10 +59,10 @@ func TestGapsArriveOrTheErrorSays(t *testing.T) {
 			require.NoError(t, err)
 			b, err := sink.NewBuffer(after(p, dst), sink.BufferConfig{MaxDelay: time.Millisecond, DrainTimeout: time.Second})
 			require.NoError(t, err)
-			return downstream{b, sink.Stages{{Name: "buffer", Run: b.Run}}, p.Close}
+			return downstream{b, []sink.Stage{{Name: "buffer", Run: b.Run}}, p.Close}
 		},
 	}
-	orders := []string{"one context", "source first", "sinks first", "sinks closed", "Stages"}
+	orders := []string{"one context", "source first", "sinks first", "sinks closed", "RunStages"}
 	for kind, open := range kinds {
 		for _, order := range orders {
 			t.Run(kind+", "+order, func(t *testing.T) { endInOrder(t, order, open) })
@@ -105,9 +105,9 @@ func endInOrder(t *testing.T, order string, open func(*testing.T, sink.Sink) dow
 	defer endSinks()
 	ended := make(chan error, 1+len(down.stages))
 	runs := 1
-	if order == "Stages" {
-		stages := append(sink.Stages{{Name: "books", Run: books.Run}}, down.stages...)
-		go func() { ended <- stages.Run(source) }()
+	if order == "RunStages" {
+		stages := append([]sink.Stage{{Name: "books", Run: books.Run}}, down.stages...)
+		go func() { ended <- sink.RunStages(source, stages...) }()
 	} else {
 		runs += len(down.stages)
 		go func() { ended <- books.Run(source) }()
@@ -141,7 +141,7 @@ func endInOrder(t *testing.T, order string, open func(*testing.T, sink.Sink) dow
 		closeDown()
 		endSource()
 		endSinks()
-	case "Stages":
+	case "RunStages":
 		endSource()
 	}
 	wait()
@@ -167,7 +167,7 @@ func endInOrder(t *testing.T, order string, open func(*testing.T, sink.Sink) dow
 		lost += spill.Stats().Queued // they are delivered after the next start
 	}
 	require.GreaterOrEqual(t, gaps+lost, 3, "%d Gaps, %v", gaps, all)
-	if order == "source first" || order == "Stages" {
+	if order == "source first" || order == "RunStages" {
 		require.NoError(t, all)
 		require.Equal(t, 3, gaps)
 	}

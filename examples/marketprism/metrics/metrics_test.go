@@ -246,7 +246,7 @@ func TestSpill(t *testing.T) {
 	live := make(chan struct{}, 1)
 	spill, err := sink.NewSpill(faults.Wrap(new(sinktest.Recorder)), sink.SpillConfig{
 		Dir: t.TempDir(), Encode: natsbus.AppendRecord, Decode: natsbus.DecodeRecord,
-		Hooks: &sink.SpillHooks{Live: func(sink.SpillLiveInfo) { live <- struct{}{} }},
+		Hooks: &sink.SpillHooks{Live: func(time.Duration) { live <- struct{}{} }},
 	})
 	if err != nil {
 		t.Fatal(err)
