@@ -1,6 +1,7 @@
 package marketprism_test
 
 import (
+	"maps"
 	"os"
 	"os/exec"
 	"path"
@@ -175,32 +176,11 @@ func TestTestsImportLittle(t *testing.T) {
 // TestBotLinksLittle builds a program outside this repository that imports orderbook and binance, and
 // looks at the modules that were linked into it.
 func TestBotLinksLittle(t *testing.T) {
-	repo, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		// With the versions of this module, so that the build need not look for any.
-		"go.mod": strings.Replace(readFile(t, "go.mod"), "module "+module, "module example.com/bot", 1) +
-			"\nrequire " + module + " v0.0.0\n\nreplace " + module + " => " + filepath.ToSlash(repo) + "\n",
-		"go.sum": readFile(t, "go.sum"),
+	dir := outsideModule(t, "example.com/bot", map[string]string{
 		"bot.go": "package main\n\nimport (\n\t\"fmt\"\n\n\t\"" + module + "/binance\"\n\t\"" + module + "/orderbook\"\n)\n\n" +
 			"func main() { fmt.Println(orderbook.One, binance.NewClient) }\n",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	build := exec.CommandContext(t.Context(), "go", "build", "-o", "bot", ".")
-	build.Dir = dir
-	build.Env = append(os.Environ(), "GOFLAGS=-mod=mod -buildvcs=false", "GOPROXY=off", "GOWORK=off")
-	if out, err := build.CombinedOutput(); err != nil {
-		if strings.Contains(string(out), "GOPROXY=off") && os.Getenv("CI") != "true" {
-			t.Skipf("the module cache does not hold all that is needed offline:\n%s", out)
-		}
-		t.Fatalf("building the bot: %v\n%s", err, out)
-	}
+	})
+	goOutside(t, dir, "build", "-o", "bot", ".")
 
 	linked := linkedModules(goTool(t, "version", "-m", filepath.Join(dir, "bot")))
 	if !slices.Contains(linked, module) || !slices.Contains(linked, "github.com/gorilla/websocket") {
@@ -211,6 +191,49 @@ func TestBotLinksLittle(t *testing.T) {
 			t.Errorf("a bot that imports orderbook and binance links %s", m)
 		}
 	}
+}
+
+// outsideModule makes a module outside this repository that uses it, of files by their paths, and returns its folder.
+func outsideModule(t *testing.T, name string, files map[string]string) (dir string) {
+	t.Helper()
+	repo, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	all := map[string]string{
+		// With the versions of this module, so that the build need not look for any.
+		"go.mod": strings.Replace(readFile(t, "go.mod"), "module "+module, "module "+name, 1) +
+			"\nrequire " + module + " v0.0.0\n\nreplace " + module + " => " + filepath.ToSlash(repo) + "\n",
+		"go.sum": readFile(t, "go.sum"),
+	}
+	maps.Copy(all, files)
+	for path, text := range all {
+		path = filepath.Join(dir, path)
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return dir
+}
+
+// goOutside runs the go command in a module outside this repository, offline, and returns its output.
+func goOutside(t *testing.T, dir string, args ...string) string {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "go", args...)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "GOFLAGS="+os.Getenv("GOFLAGS")+" -mod=mod -buildvcs=false", "GOPROXY=off", "GOWORK=off")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		if strings.Contains(string(out), "GOPROXY=off") && os.Getenv("CI") != "true" {
+			t.Skipf("the module cache does not hold all that is needed offline:\n%s", out)
+		}
+		t.Fatalf("go %s: %v\n%s", strings.Join(args, " "), err, out)
+	}
+	return string(out)
 }
 
 func readFile(t *testing.T, name string) string {

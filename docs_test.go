@@ -1,6 +1,11 @@
 package marketprism_test
 
 import (
+	"bufio"
+	"context"
+	"fmt"
+	"go/format"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -8,23 +13,123 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/internal/short"
 )
 
-// TestReadmeProgramCompiles builds the program of the README as it is pasted.
-func TestReadmeProgramCompiles(t *testing.T) {
+// newcomer returns the files of a module outside this repository: each program of README.md as it is pasted, and a bot with
+// its tests.
+func newcomer(t *testing.T) map[string]string {
+	t.Helper()
+	files := map[string]string{
+		"bot/bot.go":      readFile(t, "testdata/newcomer/bot.go"),
+		"bot/bot_test.go": readFile(t, "testdata/newcomer/bot_test.go"),
+	}
+	for i, match := range regexp.MustCompile("(?s)```go\n(.*?)```").FindAllStringSubmatch(readFile(t, "README.md"), -1) {
+		files[fmt.Sprintf("readme%d/main.go", i)] = match[1]
+	}
+	return files
+}
+
+// TestReadmeProgramsCompile builds each Go block of the README as it is pasted into a module outside this repository. The first
+// program has at most twenty lines.
+func TestReadmeProgramsCompile(t *testing.T) {
 	if n := strings.Count(readFile(t, "README.md"), "\n"); n > 200 {
 		t.Errorf("README.md has %d lines, more than 200", n)
 	}
-	match := regexp.MustCompile("(?s)```go\n(package main\n.*?)```").FindStringSubmatch(readFile(t, "README.md"))
-	if match == nil {
-		t.Fatal("README.md has no program")
+	files := newcomer(t)
+	if n := strings.Count(files["readme0/main.go"], "\n"); n == 0 || n > 20 {
+		t.Errorf("the first program of README.md has %d lines, want at most 20", n)
 	}
-	file := filepath.Join(t.TempDir(), "main.go")
-	if err := os.WriteFile(file, []byte(match[1]), 0o600); err != nil {
+	for name, text := range files {
+		if formatted, err := format.Source([]byte(text)); err != nil || string(formatted) != text {
+			t.Errorf("%s is not formatted: %v", name, err)
+		}
+	}
+	goOutside(t, outsideModule(t, "example.com/newcomer", files), "vet", "./...")
+}
+
+// TestReadmeProgramSaysWhatItWaitsFor runs the first program of the README where the exchange refuses connections, and beside
+// a fake exchange: it says why there is no price, or prints one, every second. Before, it said nothing, without an end.
+func TestReadmeProgramSaysWhatItWaitsFor(t *testing.T) {
+	short.Skip(t)
+	program := newcomer(t)["readme0/main.go"]
+	if strings.Count(program, "NewDepthSyncer(nil,") != 1 {
+		t.Fatal("the program is for the real exchange no more")
+	}
+	dir := outsideModule(t, "example.com/newcomer", map[string]string{
+		"main.go": strings.Replace(program, "NewDepthSyncer(nil,", "NewDepthSyncer(client(),", 1),
+		"client.go": "package main\n\nimport (\n\t\"log\"\n\t\"os\"\n\n\t\"" + module + "/binance\"\n)\n\nfunc client() *binance.Client {\n" +
+			"\tc, err := binance.NewClient(binance.Config{Endpoints: binance.Endpoints{REST: \"http://\" + os.Args[1], Stream: \"ws://\" + os.Args[1]}})\n" +
+			"\tif err != nil {\n\t\tlog.Fatal(err)\n\t}\n\treturn c\n}\n",
+	})
+	goOutside(t, dir, "build", "-o", "bot", ".")
+	exchange, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("BTCUSDT")})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(t.Context(), "go", "vet", file).CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+	defer exchange.Close()
+	closed, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed.Close()
+	for address, want := range map[string]*regexp.Regexp{
+		closed.Addr().String(): regexp.MustCompile(`\{0 0\} \{0 0\} binance: book of BTCUSDT is not synced: .*connection refused`),
+		strings.TrimPrefix(exchange.Endpoints().REST, "http://"): regexp.MustCompile(`\{(99|100)\d{3}(\.\d+)? [\d.]+\} \{(99|100)\d{3}(\.\d+)? [\d.]+\} <nil>`),
+	} {
+		requireLine(t, want, filepath.Join(dir, "bot"), address)
+	}
+}
+
+// requireLine runs a program until it has printed a line that matches, one of the first twenty.
+func requireLine(t *testing.T, want *regexp.Regexp, name string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cmd := exec.CommandContext(ctx, name, args...)
+	out, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		cancel()
+		_ = cmd.Wait() // it was killed
+	}()
+	lines := bufio.NewReader(out)
+	var all strings.Builder
+	for range 20 {
+		line, err := lines.ReadString('\n')
+		all.WriteString(line)
+		switch {
+		case err != nil:
+			t.Fatalf("it ended with %v after\n%s", err, all.String())
+		case want.MatchString(line):
+			return
+		}
+	}
+	t.Errorf("no line matches %s:\n%s", want, all.String())
+}
+
+// TestNewcomer runs the tests of a bot in a module outside this repository, with the fake exchange, a real NATS and a real
+// ClickHouse.
+func TestNewcomer(t *testing.T) {
+	short.Skip(t)
+	const library = ".engine/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"
+	if path, err := filepath.Abs(library); err == nil && os.Getenv("MARKETPRISM_CHDB_LIB") == "" {
+		if _, err := os.Stat(path); err == nil {
+			t.Setenv("MARKETPRISM_CHDB_LIB", path) // others have it in the user's cache folder
+		}
+	}
+	out := goOutside(t, outsideModule(t, "example.com/newcomer", newcomer(t)), "test", "-vet=off", "-v", "./bot")
+	if !strings.Contains(out, "--- PASS: TestToTheBus") || !strings.Contains(out, ": TestToTheArchive") {
+		t.Errorf("a test is missing in\n%s", out)
+	}
+	if strings.Contains(out, "--- SKIP: TestToTheArchive") {
+		t.Skip("without ClickHouse the test of the archive was left out, as it should be")
 	}
 }
 

@@ -172,13 +172,10 @@ type Top struct {
 	State     orderbook.State // there are levels only if Synced
 	LastID    int64           // update id of the book; of the last synced one if it is not Synced
 	EventTime time.Time       // exchange clock of the book's last change; zero if it had none with a time
-	UpdatedAt time.Time       // local clock of the same, UTC; zero if the book was never synced
+	UpdatedAt time.Time       // local clock of the same, UTC: time.Since gives the age; zero if the book was never synced
 
 	Bids, Asks []orderbook.Level // best first, at most DepthConfig.TopLevels
 }
-
-// Age returns the time since the book's last change, by the local clock.
-func (t *Top) Age() time.Duration { return time.Since(t.UpdatedAt) }
 
 // ErrNoTop says that DepthConfig.TopLevels is 0, so no tops are published.
 var ErrNoTop = errors.New("binance: tops are off: DepthConfig.TopLevels is 0")

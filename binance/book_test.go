@@ -28,7 +28,7 @@ func TestTopEqualsTheBook(t *testing.T) {
 				t.Fatal(err)
 			}
 			err = h.syncer.View(victim, func(b *orderbook.Book, s binance.Status) {
-				if top.State != orderbook.Synced || top.LastID != b.LastID() || !top.UpdatedAt.Equal(s.UpdatedAt) || top.Age() > time.Second ||
+				if top.State != orderbook.Synced || top.LastID != b.LastID() || !top.UpdatedAt.Equal(s.UpdatedAt) || time.Since(top.UpdatedAt) > time.Second ||
 					!slices.Equal(top.Bids, b.AppendBids(nil, 20)) || !slices.Equal(top.Asks, b.AppendAsks(nil, 20)) {
 					t.Errorf("top at %d, book at %d", top.LastID, b.LastID())
 				}

@@ -12,6 +12,9 @@
 //		fmt.Println(bid.Price, bid.Quantity, s.Age())
 //	})
 //
+// [DepthSyncer.Best] gives the best prices in one line. Who knows another library finds its program and the same one here
+// in COMING_FROM.md.
+//
 // A [Client] makes REST requests and opens connections. A [Stream] is one websocket connection, for
 // programs that want the frames themselves, with a [Decoder] for them. A [DepthSyncer] does everything
 // books need: it connects, subscribes, fetches snapshots, proves by the update ids that no update is

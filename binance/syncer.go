@@ -43,13 +43,14 @@ type DepthSyncer struct {
 	shards []*shard // a new slice with each change
 }
 
-var errNilClient = errors.New("binance: NewDepthSyncer needs a Client")
-
-// NewDepthSyncer returns a DepthSyncer for the symbols of cfg. It fails if cfg is contradictory. It
-// does not connect: Run does.
+// NewDepthSyncer returns a DepthSyncer for the symbols of cfg. A nil Client means one with the zero Config: spot, the real exchange.
+// It fails if cfg is contradictory. It does not connect: Run does.
 func NewDepthSyncer(c *Client, cfg DepthConfig) (*DepthSyncer, error) {
 	if c == nil {
-		return nil, errNilClient
+		var err error
+		if c, err = NewClient(Config{}); err != nil {
+			return nil, err
+		}
 	}
 	cfg, err := cfg.withDefaults(c.market)
 	if err != nil {
@@ -176,6 +177,16 @@ func (d *DepthSyncer) newBooks() *bookset.Set[string, Status, *symbolBook] {
 // book is not synced; f is not called then.
 func (d *DepthSyncer) View(symbol string, f func(b *orderbook.Book, s Status)) error {
 	return d.books.View(symbol, f)
+}
+
+// Best returns the best bid and ask of the symbol's book; one is the zero Level where its side is empty. The error is that of
+// View: a *NotSyncedError says why the book is not synced and what is tried next.
+func (d *DepthSyncer) Best(symbol string) (bid, ask orderbook.Level, err error) {
+	err = d.books.View(symbol, func(b *orderbook.Book, _ Status) {
+		bid, _ = b.BestBid()
+		ask, _ = b.BestAsk()
+	})
+	return bid, ask, err
 }
 
 // Status returns the status of the symbol's book, and whether the DepthSyncer has the symbol.

@@ -279,8 +279,16 @@ func TestDepthConfigIsChecked(t *testing.T) {
 			t.Errorf("%+v: %v, want %q", cfg, err, want)
 		}
 	}
-	if _, err := binance.NewDepthSyncer(nil, binance.DepthConfig{Symbols: one}); err == nil {
-		t.Error("a nil Client was taken")
+	books, err := binance.NewDepthSyncer(nil, binance.DepthConfig{Symbols: one}) // on the real spot market
+	if err != nil {
+		t.Fatal(err)
+	}
+	bid, ask, err := books.Best("BTCUSDT")
+	if !errors.Is(err, binance.ErrNotSynced) || bid != (orderbook.Level{}) || ask != bid {
+		t.Errorf("Best before Run = %v, %v, %v", bid, ask, err)
+	}
+	if _, _, err := books.Best("X"); !errors.Is(err, binance.ErrUnknownSymbol) {
+		t.Errorf("Best of no symbol: %v", err)
 	}
 }
 
@@ -299,6 +307,11 @@ func TestBooksEqualTheExchanges(t *testing.T) {
 						}
 						if _, ok := b.BestBid(); !ok || b.Crossed() {
 							t.Errorf("%s: empty or crossed", symbol)
+						}
+						bid, _ := b.BestBid()
+						ask, _ := b.BestAsk()
+						if gotBid, gotAsk, err := h.syncer.Best(symbol); err != nil || gotBid != bid || gotAsk != ask {
+							t.Errorf("%s: Best = %v, %v, %v; want %v, %v", symbol, gotBid, gotAsk, err, bid, ask)
 						}
 					})
 					if err != nil {

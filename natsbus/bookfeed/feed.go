@@ -162,6 +162,16 @@ func (f *Feed) View(instrument marketprism.Instrument, view func(b *orderbook.Bo
 	return f.books.View(instrument, view)
 }
 
+// Best returns the best bid and ask of the instrument's book; one is the zero Level where its side is empty. The error is that
+// of View.
+func (f *Feed) Best(instrument marketprism.Instrument) (bid, ask orderbook.Level, err error) {
+	err = f.books.View(instrument, func(b *orderbook.Book, _ Status) {
+		bid, _ = b.BestBid()
+		ask, _ = b.BestAsk()
+	})
+	return bid, ask, err
+}
+
 // Status returns the status of the instrument's book, and whether the Feed has the instrument.
 func (f *Feed) Status(instrument marketprism.Instrument) (Status, bool) {
 	return f.books.Status(instrument)
