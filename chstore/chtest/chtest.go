@@ -33,7 +33,7 @@ func Open(t testing.TB) *DB {
 	return &DB{Conn: db.Conn, Addr: db.Addr, Name: db.Name, db: db}
 }
 
-// DSN returns the address of the database with user and password, for chstore.Dial, clickhouse.ParseDSN and programs.
+// DSN returns the address of the database with user and password, for chstore.Open, clickhouse.ParseDSN and programs.
 func (db *DB) DSN() string { return withDatabase(db.db.DSN(), db.Name) }
 
 // withDatabase returns a DSN with the name of a database.

@@ -30,18 +30,11 @@ func Example() {
 	var t *testing.T // of the test
 
 	db := chtest.Open(t)
-	conn, err := chstore.Dial(t.Context(), db.DSN())
+	store, err := chstore.Open(t.Context(), db.DSN(), chstore.Config{Database: db.Name})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	store, err := chstore.New(conn, chstore.Config{Database: db.Name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := store.Migrate(t.Context()); err != nil {
-		t.Fatal(err)
-	}
+	defer store.Close()
 	if err := store.Write(t.Context(), []marketprism.Record{trade()}); err != nil {
 		t.Fatal(err)
 	}

@@ -7,8 +7,7 @@
 //
 //	func TestArchive(t *testing.T) {
 //		db := chtest.Open(t)
-//		conn, err := chstore.Dial(t.Context(), db.DSN())
-//		store, err := chstore.New(conn, chstore.Config{Database: db.Name})
+//		store, err := chstore.Open(t.Context(), db.DSN(), chstore.Config{Database: db.Name})
 //
 // All tests of the package share one server, and each has an empty database of its own. A test that wants a server to itself,
 // to kill it and start it again, calls [Start].

@@ -3,8 +3,7 @@
 //
 //	func TestCollector(t *testing.T) {
 //		srv := natstest.Start(t)
-//		js := srv.JetStream(t)
-//		// natsbus.EnsureStreams, natsbus.NewPublisher, …
+//		bus, err := natsbus.Open(t.Context(), srv.URL())
 //		srv.Close()    // an outage: the clients lose their connections
 //		srv.Restart(t) // at the same address and with the same streams
 //	}

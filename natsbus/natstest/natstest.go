@@ -35,7 +35,7 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
-// URL returns the address for natsbus.Connect, nats.Connect and programs, which is the same for the whole test. It has the
+// URL returns the address for natsbus.Open, nats.Connect and programs, which is the same for the whole test. It has the
 // token that the server asks for.
 func (s *Server) URL() string { return s.url }
 

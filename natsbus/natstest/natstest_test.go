@@ -20,15 +20,12 @@ func Example() {
 	var t *testing.T // of the test
 
 	srv := natstest.Start(t)
-	js := srv.JetStream(t)
-	if err := natsbus.EnsureStreams(t.Context(), js, natsbus.StreamsConfig{}); err != nil {
-		t.Fatal(err)
-	}
-	publisher, err := natsbus.NewPublisher(js, natsbus.PublisherConfig{})
+	bus, err := natsbus.Open(t.Context(), srv.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := publisher.Write(t.Context(), []marketprism.Record{trade(1)}); err != nil {
+	defer bus.Close()
+	if err := bus.Write(t.Context(), []marketprism.Record{trade(1)}); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -30,11 +30,12 @@ func (b *Bot) Handler() binance.Handler {
 		Synced: func(context.Context, *marketprism.Record) error { b.quoting.Store(true); return nil },
 		Gap:    func(context.Context, *marketprism.Record) error { b.quoting.Store(false); return nil },
 	}.Handler()
+	write := sink.Handler(b.records)
 	return func(ctx context.Context, rec *marketprism.Record) error {
 		if err := quote(ctx, rec); err != nil {
 			return err
 		}
-		return b.records.Write(ctx, []marketprism.Record{rec.Clone()})
+		return write(ctx, rec)
 	}
 }
 

@@ -63,12 +63,12 @@ func run(t *testing.T, records sink.Sink) {
 }
 
 func TestToTheBus(t *testing.T) {
-	js := natstest.Start(t).JetStream(t)
-	must(t, natsbus.EnsureStreams(t.Context(), js, natsbus.StreamsConfig{}))
-	publisher, err := natsbus.NewPublisher(js, natsbus.PublisherConfig{})
+	srv := natstest.Start(t)
+	bus, err := natsbus.Open(t.Context(), srv.URL())
 	must(t, err)
-	run(t, publisher)
-	stats, err := natsbus.ReadStreamStats(t.Context(), js, natsbus.BooksStream(natsbus.DefaultPrefix))
+	defer bus.Close()
+	run(t, bus)
+	stats, err := natsbus.ReadStreamStats(t.Context(), srv.JetStream(t), natsbus.BooksStream(natsbus.DefaultPrefix))
 	if err != nil || stats.Messages == 0 {
 		t.Errorf("the bus has %+v: %v", stats, err)
 	}
@@ -76,12 +76,9 @@ func TestToTheBus(t *testing.T) {
 
 func TestToTheArchive(t *testing.T) {
 	db := chtest.Open(t)
-	conn, err := chstore.Dial(t.Context(), db.DSN())
+	store, err := chstore.Open(t.Context(), db.DSN(), chstore.Config{Database: db.Name})
 	must(t, err)
-	defer conn.Close()
-	store, err := chstore.New(conn, chstore.Config{Database: db.Name})
-	must(t, err)
-	must(t, store.Migrate(t.Context()))
+	defer store.Close()
 	run(t, store)
 	var gaps uint64
 	must(t, db.Conn.QueryRow(t.Context(), "SELECT uniqExact(*) FROM gaps").Scan(&gaps))
