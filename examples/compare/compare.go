@@ -5,8 +5,9 @@ import "fmt"
 
 // A Result says how one book compares with the exchange.
 type Result struct {
-	Gaps                                   int
-	Snapshots, SnapshotsEqual              int // compared with the book at their id, and equal to it
+	Gaps                                   int  // after which the book went on
+	Ended                                  bool // by a gap, such as that of the end of a run
+	Snapshots, SnapshotsEqual              int  // compared with the book at their id, and equal to it
 	Tickers, TickersCompared, TickersEqual int
 }
 
@@ -15,8 +16,9 @@ type Total struct {
 	Books           int `json:"books"`
 	BooksEqual      int `json:"booksEqual"`      // without a gap, and equal wherever they were compared
 	BooksUncompared int `json:"booksUncompared"` // without a gap, and with nothing to compare
-	Gaps            int `json:"gaps"`
-	Snapshots       int `json:"snapshots"` // compared
+	BooksEnded      int `json:"booksEnded"`      // by a gap, such as that of the end of a run
+	Gaps            int `json:"gaps"`            // after which a book went on
+	Snapshots       int `json:"snapshots"`       // compared
 	SnapshotsEqual  int `json:"snapshotsEqual"`
 	Tickers         int `json:"tickers"` // all, of which few have the id of a book
 	TickersCompared int `json:"tickersCompared"`
@@ -32,6 +34,9 @@ func (t *Total) Add(r Result) {
 		t.BooksUncompared++
 	default:
 		t.BooksEqual++
+	}
+	if r.Ended {
+		t.BooksEnded++
 	}
 	t.Gaps += r.Gaps
 	t.Snapshots += r.Snapshots
@@ -53,7 +58,11 @@ func (t *Total) String() string {
 	if t.BooksUncompared > 0 {
 		text += fmt.Sprintf(", %d with nothing to compare", t.BooksUncompared)
 	}
-	text += fmt.Sprintf("; %d gaps; ", t.Gaps)
+	text += fmt.Sprintf("; %d gaps", t.Gaps)
+	if t.BooksEnded > 0 {
+		text += fmt.Sprintf(", %d at the end", t.BooksEnded)
+	}
+	text += "; "
 	if t.Snapshots > 0 {
 		text += fmt.Sprintf("%d of %d snapshots equal; ", t.SnapshotsEqual, t.Snapshots)
 	}

@@ -40,6 +40,8 @@ func TestRecords(t *testing.T) {
 		"snapshots":          {[]marketprism.Record{snapshot(1, 1), update(2, 2), snapshot(2, 2)}, "1 of 1 books equal; 0 gaps; 1 of 1 snapshots equal; 0 tickers, 0 compared, 0 equal"},
 		"a wrong snapshot":   {[]marketprism.Record{snapshot(1, 1), update(2, 2), snapshot(2, 7)}, "0 of 1 books equal; 0 gaps; 0 of 1 snapshots equal; 0 tickers, 0 compared, 0 equal"},
 		"a gap":              {[]marketprism.Record{snapshot(1, 1), update(2, 2), ticker(2, 2), update(3, 1), gap, snapshot(9, 1)}, "0 of 1 books equal; 1 gaps; 1 tickers, 1 compared, 1 equal"},
+		"a gap at the end":   {[]marketprism.Record{snapshot(1, 1), update(2, 2), ticker(2, 2), update(3, 1), gap}, "1 of 1 books equal; 0 gaps, 1 at the end; 1 tickers, 1 compared, 1 equal"},
+		"a gap refuted":      {[]marketprism.Record{snapshot(1, 1), update(2, 2), ticker(2, 2), update(3, 1), gap, snapshot(3, 1)}, "1 of 1 books equal; 0 gaps; 1 of 1 snapshots equal; 1 tickers, 1 compared, 1 equal"},
 		"trades are no part": {[]marketprism.Record{{Trade: &marketprism.Trade{ID: 1}}}, "no books"},
 	} {
 		var books compare.Records

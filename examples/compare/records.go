@@ -15,6 +15,7 @@ type recordBook struct {
 	joiner  *orderbook.Joiner
 	tickers Tickers
 	result  Result
+	after   int64 // of the last gap
 }
 
 // Add adds the next record of its instrument. Trades have no effect.
@@ -47,9 +48,14 @@ func (r *Records) Add(rec *marketprism.Record) error {
 func (b *recordBook) join(e orderbook.Event) {
 	out := b.joiner.Join(e)
 	for _, event := range out.Events {
-		if event.Gap != nil {
-			b.result.Gaps++
+		switch {
+		case event.Gap != nil:
+			b.result.Ended, b.after = true, event.Gap.After
 			b.tickers.Restart() // ids may have gone back
+		case event.Snapshot != nil && b.result.Ended:
+			if b.result.Ended = false; event.Snapshot.LastID != b.after {
+				b.result.Gaps++ // a snapshot of the same id refutes it: nothing was missed
+			}
 		}
 	}
 	if a := out.Audit; a != nil && a.Err == nil {

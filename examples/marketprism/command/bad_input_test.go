@@ -51,6 +51,7 @@ var badInputs = []badInput{
 	{`run --recording x`, `--recording: want none, since source is sim, got "x"`},
 	{`run --market options`, `--market: want spot, usdm or coinm, got "options"`},
 	{`run --symbols ''`, `--symbols: want one symbol at least, or all-trading, got nothing`},
+	{`run --symbols btcusdt,BTCUSDT`, `--symbols: want each symbol once, got "BTCUSDT,BTCUSDT"`},
 	{`run --symbols BTC/USDT`, `--symbols: want symbols of letters, digits and _, separated by commas, such as BTCUSDT,ETHUSDT, got "BTC/USDT"`},
 	{`run --symbols "BTC`, `--symbols: want symbols of letters, digits and _, separated by commas, such as BTCUSDT,ETHUSDT, got "\"BTC"`},
 	{`run --all-trading=maybe`, `--all-trading: want true or false, got "maybe"`},

@@ -159,17 +159,30 @@ func (p *program) checkPlaces() error {
 		}
 		_ = file.Close() // it can be read, which is all
 	}
-	for setting, addr := range map[string]string{"health-listen": cfg.HealthListen, "page-listen": cfg.PageListen, "clickhouse-listen": cfg.ClickHouseListen} {
-		if addr == "" || p.settings.Origin(setting) == config.FromDefault {
+	for _, port := range []struct{ setting, addr string }{
+		{"health-listen", cfg.HealthListen}, {"page-listen", cfg.PageListen}, {"clickhouse-listen", cfg.ClickHouseListen},
+	} {
+		if port.addr == "" || p.settings.Origin(port.setting) == config.FromDefault {
 			continue
 		}
-		listener, err := net.Listen("tcp", addr)
+		listener, err := net.Listen("tcp", port.addr)
 		if err != nil {
-			return fmt.Errorf("%s %s: %w (give another address; port 0 is a free one)", p.settings.Place(setting), addr, cause(err))
+			return fmt.Errorf("%s %s: %w (give another address; port 0 is a free one)", p.settings.Place(port.setting), port.addr, cause(err))
 		}
-		_ = listener.Close() // it is free, which is all
+		defer listener.Close() // when all were found free, so that no two are the same
+	}
+	if err := p.checkUnused(cfg.Data); err != nil {
+		return err
 	}
 	return p.makeFolder(p.settings.Place("data"), cfg.Data)
+}
+
+// checkUnused returns an error if another process runs servers on the folder, which would otherwise be waited for.
+func (p *program) checkUnused(folder string) error {
+	if folder != "" && engines.InUse(folder) {
+		return fmt.Errorf("%s %s: a run uses this folder now; end it first, or give another folder", p.settings.Place("data"), folder)
+	}
+	return nil
 }
 
 // makeFolder makes a folder unless it exists, and returns an error if no file can be made in it. "" is none.

@@ -29,6 +29,11 @@ func (p *program) withStore(ctx context.Context, use func(*chstore.Store) error)
 	if cfg.ClickHouse == "" && cfg.Data != "" && !engines.HasArchive(cfg.Data) {
 		return wantValue(p.settings.Place("data"), cfg.Data, "the folder of an earlier run or archive, with an embedded ClickHouse")
 	}
+	if cfg.ClickHouse == "" {
+		if err := p.checkUnused(cfg.Data); err != nil {
+			return err
+		}
+	}
 	archive, err := engines.OpenArchive(ctx, cfg.ClickHouse, engines.Embedded{Dir: cfg.Data}, cfg.Store())
 	if errors.Is(err, engines.ErrNoArchive) {
 		return usageError{err}
@@ -143,18 +148,21 @@ func (p *program) bookAt() *cobra.Command {
 // bookOf returns a book, or an error that says what the archive has. It warns of a moment after the last record.
 func (p *program) bookOf(ctx context.Context, store *chstore.Store, inst marketprism.Instrument, at time.Time) (*orderbook.Book, error) {
 	book, err := store.BookAt(ctx, inst, at)
-	if err != nil && !errors.Is(err, chstore.ErrNoSnapshot) {
+	var missing *chstore.MissingError
+	if err != nil && !errors.Is(err, chstore.ErrNoSnapshot) && !errors.As(err, &missing) {
 		return nil, err
 	}
 	first, last, spanErr := store.Span(ctx, inst)
+	has := fmt.Sprintf("it has books from %s to %s", first.Format(time.RFC3339Nano), last.Format(time.RFC3339Nano))
 	switch {
 	case spanErr != nil:
 		return nil, errors.Join(err, spanErr)
 	case last.IsZero():
 		return nil, fmt.Errorf("the archive has no book of %s", inst)
+	case missing != nil && !at.After(last):
+		return nil, err
 	case err != nil:
-		return nil, fmt.Errorf("the archive has no book of %s at %s; it has books from %s to %s",
-			inst, at.UTC().Format(time.RFC3339Nano), first.Format(time.RFC3339Nano), last.Format(time.RFC3339Nano))
+		return nil, fmt.Errorf("the archive has no book of %s at %s; %s", inst, at.UTC().Format(time.RFC3339Nano), has)
 	case at.After(last):
 		fmt.Fprintf(p.errOut, "the archive of %s ends at %s, %v before; this is its last book\n",
 			inst, last.Format(time.RFC3339Nano), at.Sub(last).Round(time.Millisecond))

@@ -88,6 +88,23 @@ func TestBusyPortIsFoundFirst(t *testing.T) {
 			"run", "--data", folder, setting, taken.Addr().String())
 		require.NoDirExists(t, folder)
 	}
+	require.NoError(t, taken.Close())
+	requireError(t, ExitFailed, []string{"--page-listen " + taken.Addr().String() + ": address already in use"},
+		"run", "--data", folder, "--page-listen", taken.Addr().String(), "--health-listen", taken.Addr().String())
+	require.NoDirExists(t, folder)
+}
+
+// The folder of a run that has not ended is refused at once.
+func TestFolderInUse(t *testing.T) {
+	folder := t.TempDir()
+	bus, err := engines.EmbedBus(t.Context(), folder, nil)
+	require.NoError(t, err)
+	require.NoError(t, os.Mkdir(filepath.Join(folder, "clickhouse"), 0o700))
+	for _, command := range []string{"run", "check", "migrate"} {
+		requireError(t, ExitFailed, []string{"marketprism: --data " + folder + ": a run uses this folder now; end it first, or give another folder\n"}, command, "--data", folder)
+	}
+	require.NoError(t, bus.Close())
+	require.False(t, engines.InUse(folder))
 }
 
 // Outside of the archive book-at says what is there, and a replay ends with a summary. A symbol may be in any case.
@@ -103,12 +120,14 @@ func TestArchiveOfOneBook(t *testing.T) {
 	require.NoError(t, archive.Store.Write(t.Context(), []marketprism.Record{
 		{Instrument: inst, EventTime: at, ReceivedAt: at, Snapshot: &orderbook.Snapshot{LastID: 1, Bids: level}},
 		{Instrument: inst, EventTime: at.Add(time.Second), ReceivedAt: at.Add(time.Second), Update: &orderbook.Update{FirstID: 2, LastID: 2, Bids: level}},
+		{Instrument: inst, ReceivedAt: at.Add(8 * time.Second), Gap: &orderbook.Gap{Reason: orderbook.GapDisconnect, After: 2}}, // the end of the run
 	}))
 	for when, want := range map[string][3]string{
 		"2026-01-31T11:59:59Z": {"1", "", "marketprism: the archive has no book of binance:spot:BTCUSDT at 2026-01-31T11:59:59Z; it has books from 2026-01-31T12:00:00Z to 2026-01-31T12:00:01Z\n"},
 		"2026-01-31T12:00:00Z": {"0", "binance:spot:BTCUSDT at 2026-01-31T12:00:00Z: update id 1, 1 bids, 0 asks\n", ""},
 		"2026-01-31T12:00:05Z": {"0", "binance:spot:BTCUSDT at 2026-01-31T12:00:05Z: update id 2, 1 bids, 0 asks\n",
 			"the archive of binance:spot:BTCUSDT ends at 2026-01-31T12:00:01Z, 4s before; this is its last book\n"},
+		"2026-01-31T12:00:09Z": {"1", "", "marketprism: the archive has no book of binance:spot:BTCUSDT at 2026-01-31T12:00:09Z; it has books from 2026-01-31T12:00:00Z to 2026-01-31T12:00:01Z\n"},
 	} {
 		out, errOut := tempFile(t), tempFile(t)
 		code := Main(t.Context(), []string{"book-at", "btcUsdt", "--at", when, "--clickhouse", db.DSN(), "--database", db.Name}, out, errOut)
@@ -120,10 +139,10 @@ func TestArchiveOfOneBook(t *testing.T) {
 		require.Equal(t, want, [3]string{strconv.Itoa(code), first, string(errText)})
 	}
 	for args, want := range map[string]string{
-		"":                         `^2 records from 2026-01-31T12:00:00Z to 2026-01-31T12:00:01Z in [0-9.]+s: 0 of 1 books equal, 1 with nothing to compare; 0 gaps; 0 tickers, 0 compared, 0 equal\n$`,
+		"":                         `^3 records from 2026-01-31T12:00:00Z to 2026-01-31T12:00:08Z in [0-9.]+s: 0 of 1 books equal, 1 with nothing to compare; 0 gaps, 1 at the end; 0 tickers, 0 compared, 0 equal\n$`,
 		"--kinds trade":            `^no records\n$`,
 		"--kinds depth":            `^1 records from \S+ to \S+ in [0-9.]+s: no books\n$`,
-		"--kinds depth,gap --json": `^\{"records":1,"first":"2026-01-31T12:00:01Z","last":"2026-01-31T12:00:01Z","seconds":[0-9.]+,"books":0,"booksEqual":0,.*\}\n$`,
+		"--kinds depth,gap --json": `^\{"records":2,"first":"2026-01-31T12:00:01Z","last":"2026-01-31T12:00:08Z","seconds":[0-9.]+,"books":0,"booksEqual":0,.*\}\n$`,
 	} {
 		out, errOut := tempFile(t), tempFile(t)
 		line := append([]string{"replay", "btcusdt", "--clickhouse", db.DSN(), "--database", db.Name}, strings.Fields(args)...)

@@ -193,6 +193,14 @@ market: coinm +# MARKETPRISM_MARKET; default spot
 symbols: BTCUSD_PERP +# --symbols; default BTCUSDT,ETHUSDT,BNBUSDT,SOLUSDT,XRPUSDT
 $`, out.String())
 
+	s, err = load(t, "", nil)
+	require.NoError(t, err)
+	out.Reset()
+	require.NoError(t, s.PrintDiff(&out))
+	require.Equal(t, "# all settings have their defaults\n", out.String())
+
+	s, err = load(t, "speed: 1\n", nil)
+	require.NoError(t, err)
 	var all bytes.Buffer
 	require.NoError(t, s.Print(&all))
 	require.Contains(t, all.String(), "speed: \"1\"")

@@ -99,6 +99,7 @@ func (c *Config) Validate() error {
 		{"market", c.Market, slices.Contains(markets, marketprism.Market(c.Market)), ""},
 		{"symbols", "", c.Source == Recording || len(c.Symbols) > 0 || c.AllTrading, "one symbol at least, or all-trading"},
 		{"symbols", strings.Join(c.Symbols, ","), !slices.ContainsFunc(c.Symbols, notSymbol), ""},
+		{"symbols", strings.Join(c.Symbols, ","), len(slices.Compact(slices.Sorted(slices.Values(c.Symbols)))) == len(c.Symbols), "each symbol once"},
 		{"rest-url", c.RESTURL, c.RESTURL == "" || isURL(c.RESTURL, "http", "https"), ""},
 		{"stream-url", c.StreamURL, c.StreamURL == "" || isURL(c.StreamURL, "ws", "wss"), ""},
 		{"stream-url", c.StreamURL, c.RESTURL == "" || c.StreamURL != "", "the websocket host that belongs to rest-url"},

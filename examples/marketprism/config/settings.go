@@ -124,16 +124,22 @@ func (s *Settings) Print(w io.Writer) error {
 
 // PrintDiff is Print of the settings that differ from their defaults, with these and where each was set.
 func (s *Settings) PrintDiff(w io.Writer) error {
-	return s.print(w, func(f *pflag.Flag) string {
+	differ := false
+	err := s.print(w, func(f *pflag.Flag) string {
 		if f.Value.String() == f.DefValue {
 			return ""
 		}
+		differ = true
 		place := s.Place(f.Name)
 		if s.origins[f.Name] == FromFile {
 			place = fmt.Sprintf("%s:%d", s.file, s.lines[f.Name])
 		}
 		return fmt.Sprintf("%s; default %s", place, cmp.Or(strings.Trim(f.DefValue, "[]"), "none"))
 	})
+	if err == nil && !differ {
+		_, err = fmt.Fprintln(w, "# all settings have their defaults")
+	}
+	return err
 }
 
 // print writes the settings for which comment is not empty.

@@ -4,8 +4,11 @@ package engines
 import (
 	"context"
 	"errors"
+	"net"
+	"net/url"
 	"path/filepath"
 	"runtime/pprof"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -58,11 +61,28 @@ func busDir(dir string) string { return filepath.Join(dir, "nats") }
 // EmbeddedURL returns the address, with its secret, of the NATS server that another process of this user runs on a folder.
 // It is "" if there is none.
 func EmbeddedURL(dir string) string {
-	url, err := natsserver.ReadURL(busDir(dir))
+	address, err := natsserver.ReadURL(busDir(dir))
 	if err != nil {
 		return ""
 	}
-	return url
+	return address
+}
+
+// inUseWait bounds how long a server on this host may take to answer.
+const inUseWait = time.Second
+
+// InUse reports whether another process runs a NATS server on a folder: it answers.
+func InUse(dir string) bool {
+	address, err := url.Parse(EmbeddedURL(dir))
+	if err != nil || address.Host == "" {
+		return false
+	}
+	conn, err := net.DialTimeout("tcp", address.Host, inUseWait)
+	if err != nil {
+		return false
+	}
+	_ = conn.Close() // it has answered, which is all
+	return true
 }
 
 func open(ctx context.Context, b *Bus, url string, hooks *natsbus.ConnHooks) (*Bus, error) {

@@ -22,6 +22,7 @@ import (
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/examples/marketprism/gate"
 	"github.com/marketprism/marketprism/examples/marketprism/page"
+	"github.com/marketprism/marketprism/examples/plain"
 )
 
 // ErrInterrupted means that ctx ended before the work was done. A role that had started, and ended in order, is no error.
@@ -126,7 +127,12 @@ func (p *Pipeline) printNext() {
 	case p.cfg.Data == "":
 		fmt.Fprintln(p.out, "next: --data FOLDER keeps the archive, for marketprism check, book-at and replay; --source live --for 0 follows Binance")
 	default:
-		fmt.Fprintf(p.out, "next: marketprism check --data %[1]s; marketprism book-at BTCUSDT --at -10s --data %[1]s\n", p.cfg.Data)
+		fmt.Fprintf(p.out, "next: marketprism check --data %s\n", p.cfg.Data)
+		for instrument, b := range p.live { // any; a moment before now would soon be after the end
+			fmt.Fprintf(p.out, "next: marketprism book-at %s --market %s --at %s --data %s\n",
+				plain.Cell(instrument.Symbol), instrument.Market, b.at.UTC().Format(time.RFC3339Nano), p.cfg.Data)
+			break
+		}
 	}
 }
 
