@@ -650,7 +650,7 @@ func TestSpillSurvivesKill(t *testing.T) {
 	for run := range kills + 1 {
 		last := len(recs)
 		if run == kills {
-			last = p.accepted + 100
+			last = min(p.accepted+100, len(recs))
 		}
 		child := exec.CommandContext(t.Context(), os.Args[0])
 		child.Env = append(os.Environ(), fmt.Sprintf("%s=%s %d %d %d", spillChild, dir, run, p.accepted, last))
