@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 )
@@ -17,7 +18,7 @@ type Stage struct {
 	Run func(ctx context.Context) error
 
 	// Flush, which may be nil, is called before ctx ends, while Run still runs: that of a Spill leaves nothing on the disk.
-	// It is not called once a stage has failed.
+	// It is not called once a later stage has failed.
 	Flush func(ctx context.Context) error
 
 	// Timeout bounds Flush, and once more the time that Run takes to return after its ctx has ended. 0 means 15 s, longer
@@ -47,7 +48,7 @@ func RunStages(ctx context.Context, stages ...Stage) error {
 	}
 	var errs []error
 	for i := range runs {
-		errs = append(errs, runs[i].end(ctx, runs))
+		errs = append(errs, runs[i].end(ctx, runs[i+1:]))
 	}
 	return errors.Join(errs...)
 }
@@ -74,19 +75,19 @@ func (r *stageRun) start(ctx context.Context, stage *Stage, index int, returned 
 	}()
 }
 
-// failed reports whether Run has returned an error.
-func (r *stageRun) failed() bool {
+// returned reports whether Run has returned.
+func (r *stageRun) returned() bool {
 	select {
 	case <-r.done:
-		return r.err != nil
+		return true
 	default:
 		return false
 	}
 }
 
 // end flushes the stage, ends it and waits for it, each within its bound. The error is a *StageError.
-func (r *stageRun) end(ctx context.Context, all []stageRun) error {
-	flushed := r.flush(ctx, all)
+func (r *stageRun) end(ctx context.Context, later []stageRun) error {
+	flushed := r.flush(ctx, later)
 	r.cancel()
 	bounded, cancel := r.bound(ctx)
 	defer cancel()
@@ -104,15 +105,10 @@ func (r *stageRun) end(ctx context.Context, all []stageRun) error {
 	return &failed
 }
 
-// flush calls Flush, unless one of all stages has failed.
-func (r *stageRun) flush(ctx context.Context, all []stageRun) error {
-	if r.Flush == nil {
+// flush calls Flush, unless the stage has returned or a later one has failed.
+func (r *stageRun) flush(ctx context.Context, later []stageRun) error {
+	if r.Flush == nil || r.returned() || slices.ContainsFunc(later, func(l stageRun) bool { return l.returned() && l.err != nil }) {
 		return nil
-	}
-	for i := range all {
-		if all[i].failed() {
-			return nil
-		}
 	}
 	bounded, cancel := r.bound(ctx)
 	defer cancel()

@@ -96,7 +96,8 @@ func TestRunStagesErrors(t *testing.T) {
 		{"two fail", []sink.Stage{log.stage("a", broken), log.stage("b", broken)}, true, 2 * time.Second, "sink: stage a: broken\nsink: stage b: broken", broken},
 		{"one hangs", []sink.Stage{log.stage("a", nil), hangs, log.stage("c", nil)}, true, 4 * time.Second, "sink: stage hanging: it had not ended 2s after its context", errAny},
 		{"one is not flushed", []sink.Stage{log.stage("a", nil), unflushed}, true, 2 * time.Second, "sink: stage disk: flush: context deadline exceeded", context.DeadlineExceeded},
-		{"nothing is flushed after a failure", []sink.Stage{returns(broken), unflushed}, false, 0, "sink: stage 1: broken", broken},
+		{"a source fails", []sink.Stage{returns(broken), unflushed}, false, time.Second, "sink: stage 1: broken\nsink: stage disk: flush: context deadline exceeded", broken},
+		{"nothing is flushed into a stage that has failed", []sink.Stage{log.stage("a", nil), unflushed, returns(broken)}, false, time.Second, "sink: stage 3: broken", broken},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

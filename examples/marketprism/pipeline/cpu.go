@@ -21,7 +21,7 @@ import (
 )
 
 // asPart runs a stage, and the goroutines it starts, under the profile label of a part.
-func asPart(part string, run stageFunc) stageFunc {
+func asPart(part string, run func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) (err error) {
 		pprof.Do(ctx, pprof.Labels(engines.PartLabel, part), func(ctx context.Context) { err = run(ctx) })
 		return err

@@ -18,11 +18,13 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/examples/marketprism/config"
 	"github.com/marketprism/marketprism/examples/marketprism/engines"
 	"github.com/marketprism/marketprism/examples/marketprism/gate"
 	"github.com/marketprism/marketprism/examples/marketprism/page"
 	"github.com/marketprism/marketprism/examples/plain"
+	"github.com/marketprism/marketprism/sink"
 )
 
 // ErrInterrupted means that ctx ended before the work was done. A role that had started, and ended in order, is no error.
@@ -139,33 +141,48 @@ func (p *Pipeline) printNext() {
 // transport moves records from the source to the archive. At the end of the collection it empties each stage before
 // it stops the next one.
 func (p *Pipeline) transport(ctx context.Context) error {
-	// Downstream outlives ctx, so that every received record is stored.
-	downstream, stopDownstream := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer stopDownstream(nil)
 	var err error
-	if p.collector, err = p.newCollector(downstream); err != nil {
+	if p.collector, err = p.newCollector(ctx); err != nil {
 		return err
 	}
 	defer p.collector.close()
 	if p.archiver, err = p.newArchiver(); err != nil {
 		return err
 	}
-	publishing := startAll(downstream, stopDownstream, p.collector.downstream()...)
-	defer publishing.stop()
-	storing := startAll(downstream, stopDownstream, p.archiver.stages()...)
-	defer storing.stop()
-	services, err := p.startServices(downstream, stopDownstream)
+	return p.runStages(ctx, slices.Concat(p.collecting(), p.storing(p.waitStored)))
+}
+
+// runStages shows the status and runs stages, and beside them the services, until ctx or the configured time ends, the source
+// ends, or a stage fails.
+func (p *Pipeline) runStages(ctx context.Context, stages []sink.Stage) error {
+	services, err := p.services()
 	if err != nil {
 		return err
 	}
-	defer services.stop()
-	if p.started != nil {
-		p.started()
+	all := slices.Concat([]sink.Stage{{Name: "status", Run: p.watchUntilEnd}}, stages, services)
+	for i := range all {
+		all[i].Timeout = p.cfg.Drain + endPatience
 	}
+	return stageErrors(sink.RunStages(ctx, all...))
+}
 
-	err = p.collect(ctx, downstream)
-	err = errors.Join(err, p.flush(downstream), p.waitAllStored(downstream))
-	return errors.Join(err, services.end(), publishing.end(), storing.end())
+// endPatience is what a stage may take to end beyond the drain time.
+const endPatience = 10 * time.Second
+
+// stageErrors leaves out the names of stages whose errors say what has failed.
+func stageErrors(err error) error {
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return err
+	}
+	var errs []error
+	for _, err := range joined.Unwrap() {
+		if failed, ok := err.(*sink.StageError); ok && !failed.Overran {
+			err = failed.Err
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // Collect publishes the source's data until ctx ends.
@@ -183,22 +200,12 @@ func (p *Pipeline) Collect(ctx context.Context) error {
 }
 
 func (p *Pipeline) runCollector(ctx context.Context) error {
-	downstream, stopDownstream := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer stopDownstream(nil)
 	var err error
-	if p.collector, err = p.newCollector(downstream); err != nil {
+	if p.collector, err = p.newCollector(ctx); err != nil {
 		return err
 	}
 	defer p.collector.close()
-	publishing := startAll(downstream, stopDownstream, p.collector.downstream()...)
-	defer publishing.stop()
-	services, err := p.startServices(downstream, stopDownstream)
-	if err != nil {
-		return err
-	}
-	defer services.stop()
-	err = p.collect(ctx, downstream)
-	return errors.Join(err, p.flush(downstream), services.end(), publishing.end())
+	return p.runStages(ctx, p.collecting())
 }
 
 // Archive stores the records of the bus until ctx ends, and then finishes the delivered batches.
@@ -217,21 +224,11 @@ func (p *Pipeline) Archive(ctx context.Context) error {
 }
 
 func (p *Pipeline) runArchiver(ctx context.Context) error {
-	downstream, stopDownstream := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer stopDownstream(nil)
 	var err error
 	if p.archiver, err = p.newArchiver(); err != nil {
 		return err
 	}
-	storing := startAll(downstream, stopDownstream, p.archiver.stages()...)
-	defer storing.stop()
-	services, err := p.startServices(downstream, stopDownstream)
-	if err != nil {
-		return err
-	}
-	defer services.stop()
-	err = p.watchUntilEnd(ctx, downstream, nil)
-	return errors.Join(err, services.end(), storing.end())
+	return p.runStages(ctx, p.storing(nil))
 }
 
 // inFolder runs a role with the configured folder, or with a temporary one that it removes afterwards. The context of run
@@ -316,9 +313,17 @@ func (p *Pipeline) close() error {
 	return err
 }
 
-// watchUntilEnd shows the status until the collection ends: by ctx, its time, the source, or a failed stage. source
-// may be nil.
-func (p *Pipeline) watchUntilEnd(ctx, downstream context.Context, source *source) error {
+// watchUntilEnd shows the status until the collection ends: by its time, the source, or ctx, which also ends when a stage
+// fails. It is the first stage, so that its end begins that of the others.
+func (p *Pipeline) watchUntilEnd(ctx context.Context) error {
+	if p.started != nil {
+		p.started()
+	}
+	defer func() {
+		if p.collector != nil {
+			p.collector.waiting, p.collector.gaps = p.collector.waits(), p.tally.count(received, marketprism.KindGap)
+		}
+	}()
 	var timeUp <-chan time.Time
 	if p.cfg.For > 0 {
 		timer := time.NewTimer(p.cfg.For)
@@ -326,8 +331,8 @@ func (p *Pipeline) watchUntilEnd(ctx, downstream context.Context, source *source
 		timeUp = timer.C
 	}
 	var played <-chan struct{}
-	if source != nil {
-		played = source.done
+	if p.source != nil {
+		played = p.source.done
 	}
 	p.watch.notify(daemon.SdNotifyReady)
 	defer p.watch.notify(daemon.SdNotifyStopping)
@@ -342,12 +347,10 @@ func (p *Pipeline) watchUntilEnd(ctx, downstream context.Context, source *source
 			status.show()
 		case <-timeUp:
 			return nil
-		case <-ctx.Done(): // interrupted, or the collector failed and returns its error
+		case <-ctx.Done(): // interrupted, or a stage has failed and returns its error
 			return nil
-		case <-downstream.Done():
-			return context.Cause(downstream)
 		case <-played:
-			if err := source.err(); err != nil {
+			if err := p.source.err(); err != nil {
 				return err
 			}
 			return p.waitQuiet(ctx)

@@ -101,14 +101,15 @@ type collector struct {
 	page      *page.Page // nil if it is off
 	conns     connections
 	waiting   map[string]string // at the end of the collection, why each book was not synced
+	gaps      uint64            // Gaps received before the collection ended
 }
 
-func (p *Pipeline) newCollector(downstream context.Context) (*collector, error) {
+func (p *Pipeline) newCollector(ctx context.Context) (*collector, error) {
 	c := &collector{}
 	if err := p.connectBus(c); err != nil {
 		return nil, err
 	}
-	if err := p.connectExchange(downstream, c); err != nil {
+	if err := p.connectExchange(ctx, c); err != nil {
 		return nil, errors.Join(err, c.close())
 	}
 	return c, nil
@@ -158,9 +159,10 @@ func (p *Pipeline) connectBus(c *collector) error {
 	return nil
 }
 
-// connectExchange creates the driver. It writes records to the buffer under downstream, so that none is lost when
-// the collection ends.
-func (p *Pipeline) connectExchange(downstream context.Context, c *collector) error {
+// connectExchange creates the driver. It writes records to the buffer without the end of its context: the buffer, which
+// ends later, may be full while the collection ends.
+func (p *Pipeline) connectExchange(ctx context.Context, c *collector) error {
+	downstream := context.WithoutCancel(ctx)
 	market := marketprism.Market(p.cfg.Market)
 	meter := p.watch.metrics.Exchange(market)
 	cfg := p.source.config
@@ -197,9 +199,14 @@ func (p *Pipeline) connectExchange(downstream context.Context, c *collector) err
 	return p.newPage(c)
 }
 
-// downstream returns the stages after the handler, which outlive the collection.
-func (c *collector) downstream() []stageFunc {
-	return []stageFunc{asPart("publisher", c.buffer.Run), asPart("disk queue", c.spill.Run)}
+// collecting returns the stages from the exchange to the bus.
+func (p *Pipeline) collecting() []sink.Stage {
+	c := p.collector
+	return []sink.Stage{
+		{Name: "driver", Run: asPart("driver", p.collect)},
+		{Name: "publisher", Run: asPart("publisher", c.buffer.Run), Flush: p.flush},
+		{Name: "disk queue", Run: asPart("disk queue", c.spill.Run)},
+	}
 }
 
 func (c *collector) close() error {
@@ -245,18 +252,11 @@ func (c countedPublisher) WriteEncoded(ctx context.Context, recs []marketprism.R
 	return nil
 }
 
-// collect collects from the source until ctx or the configured time ends, the source ends, or a later stage fails.
-func (p *Pipeline) collect(ctx, downstream context.Context) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	collecting := start(ctx, cancel, asPart("driver", p.collector.books.Run))
-	defer collecting.stop()
-	err := p.watchUntilEnd(ctx, downstream, p.source)
-	p.collector.waiting = p.collector.waits()
-	gaps := p.tally.count(received, marketprism.KindGap)
-	collecting.stop()
-	p.tally.closing.Store(p.tally.count(received, marketprism.KindGap) - gaps)
-	return errors.Join(err, collecting.err())
+// collect keeps the books until ctx ends, and counts the Gaps that end them.
+func (p *Pipeline) collect(ctx context.Context) error {
+	err := p.collector.books.Run(ctx)
+	p.tally.closing.Store(p.tally.count(received, marketprism.KindGap) - p.collector.gaps)
+	return err
 }
 
 // unsynced returns the cause for every followed book that never was synced.
@@ -384,13 +384,21 @@ func (p *Pipeline) newArchiver() (*archiver, error) {
 	return a, nil
 }
 
-func (a *archiver) stages() []stageFunc {
-	stages := []stageFunc{a.advisories.Run}
-	if a.redriver != nil {
-		stages = append(stages, a.redriver.Run)
+// storing returns the stages from the bus to the archive. flush, which may be nil, is that of each consumer.
+func (p *Pipeline) storing(flush func(ctx context.Context, stream string, c *natsbus.Consumer) error) []sink.Stage {
+	a := p.archiver
+	stages := make([]sink.Stage, 0, 4)
+	for i, c := range a.consumers {
+		stream := streamNames()[i]
+		stage := sink.Stage{Name: "consumer of " + stream, Run: asPart("consumer", func(ctx context.Context) error { return c.Run(ctx, a.into) })}
+		if flush != nil {
+			stage.Flush = func(ctx context.Context) error { return flush(ctx, stream, c) }
+		}
+		stages = append(stages, stage)
 	}
-	for _, c := range a.consumers {
-		stages = append(stages, asPart("consumer", func(ctx context.Context) error { return c.Run(ctx, a.into) }))
+	stages = append(stages, sink.Stage{Name: "advisories", Run: a.advisories.Run})
+	if a.redriver != nil {
+		stages = append(stages, sink.Stage{Name: "redriver", Run: a.redriver.Run})
 	}
 	return stages
 }
@@ -413,14 +421,12 @@ func (a *archiver) behind() uint64 {
 	return n
 }
 
-// waitAllStored blocks until every message of the streams is stored, for at most the drain time.
-func (p *Pipeline) waitAllStored(ctx context.Context) error {
+// waitStored blocks until every message of a stream is stored, for at most the drain time.
+func (p *Pipeline) waitStored(ctx context.Context, stream string, c *natsbus.Consumer) error {
 	ctx, cancel := context.WithTimeout(ctx, p.cfg.Drain)
 	defer cancel()
-	for i, stream := range streamNames() {
-		if err := waitStored(ctx, p.bus.JS, stream, p.archiver.consumers[i]); err != nil {
-			return fmt.Errorf("storing the messages of stream %s: %w", stream, err)
-		}
+	if err := waitStored(ctx, p.bus.JS, stream, c); err != nil {
+		return fmt.Errorf("storing the messages of stream %s: %w", stream, err)
 	}
 	return nil
 }

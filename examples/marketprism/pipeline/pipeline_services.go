@@ -18,10 +18,11 @@ import (
 	"github.com/marketprism/marketprism/examples/marketprism/page"
 	"github.com/marketprism/marketprism/natsbus"
 	"github.com/marketprism/marketprism/natsbus/presence"
+	"github.com/marketprism/marketprism/sink"
 )
 
-// startServices starts the heartbeat, the health and metrics server, the live page and the logs.
-func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCauseFunc) (stageRuns, error) {
+// services returns the heartbeat, the health and metrics server, the live page and the logs.
+func (p *Pipeline) services() ([]sink.Stage, error) {
 	p.watch.health = health.New(stalled, p.checks()...)
 	beats, err := presence.NewHeartbeat(p.bus.Conn, presence.HeartbeatConfig{
 		Service: p.watch.role, Instance: p.cfg.Instance, Version: p.watch.version, Report: p.report,
@@ -29,7 +30,10 @@ func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCause
 	if err != nil {
 		return nil, err
 	}
-	stages := []stageFunc{beats.Run, p.watch.repeats.Run, p.watch.metrics.Poll, p.letters.watch}
+	services := []sink.Stage{
+		{Name: "heartbeat", Run: beats.Run}, {Name: "log", Run: p.watch.repeats.Run},
+		{Name: "metrics", Run: p.watch.metrics.Poll}, {Name: "dead letters", Run: p.letters.watch},
+	}
 	if p.cfg.HealthListen != "" {
 		handler := gate.New(gate.Config{Hosts: p.cfg.HTTPHosts, Token: p.cfg.HTTPToken}, p.watch.health.Handler(metrics.Handler(p.watch.registry)))
 		serve, url, err := listen(p.cfg.HealthListen, "health-listen", handler)
@@ -40,13 +44,13 @@ func (p *Pipeline) startServices(ctx context.Context, failed context.CancelCause
 			p.watch.logger("health").Warn("other hosts can read health and metrics without a login; http-token sets one", "listen", p.cfg.HealthListen)
 		}
 		fmt.Fprintf(p.out, "health: %s/readyz, metrics: %s/metrics\n", url, url)
-		stages = append(stages, serve)
+		services = append(services, sink.Stage{Name: "health", Run: serve})
 	}
 	if p.collector != nil && p.collector.page != nil {
 		p.door.Open(p.collector.page)
-		stages = append(stages, p.collector.page.Run)
+		services = append(services, sink.Stage{Name: "page", Run: p.collector.page.Run})
 	}
-	return startAll(ctx, failed, stages...), nil
+	return services, nil
 }
 
 // report returns the content of a heartbeat.
@@ -139,7 +143,7 @@ func (p *Pipeline) pageHealth() page.Health {
 }
 
 // listen opens a port, so that a wrong address is an error at the start, and returns a stage that serves on it.
-func listen(addr, setting string, handler http.Handler) (serve stageFunc, url string, err error) {
+func listen(addr, setting string, handler http.Handler) (serve func(context.Context) error, url string, err error) {
 	listener, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, "", fmt.Errorf("--%s %s: %w (give another address; port 0 is a free one)", setting, addr, err)

@@ -1,14 +1,19 @@
 package pipeline
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/examples/marketprism/health"
+	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/orderbook"
+	"github.com/marketprism/marketprism/sink"
 )
 
 // An archiver with messages in flight that neither stores nor fails is stuck; one that stores, fails, waits for a
@@ -60,5 +65,30 @@ func TestBeat(t *testing.T) {
 			p.beat()
 			require.NoError(t, p.watch.health.Alive())
 		})
+	}
+}
+
+// A consumer that finds everything stored by the run before has nothing to wait for.
+func TestWaitStoredOfAnEarlierRun(t *testing.T) {
+	js := natstest.JetStream(t, natstest.Start(t))
+	require.NoError(t, natsbus.EnsureStreams(t.Context(), js, natsbus.StreamsConfig{}))
+	publisher, err := natsbus.NewPublisher(js, natsbus.PublisherConfig{})
+	require.NoError(t, err)
+	defer publisher.Close()
+	inst := marketprism.Instrument{Exchange: marketprism.Binance, Market: marketprism.Spot, Symbol: "BTCUSDT"}
+	for id := range int64(3) {
+		update := &orderbook.Update{FirstID: id + 1, LastID: id + 1}
+		require.NoError(t, publisher.Write(t.Context(), []marketprism.Record{{Instrument: inst, ReceivedAt: time.Now(), Update: update}}))
+	}
+	stream := natsbus.BooksStream("")
+	for range 2 {
+		c, err := natsbus.NewConsumer(js, natsbus.ConsumerConfig{Stream: stream, Durable: "archive"})
+		require.NoError(t, err)
+		require.NoError(t, sink.RunStages(t.Context(),
+			sink.Stage{Run: func(context.Context) error { return nil }}, // the source is done
+			sink.Stage{
+				Run:   func(ctx context.Context) error { return c.Run(ctx, sink.Tee()) },
+				Flush: func(ctx context.Context) error { return waitStored(ctx, js, stream, c) },
+			}))
 	}
 }
