@@ -51,6 +51,10 @@
 // the only verb of shutdown: a type has it where there is something to release, such as a connection or
 // a file. A second Close does nothing. A type that only runs has no Close.
 //
+// What runs side by side ends from the source to the last sink: a driver gives its Handler the Gaps that end the books
+// when its ctx ends, and what is behind must still take them. sink.RunStages does that. In any other order the
+// driver returns a [HandlerError], which says how many records did not arrive.
+//
 // # Glossary
 //
 //   - Instrument: one symbol in one market of one exchange.

@@ -18,8 +18,12 @@
 // A [Client] makes REST requests and opens connections. A [Stream] is one websocket connection, for
 // programs that want the frames themselves, with a [Decoder] for them. A [DepthSyncer] does everything
 // books need: it connects, subscribes, fetches snapshots, proves by the update ids that no update is
-// missing, resyncs where one is, and reconnects. A [Handler] gets all records in order, with the gaps
-// marked. [Hooks] report events of the connections and books.
+// missing, resyncs where one is, and reconnects. Status and the error of Ready say what a book that is not synced
+// waits for, why the last attempt failed and when the next one is made.
+//
+// A [Handler] gets all records in order, with the gaps marked; sink.Handler makes one of a bus, a store or a queue, and
+// sink.RunStages ends the driver before these, so that the last Gaps arrive. [Hooks] report events of the connections
+// and books.
 //
 // Config.SBE selects spot's binary streams, for programs with an API key. The rest of this page holds for
 // them too; their bestBidAsk takes the place of bookTicker.
