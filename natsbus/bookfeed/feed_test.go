@@ -398,6 +398,29 @@ func TestFeedEndsEveryBookWithAGap(t *testing.T) {
 	require.ErrorIs(t, feed.Ready(t.Context()), bookfeed.ErrStopped)
 }
 
+// A handler that fails when the books end, here with the error of a context that has ended before, makes Run fail: the error
+// counts what was not delivered.
+func TestFeedReportsTheHandlersErrorAtTheEnd(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	ctx, cancel := context.WithCancel(t.Context())
+	cfg := bookfeed.Config{Handler: func(_ context.Context, rec *marketprism.Record) error { return ctx.Err() }}
+	for i, symbol := range []string{"AUSDT", "BUSDT", "CUSDT"} {
+		v := bustest.NewVenue(symbol, uint64(20+i))
+		b.Publish(t, []marketprism.Record{v.Snapshot()})
+		cfg.Instruments = append(cfg.Instruments, v.Instrument)
+	}
+	feed, err := bookfeed.New(b.JS, cfg)
+	require.NoError(t, err)
+	done := make(chan error, 1)
+	go func() { done <- feed.Run(ctx) }()
+	require.NoError(t, feed.Ready(t.Context()))
+	cancel()
+	var failed *marketprism.HandlerError
+	require.ErrorAs(t, bustest.Receive(t, done), &failed)
+	require.ErrorIs(t, failed, context.Canceled)
+	require.Equal(t, 2, failed.Undelivered)
+}
+
 func TestFeedConfigIsChecked(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	inst := bustest.NewVenue("BTCUSDT", 13).Instrument
