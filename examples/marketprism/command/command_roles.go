@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -80,7 +79,7 @@ becomes a dead letter: see marketprism dlq. Run one archiver at a time.`,
 func untilStopped() map[string]string { return map[string]string{"for": "0s"} }
 
 func (p *program) role(ctx context.Context, name string, run func(*pipeline.Pipeline, context.Context) error) error {
-	if err := p.checkPlaces(); err != nil {
+	if err := checkPlaces(p.settings); err != nil {
 		return err
 	}
 	role, err := pipeline.New(name, Version, p.settings.Config, p.out, p.errOut)
@@ -143,76 +142,6 @@ func (p *program) findBus(ctx context.Context) (*engines.Bus, error) {
 		return nil, usageError{engines.ErrNoBus}
 	}
 	return engines.OpenBus(ctx, url, nil)
-}
-
-// checkPlaces returns an error if a file cannot be read, a port is taken or the folder cannot be written, before servers are
-// started for seconds.
-func (p *program) checkPlaces() error {
-	cfg := p.settings.Config
-	for setting, path := range map[string]string{"recording": cfg.Recording, "ca-file": cfg.CAFile} {
-		if path == "" {
-			continue
-		}
-		file, err := os.Open(path)
-		if err != nil {
-			return fmt.Errorf("%s %s: %w", p.settings.Place(setting), path, cause(err))
-		}
-		_ = file.Close() // it can be read, which is all
-	}
-	for _, port := range []struct{ setting, addr string }{
-		{"health-listen", cfg.HealthListen}, {"page-listen", cfg.PageListen}, {"clickhouse-listen", cfg.ClickHouseListen},
-	} {
-		if port.addr == "" || p.settings.Origin(port.setting) == config.FromDefault {
-			continue
-		}
-		listener, err := net.Listen("tcp", port.addr)
-		if err != nil {
-			return fmt.Errorf("%s %s: %w (give another address; port 0 is a free one)", p.settings.Place(port.setting), port.addr, cause(err))
-		}
-		defer listener.Close() // when all were found free, so that no two are the same
-	}
-	if err := p.checkUnused(cfg.Data); err != nil {
-		return err
-	}
-	return p.makeFolder(p.settings.Place("data"), cfg.Data)
-}
-
-// checkUnused returns an error if another process runs servers on the folder, which would otherwise be waited for.
-func (p *program) checkUnused(folder string) error {
-	if folder != "" && engines.InUse(folder) {
-		return fmt.Errorf("%s %s: a run uses this folder now; end it first, or give another folder", p.settings.Place("data"), folder)
-	}
-	return nil
-}
-
-// makeFolder makes a folder unless it exists, and returns an error if no file can be made in it. "" is none.
-func (p *program) makeFolder(setting, folder string) error {
-	if folder == "" {
-		return nil
-	}
-	if info, err := os.Stat(folder); err == nil && !info.IsDir() {
-		return wantValue(setting, folder, "a folder, not a file")
-	}
-	err := os.MkdirAll(folder, 0o700)
-	if err == nil {
-		var file *os.File
-		if file, err = os.CreateTemp(folder, ".writable-"); err == nil {
-			err = errors.Join(file.Close(), os.Remove(file.Name()))
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("%s %s: %w", setting, folder, cause(err))
-	}
-	return nil
-}
-
-// cause returns the reason that the system gave for an error, without what the program did.
-func cause(err error) error {
-	var number syscall.Errno
-	if errors.As(err, &number) {
-		return number
-	}
-	return err
 }
 
 func (p *program) exchange() *cobra.Command {
@@ -290,7 +219,7 @@ memory or goroutines grew. --sim-rate sets the load; the exchange's limits make 
 }
 
 func (p *program) soakWith(ctx context.Context, cfg config.Config) error {
-	if err := p.checkPlaces(); err != nil {
+	if err := checkPlaces(p.settings); err != nil {
 		return err
 	}
 	exchange, err := p.startExchange(ctx, &cfg)
@@ -423,7 +352,7 @@ func (p *program) record() *cobra.Command {
 }
 
 func (p *program) recordTo(ctx context.Context, dir string) error {
-	if err := p.makeFolder("DIR", dir); err != nil {
+	if err := makeFolder("DIR", dir); err != nil {
 		return err
 	}
 	cfg := p.settings.Config

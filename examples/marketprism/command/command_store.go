@@ -30,7 +30,7 @@ func (p *program) withStore(ctx context.Context, use func(*chstore.Store) error)
 		return wantValue(p.settings.Place("data"), cfg.Data, "the folder of an earlier run or archive, with an embedded ClickHouse")
 	}
 	if cfg.ClickHouse == "" {
-		if err := p.checkUnused(cfg.Data); err != nil {
+		if err := checkUnused(p.settings); err != nil {
 			return err
 		}
 	}
