@@ -75,10 +75,15 @@ type On struct {
 func (on On) Handler() func(context.Context, *Record) error {
 	synced := make(map[Instrument]bool)
 	return func(ctx context.Context, rec *Record) error {
-		if f := on.forRecord(rec, synced); f != nil {
-			return f(ctx, rec)
+		f := on.forRecord(rec, synced)
+		if f == nil {
+			return nil
 		}
-		return nil
+		err := f(ctx, rec)
+		if err != nil {
+			clear(synced) // the Run ends, and the Gaps of its books do not come
+		}
+		return err
 	}
 }
 

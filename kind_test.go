@@ -84,6 +84,18 @@ func TestOn(t *testing.T) {
 	if err := fails(t.Context(), &marketprism.Record{Gap: gap}); !errors.Is(err, broken) {
 		t.Errorf("the error of a func is lost: %v", err)
 	}
+	// After an error the Run ends without the Gaps of its books. The next one begins with Snapshots.
+	syncs := 0
+	again := marketprism.On{
+		Synced: func(context.Context, *marketprism.Record) error { syncs++; return nil },
+		Update: func(context.Context, *marketprism.Record) error { return broken },
+	}.Handler()
+	for _, i := range []int{1, 4, 1} {
+		_ = again(t.Context(), &recs[i])
+	}
+	if syncs != 2 {
+		t.Errorf("%d syncs in two Runs", syncs)
+	}
 	if n := testing.AllocsPerRun(100, func() { _ = silent(t.Context(), &recs[4]) }); n != 0 {
 		t.Errorf("an update allocates %v times", n)
 	}

@@ -21,7 +21,8 @@
 // missing, resyncs where one is, and reconnects. Status and the error of Ready say what a book that is not synced
 // waits for, why the last attempt failed and when the next one is made.
 //
-// A [Handler] gets all records in order, with the gaps marked; sink.Handler makes one of a bus, a store or a queue, and
+// A [Handler] gets all records in order, with the gaps marked; marketprism.On makes one of a func for each kind,
+// [RouteSymbols] gives each symbol its own, and sink.Handler makes one of a bus, a store or a queue.
 // sink.RunStages ends the driver before these, so that the last Gaps arrive. [Hooks] report events of the connections
 // and books.
 //

@@ -35,10 +35,12 @@ type observed struct {
 
 // Handler returns a Handler that gives each record to next, unless that is nil, and then notes it.
 func (o *Observer) Handler(next func(context.Context, *marketprism.Record) error) func(context.Context, *marketprism.Record) error {
-	note := marketprism.On{Synced: o.note, Gap: o.note}.Handler()
+	on := marketprism.On{Synced: o.note, Gap: o.note}
+	note := on.Handler()
 	return func(ctx context.Context, rec *marketprism.Record) error {
 		if next != nil {
 			if err := next(ctx, rec); err != nil {
+				note = on.Handler() // the Run ends, and the Gaps of its books do not come
 				return err
 			}
 		}

@@ -3,6 +3,8 @@ package binancetest_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"log"
 	"sync"
 	"testing"
 	"time"
@@ -81,7 +83,60 @@ func TestObserverPassesErrorsOn(t *testing.T) {
 	if err := handler(t.Context(), &marketprism.Record{Gap: &orderbook.Gap{}}); !errors.Is(err, broken) {
 		t.Errorf("err = %v", err)
 	}
+	handler = seen.Handler(func(_ context.Context, rec *marketprism.Record) error {
+		if rec.Gap != nil {
+			return broken
+		}
+		return nil
+	})
+	snapshot := &marketprism.Record{Instrument: marketprism.Instrument{Symbol: "A"}, Snapshot: &orderbook.Snapshot{LastID: 1}}
+	for range 2 { // Runs, of which each ends with an error in place of its Gaps
+		must(t, handler(t.Context(), snapshot))
+		if id, err := seen.Synced(t.Context(), "A"); err != nil || id != 1 {
+			t.Errorf("synced at %d: %v", id, err)
+		}
+		_ = handler(t.Context(), &marketprism.Record{Gap: &orderbook.Gap{}})
+	}
 	if err := seen.Handler(nil)(t.Context(), &marketprism.Record{}); err != nil {
 		t.Errorf("without a Handler: %v", err)
 	}
+}
+
+// A test breaks the connection of a bot, and waits for what that does to its book.
+func ExampleObserver() {
+	srv, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("BTCUSDT"), Tick: -1})
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = srv.Close() }()
+	client, err := binance.NewClient(binance.Config{Endpoints: srv.Endpoints()})
+	if err != nil {
+		log.Fatal(err)
+	}
+	var seen binancetest.Observer
+	books, err := binance.NewDepthSyncer(client, binance.DepthConfig{
+		Symbols: []string{"BTCUSDT"},
+		Handler: seen.Handler(nil), // or the bot's Handler
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() { ended <- books.Run(ctx) }()
+	id, err := seen.Synced(ctx, "BTCUSDT")
+	fmt.Println("synced at", id, err)
+
+	srv.Disconnect(binancetest.CloseGoingAway, "")
+	gap, err := seen.Gap(ctx, "BTCUSDT")
+	fmt.Println("lost after", gap.After, gap.Reason, err)
+	id, err = seen.Synced(ctx, "BTCUSDT")
+	fmt.Println("synced at", id, err)
+	stop()
+	fmt.Println("stopped", <-ended)
+	// Output:
+	// synced at 1000000 <nil>
+	// lost after 1000000 disconnect <nil>
+	// synced at 1000000 <nil>
+	// stopped <nil>
 }
