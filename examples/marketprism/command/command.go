@@ -148,8 +148,9 @@ func (p *program) load(cmd *cobra.Command) error {
 	if err := p.settings.Load(p.file, os.Environ(), configEnv, chserver.LibraryEnv); err != nil {
 		return usageError{err}
 	}
-	if p.settings.Origin("log-level") == config.FromDefault && term.IsTerminal(int(p.errOut.Fd())) {
-		p.settings.Config.LogLevel = slog.LevelWarn
+	// A person reads tables, and only warnings of the log.
+	if p.settings.Origin("log-level") == config.FromDefault && (cmd.Name() == runName || term.IsTerminal(int(p.errOut.Fd()))) {
+		p.settings.Config.LogLevel, p.settings.Config.LogPlain = slog.LevelWarn, true
 	}
 	return nil
 }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/examples/marketprism/config"
@@ -26,20 +27,49 @@ import (
 	"github.com/marketprism/marketprism/natsbus/presence"
 )
 
+const runName = "run"
+
 func (p *program) run() *cobra.Command {
 	return &cobra.Command{
-		Use: "run", Short: "Collect, store and verify in one process", Args: exactArgs(),
+		Use: runName, Short: "Collect, store and verify in one process", Args: exactArgs(),
 		Long: `Run collects market data, moves it over NATS JetStream into ClickHouse, and at the end rebuilds every
 order book from ClickHouse and compares it with the live one. NATS and ClickHouse run embedded unless an
-address is given. Ctrl-C ends the collection; what was received is still stored and compared.`,
-		Example: `  marketprism run                                       # simulated, for 20 s
+address is given. On a terminal it collects until Enter, unless --for is given. Ctrl-C ends the collection:
+what was received is still stored and compared. Only warnings are logged, unless --log-level is given.`,
+		Example: `  marketprism run                                       # simulated
   marketprism run --source live --symbols BTCUSDT --for 0
   marketprism run --source recording --recording FILE --speed 0 --for 0
   marketprism run --data ./data                         # keep the archive`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return p.role(cmd.Context(), "marketprism", (*pipeline.Pipeline).Run)
+			enter := func(*pipeline.Pipeline) {}
+			if p.settings.Origin("for") == config.FromDefault && p.interactive(cmd) {
+				p.settings.Config.For = 0
+				enter = func(role *pipeline.Pipeline) { role.EndWhen("Enter", entered(cmd.InOrStdin())) }
+			}
+			return p.role(cmd.Context(), "marketprism", func(role *pipeline.Pipeline, ctx context.Context) error {
+				enter(role)
+				return role.Run(ctx)
+			})
 		},
 	}
+}
+
+// interactive reports whether a person sees the output and can answer.
+func (p *program) interactive(cmd *cobra.Command) bool {
+	in, ok := cmd.InOrStdin().(interface{ Fd() uintptr })
+	return ok && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(p.out.Fd()))
+}
+
+// entered returns a channel that is closed when a line is read. A program in the background reads none.
+func entered(in io.Reader) <-chan struct{} {
+	ignoreBackground()
+	done := make(chan struct{})
+	go func() { // it ends with the program, if no line comes
+		if _, err := bufio.NewReader(in).ReadString('\n'); err == nil {
+			close(done)
+		}
+	}()
+	return done
 }
 
 func (p *program) collect() *cobra.Command {

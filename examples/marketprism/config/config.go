@@ -39,9 +39,11 @@ type Config struct {
 	Instance     string
 	HealthListen string // "" means off
 	PageListen   string // "" means off
+	PageFallback bool   // a free port is used if that of PageListen is taken
 	HTTPHosts    []string
 	HTTPToken    string // that health and page ask for; "" means none, and for a page that other hosts reach a random one
 	LogLevel     slog.Level
+	LogPlain     bool // lines for people in place of JSON
 }
 
 // Exchange holds the settings of what is collected.

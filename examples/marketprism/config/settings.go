@@ -74,7 +74,7 @@ func New() *Settings {
 
 	f.StringVar(&c.Instance, "instance", defaultInstance(), "name of this process among others of its role")
 	f.StringVar(&c.HealthListen, "health-listen", "127.0.0.1:0", "address of /healthz, /readyz and /metrics; port 0 is a free one, empty means off")
-	f.StringVar(&c.PageListen, "page-listen", "127.0.0.1:0", "address of the live page; port 0 is a free one, empty means off")
+	f.StringVar(&c.PageListen, "page-listen", "127.0.0.1:8480", "address of the live page; port 0 is a free one, as is used if the default is taken; empty means off")
 	f.StringSliceVar(&c.HTTPHosts, "http-hosts", []string{}, "host names, besides localhost, under which health and page are asked for, such as that of a proxy or a container")
 	f.StringVar(&c.HTTPToken, "http-token", "", "token that health and page ask for, as 'Authorization: Bearer TOKEN' or at a login; empty means none, but a new one, printed, for a page beyond loopback")
 	f.TextVar(&c.LogLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")

@@ -4,10 +4,12 @@ package logging
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/marketprism/marketprism/examples/plain"
@@ -19,6 +21,61 @@ import (
 func NewHandler(w io.Writer, level slog.Leveler) slog.Handler {
 	return unique{Handler: slog.NewJSONHandler(plain.JSON(w), &slog.HandlerOptions{Level: level, ReplaceAttr: fixed})}
 }
+
+// NewPlain returns a handler that writes lines for people to w: "warning: store: message, table=trades". It leaves out the time
+// and what is the same in all lines of a process.
+func NewPlain(w io.Writer, level slog.Leveler) slog.Handler {
+	return unique{Handler: &plainHandler{w: w, level: level, mu: new(sync.Mutex)}}
+}
+
+type plainHandler struct {
+	w     io.Writer
+	level slog.Leveler
+	attrs []slog.Attr
+	mu    *sync.Mutex // one line at a time, of all loggers
+}
+
+func (h *plainHandler) Enabled(_ context.Context, level slog.Level) bool {
+	return level >= h.level.Level()
+}
+
+func (h *plainHandler) Handle(_ context.Context, r slog.Record) error {
+	component, rest := "", ""
+	add := func(a slog.Attr) bool {
+		switch a = fixed(nil, a); {
+		case a.Key == "component":
+			component = a.Value.String() + ": "
+		case a.Value.Kind() == slog.KindGroup:
+			for _, member := range a.Value.Group() {
+				rest += ", " + member.String()
+			}
+		case a.Key != "" && a.Key != "service" && a.Key != "instance":
+			rest += ", " + a.String()
+		}
+		return true
+	}
+	for _, a := range h.attrs {
+		add(a)
+	}
+	r.Attrs(add)
+	level := strings.ToLower(r.Level.String())
+	if r.Level == slog.LevelWarn {
+		level = "warning"
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	_, err := fmt.Fprintf(h.w, "%s: %s%s\n", level, component, plain.Cell(r.Message+rest))
+	return err
+}
+
+func (h *plainHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	with := *h
+	with.attrs = slices.Concat(h.attrs, attrs)
+	return &with
+}
+
+// WithGroup leaves the names of groups out.
+func (h *plainHandler) WithGroup(string) slog.Handler { return h }
 
 // fixed maps the attributes of the library's hooks to the program's keys.
 func fixed(groups []string, a slog.Attr) slog.Attr {

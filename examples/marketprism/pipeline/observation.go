@@ -46,7 +46,11 @@ type observation struct {
 
 func newObservation(role, version string, cfg config.Config, logTo io.Writer) (*observation, error) {
 	w := &observation{role: role, version: version, registry: prometheus.NewPedanticRegistry()}
-	w.repeats = logging.NewRepeats(logging.NewHandler(logTo, cfg.LogLevel))
+	lines := logging.NewHandler(logTo, cfg.LogLevel)
+	if cfg.LogPlain {
+		lines = logging.NewPlain(logTo, cfg.LogLevel)
+	}
+	w.repeats = logging.NewRepeats(lines)
 	w.metrics = metrics.New(metrics.Config{
 		Service: role, Version: version,
 		PollFailed: func(i metrics.PollInfo) {

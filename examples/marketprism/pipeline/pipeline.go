@@ -52,7 +52,8 @@ type Pipeline struct {
 	archive   *engines.Archive
 	collector *collector
 	archiver  *archiver
-	progress  progress // of the archiver; used by the main loop only
+	progress  progress        // of the archiver; used by the main loop only
+	enough    <-chan struct{} // closed to end the collection in order; may be nil
 
 	aborting sync.Mutex
 	cleaning []func() // what Abort does, last first; guarded by aborting
@@ -249,6 +250,13 @@ func (p *Pipeline) inFolder(ctx context.Context, run func(context.Context) error
 	return errors.Join(run(ctx), os.RemoveAll(dir))
 }
 
+// EndWhen makes the collection end in order when done is closed, as it does after --for, and says so by the name of that event.
+// Call it before Run.
+func (p *Pipeline) EndWhen(event string, done <-chan struct{}) {
+	p.enough = done
+	fmt.Fprintf(p.out, "%s ends this in order, and so does Ctrl-C\n", event)
+}
+
 // onAbort adds what Abort does, before the earlier ones.
 func (p *Pipeline) onAbort(clean func()) {
 	p.aborting.Lock()
@@ -346,6 +354,8 @@ func (p *Pipeline) watchUntilEnd(ctx context.Context) error {
 			p.beat()
 			status.show()
 		case <-timeUp:
+			return nil
+		case <-p.enough:
 			return nil
 		case <-ctx.Done(): // interrupted, or a stage has failed and returns its error
 			return nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -91,6 +92,10 @@ func (p *Pipeline) openPage() error {
 	p.door = page.NewDoor(p.pageGate, p.cfg.Origin())
 	p.door.Wait("NATS and ClickHouse")
 	serve, url, err := listen(p.cfg.PageListen, "page-listen", p.door)
+	if host, port, cut := net.SplitHostPort(p.cfg.PageListen); p.cfg.PageFallback && cut == nil && errors.Is(err, syscall.EADDRINUSE) {
+		serve, url, err = listen(net.JoinHostPort(host, "0"), "page-listen", p.door)
+		login += fmt.Sprintf(" (port %s is taken)", port)
+	}
 	if err != nil {
 		return err
 	}
