@@ -1,6 +1,6 @@
 # Needs Go, make and, for a real ClickHouse in tests and in the example, npm. Nothing else.
 .DEFAULT_GOAL := help
-.PHONY: help run check test engine lint format vet staticcheck tidy bench soak fuzz sim chaos bench-bus bench-store exchange pause monitoring-check monitoring-deep
+.PHONY: help run run-engine run-program check test engine lint format vet staticcheck tidy bench soak fuzz sim chaos bench-bus bench-store exchange pause monitoring-check monitoring-deep
 
 # Arguments of the example: make run ARGS='--source live --for 0'
 ARGS ?=
@@ -30,9 +30,16 @@ help: ## Show this list
 	 sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1: \2/p' $(MAKEFILE_LIST)
 
 run: ## Run the whole pipeline: exchange, NATS and ClickHouse in one process (ARGS='--help' for its options)
+	@$(MAKE) --no-print-directory -j2 run-engine run-program
+	@exec ./bin/marketprism run $(ARGS)
+
+# The two parts of run that take time, side by side.
+run-engine:
 	@$(engine-or-dsn)
-	go build -buildvcs=false -o bin/marketprism ./examples/marketprism
-	./bin/marketprism run $(ARGS)
+
+run-program:
+	@[ -x bin/marketprism ] || echo "program: compiling bin/marketprism, a minute the first time (Go fetches what it has not cached, up to 110 MB)" >&2
+	@go build -buildvcs=false -ldflags=-w -o bin/marketprism ./examples/marketprism
 
 # With CLICKHOUSE_DSN the programs use that server.
 engine-or-dsn = if [ -z "$$CLICKHOUSE_DSN" ]; then ./internal/chserver/engine/install.sh; fi

@@ -192,6 +192,9 @@ func TestRolesAsProcesses(t *testing.T) {
 	require.NoError(t, <-stopped)
 	for _, p := range collectors {
 		require.Equal(t, 0, p.end(syscall.SIGTERM), p.output)
+		for _, noise := range []string{"is broken", "binance: gap", "binance: disconnected", "context canceled"} {
+			require.NotContains(t, p.output.String(), noise, "at a normal end")
+		}
 	}
 	published := w.published()
 	w.eventually(func() bool { return w.archivedRecords() >= len(published) }, "%d on the bus, %d stored\n%s", len(published), w.archivedRecords(), archiver.output)

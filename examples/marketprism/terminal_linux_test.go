@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"regexp"
@@ -76,8 +77,49 @@ func TestTerminal(t *testing.T) {
 		if args[0] == "run" {
 			require.Regexp(t, regexp.MustCompile(`(?m)^ +5s  SIMULATED  5 of 5 books synced`), string(piped))
 			require.Equal(t, 5, strings.Count(string(piped), "equal at update id"))
+			require.Contains(t, string(piped), "\n5 of the gaps mark the end of the run, one a book\n")
+			for line := range strings.Lines(string(piped)) {
+				require.False(t, strings.HasPrefix(line, "{") || strings.HasPrefix(line, "warning: ") && !strings.Contains(line, "runs as root"), line)
+			}
 		}
 	}
+}
+
+// On a terminal run goes on until Enter, and its page is at a free port if the usual one is taken.
+func TestTerminalEnter(t *testing.T) {
+	short.Skip(t)
+	chtest.Require(t)
+	t.Setenv("CLICKHOUSE_DSN", "")
+	if listener, err := net.Listen("tcp", "127.0.0.1:8480"); err == nil { // else another program has it
+		defer listener.Close()
+	}
+	near, far, err := pty.Open()
+	require.NoError(t, err)
+	defer near.Close()
+	drawn := &output{}
+	copied := make(chan struct{})
+	go func() {
+		defer close(copied)
+		_, _ = io.Copy(drawn, near) // ends with an error when the far end is closed
+	}()
+	self, err := os.Executable()
+	require.NoError(t, err)
+	cmd := exec.Command(self, "run", "--symbols", "BTCUSDT")
+	cmd.Env = append(os.Environ(), commandEnv+"=1", "TMPDIR="+t.TempDir())
+	cmd.Stdin, cmd.Stdout, cmd.Stderr = far, far, far
+	require.NoError(t, cmd.Start())
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // it has ended unless the test failed
+	w := &world{T: t}
+	w.eventually(func() bool { return strings.Contains(drawn.String(), "SIMULATED  1 of 1 books synced") }, "%s", drawn)
+	_, err = near.WriteString("\n")
+	require.NoError(t, err)
+	require.NoError(t, cmd.Wait(), "%s", drawn)
+	require.NoError(t, far.Close())
+	<-copied
+	require.Contains(t, drawn.String(), "Enter ends this in order, and so does Ctrl-C")
+	require.Regexp(t, `live page: http://127\.0\.0\.1:\d+/ \(port 8480 is taken\)`, drawn.String())
+	require.Contains(t, drawn.String(), "verified: each of 1 books")
+	require.NotContains(t, drawn.String(), `{"time"`)
 }
 
 // The bar of a re-drive counts letters, and has an estimate.

@@ -8,11 +8,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"regexp"
 	"runtime"
 	"runtime/debug"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
@@ -21,70 +19,18 @@ import (
 	"golang.org/x/term"
 
 	"github.com/marketprism/marketprism/examples/marketprism/config"
-	"github.com/marketprism/marketprism/examples/marketprism/pipeline"
-	"github.com/marketprism/marketprism/examples/plain"
 	"github.com/marketprism/marketprism/internal/chserver"
 )
 
 // Version is the version of the program, as in semver.org.
 const Version = "0.1.0"
 
-// The exit codes.
-const (
-	ExitOK     = 0
-	ExitFailed = 1 // failure, or different books; the message says what to do
-	ExitUsage  = 2 // flags, arguments or settings are wrong
-	ExitFound  = 3 // check found something
-
-	// ExitInterrupted says that Ctrl-C, SIGTERM or a closed output ended a command before its work was done. A role that had
-	// started, and ended in order, exits with ExitOK. It is what shells say of SIGINT.
-	ExitInterrupted = 130
-)
-
-// errUsage marks errors of flags, arguments and settings.
-var errUsage = errors.New("usage")
-
-type usageError struct{ error }
-
-func (usageError) Is(target error) bool { return target == errUsage }
-func (e usageError) Unwrap() error      { return e.error }
-
-// errFound is the error of a check with findings, which it has printed.
-var errFound = errors.New("check: see the findings above")
-
 // Main runs the program and returns its exit code.
 func Main(ctx context.Context, args []string, out, errOut *os.File) int {
 	root := newRoot(out, errOut)
 	root.SetArgs(args)
-	err := root.ExecuteContext(ctx)
-	switch {
-	case err == nil:
-		return ExitOK
-	case errors.Is(err, syscall.EPIPE): // whoever read the output has seen enough
-		return ExitInterrupted
-	case errors.Is(err, pipeline.ErrInterrupted):
-		fmt.Fprintln(errOut, "marketprism:", message(err))
-		return ExitInterrupted
-	case ctx.Err() != nil && errors.Is(err, context.Canceled):
-		fmt.Fprintln(errOut, "marketprism:", pipeline.ErrInterrupted)
-		return ExitInterrupted
-	case errors.Is(err, errFound):
-		fmt.Fprintln(errOut, "marketprism:", err)
-		return ExitFound
-	case errors.Is(err, errUsage):
-		fmt.Fprintf(errOut, "marketprism: %s\nmarketprism help lists the commands, marketprism COMMAND --help-all the settings\n", message(err))
-		return ExitUsage
-	default:
-		fmt.Fprintln(errOut, "marketprism:", message(err))
-		return ExitFailed
-	}
+	return exitCode(ctx, root.ExecuteContext(ctx), errOut)
 }
-
-// packages are the names of packages before the texts of their errors.
-var packages = regexp.MustCompile(`(^|: |\n)(?:binance|binancetest|bookfeed|chserver|chstore|deadletter|nats|natsbus|natsserver|orderbook|presence|sink|yaml): `)
-
-// message returns the text of an error as an operator reads it.
-func message(err error) string { return plain.Text(packages.ReplaceAllString(err.Error(), "$1")) }
 
 // A program holds the settings and outputs of all commands.
 type program struct {

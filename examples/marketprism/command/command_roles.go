@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"slices"
 	"strings"
 	"syscall"
@@ -60,18 +59,6 @@ func (p *program) interactive(cmd *cobra.Command) bool {
 	return ok && term.IsTerminal(int(in.Fd())) && term.IsTerminal(int(p.out.Fd()))
 }
 
-// entered returns a channel that is closed when a line is read. A program in the background reads none.
-func entered(in io.Reader) <-chan struct{} {
-	ignoreBackground()
-	done := make(chan struct{})
-	go func() { // it ends with the program, if no line comes
-		if _, err := bufio.NewReader(in).ReadString('\n'); err == nil {
-			close(done)
-		}
-	}()
-	return done
-}
-
 func (p *program) collect() *cobra.Command {
 	return &cobra.Command{
 		Use: "collect", Short: "Publish the data of an exchange to NATS", Args: exactArgs(), Annotations: untilStopped(),
@@ -116,40 +103,8 @@ func (p *program) role(ctx context.Context, name string, run func(*pipeline.Pipe
 	if err != nil {
 		return err
 	}
-	defer p.untilSecond(ctx, role)()
+	defer untilSecond(ctx, role, p.settings.Config.Drain, p.errOut)()
 	return run(role, ctx)
-}
-
-// stillEnding is the time after an interrupt from which on a role says that it needs longer, and how to end it at once.
-const stillEnding = 3 * time.Second
-
-// untilSecond makes a second Ctrl-C or SIGTERM end the program at once, without a temporary folder left behind. It returns a
-// func that ends this.
-func (p *program) untilSecond(ctx context.Context, role *pipeline.Pipeline) (end func()) {
-	done := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		second := make(chan os.Signal, 1)
-		signal.Notify(second, os.Interrupt, syscall.SIGTERM)
-		defer signal.Stop(second)
-		slow := time.NewTimer(stillEnding)
-		defer slow.Stop()
-		for {
-			select {
-			case <-slow.C:
-				fmt.Fprintf(p.errOut, "marketprism: interrupted: publishing and storing what was received, for up to %v; a second Ctrl-C ends it at once\n", p.settings.Config.Drain)
-			case <-second:
-				role.Abort()
-				fmt.Fprintln(p.errOut, "marketprism: ended at once by a second interrupt")
-				os.Exit(ExitInterrupted)
-			case <-done:
-				return
-			}
-		}
-	})
-	return func() {
-		stop()
-		close(done)
-	}
 }
 
 // needNATS returns an error if no NATS is configured.
@@ -258,7 +213,7 @@ func (p *program) soakWith(ctx context.Context, cfg config.Config) error {
 	}
 	role, err := pipeline.New("marketprism", Version, cfg, p.out, p.errOut)
 	if err == nil {
-		defer p.untilSecond(ctx, role)()
+		defer untilSecond(ctx, role, p.settings.Config.Drain, p.errOut)()
 		err = role.Soak(ctx)
 	}
 	_ = exchange.Process.Signal(syscall.SIGTERM) // it has ended already after Ctrl-C

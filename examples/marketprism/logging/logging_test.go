@@ -83,3 +83,13 @@ func TestNoKeyTwice(t *testing.T) {
 	require.Regexp(t, `"msg":"x","stream":"A","consumer":"c","n":1}$`, lines[0])
 	require.Regexp(t, `"msg":"y","stream":"A","consumer":"c","g":{"stream":"D"}}$`, lines[1])
 }
+
+// A line for people has the level, who says it, and what differs from line to line.
+func TestPlain(t *testing.T) {
+	var out bytes.Buffer
+	l := slog.New(logging.NewPlain(&out, slog.LevelWarn)).With("service", "run", "instance", "vm", "component", "store")
+	l.Warn("insert failed", "table", "trades", "err", errors.New("gone\x1b[2J"), slog.String("instrument", "binance:spot:BTCUSDT"))
+	l.WithGroup("g").Error("x")
+	l.Info("not written")
+	require.Equal(t, "warning: store: insert failed, table=trades, err=gone\\x1b[2J, exchange=binance, market=spot, symbol=BTCUSDT\nerror: store: x\n", out.String())
+}

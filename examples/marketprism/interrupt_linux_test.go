@@ -2,8 +2,10 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -144,4 +146,33 @@ func TestInterruptRoles(t *testing.T) {
 	require.Equal(t, 130, i.end(os.Interrupt), i.output)
 	require.Contains(t, i.output.String(), "ended at once by a second interrupt")
 	i.requireNothingLeft(t)
+}
+
+// make run says what it fetches and compiles before it waits for it, and begins with both at once.
+func TestMakeRun(t *testing.T) {
+	root := t.TempDir()
+	makefile, err := os.ReadFile("../../Makefile")
+	require.NoError(t, err)
+	write := func(name, text string) {
+		path := filepath.Join(root, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o755))
+	}
+	write("Makefile", string(makefile))
+	require.NoError(t, syscall.Mkfifo(filepath.Join(root, "both"), 0o600)) // each end opens only when the other one does
+	write("internal/chserver/engine/install.sh", "#!/bin/sh\necho engine: about 180 MB >&2\n: > both\n")
+	write("programs/go", "#!/bin/sh\n: < both\nmkdir -p bin\nprintf '#!/bin/sh\\necho ran \"$@\"\\n' > bin/marketprism\nchmod +x bin/marketprism\n")
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "make", "run", "ARGS=--for 1s")
+	cmd.Dir = root
+	cmd.Env = []string{"PATH=" + filepath.Join(root, "programs") + ":" + os.Getenv("PATH")}
+	said, err := cmd.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	lines := strings.Split(strings.TrimSpace(string(said)), "\n")
+	require.Len(t, lines, 3, "%s", said)
+	slices.Sort(lines[:2])
+	require.Equal(t, "engine: about 180 MB", lines[0])
+	require.Contains(t, lines[1], "compiling bin/marketprism, a minute the first time")
+	require.Equal(t, "ran run --for 1s", lines[2])
 }
