@@ -19,7 +19,7 @@ import (
 // Either of two connections may end at any moment, in any way, while the other carries every stream: no
 // book is interrupted, and each event comes once.
 func TestRedundantConnectionsSurviveCuts(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
 		t.Run(string(market), func(t *testing.T) {
 			server := mixed(market)
@@ -181,7 +181,7 @@ func TestOverflowOfRedundantConnections(t *testing.T) {
 
 // However connections end, no more than 300 are opened in five minutes.
 func TestStormOfDisconnectsKeepsTheConnectLimit(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	server := exchange(40)
 	for i := range server.Symbols {
 		server.Symbols[i].Rate, server.Symbols[i].Levels = 1, 5

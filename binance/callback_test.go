@@ -178,6 +178,7 @@ func (c *callbacks) stuck() string {
 // Every method works from every callback at once, but for Ready, which returns ErrReentrant where it would wait for
 // the goroutine that calls it. The funcs of Config are called inside requests, and make none.
 func TestMethodsFromCallbacks(t *testing.T) {
+	short.Skip(t)
 	c := &callbacks{
 		budget:  newBudget(t, binance.BudgetConfig{Concurrent: 1}),
 		entered: make(map[string]bool), running: make(map[string]bool), results: make(map[string]error),
@@ -309,7 +310,7 @@ func callbackNames() (all []string) {
 // Goroutines call every method at random while Run begins, works and ends, and begins again. Afterwards nothing is
 // left in the Budget, and a Run keeps every book.
 func TestStormOfCalls(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	for seed := range uint64(2) {
 		synctest.Test(t, func(t *testing.T) { storm(t, rand.New(rand.NewPCG(seed, 1))) })
 	}

@@ -30,6 +30,7 @@ func (h *harness) stall(d time.Duration) {
 // A handler that stalls for less than the time of a pong costs nothing: what the queue does not take, the
 // exchange holds.
 func TestFullQueueWaits(t *testing.T) {
+	short.Skip(t)
 	for _, c := range []struct {
 		market     marketprism.Market
 		redundancy int
@@ -63,6 +64,7 @@ func TestFullQueueWaits(t *testing.T) {
 // When a ping could be late, the streams of a few symbols are given up, and all in the end. They start over
 // when the connection has caught up, with one snapshot each.
 func TestFewStreamsAreDropped(t *testing.T) {
+	short.Skip(t)
 	const symbols = 20
 	for stall, most := range map[time.Duration]int{52 * time.Second: symbols / 2, 59 * time.Second: symbols} {
 		bubble(t, setup{server: exchange(symbols), depth: binance.DepthConfig{QueueFrames: 16}}, func(t *testing.T, h *harness) {
@@ -98,7 +100,7 @@ func TestFewStreamsAreDropped(t *testing.T) {
 
 // The exchange cuts a reader whose unread bytes exceed its buffer.
 func TestFullBufferOfTheExchangeCostsAReconnect(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	server := exchange(4)
 	server.SendBuffer = 64 << 10
 	for i := range server.Symbols {
@@ -119,7 +121,7 @@ func TestFullBufferOfTheExchangeCostsAReconnect(t *testing.T) {
 
 // A handler that is always too slow loses some symbols now and then; the others stay synced.
 func TestHandlerThatIsAlwaysTooSlow(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	synctest.Test(t, func(t *testing.T) {
 		server := exchange(10)
 		server.Network = binancetest.InMemory()

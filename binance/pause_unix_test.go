@@ -222,7 +222,7 @@ func movingSymbols(n int, rate float64) []binancetest.Symbol {
 
 // While the process is stopped the exchange sends far more than the queue takes. It was all there to read.
 func TestStoppedProcessLosesNothing(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	server := binancetest.Config{Symbols: movingSymbols(20, 300), History: -1}
 	p := newPaused(t, server, driveConfig{QueueFrames: 64})
 	before := p.allCurrent(20)
@@ -238,7 +238,7 @@ func TestStoppedProcessLosesNothing(t *testing.T) {
 
 // The exchange ends the connection when its buffer is full: that costs one reconnect.
 func TestStoppedProcessReconnectsOnce(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	server := binancetest.Config{Symbols: movingSymbols(20, 1500), History: -1, SendBuffer: 64 << 10}
 	p := newPaused(t, server, driveConfig{ReadBuffer: 64 << 10})
 	before := p.allCurrent(20)

@@ -30,7 +30,7 @@ type expectedBook struct {
 
 // Real traffic of the exchange, through websockets and REST, gives the books the oracle expects.
 func TestRecordings(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	for name, tc := range map[string]struct {
 		market marketprism.Market
 		trades string // the recorded stream of trades

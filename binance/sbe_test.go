@@ -46,7 +46,7 @@ func TestSBE(t *testing.T) {
 // F37: additions of a newer schema version are skipped, each message has its own exponents, and a message that is cut
 // short is a visible gap of its book.
 func TestSBEFaults(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	bubble(t, sbe(2), func(t *testing.T, h *harness) {
 		h.ready()
 		h.srv.LengthenSBE(true)

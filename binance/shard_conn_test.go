@@ -39,7 +39,7 @@ func (h *harness) unbroken() {
 }
 
 func TestConnectionsAreRotatedBeforeTheirEnd(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	server := mixed(marketprism.Spot)
 	for i := range server.Symbols[:4] {
 		server.Symbols[i].Rate = 5
@@ -74,7 +74,7 @@ func TestConnectionsAreRotatedBeforeTheirEnd(t *testing.T) {
 }
 
 func TestRotationMissesNothing(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
 		for name, begin := range map[string]func(*harness){
 			"request":  func(h *harness) { h.syncer.Rotate() },
@@ -108,7 +108,7 @@ func TestRotationMissesNothing(t *testing.T) {
 
 // The old connection goes on while no replacement can be opened, and the attempts back off.
 func TestRotationIsRepeatedUntilItSucceeds(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	var refuse atomic.Bool
 	var attempts atomic.Int32
 	server := mixed(marketprism.Spot)

@@ -39,6 +39,7 @@ func eventually(t *testing.T, start time.Time, atMost time.Duration, done func()
 
 // A minute of the exchange's clock allows a weight of 6000: the books need two.
 func TestColdStartOfAWholeExchange(t *testing.T) {
+	short.Skip(t)
 	const symbols = 1300 // of weight 5, and 20 for exchangeInfo
 	depth := binance.DepthConfig{RefreshDepth: -1}
 	bubble(t, setup{server: shallow(symbols, 110), depth: depth}, func(t *testing.T, h *harness) {
@@ -56,7 +57,7 @@ func TestColdStartOfAWholeExchange(t *testing.T) {
 
 // A cold start costs weight 5 and 50 for each symbol, and 20 for exchangeInfo, of 6,000 a minute.
 func TestDeepeningTakesTheLeastTime(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	t.Run("300", func(t *testing.T) { coldStart(t, 300, 150, 0, 2*time.Minute) })             // weight 16,520
 	t.Run("1300", func(t *testing.T) { coldStart(t, 1300, 20, time.Minute, 11*time.Minute) }) // weight 71,520, of it 6,520 until all are synced
 }
@@ -177,7 +178,7 @@ func TestAuditFindsAndMendsAWrongBook(t *testing.T) {
 }
 
 func TestPeriodicAudit(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	for _, market := range []marketprism.Market{marketprism.Spot, marketprism.USDM, marketprism.COINM} {
 		t.Run(string(market), func(t *testing.T) {
 			server := exchange(5)

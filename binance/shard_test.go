@@ -15,6 +15,7 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/binance/binancetest"
+	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
 
@@ -241,6 +242,7 @@ func TestRetryAfterIsKept(t *testing.T) {
 // During a ban there are no requests, however the exchange says when it ends and whatever the local clock shows, and the
 // first one comes within 5 s of the end.
 func TestBanIsKeptInEveryForm(t *testing.T) {
+	short.Skip(t)
 	const ban = 9 * time.Second
 	const never = 1000 * time.Hour
 	for _, form := range binancetest.BanForms() {
@@ -506,6 +508,7 @@ func TestSlowHandlerNeverStallsPings(t *testing.T) {
 }
 
 func TestManySymbolsAreSpreadOverConnections(t *testing.T) {
+	short.Skip(t)
 	server := binancetest.Config{Symbols: binancetest.Symbols(names(1100)...)}
 	for i := range server.Symbols {
 		server.Symbols[i].Levels, server.Symbols[i].Rate = 5, 0.5

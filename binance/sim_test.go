@@ -37,7 +37,7 @@ var (
 func TestSimulation(t *testing.T) {
 	count := *seedCount
 	if testing.Short() {
-		count = min(count, 10)
+		count = min(count, 3)
 	}
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })

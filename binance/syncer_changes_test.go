@@ -16,7 +16,7 @@ import (
 // A thousand Removes and Adds, one by one, are no event for the other books: the requests are joined, and
 // no subscription is given up because it has to wait for them.
 func TestManyRemovesAndAddsDisturbNoOtherBook(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	const busy, all = 20, 1020
 	server := exchange(all)
 	for i := range server.Symbols {

@@ -211,7 +211,7 @@ func TestSymbolsThatAreNotASCII(t *testing.T) {
 }
 
 func TestOverRealSockets(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	server := exchange(20)
 	h := newHarness(t, setup{server: server, depth: binance.DepthConfig{Trades: true, Tickers: true}})
 	defer h.close()

@@ -59,7 +59,7 @@ func (o *outage) last(d time.Duration) {
 // After an outage every book is live again within the least time that the request weight allows: the trades
 // that were missed, and deeper snapshots of books that are live, do not use the weight before it.
 func TestBooksAreLiveFirstAfterAnOutage(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	const (
 		books      = 300
 		latency    = 100 * time.Millisecond // of REST
@@ -311,7 +311,7 @@ func TestCallsGoAfterLostBooks(t *testing.T) {
 // After an outage of a whole exchange half of the books are back within 15 seconds, and those that the program
 // reads before the others.
 func TestHalfOfTheBooksAreBackSoon(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	for market, books := range map[marketprism.Market]int{marketprism.Spot: 1300, marketprism.USDM: 790} {
 		t.Run(string(market), func(t *testing.T) {
 			symbols := binancetest.Symbols(names(books)...)

@@ -170,6 +170,7 @@ func sum(findings []chstore.Finding) (n uint64) {
 
 // Books are looked at after every update, not only where a snapshot shows them.
 func TestCheckCrossed(t *testing.T) {
+	short.Skip(t)
 	s, _ := openStore(t, chstore.Config{})
 	at := time.Date(2026, 11, 2, 0, 0, 0, 0, time.UTC)
 	level := func(price, quantity int64) orderbook.Level {

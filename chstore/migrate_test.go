@@ -406,6 +406,7 @@ var usualMacros = strings.NewReplacer(
 // them. Those of a cluster are run, as far as this engine can, by TestDistributed and TestReplicatedTables. With other
 // macros the statements of replicated tables differ in those macros only.
 func TestPlanGolden(t *testing.T) {
+	short.Skip(t)
 	db := chtest.Open(t)
 	for name, cfg := range map[string]chstore.Config{
 		"plan_default":     {},
@@ -450,6 +451,7 @@ func TestPlanGolden(t *testing.T) {
 
 // A merge takes many of a live feed's small parts, and does not write a larger one again for a few of them.
 func TestMergesAreWide(t *testing.T) {
+	short.Skip(t)
 	s, db := openStore(t, chstore.Config{})
 	recs := withOrigins(trades(24, time.Second), "MD", 1)
 	for i := range recs {

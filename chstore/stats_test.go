@@ -11,10 +11,12 @@ import (
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/hook/hooktest"
+	"github.com/marketprism/marketprism/internal/short"
 )
 
 // Stats has the counts of every table, and each event calls a hook.
 func TestStats(t *testing.T) {
+	short.Skip(t)
 	var answers []chstore.AnswerInfo
 	var failed []chstore.FailInfo
 	s, db := openStore(t, chstore.Config{Attempts: -1, Hooks: &chstore.Hooks{

@@ -155,6 +155,7 @@ func TestRecordsDuplicatesFarApart(t *testing.T) {
 // A quiet book that is lost twice ends and begins twice at one update id. Reads return both, and Check does
 // not report them as duplicates.
 func TestRecordsOfAQuietBookLostTwice(t *testing.T) {
+	short.Skip(t)
 	s, _ := openStore(t, chstore.Config{})
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	i := spot("QUIET")

@@ -205,6 +205,9 @@ func TestPlaybackOfRealRecordings(t *testing.T) {
 		"binance-usdm-20240808": marketprism.USDM,
 	} {
 		t.Run(name, func(t *testing.T) {
+			if name == "binance-usdm-20240808" {
+				short.SkipWhole(t) // compares its books after each of fifteen thousand events
+			}
 			dir := "../../../shared/recordings/"
 			text, err := os.ReadFile(dir + name + ".expected.json")
 			if errors.Is(err, os.ErrNotExist) {
