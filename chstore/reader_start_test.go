@@ -20,6 +20,7 @@ import (
 type heldLine struct {
 	mu      sync.Mutex
 	more    sync.Cond
+	holds   int // so far
 	holding bool
 	fit     int
 	asked   int
@@ -33,6 +34,7 @@ func (l *heldLine) dial(ctx context.Context, addr string) (net.Conn, error) {
 func (l *heldLine) hold(fit int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.holds++
 	l.holding, l.fit, l.asked = fit > 0, fit, 0
 	l.more.Broadcast()
 }
@@ -40,6 +42,7 @@ func (l *heldLine) hold(fit int) {
 type heldConn struct {
 	net.Conn
 	line *heldLine
+	held int // the hold of the last query: the answer to a ping on a connection that was idle comes before the first one
 	trip int // of the last query
 }
 
@@ -48,7 +51,7 @@ func (c *heldConn) Write(p []byte) (int, error) {
 	c.line.mu.Lock()
 	if c.line.holding && p[0] == 1 {
 		c.line.asked++
-		c.trip = (c.line.asked + c.line.fit - 1) / c.line.fit
+		c.held, c.trip = c.line.holds, (c.line.asked+c.line.fit-1)/c.line.fit
 		c.line.more.Broadcast()
 	}
 	c.line.mu.Unlock()
@@ -57,7 +60,7 @@ func (c *heldConn) Write(p []byte) (int, error) {
 
 func (c *heldConn) Read(p []byte) (int, error) {
 	c.line.mu.Lock()
-	for c.line.holding && c.line.asked < c.trip*c.line.fit {
+	for c.line.holding && c.held == c.line.holds && c.line.asked < c.trip*c.line.fit {
 		c.line.more.Wait()
 	}
 	c.line.mu.Unlock()
