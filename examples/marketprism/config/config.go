@@ -39,7 +39,7 @@ type Config struct {
 	Instance     string
 	HealthListen string // "" means off
 	PageListen   string // "" means off
-	PageFallback bool   // a free port is used if that of PageListen is taken
+	PageFallback bool   // PageListen is the default; a free port is used if it is taken
 	HTTPHosts    []string
 	HTTPToken    string // that health and page ask for; "" means none, and for a page that other hosts reach a random one
 	LogLevel     slog.Level

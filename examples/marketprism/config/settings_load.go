@@ -63,7 +63,7 @@ func (s *Settings) Load(path string, environ []string, others ...string) error {
 	for i, symbol := range s.Config.Symbols {
 		s.Config.Symbols[i] = strings.ToUpper(symbol)
 	}
-	s.Config.PageFallback = s.origins["page-listen"] == FromDefault
+	s.Config.PageFallback = s.Config.PageListen == s.flags.Lookup("page-listen").DefValue
 	var bad *ValueError
 	if err := s.Config.Validate(); errors.As(err, &bad) {
 		return s.at(bad)
