@@ -162,6 +162,7 @@ func (e *CorruptError) Error() string {
 func (e *CorruptError) Unwrap() error { return e.Err }
 
 var (
+	errNoRun         = errors.New("it has no Run")
 	errNoSpillSink   = errors.New("sink: NewSpill needs a destination")
 	errNoEncodedSink = errors.New("sink: SpillConfig.Peek is set, and the destination is no EncodedSink")
 

@@ -26,6 +26,9 @@ type Stage struct {
 	Timeout time.Duration
 }
 
+// name returns the Name, or the number of a stage with that index.
+func (s *Stage) name(index int) string { return cmp.Or(s.Name, strconv.Itoa(index+1)) }
+
 // RunStages runs the stages of a program, in the order in which records pass them: the source first, the last sink last. It
 // starts them from the last to the first, and runs them until ctx ends or one of them returns. Then it ends them from the
 // first to the last: the context of each ends, and it is waited for, before that of the next. So what a stage writes at its
@@ -33,8 +36,13 @@ type Stage struct {
 //
 // RunStages returns nil if every stage did, else a *StageError for each that failed, joined. A stage that overruns its
 // Timeout is left behind, and the others are ended all the same. A source that returns nil ends all in order, as the end of
-// ctx does. The contexts of the stages have the values of ctx.
+// ctx does. The contexts of the stages have the values of ctx. Nothing runs if a stage has no Run.
 func RunStages(ctx context.Context, stages ...Stage) error {
+	for i := range stages {
+		if stages[i].Run == nil {
+			return &StageError{Stage: stages[i].name(i), Err: errNoRun}
+		}
+	}
 	returned := make(chan struct{}, len(stages))
 	runs := make([]stageRun, len(stages))
 	for i := len(stages) - 1; i >= 0; i-- {
@@ -65,7 +73,7 @@ type stageRun struct {
 // start runs the stage of that index in a goroutine.
 func (r *stageRun) start(ctx context.Context, stage *Stage, index int, returned chan<- struct{}) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	*r = stageRun{Stage: stage, name: cmp.Or(stage.Name, strconv.Itoa(index+1)), cancel: cancel, done: make(chan struct{})}
+	*r = stageRun{Stage: stage, name: stage.name(index), cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer func() {
 			close(r.done)
