@@ -22,7 +22,7 @@ type Store struct {
 var _ sink.Sink = (*Store)(nil)
 
 // Open connects to ClickHouse and returns a Store whose tables are there and up to date: it is Dial, New and Migrate. Close
-// the Store at the end. The error is one of these three.
+// the Store at the end. The error is one of these three. A user who may not make tables calls Dial and New instead.
 func Open(ctx context.Context, addr string, cfg Config) (*Store, error) {
 	conn, err := Dial(ctx, addr)
 	if err != nil {

@@ -66,7 +66,8 @@ func Connect(ctx context.Context, address string, more ...nats.Option) (*nats.Co
 
 // Open connects to a server as Connect does, makes its streams with the zero StreamsConfig, and returns a Publisher with the
 // zero PublisherConfig, whose Close closes the connection too. Its JS serves NewConsumer and all else. It fails with a
-// *ConnectError or a *StreamError.
+// *ConnectError or a *StreamError. A user who may not make streams, as SECURITY.md advises for collectors, calls Connect and
+// NewPublisher instead.
 func Open(ctx context.Context, address string, more ...nats.Option) (*Publisher, error) {
 	nc, err := Connect(ctx, address, more...)
 	if err != nil {

@@ -18,24 +18,20 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	if err := collect(ctx, binance.Config{}, "nats://127.0.0.1:4222", "BTCUSDT", "ETHUSDT"); err != nil {
+	if err := collect(ctx, nil, "nats://127.0.0.1:4222", "BTCUSDT", "ETHUSDT"); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// collect publishes the records of symbols until ctx ends, and then those that end their books. With a chstore.Open in place
-// of natsbus.Open it stores them without a bus.
-func collect(ctx context.Context, exchange binance.Config, address string, symbols ...string) error {
+// collect publishes the records of symbols until ctx ends, and then those that end their books. client is that of Binance if it
+// is nil. With a chstore.Open in place of natsbus.Open it stores them without a bus.
+func collect(ctx context.Context, client *binance.Client, address string, symbols ...string) error {
 	bus, err := natsbus.Open(ctx, address)
 	if err != nil {
 		return err
 	}
 	defer bus.Close()
 	buffer, err := sink.NewBuffer(bus, sink.BufferConfig{})
-	if err != nil {
-		return err
-	}
-	client, err := binance.NewClient(exchange)
 	if err != nil {
 		return err
 	}

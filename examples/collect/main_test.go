@@ -23,12 +23,13 @@ func TestCollect(t *testing.T) {
 	srv, err := binancetest.New(binancetest.Config{Symbols: binancetest.Symbols("BTCUSDT", "ETHUSDT"), Tick: 10 * time.Millisecond})
 	require.NoError(t, err)
 	defer srv.Close()
-	exchange := binance.Config{Endpoints: binance.Endpoints{REST: srv.RESTURL(), Stream: srv.StreamURL()}}
+	client, err := binance.NewClient(binance.Config{Endpoints: srv.Endpoints()})
+	require.NoError(t, err)
 	bus := natstest.Start(t)
 	js := bus.JetStream(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- collect(ctx, exchange, bus.URL(), srv.Listed()...) }()
+	go func() { ended <- collect(ctx, client, bus.URL(), srv.Listed()...) }()
 
 	snapshots := []string{}
 	for _, symbol := range srv.Listed() {
@@ -76,5 +77,5 @@ func TestCollectIsShort(t *testing.T) {
 			lines[f.Name.Name] = files.Position(f.End()).Line - files.Position(f.Pos()).Line + 1
 		}
 	}
-	require.Equal(t, map[string]int{"main": 7, "collect": 20}, lines)
+	require.Equal(t, map[string]int{"main": 7, "collect": 16}, lines)
 }
