@@ -99,13 +99,15 @@ func (r *stageRun) end(ctx context.Context, later []stageRun) error {
 	r.cancel()
 	bounded, cancel := r.bound(ctx)
 	defer cancel()
-	failed := StageError{Stage: r.name}
 	select {
 	case <-r.done:
-		failed.Err = errors.Join(r.err, flushed)
 	case <-bounded.Done():
-		failed.Overran = true
+	}
+	failed := StageError{Stage: r.name, Overran: !r.returned()}
+	if failed.Overran {
 		failed.Err = errors.Join(fmt.Errorf("it had not ended %v after its context", r.timeout()), flushed)
+	} else {
+		failed.Err = errors.Join(r.err, flushed)
 	}
 	if failed.Err == nil {
 		return nil
@@ -120,6 +122,15 @@ func (r *stageRun) flush(ctx context.Context, later []stageRun) error {
 	}
 	bounded, cancel := r.bound(ctx)
 	defer cancel()
+	flushed := make(chan struct{})
+	defer close(flushed)
+	go func() {
+		select {
+		case <-r.done: // nothing flushes any more
+			cancel()
+		case <-flushed:
+		}
+	}()
 	if err := r.Flush(bounded); err != nil {
 		return fmt.Errorf("flush: %w", err)
 	}

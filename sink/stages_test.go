@@ -81,6 +81,8 @@ func TestRunStagesErrors(t *testing.T) {
 		Name: "disk", Timeout: time.Second, Run: func(ctx context.Context) error { <-ctx.Done(); return nil },
 		Flush: func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
 	}
+	ends := unflushed
+	ends.Timeout, ends.Run = time.Minute, func(context.Context) error { time.Sleep(2 * time.Second); return broken }
 	var log stageLog
 	for _, c := range []struct {
 		name   string
@@ -97,6 +99,7 @@ func TestRunStagesErrors(t *testing.T) {
 		{"two fail", []sink.Stage{log.stage("a", broken), log.stage("b", broken)}, true, 2 * time.Second, "sink: stage a: broken\nsink: stage b: broken", broken},
 		{"one hangs", []sink.Stage{log.stage("a", nil), hangs, log.stage("c", nil)}, true, 4 * time.Second, "sink: stage hanging: it had not ended 2s after its context", errAny},
 		{"one is not flushed", []sink.Stage{log.stage("a", nil), unflushed}, true, 2 * time.Second, "sink: stage disk: flush: context deadline exceeded", context.DeadlineExceeded},
+		{"one fails while it is flushed", []sink.Stage{log.stage("a", nil), ends}, true, 2 * time.Second, "sink: stage disk: broken\nflush: context canceled", broken},
 		{"a source fails", []sink.Stage{returns(broken), unflushed}, false, time.Second, "sink: stage 1: broken\nsink: stage disk: flush: context deadline exceeded", broken},
 		{"nothing is flushed into a stage that has failed", []sink.Stage{log.stage("a", nil), unflushed, returns(broken)}, false, time.Second, "sink: stage 3: broken", broken},
 	} {
