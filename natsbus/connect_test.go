@@ -11,6 +11,7 @@ import (
 	"github.com/marketprism/marketprism/internal/natsserver"
 	"github.com/marketprism/marketprism/internal/natsserver/natstest"
 	"github.com/marketprism/marketprism/natsbus"
+	"github.com/marketprism/marketprism/natsbus/internal/bustest"
 )
 
 func TestConnectNamesTheAddress(t *testing.T) {
@@ -74,4 +75,25 @@ func TestConnHooks(t *testing.T) {
 	<-broken
 	nc.Close()
 	require.NoError(t, <-closed)
+}
+
+// Open makes the streams, and Close closes its own connection; Close of a Publisher on the caller's connection leaves it open.
+func TestOpen(t *testing.T) {
+	server := natstest.Start(t)
+	for range 2 { // the streams are there the second time
+		bus, err := natsbus.Open(t.Context(), server.URL())
+		require.NoError(t, err)
+		require.NoError(t, bus.Write(t.Context(), bustest.Updates(3)))
+		other, err := natsbus.NewPublisher(bus.JS, natsbus.PublisherConfig{})
+		require.NoError(t, err)
+		require.NoError(t, other.Close())
+		require.True(t, bus.JS.Conn().IsConnected())
+		require.NoError(t, bus.Close())
+		require.True(t, bus.JS.Conn().IsClosed())
+		require.ErrorIs(t, bus.Write(t.Context(), bustest.Updates(3)), natsbus.ErrClosed)
+	}
+	require.NoError(t, server.Close())
+	_, err := natsbus.Open(t.Context(), server.URL())
+	var failed *natsbus.ConnectError
+	require.ErrorAs(t, err, &failed)
 }
