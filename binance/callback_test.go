@@ -49,6 +49,7 @@ func methodCalls() []methodCall {
 		{"DepthSyncer.Symbols", func(_ context.Context, c *callbacks) error { c.h.syncer.Symbols(); return nil }},
 		{"DepthSyncer.Status", func(_ context.Context, c *callbacks) error { c.h.syncer.Status(victim); return nil }},
 		{"DepthSyncer.Top", func(_ context.Context, c *callbacks) error { _, err := c.h.syncer.Top(victim); return err }},
+		{"DepthSyncer.Best", func(_ context.Context, c *callbacks) error { _, _, err := c.h.syncer.Best(victim); return err }},
 		{"DepthSyncer.Watch", func(ctx context.Context, c *callbacks) error {
 			ctx, cancel := context.WithCancel(ctx)
 			defer cancel()

@@ -30,6 +30,7 @@ func TestMethodsFromCallbacks(t *testing.T) {
 	calls := map[string]func(callback string) error{
 		"Instruments": func(string) error { feed.Instruments(); return nil },
 		"Status":      func(string) error { feed.Status(v.Instrument); return nil },
+		"Best":        func(string) error { _, _, err := feed.Best(v.Instrument); return err },
 		"Ready":       func(string) error { return feed.Ready(t.Context()) },
 		"Run":         func(string) error { return feed.Run(t.Context()) },
 		"View": func(callback string) error {
@@ -57,7 +58,7 @@ func TestMethodsFromCallbacks(t *testing.T) {
 		}
 		for name, call := range calls {
 			switch err := call(callback); {
-			case err == nil, errors.Is(err, natsbus.ErrRunning), errors.Is(err, bookfeed.ErrNotSynced) && name == "View":
+			case err == nil, errors.Is(err, natsbus.ErrRunning), errors.Is(err, bookfeed.ErrNotSynced) && (name == "View" || name == "Best"):
 			case errors.Is(err, bookfeed.ErrReentrant) && errors.Is(err, bookfeed.ErrNotSynced) && name == "Ready":
 			default:
 				t.Errorf("%s in %s: %v", name, callback, err)
