@@ -452,7 +452,7 @@ func TestConsumerCountsReplies(t *testing.T) {
 func TestConsumerCountsNaks(t *testing.T) {
 	b := bustest.New(t, natsbus.StreamsConfig{})
 	b.Publish(t, bustest.Updates(5))
-	c := b.Consumer(t, natsbus.ConsumerConfig{DrainTimeout: -1})
+	c := b.Consumer(t, natsbus.ConsumerConfig{DrainTimeout: -1, Batch: 5, FlushEvery: time.Minute})
 	started := make(chan struct{}, 100)
 	stop := bustest.Run(t, c, sink.Func(func(ctx context.Context, _ []marketprism.Record) error {
 		started <- struct{}{}
