@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,7 +39,9 @@ func syncedPicture() *picture {
 	return p
 }
 
-// Each state has its picture, in testdata; ␛ is an escape. UPDATE=1 in the environment writes them again.
+var update = flag.Bool("update", false, "write the golden files of testdata again")
+
+// Each state has its picture, in testdata; ␛ is an escape.
 func TestPictures(t *testing.T) {
 	changed := func(change func(*picture)) *picture {
 		p := syncedPicture()
@@ -80,7 +83,7 @@ func TestPictures(t *testing.T) {
 			}
 			got := strings.ReplaceAll(strings.Join(lines, "\n")+"\n", "\x1b", "␛")
 			path := filepath.Join("testdata", name+".txt")
-			if os.Getenv("UPDATE") != "" {
+			if *update {
 				require.NoError(t, os.WriteFile(path, []byte(got), 0o600))
 			}
 			want, err := os.ReadFile(path)
