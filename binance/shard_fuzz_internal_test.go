@@ -66,6 +66,9 @@ func FuzzDriver(f *testing.F) {
 			}
 			return nil
 		})
+		life, end := context.WithCancel(t.Context())
+		end() // missing trades are not fetched, since nothing is to be asked
+		s.life = life
 		now := time.Now()
 		c := s.conns.conns[0]
 		for _, frame := range framesOf(data) {
@@ -73,6 +76,10 @@ func FuzzDriver(f *testing.F) {
 				return // the frame has ended the connection
 			}
 			if err := s.step(t.Context(), now, c, frame, now.UTC()); err != nil {
+				t.Fatal(err)
+			}
+			s.backfills.running.Wait()
+			if err := s.doTasks(t.Context(), now); err != nil {
 				t.Fatal(err)
 			}
 		}
