@@ -193,7 +193,7 @@ type query struct {
 	keyed    bool  // needs the API key
 }
 
-const apiKeyHeader = "X-Mbx-Apikey"
+const apiKeyHeader = "X-Mbx-Apikey" // #nosec G101 -- the name of a header
 
 // get waits for the Budget and sends the request.
 func (c *Client) get(ctx context.Context, r query) (body []byte, took span, err error) {

@@ -361,7 +361,7 @@ func (f *recordFile) create(now time.Time) (*os.File, error) {
 	}
 	for {
 		name := f.cfg.Name + "-" + now.UTC().Format("20060102T150405.000000000Z") + suffix
-		file, err := os.OpenFile(filepath.Join(f.cfg.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+		file, err := os.OpenFile(filepath.Join(f.cfg.Dir, name), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600) // #nosec G304 -- the folder is a setting
 		if !errors.Is(err, fs.ErrExist) {
 			f.syncDir()
 			return file, err

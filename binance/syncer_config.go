@@ -156,9 +156,9 @@ const (
 func (cfg *DepthConfig) random(number uint64) *rand.Rand {
 	seed := cfg.Seed
 	if seed == 0 {
-		seed = rand.Uint64()
+		seed = rand.Uint64() // #nosec G404 -- spreads attempts and lifetimes
 	}
-	return rand.New(rand.NewPCG(seed, number))
+	return rand.New(rand.NewPCG(seed, number)) // #nosec G404 -- spreads attempts and lifetimes
 }
 
 // withDefaults validates cfg and fills in what is zero.

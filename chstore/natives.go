@@ -231,7 +231,7 @@ func (p *natives) first() int {
 	case clickhouse.ConnOpenRoundRobin:
 		return p.dialed
 	case clickhouse.ConnOpenRandom:
-		return rand.IntN(len(p.options.Addr))
+		return rand.IntN(len(p.options.Addr)) // #nosec G404 -- chooses a server
 	}
 	return 0
 }

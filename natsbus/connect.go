@@ -112,7 +112,7 @@ func Options() []nats.Option {
 // all come at one moment.
 func reconnectDelay(attempts int) time.Duration {
 	d := min(100*time.Millisecond<<min(attempts, 10), 5*time.Second)
-	return d/2 + rand.N(d/2)
+	return d/2 + rand.N(d/2) // #nosec G404 -- spreads attempts
 }
 
 // errAddress is the cause in a ConnectError for an address that is none.

@@ -45,7 +45,7 @@ func newExchange(cfg Config) exchange {
 	return exchange{
 		cfg: cfg, rules: r, encode: encoder{market: cfg.Market, rules: r}, done: make(chan struct{}),
 		byName: make(map[string]*symbolState), subscribers: make(map[string][]*conn), subscribed: make(chan struct{}), calm: make(chan struct{}),
-		ids:    rand.New(rand.NewPCG(cfg.Seed, uint64(len(cfg.Market)))),
+		ids:    rand.New(rand.NewPCG(cfg.Seed, uint64(len(cfg.Market)))), // #nosec G404 -- simulated, by a seed
 		weight: newWeightMeter(cfg, r),
 		stats:  Stats{Requests: make(map[string]int)},
 	}

@@ -67,9 +67,10 @@ func newSymbol(sym Symbol, r *rules, cfg *Config) *symbolState {
 	s := &symbolState{
 		Symbol: sym, lower: lower(sym.Name), synced: true,
 		jsonName: jsonString(sym.Name), jsonPair: jsonString(sym.Base + sym.Quote),
-		format: newNumberFormat(r, &sym),
-		rng:    rand.New(rand.NewPCG(cfg.Seed, h.Sum64())), meanLots: meanLots(&sym, cfg.Market),
-		tape: tape{keep: max(cfg.TradeHistory, 0)},
+		format:   newNumberFormat(r, &sym),
+		rng:      rand.New(rand.NewPCG(cfg.Seed, h.Sum64())), // #nosec G404 -- simulated, by a seed
+		meanLots: meanLots(&sym, cfg.Market),
+		tape:     tape{keep: max(cfg.TradeHistory, 0)},
 	}
 	for class := range 1 + index(cfg.AlternateBatches) {
 		for _, p := range r.depthPeriods {

@@ -30,7 +30,7 @@ func (b *Backoff) Next() time.Duration {
 	if b.Rand != nil {
 		return time.Duration(b.Rand.Int64N(int64(bound) + 1))
 	}
-	return time.Duration(rand.Int64N(int64(bound) + 1))
+	return time.Duration(rand.Int64N(int64(bound) + 1)) // #nosec G404 -- spreads attempts
 }
 
 // Reset notes that an attempt succeeded: the next delay is short again.

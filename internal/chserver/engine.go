@@ -50,7 +50,7 @@ func Find() (Engine, error) {
 	if named := os.Getenv(LibraryEnv); named != "" {
 		path, err := filepath.Abs(named)
 		if err == nil {
-			_, err = os.Stat(path)
+			_, err = os.Stat(path) // #nosec G703 -- it is only looked for
 		}
 		if err != nil {
 			return Engine{}, fmt.Errorf("chserver: the library that %s names: %w", LibraryEnv, err)
@@ -127,7 +127,7 @@ func Install(ctx context.Context, log io.Writer) (Engine, error) {
 	if err := os.CopyFS(scripts, installer); err != nil {
 		return Engine{}, fmt.Errorf("chserver: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, "sh", filepath.Join(scripts, "engine", "install.sh"), dir)
+	cmd := exec.CommandContext(ctx, "sh", filepath.Join(scripts, "engine", "install.sh"), dir) // #nosec G204 -- the script of this module
 	cmd.Stdout, cmd.Stderr = log, log
 	if err := cmd.Run(); err != nil {
 		return Engine{}, fmt.Errorf("chserver: installing the engine in %s: %w", dir, errors.Join(context.Cause(ctx), err))

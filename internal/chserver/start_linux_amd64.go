@@ -120,7 +120,7 @@ func launch(config Config, lock *os.File) (*Server, *os.File, error) {
 	defer terminalFar.Close()
 
 	// This program, also when its file has been replaced or removed.
-	cmd := exec.Command("/proc/self/exe", arguments(config)...)
+	cmd := exec.Command("/proc/self/exe", arguments(config)...) // #nosec G204 -- this program itself
 	cmd.Args[0] = "clickhouse"
 	cmd.Dir = config.Dir
 	// Nothing else of this program's environment: ClickHouse reads variables and files of the home folder.
@@ -181,7 +181,7 @@ const dirLockWait = 10 * time.Second
 // file, and the kernel releases the lock when the last process that has the file open ends, in whatever way.
 // The error is ErrDirInUse or ctx's.
 func lockDir(ctx context.Context, dir string, wait time.Duration) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	file, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600) // #nosec G304 -- the folder is a setting
 	if err != nil {
 		return nil, fmt.Errorf("chserver: %w", err)
 	}
@@ -216,7 +216,7 @@ func makeDir(dir string) (string, error) {
 		err = os.MkdirAll(dir, 0o700)
 	}
 	if err == nil {
-		err = os.Chmod(dir, 0o700) // an earlier version may have made it
+		err = os.Chmod(dir, 0o700) // #nosec G302 -- a folder, which an earlier version may have made
 	}
 	if err != nil {
 		return "", fmt.Errorf("chserver: the server's folder: %w", err)

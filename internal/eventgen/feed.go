@@ -63,7 +63,7 @@ func NewStream(cfg Config) *Stream {
 	if cfg.Levels == 0 {
 		cfg.Levels = 1000
 	}
-	m := newMarket(cfg.Levels, rand.New(rand.NewPCG(cfg.Seed, 0)))
+	m := newMarket(cfg.Levels, rand.New(rand.NewPCG(cfg.Seed, 0))) // #nosec G404 -- simulated, by a seed
 	return &Stream{
 		Symbol:   cfg.Symbol,
 		Snapshot: orderbook.Snapshot{LastID: firstID, Bids: m.bids.snapshot(), Asks: m.asks.snapshot()},

@@ -100,7 +100,7 @@ const urlFile = "url"
 // ReadURL returns the address, with the token, of the server that runs or last ran on a folder. The error wraps
 // fs.ErrNotExist if none did.
 func ReadURL(storeDir string) (string, error) {
-	text, err := os.ReadFile(filepath.Join(storeDir, urlFile))
+	text, err := os.ReadFile(filepath.Join(storeDir, urlFile)) // #nosec G304 -- the folder is a setting
 	if err != nil {
 		return "", fmt.Errorf("natsserver: %w", err)
 	}
@@ -112,7 +112,7 @@ func makePrivate(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	return os.Chmod(dir, 0o700)
+	return os.Chmod(dir, 0o700) // #nosec G302 -- a folder
 }
 
 // A Server is a running NATS server.

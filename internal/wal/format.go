@@ -158,7 +158,7 @@ func writeFile(path string, data []byte) error {
 
 // loadProgress returns the zero progress if there is no file, and lost if the file is not valid.
 func loadProgress(dir string) (p progress, lost bool, err error) {
-	b, err := os.ReadFile(filepath.Join(dir, positionName))
+	b, err := os.ReadFile(filepath.Join(dir, positionName)) // #nosec G304 -- the folder is a setting
 	if errors.Is(err, fs.ErrNotExist) {
 		return p, false, nil
 	}

@@ -11,7 +11,7 @@ import (
 
 // lock locks the file until it is closed or the process ends in any way.
 func lock(path string) (io.Closer, error) {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm) // #nosec G304 -- the folder is a setting
 	if err != nil {
 		return nil, err
 	}
@@ -27,7 +27,7 @@ func lock(path string) (io.Closer, error) {
 
 // syncDir makes the creation and removal of files in dir durable.
 func syncDir(dir string) error {
-	d, err := os.Open(dir)
+	d, err := os.Open(dir) // #nosec G304 -- the folder is a setting
 	if err != nil {
 		return err
 	}

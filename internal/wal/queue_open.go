@@ -261,7 +261,7 @@ func (q *Queue) cutTorn(s *segment, torn int64, r *Recovery) error {
 
 // begin writes the header of an empty segment.
 func begin(path string, number uint64, before int64) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, filePerm) // #nosec G304 -- the folder is a setting
 	if err != nil {
 		return err
 	}

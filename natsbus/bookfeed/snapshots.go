@@ -141,7 +141,7 @@ func (s *Snapshots) applyOne(r *marketprism.Record, now time.Time) {
 }
 
 func (s *Snapshots) next(now time.Time) time.Time {
-	return now.Add(s.cfg.Every - rand.N(s.cfg.Every/4+1))
+	return now.Add(s.cfg.Every - rand.N(s.cfg.Every/4+1)) // #nosec G404 -- spreads snapshots
 }
 
 // repeat makes the next Write add snapshots that could not be written.

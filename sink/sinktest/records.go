@@ -17,7 +17,7 @@ import (
 // 2026-03-01, where stores change partition. As at the venue, spot snapshots and tickers have no
 // EventTime.
 func Records(seed uint64, n int) []marketprism.Record {
-	rng := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15))
+	rng := rand.New(rand.NewPCG(seed, 0x9e3779b97f4a7c15)) // #nosec G404 -- made up, by a seed
 	feeds := []*feed{
 		newFeed(rng, marketprism.Spot, "BTCUSDT"),
 		newFeed(rng, marketprism.Spot, "ETHUSDT"),
@@ -33,7 +33,7 @@ func Records(seed uint64, n int) []marketprism.Record {
 
 // recordsOf returns Records of one spot symbol.
 func recordsOf(seed uint64, symbol string, n int) []marketprism.Record {
-	f := newFeed(rand.New(rand.NewPCG(seed, 1)), marketprism.Spot, symbol)
+	f := newFeed(rand.New(rand.NewPCG(seed, 1)), marketprism.Spot, symbol) // #nosec G404 -- made up, by a seed
 	recs := make([]marketprism.Record, n)
 	for i := range recs {
 		recs[i] = f.next()

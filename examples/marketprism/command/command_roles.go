@@ -82,7 +82,7 @@ func (p *program) archive() *cobra.Command {
 		Long: `Archive stores the data from NATS in ClickHouse until SIGTERM or Ctrl-C; then it stores the delivered
 batches, within --drain. A message is acknowledged when it is stored. A message that can never be stored
 becomes a dead letter: see marketprism dlq. Run one archiver at a time.`,
-		Example: `  marketprism archive --nats nats://bus:4222 --clickhouse clickhouse://user:password@ch:9000`,
+		Example: `  marketprism archive --nats nats://bus:4222 --config marketprism.yaml   # with clickhouse: and a password in its address`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := p.needNATS(); err != nil {
 				return err
@@ -226,7 +226,7 @@ func (p *program) startExchange(ctx context.Context, cfg *config.Config) (*exec.
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, "exchange", "--attached", "--source", config.Sim,
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), self, "exchange", "--attached", "--source", config.Sim, // #nosec G204 -- this program itself
 		"--symbols", strings.Join(cfg.Symbols, ","), "--sim-rate", fmt.Sprint(cfg.SimRate), "--market", cfg.Market)
 	cmd.Env, cmd.Stderr = withoutSettings(os.Environ()), p.errOut
 	_, err = cmd.StdinPipe() // which ends when this process ends for any reason

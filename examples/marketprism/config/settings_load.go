@@ -140,7 +140,7 @@ func readFile(path string, known *pflag.FlagSet) (map[string]value, error) {
 	if path == "" {
 		return nil, nil
 	}
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(path) // #nosec G304 -- the file is named by the operator
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w; marketprism config print > FILE writes one with all settings", err)
 	}

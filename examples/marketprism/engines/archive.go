@@ -104,7 +104,7 @@ func (a *Archive) start(ctx context.Context, embedded Embedded, database string)
 
 // analystPassword returns the hash in a file. If there is none it makes a password and the file.
 func analystPassword(file string) (hash [sha256.Size]byte, password string, err error) {
-	text, err := os.ReadFile(file)
+	text, err := os.ReadFile(file) // #nosec G304 -- the folder is a setting
 	if err == nil {
 		if n, err := hex.Decode(hash[:], []byte(strings.TrimSpace(string(text)))); err != nil || n != len(hash) {
 			return hash, "", fmt.Errorf("%s is not the hash of a password; remove it for a new one", file)
