@@ -67,7 +67,7 @@ func FuzzDriver(f *testing.F) {
 			return nil
 		})
 		life, end := context.WithCancel(t.Context())
-		end() // missing trades are not fetched, since nothing is to be asked
+		end() // no request for missing trades goes out
 		s.life = life
 		now := time.Now()
 		c := s.conns.conns[0]

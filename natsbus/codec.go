@@ -25,7 +25,7 @@ type CodecError struct {
 	// not UTF-8, "checksum" where the levels of a snapshot are not those that its publisher had, "invalid" where Err
 	// is that of marketprism.Record.Validate, "subject" where a record is of another instrument or kind than its
 	// subject, "signature" where a Verifier refuses the message, "suppressed" for Hooks.Suppressed, "jump" where a
-	// bookfeed.Feed does not believe an update id, and "" for any other error, such as one of JSON's syntax.
+	// bookfeed.Feed does not believe an update id, "ahead" where a Consumer does not believe a time, and "" for any other error, such as one of JSON's syntax.
 	Kind string
 	Err  error
 }

@@ -287,6 +287,12 @@ type ConsumerConfig struct {
 	// right for a store: it wants all records of a stream in one Write.
 	Workers int
 
+	// MaxAhead is by how much a record's EventTime or ReceivedAt may be later than the time at which the server stored its
+	// message. One of a later time is no record, as one that cannot be decoded: it would be an archive's newest for as long.
+	// 0 means 24 h, more than a clock is wrong by that has been set to a local time; negative means any time. Old times are
+	// not refused, since replays, backfills and queues on disk bring them.
+	MaxAhead time.Duration
+
 	// Verifier refuses messages that none of its keys has signed: they are no records, as those that cannot be decoded. It
 	// refuses re-drives of letters that were too large for their headers. nil means that every message will do.
 	Verifier *signature.Verifier
@@ -314,6 +320,7 @@ func (cfg ConsumerConfig) withDefaults() (ConsumerConfig, error) {
 	defaults.Set(&cfg.AckWait, time.Minute)
 	defaults.Set(&cfg.MaxAckPending, 2*cfg.Batch)
 	defaults.Set(&cfg.DrainTimeout, 10*time.Second)
+	defaults.Set(&cfg.MaxAhead, 24*time.Hour)
 	if cfg.MaxAckPending < cfg.Batch {
 		return cfg, fmt.Errorf("natsbus: MaxAckPending %d is less than Batch %d", cfg.MaxAckPending, cfg.Batch)
 	}

@@ -114,7 +114,7 @@ func (b *batch) reset() {
 }
 
 // add decodes a message, unless it is refused.
-func (b *batch) add(msg pull.Delivery, origin marketprism.Origin, refused error) {
+func (b *batch) add(msg pull.Delivery, origin marketprism.Origin, maxAhead time.Duration, refused error) {
 	var (
 		rec  marketprism.Record
 		dead *deadMessage
@@ -123,6 +123,9 @@ func (b *batch) add(msg pull.Delivery, origin marketprism.Origin, refused error)
 	if err == nil {
 		err = b.decoder.Decode(msg.Subject, msg.Data, &rec)
 	}
+	if err == nil && maxAhead >= 0 {
+		err = checkAhead(&rec, msg.Meta.Timestamp, maxAhead)
+	}
 	if err != nil {
 		dead = &deadMessage{cause: letter.Cause{
 			Reason: string(DeadDecode), Stage: letter.StageDecode, Attempts: 1, FailedAt: time.Now(), Err: err,
@@ -130,6 +133,18 @@ func (b *batch) add(msg pull.Delivery, origin marketprism.Origin, refused error)
 	}
 	rec.Origin = origin
 	b.msgs, b.recs, b.dead = append(b.msgs, msg), append(b.recs, rec), append(b.dead, dead)
+}
+
+// checkAhead returns an error for a record of a time that is more than most after the one when the server stored its message.
+func checkAhead(rec *marketprism.Record, stored time.Time, most time.Duration) error {
+	at := rec.EventTime
+	if rec.ReceivedAt.After(at) {
+		at = rec.ReceivedAt
+	}
+	if by := at.Sub(stored); by > most {
+		return &CodecError{Op: opDecode, Kind: "ahead", Err: fmt.Errorf("its time, %s, is %v after the one when it was stored", at.UTC().Format(time.RFC3339), by)}
+	}
+	return nil
 }
 
 // A part is the records of some neighbouring messages of a batch.

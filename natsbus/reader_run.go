@@ -209,7 +209,7 @@ func (r *reader) receive(b *batch, msg *nats.Msg) error {
 			Pending: d.Meta.NumPending, StoredAt: d.Meta.Timestamp, Lag: time.Since(d.Meta.Timestamp),
 		})
 	}
-	b.add(d, r.recordOrigin(d), r.verify(d))
+	b.add(d, r.recordOrigin(d), r.cfg.MaxAhead, r.verify(d))
 	return nil
 }
 

@@ -62,7 +62,6 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 		return &bustest.Bus{Server: s, JS: js}
 	}
 	admin, collector, archiver, reader, operator, monitor := as("admin"), as("collector"), as("archiver"), as("reader"), as("operator"), as("monitor")
-	advisories := as("advisories")
 
 	for range 2 {
 		require.NoError(t, natsbus.EnsureStreams(t.Context(), admin.JS, natsbus.StreamsConfig{}))
@@ -84,7 +83,7 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 
 	var got sinktest.Recorder
 	sk := bustest.NewPicky(&got, first[3])
-	c := archiver.Consumer(t, natsbus.ConsumerConfig{Durable: "archiver", DeadLetters: true})
+	c := archiver.Consumer(t, natsbus.ConsumerConfig{Durable: "archive", DeadLetters: true})
 	stop := bustest.Run(t, c, sk)
 	bustest.Settled(t, c, len(first))
 	_, err = c.Lag(t.Context())
@@ -117,7 +116,7 @@ func TestDocumentedPermissionsAreEnough(t *testing.T) {
 
 	require.NoError(t, stop())
 	collector.Publish(t, v.Updates(1))
-	giveUp(t, archiver, advisories)
+	giveUp(t, archiver)
 
 	select {
 	case info := <-denied:
@@ -191,15 +190,15 @@ func write(t *testing.T, name string, data []byte) string {
 	return file
 }
 
-// giveUp terminates a message as one role, and waits until an AdvisoryWatch as another one has made a letter of it.
-func giveUp(t *testing.T, archiver, advisories *bustest.Bus) {
+// giveUp terminates a message, and waits until an AdvisoryWatch has made a letter of it.
+func giveUp(t *testing.T, archiver *bustest.Bus) {
 	t.Helper()
-	durable, err := archiver.JS.CreateOrUpdateConsumer(t.Context(), "MD_DEPTH", jetstream.ConsumerConfig{Durable: "archiver", AckPolicy: jetstream.AckExplicitPolicy})
+	durable, err := archiver.JS.CreateOrUpdateConsumer(t.Context(), "MD_DEPTH", jetstream.ConsumerConfig{Durable: "archive", AckPolicy: jetstream.AckExplicitPolicy})
 	require.NoError(t, err)
 	fetched, err := durable.Fetch(1, jetstream.FetchMaxWait(bustest.Patience))
 	require.NoError(t, err)
 	require.NoError(t, (<-fetched.Messages()).TermWithReason("no letter of its own"))
-	w, err := deadletter.NewAdvisoryWatch(advisories.JS, deadletter.AdvisoryConfig{})
+	w, err := deadletter.NewAdvisoryWatch(archiver.JS, deadletter.AdvisoryConfig{})
 	require.NoError(t, err)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

@@ -68,6 +68,27 @@ func TestConsumerVerifiesSignatures(t *testing.T) {
 	}
 }
 
+// A record of a time that cannot be is a dead letter; an old one, as of a replay, is a record.
+func TestConsumerRefusesTimesFarAhead(t *testing.T) {
+	b := bustest.New(t, natsbus.StreamsConfig{})
+	event, received, old, near := bustest.Update(1), bustest.Update(2), bustest.Update(3), bustest.Update(4)
+	event.EventTime = time.Now().Add(25 * time.Hour)
+	received.ReceivedAt = time.Now().Add(25 * time.Hour)
+	old.EventTime, old.ReceivedAt = time.Unix(1.5e9, 0), time.Unix(1.5e9, 0)
+	near.EventTime = time.Now().Add(23 * time.Hour)
+	b.Publish(t, []marketprism.Record{event, received, old, near})
+	reports := make(chan natsbus.UndecodableInfo, 10)
+	var got sinktest.Recorder
+	c := b.Consumer(t, natsbus.ConsumerConfig{DeadLetters: true, Hooks: &natsbus.Hooks{Undecodable: func(i natsbus.UndecodableInfo) { reports <- i }}})
+	stop := bustest.Run(t, c, &got)
+	bustest.Settled(t, c, 4)
+	require.NoError(t, stop())
+	require.Len(t, got.Records(), 2)
+	for range 2 {
+		bustest.RequireKind(t, bustest.Receive(t, reports).Err, "ahead")
+	}
+}
+
 // idOf returns the message id under which a Publisher stores a record.
 func idOf(t *testing.T, r marketprism.Record) string {
 	t.Helper()

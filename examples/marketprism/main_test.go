@@ -74,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	w.secrets = []string{"MARKETPRISM_NATS=" + server.URL(), "MARKETPRISM_CLICKHOUSE=" + db.DSN()}
 	w.bus, w.store, w.settings = bus, archive.Store, []string{
 		"--source", "live", "--rest-url", exchange.RESTURL(), "--stream-url", exchange.StreamURL(), "--symbols", symbol + ",ETHUSDT",
-		"--database", db.Name, "--drain", "20s", "--page-listen", "",
+		"--database", db.Name, "--drain", "20s", "--page-listen", "", "--allow-root",
 	}
 	return w
 }

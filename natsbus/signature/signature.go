@@ -7,7 +7,7 @@
 //	verifier, err := signature.NewVerifier(map[string]ed25519.PublicKey{"tokyo-1": publicKey})
 //	consumer, err := natsbus.NewConsumer(js, natsbus.ConsumerConfig{Verifier: verifier, …})
 //
-// Both are off unless set. A signature costs some 30 µs of CPU time and a verification some 60 µs, more than all else
+// Both are off unless set. A signature costs 25 µs of CPU time and a verification 54 µs, more than all else
 // that is done for a record, and 105 bytes of the stream; BenchmarkSign and BenchmarkVerify measure it.
 //
 // A signature does not keep others from publishing: a message under the id of a record that is still to come suppresses

@@ -137,6 +137,12 @@ var badInputs = []badInput{
 	{`run --config FILE`, `DIR/FILE:1: want lines of the form setting: value`},
 	{`run --config`, `--config: want a value, got nothing`},
 	{`run --source recording --recording DIR/none.ndjson.gz`, `--recording DIR/none.ndjson.gz: no such file or directory`},
+	{`collect --nats nats://127.0.0.1:1 --nats-cert FILE`, `--nats-cert: want a certificate and, in nats-key, its key, got "DIR/FILE"`},
+	{`collect --nats nats://127.0.0.1:1 --nats-inbox a..b`, `--nats-inbox: want letters, digits, - and _, with dots between, such as _INBOX.collector, got "a..b"`},
+	{`status --nats nats://127.0.0.1:1 --nats-nkey FILE --nats-credentials FILE`, `--nats-nkey: want none, since nats-credentials is set, got "DIR/FILE"`},
+	{`status --nats nats://127.0.0.1:1 --nats-nkey FILE`, `nats-nkey DIR/FILE: want the seed of a user: nkeys: no nkey seed found`},
+	{`collect --nats nats://127.0.0.1:1 --sign-key DIR/none.pem`, `--sign-key DIR/none.pem: no such file or directory`},
+	{`check --clickhouse 127.0.0.1:1 --clickhouse-ca FILE`, `clickhouse-ca: DIR/FILE has no certificate in PEM`},
 	{`run --source live --ca-file DIR/none.pem`, `--ca-file DIR/none.pem: no such file or directory`},
 	{`run --source live --ca-file FILE`, `ca-file: DIR/FILE has no certificate in PEM`},
 	{`check --clickhouse 127.0.0.1:1`, `no ClickHouse to use at 127.0.0.1:1: dial tcp 127.0.0.1:1: connect: connection refused (start one there, or give the address of another: clickhouse://user:password@host:9000, the port of the native protocol)`},
@@ -155,6 +161,7 @@ func TestBadInputs(t *testing.T) {
 	}
 	for _, test := range badInputs {
 		t.Run(test.line, func(t *testing.T) {
+			t.Setenv("MARKETPRISM_ALLOW_ROOT", "true") // the tests may run as root
 			t.Setenv("CLICKHOUSE_DSN", "")
 			require.NoError(t, os.Unsetenv("CLICKHOUSE_DSN"))
 			var args []string
@@ -188,4 +195,21 @@ func TestBadInputs(t *testing.T) {
 		})
 	}
 	require.GreaterOrEqual(t, len(badInputs), 60)
+}
+
+// No service, and no run with real data, runs as root unless it is allowed.
+func TestRoot(t *testing.T) {
+	refused := func(args ...string) bool {
+		errOut := tempFile(t)
+		require.Equal(t, ExitFailed, Main(t.Context(), append(args, "--nats", "nats://127.0.0.1:1", "--clickhouse", "127.0.0.1:1"), tempFile(t), errOut))
+		text, err := os.ReadFile(errOut.Name())
+		require.NoError(t, err)
+		return strings.Contains(string(text), "as root")
+	}
+	isRoot := os.Geteuid() == 0
+	for _, service := range [][]string{{"collect"}, {"archive"}, {"run", "--source", "live"}} {
+		require.Equal(t, isRoot, refused(service...), service)
+		require.False(t, refused(append(service, "--allow-root")...), service)
+	}
+	require.False(t, refused("run"), "a trial")
 }

@@ -99,6 +99,9 @@ func (p *program) role(ctx context.Context, name string, run func(*pipeline.Pipe
 	if err := checkPlaces(p.settings); err != nil {
 		return err
 	}
+	if err := p.checkUser(name); err != nil {
+		return err
+	}
 	role, err := pipeline.New(name, Version, p.settings.Config, p.out, p.errOut)
 	if err != nil {
 		return err
@@ -117,8 +120,9 @@ func (p *program) needNATS() error {
 
 // findBus connects to the configured NATS, or to the one of a run on the configured folder.
 func (p *program) findBus(ctx context.Context) (*engines.Bus, error) {
-	url, folder := p.settings.Config.NATS, p.settings.Config.Data
+	url, folder, access := p.settings.Config.NATS, p.settings.Config.Data, p.settings.Config.Access
 	if url == "" && folder != "" {
+		access = config.Access{} // the address has all that is needed
 		if url = engines.EmbeddedURL(folder); url == "" {
 			return nil, wantValue(p.settings.Place("data"), folder, "the folder of a run that has not ended, or --nats nats://HOST:4222")
 		}
@@ -126,7 +130,11 @@ func (p *program) findBus(ctx context.Context) (*engines.Bus, error) {
 	if url == "" {
 		return nil, usageError{engines.ErrNoBus}
 	}
-	return engines.OpenBus(ctx, url, nil)
+	options, err := engines.BusOptions(access)
+	if err != nil {
+		return nil, err
+	}
+	return engines.OpenBus(ctx, url, nil, options...)
 }
 
 func (p *program) exchange() *cobra.Command {

@@ -34,7 +34,7 @@ func (p *program) withStore(ctx context.Context, use func(*chstore.Store) error)
 			return err
 		}
 	}
-	archive, err := engines.OpenArchive(ctx, cfg.ClickHouse, engines.Embedded{Dir: cfg.Data}, cfg.Store())
+	archive, err := engines.OpenArchive(ctx, cfg.ClickHouse, engines.Embedded{Dir: cfg.Data}, cfg.Store(), cfg.ClickHouseCA)
 	if errors.Is(err, engines.ErrNoArchive) {
 		return usageError{err}
 	}
@@ -168,6 +168,26 @@ func (p *program) bookOf(ctx context.Context, store *chstore.Store, inst marketp
 			inst, last.Format(time.RFC3339Nano), at.Sub(last).Round(time.Millisecond))
 	}
 	return book, nil
+}
+
+func (p *program) streams() *cobra.Command {
+	return &cobra.Command{
+		Use: "streams", Short: "Make the streams of NATS, or change their bounds to the settings", Args: exactArgs(),
+		Long: `Streams makes the streams of NATS, or changes existing ones to --bus-bytes, --bus-age and --bus-replicas. Collectors and
+archivers do so too when they start; where their users may not, they want streams that are as their settings say.`,
+		Example: `  MARKETPRISM_NATS=nats://admin:PASSWORD@bus:4222 marketprism streams --bus-bytes 68719476736`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			bus, err := p.findBus(cmd.Context())
+			if err != nil {
+				return err
+			}
+			defer bus.Close()
+			if err := natsbus.EnsureStreams(cmd.Context(), bus.JS, p.settings.Config.Streams()); err != nil {
+				return err
+			}
+			return p.printStreams(cmd.Context(), bus)
+		},
+	}
 }
 
 func (p *program) migrate() *cobra.Command {

@@ -54,6 +54,7 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 // requireError runs a command and wants its exit code and words on standard error.
 func requireError(t *testing.T, wantCode int, want []string, args ...string) {
 	t.Helper()
+	t.Setenv("MARKETPRISM_ALLOW_ROOT", "true") // the tests may run as root
 	errOut := tempFile(t)
 	code := Main(t.Context(), args, tempFile(t), errOut)
 	text, err := os.ReadFile(errOut.Name())

@@ -15,7 +15,9 @@ import (
 // started for seconds.
 func checkPlaces(s *config.Settings) error {
 	cfg := s.Config
-	for setting, path := range map[string]string{"recording": cfg.Recording, "ca-file": cfg.CAFile} {
+	files := cfg.Files()
+	files["recording"], files["ca-file"] = cfg.Recording, cfg.CAFile
+	for setting, path := range files {
 		if path == "" {
 			continue
 		}

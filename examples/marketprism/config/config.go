@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/marketprism/marketprism/chstore"
+	"github.com/marketprism/marketprism/natsbus"
 )
 
 // The sources.
@@ -27,6 +28,7 @@ type Config struct {
 	Exchange
 	Bus
 	Archive
+	Access
 
 	For           time.Duration // 0 means until interrupted
 	Drain         time.Duration
@@ -84,6 +86,38 @@ type Archive struct {
 	KeepTrades time.Duration // 0 means without limit
 	ColdPolicy string        // storage policy of the tables; "" means the server's own
 	ColdAfter  time.Duration // age at which rows move to the policy's volume "cold"; 0 means never
+}
+
+// Access holds the files of secrets and authorities, and who may run. "" means none.
+type Access struct {
+	NATSCredentials string // user of NATS, as nsc writes it
+	NATSNKey        string // seed of a user of NATS
+	NATSCA          string // authorities trusted for NATS, in place of the system's
+	NATSCert        string // certificate that NATS may ask for
+	NATSKey         string // its private key
+	NATSInbox       string // prefix of replies, not a file; "" means _INBOX
+	ClickHouseCA    string // authorities trusted for ClickHouse besides the system's
+	SignKey         string // private key by which a collector signs
+	TrustedKeys     string // public keys without whose signature an archiver takes no message
+	AllowRoot       bool   // services may run as root
+}
+
+// Files returns the files of an Access, by setting.
+func (a *Access) Files() map[string]string {
+	return map[string]string{
+		"nats-credentials": a.NATSCredentials, "nats-nkey": a.NATSNKey, "nats-ca": a.NATSCA, "nats-cert": a.NATSCert, "nats-key": a.NATSKey,
+		"clickhouse-ca": a.ClickHouseCA, "sign-key": a.SignKey, "trusted-keys": a.TrustedKeys,
+	}
+}
+
+// Streams returns the library's streams with the configured bounds.
+func (b *Bus) Streams() natsbus.StreamsConfig {
+	return natsbus.StreamsConfig{
+		Books:  natsbus.StreamConfig{MaxBytes: b.BusBytes, MaxAge: b.BusAge},
+		Trades: natsbus.StreamConfig{MaxBytes: b.BusBytes / 2, MaxAge: b.BusAge},
+
+		Replicas: b.BusReplicas,
+	}
 }
 
 // partitions are the names of chstore's partitions, by value.

@@ -60,6 +60,7 @@ var wants = map[string]string{
 	"bus-age":           fmt.Sprintf("a duration such as 24h, %v or more", minBusAge),
 	"bus-replicas":      fmt.Sprintf("1 to %d", maxReplicas),
 	"nats":              "nats://, tls://, ws:// or wss://[USER:PASSWORD@]HOST[:PORT], several separated by commas",
+	"nats-inbox":        "letters, digits, - and _, with dots between, such as _INBOX.collector",
 	"clickhouse":        "HOST:PORT of the native protocol, or clickhouse://[USER:PASSWORD@]HOST:PORT[?OPTIONS]",
 	"clickhouse-listen": "IP:PORT, such as 127.0.0.1:9000, and no setting clickhouse",
 	"database":          "letters, digits and _",
@@ -81,6 +82,7 @@ var wants = map[string]string{
 var (
 	oneName   = regexp.MustCompile(`^[A-Za-z0-9_]+$`)
 	aName     = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+	inbox     = regexp.MustCompile(`^[A-Za-z0-9_-]+(\.[A-Za-z0-9_-]+)*$`)
 	httpToken = regexp.MustCompile(`^[A-Za-z0-9._~+/=-]{16,256}$`) // RFC 6750, and long enough not to be guessed
 )
 
@@ -115,6 +117,9 @@ func (c *Config) Validate() error {
 		{"speed", c.Speed, isAmount(c.Speed), ""},
 		{"sim-rate", c.SimRate, isAmount(c.SimRate), ""},
 		{"nats", c.NATS, c.NATS == "" || isNATS(c.NATS), ""},
+		{"nats-cert", c.NATSCert, (c.NATSCert == "") == (c.NATSKey == ""), "a certificate and, in nats-key, its key"},
+		{"nats-nkey", c.NATSNKey, c.NATSNKey == "" || c.NATSCredentials == "", "none, since nats-credentials is set"},
+		{"nats-inbox", c.NATSInbox, c.NATSInbox == "" || inbox.MatchString(c.NATSInbox), ""},
 		{"bus-bytes", c.BusBytes, c.BusBytes >= minBusBytes, ""},
 		{"bus-age", c.BusAge, c.BusAge >= minBusAge, ""},
 		{"bus-replicas", c.BusReplicas, 1 <= c.BusReplicas && c.BusReplicas <= maxReplicas, ""},

@@ -72,6 +72,17 @@ func New() *Settings {
 	f.DurationVar(&c.ColdAfter, "cold-after", 0, "when rows move to the volume cold; 0 means never")
 	f.BoolVar(&c.Redrive, "redrive", true, "return dead letters whose cause may have passed to the archiver, at most three times")
 
+	f.StringVar(&c.NATSCredentials, "nats-credentials", "", "credentials file of a user of NATS, as nsc writes it; read again for each connection")
+	f.StringVar(&c.NATSNKey, "nats-nkey", "", "file with the seed of a user of NATS")
+	f.StringVar(&c.NATSCA, "nats-ca", "", "PEM file of the authorities to trust for NATS, in place of the system's; read again for each connection")
+	f.StringVar(&c.NATSCert, "nats-cert", "", "PEM file of the certificate that NATS asks for; read again for each connection")
+	f.StringVar(&c.NATSKey, "nats-key", "", "PEM file of the private key of --nats-cert")
+	f.StringVar(&c.NATSInbox, "nats-inbox", "", "prefix of the subjects of replies, such as _INBOX.collector, for users whom NATS lets read no other; empty means _INBOX")
+	f.StringVar(&c.ClickHouseCA, "clickhouse-ca", "", "PEM file of authorities to trust for ClickHouse besides the system's; makes the connection TLS")
+	f.StringVar(&c.SignKey, "sign-key", "", "PEM file of an ed25519 key by which a collector signs what it publishes")
+	f.StringVar(&c.TrustedKeys, "trusted-keys", "", "PEM file of the public keys of collectors; an archiver then makes dead letters of what none of them has signed")
+	f.BoolVar(&c.AllowRoot, "allow-root", false, "let services run as root")
+
 	f.StringVar(&c.Instance, "instance", defaultInstance(), "name of this process among others of its role")
 	f.StringVar(&c.HealthListen, "health-listen", "127.0.0.1:0", "address of /healthz, /readyz and /metrics; port 0 is a free one, empty means off")
 	f.StringVar(&c.PageListen, "page-listen", "127.0.0.1:8480", "address of the live page; port 0 is a free one, as is used if the default is taken; empty means off")

@@ -14,6 +14,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/ClickHouse/clickhouse-go/v2"
+
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/chserver"
 )
@@ -49,8 +51,9 @@ type Archive struct {
 	temporary bool
 }
 
-// OpenArchive connects to the ClickHouse at addr, or starts one if addr is empty. It does not change tables.
-func OpenArchive(ctx context.Context, addr string, embedded Embedded, cfg chstore.Config) (*Archive, error) {
+// OpenArchive connects to the ClickHouse at addr, or starts one if addr is empty. It does not change tables. authority is a
+// PEM file of authorities to trust besides the system's; "" or none means the system's, where the address asks for TLS.
+func OpenArchive(ctx context.Context, addr string, embedded Embedded, cfg chstore.Config, authority ...string) (*Archive, error) {
 	a := &Archive{close: func() error { return nil }, temporary: embedded.Temporary}
 	if addr == "" {
 		if embedded.Dir == "" {
@@ -59,9 +62,9 @@ func OpenArchive(ctx context.Context, addr string, embedded Embedded, cfg chstor
 		if err := a.start(ctx, embedded, cfg.Database); err != nil {
 			return nil, fmt.Errorf("embedded ClickHouse: %w", err)
 		}
-		a.Addr, addr = a.server.Addr(), a.server.DSN()
+		a.Addr, addr, authority = a.server.Addr(), a.server.DSN(), nil // it has no TLS
 	}
-	conn, err := chstore.Dial(ctx, addr)
+	conn, err := dial(ctx, addr, strings.Join(authority, ""))
 	if err == nil {
 		a.close = conn.Close
 		a.Store, err = chstore.New(conn, cfg)
@@ -70,6 +73,32 @@ func OpenArchive(ctx context.Context, addr string, embedded Embedded, cfg chstor
 		return nil, errors.Join(err, a.Close())
 	}
 	return a, nil
+}
+
+// dial is chstore.Dial, with TLS if there is a file of authorities.
+func dial(ctx context.Context, addr, authority string) (*chstore.Conn, error) {
+	if authority == "" {
+		return chstore.Dial(ctx, addr)
+	}
+	if !strings.Contains(addr, "://") {
+		addr = "clickhouse://" + addr
+	}
+	options, err := clickhouse.ParseDSN(addr)
+	if err != nil {
+		return nil, errors.New("clickhouse: want HOST:PORT or clickhouse://USER:PASSWORD@HOST:PORT") // err may have the password
+	}
+	options.Auth.Database = "" // as in chstore.Dial
+	if options.TLS, err = trusting(authority); err != nil {
+		return nil, err
+	}
+	conn, err := chstore.NewConn(options)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.Ping(ctx); err != nil {
+		return nil, errors.Join(&chstore.ConnectError{Addr: strings.Join(options.Addr, ","), Err: err}, conn.Close())
+	}
+	return conn, nil
 }
 
 func (a *Archive) start(ctx context.Context, embedded Embedded, database string) error {

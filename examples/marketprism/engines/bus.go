@@ -36,11 +36,11 @@ type Bus struct {
 }
 
 // OpenBus connects to the NATS at url. It does not change streams. hooks may be nil.
-func OpenBus(ctx context.Context, url string, hooks *natsbus.ConnHooks) (*Bus, error) {
+func OpenBus(ctx context.Context, url string, hooks *natsbus.ConnHooks, options ...nats.Option) (*Bus, error) {
 	if url == "" {
 		return nil, ErrNoBus
 	}
-	return open(ctx, &Bus{}, url, hooks)
+	return open(ctx, &Bus{}, url, hooks, options...)
 }
 
 // EmbedBus starts a NATS server on a folder and connects to it.
@@ -85,13 +85,13 @@ func InUse(dir string) bool {
 	return true
 }
 
-func open(ctx context.Context, b *Bus, url string, hooks *natsbus.ConnHooks) (*Bus, error) {
+func open(ctx context.Context, b *Bus, url string, hooks *natsbus.ConnHooks, options ...nats.Option) (*Bus, error) {
 	if hooks == nil {
 		hooks = &natsbus.ConnHooks{}
 	}
 	var err error
 	pprof.Do(ctx, pprof.Labels(PartLabel, "NATS client"), func(ctx context.Context) {
-		b.Conn, err = natsbus.Connect(ctx, url, hooks.Options()...)
+		b.Conn, err = natsbus.Connect(ctx, url, append(hooks.Options(), options...)...)
 	})
 	if err == nil {
 		b.JS, err = jetstream.New(b.Conn)

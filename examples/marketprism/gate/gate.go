@@ -137,7 +137,7 @@ func (g *gate) login(w http.ResponseWriter, r *http.Request) {
 		showLogin(w)
 		return
 	}
-	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: g.cookie(), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}) // #nosec G124 -- the page speaks HTTP, and a proxy before it may not tell
+	http.SetCookie(w, &http.Cookie{Name: cookieName, Value: g.cookie(), Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}) // #nosec G124 -- the page speaks HTTP, behind a proxy with TLS or alone
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
 

@@ -53,7 +53,7 @@ func startPipeline(t *testing.T, ctx context.Context) (exchange *binancetest.Ser
 	program := filepath.Join(t.TempDir(), "marketprism")
 	mustRun(t, "go", "build", "-buildvcs=false", "-o", program, "..")
 	out := daemon(t, ctx, program, "run", "--for", "0", "--source", "live", "--rest-url", exchange.RESTURL(), "--stream-url", exchange.StreamURL(),
-		"--symbols", "BTCUSDT,ETHUSDT", "--health-listen", "127.0.0.1:0", "--page-listen", "", "--data", t.TempDir())
+		"--symbols", "BTCUSDT,ETHUSDT", "--health-listen", "127.0.0.1:0", "--page-listen", "", "--data", t.TempDir(), "--allow-root")
 	address := regexp.MustCompile(`metrics: http://([^/\s]+)/metrics`)
 	until(t, ctx, "the pipeline prints the address of its metrics", func() bool { return address.MatchString(out.String()) })
 	addr = address.FindStringSubmatch(out.String())[1]

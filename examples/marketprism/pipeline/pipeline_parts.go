@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/chstore"
@@ -46,10 +48,13 @@ func (p *Pipeline) openBus(ctx context.Context) (err error) {
 	if p.cfg.NATS == "" && p.embedded {
 		p.bus, err = engines.EmbedBus(ctx, p.dir, hooks)
 	} else {
-		p.bus, err = engines.OpenBus(ctx, p.cfg.NATS, hooks)
+		var options []nats.Option
+		if options, err = engines.BusOptions(p.cfg.Access); err == nil {
+			p.bus, err = engines.OpenBus(ctx, p.cfg.NATS, hooks, options...)
+		}
 	}
 	if err == nil {
-		err = natsbus.EnsureStreams(ctx, p.bus.JS, p.streams())
+		err = natsbus.EnsureStreams(ctx, p.bus.JS, p.cfg.Streams())
 	}
 	if err == nil {
 		p.watch.bus.Observe(p.bus.Conn)
@@ -60,16 +65,6 @@ func (p *Pipeline) openBus(ctx context.Context) (err error) {
 	return err
 }
 
-// streams returns the library's streams with the configured bounds.
-func (p *Pipeline) streams() natsbus.StreamsConfig {
-	return natsbus.StreamsConfig{
-		Books:  natsbus.StreamConfig{MaxBytes: p.cfg.BusBytes, MaxAge: p.cfg.BusAge},
-		Trades: natsbus.StreamConfig{MaxBytes: p.cfg.BusBytes / 2, MaxAge: p.cfg.BusAge},
-
-		Replicas: p.cfg.BusReplicas,
-	}
-}
-
 func (p *Pipeline) openArchive(ctx context.Context) (err error) {
 	dir := p.cfg.Data
 	if p.embedded {
@@ -78,7 +73,7 @@ func (p *Pipeline) openArchive(ctx context.Context) (err error) {
 	p.watch.archive = p.watch.metrics.Archive(durable, "")
 	cfg := p.cfg.Store()
 	cfg.Hooks = chstore.TeeHooks(p.watch.archive.Hooks(), chstore.LogHooks(p.watch.logger("store")))
-	p.archive, err = engines.OpenArchive(ctx, p.cfg.ClickHouse, engines.Embedded{Dir: dir, Temporary: p.cfg.Data == "", Analysts: p.cfg.ClickHouseListen}, cfg)
+	p.archive, err = engines.OpenArchive(ctx, p.cfg.ClickHouse, engines.Embedded{Dir: dir, Temporary: p.cfg.Data == "", Analysts: p.cfg.ClickHouseListen}, cfg, p.cfg.ClickHouseCA)
 	if err == nil {
 		p.onAbort(p.archive.Crash)
 	}
@@ -118,9 +113,13 @@ func (p *Pipeline) newCollector(ctx context.Context) (*collector, error) {
 // connectBus creates the stages from the buffer to the bus.
 func (p *Pipeline) connectBus(c *collector) error {
 	meter := p.watch.bus.Publisher()
-	var err error
+	signer, err := engines.Signer(p.cfg.SignKey)
+	if err != nil {
+		return err
+	}
 	c.publisher, err = natsbus.NewPublisher(p.bus.JS, natsbus.PublisherConfig{
-		Hooks: natsbus.TeeHooks(meter.Hooks(), natsbus.LogHooks(p.watch.logger("publisher"))),
+		Signer: signer,
+		Hooks:  natsbus.TeeHooks(meter.Hooks(), natsbus.LogHooks(p.watch.logger("publisher"))),
 	})
 	if err != nil {
 		return err
@@ -354,6 +353,10 @@ func (p *Pipeline) newArchiver() (*archiver, error) {
 	store := sink.Func(func(ctx context.Context, recs []marketprism.Record) error {
 		return asPart("store client", func(ctx context.Context) error { return p.archive.Store.Write(ctx, recs) })(ctx)
 	})
+	verifier, err := engines.Verifier(p.cfg.TrustedKeys)
+	if err != nil {
+		return nil, err
+	}
 	a := &archiver{into: p.watch.archive.Storing(p.tally.storing(store))}
 	for _, stream := range streamNames() {
 		meter := p.watch.bus.Consumer(stream, durable)
@@ -361,6 +364,7 @@ func (p *Pipeline) newArchiver() (*archiver, error) {
 			Stream: stream, Durable: durable,
 			Batch: batchRecords, FlushEvery: flushEvery, DeadLetters: true, MaxAttempts: maxAttempts,
 			DrainTimeout: p.cfg.Drain,
+			Verifier:     verifier,
 			Hooks:        natsbus.TeeHooks(meter.Hooks(), natsbus.LogHooks(log.With("stream", stream, "consumer", durable))),
 		})
 		if err != nil {
@@ -369,7 +373,6 @@ func (p *Pipeline) newArchiver() (*archiver, error) {
 		meter.Observe(c)
 		a.consumers = append(a.consumers, c)
 	}
-	var err error
 	a.advisories, err = deadletter.NewAdvisoryWatch(p.bus.JS, deadletter.AdvisoryConfig{Hooks: deadletter.LogHooks(log)})
 	if err != nil {
 		return nil, err
