@@ -133,7 +133,7 @@ chaos: ## Kill publisher, consumer and NATS server KILLS (200) times between the
 monitoring-check: ## Check rules, alerts, dashboards, units and the whole monitoring chain with the real tools
 	@./internal/chserver/engine/install.sh
 	@cd examples/marketprism/deploy && echo "compose-go compose.yaml" && go run $(COMPOSE) compose.yaml >/dev/null
-	MONITORING=1 GOFLAGS="$$(go env GOFLAGS) $(RACE)" go test -count=1 -vet=off -shuffle=on -timeout 10m ./examples/marketprism/metrics ./examples/marketprism/monitoring
+	MONITORING=1 GOFLAGS="$$(go env GOFLAGS) $(RACE)" go test -count=1 -vet=off -shuffle=on -timeout 20m ./examples/marketprism/metrics ./examples/marketprism/monitoring
 
 monitoring-deep: ## Build Loki and the OpenTelemetry Collector (20 minutes, once) and send the program's logs through them
 	@./internal/chserver/engine/install.sh

@@ -63,7 +63,8 @@ func TestHostileNamesInListing(t *testing.T) {
 // Fifty names that the exchange refuses, before or among the others, end no connection.
 func TestManyRefusedNames(t *testing.T) {
 	short.Skip(t)
-	good := names(50)
+	good, server := names(50), exchange(50)
+	server.Tick = time.Second
 	var first, among []string
 	for i := range good {
 		name := fmt.Sprintf("NOSUCH%dUSDT", i)
@@ -74,7 +75,7 @@ func TestManyRefusedNames(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			depth := binance.DepthConfig{Symbols: symbols, SkipSymbolCheck: true}
 			before := func(h *harness) { h.srv.RefuseUnknownStreams(true) }
-			bubble(t, setup{server: exchange(50), depth: depth, before: before}, func(t *testing.T, h *harness) {
+			bubble(t, setup{server: server, depth: depth, before: before}, func(t *testing.T, h *harness) {
 				if err := h.readyWithin(2*time.Minute, good...); err != nil {
 					t.Fatal(err)
 				}
@@ -122,7 +123,7 @@ func TestSymbolFilterBound(t *testing.T) {
 
 // A listing with far more rows than a market has symbols changes nothing.
 func TestEndlessListing(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	depth := binance.DepthConfig{Symbols: []string{}, AllTrading: &binance.SymbolFilter{}, PollEvery: 10 * time.Second}
 	bubble(t, setup{server: exchange(5), depth: depth, before: func(h *harness) { h.prepare(names(5)...) }}, func(t *testing.T, h *harness) {
 		h.ready()

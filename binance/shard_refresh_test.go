@@ -39,7 +39,7 @@ func eventually(t *testing.T, start time.Time, atMost time.Duration, done func()
 
 // A minute of the exchange's clock allows a weight of 6000: the books need two.
 func TestColdStartOfAWholeExchange(t *testing.T) {
-	short.Skip(t)
+	short.SkipWhole(t)
 	const symbols = 1300 // of weight 5, and 20 for exchangeInfo
 	depth := binance.DepthConfig{RefreshDepth: -1}
 	bubble(t, setup{server: shallow(symbols, 110), depth: depth}, func(t *testing.T, h *harness) {

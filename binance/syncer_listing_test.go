@@ -127,8 +127,10 @@ func TestFirstListingWithoutSymbolsIsAskedForAgain(t *testing.T) {
 // Symbols that two listings lack are removed, seconds after the first of them; when they are listed again, they return.
 func TestSymbolsThatStayAwayAreRemoved(t *testing.T) {
 	short.Skip(t)
+	server := exchange(6)
+	server.Tick = time.Second
 	depth := binance.DepthConfig{Symbols: names(1), AllTrading: &binance.SymbolFilter{}, PollEvery: 5 * time.Minute}
-	bubble(t, setup{server: exchange(6), depth: depth, before: func(h *harness) { h.prepare(names(6)...) }}, func(t *testing.T, h *harness) {
+	bubble(t, setup{server: server, depth: depth, before: func(h *harness) { h.prepare(names(6)...) }}, func(t *testing.T, h *harness) {
 		h.ready()
 		if err := h.srv.MisleadListings(2, "half"); err != nil {
 			t.Fatal(err)

@@ -124,7 +124,7 @@ func TestChain(t *testing.T) {
 	for _, name := range []string{"prometheus", "prometheus-alertmanager", "promtool"} {
 		tool(t, name)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 8*time.Minute) // beside other tests, and the program is built first
 	defer cancel()
 	hook := &webhook{states: make(map[string][]string)}
 	exchange, pipeline := startPipeline(t, ctx)
@@ -189,7 +189,7 @@ func everyQueryIsAnswered(t *testing.T, ctx context.Context, prometheus string) 
 		}
 	}
 	elsewhere := regexp.MustCompile(`\b(node|loki)_`)
-	waiting, stop := context.WithTimeout(ctx, 90*time.Second) // the sizes of tables are measured once a minute
+	waiting, stop := context.WithTimeout(ctx, 3*time.Minute) // the sizes of tables are measured once a minute
 	defer stop()
 	var asked, parsed int
 	for expr := range queries {
