@@ -13,7 +13,7 @@ import (
 // Main runs the tests of a package and then closes the server they share. It does not return. In TestMain nothing that
 // matters may come before it: the server is the test program itself, started a second time, and becomes the server here.
 //
-// m is the *testing.M, or something around it, such as goleak's, that has more to do before and after the tests.
+// m is the *testing.M, or something around it whose Run does more before and after the tests.
 func Main(m interface{ Run() int }) { chtest.Main(m) }
 
 // A DB is a database of one test, empty at first.
@@ -50,8 +50,8 @@ type Server struct {
 	server *chserver.Server // of the latest start
 }
 
-// Start starts a ClickHouse for this test alone, in a folder of its own, and closes it when the test has ended. It has no
-// databases but its own. Without ClickHouse it skips or fails the test, as Open does; it does not use CLICKHOUSE_DSN.
+// Start starts a ClickHouse for this test alone, in a folder of its own, and closes it when the test has ended. It begins
+// without databases. Without ClickHouse it skips or fails the test, as Open does; it does not use CLICKHOUSE_DSN.
 func Start(t testing.TB) *Server {
 	t.Helper()
 	return &Server{server: chtest.Start(t, chtest.Config())}
