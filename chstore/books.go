@@ -49,15 +49,16 @@ func (p *bookStates) run(ctx context.Context, f *feed) error {
 	f.continueAfter(p.builder)
 	last := p.q.From
 	for !p.stopped {
-		r, ok, err := f.next(ctx)
+		r, err := f.next(ctx)
 		if err != nil {
 			return err
 		}
-		if !ok || !p.q.To.IsZero() && !r.at.Before(p.q.To) {
+		if r == nil || !p.q.To.IsZero() && !r.at.Before(p.q.To) {
 			break
 		}
 		last = r.at
 		p.apply(&r.rec, r.at)
+		f.pool.put(r)
 	}
 	if p.stopped {
 		return nil

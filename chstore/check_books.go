@@ -18,7 +18,7 @@ func (c *checker) checkBooks(ctx context.Context, i marketprism.Instrument) erro
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	f, err := openContractFeed(ctx, c.db, Query{Instrument: i, Kinds: bookKinds(), From: c.q.From, To: c.q.To})
+	f, err := openContractFeed(ctx, c.db, Query{Instrument: i, Kinds: bookKinds(), From: c.q.From, To: c.q.To}, &recordPool{})
 	defer f.close()
 	defer cancel() // before close, which would otherwise read all remaining rows
 	if err != nil {
@@ -26,15 +26,16 @@ func (c *checker) checkBooks(ctx context.Context, i marketprism.Instrument) erro
 	}
 	book := bookCheck{joiner: joiner, continuity: i.Market.Continuity()}
 	for {
-		r, ok, err := f.next(ctx)
+		r, err := f.next(ctx)
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if r == nil {
 			book.addFindings(i, c.report)
 			return nil
 		}
 		book.apply(&r.rec, r.at)
+		f.pool.put(r)
 	}
 }
 

@@ -29,15 +29,15 @@ type contractFeed struct {
 	instrument marketprism.Instrument
 	adds       bool // gaps may be added: all kinds that make a book are read
 
-	held []marker // gaps that ids refute
+	held []*marker // gaps that ids refute
 
 	synced, fresh bool  // of the reader's book
 	bookID        int64 // the id of that book
 }
 
-// openContractFeed starts the queries. The caller must close the feed, even after an error.
-func openContractFeed(ctx context.Context, d *db, q Query) (*contractFeed, error) {
-	f := newFeed()
+// openContractFeed starts the queries. Its records are from a pool. The caller must close the feed, even after an error.
+func openContractFeed(ctx context.Context, d *db, q Query, pool *recordPool) (*contractFeed, error) {
+	f := newFeed(pool)
 	c := &contractFeed{feed: f, instrument: q.Instrument, continuity: q.Instrument.Market.Continuity()}
 	c.adds = len(q.Kinds) == 0 || !slices.ContainsFunc(bookKinds(), func(k marketprism.Kind) bool { return !slices.Contains(q.Kinds, k) })
 	err := f.open(ctx, d, q, 0, marketprism.KindSnapshot, marketprism.KindGap)
@@ -53,79 +53,72 @@ func (c *contractFeed) continueFrom(id int64, at time.Time) {
 	c.synced, c.bookID = true, id
 }
 
-// next returns the next record, with the time from which it counts, and whether there is one. That time never
-// goes back.
-func (c *contractFeed) next(ctx context.Context) (timedRecord, bool, error) {
+// next returns the next record, with the time from which it counts; nil if there is none. That time never goes back.
+func (c *contractFeed) next(ctx context.Context) (*timedRecord, error) {
 	for {
 		if err := c.fill(ctx); err != nil {
-			return timedRecord{}, false, err
+			return nil, err
 		}
-		r, ok, ended := c.step()
+		r, ended := c.step()
 		if ended {
-			return r, false, nil
+			return nil, nil
 		}
-		if !ok {
+		if r == nil {
 			continue
 		}
 		if r.at.Before(c.last) {
 			r.at = c.last
 		}
 		c.last = r.at
-		return r, true, nil
+		return r, nil
 	}
 }
 
 // step returns the next record, if there is one that can be returned now, and whether that was all.
-func (c *contractFeed) step() (r timedRecord, ok, ended bool) {
-	present := c.hasHead && c.epochs.at(c.head.at) <= c.epoch
-	first := slices.IndexFunc(c.ahead, func(m marker) bool { return m.epoch <= c.epoch && regressedGap(&m.Record) })
-	if first < 0 {
-		first = slices.IndexFunc(c.ahead, func(m marker) bool { return m.epoch <= c.epoch })
+func (c *contractFeed) step() (r *timedRecord, ended bool) {
+	present := c.head != nil && c.epochs.at(c.head.at) <= c.epoch
+	first := slices.IndexFunc(c.ahead, func(m *marker) bool { return m.epoch <= c.epoch && regressedGap(&m.Record) })
+	if first < 0 && !present {
+		first = slices.IndexFunc(c.ahead, func(m *marker) bool { return m.epoch <= c.epoch })
 	}
 	switch {
-	case first >= 0 && (!present || regressedGap(&c.ahead[first].Record)):
-		r, ok = c.mark(first, c.ahead[first].Time())
-		return r, ok, false
-	case !c.hasHead && len(c.ahead) == 0:
-		return r, false, true
+	case first >= 0:
+		return c.mark(first, c.ahead[first].Time()), false
+	case c.head == nil && len(c.ahead) == 0:
+		return nil, true
 	case !present && len(c.held) > 0:
-		return c.release(c.last), true, false
+		return c.release(c.last), false
 	case !present:
 		c.begin()
-		return r, false, false
+		return nil, false
 	}
 	if c.headRegressed() {
 		if i := c.leftOver(); i >= 0 {
-			r, ok = c.mark(i, c.ahead[i].Time())
-			return r, ok, false
+			return c.mark(i, c.ahead[i].Time()), false
 		}
-		r, ok = c.regress(c.head.rec.Update, c.head.at)
-		return r, ok, false
+		return c.regress(c.head.rec.Update, c.head.at), false
 	}
 	if i := c.predecessor(); i >= 0 {
-		r, ok = c.mark(i, c.head.at)
-		return r, ok, false
+		return c.mark(i, c.head.at), false
 	}
-	for i := range c.ahead {
-		if m := &c.ahead[i]; m.epoch <= c.epoch && c.isDue(m) && !c.waits(m) {
-			r, ok = c.mark(i, m.Time())
-			return r, ok, false
+	for i, m := range c.ahead {
+		if m.epoch <= c.epoch && c.isDue(m) && !c.waits(m) {
+			return c.mark(i, m.Time()), false
 		}
 	}
 	if u := c.head.rec.Update; u != nil {
 		if gap := c.gapBefore(u); gap != nil {
-			return timedRecord{*gap, c.head.at}, true, false
+			return gap, false
 		}
 		c.reached(u)
 	}
-	c.hasHead = false
-	return c.head, true, false
+	return c.takeHead(), false
 }
 
 // begin begins the next epoch of which there are records.
 func (c *contractFeed) begin() {
 	next := math.MaxInt
-	if c.hasHead {
+	if c.head != nil {
 		next = c.epochs.at(c.head.at)
 	}
 	for i := range c.ahead {
@@ -141,20 +134,20 @@ func (c *contractFeed) forget() {
 	c.synced = false
 }
 
-// mark returns a marker at its place, or a Gap that precedes it; false if the marker is left out, or waits.
-func (c *contractFeed) mark(i int, at time.Time) (timedRecord, bool) {
-	m := &c.ahead[i]
+// mark returns a marker at its place, or a Gap that precedes it; nil if the marker is left out, or waits.
+func (c *contractFeed) mark(i int, at time.Time) *timedRecord {
+	m := c.ahead[i]
 	if m.Gap != nil {
 		g := c.take(i)
-		if c.refuted(&g) && len(c.held) < maxAhead {
+		if c.refuted(g) && len(c.held) < maxAhead {
 			c.held = append(c.held, g)
-			return timedRecord{}, false
+			return nil
 		}
 		c.synced = false
-		return timedRecord{g.Record, at}, true
+		return c.pool.of(g.Record, at)
 	}
-	for n := range c.ahead[:i] {
-		if g := &c.ahead[n]; g.Gap != nil && g.epoch == m.epoch && g.Gap.After <= m.Snapshot.LastID {
+	for n, g := range c.ahead[:i] {
+		if g.Gap != nil && g.epoch == m.epoch && g.Gap.After <= m.Snapshot.LastID {
 			return c.mark(n, at)
 		}
 	}
@@ -163,30 +156,30 @@ func (c *contractFeed) mark(i int, at time.Time) (timedRecord, bool) {
 			return c.regress(u.rec.Update, at)
 		}
 		c.ahead = slices.Delete(c.ahead, i, i+1) // late
-		return timedRecord{}, false
+		return nil
 	}
 	if len(c.held) > 0 {
-		return c.release(at), true
+		return c.release(at)
 	}
 	s := c.take(i)
 	c.synced, c.fresh, c.bookID = true, true, s.Snapshot.LastID
 	if c.bookID < c.id { // ids may have gone back while no collector was connected
 		c.id, c.highest = c.bookID, math.MinInt64
 	}
-	return timedRecord{s.Record, at}, true
+	return c.pool.of(s.Record, at)
 }
 
 // release returns the first Gap that was held.
-func (c *contractFeed) release(at time.Time) timedRecord {
+func (c *contractFeed) release(at time.Time) *timedRecord {
 	g := c.held[0]
 	c.held = slices.Delete(c.held, 0, 1)
 	c.synced = false
-	return timedRecord{g.Record, at}
+	return c.pool.of(g.Record, at)
 }
 
 // waits reports whether updates up to the id of a Gap are still to come. The collector's clock may be behind.
 func (c *contractFeed) waits(m *marker) bool {
-	if m.Gap == nil || c.hasHead && c.head.rec.Update != nil && c.head.rec.Update.LastID > m.Gap.After {
+	if m.Gap == nil || c.head != nil && c.head.rec.Update != nil && c.head.rec.Update.LastID > m.Gap.After {
 		return false
 	}
 	u := c.nextUpdate(c.id)
@@ -202,8 +195,7 @@ func (c *contractFeed) refuted(g *marker) bool {
 	if u == nil || c.epochs.at(u.at) != c.epoch || !c.follows(u.rec.Update) {
 		return false
 	}
-	for i := range c.ahead {
-		m := &c.ahead[i]
+	for _, m := range c.ahead {
 		if m.Snapshot != nil && m.epoch == c.epoch && m.Snapshot.LastID >= c.bookID && (m.Snapshot.LastID <= u.rec.Update.LastID || m.Time().Before(u.at)) {
 			return false
 		}
@@ -221,37 +213,33 @@ const newborn = -1
 // nextUpdate returns the update that comes next of those that end above an id, as far as it has been read; nil if none
 // has.
 func (c *contractFeed) nextUpdate(above int64) *timedRecord {
-	if u := c.head.rec.Update; c.hasHead && u != nil && u.LastID > above {
-		return &c.head
+	if h := c.head; h != nil && h.rec.Update != nil && h.rec.Update.LastID > above {
+		return h
 	}
 	return c.order.peek(above)
 }
 
 // gapBefore returns the Gap that ends the reader's book before the head, an update; nil if that follows.
-func (c *contractFeed) gapBefore(u *orderbook.Update) *marketprism.Record {
+func (c *contractFeed) gapBefore(u *orderbook.Update) *timedRecord {
 	if !c.synced || u.LastID <= c.bookID || c.follows(u) {
 		return nil
 	}
 	if len(c.held) > 0 {
-		r := c.release(c.head.at)
-		return &r.rec
+		return c.release(c.head.at)
 	}
 	return c.added(orderbook.GapSequence, u, c.head.at)
 }
 
-// regress begins an epoch that no record says has begun. It returns the Gap that ends the reader's book, if there is
-// one.
-func (c *contractFeed) regress(u *orderbook.Update, at time.Time) (timedRecord, bool) {
+// regress begins an epoch that no record says has begun. It returns the Gap that ends the reader's book; nil if it has
+// none.
+func (c *contractFeed) regress(u *orderbook.Update, at time.Time) *timedRecord {
 	gap := c.added(orderbook.GapRegressed, u, at)
 	c.forget()
-	if gap == nil {
-		return timedRecord{}, false
-	}
-	return timedRecord{*gap, at}, true
+	return gap
 }
 
 // added returns a Gap that no collector has stored; nil if the reader has no book, or no gaps are read.
-func (c *contractFeed) added(reason orderbook.GapReason, u *orderbook.Update, at time.Time) *marketprism.Record {
+func (c *contractFeed) added(reason orderbook.GapReason, u *orderbook.Update, at time.Time) *timedRecord {
 	was := c.synced
 	if c.synced = false; !was || !c.adds {
 		return nil
@@ -260,10 +248,10 @@ func (c *contractFeed) added(reason orderbook.GapReason, u *orderbook.Update, at
 	if c.continuity == orderbook.Linked {
 		cause = &orderbook.SequenceError{Want: c.bookID, Got: u.PrevLastID}
 	}
-	return &marketprism.Record{
+	return c.pool.of(marketprism.Record{
 		Instrument: c.instrument, ReceivedAt: at,
 		Gap: &orderbook.Gap{After: c.bookID, Reason: reason, Err: cause},
-	}
+	}, at)
 }
 
 // reached notes that an update is returned.

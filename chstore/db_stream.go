@@ -23,8 +23,7 @@ const readBlockRows = 4096
 type rowStream struct {
 	table      table
 	instrument marketprism.Instrument
-	memory     payloads
-	reuse      bool // a record is valid until the next one
+	memory     payloads // of records that the caller keeps
 
 	filled chan *rowBlock // closed at the end
 	free   chan *rowBlock
@@ -169,14 +168,11 @@ func (s *rowStream) advance() bool {
 func (s *rowStream) ts() int64       { return s.block.base.ts[s.row] }
 func (s *rowStream) received() int64 { return s.block.base.received[s.row] }
 
-// record sets rec to the current row.
-func (s *rowStream) record(rec *marketprism.Record) (rank, error) {
-	if s.reuse {
-		s.memory.reset()
-	}
+// record sets rec to the current row, with a payload in memory.
+func (s *rowStream) record(rec *marketprism.Record, memory *payloads) (rank, error) {
 	s.block.base.record(s.row, rec)
 	rec.Instrument = s.instrument
-	rank, err := s.block.row.payload(s.row, rec, &s.memory)
+	rank, err := s.block.row.payload(s.row, rec, memory)
 	if err != nil {
 		err = fmt.Errorf("chstore: read %s: %w", s.table.name(), err)
 	}
@@ -185,10 +181,10 @@ func (s *rowStream) record(rec *marketprism.Record) (rank, error) {
 
 // each calls f with the records until it returns false. A record is valid until f returns; duplicates come, too.
 func (s *rowStream) each(f func(rec *marketprism.Record, at time.Time) bool) error {
-	s.reuse = true
 	var rec marketprism.Record
 	for s.advance() {
-		if _, err := s.record(&rec); err != nil {
+		s.memory.reset()
+		if _, err := s.record(&rec, &s.memory); err != nil {
 			return err
 		}
 		if !f(&rec, rec.Time()) {
@@ -220,7 +216,7 @@ func (s *rowStream) collect() *answer {
 		defer s.close()
 		for a.err == nil && s.advance() {
 			var rec marketprism.Record
-			_, a.err = s.record(&rec)
+			_, a.err = s.record(&rec, &s.memory)
 			a.recs = append(a.recs, rec)
 		}
 		if a.err == nil {

@@ -18,15 +18,15 @@ const maxAhead = 64
 // arrival, which is after some of them.
 type feed struct {
 	epochs  epochs
-	records *merge                                           // all kinds but markers
-	read    func(context.Context) (timedRecord, bool, error) // reads records, by time or by id
-	head    timedRecord                                      // the next one of them
-	hasHead bool
-	markers *merge   // snapshots; by contract gaps as well
-	ahead   []marker // markers read before they are due
-	ended   bool     // there are no more markers
-	epoch   int      // of the record returned last
-	id      int64    // the highest update id returned in that epoch
+	records *merge                                      // all kinds but markers
+	read    func(context.Context) (*timedRecord, error) // reads records, by time or by id
+	head    *timedRecord                                // the next one of them; nil if there is none
+	markers *merge                                      // snapshots; by contract gaps as well
+	ahead   []*marker                                   // markers read before they are due
+	ended   bool                                        // there are no more markers
+	pool    *recordPool                                 // of the records that next returns
+	epoch   int                                         // of the record returned last
+	id      int64                                       // the highest update id returned in that epoch
 	last    time.Time
 
 	highest int64     // the highest id of the updates returned in that epoch
@@ -53,13 +53,13 @@ func bookKinds() []marketprism.Kind {
 // openFeed starts the queries. It reads snapshots up to the time late after q.To, since one that arrived that late
 // may precede updates before q.To. The caller must close the feed, even after an error.
 func openFeed(ctx context.Context, d *db, q Query, late time.Duration) (*feed, error) {
-	f := newFeed()
-	f.read = f.records.nextTimed
+	f := newFeed(&recordPool{})
+	f.read = f.records.next
 	return f, f.open(ctx, d, q, late, marketprism.KindSnapshot)
 }
 
-func newFeed() *feed {
-	return &feed{epochs: epochs{{}}, records: &merge{}, markers: &merge{}, id: math.MinInt64, highest: math.MinInt64, floor: math.MinInt64}
+func newFeed(pool *recordPool) *feed {
+	return &feed{epochs: epochs{{}}, records: &merge{pool: pool}, markers: &merge{pool: &recordPool{}}, pool: pool, id: math.MinInt64, highest: math.MinInt64, floor: math.MinInt64}
 }
 
 // open starts the queries of a new feed whose markers are of some kinds.
@@ -107,61 +107,71 @@ func (f *feed) close() {
 	f.markers.close()
 }
 
-// next returns the next record, with the time from which it counts, and whether there is one. That time never
-// goes back. Where ids show that they went back, and no record says so, it returns a Gap of its own.
-func (f *feed) next(ctx context.Context) (r timedRecord, ok bool, err error) {
+// next returns the next record, with the time from which it counts; nil if there is none. That time never goes back.
+// Where ids show that they went back, and no record says so, it returns a Gap of its own. The caller may put the record
+// back into the pool.
+func (f *feed) next(ctx context.Context) (*timedRecord, error) {
 	if err := f.fill(ctx); err != nil {
-		return r, false, err
+		return nil, err
 	}
-	if ok = f.hasHead || len(f.ahead) > 0; !ok {
-		return r, false, nil
+	if f.head == nil && len(f.ahead) == 0 {
+		return nil, nil
 	}
-	if r = f.step(); r.at.Before(f.last) {
+	r := f.step()
+	if r.at.Before(f.last) {
 		r.at = f.last
 	}
 	f.last = r.at
-	return r, ok, nil
+	return r, nil
 }
 
 // step returns the next record of those that have been read.
-func (f *feed) step() (r timedRecord) {
-	u := f.head.rec.Update
+func (f *feed) step() *timedRecord {
 	if f.headRegressed() {
 		if i := f.leftOver(); i >= 0 {
 			s := f.take(i)
-			return timedRecord{s.Record, s.Time()}
+			return f.pool.of(s.Record, s.Time())
 		}
-		r = timedRecord{marketprism.Record{Instrument: f.head.rec.Instrument, ReceivedAt: f.head.at, Gap: &orderbook.Gap{
+		u := f.head.rec.Update
+		r := f.pool.of(marketprism.Record{Instrument: f.head.rec.Instrument, ReceivedAt: f.head.at, Gap: &orderbook.Gap{
 			After: f.highest, Reason: orderbook.GapRegressed, Err: &orderbook.SequenceError{Want: f.highest + 1, Got: u.FirstID},
-		}}, f.head.at}
+		}}, f.head.at)
 		f.forgetIDs()
 		return r
 	}
 	switch i := f.predecessor(); {
-	case len(f.ahead) > 0 && (!f.hasHead || f.isDue(&f.ahead[0])):
+	case len(f.ahead) > 0 && (f.head == nil || f.isDue(f.ahead[0])):
 		s := f.take(0)
-		return timedRecord{s.Record, s.Time()}
+		return f.pool.of(s.Record, s.Time())
 	case i >= 0:
-		return timedRecord{f.take(i).Record, f.head.at}
+		return f.pool.of(f.take(i).Record, f.head.at)
 	}
 	f.reach(f.epochs.of(&f.head.rec))
-	if u != nil {
+	if u := f.head.rec.Update; u != nil {
 		f.returns(u)
 	}
-	f.hasHead = false
-	return f.head
+	return f.takeHead()
+}
+
+// takeHead removes the head.
+func (f *feed) takeHead() *timedRecord {
+	r := f.head
+	f.head = nil
+	return r
 }
 
 // headRegressed reports whether the head is an update of an epoch that no record says has begun.
 func (f *feed) headRegressed() bool {
-	u := f.head.rec.Update
-	return f.hasHead && u != nil && regressed(f.highest, f.sent, u.LastID, f.head.rec.Time())
+	if f.head == nil || f.head.rec.Update == nil {
+		return false
+	}
+	return regressed(f.highest, f.sent, f.head.rec.Update.LastID, f.head.rec.Time())
 }
 
 // leftOver returns the index of a marker from before ids went back at the head: it is older by both clocks, and a
 // snapshot has no lower id than the updates before. It is -1 if there is none.
 func (f *feed) leftOver() int {
-	return slices.IndexFunc(f.ahead, func(m marker) bool {
+	return slices.IndexFunc(f.ahead, func(m *marker) bool {
 		return m.Time().Before(f.head.at) && m.ReceivedAt.Before(f.head.rec.ReceivedAt) && (m.Snapshot == nil || m.Snapshot.LastID >= f.highest)
 	})
 }
@@ -176,8 +186,8 @@ func (f *feed) returns(u *orderbook.Update) {
 
 // fill reads the next record, and the markers that may precede it.
 func (f *feed) fill(ctx context.Context) (err error) {
-	if !f.hasHead {
-		if f.head, f.hasHead, err = f.read(ctx); err != nil {
+	if f.head == nil {
+		if f.head, err = f.read(ctx); err != nil {
 			return err
 		}
 	}
@@ -198,19 +208,20 @@ func (f *feed) forgetIDs() { f.id, f.highest = math.MinInt64, math.MinInt64 }
 // readAhead reads the markers that may precede the head.
 func (f *feed) readAhead(ctx context.Context) error {
 	for !f.ended && len(f.ahead) < maxAhead {
-		if n := len(f.ahead); n > 0 && f.hasHead && f.ahead[n-1].Time().After(f.head.at.Add(lookBack)) {
+		if n := len(f.ahead); n > 0 && f.head != nil && f.ahead[n-1].Time().After(f.head.at.Add(lookBack)) {
 			return nil
 		}
-		rec, ok, err := f.markers.next(ctx)
+		r, err := f.markers.next(ctx)
 		if err != nil {
 			return err
 		}
-		if !ok {
+		if r == nil {
 			f.ended = true
 			return nil
 		}
-		m := marker{rec, f.epochs.of(&rec)}
-		if rec.Snapshot != nil && rec.Snapshot.LastID < f.floor && m.epoch <= f.floorEpoch && rec.ReceivedAt.Before(f.stale) {
+		m := &marker{r.rec, f.epochs.of(&r.rec)}
+		f.markers.pool.put(r)
+		if m.Snapshot != nil && m.Snapshot.LastID < f.floor && m.epoch <= f.floorEpoch && m.ReceivedAt.Before(f.stale) {
 			continue
 		}
 		f.ahead = append(f.ahead, m)
@@ -240,16 +251,16 @@ func (f *feed) isDue(m *marker) bool {
 // beyond that id has been returned; -1 if there is none. A snapshot of another epoch or one that was received much
 // later does not count: ids start again where a market is wiped.
 func (f *feed) predecessor() int {
-	head := &f.head.rec
-	if !f.hasHead || head.Update == nil {
+	if f.head == nil || f.head.rec.Update == nil {
 		return -1
 	}
+	head := &f.head.rec
 	epoch, above := f.epochs.of(head), f.id
 	if epoch > f.epoch {
 		above = math.MinInt64
 	}
 	for i := range f.ahead {
-		m := &f.ahead[i]
+		m := f.ahead[i]
 		if m.Snapshot == nil || m.epoch != epoch {
 			continue
 		}
@@ -261,7 +272,7 @@ func (f *feed) predecessor() int {
 }
 
 // take removes a marker.
-func (f *feed) take(i int) marker {
+func (f *feed) take(i int) *marker {
 	m := f.ahead[i]
 	f.ahead = slices.Delete(f.ahead, i, i+1)
 	f.reach(m.epoch)

@@ -32,7 +32,7 @@ type idOrder struct {
 }
 
 type windowRecord struct {
-	timedRecord
+	*timedRecord
 	epoch int
 	late  bool
 }
@@ -41,10 +41,10 @@ func newIDOrder(records *merge, all epochs, c orderbook.Continuity) *idOrder {
 	return &idOrder{records: records, epochs: all, continuity: c, id: math.MinInt64, highest: math.MinInt64}
 }
 
-// next returns the next record and its time, and whether there is one.
-func (o *idOrder) next(ctx context.Context) (timedRecord, bool, error) {
+// next returns the next record and its time; nil if there is none.
+func (o *idOrder) next(ctx context.Context) (*timedRecord, error) {
 	if err := o.fill(ctx); err != nil || len(o.window) == 0 {
-		return timedRecord{}, false, err
+		return nil, err
 	}
 	if o.window[0].rec.Update != nil {
 		o.arrange()
@@ -55,7 +55,7 @@ func (o *idOrder) next(ctx context.Context) (timedRecord, bool, error) {
 	if first.late {
 		o.late--
 	}
-	return first.timedRecord, true, nil
+	return first.timedRecord, nil
 }
 
 // arrange puts the update that is next in the place of the first record, which is an update.
@@ -78,11 +78,11 @@ func (o *idOrder) fill(ctx context.Context) error {
 		if n := len(o.window); n > 0 && o.window[n-1].at.Sub(o.window[0].at) > clockSkew {
 			return nil
 		}
-		rec, ok, err := o.records.nextTimed(ctx)
+		rec, err := o.records.next(ctx)
 		if err != nil {
 			return err
 		}
-		if o.ended = !ok; !ok {
+		if o.ended = rec == nil; o.ended {
 			return nil
 		}
 		o.add(rec)
@@ -90,7 +90,7 @@ func (o *idOrder) fill(ctx context.Context) error {
 	return nil
 }
 
-func (o *idOrder) add(t timedRecord) {
+func (o *idOrder) add(t *timedRecord) {
 	r := windowRecord{timedRecord: t, epoch: o.epochs.at(t.at)}
 	if u := t.rec.Update; u != nil {
 		r.late = r.epoch == o.epoch && u.FirstID < o.highest && t.at.Sub(o.highestAt) <= clockSkew
@@ -129,7 +129,8 @@ func (o *idOrder) following(id int64) int {
 // exchange puts an update in the place of the first record, which is an update, and that one in its own.
 func (o *idOrder) exchange(i int) {
 	a, b := &o.window[0], &o.window[i]
-	a.rec, b.rec = b.rec, a.rec
+	a.timedRecord, b.timedRecord = b.timedRecord, a.timedRecord
+	a.at, b.at = b.at, a.at
 	a.late, b.late = b.late, a.late
 }
 
@@ -138,16 +139,16 @@ func (o *idOrder) exchange(i int) {
 func (o *idOrder) peek(above int64) *timedRecord {
 	if len(o.window) > 0 {
 		if i := o.following(above); i >= 0 {
-			return &o.window[i].timedRecord
+			return o.window[i].timedRecord
 		}
 	}
 	for i := range o.window {
 		if u := o.window[i].rec.Update; u != nil && u.LastID > above {
-			return &o.window[i].timedRecord
+			return o.window[i].timedRecord
 		}
 	}
-	if rec := o.records.peekUpdate(); rec != nil && rec.Update.LastID > above {
-		return &timedRecord{*rec, rec.Time()}
+	if next := o.records.peekUpdate(); next != nil && next.rec.Update.LastID > above {
+		return next
 	}
 	return nil
 }

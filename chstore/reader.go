@@ -183,9 +183,8 @@ func (r *reader) missingError(ctx context.Context, t time.Time, b *bookBuilder) 
 	defer cancel() // before close, which would otherwise read all remaining rows
 	f.continueAfter(b)
 	for missing := b.missing; err == nil && e.To.IsZero(); e.Next = missing.next {
-		var rec timedRecord
-		var ok bool
-		if rec, ok, err = f.next(ctx); err != nil || !ok {
+		var rec *timedRecord
+		if rec, err = f.next(ctx); err != nil || rec == nil {
 			break
 		}
 		b.apply(&rec.rec, rec.at)

@@ -55,13 +55,13 @@ type replay struct {
 	q     ReplayQuery
 	cfg   ReplayConfig
 	feeds []*replayFeed
+	pool  *recordPool
 }
 
 // A replayFeed is the feed of one instrument with its next record.
 type replayFeed struct {
 	*contractFeed
-	peeked timedRecord
-	has    bool // peeked is the next record
+	peeked *timedRecord // the next record, once it has been read
 	ended  bool
 }
 
@@ -90,7 +90,7 @@ func (r *replay) open(ctx context.Context) error {
 		f := &replayFeed{}
 		if r.cfg.Books {
 			var err error
-			if f.peeked, f.has, err = r.firstBook(ctx, i); err != nil {
+			if f.peeked, err = r.firstBook(ctx, i); err != nil {
 				return err
 			}
 		}
@@ -99,11 +99,11 @@ func (r *replay) open(ctx context.Context) error {
 	for n, i := range r.q.Instruments {
 		var err error
 		f := r.feeds[n]
-		f.contractFeed, err = openContractFeed(ctx, r.db, Query{Instrument: i, Kinds: r.q.Kinds, From: r.q.From, To: r.q.To})
+		f.contractFeed, err = openContractFeed(ctx, r.db, Query{Instrument: i, Kinds: r.q.Kinds, From: r.q.From, To: r.q.To}, r.pool)
 		if err != nil {
 			return err
 		}
-		if f.has {
+		if f.peeked != nil {
 			f.continueFrom(f.peeked.rec.Snapshot.LastID, r.q.From)
 		}
 	}
@@ -118,39 +118,40 @@ func (r *replay) close() {
 	}
 }
 
-// firstBook returns the book of an instrument just before From, and whether it is synced.
-func (r *replay) firstBook(ctx context.Context, i marketprism.Instrument) (t timedRecord, ok bool, err error) {
+// firstBook returns the book of an instrument just before From; nil if it is not synced.
+func (r *replay) firstBook(ctx context.Context, i marketprism.Instrument) (*timedRecord, error) {
 	from := r.q.From
 	b, err := (&reader{r.db, i}).bookAt(ctx, from.Add(-1))
 	switch {
 	case errors.Is(err, ErrNoSnapshot):
-		return t, false, nil
+		return nil, nil
 	case err != nil || b.missing != nil:
-		return t, false, err
+		return nil, err
 	}
 	snapshot := b.book().Snapshot()
-	return timedRecord{marketprism.Record{Instrument: i, EventTime: snapshot.EventTime, ReceivedAt: from, Snapshot: &snapshot}, from}, true, nil
+	return r.pool.of(marketprism.Record{Instrument: i, EventTime: snapshot.EventTime, ReceivedAt: from, Snapshot: &snapshot}, from), nil
 }
 
 // records returns the records of all feeds in the order of time, those of equal time in the order of feeds.
-func (r *replay) records(ctx context.Context) iter.Seq2[timedRecord, error] {
-	return func(yield func(timedRecord, error) bool) {
+func (r *replay) records(ctx context.Context) iter.Seq2[*timedRecord, error] {
+	return func(yield func(*timedRecord, error) bool) {
 		for {
 			var first *replayFeed
 			for _, f := range r.feeds {
 				if err := f.peek(ctx); err != nil {
-					yield(timedRecord{}, err)
+					yield(nil, err)
 					return
 				}
-				if f.has && (first == nil || f.peeked.at.Before(first.peeked.at)) {
+				if f.peeked != nil && (first == nil || f.peeked.at.Before(first.peeked.at)) {
 					first = f
 				}
 			}
 			if first == nil {
 				return
 			}
-			first.has = false
-			if !yield(first.peeked, nil) {
+			rec := first.peeked
+			first.peeked = nil
+			if !yield(rec, nil) {
 				return
 			}
 		}
@@ -159,17 +160,18 @@ func (r *replay) records(ctx context.Context) iter.Seq2[timedRecord, error] {
 
 // peek reads the next record, unless it has been read or there is none.
 func (f *replayFeed) peek(ctx context.Context) (err error) {
-	if f.has || f.ended {
+	if f.peeked != nil || f.ended {
 		return nil
 	}
-	f.peeked, f.has, err = f.contractFeed.next(ctx)
-	f.ended = !f.has
+	f.peeked, err = f.contractFeed.next(ctx)
+	f.ended = f.peeked == nil
 	return err
 }
 
-// writeInTime writes records to dst in batches, none before it is due.
-func writeInTime(ctx context.Context, recs iter.Seq2[timedRecord, error], cfg ReplayConfig, dst sink.Sink) error {
-	c := replayClock{cfg: cfg, dst: dst, batch: make([]marketprism.Record, 0, cfg.Batch)}
+// writeInTime writes records to dst in batches, none before it is due. Those that were written go back to the pool: a Sink
+// keeps neither records nor what they point to.
+func writeInTime(ctx context.Context, recs iter.Seq2[*timedRecord, error], cfg ReplayConfig, pool *recordPool, dst sink.Sink) error {
+	c := replayClock{cfg: cfg, dst: dst, pool: pool}
 	for r, err := range recs {
 		if err == nil {
 			err = c.add(ctx, r)
@@ -185,14 +187,16 @@ func writeInTime(ctx context.Context, recs iter.Seq2[timedRecord, error], cfg Re
 type replayClock struct {
 	cfg     ReplayConfig
 	dst     sink.Sink
+	pool    *recordPool
 	batch   []marketprism.Record // due, and not written yet
+	used    []*timedRecord       // with the memory of batch
 	began   time.Time            // of this machine's clock, when the first record came
 	first   time.Time            // of the archive's clock, of that record
 	started bool
 }
 
 // add adds the next record to the batch once it is due.
-func (c *replayClock) add(ctx context.Context, r timedRecord) error {
+func (c *replayClock) add(ctx context.Context, r *timedRecord) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -209,7 +213,7 @@ func (c *replayClock) add(ctx context.Context, r timedRecord) error {
 			}
 		}
 	}
-	c.batch = append(c.batch, r.rec)
+	c.batch, c.used = append(c.batch, r.rec), append(c.used, r)
 	if len(c.batch) >= c.cfg.Batch {
 		return c.flush(ctx)
 	}
@@ -229,7 +233,9 @@ func (c *replayClock) flush(ctx context.Context) error {
 		return nil
 	}
 	err := c.dst.Write(ctx, c.batch)
-	clear(c.batch)
-	c.batch = c.batch[:0]
+	for _, r := range c.used {
+		c.pool.put(r)
+	}
+	c.batch, c.used = c.batch[:0], c.used[:0]
 	return err
 }

@@ -11,14 +11,15 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink"
 )
 
-func recordsAt(seconds ...int) iter.Seq2[timedRecord, error] {
+func recordsAt(seconds ...int) iter.Seq2[*timedRecord, error] {
 	archive := time.Date(2021, 1, 1, 0, 0, 0, 0, time.UTC)
-	return func(yield func(timedRecord, error) bool) {
+	return func(yield func(*timedRecord, error) bool) {
 		for _, s := range seconds {
-			if !yield(timedRecord{at: archive.Add(time.Duration(s) * time.Second)}, nil) {
+			if !yield(&timedRecord{at: archive.Add(time.Duration(s) * time.Second)}, nil) {
 				return
 			}
 		}
@@ -56,7 +57,7 @@ func TestReplayClock(t *testing.T) {
 					time.Sleep(test.slow)
 					return nil
 				})
-				err := writeInTime(t.Context(), recordsAt(0, 0, 10, 11, 11, 11), ReplayConfig{Speed: test.speed, Batch: test.batch}, dst)
+				err := writeInTime(t.Context(), recordsAt(0, 0, 10, 11, 11, 11), ReplayConfig{Speed: test.speed, Batch: test.batch}, &recordPool{}, dst)
 				require.NoError(t, err)
 				require.Equal(t, test.want, got)
 			})
@@ -71,12 +72,43 @@ func TestReplayClockEnds(t *testing.T) {
 		defer cancel()
 		n := 0
 		dst := sink.Func(func(context.Context, []marketprism.Record) error { n++; return nil })
-		require.ErrorIs(t, writeInTime(ctx, recordsAt(0, 3600), ReplayConfig{Speed: 1, Batch: 9}, dst), context.DeadlineExceeded)
+		require.ErrorIs(t, writeInTime(ctx, recordsAt(0, 3600), ReplayConfig{Speed: 1, Batch: 9}, &recordPool{}, dst), context.DeadlineExceeded)
 		require.Equal(t, 1, n)
-		require.ErrorIs(t, writeInTime(ctx, recordsAt(0), ReplayConfig{Batch: 9}, dst), context.DeadlineExceeded)
+		require.ErrorIs(t, writeInTime(ctx, recordsAt(0), ReplayConfig{Batch: 9}, &recordPool{}, dst), context.DeadlineExceeded)
 		failing := sink.Func(func(context.Context, []marketprism.Record) error { return broken })
-		require.ErrorIs(t, writeInTime(t.Context(), recordsAt(0), ReplayConfig{Batch: 9}, failing), broken)
-		cut := func(yield func(timedRecord, error) bool) { yield(timedRecord{}, broken) }
-		require.ErrorIs(t, writeInTime(t.Context(), cut, ReplayConfig{Batch: 9}, dst), broken)
+		require.ErrorIs(t, writeInTime(t.Context(), recordsAt(0), ReplayConfig{Batch: 9}, &recordPool{}, failing), broken)
+		cut := func(yield func(*timedRecord, error) bool) { yield(nil, broken) }
+		require.ErrorIs(t, writeInTime(t.Context(), cut, ReplayConfig{Batch: 9}, &recordPool{}, dst), broken)
 	})
+}
+
+// A record that was written is the memory of a later one.
+func TestReplayReusesRecords(t *testing.T) {
+	pool := &recordPool{reuse: true}
+	made := make(map[*timedRecord]bool)
+	recs := func(yield func(*timedRecord, error) bool) {
+		for i := range 100 {
+			r := pool.get()
+			made[r] = true
+			r.memory.reset()
+			r.rec.Update = next(&r.memory.updates)
+			r.rec.Update.Bids = r.memory.take(1 + i%3)
+			if !yield(r, nil) {
+				return
+			}
+		}
+	}
+	n := 0
+	dst := sink.Func(func(_ context.Context, recs []marketprism.Record) error {
+		for i := range recs {
+			require.Len(t, recs[i].Update.Bids, 1+(n+i)%3)
+		}
+		n += len(recs)
+		return nil
+	})
+	require.NoError(t, writeInTime(t.Context(), recs, ReplayConfig{Batch: 10}, pool, dst))
+	require.Equal(t, 100, n)
+	require.Len(t, made, 10)
+	pool.put(&timedRecord{memory: payloads{levels: make([]orderbook.Level, 0, pooledLevels+1)}})
+	require.Len(t, pool.free, 10, "one large update keeps no memory")
 }

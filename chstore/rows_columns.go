@@ -178,6 +178,7 @@ type payloads struct {
 	updates []orderbook.Update
 	trades  []marketprism.Trade
 	tickers []marketprism.Ticker
+	single  bool // of one record only
 }
 
 // The sizes of the pieces: 32 KiB of levels, up to 8 KiB of others.
@@ -190,7 +191,11 @@ const (
 func (m *payloads) take(n int) []orderbook.Level {
 	from := len(m.levels)
 	if cap(m.levels)-from < n {
-		m.levels, from = make([]orderbook.Level, 0, max(n, levelsPiece)), 0
+		size := max(n, levelsPiece)
+		if m.single {
+			size = n + n/2 // the next one's are about as many
+		}
+		m.levels, from = make([]orderbook.Level, 0, size), 0
 	}
 	m.levels = m.levels[:from+n]
 	return m.levels[from:]

@@ -35,7 +35,7 @@ func (s *Store) Records(ctx context.Context, q Query) iter.Seq2[marketprism.Reco
 	return func(yield func(marketprism.Record, error) bool) {
 		ctx, cancel := context.WithCancel(ctx)
 		end := s.observe(opRecords)
-		m := &merge{}
+		m := &merge{pool: &recordPool{}}
 		epochs, err := readEpochs(ctx, s.db, q.Instrument)
 		if err == nil {
 			err = m.open(ctx, s.db, q, epochs)
@@ -44,12 +44,12 @@ func (s *Store) Records(ctx context.Context, q Query) iter.Seq2[marketprism.Reco
 		defer m.close()
 		defer cancel() // before close, which would otherwise read all remaining rows
 		for err == nil {
-			var rec marketprism.Record
-			var ok bool
-			if rec, ok, err = m.next(ctx); err == nil {
-				if !ok || !yield(rec, nil) {
+			var r *timedRecord
+			if r, err = m.next(ctx); err == nil {
+				if r == nil || !yield(r.rec, nil) {
 					return
 				}
+				m.pool.put(r)
 			}
 		}
 		yield(marketprism.Record{}, err)
@@ -139,7 +139,7 @@ func (s *Store) reader(i marketprism.Instrument) *reader { return &reader{s.db, 
 // that updates are missing and no record says so; one that ids refute waits for the next Snapshot, and is left out where
 // none comes, as is a Snapshot that came after updates with higher ids.
 //
-// Writes follow one another, so a slow dst slows the replay down, and an error of dst ends it. With a
+// Writes follow one another, and each has its records in the memory of earlier ones. So a slow dst slows the replay down, and an error of dst ends it. With a
 // Speed, each Write has the records that are due; it may be late, never early, and the replay catches up.
 //
 // It streams: memory does not grow with the range, but every instrument needs a connection for each of
@@ -150,7 +150,7 @@ func (s *Store) Replay(ctx context.Context, q ReplayQuery, cfg ReplayConfig, dst
 	if err != nil {
 		return err
 	}
-	r := &replay{db: s.db, q: q, cfg: cfg}
+	r := &replay{db: s.db, q: q, cfg: cfg, pool: &recordPool{reuse: true}}
 	if err := r.checkPool(); err != nil {
 		return err
 	}
@@ -163,5 +163,5 @@ func (s *Store) Replay(ctx context.Context, q ReplayQuery, cfg ReplayConfig, dst
 	if err != nil {
 		return err
 	}
-	return writeInTime(ctx, r.records(ctx), cfg, dst)
+	return writeInTime(ctx, r.records(ctx), cfg, r.pool, dst)
 }
