@@ -9,8 +9,8 @@ import (
 	"syscall"
 )
 
-// lock locks the file until it is closed or the process ends in any way.
-func lock(path string) (io.Closer, error) {
+// Lock locks the file until it is closed or the process ends in any way.
+func Lock(path string) (io.Closer, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, filePerm) // #nosec G304 -- the folder is a setting
 	if err != nil {
 		return nil, err
@@ -25,8 +25,8 @@ func lock(path string) (io.Closer, error) {
 	return f, nil
 }
 
-// syncDir makes the creation and removal of files in dir durable.
-func syncDir(dir string) error {
+// SyncDir makes the creation and removal of files in dir durable.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir) // #nosec G304 -- the folder is a setting
 	if err != nil {
 		return err

@@ -9,8 +9,8 @@ import (
 
 const errSharingViolation syscall.Errno = 32
 
-// lock opens the file exclusively, until it is closed or the process ends.
-func lock(path string) (io.Closer, error) {
+// Lock opens the file exclusively, until it is closed or the process ends.
+func Lock(path string) (io.Closer, error) {
 	name, err := syscall.UTF16PtrFromString(path)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
@@ -27,5 +27,5 @@ func lock(path string) (io.Closer, error) {
 	return os.NewFile(uintptr(handle), path), nil
 }
 
-// syncDir does nothing: a folder cannot be synced here.
-func syncDir(string) error { return nil }
+// SyncDir does nothing: a folder cannot be synced here.
+func SyncDir(string) error { return nil }

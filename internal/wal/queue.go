@@ -316,7 +316,7 @@ func (q *Queue) create(number uint64, before int64) (position, error) {
 	}
 	_, err = f.Write(appendSegmentHeader(nil, number, before))
 	if err == nil {
-		err = syncDir(q.cfg.Dir)
+		err = SyncDir(q.cfg.Dir)
 	}
 	if err != nil {
 		return position{}, errors.Join(err, f.Close(), os.Remove(f.Name()))

@@ -24,7 +24,7 @@ func Open(cfg Config) (_ *Queue, _ Recovery, err error) {
 	if err := makeDir(filepath.Clean(cfg.Dir)); err != nil {
 		return nil, Recovery{}, err
 	}
-	lock, err := lock(filepath.Join(cfg.Dir, "lock"))
+	lock, err := Lock(filepath.Join(cfg.Dir, "lock"))
 	if err != nil {
 		return nil, Recovery{}, err
 	}
@@ -50,7 +50,7 @@ func makeDir(dir string) error {
 	if err := os.Mkdir(dir, dirPerm); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return syncDir(above)
+	return SyncDir(above)
 }
 
 func (q *Queue) recover(r *Recovery) (err error) {

@@ -1,0 +1,230 @@
+package dayfile
+
+import (
+	"errors"
+	"iter"
+	"slices"
+	"time"
+
+	"github.com/marketprism/marketprism"
+	"github.com/marketprism/marketprism/orderbook"
+)
+
+// A Day is what happened to one instrument on one UTC day. A Format reads its streams, each as often as it likes, and
+// creates its files.
+type Day struct {
+	Instrument marketprism.Instrument
+	Date       time.Time // its first moment, UTC
+
+	root    string
+	streams map[stream]*spool
+	begin   carry
+	end     carry    // the state after the day, once the book was read whole
+	book    *summary // nil until then
+	trades  tally    // of the last reading
+	tickers tally
+	files   []*File
+}
+
+// A BookEvent is one record of the book: between one that Opens a span and the next Gap, the book follows exactly.
+type BookEvent struct {
+	Record *marketprism.Record // with an Update, a Snapshot or a Gap
+	Seq    int64               // position among all records of the instrument in this folder, from 1; 0 for StartOfDay
+
+	Local    time.Time // effective local clock: it never goes back
+	Exchange time.Time // effective exchange clock, of the matching engine where the venue sends it; it never goes back. Zero for a Gap, and where the venue sends none
+
+	Span       int64 // counts the spans of the instrument in this folder; 0 before the first
+	Opens      bool  // the Snapshot begins a span
+	StartOfDay bool  // the Snapshot is the book at the end of the day before, not a record
+
+	Diff *orderbook.Update // the changes that lead from the book before to a Snapshot within a span, or to an empty one; nil for all else
+	Book *orderbook.Book   // after the record
+}
+
+// An Event is one trade, aggregate or ticker.
+type Event struct {
+	Record *marketprism.Record
+	Seq    int64
+	Local  time.Time // effective local clock: it never goes back
+}
+
+var errStop = errors.New("stop")
+
+// Book iterates over the records of the book, in the order in which they were written, and begins with the book of the day
+// before if it was in a span. Records that the contract of marketprism.Record leaves out are left out: an update that
+// the book has, or one outside a span; where one is missing, there is a Gap. Events are valid until the next one.
+func (d *Day) Book() iter.Seq2[*BookEvent, error] {
+	return func(yield func(*BookEvent, error) bool) {
+		r := newBookReader(d.Instrument, d.begin)
+		err := r.start(d.Date, yield)
+		if err == nil {
+			err = d.streams[stream{d.Instrument, books}].each(func(e *entry) error { return r.read(e, yield) })
+		}
+		switch {
+		case err == nil:
+			if d.book == nil {
+				d.end, d.book = r.finish(), &r.summary
+			}
+		case !errors.Is(err, errStop):
+			yield(nil, err)
+		}
+	}
+}
+
+// Trades iterates over the single trades; over the aggregates if the day has no single ones, since both together would
+// count each trade twice. Copies are left out. The event is valid until the next one.
+func (d *Day) Trades() iter.Seq2[*Event, error] {
+	sp := d.streams[stream{d.Instrument, trades}]
+	return func(yield func(*Event, error) bool) {
+		aggregates := sp != nil
+		err := sp.each(func(e *entry) error {
+			if e.record.Trade.Aggregate {
+				return nil
+			}
+			aggregates = false
+			return errStop
+		})
+		if err != nil && !errors.Is(err, errStop) {
+			yield(nil, err)
+			return
+		}
+		seen := idSet{}
+		latest := time.Time{}
+		d.trades = tally{aggregates: aggregates}
+		d.each(sp, &d.trades, yield, func(e *entry) decision {
+			t := e.record.Trade
+			if t.Aggregate != aggregates {
+				return skip
+			}
+			// Ids that come again with a later time are those of a market that was wiped.
+			if !seen.add(t.ID) {
+				if !t.TradeTime.After(latest) {
+					return repeated
+				}
+				seen = idSet{}
+				seen.add(t.ID)
+			}
+			if t.TradeTime.After(latest) {
+				latest = t.TradeTime
+			}
+			return keep
+		})
+	}
+}
+
+// Tickers iterates over the best bids and asks. Copies are left out. The event is valid until the next one.
+func (d *Day) Tickers() iter.Seq2[*Event, error] {
+	return func(yield func(*Event, error) bool) {
+		// Two connections deliver a ticker twice within moments. Lower ids that come later are those of a market that was wiped.
+		const wipe = 5 * time.Second
+		lastID, lastLocal := int64(-1), int64(0)
+		d.tickers = tally{}
+		d.each(d.streams[stream{d.Instrument, tickers}], &d.tickers, yield, func(e *entry) decision {
+			id := e.record.Ticker.UpdateID
+			if id <= lastID && e.local-lastLocal < int64(wipe) {
+				return repeated
+			}
+			lastID, lastLocal = id, e.local
+			return keep
+		})
+	}
+}
+
+type decision uint8
+
+const (
+	keep     decision = iota
+	skip              // another kind
+	repeated          // a copy
+)
+
+// A tally counts the events of one reading.
+type tally struct {
+	rows, copies, seq int64
+	aggregates        bool
+	whole             bool // it was read to its end
+}
+
+// drain reads events to their end.
+func drain(events iter.Seq2[*Event, error]) error {
+	for _, err := range events {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Day) each(sp *spool, t *tally, yield func(*Event, error) bool, decide func(*entry) decision) {
+	var event Event
+	err := sp.each(func(e *entry) error {
+		switch decide(e) {
+		case skip:
+			return nil
+		case repeated:
+			t.copies++
+			return nil
+		}
+		t.rows++
+		t.seq = e.seq
+		event = Event{Record: &e.record, Seq: e.seq, Local: time.Unix(0, e.local).UTC()}
+		if !yield(&event, nil) {
+			return errStop
+		}
+		return nil
+	})
+	switch {
+	case err == nil:
+		t.whole = true
+	case !errors.Is(err, errStop):
+		yield(nil, err)
+	}
+}
+
+// isQuiet reports whether the day has no record of the instrument.
+func (d *Day) isQuiet() bool {
+	for _, c := range [...]class{books, trades, tickers} {
+		if d.streams[stream{d.Instrument, c}] != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// An idSet holds ids, most of which follow one another, as ranges.
+type idSet struct {
+	ranges []idRange // sorted, apart from each other
+}
+
+type idRange struct{ first, last int64 }
+
+// add adds an id, and reports whether it was not there.
+func (s *idSet) add(id int64) bool {
+	i, found := slices.BinarySearchFunc(s.ranges, id, func(r idRange, id int64) int {
+		switch {
+		case r.last < id:
+			return -1
+		case r.first > id:
+			return 1
+		}
+		return 0
+	})
+	if found {
+		return false
+	}
+	before := i > 0 && s.ranges[i-1].last+1 == id
+	after := i < len(s.ranges) && s.ranges[i].first == id+1
+	switch {
+	case before && after:
+		s.ranges[i-1].last = s.ranges[i].last
+		s.ranges = slices.Delete(s.ranges, i, i+1)
+	case before:
+		s.ranges[i-1].last = id
+	case after:
+		s.ranges[i].first = id
+	default:
+		s.ranges = slices.Insert(s.ranges, i, idRange{id, id})
+	}
+	return true
+}
