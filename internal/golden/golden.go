@@ -112,7 +112,7 @@ func at(ns *int64) time.Time {
 }
 
 func levels(in []level) []orderbook.Level {
-	out := make([]orderbook.Level, 0, len(in))
+	var out []orderbook.Level
 	for _, l := range in {
 		out = append(out, orderbook.Level{Price: l[0], Quantity: l[1]})
 	}

@@ -48,7 +48,7 @@ func (r *bookReader) start(date time.Time, yield func(*BookEvent, error) bool) e
 	r.state.Local = max(r.state.Local, date.UnixNano())
 	r.snapshot = r.book.Snapshot()
 	r.summary.spans = append(r.summary.spans, SpanInfo{Span: r.state.Span, FirstID: r.book.LastID(), FirstLocal: r.state.Local})
-	e := BookEvent{StartOfDay: true}
+	e := BookEvent{StartOfDay: true, Seq: r.state.Seq}
 	return r.emit(e, marketprism.Record{ReceivedAt: date, Snapshot: &r.snapshot}, r.state.Local, yield)
 }
 

@@ -29,7 +29,7 @@ type Day struct {
 // A BookEvent is one record of the book: between one that Opens a span and the next Gap, the book follows exactly.
 type BookEvent struct {
 	Record *marketprism.Record // with an Update, a Snapshot or a Gap
-	Seq    int64               // position among all records of the instrument in this folder, from 1; 0 for StartOfDay
+	Seq    int64               // position among all records of the instrument in this folder, from 1; that of the record before for StartOfDay
 
 	Local    time.Time // effective local clock: it never goes back
 	Exchange time.Time // effective exchange clock, of the matching engine where the venue sends it; it never goes back. Zero for a Gap, and where the venue sends none
@@ -89,28 +89,57 @@ func (d *Day) Trades() iter.Seq2[*Event, error] {
 			yield(nil, err)
 			return
 		}
-		seen := idSet{}
-		latest := time.Time{}
-		d.trades = tally{aggregates: aggregates}
-		d.each(sp, &d.trades, yield, func(e *entry) decision {
-			t := e.record.Trade
-			if t.Aggregate != aggregates {
-				return skip
-			}
-			// Ids that come again with a later time are those of a market that was wiped.
-			if !seen.add(t.ID) {
-				if !t.TradeTime.After(latest) {
-					return repeated
-				}
-				seen = idSet{}
-				seen.add(t.ID)
-			}
-			if t.TradeTime.After(latest) {
-				latest = t.TradeTime
-			}
-			return keep
-		})
+		d.eachTrade(sp, yield, func(isAggregate bool) bool { return isAggregate == aggregates })
 	}
+}
+
+// AllTrades iterates over the single trades and the aggregates, for a format that keeps them apart.
+func (d *Day) AllTrades() iter.Seq2[*Event, error] {
+	return func(yield func(*Event, error) bool) {
+		d.eachTrade(d.streams[stream{d.Instrument, trades}], yield, func(bool) bool { return true })
+	}
+}
+
+func (d *Day) eachTrade(sp *spool, yield func(*Event, error) bool, wants func(isAggregate bool) bool) {
+	var seen [2]tradeIDs
+	d.trades = tally{}
+	d.each(sp, &d.trades, yield, func(e *entry) decision {
+		t := e.record.Trade
+		if !wants(t.Aggregate) {
+			return skip
+		}
+		ids := &seen[0]
+		if t.Aggregate {
+			ids = &seen[1]
+			d.trades.aggregates = true
+		}
+		if !ids.add(t) {
+			return repeated
+		}
+		return keep
+	})
+}
+
+// tradeIDs are the ids of trades that were there.
+type tradeIDs struct {
+	ids    idSet
+	latest time.Time
+}
+
+// add reports whether a trade is new. Ids that come again with a later time are those of a market that was wiped.
+func (s *tradeIDs) add(t *marketprism.Trade) bool {
+	isLater := t.TradeTime.After(s.latest)
+	if isLater {
+		s.latest = t.TradeTime
+	}
+	if s.ids.add(t.ID) {
+		return true
+	}
+	if isLater {
+		s.ids = idSet{}
+		s.ids.add(t.ID)
+	}
+	return isLater
 }
 
 // Tickers iterates over the best bids and asks. Copies are left out. The event is valid until the next one.
@@ -181,6 +210,25 @@ func (d *Day) each(sp *spool, t *tally, yield func(*Event, error) bool, decide f
 		yield(nil, err)
 	}
 }
+
+// Spans returns the spans of the day; none before Book was read to its end.
+func (d *Day) Spans() []SpanInfo {
+	if d.book == nil {
+		return nil
+	}
+	return d.book.spans
+}
+
+// Gaps returns the Gap records of the day; none before Book was read to its end.
+func (d *Day) Gaps() []GapInfo {
+	if d.book == nil {
+		return nil
+	}
+	return d.book.gaps
+}
+
+// LastBook returns the book at the end of the day as a snapshot; nil outside a span, and before Book was read to its end.
+func (d *Day) LastBook() *orderbook.Snapshot { return d.end.Book }
 
 // isQuiet reports whether the day has no record of the instrument.
 func (d *Day) isQuiet() bool {

@@ -72,13 +72,8 @@ func (f Format) Convert(ctx context.Context, day *dayfile.Day) error {
 			return err
 		}
 	}
-	end, err := lastBook(day)
-	if err != nil {
-		return err
-	}
-	if end != nil {
-		rows := endOfDay(end)
-		if err := writeNpz(day, name+"_eod.npz", int64(end.BidCount()+end.AskCount()), rows); err != nil {
+	if end := day.LastBook(); end != nil {
+		if err := writeNpz(day, name+"_eod.npz", int64(len(end.Bids)+len(end.Asks)), endOfDay(end)); err != nil {
 			return err
 		}
 	}
@@ -151,29 +146,15 @@ func divisor(a, b orderbook.Fixed) orderbook.Fixed {
 	return a
 }
 
-// lastBook returns the book at the end of the day; nil outside a span.
-func lastBook(day *dayfile.Day) (*orderbook.Book, error) {
-	var book *orderbook.Book
-	for e, err := range day.Book() {
-		if err != nil {
-			return nil, err
-		}
-		if book = e.Book; e.Record.Gap != nil {
-			book = nil
-		}
-	}
-	return book, nil
-}
-
 // endOfDay yields the rows of a book for initial_snapshot.
-func endOfDay(b *orderbook.Book) iter.Seq2[row, error] {
+func endOfDay(s *orderbook.Snapshot) iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
-		for l := range b.Bids() {
+		for _, l := range s.Bids {
 			if !yield(row{event: exchange | local | buy | kindSnapshot, price: l.Price, quantity: l.Quantity}, nil) {
 				return
 			}
 		}
-		for l := range b.Asks() {
+		for _, l := range s.Asks {
 			if !yield(row{event: exchange | local | sell | kindSnapshot, price: l.Price, quantity: l.Quantity}, nil) {
 				return
 			}
