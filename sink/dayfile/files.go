@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/marketprism/marketprism/internal/wal"
@@ -21,6 +22,7 @@ type File struct {
 	Rows int64 // for the manifest
 
 	file *os.File
+	root string
 	name string // below the root, with slashes
 	path string
 }
@@ -32,12 +34,10 @@ var ErrName = errors.New("dayfile: name is not one below the folder")
 // name once the day is converted, and replaces the file that had it. A name that leaves the folder is ErrName: Escape makes a
 // symbol one part of a name.
 func (d *Day) Create(name string) (*File, error) {
-	for part := range strings.SplitSeq(name, "/") {
-		if part == "" || part == "." || part == ".." || strings.ContainsAny(part, "\\\x00") || len(part) > 250 {
-			return nil, fmt.Errorf("%w: %q", ErrName, name)
-		}
+	path, err := pathBelow(d.root, name)
+	if err != nil {
+		return nil, err
 	}
-	path := filepath.Join(d.root, filepath.FromSlash(name))
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err
 	}
@@ -45,9 +45,35 @@ func (d *Day) Create(name string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	file := &File{Writer: bufio.NewWriterSize(f, 256<<10), file: f, name: name, path: path}
+	file := &File{Writer: bufio.NewWriterSize(f, 256<<10), file: f, root: d.root, name: name, path: path}
 	d.files = append(d.files, file)
 	return file, nil
+}
+
+// pathBelow returns the path of a file by its name below a folder.
+func pathBelow(root, name string) (string, error) {
+	for part := range strings.SplitSeq(name, "/") {
+		if part == "" || part == "." || part == ".." || strings.ContainsAny(part, "\\\x00") || len(part) > 250 {
+			return "", fmt.Errorf("%w: %q", ErrName, name)
+		}
+	}
+	return filepath.Join(root, filepath.FromSlash(name)), nil
+}
+
+// Rename changes the name that the file will have, within its folder.
+func (f *File) Rename(name string) error {
+	path, err := pathBelow(f.root, name)
+	if err != nil {
+		return err
+	}
+	if filepath.Dir(path) != filepath.Dir(f.path) {
+		return fmt.Errorf("%w: %q is in another folder", ErrName, name)
+	}
+	if err := os.Rename(f.path+partialSuffix, path+partialSuffix); err != nil {
+		return err
+	}
+	f.name, f.path = name, path
+	return nil
 }
 
 // WriteAt writes at an offset, for a header that is known at the end only.
@@ -122,7 +148,32 @@ func (d *Day) commit(format string, damaged int) (*Manifest, error) {
 		}
 	}
 	d.files = nil
-	return m, m.store(d.root)
+	return m, errors.Join(d.removeOld(m), m.store(d.root))
+}
+
+// removeOld removes the files that an earlier conversion of the day made under other names.
+func (d *Day) removeOld(m *Manifest) error {
+	old, err := ReadManifest(d.root, d.Instrument, d.Date)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil || old.Format != m.Format {
+		return err
+	}
+	var errs []error
+	for _, f := range old.Files {
+		if slices.ContainsFunc(m.Files, func(g FileInfo) bool { return g.Name == f.Name }) {
+			continue
+		}
+		path, err := pathBelow(d.root, f.Name)
+		if err == nil {
+			err = os.Remove(path)
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // writeWhole writes a file under another name, syncs it and renames it.
