@@ -50,6 +50,27 @@ func (d *Day) Create(name string) (*File, error) {
 	return file, nil
 }
 
+// Alias makes the folder alias another name of the folder name, both below the Writer's, by a symbolic link. It does nothing if
+// alias is there.
+func (d *Day) Alias(alias, name string) error {
+	path, err := pathBelow(d.root, alias)
+	if err != nil {
+		return err
+	}
+	target, err := pathBelow(d.root, name)
+	if err != nil {
+		return err
+	}
+	target, err = filepath.Rel(filepath.Dir(path), target)
+	if err != nil {
+		return err
+	}
+	if err := os.Symlink(target, path); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
+
 // pathBelow returns the path of a file by its name below a folder.
 func pathBelow(root, name string) (string, error) {
 	for part := range strings.SplitSeq(name, "/") {

@@ -25,6 +25,8 @@ const (
 	flagSnapshot = 32
 )
 
+const deltasFolder = "order_book_deltas"
+
 // deltaRows are the columns of order_book_deltas, in the order that the reader demands.
 type deltaRows struct {
 	file         *catalogFile
@@ -45,7 +47,7 @@ func newDeltaRows(c *conversion) (*deltaRows, error) {
 		event:    columnar.NewValue[int64]("ts_event", columnar.Serial, false), init: columnar.NewValue[int64]("ts_init", columnar.Serial, false),
 	}
 	var err error
-	d.file, err = c.newFile("order_book_deltas", d.action, d.side, d.price, d.size, d.order, d.flags, d.sequence, d.event, d.init)
+	d.file, err = c.newFile(deltasFolder, d.action, d.side, d.price, d.size, d.order, d.flags, d.sequence, d.event, d.init)
 	return d, err
 }
 
@@ -105,7 +107,10 @@ func (c *conversion) deltas() error {
 	if out == nil {
 		return nil
 	}
-	return out.file.close(c)
+	if err := out.file.close(c); err != nil {
+		return err
+	}
+	return c.day.Alias("data/order_book_delta", "data/"+deltasFolder)
 }
 
 // rows appends the rows of a record of the book.

@@ -16,14 +16,15 @@ import (
 	"github.com/marketprism/marketprism/sink/internal/columnar"
 )
 
-// A Format makes the files data/TYPE/INSTRUMENT/FIRST_LAST.parquet of each day, for the catalogs of nautilus_trader up to
+// A Format makes the files data/TYPE/INSTRUMENT/FIRST_LAST.parquet of each day, for the catalogs of nautilus_trader 1.221 to
 // 1.231 as its wheels for Linux and macOS read them, with numbers of 16 bytes:
 //
 //	order_book_deltas   the book: snapshots and changes
 //	trade_tick          trades
 //	quote_tick          the exchange's own best bid and ask, where it was recorded and has both sides
 //
-// Releases after 1.231 have another schema, to which nautilus's own tool migrates a catalog. Instruments are not
+// Earlier releases call the first folder order_book_delta, 1.221 among them, which is the last one for Python 3.11: that name
+// is a link to the other. Releases after 1.231 have another schema, to which nautilus's own tool migrates a catalog. Instruments are not
 // written: a catalog is queried without them, and a backtest makes them in Python.
 //
 // A day begins with the book at its first moment. At a gap nothing is written, or with ClearOnGap a delta that empties the book.
