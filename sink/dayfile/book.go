@@ -3,6 +3,8 @@ package dayfile
 import (
 	"time"
 
+	"github.com/cespare/xxhash/v2"
+
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -10,9 +12,12 @@ import (
 // A bookReader follows the records of one book through a day.
 type bookReader struct {
 	rule     orderbook.Continuity
-	state    carry // of the book before the next record; Book is not kept up to date
+	all      bool                // yield records outside spans too
+	seen     map[uint64]struct{} // identities of the records so far
+	tail     int64               // the local clock from which records may come again on the next day
+	tailIDs  []uint64            // their identities
+	state    bookState           // of the book before the next record; Book is not kept up to date
 	book     orderbook.Book
-	first    int64 // the Seq before the day
 	event    BookEvent
 	snapshot orderbook.Snapshot
 	gap      orderbook.Gap
@@ -22,16 +27,20 @@ type bookReader struct {
 // A summary is what a manifest says of a book.
 type summary struct {
 	updates, snapshots int64
-	copies             int64 // records that the book had already
-	outside            int64 // updates outside a span
+	copies             int64 // records that came again
+	outside            int64 // records that belong to no span
 	firstID, lastID    int64
 	spans              []SpanInfo
 	gaps               []GapInfo
 	sha256, crc32c     string // of the book at the end
 }
 
-func newBookReader(in marketprism.Instrument, begin carry) *bookReader {
-	r := &bookReader{rule: in.Market.Continuity(), state: begin, first: begin.Seq}
+func newBookReader(d *Day, all bool) *bookReader {
+	in, begin := d.Instrument, d.begin
+	r := &bookReader{rule: in.Market.Continuity(), state: begin.bookState, all: all, seen: make(map[uint64]struct{}), tail: d.tail()}
+	for _, id := range begin.Identities {
+		r.seen[id] = struct{}{}
+	}
 	r.event.Record = &marketprism.Record{Instrument: in}
 	r.event.Book = &r.book
 	if begin.Book != nil {
@@ -49,13 +58,22 @@ func (r *bookReader) start(date time.Time, yield func(*BookEvent, error) bool) e
 	r.snapshot = r.book.Snapshot()
 	r.summary.spans = append(r.summary.spans, SpanInfo{Span: r.state.Span, FirstID: r.book.LastID(), FirstLocal: r.state.Local})
 	e := BookEvent{StartOfDay: true, Seq: r.state.Seq}
-	return r.emit(e, marketprism.Record{ReceivedAt: date, Snapshot: &r.snapshot}, r.state.Local, yield)
+	return r.emit(e, marketprism.Record{ReceivedAt: date, Snapshot: &r.snapshot}, yield)
 }
 
 // read takes the next record.
 func (r *bookReader) read(e *entry, yield func(*BookEvent, error) bool) error {
 	r.state.Seq = max(r.state.Seq, e.seq)
 	r.state.Local = max(r.state.Local, e.local)
+	id := identity(&e.record)
+	if _, ok := r.seen[id]; ok {
+		r.summary.copies++
+		return nil
+	}
+	r.seen[id] = struct{}{}
+	if e.local >= r.tail {
+		r.tailIDs = append(r.tailIDs, id)
+	}
 	switch {
 	case e.record.Update != nil:
 		return r.readUpdate(e, yield)
@@ -65,27 +83,35 @@ func (r *bookReader) read(e *entry, yield func(*BookEvent, error) bool) error {
 	return r.readGap(e, yield)
 }
 
+// identity returns what a record and its copy have in common: the Key and, since ids come again after a market was wiped, the
+// content. A quiet book may have the same Gap and the same Snapshot twice: those of one collector differ in ReceivedAt.
+func identity(r *marketprism.Record) uint64 {
+	e := entry{record: *r}
+	if r.Update != nil {
+		e.record.ReceivedAt = time.Time{}
+	}
+	var room [1024]byte
+	return xxhash.Sum64(appendEntry(room[:0], &e))
+}
+
 func (r *bookReader) readUpdate(e *entry, yield func(*BookEvent, error) bool) error {
 	u, id := e.record.Update, r.book.LastID()
 	switch {
 	case !r.state.InSpan:
-		r.summary.outside++
-		return nil
+		return r.outside(e, yield)
 	case r.follows(id, u):
-	case u.LastID <= id:
-		r.summary.copies++
-		return nil
+	case u.LastID <= id: // the book has it, by another update
+		return r.outside(e, yield)
 	default:
-		if err := r.missing(e, orderbook.GapSequence, yield); err != nil {
+		if err := r.missing(e, yield); err != nil {
 			return err
 		}
-		r.summary.outside++
-		return nil
+		return r.outside(e, yield)
 	}
 	r.book.Apply(u)
 	r.state.Fresh = false
 	r.summary.updates++
-	return r.emit(BookEvent{Seq: e.seq}, e.record, r.state.Local, yield)
+	return r.emit(BookEvent{Seq: e.seq}, e.record, yield)
 }
 
 // follows is Continuity.Follows, and true for what a Syncer accepts right after a snapshot besides.
@@ -98,11 +124,10 @@ func (r *bookReader) readSnapshot(e *entry, yield func(*BookEvent, error) bool) 
 	ev := BookEvent{Seq: e.seq, Opens: true}
 	if r.state.InSpan {
 		switch id := r.book.LastID(); {
-		case s.LastID < id: // it was delivered again, with updates that follow it
-			r.summary.copies++
-			return nil
+		case s.LastID < id: // of another collector, or late
+			return r.outside(e, yield)
 		case s.LastID > id:
-			if err := r.missing(e, orderbook.GapSequence, yield); err != nil {
+			if err := r.missing(e, yield); err != nil {
 				return err
 			}
 		default:
@@ -120,19 +145,34 @@ func (r *bookReader) readSnapshot(e *entry, yield func(*BookEvent, error) bool) 
 		r.summary.spans = append(r.summary.spans, SpanInfo{Span: r.state.Span, FirstID: s.LastID, FirstLocal: r.state.Local})
 	}
 	r.state.Fresh = true
-	return r.emit(ev, e.record, r.state.Local, yield)
+	return r.emit(ev, e.record, yield)
 }
 
+// readGap takes a Gap. One before the id of the book is another collector's: this book has what it misses. (Joiner has the same
+// rule.)
 func (r *bookReader) readGap(e *entry, yield func(*BookEvent, error) bool) error {
-	r.endSpan(e.record.Gap)
-	return r.emit(BookEvent{Seq: e.seq}, e.record, r.state.Local, yield)
+	g := e.record.Gap
+	if r.state.InSpan && g.After < r.book.LastID() && g.Reason != orderbook.GapRegressed && g.Reason != orderbook.GapInvalid {
+		return r.outside(e, yield)
+	}
+	r.endSpan(g)
+	return r.emit(BookEvent{Seq: e.seq}, e.record, yield)
+}
+
+// outside yields a record that belongs to no span, if such are wanted.
+func (r *bookReader) outside(e *entry, yield func(*BookEvent, error) bool) error {
+	r.summary.outside++
+	if !r.all {
+		return nil
+	}
+	return r.emit(BookEvent{Seq: e.seq, Outside: true}, e.record, yield)
 }
 
 // missing yields a Gap before a record that does not continue the book: the Gap was lost, or the process that wrote it.
-func (r *bookReader) missing(e *entry, reason orderbook.GapReason, yield func(*BookEvent, error) bool) error {
-	r.gap = orderbook.Gap{After: r.book.LastID(), Reason: reason}
+func (r *bookReader) missing(e *entry, yield func(*BookEvent, error) bool) error {
+	r.gap = orderbook.Gap{After: r.book.LastID(), Reason: orderbook.GapSequence}
 	r.endSpan(&r.gap)
-	return r.emit(BookEvent{Seq: e.seq}, marketprism.Record{ReceivedAt: time.Unix(0, r.state.Local).UTC(), Gap: &r.gap}, r.state.Local, yield)
+	return r.emit(BookEvent{Seq: e.seq, Made: true}, marketprism.Record{ReceivedAt: time.Unix(0, r.state.Local).UTC(), Gap: &r.gap}, yield)
 }
 
 func (r *bookReader) endSpan(g *orderbook.Gap) {
@@ -153,16 +193,18 @@ func (r *bookReader) closeSpan() {
 	}
 }
 
-func (r *bookReader) emit(e BookEvent, rec marketprism.Record, local int64, yield func(*BookEvent, error) bool) error {
+func (r *bookReader) emit(e BookEvent, rec marketprism.Record, yield func(*BookEvent, error) bool) error {
 	*r.event.Record, rec = rec, *r.event.Record
 	r.event.Record.Instrument = rec.Instrument
 	e.Record, e.Book = r.event.Record, &r.book
-	e.Span = r.state.Span
-	e.Local = time.Unix(0, local).UTC()
+	if e.Span = r.state.Span; e.Outside {
+		e.Span = 0
+	}
+	e.Local = time.Unix(0, r.state.Local).UTC()
 	e.Exchange = r.exchange(e.Record)
 	r.event = e
-	if id := r.book.LastID(); r.summary.firstID == 0 {
-		r.summary.firstID = id
+	if r.summary.firstID == 0 {
+		r.summary.firstID = r.book.LastID()
 	}
 	if !yield(&r.event, nil) {
 		return errStop
@@ -184,11 +226,11 @@ func (r *bookReader) exchange(rec *marketprism.Record) time.Time {
 }
 
 // finish returns the state at the end of the day.
-func (r *bookReader) finish() carry {
+func (r *bookReader) finish() bookState {
 	r.closeSpan()
 	r.summary.hash(r)
 	end := r.state
-	end.Book = nil
+	end.Book, end.Identities = nil, r.tailIDs
 	if end.InSpan {
 		s := r.book.Snapshot()
 		end.Book = &s

@@ -1,10 +1,8 @@
 package dayfile
 
 import (
-	"bytes"
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -12,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -30,6 +27,7 @@ type conversion struct {
 	logDir   string
 	format   Format
 	hooks    *Hooks
+	lateness time.Duration
 }
 
 // run makes the files. If the day is over it also keeps the books at its end, for the next day.
@@ -53,7 +51,7 @@ func (c *conversion) run(ctx context.Context, isOver bool) error {
 		}
 		begun := time.Now()
 		state := carried[in]
-		day := &Day{Instrument: in, Date: time.Unix(int64(c.day)*24*60*60, 0).UTC(), root: c.dir, streams: streams, begin: state}
+		day := &Day{Instrument: in, Date: time.Unix(int64(c.day)*24*60*60, 0).UTC(), root: c.dir, lateness: c.lateness, streams: streams, begin: state, end: state}
 		if day.isQuiet() {
 			continue // nothing happened: the state stays
 		}
@@ -230,115 +228,4 @@ func (s *spool) each(yield func(e *entry) error) error {
 			}
 		}
 	}
-}
-
-// A carry is the state of an instrument at the end of a day.
-type carry struct {
-	Seq      int64 // of its last record
-	Span     int64
-	InSpan   bool
-	Fresh    bool  // no update was applied since the snapshot
-	Local    int64 // the clocks of its last record of the book
-	Exchange int64
-	Book     *orderbook.Snapshot // nil outside a span
-}
-
-const carryPrefix = "carry-"
-
-// lastCarried returns the last day at whose end books were kept; -1 if there is none.
-func lastCarried(dir string) (int32, error) {
-	names, err := filepath.Glob(filepath.Join(dir, carryPrefix+"*"))
-	if err != nil {
-		return -1, err
-	}
-	last := int32(-1)
-	for _, name := range names {
-		t, err := time.Parse(time.DateOnly, strings.TrimPrefix(filepath.Base(name), carryPrefix))
-		if err == nil {
-			last = max(last, dayOf(t.UnixNano()))
-		}
-	}
-	return last, nil
-}
-
-// storeCarried keeps the states at the end of a day, and removes those of days before.
-func storeCarried(dir string, day int32, states map[marketprism.Instrument]carry) error {
-	var b []byte
-	for in, s := range states {
-		for _, text := range [...]string{in.Exchange, string(in.Market), in.Symbol} {
-			b = binary.AppendUvarint(b, uint64(len(text)))
-			b = append(b, text...)
-		}
-		flags := int64(0)
-		if s.InSpan {
-			flags |= 1
-		}
-		if s.Fresh {
-			flags |= 2
-		}
-		for _, n := range [...]int64{s.Seq, s.Span, flags, s.Local, s.Exchange} {
-			b = binary.AppendVarint(b, n)
-		}
-		e := entry{record: marketprism.Record{Snapshot: s.Book}, local: s.Local}
-		if s.Book == nil {
-			e.record = marketprism.Record{Gap: &orderbook.Gap{Reason: orderbook.GapDisconnect}}
-		}
-		b = appendEntry(b, &e)
-	}
-	name := carryPrefix + dateOf(day)
-	f := frame{firstDay: day, lastDay: day, payload: b}
-	err := writeWhole(filepath.Join(dir, name), func(w io.Writer) error {
-		_, err := w.Write(append(appendFrameHeader(nil, &f), b...))
-		return err
-	})
-	if err != nil {
-		return err
-	}
-	old, err := filepath.Glob(filepath.Join(dir, carryPrefix+"*"))
-	for _, path := range old {
-		if filepath.Base(path) < name {
-			err = errors.Join(err, os.Remove(path))
-		}
-	}
-	return err
-}
-
-// loadCarried returns the states at the end of a day; none if they were not kept.
-func loadCarried(dir string, day int32) (map[marketprism.Instrument]carry, error) {
-	states := make(map[marketprism.Instrument]carry)
-	last, err := lastCarried(dir)
-	if err != nil || last < 0 || last > day {
-		return states, err
-	}
-	path := filepath.Join(dir, carryPrefix+dateOf(last))
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	r, err := openFrames(path, info.Size())
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	f, err := r.next(func(int32, int32) bool { return true })
-	if err != nil {
-		return nil, &DamageError{Path: path, Err: err}
-	}
-	d := decoder{data: bytes.Clone(f.payload)}
-	for len(d.data) > 0 {
-		in := marketprism.Instrument{Exchange: d.text(), Market: marketprism.Market(d.text()), Symbol: d.text()}
-		s := carry{Seq: d.varint(), Span: d.varint()}
-		flags := d.varint()
-		s.InSpan, s.Fresh = flags&1 != 0, flags&2 != 0
-		s.Local, s.Exchange = d.varint(), d.varint()
-		var e entry
-		if err := d.entry(&e, in); err != nil {
-			return nil, &DamageError{Path: path, Err: err}
-		}
-		if e.record.Snapshot != nil {
-			s.Book = e.record.Snapshot.Clone()
-		}
-		states[in] = s
-	}
-	return states, nil
 }

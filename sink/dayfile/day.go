@@ -16,14 +16,15 @@ type Day struct {
 	Instrument marketprism.Instrument
 	Date       time.Time // its first moment, UTC
 
-	root    string
-	streams map[stream]*spool
-	begin   carry
-	end     carry    // the state after the day, once the book was read whole
-	book    *summary // nil until then
-	trades  tally    // of the last reading
-	tickers tally
-	files   []*File
+	root     string
+	lateness time.Duration
+	streams  map[stream]*spool
+	begin    carry
+	end      carry    // the state after the day, once the book was read whole
+	book     *summary // nil until then
+	trades   tally    // of the last reading
+	tickers  tally
+	files    []*File
 }
 
 // A BookEvent is one record of the book: between one that Opens a span and the next Gap, the book follows exactly.
@@ -36,6 +37,8 @@ type BookEvent struct {
 
 	Span       int64 // counts the spans of the instrument in this folder; 0 before the first
 	Opens      bool  // the Snapshot begins a span
+	Outside    bool  // it belongs to no span; only AllBook yields it
+	Made       bool  // the Gap is not a record: it was missing before the next one
 	StartOfDay bool  // the Snapshot is the book at the end of the day before, not a record
 
 	Diff *orderbook.Update // the changes that lead from the book before to a Snapshot within a span, or to an empty one; nil for all else
@@ -51,12 +54,17 @@ type Event struct {
 
 var errStop = errors.New("stop")
 
-// Book iterates over the records of the book, in the order in which they were written, and begins with the book of the day
-// before if it was in a span. Records that the contract of marketprism.Record leaves out are left out: an update that
-// the book has, or one outside a span; where one is missing, there is a Gap. Events are valid until the next one.
-func (d *Day) Book() iter.Seq2[*BookEvent, error] {
+// Book iterates over the records of the book, in the order in which they were written, and begins with the book at the end of
+// the day before if it was in a span. Copies are left out, and what belongs to no span: updates without a snapshot before them,
+// and the late ones of a second collector. Where a record is missing there is a Gap. The event is valid until the next one.
+func (d *Day) Book() iter.Seq2[*BookEvent, error] { return d.eachOfBook(false) }
+
+// AllBook is Book with the records that belong to no span, for a format that loses nothing.
+func (d *Day) AllBook() iter.Seq2[*BookEvent, error] { return d.eachOfBook(true) }
+
+func (d *Day) eachOfBook(all bool) iter.Seq2[*BookEvent, error] {
 	return func(yield func(*BookEvent, error) bool) {
-		r := newBookReader(d.Instrument, d.begin)
+		r := newBookReader(d, all)
 		err := r.start(d.Date, yield)
 		if err == nil {
 			err = d.streams[stream{d.Instrument, books}].each(func(e *entry) error { return r.read(e, yield) })
@@ -64,7 +72,7 @@ func (d *Day) Book() iter.Seq2[*BookEvent, error] {
 		switch {
 		case err == nil:
 			if d.book == nil {
-				d.end, d.book = r.finish(), &r.summary
+				d.end.bookState, d.book = r.finish(), &r.summary
 			}
 		case !errors.Is(err, errStop):
 			yield(nil, err)
@@ -101,7 +109,7 @@ func (d *Day) AllTrades() iter.Seq2[*Event, error] {
 }
 
 func (d *Day) eachTrade(sp *spool, yield func(*Event, error) bool, wants func(isAggregate bool) bool) {
-	var seen [2]tradeIDs
+	seen := [2]tradeIDs{d.begin.Trades.clone(), d.begin.Aggregates.clone()}
 	d.trades = tally{}
 	d.each(sp, &d.trades, yield, func(e *entry) decision {
 		t := e.record.Trade
@@ -118,6 +126,7 @@ func (d *Day) eachTrade(sp *spool, yield func(*Event, error) bool, wants func(is
 		}
 		return keep
 	})
+	d.end.Trades, d.end.Aggregates = seen[0].last(), seen[1].last()
 }
 
 // tradeIDs are the ids of trades that were there.
@@ -142,23 +151,37 @@ func (s *tradeIDs) add(t *marketprism.Trade) bool {
 	return isLater
 }
 
+func (s *tradeIDs) clone() tradeIDs {
+	return tradeIDs{ids: idSet{slices.Clone(s.ids.ranges)}, latest: s.latest}
+}
+
+// last returns the ids that may come again on the next day.
+func (s *tradeIDs) last() tradeIDs {
+	const ranges = 64
+	return tradeIDs{ids: idSet{slices.Clone(s.ids.ranges[max(0, len(s.ids.ranges)-ranges):])}, latest: s.latest}
+}
+
 // Tickers iterates over the best bids and asks. Copies are left out. The event is valid until the next one.
 func (d *Day) Tickers() iter.Seq2[*Event, error] {
 	return func(yield func(*Event, error) bool) {
 		// Two connections deliver a ticker twice within moments. Lower ids that come later are those of a market that was wiped.
 		const wipe = 5 * time.Second
-		lastID, lastLocal := int64(-1), int64(0)
+		lastID, lastLocal := d.begin.TickerID, d.begin.TickerLocal
 		d.tickers = tally{}
 		d.each(d.streams[stream{d.Instrument, tickers}], &d.tickers, yield, func(e *entry) decision {
 			id := e.record.Ticker.UpdateID
-			if id <= lastID && e.local-lastLocal < int64(wipe) {
+			if lastLocal != 0 && id <= lastID && e.local-lastLocal < int64(wipe) {
 				return repeated
 			}
 			lastID, lastLocal = id, e.local
 			return keep
 		})
+		d.end.TickerID, d.end.TickerLocal = lastID, lastLocal
 	}
 }
+
+// tail returns the local clock from which records may come again on the next day.
+func (d *Day) tail() int64 { return d.Date.UnixNano() + nanosPerDay - int64(d.lateness) }
 
 type decision uint8
 

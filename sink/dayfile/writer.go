@@ -330,7 +330,7 @@ func (w *Writer) convert(ctx context.Context, last int32) error {
 		case day > last:
 			return nil
 		}
-		c := conversion{day: day, segments: segments, dir: w.cfg.Dir, logDir: w.log.dir, format: w.format, hooks: w.cfg.Hooks}
+		c := conversion{day: day, segments: segments, dir: w.cfg.Dir, logDir: w.log.dir, format: w.format, hooks: w.cfg.Hooks, lateness: w.cfg.Lateness}
 		if err := c.run(ctx, isOver); err != nil {
 			return fmt.Errorf("dayfile: convert %s to %s: %w", dateOf(day), w.format.Name(), err)
 		}

@@ -204,16 +204,16 @@ func convertBook(ctx context.Context, day *dayfile.Day) error {
 		return err
 	}
 	checksum := ""
-	for e, err := range day.Book() {
+	for e, err := range day.AllBook() {
 		if err := errors.Join(err, ctx.Err()); err != nil {
 			return err
 		}
-		if !e.StartOfDay { // which is no record
+		if !e.StartOfDay && !e.Made { // which are no records
 			if err := m.append(e); err != nil {
 				return err
 			}
 		}
-		if e.Record.Gap != nil {
+		if e.Outside || e.Record.Gap != nil {
 			continue
 		}
 		if err := l.append(e); err != nil {
