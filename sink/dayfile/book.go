@@ -1,6 +1,9 @@
 package dayfile
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -35,9 +38,8 @@ type summary struct {
 	sha256, crc32c     string // of the book at the end
 }
 
-func newBookReader(d *Day, all bool) *bookReader {
-	in, begin := d.Instrument, d.begin
-	r := &bookReader{rule: in.Market.Continuity(), state: begin.bookState, all: all, seen: make(map[uint64]struct{}), tail: d.tail()}
+func newBookReader(in marketprism.Instrument, begin *carry, tail int64, all bool) *bookReader {
+	r := &bookReader{rule: in.Market.Continuity(), state: begin.bookState, all: all, seen: make(map[uint64]struct{}), tail: tail}
 	for _, id := range begin.Identities {
 		r.seen[id] = struct{}{}
 	}
@@ -265,4 +267,16 @@ func diffSide(from, to []orderbook.Level, isBetter func(a, b orderbook.Fixed) bo
 		}
 	}
 	return changes
+}
+
+// hash notes the book at the end of the day.
+func (s *summary) hash(r *bookReader) {
+	s.lastID = r.book.LastID()
+	if !r.state.InSpan {
+		return
+	}
+	text, _ := r.book.AppendText(nil) // it never fails
+	sum := sha256.Sum256(text)
+	s.sha256 = hex.EncodeToString(sum[:])
+	s.crc32c = fmt.Sprintf("%08x", r.book.Checksum())
 }

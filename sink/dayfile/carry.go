@@ -138,7 +138,7 @@ func loadCarried(dir string, day int32) (map[marketprism.Instrument]carry, error
 	}
 	d := decoder{data: bytes.Clone(f.payload)}
 	for len(d.data) > 0 {
-		in, s, err := d.carry()
+		in, s, err := readCarry(&d)
 		if err != nil {
 			return nil, &DamageError{Path: path, Err: err}
 		}
@@ -147,8 +147,8 @@ func loadCarried(dir string, day int32) (map[marketprism.Instrument]carry, error
 	return states, nil
 }
 
-// carry reads one state.
-func (d *decoder) carry() (marketprism.Instrument, carry, error) {
+// readCarry reads one state.
+func readCarry(d *decoder) (marketprism.Instrument, carry, error) {
 	in := marketprism.Instrument{Exchange: d.text(), Market: marketprism.Market(d.text()), Symbol: d.text()}
 	var s carry
 	s.Seq, s.Span = d.varint(), d.varint()

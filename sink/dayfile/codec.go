@@ -22,7 +22,7 @@ const (
 	hasAskBound
 )
 
-// An entry is a record with what the log knows of it.
+// An entry is a record in the log.
 type entry struct {
 	record marketprism.Record
 	local  int64 // effective local clock in ns

@@ -64,7 +64,7 @@ func (d *Day) AllBook() iter.Seq2[*BookEvent, error] { return d.eachOfBook(true)
 
 func (d *Day) eachOfBook(all bool) iter.Seq2[*BookEvent, error] {
 	return func(yield func(*BookEvent, error) bool) {
-		r := newBookReader(d, all)
+		r := newBookReader(d.Instrument, &d.begin, d.tail(), all)
 		err := r.start(d.Date, yield)
 		if err == nil {
 			err = d.streams[stream{d.Instrument, books}].each(func(e *entry) error { return r.read(e, yield) })

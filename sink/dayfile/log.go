@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/klauspost/compress/zstd"
 
@@ -269,7 +270,7 @@ func read(segments []segment, day int32, yield func(e *entry) error, damaged fun
 			}
 			if err == nil {
 				d.data, d.bad = plain, false
-				err = d.frame(day, yield)
+				err = readFrame(&d, day, yield)
 			}
 			switch {
 			case err == nil:
@@ -295,8 +296,8 @@ func isZip(err error) bool {
 		errors.Is(err, io.ErrUnexpectedEOF)
 }
 
-// frame decodes the entries of a frame's payload, and calls yield with those of a day.
-func (d *decoder) frame(day int32, yield func(e *entry) error) error {
+// readFrame decodes the entries of a frame's payload, and calls yield with those of a day.
+func readFrame(d *decoder, day int32, yield func(e *entry) error) error {
 	names := make([]marketprism.Instrument, 0, 8)
 	for range d.uvarint() {
 		if d.bad {
@@ -331,3 +332,6 @@ const nanosPerDay = 24 * 60 * 60 * 1_000_000_000
 
 // dayOf returns the UTC day of a time in ns, counted from 1970-01-01.
 func dayOf(ns int64) int32 { return int32(ns / nanosPerDay) }
+
+// dateOf returns a day as its date.
+func dateOf(day int32) string { return time.Unix(int64(day)*24*60*60, 0).UTC().Format(time.DateOnly) }

@@ -1,8 +1,6 @@
 package dayfile
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -72,43 +70,6 @@ type GapInfo struct {
 	Cause  string `json:"cause,omitempty"`
 }
 
-// manifest reads what the Format has left unread, and describes the day.
-func (d *Day) manifest(format string, damaged int) (*Manifest, error) {
-	if d.book == nil {
-		for _, err := range d.Book() {
-			if err != nil {
-				return nil, err
-			}
-		}
-	}
-	for _, stream := range []struct {
-		t    *tally
-		read func() error
-	}{
-		{&d.trades, func() error { return drain(d.Trades()) }},
-		{&d.tickers, func() error { return drain(d.Tickers()) }},
-	} {
-		if !stream.t.whole {
-			if err := stream.read(); err != nil {
-				return nil, err
-			}
-		}
-	}
-	d.end.Seq = max(d.end.Seq, d.trades.seq, d.tickers.seq)
-	b := d.book
-	m := &Manifest{
-		Version: 1, Format: format,
-		Exchange: d.Instrument.Exchange, Market: string(d.Instrument.Market), Symbol: d.Instrument.Symbol,
-		Date:  d.Date.Format(time.DateOnly),
-		Spans: b.spans, Gaps: b.gaps, Updates: b.updates, Snapshots: b.snapshots,
-		Trades: d.trades.rows, Aggregates: d.trades.aggregates, Tickers: d.tickers.rows,
-		FirstID: b.firstID, LastID: b.lastID, Seq: d.end.Seq,
-		Copies: b.copies + d.trades.copies + d.tickers.copies, Outside: b.outside, Damaged: damaged,
-		BookSHA256: b.sha256, BookCRC32C: b.crc32c,
-	}
-	return m, nil
-}
-
 func (m *Manifest) store(root string) error {
 	dir := filepath.Join(root, manifestFolder, Escape(m.Exchange), Escape(m.Market), Escape(m.Symbol))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
@@ -133,16 +94,4 @@ func ReadManifest(root string, in marketprism.Instrument, date time.Time) (*Mani
 		return nil, fmt.Errorf("dayfile: %s: %w", path, err)
 	}
 	return m, nil
-}
-
-// hash notes the book at the end of the day.
-func (s *summary) hash(r *bookReader) {
-	s.lastID = r.book.LastID()
-	if !r.state.InSpan {
-		return
-	}
-	text, _ := r.book.AppendText(nil) // it never fails
-	sum := sha256.Sum256(text)
-	s.sha256 = hex.EncodeToString(sum[:])
-	s.crc32c = fmt.Sprintf("%08x", r.book.Checksum())
 }

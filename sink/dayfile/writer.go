@@ -107,30 +107,6 @@ type Writer struct {
 	converting sync.Mutex // held by who makes files
 }
 
-// A stream is what of an instrument is in order: its book, its trades, its tickers.
-type stream struct {
-	instrument marketprism.Instrument
-	class      class
-}
-
-type class uint8
-
-const (
-	books class = iota
-	trades
-	tickers
-)
-
-func classOf(k marketprism.Kind) class {
-	switch k {
-	case marketprism.KindTrade, marketprism.KindAggTrade:
-		return trades
-	case marketprism.KindTicker:
-		return tickers
-	}
-	return books
-}
-
 // New opens the folder of a Writer, and goes on where the last one ended.
 func New(cfg Config, format Format) (*Writer, error) {
 	cfg.Lateness = cmp.Or(cfg.Lateness, 10*time.Minute)
@@ -266,7 +242,7 @@ func localClock(r *marketprism.Record) (int64, error) {
 func (w *Writer) dueDay() int32 { return dayOf(w.maxLocal-int64(w.cfg.Lateness)) - 1 }
 
 // Run makes the files of each day once it is over, and returns nil when ctx has ended. Records of days that are not over stay in the
-// log for the next Writer of the folder, or for Finish. An error ends Run, and the next Run or Finish tries again.
+// log for the next Writer of the folder, or for Flush. An error ends Run, and the next Run or Flush tries again.
 func (w *Writer) Run(ctx context.Context) error {
 	for {
 		w.mu.Lock()
@@ -286,9 +262,9 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 }
 
-// Finish makes the files of all days that the log has records of. The log of the day that is not over by the clock of
+// Flush makes the files of all days that the log has records of. The log of the day that is not over by the clock of
 // this machine is kept, so that its files are made again, complete, by a Writer that goes on in the folder.
-func (w *Writer) Finish(ctx context.Context) error {
+func (w *Writer) Flush(ctx context.Context) error {
 	w.mu.Lock()
 	day := dayOf(w.maxLocal)
 	closed := w.closed
@@ -299,7 +275,7 @@ func (w *Writer) Finish(ctx context.Context) error {
 	return w.convert(ctx, day)
 }
 
-// Close releases the folder. It makes no files: see Finish.
+// Close releases the folder. It makes no files: see Flush.
 func (w *Writer) Close() error {
 	w.converting.Lock()
 	defer w.converting.Unlock()
@@ -358,5 +334,3 @@ func (w *Writer) nextDay(last int32) int32 {
 	}
 	return next
 }
-
-func dateOf(day int32) string { return time.Unix(int64(day)*24*60*60, 0).UTC().Format(time.DateOnly) }

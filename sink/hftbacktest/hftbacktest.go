@@ -23,7 +23,7 @@ import (
 // hftbacktest's own converter, would leave levels beyond it alive (src/depth of nkaz001/hftbacktest). A snapshot within
 // a span becomes changes, which disturb no queue position.
 //
-// An event that is late on one clock stands in the file twice, once for the exchange and once for the local side, as
+// An event that is late on one clock is in the file twice, once for the exchange and once for the local side, as
 // correct_event_order of hftbacktest does it. Prices and quantities are floats: numbers of more than 15 digits are rounded.
 type Format struct {
 	// ClearOnGap empties the book at a gap. By default nothing is written, and the book of before holds until the next
@@ -87,7 +87,7 @@ func (f Format) Convert(ctx context.Context, day *dayfile.Day) error {
 // measure fills in facts, and returns what is added to local times.
 func (f Format) measure(ctx context.Context, day *dayfile.Day, facts *Facts) (shift int64, err error) {
 	var m measure
-	for _, rows := range [...]iter.Seq2[row, error]{f.bookRows(ctx, day), tradeRows(ctx, day)} {
+	for _, rows := range [...]iter.Seq2[row, error]{bookRows(ctx, day, f.ClearOnGap), tradeRows(ctx, day)} {
 		for r, err := range rows {
 			if err != nil {
 				return 0, err
@@ -167,9 +167,9 @@ func endOfDay(s *orderbook.Snapshot) iter.Seq2[row, error] {
 // stream, so each order is a merge of two streams.
 func (f Format) rows(ctx context.Context, day *dayfile.Day, shift int64) iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
-		byExchange, stop := iter.Pull2(merge(tradeRows(ctx, day), f.bookRows(ctx, day), func(r *row) int64 { return r.exchange }))
+		byExchange, stop := iter.Pull2(merge(tradeRows(ctx, day), bookRows(ctx, day, f.ClearOnGap), func(r *row) int64 { return r.exchange }))
 		defer stop()
-		byLocal, stop := iter.Pull2(merge(tradeRows(ctx, day), f.bookRows(ctx, day), func(r *row) int64 { return r.local }))
+		byLocal, stop := iter.Pull2(merge(tradeRows(ctx, day), bookRows(ctx, day, f.ClearOnGap), func(r *row) int64 { return r.local }))
 		defer stop()
 		a, errA, moreA := byExchange()
 		b, errB, moreB := byLocal()

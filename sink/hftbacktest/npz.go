@@ -49,7 +49,7 @@ func writeNpz(day *dayfile.Day, name string, n int64, rows iter.Seq2[row, error]
 		if err != nil {
 			return err
 		}
-		buf = r.append(buf)
+		buf = appendRow(buf, &r)
 		file.Rows++
 		if len(buf) == cap(buf) {
 			if _, err := w.Write(buf); err != nil {
@@ -67,8 +67,8 @@ func writeNpz(day *dayfile.Day, name string, n int64, rows iter.Seq2[row, error]
 	return z.Close()
 }
 
-// append appends the row's 64 bytes: ev, exch_ts, local_ts, px, qty, and order_id, ival and fval, which are zero.
-func (r *row) append(b []byte) []byte {
+// appendRow appends the row's 64 bytes: ev, exch_ts, local_ts, px, qty, and order_id, ival and fval, which are zero.
+func appendRow(b []byte, r *row) []byte {
 	price, quantity := math.Float64bits(float(r.price)), math.Float64bits(float(r.quantity))
 	if r.isClear() {
 		price = nan

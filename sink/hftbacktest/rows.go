@@ -68,7 +68,7 @@ func tradeRows(ctx context.Context, day *dayfile.Day) iter.Seq2[row, error] {
 
 // bookRows yields the changes of the book. Rows of a snapshot for which the venue sends no time wait for the first update after
 // it: they happened before that, and an exchange that replays them later would clear its changes away.
-func (f Format) bookRows(ctx context.Context, day *dayfile.Day) iter.Seq2[row, error] {
+func bookRows(ctx context.Context, day *dayfile.Day, clearOnGap bool) iter.Seq2[row, error] {
 	return func(yield func(row, error) bool) {
 		var b batch
 		for e, err := range day.Book() {
@@ -79,7 +79,7 @@ func (f Format) bookRows(ctx context.Context, day *dayfile.Day) iter.Seq2[row, e
 			if !b.emit(b.exchangeAfter(e), yield) {
 				return
 			}
-			b.fill(e, f.ClearOnGap)
+			b.fill(e, clearOnGap)
 		}
 		b.emit(b.local, yield)
 	}

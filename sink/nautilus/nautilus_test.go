@@ -35,7 +35,7 @@ func TestGolden(t *testing.T) {
 	require.NoError(t, err)
 	records, _ := golden.Load(t)
 	require.NoError(t, w.Write(t.Context(), records))
-	require.NoError(t, w.Finish(t.Context()))
+	require.NoError(t, w.Flush(t.Context()))
 	require.NoError(t, w.Close())
 
 	for kind, file := range want {
@@ -97,6 +97,6 @@ func TestPrecision(t *testing.T) {
 	require.NoError(t, err)
 	records, _ := golden.Load(t)
 	require.NoError(t, w.Write(t.Context(), records))
-	require.ErrorIs(t, w.Finish(t.Context()), nautilus.ErrPrecision)
+	require.ErrorIs(t, w.Flush(t.Context()), nautilus.ErrPrecision)
 	require.NoError(t, w.Close())
 }

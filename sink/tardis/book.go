@@ -28,7 +28,7 @@ type bookWriter struct {
 	quoted, shown bool
 }
 
-func (f Format) convertBook(ctx context.Context, day *dayfile.Day) error {
+func convertBook(ctx context.Context, day *dayfile.Day, f Format) error {
 	w := &bookWriter{format: f}
 	var err error
 	if w.changes, err = newTable(day, "incremental_book_L2", bookHeader); err != nil {

@@ -21,7 +21,7 @@ func TestGolden(t *testing.T) {
 	require.NoError(t, err)
 	records, books := golden.Load(t)
 	require.NoError(t, w.Write(t.Context(), records))
-	require.NoError(t, w.Finish(t.Context()))
+	require.NoError(t, w.Flush(t.Context()))
 	require.NoError(t, w.Close())
 
 	expected, err := filepath.Glob("testdata/*.csv")

@@ -1,13 +1,11 @@
 // Package columnar writes and reads Parquet files column by column, with the types that the file sinks need and no other.
 //
-// It stands on arrow-go's Parquet layer alone: its Arrow layer links gRPC.
+// It needs arrow-go's Parquet layer alone: its Arrow layer links gRPC.
 package columnar
 
 import (
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
@@ -107,15 +105,13 @@ func (t *Table) flush() error {
 	return group.Close()
 }
 
-// Close writes what is buffered and the footer, with metadata in the order of its keys.
-func (t *Table) Close(metadata map[string]string) error {
+// SetMetadata sets a key of the footer.
+func (t *Table) SetMetadata(key, value string) error { return t.out.AppendKeyValueMetadata(key, value) }
+
+// Close writes what is buffered and the footer.
+func (t *Table) Close() error {
 	if err := t.flush(); err != nil {
 		return err
-	}
-	for _, key := range slices.Sorted(maps.Keys(metadata)) {
-		if err := t.out.AppendKeyValueMetadata(key, metadata[key]); err != nil {
-			return err
-		}
 	}
 	return t.out.Close()
 }

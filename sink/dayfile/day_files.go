@@ -4,17 +4,14 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
+	"time"
 
 	"github.com/marketprism/marketprism/internal/wal"
 )
-
-const partialSuffix = ".partial"
 
 // A File is one that a Format creates. It gets its name when all files of the day are complete.
 type File struct {
@@ -26,9 +23,6 @@ type File struct {
 	name string // below the root, with slashes
 	path string
 }
-
-// ErrName is the error for a file name that would leave the folder.
-var ErrName = errors.New("dayfile: name is not one below the folder")
 
 // Create creates a file by its name below the Writer's folder, with slashes, and the folders on the way. It has its
 // name once the day is converted, and replaces the file that had it. A name that leaves the folder is ErrName: Escape makes a
@@ -71,16 +65,6 @@ func (d *Day) Alias(alias, name string) error {
 	return nil
 }
 
-// pathBelow returns the path of a file by its name below a folder.
-func pathBelow(root, name string) (string, error) {
-	for part := range strings.SplitSeq(name, "/") {
-		if part == "" || part == "." || part == ".." || strings.ContainsAny(part, "\\\x00") || len(part) > 250 {
-			return "", fmt.Errorf("%w: %q", ErrName, name)
-		}
-	}
-	return filepath.Join(root, filepath.FromSlash(name)), nil
-}
-
 // Rename changes the name that the file will have, within its folder.
 func (f *File) Rename(name string) error {
 	path, err := pathBelow(f.root, name)
@@ -103,20 +87,6 @@ func (f *File) WriteAt(b []byte, off int64) (int, error) {
 		return 0, err
 	}
 	return f.file.WriteAt(b, off)
-}
-
-// Escape returns a symbol as one part of a file name: bytes other than ASCII letters, digits, - and _ become %XX. Binance lists
-// symbols in Chinese, and a hostile listing may have any bytes.
-func Escape(symbol string) string {
-	var b strings.Builder
-	for _, c := range []byte(symbol) {
-		if c == '-' || c == '_' || '0' <= c && c <= '9' || 'A' <= c && c <= 'Z' || 'a' <= c && c <= 'z' {
-			b.WriteByte(c)
-		} else {
-			fmt.Fprintf(&b, "%%%02X", c)
-		}
-	}
-	return b.String()
 }
 
 // finish flushes and syncs a file that still has its partial name.
@@ -197,37 +167,39 @@ func (d *Day) removeOld(m *Manifest) error {
 	return errors.Join(errs...)
 }
 
-// writeWhole writes a file under another name, syncs it and renames it.
-func writeWhole(path string, write func(w io.Writer) error) error {
-	f, err := os.OpenFile(path+partialSuffix, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	err = write(f)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err != nil {
-		return errors.Join(err, os.Remove(path+partialSuffix))
-	}
-	if err := os.Rename(path+partialSuffix, path); err != nil {
-		return err
-	}
-	return wal.SyncDir(filepath.Dir(path))
-}
-
-// removePartial removes the files of a conversion that a crash interrupted.
-func removePartial(root string) error {
-	return filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return err
-		case e.IsDir() && strings.HasPrefix(e.Name(), "split-") && filepath.Base(filepath.Dir(path)) == logFolder:
-			if err := os.RemoveAll(path); err != nil {
-				return err
+// manifest reads what the Format has left unread, and describes the day.
+func (d *Day) manifest(format string, damaged int) (*Manifest, error) {
+	if d.book == nil {
+		for _, err := range d.Book() {
+			if err != nil {
+				return nil, err
 			}
-			return filepath.SkipDir
-		case !e.IsDir() && strings.HasSuffix(e.Name(), partialSuffix):
-			return os.Remove(path)
 		}
-		return nil
-	})
+	}
+	for _, stream := range []struct {
+		t    *tally
+		read func() error
+	}{
+		{&d.trades, func() error { return drain(d.Trades()) }},
+		{&d.tickers, func() error { return drain(d.Tickers()) }},
+	} {
+		if !stream.t.whole {
+			if err := stream.read(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	d.end.Seq = max(d.end.Seq, d.trades.seq, d.tickers.seq)
+	b := d.book
+	m := &Manifest{
+		Version: 1, Format: format,
+		Exchange: d.Instrument.Exchange, Market: string(d.Instrument.Market), Symbol: d.Instrument.Symbol,
+		Date:  d.Date.Format(time.DateOnly),
+		Spans: b.spans, Gaps: b.gaps, Updates: b.updates, Snapshots: b.snapshots,
+		Trades: d.trades.rows, Aggregates: d.trades.aggregates, Tickers: d.tickers.rows,
+		FirstID: b.firstID, LastID: b.lastID, Seq: d.end.Seq,
+		Copies: b.copies + d.trades.copies + d.tickers.copies, Outside: b.outside, Damaged: damaged,
+		BookSHA256: b.sha256, BookCRC32C: b.crc32c,
+	}
+	return m, nil
 }

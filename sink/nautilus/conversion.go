@@ -1,6 +1,7 @@
 package nautilus
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"time"
@@ -9,6 +10,14 @@ import (
 	"github.com/marketprism/marketprism/sink/dayfile"
 	"github.com/marketprism/marketprism/sink/internal/columnar"
 )
+
+// A conversion makes the files of a day.
+type conversion struct {
+	ctx         context.Context
+	day         *dayfile.Day
+	clearOnGap  bool
+	price, size scale
+}
 
 // Actions, sides and flags of nautilus_trader (crates/model/src/enums.rs).
 const (
@@ -47,7 +56,7 @@ func newDeltaRows(c *conversion) (*deltaRows, error) {
 		event:    columnar.NewValue[int64]("ts_event", columnar.Serial, false), init: columnar.NewValue[int64]("ts_init", columnar.Serial, false),
 	}
 	var err error
-	d.file, err = c.newFile(deltasFolder, d.action, d.side, d.price, d.size, d.order, d.flags, d.sequence, d.event, d.init)
+	d.file, err = newFile(c.day, deltasFolder, d.action, d.side, d.price, d.size, d.order, d.flags, d.sequence, d.event, d.init)
 	return d, err
 }
 
@@ -107,7 +116,7 @@ func (c *conversion) deltas() error {
 	if out == nil {
 		return nil
 	}
-	if err := out.file.close(c); err != nil {
+	if err := out.file.close(c.price, c.size); err != nil {
 		return err
 	}
 	return c.day.Alias("data/order_book_delta", "data/"+deltasFolder)
@@ -170,7 +179,7 @@ func (c *conversion) trades() error {
 			return err
 		}
 		if out == nil {
-			if out, err = c.newFile("trade_tick", price, size, aggressor, id, event, init); err != nil {
+			if out, err = newFile(c.day, "trade_tick", price, size, aggressor, id, event, init); err != nil {
 				return err
 			}
 		}
@@ -190,7 +199,7 @@ func (c *conversion) trades() error {
 			return err
 		}
 	}
-	return out.close(c)
+	return out.close(c.price, c.size)
 }
 
 // numbers appends a price and a quantity.
@@ -225,7 +234,7 @@ func (c *conversion) quotes() error {
 			continue
 		}
 		if out == nil {
-			if out, err = c.newFile("quote_tick", bid, ask, bidSize, askSize, event, init); err != nil {
+			if out, err = newFile(c.day, "quote_tick", bid, ask, bidSize, askSize, event, init); err != nil {
 				return err
 			}
 		}
@@ -238,7 +247,7 @@ func (c *conversion) quotes() error {
 			return err
 		}
 	}
-	return out.close(c)
+	return out.close(c.price, c.size)
 }
 
 // firstOf returns the first time that is not zero.
