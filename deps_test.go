@@ -26,8 +26,11 @@ var (
 		"go.opentelemetry.io/otel/attribute", "go.opentelemetry.io/otel/codes") // the API of traces, never an SDK
 	// Only tests link servers.
 	allowNATSServer = append(allowNATS, "github.com/nats-io/nats-server/v2")
-	allowStore      = append(allowDecimal, "github.com/ClickHouse/clickhouse-go/v2", "github.com/ClickHouse/ch-go", "go.opentelemetry.io/otel/trace")
-	allowEngine     = append(allowStore, "github.com/ebitengine/purego", "github.com/creack/pty", "golang.org/x/sys/unix")
+	allowFiles      = append(allowDecimal, "github.com/klauspost/compress", "github.com/cespare/xxhash/v2")
+	// The Parquet layer of arrow-go alone: its Arrow layer links gRPC.
+	allowParquet = append(allowFiles, "github.com/apache/arrow-go/v18/parquet")
+	allowStore   = append(allowDecimal, "github.com/ClickHouse/clickhouse-go/v2", "github.com/ClickHouse/ch-go", "go.opentelemetry.io/otel/trace")
+	allowEngine  = append(allowStore, "github.com/ebitengine/purego", "github.com/creack/pty", "golang.org/x/sys/unix")
 )
 
 // Imports point down only. A package without a line here may not exist, except below examples and
@@ -39,6 +42,11 @@ var policies = map[string]policy{
 	"binance/binancetest":   {[]string{".", "orderbook", "internal/"}, append(allowWebsocket, "github.com/klauspost/compress")},
 	"sink":                  {[]string{".", "orderbook", "internal/"}, allowDecimal},
 	"sink/sinktest":         {[]string{".", "orderbook", "sink", "internal/"}, allowDecimal},
+	"sink/dayfile":          {[]string{".", "orderbook", "sink", "internal/"}, allowFiles},
+	"sink/tardis":           {[]string{".", "orderbook", "sink", "sink/dayfile", "internal/"}, allowFiles},
+	"sink/hftbacktest":      {[]string{".", "orderbook", "sink", "sink/dayfile", "internal/"}, allowFiles},
+	"sink/parquet":          {[]string{".", "orderbook", "sink", "sink/dayfile", "sink/internal/", "internal/"}, allowParquet},
+	"sink/nautilus":         {[]string{".", "orderbook", "sink", "sink/dayfile", "sink/internal/", "internal/"}, allowParquet},
 	"natsbus/signature":     {nil, nil},
 	"natsbus":               {[]string{".", "orderbook", "sink", "natsbus/signature", "natsbus/internal/", "internal/"}, allowNATS},
 	"natsbus/natstest":      {[]string{"internal/natsserver"}, allowNATSServer},
