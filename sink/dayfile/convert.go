@@ -48,7 +48,10 @@ func (c *conversion) run(ctx context.Context, isOver bool) error {
 			return err
 		}
 		begun := time.Now()
-		state := carried[in]
+		state, ok := carried[in]
+		if !ok {
+			state.bookState = before(c.dir, in, c.day)
+		}
 		day := &Day{Instrument: in, Date: time.Unix(int64(c.day)*24*60*60, 0).UTC(), root: c.dir, lateness: c.lateness, streams: streams, begin: state, end: state}
 		if day.isQuiet() {
 			continue // nothing happened: the state stays
@@ -67,6 +70,19 @@ func (c *conversion) run(ctx context.Context, isOver bool) error {
 		return nil
 	}
 	return storeCarried(c.logDir, c.day, carried)
+}
+
+// before returns the numbers at which the day before ended, by its manifest.
+func before(dir string, in marketprism.Instrument, day int32) bookState {
+	m, err := ReadManifest(dir, in, time.Unix(int64(day-1)*24*60*60, 0))
+	if err != nil {
+		return bookState{}
+	}
+	s := bookState{Seq: m.Seq}
+	if n := len(m.Spans); n > 0 {
+		s.Span = m.Spans[n-1].Span
+	}
+	return s
 }
 
 // instruments returns those of the day in order of their names.

@@ -4,7 +4,7 @@
 //	w, err := dayfile.New(dayfile.Config{Dir: "archive"}, tardis.Format{})
 //	go w.Run(ctx)                  // makes the files of each day once it is over
 //	err = w.Write(ctx, records)    // a sink.Sink
-//	err = w.Flush(ctx)             // makes the files of what is left
+//	err = w.Flush(ctx, time.Time{}) // makes the files of what is left
 //	err = w.Close()
 //
 // A file that other programs read is complete or it is not there. Formats need what is known at the end only, such as

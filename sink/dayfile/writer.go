@@ -33,6 +33,9 @@ type Config struct {
 	// Dir is the folder of the files, created if it does not exist. One Writer at a time owns it.
 	Dir string
 
+	// LogDir is the folder of the log; "" means _log in Dir. Writers with logs of their own may share Dir if they write other instruments.
+	LogDir string
+
 	// Lateness is how long after the end of a day, by the clocks of its records, the day's files are made, and
 	// records of it refused from then on; 0 means 10 min.
 	Lateness time.Duration
@@ -118,7 +121,7 @@ func New(cfg Config, format Format) (*Writer, error) {
 	case cfg.Lateness < 0 || cfg.SegmentBytes < 0 || cfg.MaxLogBytes < 0:
 		return nil, errors.New("dayfile: Config has a negative bound")
 	}
-	dir := filepath.Join(cfg.Dir, logFolder)
+	dir := cmp.Or(cfg.LogDir, filepath.Join(cfg.Dir, logFolder))
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -262,15 +265,18 @@ func (w *Writer) Run(ctx context.Context) error {
 	}
 }
 
-// Flush makes the files of all days that the log has records of. The log of the day that is not over by the clock of
-// this machine is kept, so that its files are made again, complete, by a Writer that goes on in the folder.
-func (w *Writer) Flush(ctx context.Context) error {
+// Flush makes the files of the days that end at or before until, or of all that the log has records of if until is zero. The log of a
+// day that is not over by the clock of this machine is kept, so that a Writer that goes on in the folder makes its files again, complete.
+func (w *Writer) Flush(ctx context.Context, until time.Time) error {
 	w.mu.Lock()
 	day := dayOf(w.maxLocal)
 	closed := w.closed
 	w.mu.Unlock()
 	if closed {
 		return ErrClosed
+	}
+	if !until.IsZero() {
+		day = dayOf(until.UnixNano()) - 1
 	}
 	return w.convert(ctx, day)
 }

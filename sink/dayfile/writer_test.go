@@ -115,7 +115,7 @@ func TestDays(t *testing.T) {
 	}
 	require.NoError(t, w.Write(t.Context(), recs[:5]))
 	require.NoError(t, w.Write(t.Context(), recs[3:])) // two of them again, one of the day before
-	require.NoError(t, w.Flush(t.Context()))
+	require.NoError(t, w.Flush(t.Context(), time.Time{}))
 	require.Equal(t, `1 span 1 snap opens at 23:59:58.000: 10
 2 span 1 depth at 23:59:58.000: 11
 4 span 1 depth at 23:59:59.000: 12
@@ -148,7 +148,7 @@ func TestMissingRecordsAreGaps(t *testing.T) {
 	require.NoError(t, w.Close())
 	w = open(t, dir, lines{})
 	require.NoError(t, w.Write(t.Context(), []marketprism.Record{snapshot(5, 20), snapshot(6, 30)}))
-	require.NoError(t, w.Flush(t.Context()))
+	require.NoError(t, w.Flush(t.Context(), time.Time{}))
 	require.NoError(t, w.Close())
 	require.Equal(t, `1 span 1 snap opens at 00:00:00.000: 10
 2 span 1 depth at 00:00:00.000: 11
@@ -165,11 +165,11 @@ func TestFailedConversion(t *testing.T) {
 	failure := errors.New("no more paper")
 	w := open(t, dir, lines{fail: failure})
 	require.NoError(t, w.Write(t.Context(), []marketprism.Record{snapshot(1, 10)}))
-	require.ErrorIs(t, w.Flush(t.Context()), failure)
+	require.ErrorIs(t, w.Flush(t.Context(), time.Time{}), failure)
 	require.NoError(t, w.Close())
 	require.Empty(t, finalFiles(t, dir))
 	w = open(t, dir, lines{})
-	require.NoError(t, w.Flush(t.Context()))
+	require.NoError(t, w.Flush(t.Context(), time.Time{}))
 	require.NoError(t, w.Close())
 	require.Len(t, finalFiles(t, dir), 2) // and the manifest
 }
@@ -210,7 +210,7 @@ func TestTornLog(t *testing.T) {
 			require.EqualValues(t, size-first, opened.TornBytes)
 		}
 		require.NoError(t, w.Write(t.Context(), []marketprism.Record{trade(3, 1)}))
-		require.NoError(t, w.Flush(t.Context()))
+		require.NoError(t, w.Flush(t.Context(), time.Time{}))
 		require.NoError(t, w.Close())
 		require.Equal(t, want+1, strings.Count(read(t, dir, "BTCUSDT", "2026-03-02.txt"), "\n"), "after %d of %d bytes", size, len(whole))
 	}
@@ -232,7 +232,7 @@ func TestDamagedLog(t *testing.T) {
 	damage := 0
 	w, err := dayfile.New(dayfile.Config{Dir: dir, Hooks: &dayfile.Hooks{Damaged: func(dayfile.DamagedInfo) { damage++ }}}, lines{})
 	require.NoError(t, err)
-	require.NoError(t, w.Flush(t.Context()))
+	require.NoError(t, w.Flush(t.Context(), time.Time{}))
 	require.NoError(t, w.Close())
 	require.Equal(t, 1, damage)
 	require.Equal(t, `1 span 1 snap opens at 00:00:00.000: 10
@@ -271,7 +271,7 @@ func TestNames(t *testing.T) {
 		r := snapshot(1, 1)
 		r.Instrument.Symbol = symbol
 		require.NoError(t, w.Write(t.Context(), []marketprism.Record{r}))
-		require.NoError(t, w.Flush(t.Context()))
+		require.NoError(t, w.Flush(t.Context(), time.Time{}))
 		require.NoError(t, w.Close())
 		require.Len(t, finalFiles(t, dir), 2, symbol)
 		_, err := dayfile.ReadManifest(dir, r.Instrument, midnight)
@@ -284,7 +284,7 @@ func TestGoldenBooks(t *testing.T) {
 	records, books := golden.Load(t)
 	w := open(t, t.TempDir(), check{t, books})
 	require.NoError(t, w.Write(t.Context(), records))
-	require.NoError(t, w.Flush(t.Context()))
+	require.NoError(t, w.Flush(t.Context(), time.Time{}))
 	require.NoError(t, w.Close())
 }
 

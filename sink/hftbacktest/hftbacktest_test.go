@@ -5,6 +5,7 @@ import (
 	"io"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,7 +21,7 @@ func TestGolden(t *testing.T) {
 	require.NoError(t, err)
 	records, _ := golden.Load(t)
 	require.NoError(t, w.Write(t.Context(), records))
-	require.NoError(t, w.Flush(t.Context()))
+	require.NoError(t, w.Flush(t.Context(), time.Time{}))
 	require.NoError(t, w.Close())
 	require.Equal(t, array(t, "testdata/hftbacktest_BTCUSDT_20261130.npz"), array(t, filepath.Join(dir, "BTCUSDT_20261130.npz")))
 	require.Equal(t, array(t, "testdata/hftbacktest_BTCUSDT_20261130_eod.npz"), array(t, filepath.Join(dir, "BTCUSDT_20261130_eod.npz")))

@@ -4,8 +4,12 @@ package nautilus
 import (
 	"context"
 	"errors"
+	"strconv"
+	"time"
 
+	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink/dayfile"
+	"github.com/marketprism/marketprism/sink/internal/columnar"
 )
 
 // A Format makes the files data/TYPE/INSTRUMENT/FIRST_LAST.parquet of each day, for the catalogs of nautilus_trader 1.221 to
@@ -48,4 +52,253 @@ func (f Format) Convert(ctx context.Context, day *dayfile.Day) error {
 	}
 	c := &conversion{ctx: ctx, day: day, clearOnGap: f.ClearOnGap, price: price, size: size}
 	return errors.Join(c.deltas(), c.trades(), c.quotes())
+}
+
+// A conversion makes the files of a day.
+type conversion struct {
+	ctx         context.Context
+	day         *dayfile.Day
+	clearOnGap  bool
+	price, size scale
+}
+
+// Actions, sides and flags of nautilus_trader (crates/model/src/enums.rs).
+const (
+	actionAdd    = 1
+	actionUpdate = 2
+	actionDelete = 3
+	actionClear  = 4
+
+	sideNone = 0
+	sideBuy  = 1
+	sideSell = 2
+
+	flagLast     = 128
+	flagSnapshot = 32
+)
+
+const deltasFolder = "order_book_deltas"
+
+// deltaRows are the columns of order_book_deltas, in the order that the reader demands.
+type deltaRows struct {
+	file         *catalogFile
+	action, side *columnar.Value[int32]
+	price, size  *columnar.Value[[16]byte]
+	order        *columnar.Value[int64]
+	flags        *columnar.Value[int32]
+	sequence     *columnar.Value[int64]
+	event, init  *columnar.Value[int64]
+}
+
+func newDeltaRows(c *conversion) (*deltaRows, error) {
+	d := &deltaRows{
+		action: columnar.NewValue[int32]("action", columnar.Byte, false), side: columnar.NewValue[int32]("side", columnar.Byte, false),
+		price: columnar.NewValue[[16]byte]("price", columnar.Fixed16, false), size: columnar.NewValue[[16]byte]("size", columnar.Fixed16, false),
+		order: columnar.NewValue[int64]("order_id", columnar.Serial, false), flags: columnar.NewValue[int32]("flags", columnar.Byte, false),
+		sequence: columnar.NewValue[int64]("sequence", columnar.Serial, false),
+		event:    columnar.NewValue[int64]("ts_event", columnar.Serial, false), init: columnar.NewValue[int64]("ts_init", columnar.Serial, false),
+	}
+	var err error
+	d.file, err = newFile(c.day, deltasFolder, d.action, d.side, d.price, d.size, d.order, d.flags, d.sequence, d.event, d.init)
+	return d, err
+}
+
+// A delta is one row.
+type delta struct {
+	action, side, flags int32
+	level               orderbook.Level
+	sequence            int64
+	event, local        int64
+}
+
+func (d *deltaRows) append(c *conversion, r *delta) error {
+	price, err := c.price.raw(r.level.Price)
+	if err != nil {
+		return err
+	}
+	size, err := c.size.raw(r.level.Quantity)
+	if err != nil {
+		return err
+	}
+	d.action.Append(r.action)
+	d.side.Append(r.side)
+	d.price.Append(price)
+	d.size.Append(size)
+	d.order.Append(0) // a book of levels has no orders
+	d.flags.Append(r.flags)
+	d.sequence.Append(r.sequence)
+	d.event.Append(r.event)
+	d.init.Append(r.local)
+	return d.file.endRow(r.local)
+}
+
+// deltas writes the book. The last row of each record has flagLast: rows after the last such row of a file would be dropped.
+func (c *conversion) deltas() error {
+	var out *deltaRows
+	var rows []delta
+	for e, err := range c.day.Book() {
+		if err := errors.Join(err, c.ctx.Err()); err != nil {
+			return err
+		}
+		rows = c.rows(rows[:0], e)
+		if len(rows) == 0 {
+			continue
+		}
+		rows[len(rows)-1].flags |= flagLast
+		if out == nil {
+			if out, err = newDeltaRows(c); err != nil {
+				return err
+			}
+		}
+		for i := range rows {
+			if err := out.append(c, &rows[i]); err != nil {
+				return err
+			}
+		}
+	}
+	if out == nil {
+		return nil
+	}
+	if err := out.file.close(c.price, c.size); err != nil {
+		return err
+	}
+	return c.day.Alias("data/order_book_delta", "data/"+deltasFolder)
+}
+
+// rows appends the rows of a record of the book.
+func (c *conversion) rows(rows []delta, e *dayfile.BookEvent) []delta {
+	r := delta{local: e.Local.UnixNano(), event: eventTime(e)}
+	switch rec := e.Record; {
+	case rec.Update != nil:
+		r.sequence = rec.Update.LastID
+		rows = changes(rows, r, sideBuy, rec.Update.Bids)
+		rows = changes(rows, r, sideSell, rec.Update.Asks)
+	case rec.Snapshot != nil:
+		r.sequence, r.flags, r.action = rec.Snapshot.LastID, flagSnapshot, actionClear
+		rows = append(rows, r)
+		r.action = actionAdd
+		for i, levels := range [...][]orderbook.Level{rec.Snapshot.Bids, rec.Snapshot.Asks} {
+			for _, r.level = range levels {
+				r.side = [...]int32{sideBuy, sideSell}[i]
+				rows = append(rows, r)
+			}
+		}
+	case c.clearOnGap:
+		r.sequence, r.flags, r.action = max(rec.Gap.After, 0), flagSnapshot, actionClear
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+func changes(rows []delta, r delta, side int32, levels []orderbook.Level) []delta {
+	r.side = side
+	for _, r.level = range levels {
+		r.action = actionUpdate
+		if r.level.Quantity == 0 {
+			r.action = actionDelete
+		}
+		rows = append(rows, r)
+	}
+	return rows
+}
+
+// eventTime returns the exchange's clock of an event; the local one if the venue sends none.
+func eventTime(e *dayfile.BookEvent) int64 {
+	if e.Exchange.IsZero() {
+		return e.Local.UnixNano()
+	}
+	return e.Exchange.UnixNano()
+}
+
+// trades writes trade_tick.
+func (c *conversion) trades() error {
+	price, size := columnar.NewValue[[16]byte]("price", columnar.Fixed16, false), columnar.NewValue[[16]byte]("size", columnar.Fixed16, false)
+	aggressor := columnar.NewValue[int32]("aggressor_side", columnar.Byte, false)
+	id := columnar.NewValue[string]("trade_id", columnar.Unique, false)
+	event, init := columnar.NewValue[int64]("ts_event", columnar.Serial, false), columnar.NewValue[int64]("ts_init", columnar.Serial, false)
+	var out *catalogFile
+	for e, err := range c.day.Trades() {
+		if err := errors.Join(err, c.ctx.Err()); err != nil {
+			return err
+		}
+		if out == nil {
+			if out, err = newFile(c.day, "trade_tick", price, size, aggressor, id, event, init); err != nil {
+				return err
+			}
+		}
+		t := e.Record.Trade
+		if err := c.numbers(t.Price, t.Quantity, price, size); err != nil {
+			return err
+		}
+		if t.BuyerMaker {
+			aggressor.Append(sideSell)
+		} else {
+			aggressor.Append(sideBuy)
+		}
+		id.Append(strconv.FormatInt(t.ID, 10))
+		event.Append(t.TradeTime.UnixNano())
+		init.Append(e.Local.UnixNano())
+		if err := out.endRow(e.Local.UnixNano()); err != nil {
+			return err
+		}
+	}
+	return out.close(c.price, c.size)
+}
+
+// numbers appends a price and a quantity.
+func (c *conversion) numbers(price, quantity orderbook.Fixed, prices, sizes *columnar.Value[[16]byte]) error {
+	p, err := c.price.raw(price)
+	if err != nil {
+		return err
+	}
+	q, err := c.size.raw(quantity)
+	if err != nil {
+		return err
+	}
+	prices.Append(p)
+	sizes.Append(q)
+	return nil
+}
+
+// quotes writes quote_tick. A quote needs both sides; tickers with one are left out.
+func (c *conversion) quotes() error {
+	fixed := func(name string) *columnar.Value[[16]byte] {
+		return columnar.NewValue[[16]byte](name, columnar.Fixed16, false)
+	}
+	bid, ask, bidSize, askSize := fixed("bid_price"), fixed("ask_price"), fixed("bid_size"), fixed("ask_size")
+	event, init := columnar.NewValue[int64]("ts_event", columnar.Serial, false), columnar.NewValue[int64]("ts_init", columnar.Serial, false)
+	var out *catalogFile
+	for e, err := range c.day.Tickers() {
+		if err := errors.Join(err, c.ctx.Err()); err != nil {
+			return err
+		}
+		t := e.Record.Ticker
+		if t.Bid.Quantity == 0 || t.Ask.Quantity == 0 {
+			continue
+		}
+		if out == nil {
+			if out, err = newFile(c.day, "quote_tick", bid, ask, bidSize, askSize, event, init); err != nil {
+				return err
+			}
+		}
+		if err := errors.Join(c.numbers(t.Bid.Price, t.Bid.Quantity, bid, bidSize), c.numbers(t.Ask.Price, t.Ask.Quantity, ask, askSize)); err != nil {
+			return err
+		}
+		event.Append(firstOf(t.TransactTime, e.Record.EventTime, e.Local).UnixNano())
+		init.Append(e.Local.UnixNano())
+		if err := out.endRow(e.Local.UnixNano()); err != nil {
+			return err
+		}
+	}
+	return out.close(c.price, c.size)
+}
+
+// firstOf returns the first time that is not zero.
+func firstOf(times ...time.Time) time.Time {
+	for _, t := range times {
+		if !t.IsZero() {
+			return t
+		}
+	}
+	return time.Time{}
 }

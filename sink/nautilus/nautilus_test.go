@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	arrow "github.com/apache/arrow-go/v18/parquet"
 	"github.com/stretchr/testify/require"
@@ -35,7 +36,7 @@ func TestGolden(t *testing.T) {
 	require.NoError(t, err)
 	records, _ := golden.Load(t)
 	require.NoError(t, w.Write(t.Context(), records))
-	require.NoError(t, w.Flush(t.Context()))
+	require.NoError(t, w.Flush(t.Context(), time.Time{}))
 	require.NoError(t, w.Close())
 
 	for kind, file := range want {
@@ -97,6 +98,6 @@ func TestPrecision(t *testing.T) {
 	require.NoError(t, err)
 	records, _ := golden.Load(t)
 	require.NoError(t, w.Write(t.Context(), records))
-	require.ErrorIs(t, w.Flush(t.Context()), nautilus.ErrPrecision)
+	require.ErrorIs(t, w.Flush(t.Context(), time.Time{}), nautilus.ErrPrecision)
 	require.NoError(t, w.Close())
 }

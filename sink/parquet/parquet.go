@@ -4,8 +4,11 @@ package parquet
 
 import (
 	"context"
+	"errors"
 
+	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/sink/dayfile"
+	"github.com/marketprism/marketprism/sink/internal/columnar"
 )
 
 // A Format makes the files TABLE/exchange=E/market=M/symbol=S/date=D/part-0000.parquet of each day, whose folders are Hive
@@ -39,4 +42,88 @@ func (f Format) Convert(ctx context.Context, day *dayfile.Day) error {
 		return err
 	}
 	return convertTickers(ctx, day)
+}
+
+func convertTrades(ctx context.Context, day *dayfile.Day) error {
+	seq := columnar.NewValue[int64]("seq", columnar.Delta, false)
+	id := columnar.NewValue[int64]("trade_id", columnar.Delta, false)
+	aggregate := columnar.NewValue[bool]("aggregate", columnar.Flag, false)
+	first := columnar.NewValue[int64]("first_trade_id", columnar.Delta, true)
+	last := columnar.NewValue[int64]("last_trade_id", columnar.Delta, true)
+	side := columnar.NewValue[string]("side", columnar.Text, false)
+	price := columnar.NewValue[int64]("price_e8", columnar.Delta, false)
+	quantity := columnar.NewValue[int64]("qty_e8", columnar.Number, false)
+	bestMatch := columnar.NewValue[bool]("best_match", columnar.Flag, true)
+	at := columnar.NewValue[int64]("trade_ns", columnar.Delta, false)
+	clocks := newClocks()
+	var table *tableFile
+	for e, err := range day.AllTrades() {
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+		if table == nil {
+			table, err = newTable(day, "trades", 0, seq, id, aggregate, first, last, side, price, quantity, bestMatch, clocks.event, at, clocks.received, clocks.local)
+			if err != nil {
+				return err
+			}
+		}
+		t := e.Record.Trade
+		seq.Append(e.Seq)
+		id.Append(t.ID)
+		aggregate.Append(t.Aggregate)
+		hasRange := t.FirstID != 0 || t.LastID != 0
+		first.AppendIf(hasRange, t.FirstID)
+		last.AppendIf(hasRange, t.LastID)
+		side.Append(t.Side())
+		price.Append(int64(t.Price))
+		quantity.Append(int64(t.Quantity))
+		bestMatch.AppendIf(day.Instrument.Market == marketprism.Spot, t.BestMatch)
+		at.Append(t.TradeTime.UnixNano())
+		clocks.append(e.Record, e.Local)
+		if err := table.EndRow(); err != nil {
+			return err
+		}
+	}
+	if table == nil {
+		return nil
+	}
+	return table.close(nil)
+}
+
+func convertTickers(ctx context.Context, day *dayfile.Day) error {
+	seq := columnar.NewValue[int64]("seq", columnar.Delta, false)
+	id := columnar.NewValue[int64]("update_id", columnar.Delta, false)
+	transact := columnar.NewValue[int64]("transact_ns", columnar.Delta, true)
+	var numbers [4]*columnar.Value[int64]
+	for i, name := range [...]string{"bid_price_e8", "bid_qty_e8", "ask_price_e8", "ask_qty_e8"} {
+		numbers[i] = columnar.NewValue[int64](name, [...]columnar.Type{columnar.Delta, columnar.Number}[i%2], false)
+	}
+	clocks := newClocks()
+	var table *tableFile
+	for e, err := range day.Tickers() {
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+		if table == nil {
+			table, err = newTable(day, "tickers", 0, seq, id, numbers[0], numbers[1], numbers[2], numbers[3], clocks.event, transact, clocks.received, clocks.local)
+			if err != nil {
+				return err
+			}
+		}
+		t := e.Record.Ticker
+		seq.Append(e.Seq)
+		id.Append(t.UpdateID)
+		for i, n := range [...]int64{int64(t.Bid.Price), int64(t.Bid.Quantity), int64(t.Ask.Price), int64(t.Ask.Quantity)} {
+			numbers[i].Append(n)
+		}
+		transact.AppendIf(nanos(t.TransactTime))
+		clocks.append(e.Record, e.Local)
+		if err := table.EndRow(); err != nil {
+			return err
+		}
+	}
+	if table == nil {
+		return nil
+	}
+	return table.close(nil)
 }

@@ -22,7 +22,7 @@ func write(t *testing.T, dir string, records []marketprism.Record) {
 	w, err := dayfile.New(dayfile.Config{Dir: dir}, parquet.Format{})
 	require.NoError(t, err)
 	require.NoError(t, w.Write(t.Context(), records))
-	require.NoError(t, w.Flush(t.Context()))
+	require.NoError(t, w.Flush(t.Context(), time.Time{}))
 	require.NoError(t, w.Close())
 }
 
@@ -30,7 +30,7 @@ func finish(t *testing.T, dir string) {
 	t.Helper()
 	w, err := dayfile.New(dayfile.Config{Dir: dir}, parquet.Format{})
 	require.NoError(t, err)
-	require.NoError(t, w.Flush(t.Context()))
+	require.NoError(t, w.Flush(t.Context(), time.Time{}))
 	require.NoError(t, w.Close())
 }
 

@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 	"github.com/stretchr/testify/require"
@@ -21,7 +22,7 @@ func TestGolden(t *testing.T) {
 	require.NoError(t, err)
 	records, books := golden.Load(t)
 	require.NoError(t, w.Write(t.Context(), records))
-	require.NoError(t, w.Flush(t.Context()))
+	require.NoError(t, w.Flush(t.Context(), time.Time{}))
 	require.NoError(t, w.Close())
 
 	expected, err := filepath.Glob("testdata/*.csv")
