@@ -110,8 +110,8 @@ func (d *Day) AllTrades() iter.Seq2[*Event, error] {
 
 func (d *Day) eachTrade(sp *spool, yield func(*Event, error) bool, wants func(isAggregate bool) bool) {
 	seen := [2]tradeIDs{d.begin.Trades.clone(), d.begin.Aggregates.clone()}
-	d.trades = tally{}
-	d.each(sp, &d.trades, yield, func(e *entry) decision {
+	var count tally // several readings may go on at once
+	d.each(sp, &count, yield, func(e *entry) decision {
 		t := e.record.Trade
 		if !wants(t.Aggregate) {
 			return skip
@@ -119,14 +119,17 @@ func (d *Day) eachTrade(sp *spool, yield func(*Event, error) bool, wants func(is
 		ids := &seen[0]
 		if t.Aggregate {
 			ids = &seen[1]
-			d.trades.aggregates = true
+			count.aggregates = true
 		}
 		if !ids.add(t) {
 			return repeated
 		}
 		return keep
 	})
-	d.end.Trades, d.end.Aggregates = seen[0].last(), seen[1].last()
+	if count.whole {
+		d.trades = count
+		d.end.Trades, d.end.Aggregates = seen[0].last(), seen[1].last()
+	}
 }
 
 // tradeIDs are the ids of trades that were there.
@@ -167,8 +170,8 @@ func (d *Day) Tickers() iter.Seq2[*Event, error] {
 		// Two connections deliver a ticker twice within moments. Lower ids that come later are those of a market that was wiped.
 		const wipe = 5 * time.Second
 		lastID, lastLocal := d.begin.TickerID, d.begin.TickerLocal
-		d.tickers = tally{}
-		d.each(d.streams[stream{d.Instrument, tickers}], &d.tickers, yield, func(e *entry) decision {
+		var count tally
+		d.each(d.streams[stream{d.Instrument, tickers}], &count, yield, func(e *entry) decision {
 			id := e.record.Ticker.UpdateID
 			if lastLocal != 0 && id <= lastID && e.local-lastLocal < int64(wipe) {
 				return repeated
@@ -176,7 +179,10 @@ func (d *Day) Tickers() iter.Seq2[*Event, error] {
 			lastID, lastLocal = id, e.local
 			return keep
 		})
-		d.end.TickerID, d.end.TickerLocal = lastID, lastLocal
+		if count.whole {
+			d.tickers = count
+			d.end.TickerID, d.end.TickerLocal = lastID, lastLocal
+		}
 	}
 }
 
