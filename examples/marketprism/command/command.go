@@ -81,7 +81,7 @@ func newRoot(out, errOut *os.File) *cobra.Command {
 		p.helpAll = true
 		return pflag.ErrHelp
 	})
-	root.AddCommand(p.run(), p.collect(), p.archive(), p.exchange(), p.soak(), p.record(), p.replay(), p.bookAt(), p.export(), p.check(),
+	root.AddCommand(p.run(), p.collect(), p.archive(), p.exchange(), p.soak(), p.record(), p.replay(), p.bookAt(), exportCommand(p), p.check(),
 		p.migrate(), p.streams(), p.deadLetters(), p.status(), p.config(), p.version())
 	return root
 }

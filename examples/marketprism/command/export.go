@@ -36,7 +36,8 @@ func format(name string) (dayfile.Format, error) {
 	return nil, oneOf("FORMAT", name, names)
 }
 
-func (p *program) export() *cobra.Command {
+// exportCommand is the command that writes the archive to files.
+func exportCommand(p *program) *cobra.Command {
 	var when span
 	var out string
 	var again bool
