@@ -380,6 +380,7 @@ func TestHandlerErrorAtTheEndIsReported(t *testing.T) {
 	}}}
 	bubble(t, s, func(t *testing.T, h *harness) {
 		h.ready()
+		synctest.Wait() // the Handler has had the last of the snapshots
 		failing.Store(true)
 		h.stop()
 		err := h.end()
