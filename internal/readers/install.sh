@@ -16,7 +16,7 @@ target=${XDG_CACHE_HOME:-$HOME/.cache}/marketprism/readers-$(sha256sum "$here/re
 if [ ! -e "$target/installed" ]; then
 	rm -rf "$target"
 	python3 -m venv "$target" >&2
-	"$target/bin/pip" install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
+	"$target/bin/pip" install --quiet --no-compile --disable-pip-version-check --no-deps --require-hashes --only-binary=:all: \
 		-r "$here/requirements.txt" >&2 || leave_out "pip cannot install them"
 	touch "$target/installed"
 fi
