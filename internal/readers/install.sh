@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Python readers of requirements.txt, pinned by hash, and prints the path of their Python. They are kept in the
+# Installs the Python readers of requirements.txt, pinned by hash and without what they need for drawing, and prints the path of their Python. They are kept in the
 # user's cache folder, by the hash of that file. It needs Python 3.11 and pip; where they cannot be installed, it says
 # why and ends with status 3.
 set -euo pipefail
