@@ -19,11 +19,10 @@ type picture struct {
 	chosen    int
 	simulated bool
 
-	state  orderbook.State
-	id     int64
-	note   string // why the book is not synced, or how the exchange lists it
-	gap    string // the last one
-	levels int    // of each side
+	state orderbook.State
+	id    int64
+	note  string // why the book is not synced, or how the exchange lists it
+	gap   string // the last one
 
 	bids, asks []orderbook.Level // best first; none if not synced
 	measures   measures

@@ -46,8 +46,7 @@ type Shared struct {
 	UpdatedAt time.Time     // local clock of the book's last change; zero if it was never synced
 	LastGap   orderbook.Gap // Reason is 0 if there was none
 
-	waiting atomic.Pointer[marketprism.Wait] // nil for nothing
-	wanted  atomic.Bool                      // the program has asked for the book since it was last synced
+	wanted atomic.Bool // the program has asked for the book since it was last synced
 }
 
 // Waiting is what a book waits for. It is safe for concurrent use, without the lock of the book.
