@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -29,7 +30,9 @@ import (
 	"github.com/marketprism/marketprism/natsbus/natstest"
 	"github.com/marketprism/marketprism/natsbus/presence"
 	"github.com/marketprism/marketprism/sink"
+	"github.com/marketprism/marketprism/sink/dayfile"
 	"github.com/marketprism/marketprism/sink/sinktest"
+	"github.com/marketprism/marketprism/sink/tardis"
 )
 
 // A runner is a type with a Run, made for a test.
@@ -130,6 +133,16 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			require.NoError(t, s.Write(t.Context(), sinktest.Records(1, 3)))
 			return runner{s.Run, func() bool { return len(dst.Records()) > 0 }}
 		},
+		"sink/dayfile.Writer": func(t *testing.T) runner {
+			var written atomic.Int32
+			w := newFiles(t, &dayfile.Hooks{Written: func(dayfile.WrittenInfo) { written.Add(1) }})
+			t.Cleanup(func() { require.NoError(t, w.Close()) })
+			recs := sinktest.Records(1, 1)
+			next := recs[0].Clone()
+			next.ReceivedAt = next.ReceivedAt.AddDate(0, 0, 2)
+			require.NoError(t, w.Write(t.Context(), append(recs, next)))
+			return runner{w.Run, func() bool { return written.Load() > 0 }}
+		},
 	}
 	require.Equal(t, exportedWith(t, "Run"), slices.Sorted(maps.Keys(rows)), "a row for each type with a Run")
 	for name, row := range rows {
@@ -152,6 +165,14 @@ func TestRunEndsWithItsContext(t *testing.T) {
 			requireEnd(t, ended)
 		})
 	}
+}
+
+// newFiles returns a Writer of files in a folder of the test.
+func newFiles(t *testing.T, hooks *dayfile.Hooks) *dayfile.Writer {
+	t.Helper()
+	w, err := dayfile.New(dayfile.Config{Dir: t.TempDir(), NoSync: true, Hooks: hooks}, tardis.Format{})
+	require.NoError(t, err)
+	return w
 }
 
 func requireEnd(t *testing.T, ended <-chan error) {
@@ -197,6 +218,7 @@ func TestCloseMayBeRepeated(t *testing.T) {
 			require.NoError(t, err)
 			return s.Close
 		},
+		"sink/dayfile.Writer": func(t *testing.T) func() error { return newFiles(t, nil).Close },
 	}
 	require.Equal(t, exportedWith(t, "Close"), slices.Sorted(maps.Keys(rows)), "a row for each type with a Close")
 	for name, row := range rows {
