@@ -266,7 +266,9 @@ func read(segments []segment, day int32, yield func(e *entry) error, damaged fun
 				break
 			}
 			if err == nil {
-				plain, err = unzip.DecodeAll(f.payload, plain[:0])
+				if plain, err = unzip.DecodeAll(f.payload, plain[:0]); err != nil {
+					err = fmt.Errorf("%w: %w", errEntry, err)
+				}
 			}
 			if err == nil {
 				d.data, d.bad = plain, false
@@ -274,7 +276,7 @@ func read(segments []segment, day int32, yield func(e *entry) error, damaged fun
 			}
 			switch {
 			case err == nil:
-			case errors.Is(err, errTorn), errors.Is(err, errDamaged), errors.Is(err, errEntry), isZip(err):
+			case errors.Is(err, errTorn), errors.Is(err, errDamaged), errors.Is(err, errEntry):
 				damaged(&DamageError{Path: s.path, Offset: f.offset, Err: err})
 			default:
 				return errors.Join(err, r.Close())
@@ -288,12 +290,6 @@ func read(segments []segment, day int32, yield func(e *entry) error, damaged fun
 		}
 	}
 	return nil
-}
-
-// isZip reports whether err is about the compressed form.
-func isZip(err error) bool {
-	return errors.Is(err, zstd.ErrMagicMismatch) || errors.Is(err, zstd.ErrUnknownDictionary) || strings.Contains(err.Error(), "zstd") ||
-		errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // readFrame decodes the entries of a frame's payload, and calls yield with those of a day.

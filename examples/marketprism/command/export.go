@@ -100,10 +100,11 @@ func (e *exporter) run(ctx context.Context, from, to time.Time) error {
 	if last.IsZero() {
 		return fmt.Errorf("the archive has no book of %s", e.instrument)
 	}
-	if from.Before(first) {
-		from = first
+	// Trades and gaps may be before the first book and after the last one.
+	if begin := first.Truncate(day); from.Before(begin) {
+		from = begin
 	}
-	if end := last.Add(time.Nanosecond); to.IsZero() || to.After(end) {
+	if end := last.Truncate(day).Add(2 * day); to.IsZero() || to.After(end) {
 		to = end
 	}
 	if from, err = e.resumeAt(from, to); err != nil {
