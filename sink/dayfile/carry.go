@@ -78,10 +78,7 @@ func storeCarried(dir string, day int32, states map[marketprism.Instrument]carry
 
 // append appends the stored form of s.
 func (s *carry) append(b []byte, in marketprism.Instrument) []byte {
-	for _, text := range [...]string{in.Exchange, string(in.Market), in.Symbol} {
-		b = binary.AppendUvarint(b, uint64(len(text)))
-		b = append(b, text...)
-	}
+	b = appendInstrument(b, in)
 	flags := int64(0)
 	if s.InSpan {
 		flags |= 1
@@ -149,7 +146,7 @@ func loadCarried(dir string, day int32) (map[marketprism.Instrument]carry, error
 
 // readCarry reads one state.
 func readCarry(d *decoder) (marketprism.Instrument, carry, error) {
-	in := marketprism.Instrument{Exchange: d.text(), Market: marketprism.Market(d.text()), Symbol: d.text()}
+	in := d.instrument()
 	var s carry
 	s.Seq, s.Span = d.varint(), d.varint()
 	flags := d.varint()

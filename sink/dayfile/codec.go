@@ -87,6 +87,15 @@ func appendEntry(b []byte, e *entry) []byte {
 	return b
 }
 
+// appendInstrument appends an instrument to b.
+func appendInstrument(b []byte, in marketprism.Instrument) []byte {
+	for _, s := range [...]string{in.Exchange, string(in.Market), in.Symbol} {
+		b = binary.AppendUvarint(b, uint64(len(s)))
+		b = append(b, s...)
+	}
+	return b
+}
+
 // flagsOf returns what is set in r, and the clock of the matching engine.
 func flagsOf(r *marketprism.Record) (flags byte, transact time.Time) {
 	switch {
@@ -203,6 +212,10 @@ func (d *decoder) entry(e *entry, instrument marketprism.Instrument) error {
 		return fmt.Errorf("dayfile: %w", errEntry)
 	}
 	return nil
+}
+
+func (d *decoder) instrument() marketprism.Instrument {
+	return marketprism.Instrument{Exchange: d.text(), Market: marketprism.Market(d.text()), Symbol: d.text()}
 }
 
 func (d *decoder) byte() byte {

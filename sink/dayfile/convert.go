@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/klauspost/compress/zstd"
-
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/internal/hook"
 )
@@ -52,7 +50,7 @@ func (c *conversion) run(ctx context.Context, isOver bool) error {
 		if !ok {
 			state.bookState = before(c.dir, in, c.day)
 		}
-		day := &Day{Instrument: in, Date: time.Unix(int64(c.day)*24*60*60, 0).UTC(), root: c.dir, lateness: c.lateness, streams: streams, begin: state, end: state}
+		day := &Day{Instrument: in, Date: startOf(c.day), root: c.dir, lateness: c.lateness, streams: streams, begin: state, end: state}
 		if day.isQuiet() {
 			continue // nothing happened: the state stays
 		}
@@ -74,7 +72,7 @@ func (c *conversion) run(ctx context.Context, isOver bool) error {
 
 // before returns the numbers at which the day before ended, by its manifest.
 func before(dir string, in marketprism.Instrument, day int32) bookState {
-	m, err := ReadManifest(dir, in, time.Unix(int64(day-1)*24*60*60, 0))
+	m, err := ReadManifest(dir, in, startOf(day-1))
 	if err != nil {
 		return bookState{}
 	}
@@ -110,7 +108,7 @@ func (c *conversion) split(dir string, carried map[marketprism.Instrument]carry)
 		seqs[in] = state.Seq
 	}
 	damage := 0
-	zip, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	zip, err := newPacker()
 	if err != nil {
 		return nil, 0, err
 	}

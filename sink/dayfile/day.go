@@ -85,19 +85,7 @@ func (d *Day) eachOfBook(all bool) iter.Seq2[*BookEvent, error] {
 func (d *Day) Trades() iter.Seq2[*Event, error] {
 	sp := d.streams[stream{d.Instrument, trades}]
 	return func(yield func(*Event, error) bool) {
-		aggregates := sp != nil
-		err := sp.each(func(e *entry) error {
-			if e.record.Trade.Aggregate {
-				return nil
-			}
-			aggregates = false
-			return errStop
-		})
-		if err != nil && !errors.Is(err, errStop) {
-			yield(nil, err)
-			return
-		}
-		d.eachTrade(sp, yield, func(isAggregate bool) bool { return isAggregate == aggregates })
+		d.eachTrade(sp, yield, func(isAggregate bool) bool { return isAggregate != sp.hasSingle })
 	}
 }
 

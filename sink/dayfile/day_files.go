@@ -81,14 +81,6 @@ func (f *File) Rename(name string) error {
 	return nil
 }
 
-// WriteAt writes at an offset, for a header that is known at the end only.
-func (f *File) WriteAt(b []byte, off int64) (int, error) {
-	if err := f.Flush(); err != nil {
-		return 0, err
-	}
-	return f.file.WriteAt(b, off)
-}
-
 // finish flushes and syncs a file that still has its partial name.
 func (f *File) finish() (size int64, err error) {
 	if err := f.Flush(); err != nil {
@@ -176,22 +168,19 @@ func (d *Day) manifest(format string, damaged int) (*Manifest, error) {
 			}
 		}
 	}
-	for _, stream := range []struct {
-		t    *tally
-		read func() error
-	}{
-		{&d.trades, func() error { return drain(d.Trades()) }},
-		{&d.tickers, func() error { return drain(d.Tickers()) }},
-	} {
-		if !stream.t.whole {
-			if err := stream.read(); err != nil {
-				return nil, err
-			}
+	if !d.trades.whole {
+		if err := drain(d.Trades()); err != nil {
+			return nil, err
+		}
+	}
+	if !d.tickers.whole {
+		if err := drain(d.Tickers()); err != nil {
+			return nil, err
 		}
 	}
 	d.end.Seq = max(d.end.Seq, d.trades.seq, d.tickers.seq)
 	b := d.book
-	m := &Manifest{
+	return &Manifest{
 		Version: 1, Format: format,
 		Exchange: d.Instrument.Exchange, Market: string(d.Instrument.Market), Symbol: d.Instrument.Symbol,
 		Date:  d.Date.Format(time.DateOnly),
@@ -200,6 +189,5 @@ func (d *Day) manifest(format string, damaged int) (*Manifest, error) {
 		FirstID: b.firstID, LastID: b.lastID, Seq: d.end.Seq,
 		Copies: b.copies + d.trades.copies + d.tickers.copies, Outside: b.outside, Damaged: damaged,
 		BookSHA256: b.sha256, BookCRC32C: b.crc32c,
-	}
-	return m, nil
+	}, nil
 }

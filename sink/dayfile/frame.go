@@ -9,6 +9,8 @@ import (
 	"io"
 	"math"
 	"os"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 const (
@@ -49,6 +51,8 @@ type frameReader struct {
 	offset int64
 	end    int64 // frames from here on are not read
 	buf    []byte
+	unzip  *zstd.Decoder // nil until it is needed
+	plain  []byte
 }
 
 // openFrames opens the first size bytes of a file.
@@ -60,7 +64,12 @@ func openFrames(path string, size int64) (*frameReader, error) {
 	return &frameReader{file: f, in: bufio.NewReaderSize(io.LimitReader(f, size), 256<<10), end: size}, nil
 }
 
-func (r *frameReader) Close() error { return r.file.Close() }
+func (r *frameReader) Close() error {
+	if r.unzip != nil {
+		r.unzip.Close()
+	}
+	return r.file.Close()
+}
 
 // next reads the next frame for which wants returns true, without touching the payloads of the others. The frame is
 // valid until the next call. The error is io.EOF at the end, errTorn where the file ends within a frame, and errDamaged
@@ -101,6 +110,24 @@ func (r *frameReader) next(wants func(firstDay, lastDay int32) bool) (frame, err
 		}
 		return f, nil
 	}
+}
+
+// unpack returns a payload as it was before it was compressed. It is valid until the next call. The error is errEntry.
+func (r *frameReader) unpack(f *frame) (plain []byte, err error) {
+	if r.unzip == nil {
+		if r.unzip, err = zstd.NewReader(nil, zstd.WithDecoderConcurrency(1)); err != nil {
+			return nil, err
+		}
+	}
+	if r.plain, err = r.unzip.DecodeAll(f.payload, r.plain[:0]); err != nil {
+		return nil, fmt.Errorf("%w: %w", errEntry, err)
+	}
+	return r.plain, nil
+}
+
+// newPacker returns a compressor of payloads.
+func newPacker() (*zstd.Encoder, error) {
+	return zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
 }
 
 // A DamageError is the error for a part of the log that does not read back as it was written.

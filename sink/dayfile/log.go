@@ -47,10 +47,7 @@ type recordLog struct {
 
 // openLog opens the log in a folder, and cuts off an interrupted Write at its end.
 func openLog(dir string, segmentBytes int64, sync bool) (*recordLog, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	zip, err := zstd.NewWriter(nil, zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithEncoderConcurrency(1))
+	zip, err := newPacker()
 	if err != nil {
 		return nil, err
 	}
@@ -172,10 +169,7 @@ func (l *recordLog) frame(entries []entry) frame {
 	}
 	b := binary.AppendUvarint(l.payload[:0], uint64(len(names)))
 	for _, in := range names {
-		for _, s := range [...]string{in.Exchange, string(in.Market), in.Symbol} {
-			b = binary.AppendUvarint(b, uint64(len(s)))
-			b = append(b, s...)
-		}
+		b = appendInstrument(b, in)
 	}
 	f := frame{firstDay: dayOf(entries[0].local), lastDay: dayOf(entries[0].local)}
 	for i := range entries {
@@ -247,13 +241,7 @@ func (l *recordLog) close() error {
 // read calls yield with each entry of a day, in the order in which they were written. The entry is valid until yield
 // returns. damaged is called for each frame that cannot be read.
 func read(segments []segment, day int32, yield func(e *entry) error, damaged func(*DamageError)) error {
-	unzip, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		return err
-	}
-	defer unzip.Close()
 	var d decoder
-	var plain []byte
 	wants := func(firstDay, lastDay int32) bool { return firstDay <= day && day <= lastDay }
 	for _, s := range segments {
 		r, err := openFrames(s.path, s.size)
@@ -266,12 +254,10 @@ func read(segments []segment, day int32, yield func(e *entry) error, damaged fun
 				break
 			}
 			if err == nil {
-				if plain, err = unzip.DecodeAll(f.payload, plain[:0]); err != nil {
-					err = fmt.Errorf("%w: %w", errEntry, err)
-				}
+				d.bad = false
+				d.data, err = r.unpack(&f)
 			}
 			if err == nil {
-				d.data, d.bad = plain, false
 				err = readFrame(&d, day, yield)
 			}
 			switch {
@@ -299,7 +285,7 @@ func readFrame(d *decoder, day int32, yield func(e *entry) error) error {
 		if d.bad {
 			break
 		}
-		names = append(names, marketprism.Instrument{Exchange: d.text(), Market: marketprism.Market(d.text()), Symbol: d.text()})
+		names = append(names, d.instrument())
 	}
 	var e entry
 	for len(d.data) > 0 && !d.bad {
@@ -329,5 +315,8 @@ const nanosPerDay = 24 * 60 * 60 * 1_000_000_000
 // dayOf returns the UTC day of a time in ns, counted from 1970-01-01.
 func dayOf(ns int64) int32 { return int32(ns / nanosPerDay) }
 
+// startOf returns the first moment of a day.
+func startOf(day int32) time.Time { return time.Unix(0, int64(day)*nanosPerDay).UTC() }
+
 // dateOf returns a day as its date.
-func dateOf(day int32) string { return time.Unix(int64(day)*24*60*60, 0).UTC().Format(time.DateOnly) }
+func dateOf(day int32) string { return startOf(day).Format(time.DateOnly) }

@@ -44,7 +44,7 @@ type spool struct {
 	packed     []byte
 	size       int64
 	last       int64 // the local clock of the last entry
-	entries    int
+	hasSingle  bool  // a trade that is no aggregate
 }
 
 const spoolBuffer = 16 << 10
@@ -52,7 +52,7 @@ const spoolBuffer = 16 << 10
 func (s *spool) add(e *entry, zip *zstd.Encoder) error {
 	e.local = max(e.local, s.last) // after a restart, which does not know the clocks of all streams
 	s.last = e.local
-	s.entries++
+	s.hasSingle = s.hasSingle || e.record.Kind() == marketprism.KindTrade
 	s.buf = appendEntry(s.buf, e)
 	if len(s.buf) < spoolBuffer {
 		return nil
@@ -66,7 +66,6 @@ func (s *spool) breakSpan(day int32) {
 	gap := entry{local: s.last, record: marketprism.Record{
 		ReceivedAt: time.Unix(0, s.last), Gap: &orderbook.Gap{Reason: orderbook.GapInvalid, Err: orderbook.Cause("the log of the file sink is damaged")},
 	}}
-	s.entries++
 	s.buf = appendEntry(s.buf, &gap)
 }
 
@@ -92,11 +91,6 @@ func (s *spool) each(yield func(e *entry) error) error {
 	if s == nil || s.size == 0 {
 		return nil
 	}
-	unzip, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1))
-	if err != nil {
-		return err
-	}
-	defer unzip.Close()
 	r, err := openFrames(s.path, s.size)
 	if err != nil {
 		return err
@@ -104,19 +98,18 @@ func (s *spool) each(yield func(e *entry) error) error {
 	defer r.Close()
 	var d decoder
 	var e entry
-	var plain []byte
 	for {
 		f, err := r.next(func(int32, int32) bool { return true })
 		if err == io.EOF {
 			return nil
 		}
 		if err == nil {
-			plain, err = unzip.DecodeAll(f.payload, plain[:0])
+			d.bad = false
+			d.data, err = r.unpack(&f)
 		}
 		if err != nil {
 			return &DamageError{Path: s.path, Offset: f.offset, Err: err}
 		}
-		d.data, d.bad = plain, false
 		for len(d.data) > 0 {
 			if err := d.entry(&e, s.instrument); err != nil {
 				return err

@@ -2,10 +2,11 @@
 package nautilus
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"iter"
 	"strconv"
-	"time"
 
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink/dayfile"
@@ -216,20 +217,9 @@ func (c *conversion) trades() error {
 	aggressor := columnar.NewValue[int32]("aggressor_side", columnar.Byte, false)
 	id := columnar.NewValue[string]("trade_id", columnar.Unique, false)
 	event, init := columnar.NewValue[int64]("ts_event", columnar.Serial, false), columnar.NewValue[int64]("ts_init", columnar.Serial, false)
-	var out *catalogFile
-	for e, err := range c.day.Trades() {
-		if err := errors.Join(err, c.ctx.Err()); err != nil {
-			return err
-		}
-		if out == nil {
-			if out, err = newFile(c.day, "trade_tick", price, size, aggressor, id, event, init); err != nil {
-				return err
-			}
-		}
+	columns := []columnar.Column{price, size, aggressor, id, event, init}
+	return c.ticks("trade_tick", c.day.Trades(), columns, func(e *dayfile.Event) error {
 		t := e.Record.Trade
-		if err := c.numbers(t.Price, t.Quantity, price, size); err != nil {
-			return err
-		}
 		if t.BuyerMaker {
 			aggressor.Append(sideSell)
 		} else {
@@ -238,6 +228,25 @@ func (c *conversion) trades() error {
 		id.Append(strconv.FormatInt(t.ID, 10))
 		event.Append(t.TradeTime.UnixNano())
 		init.Append(e.Local.UnixNano())
+		return c.numbers(t.Price, t.Quantity, price, size)
+	})
+}
+
+// ticks writes a file with a row for each event, which add appends to its columns; none if there are no events.
+func (c *conversion) ticks(kind string, events iter.Seq2[*dayfile.Event, error], columns []columnar.Column, add func(*dayfile.Event) error) error {
+	var out *catalogFile
+	for e, err := range events {
+		if err := errors.Join(err, c.ctx.Err()); err != nil {
+			return err
+		}
+		if out == nil {
+			if out, err = newFile(c.day, kind, columns...); err != nil {
+				return err
+			}
+		}
+		if err := add(e); err != nil {
+			return err
+		}
 		if err := out.endRow(e.Local.UnixNano()); err != nil {
 			return err
 		}
@@ -267,38 +276,25 @@ func (c *conversion) quotes() error {
 	}
 	bid, ask, bidSize, askSize := fixed("bid_price"), fixed("ask_price"), fixed("bid_size"), fixed("ask_size")
 	event, init := columnar.NewValue[int64]("ts_event", columnar.Serial, false), columnar.NewValue[int64]("ts_init", columnar.Serial, false)
-	var out *catalogFile
-	for e, err := range c.day.Tickers() {
-		if err := errors.Join(err, c.ctx.Err()); err != nil {
-			return err
-		}
+	columns := []columnar.Column{bid, ask, bidSize, askSize, event, init}
+	return c.ticks("quote_tick", withBothSides(c.day.Tickers()), columns, func(e *dayfile.Event) error {
 		t := e.Record.Ticker
-		if t.Bid.Quantity == 0 || t.Ask.Quantity == 0 {
-			continue
-		}
-		if out == nil {
-			if out, err = newFile(c.day, "quote_tick", bid, ask, bidSize, askSize, event, init); err != nil {
-				return err
-			}
-		}
-		if err := errors.Join(c.numbers(t.Bid.Price, t.Bid.Quantity, bid, bidSize), c.numbers(t.Ask.Price, t.Ask.Quantity, ask, askSize)); err != nil {
-			return err
-		}
-		event.Append(firstOf(t.TransactTime, e.Record.EventTime, e.Local).UnixNano())
+		event.Append(cmp.Or(t.TransactTime, e.Record.EventTime, e.Local).UnixNano())
 		init.Append(e.Local.UnixNano())
-		if err := out.endRow(e.Local.UnixNano()); err != nil {
-			return err
-		}
-	}
-	return out.close(c.price, c.size)
+		return errors.Join(c.numbers(t.Bid.Price, t.Bid.Quantity, bid, bidSize), c.numbers(t.Ask.Price, t.Ask.Quantity, ask, askSize))
+	})
 }
 
-// firstOf returns the first time that is not zero.
-func firstOf(times ...time.Time) time.Time {
-	for _, t := range times {
-		if !t.IsZero() {
-			return t
+// withBothSides yields the tickers that have a bid and an ask.
+func withBothSides(tickers iter.Seq2[*dayfile.Event, error]) iter.Seq2[*dayfile.Event, error] {
+	return func(yield func(*dayfile.Event, error) bool) {
+		for e, err := range tickers {
+			if err == nil && (e.Record.Ticker.Bid.Quantity == 0 || e.Record.Ticker.Ask.Quantity == 0) {
+				continue
+			}
+			if !yield(e, err) {
+				return
+			}
 		}
 	}
-	return time.Time{}
 }

@@ -5,6 +5,7 @@ package parquet
 import (
 	"context"
 	"errors"
+	"iter"
 
 	"github.com/marketprism/marketprism"
 	"github.com/marketprism/marketprism/sink/dayfile"
@@ -56,17 +57,10 @@ func convertTrades(ctx context.Context, day *dayfile.Day) error {
 	bestMatch := columnar.NewValue[bool]("best_match", columnar.Flag, true)
 	at := columnar.NewValue[int64]("trade_ns", columnar.Delta, false)
 	clocks := newClocks()
-	var table *tableFile
-	for e, err := range day.AllTrades() {
-		if err := errors.Join(err, ctx.Err()); err != nil {
-			return err
-		}
-		if table == nil {
-			table, err = newTable(day, "trades", 0, seq, id, aggregate, first, last, side, price, quantity, bestMatch, clocks.event, at, clocks.received, clocks.local)
-			if err != nil {
-				return err
-			}
-		}
+	columns := []columnar.Column{
+		seq, id, aggregate, first, last, side, price, quantity, bestMatch, clocks.event, at, clocks.received, clocks.local,
+	}
+	return convertEvents(ctx, day, "trades", day.AllTrades(), columns, func(e *dayfile.Event) {
 		t := e.Record.Trade
 		seq.Append(e.Seq)
 		id.Append(t.ID)
@@ -80,14 +74,7 @@ func convertTrades(ctx context.Context, day *dayfile.Day) error {
 		bestMatch.AppendIf(day.Instrument.Market == marketprism.Spot, t.BestMatch)
 		at.Append(t.TradeTime.UnixNano())
 		clocks.append(e.Record, e.Local)
-		if err := table.EndRow(); err != nil {
-			return err
-		}
-	}
-	if table == nil {
-		return nil
-	}
-	return table.close(nil)
+	})
 }
 
 func convertTickers(ctx context.Context, day *dayfile.Day) error {
@@ -99,17 +86,10 @@ func convertTickers(ctx context.Context, day *dayfile.Day) error {
 		numbers[i] = columnar.NewValue[int64](name, [...]columnar.Type{columnar.Delta, columnar.Number}[i%2], false)
 	}
 	clocks := newClocks()
-	var table *tableFile
-	for e, err := range day.Tickers() {
-		if err := errors.Join(err, ctx.Err()); err != nil {
-			return err
-		}
-		if table == nil {
-			table, err = newTable(day, "tickers", 0, seq, id, numbers[0], numbers[1], numbers[2], numbers[3], clocks.event, transact, clocks.received, clocks.local)
-			if err != nil {
-				return err
-			}
-		}
+	columns := []columnar.Column{
+		seq, id, numbers[0], numbers[1], numbers[2], numbers[3], clocks.event, transact, clocks.received, clocks.local,
+	}
+	return convertEvents(ctx, day, "tickers", day.Tickers(), columns, func(e *dayfile.Event) {
 		t := e.Record.Ticker
 		seq.Append(e.Seq)
 		id.Append(t.UpdateID)
@@ -118,6 +98,22 @@ func convertTickers(ctx context.Context, day *dayfile.Day) error {
 		}
 		transact.AppendIf(nanos(t.TransactTime))
 		clocks.append(e.Record, e.Local)
+	})
+}
+
+// convertEvents writes a table with a row for each event, which add appends to its columns; none if there are no events.
+func convertEvents(ctx context.Context, day *dayfile.Day, name string, events iter.Seq2[*dayfile.Event, error], columns []columnar.Column, add func(*dayfile.Event)) error {
+	var table *tableFile
+	for e, err := range events {
+		if err := errors.Join(err, ctx.Err()); err != nil {
+			return err
+		}
+		if table == nil {
+			if table, err = newTable(day, name, 0, columns...); err != nil {
+				return err
+			}
+		}
+		add(e)
 		if err := table.EndRow(); err != nil {
 			return err
 		}

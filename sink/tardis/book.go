@@ -1,6 +1,7 @@
 package tardis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -71,7 +72,7 @@ func (w *bookWriter) event(e *dayfile.BookEvent) error {
 	switch s := e.Record.Snapshot; {
 	case s == nil:
 		err = w.rows(e.Record.Update.Bids, e.Record.Update.Asks, exchange, e.Local)
-	case e.Diff != nil && (w.pending != nil || e.Diff.LastID == s.LastID && len(s.Bids)+len(s.Asks) == 0):
+	case e.Diff != nil && (w.pending != nil || len(s.Bids)+len(s.Asks) == 0):
 		// Rows of two snapshots one after the other are one snapshot to a reader, and one without rows is none.
 		err = w.rows(e.Diff.Bids, e.Diff.Asks, exchange, e.Local)
 	default:
@@ -91,11 +92,11 @@ func (w *bookWriter) event(e *dayfile.BookEvent) error {
 func (w *bookWriter) time(e *dayfile.BookEvent) time.Time {
 	if u := e.Record.Update; u != nil {
 		if w.format.MatchingTime {
-			return or(u.TransactTime, or(e.Record.EventTime, e.Local))
+			return cmp.Or(u.TransactTime, e.Record.EventTime, e.Local)
 		}
-		return or(e.Record.EventTime, e.Local)
+		return cmp.Or(e.Record.EventTime, e.Local)
 	}
-	return or(e.Record.Snapshot.TransactTime, e.Local)
+	return cmp.Or(e.Record.Snapshot.TransactTime, e.Local)
 }
 
 // rows writes changes, after the snapshot that waits for them.

@@ -113,11 +113,3 @@ func (t *table) close() error {
 	}
 	return t.zip.Close()
 }
-
-// or returns t, or other if t is zero.
-func or(t, other time.Time) time.Time {
-	if t.IsZero() {
-		return other
-	}
-	return t
-}

@@ -3,6 +3,7 @@
 package tardis
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -85,7 +86,7 @@ func convertTickers(ctx context.Context, day *dayfile.Day) error {
 			}
 		}
 		t := e.Record.Ticker
-		out.begin(or(e.Record.EventTime, or(t.TransactTime, e.Local)), e.Local)
+		out.begin(cmp.Or(e.Record.EventTime, t.TransactTime, e.Local), e.Local)
 		out.level(t.Ask.Quantity, t.Ask.Price, t.Ask.Quantity != 0)
 		out.level(t.Bid.Price, t.Bid.Quantity, t.Bid.Quantity != 0)
 		if err := out.end(); err != nil {
