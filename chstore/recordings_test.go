@@ -3,19 +3,16 @@ package chstore_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/chstore"
 	"github.com/marketprism/marketprism/internal/chserver/chtest"
-	"github.com/marketprism/marketprism/internal/recording"
+	"github.com/marketprism/marketprism/internal/recording/recordingtest"
 	"github.com/marketprism/marketprism/internal/short"
 	"github.com/marketprism/marketprism/orderbook"
 )
@@ -23,12 +20,10 @@ import (
 // A recorded feed is what a collector makes of a recording: records, and the Syncer's book after each.
 type recordedFeed struct {
 	t       *testing.T
-	market  marketprism.Market
 	records []marketprism.Record
-	syncers map[string]*orderbook.Syncer
-	fetches map[string]orderbook.FetchID
+	synced  map[marketprism.Instrument]string // the text of the Syncer's book at the end
 	// following are books that apply the Syncers' events, for an Output can have several.
-	following map[string]*orderbook.Book
+	following map[marketprism.Instrument]*orderbook.Book
 	books     map[marketprism.Instrument]map[int64]string // text by update id, the last one where two books have it
 	// seeds are the books of the snapshots alone. An update of futures may end at its snapshot's id and
 	// still add to it what lies beyond the snapshot's limit.
@@ -38,86 +33,40 @@ type recordedFeed struct {
 
 func readRecording(t *testing.T, market marketprism.Market, path string) *recordedFeed {
 	t.Helper()
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("no recordings of the exchange beside the repository: %v", err)
-	}
-	r, err := recording.Open(path)
-	require.NoError(t, err)
-	defer r.Close()
 	f := &recordedFeed{
-		t: t, market: market, syncers: make(map[string]*orderbook.Syncer), fetches: make(map[string]orderbook.FetchID),
-		following: make(map[string]*orderbook.Book), books: make(map[marketprism.Instrument]map[int64]string),
+		t: t, synced: make(map[marketprism.Instrument]string), following: make(map[marketprism.Instrument]*orderbook.Book),
+		books: make(map[marketprism.Instrument]map[int64]string),
 		seeds: make(map[marketprism.Instrument]string), seedIDs: make(map[marketprism.Instrument]int64),
 	}
-	var d binance.Decoder
-	for line, err := range r.Lines() {
-		require.NoError(t, err)
-		if symbol, ok := line.DepthSymbol(); ok {
-			var snap orderbook.Snapshot
-			_, err := d.DecodeSnapshot(line.Body, &snap)
-			require.NoError(t, err)
-			f.apply(symbol, line.ReceivedAt, f.syncer(symbol, line.ReceivedAt).Snapshot(line.ReceivedAt, f.fetches[symbol], snap.Clone()))
-			continue
-		}
-		var m binance.Message // not used again: records keep what it points to
-		require.NoError(t, d.Decode(line.Frame, &m))
-		rec := marketprism.Record{Instrument: f.instrument(m.Symbol), EventTime: m.EventTime, ReceivedAt: line.ReceivedAt}
-		switch m.Type {
-		case binance.MessageDepth:
-			f.apply(m.Symbol, line.ReceivedAt, f.syncer(m.Symbol, line.ReceivedAt).Update(line.ReceivedAt, m.Update.Clone()))
-			continue
-		case binance.MessageTrade:
-			rec.Trade = &m.Trade
-		case binance.MessageTicker:
-			rec.Ticker = &m.Ticker
-		default:
-			continue
-		}
-		f.records = append(f.records, rec)
-	}
+	recordingtest.Collect(t, market, path, f.add)
 	return f
 }
 
-func (f *recordedFeed) instrument(symbol string) marketprism.Instrument {
-	return marketprism.Instrument{Exchange: marketprism.Binance, Market: f.market, Symbol: symbol}
-}
-
-func (f *recordedFeed) syncer(symbol string, at time.Time) *orderbook.Syncer {
-	if f.syncers[symbol] == nil {
-		s, err := orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: f.market.Continuity()})
-		require.NoError(f.t, err)
-		f.syncers[symbol], f.following[symbol] = s, new(orderbook.Book)
-		f.fetches[symbol] = s.Connected(at).Fetch
-		f.books[f.instrument(symbol)] = make(map[int64]string)
+// add keeps a record, and the text of the book after it.
+func (f *recordedFeed) add(rec marketprism.Record, synced *orderbook.Book) {
+	f.records = append(f.records, rec)
+	if rec.Snapshot == nil && rec.Update == nil {
+		return
 	}
-	return f.syncers[symbol]
-}
-
-// apply makes records of the events, and keeps the text of the book after each.
-func (f *recordedFeed) apply(symbol string, at time.Time, out orderbook.Output) {
-	book := f.following[symbol]
-	for _, event := range out.Events {
-		rec := marketprism.Record{Instrument: f.instrument(symbol), ReceivedAt: at}
-		switch {
-		case event.Snapshot != nil:
-			rec.Snapshot, rec.EventTime = event.Snapshot.Clone(), event.Snapshot.EventTime
-			book.Reset(event.Snapshot)
-		case event.Update != nil:
-			rec.Update, rec.EventTime = event.Update.Clone(), event.Update.EventTime
-			book.Apply(event.Update)
-		default:
-			f.t.Fatalf("%s: %v", symbol, event.Gap)
-		}
-		f.records = append(f.records, rec)
-		text, _ := book.AppendText(nil)
-		f.books[rec.Instrument][book.LastID()] = string(text)
-		if event.Snapshot != nil {
-			f.seeds[rec.Instrument], f.seedIDs[rec.Instrument] = string(text), book.LastID()
-		}
+	book := f.following[rec.Instrument]
+	if book == nil {
+		book = new(orderbook.Book)
+		f.following[rec.Instrument], f.books[rec.Instrument] = book, make(map[int64]string)
 	}
-	if len(out.Events) > 0 {
-		want, _ := f.syncers[symbol].Book().AppendText(nil)
-		require.Equal(f.t, string(want), f.books[f.instrument(symbol)][book.LastID()])
+	if rec.Snapshot != nil {
+		book.Reset(rec.Snapshot)
+	} else {
+		book.Apply(rec.Update)
+	}
+	text, _ := book.AppendText(nil)
+	f.books[rec.Instrument][book.LastID()] = string(text)
+	if rec.Snapshot != nil {
+		f.seeds[rec.Instrument], f.seedIDs[rec.Instrument] = string(text), book.LastID()
+	}
+	if synced != nil {
+		want, _ := synced.AppendText(nil)
+		require.Equal(f.t, string(want), string(text))
+		f.synced[rec.Instrument] = string(want)
 	}
 }
 
@@ -227,8 +176,7 @@ func (f *recordedFeed) requireReplay(s *chstore.Store) {
 	require.NoError(t, s.Replay(t.Context(), q, chstore.ReplayConfig{}, live))
 	for _, i := range q.Instruments {
 		text, _ := live.books[i].AppendText(nil)
-		want, _ := f.syncers[i.Symbol].Book().AppendText(nil)
-		require.Equal(t, string(want), string(text))
+		require.Equal(t, f.synced[i], string(text))
 	}
 	var want int
 	for _, r := range f.records {

@@ -17,9 +17,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/marketprism/marketprism"
-	"github.com/marketprism/marketprism/binance"
 	"github.com/marketprism/marketprism/internal/golden"
-	"github.com/marketprism/marketprism/internal/recording"
+	"github.com/marketprism/marketprism/internal/recording/recordingtest"
 	"github.com/marketprism/marketprism/orderbook"
 	"github.com/marketprism/marketprism/sink/dayfile"
 	"github.com/marketprism/marketprism/sink/hftbacktest"
@@ -108,7 +107,14 @@ func TestRecordings(t *testing.T) {
 			require.NoError(t, json.Unmarshal(text, &expected))
 			require.NotEmpty(t, expected)
 			symbols := slices.Sorted(maps.Keys(expected))
-			records, trades := collect(t, market, filepath.Join(recordings, name+".ndjson.gz"))
+			var records []marketprism.Record
+			trades := make(map[string]int)
+			recordingtest.Collect(t, market, filepath.Join(recordings, name+".ndjson.gz"), func(rec marketprism.Record, _ *orderbook.Book) {
+				records = append(records, rec)
+				if rec.Trade != nil {
+					trades[rec.Instrument.Symbol]++
+				}
+			})
 			for _, a := range read(t, records, symbols...) {
 				require.NotEmpty(t, a.Hashes, a.Reader)
 				require.Equal(t, expected[a.Symbol].SHA256, a.Hashes[len(a.Hashes)-1], "%s of %s", a.Symbol, a.Reader)
@@ -118,69 +124,6 @@ func TestRecordings(t *testing.T) {
 			}
 		})
 	}
-}
-
-// collect returns the records of a recording, and the number of trades of each symbol.
-func collect(t *testing.T, market marketprism.Market, path string) (records []marketprism.Record, trades map[string]int) {
-	t.Helper()
-	r, err := recording.Open(path)
-	require.NoError(t, err)
-	defer r.Close()
-	trades = make(map[string]int)
-	syncers := make(map[string]*orderbook.Syncer)
-	fetches := make(map[string]orderbook.FetchID)
-	record := func(symbol string, at time.Time) marketprism.Record {
-		return marketprism.Record{Instrument: marketprism.Instrument{Exchange: marketprism.Binance, Market: market, Symbol: symbol}, ReceivedAt: at}
-	}
-	syncer := func(symbol string, at time.Time) *orderbook.Syncer {
-		if syncers[symbol] == nil {
-			syncers[symbol], err = orderbook.NewSyncer(orderbook.SyncerConfig{Continuity: market.Continuity()})
-			require.NoError(t, err)
-			fetches[symbol] = syncers[symbol].Connected(at).Fetch
-		}
-		return syncers[symbol]
-	}
-	emit := func(symbol string, at time.Time, out orderbook.Output) {
-		for _, event := range out.Events {
-			rec := record(symbol, at)
-			switch {
-			case event.Snapshot != nil:
-				rec.Snapshot, rec.EventTime = event.Snapshot.Clone(), event.Snapshot.EventTime
-			case event.Update != nil:
-				rec.Update, rec.EventTime = event.Update.Clone(), event.Update.EventTime
-			}
-			records = append(records, rec)
-		}
-	}
-	var d binance.Decoder
-	for line, err := range r.Lines() {
-		require.NoError(t, err)
-		if symbol, ok := line.DepthSymbol(); ok {
-			var snap orderbook.Snapshot
-			_, err := d.DecodeSnapshot(line.Body, &snap)
-			require.NoError(t, err)
-			emit(symbol, line.ReceivedAt, syncer(symbol, line.ReceivedAt).Snapshot(line.ReceivedAt, fetches[symbol], &snap))
-			continue
-		}
-		var m binance.Message // not used again: records keep what it points to
-		require.NoError(t, d.Decode(line.Frame, &m))
-		rec := record(m.Symbol, line.ReceivedAt)
-		rec.EventTime = m.EventTime
-		switch m.Type {
-		case binance.MessageDepth:
-			emit(m.Symbol, line.ReceivedAt, syncer(m.Symbol, line.ReceivedAt).Update(line.ReceivedAt, m.Update.Clone()))
-			continue
-		case binance.MessageTrade:
-			rec.Trade = &m.Trade
-			trades[m.Symbol]++
-		case binance.MessageTicker:
-			rec.Ticker = &m.Ticker
-		default:
-			continue
-		}
-		records = append(records, rec)
-	}
-	return records, trades
 }
 
 // The hash of the scenario's books is that of their text, so that an error of the scenario shows here.
