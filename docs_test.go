@@ -4,7 +4,11 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"go/ast"
 	"go/format"
+	"go/parser"
+	"go/token"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
@@ -112,6 +116,30 @@ func requireLine(t *testing.T, want *regexp.Regexp, name string, args ...string)
 		}
 	}
 	t.Errorf("no line matches %s:\n%s", want, all.String())
+}
+
+// TestProgramsAreShort counts the lines of two programs as gofmt writes them, without package clause and imports: from an
+// exchange to the bus takes at most twenty, from the bus to ClickHouse at most thirty.
+func TestProgramsAreShort(t *testing.T) {
+	for program, want := range map[string]map[string]int{
+		"collect": {"main": 7, "collect": 16},
+		"archive": {"main": 7, "archive": 22},
+	} {
+		files := token.NewFileSet()
+		file, err := parser.ParseFile(files, filepath.Join("examples", program, "main.go"), nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := make(map[string]int)
+		for _, d := range file.Decls {
+			if f, ok := d.(*ast.FuncDecl); ok {
+				lines[f.Name.Name] = files.Position(f.End()).Line - files.Position(f.Pos()).Line + 1
+			}
+		}
+		if !maps.Equal(lines, want) {
+			t.Errorf("%s has lines %v, want %v", program, lines, want)
+		}
+	}
 }
 
 // TestNewcomer runs the tests of a bot in a module outside this repository, with the fake exchange, a real NATS and a real

@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"testing"
 	"time"
 
@@ -47,18 +44,4 @@ func TestArchive(t *testing.T) {
 	}, 30*time.Second, 20*time.Millisecond)
 	cancel()
 	require.NoError(t, <-ended)
-}
-
-// From the bus to ClickHouse takes at most thirty lines, as gofmt writes them, without package clause and imports.
-func TestArchiveIsShort(t *testing.T) {
-	files := token.NewFileSet()
-	file, err := parser.ParseFile(files, "main.go", nil, 0)
-	require.NoError(t, err)
-	lines := make(map[string]int)
-	for _, d := range file.Decls {
-		if f, ok := d.(*ast.FuncDecl); ok {
-			lines[f.Name.Name] = files.Position(f.End()).Line - files.Position(f.Pos()).Line + 1
-		}
-	}
-	require.Equal(t, map[string]int{"main": 7, "archive": 22}, lines)
 }

@@ -2,9 +2,6 @@ package main
 
 import (
 	"context"
-	"go/ast"
-	"go/parser"
-	"go/token"
 	"testing"
 	"time"
 
@@ -64,18 +61,4 @@ func requireGaps(t *testing.T, js jetstream.JetStream, n int) {
 		require.NoError(t, natsbus.DecodeRecord(m.Data, &rec))
 		require.Equal(t, marketprism.KindGap, rec.Kind(), m.Subject)
 	}
-}
-
-// From an exchange to the bus takes at most twenty lines, as gofmt writes them, without package clause and imports.
-func TestCollectIsShort(t *testing.T) {
-	files := token.NewFileSet()
-	file, err := parser.ParseFile(files, "main.go", nil, 0)
-	require.NoError(t, err)
-	lines := make(map[string]int)
-	for _, d := range file.Decls {
-		if f, ok := d.(*ast.FuncDecl); ok {
-			lines[f.Name.Name] = files.Position(f.End()).Line - files.Position(f.Pos()).Line + 1
-		}
-	}
-	require.Equal(t, map[string]int{"main": 7, "collect": 16}, lines)
 }
